@@ -1,0 +1,24 @@
+"""Tracing for async Python: ``causal_otel.install()`` at startup, and every request tells where its time went."""
+
+from __future__ import annotations
+
+from causal_otel._version import __version__
+from causal_otel.api import current_trace_id, detached, extract, inject, span, traced
+from causal_otel.install import Installation, Status, install, status, uninstall
+from causal_otel.settings import SettingError
+
+__all__ = [
+    "Installation",
+    "SettingError",
+    "Status",
+    "__version__",
+    "current_trace_id",
+    "detached",
+    "extract",
+    "inject",
+    "install",
+    "span",
+    "status",
+    "traced",
+    "uninstall",
+]

@@ -1,0 +1,111 @@
+"""What user code calls: spans of its own, context over carriers the patches do not know, and detachment."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind
+
+from causal_otel.engine import context
+from causal_otel.engine.scope import SpanScope
+from causal_otel.install import installation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, MutableMapping
+
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Tracer
+
+__all__ = ["current_trace_id", "detached", "extract", "inject", "span", "traced"]
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+def _tracer() -> Tracer:
+    installed = installation()
+    return trace.get_tracer("causal_otel") if installed is None else installed.tracer
+
+
+def span(
+    name: str,
+    attributes: Mapping[str, Any] | None = None,
+    *,
+    kind: SpanKind = SpanKind.INTERNAL,
+    parent: Context | None = None,
+) -> SpanScope:
+    """Trace a block, as in ``with causal_otel.span("render", {"page": 3}) as s: ...``.
+
+    The span is current inside the block. An exception that leaves the block is recorded and goes on; cancellation is
+    marked ``causal.cancelled`` and is no error.
+
+    Args:
+        name: the operation, not an instance of it.
+        attributes: what is known at the start.
+        kind: its role towards other processes.
+        parent: what :func:`extract` returned, where the parent is in another process; default: the current span.
+    """
+    return SpanScope(lambda: _tracer().start_span(name, parent, kind, attributes), context=parent)
+
+
+@overload
+def traced(function: F, /) -> F: ...
+@overload
+def traced(
+    name: str | None = None, attributes: Mapping[str, Any] | None = None, *, kind: SpanKind = SpanKind.INTERNAL
+) -> Callable[[F], F]: ...
+def traced(name: Any = None, attributes: Mapping[str, Any] | None = None, *, kind: SpanKind = SpanKind.INTERNAL) -> Any:
+    """Decorate a function so that every call of it is a span: ``@traced`` or ``@traced("name", {"key": 1})``.
+
+    Works on ``def``, ``async def``, generators and async generators. A generator's span lasts until its last item,
+    and is current in its body only, never in the code that consumes it.
+
+    Args:
+        name: the span's name; default: the function's qualified name.
+        attributes: set on every such span.
+        kind: its role towards other processes.
+    """
+
+    def decorate(function: F) -> F:
+        span_name = name if isinstance(name, str) else function.__qualname__
+        return span(span_name, attributes, kind=kind)(function)
+
+    return decorate(name) if callable(name) else decorate
+
+
+def inject(carrier: MutableMapping[str, str]) -> None:
+    """Write the current context into ``carrier``, such as headers (W3C Trace Context, unless set otherwise)."""
+    from opentelemetry import propagate
+
+    propagate.inject(carrier)
+
+
+def extract(carrier: Mapping[str, str]) -> Context:
+    """Read a context out of ``carrier``, to be given to :func:`span` as ``parent``. Malformed input is no context."""
+    from opentelemetry import propagate
+
+    return propagate.extract(carrier)
+
+
+def current_trace_id() -> str | None:
+    """The current trace's id, 32 hexadecimal digits as in URLs of trace viewers; None outside any span."""
+    current = context.current_span()
+    found = None if current is None else current.get_span_context()
+    return trace.format_trace_id(found.trace_id) if found is not None and found.is_valid else None
+
+
+@contextmanager
+def detached() -> Iterator[None]:
+    """Leave the current trace inside the block: what starts there begins traces of its own, linked to this one.
+
+    For tasks that outlive the request which happens to start them::
+
+        with detached():
+            poller = asyncio.create_task(poll())
+    """
+    activation = context.attach(context.without_span())
+    try:
+        yield
+    finally:
+        activation.end()

@@ -1,0 +1,1 @@
+"""The demo: a whole service on real servers, started by one command."""

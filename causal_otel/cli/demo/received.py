@@ -1,0 +1,167 @@
+"""What the OTLP receiver of tests and demo has received: its shape, and the client that asks for it.
+
+    with receiver() as received:
+        ...  # something that exports to received.endpoint
+        spans = received.wait_for(lambda spans: len(spans) == 3)
+
+The client speaks through urllib, since httpx is what we trace.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import Any, TypedDict, cast
+
+from causal_otel.cli.demo.process import LOOPBACK, claim_port, http_status, process
+
+__all__ = ["ReceivedEvent", "ReceivedLink", "ReceivedSpan", "ReceivedSpans", "ReceivedStatus", "receiver"]
+
+_POLL_SECONDS = 0.02
+_REQUEST_SECONDS = 10.0
+
+
+class ReceivedStatus(TypedDict):
+    """A span's status; ``code`` is UNSET, OK or ERROR."""
+
+    code: str
+    message: str
+
+
+class ReceivedEvent(TypedDict):
+    """A span's event; ``time`` in Unix nanoseconds."""
+
+    name: str
+    time: int
+    attributes: dict[str, Any]
+
+
+class ReceivedLink(TypedDict):
+    """A span's link; ids in hexadecimal."""
+
+    trace_id: str
+    span_id: str
+    trace_state: str
+    attributes: dict[str, Any]
+
+
+class ReceivedSpan(TypedDict):
+    """A span as it arrived: ids in hexadecimal, times in Unix nanoseconds, ``kind`` as in ``SERVER``.
+
+    ``index`` counts all spans ever received, from 0. ``parent_span_id`` is None for a root. Among the attributes'
+    values bytes are Base64 text, and a float that is not finite is ``NaN``, ``Infinity`` or ``-Infinity``.
+    """
+
+    index: int
+    trace_id: str
+    span_id: str
+    parent_span_id: str | None
+    trace_state: str
+    flags: int
+    name: str
+    kind: str
+    start: int
+    end: int
+    status: ReceivedStatus
+    attributes: dict[str, Any]
+    events: list[ReceivedEvent]
+    links: list[ReceivedLink]
+    service: str
+    resource: dict[str, Any]
+    scope: str
+
+
+class ReceivedSpans:
+    """Asks a running receiver what it has received.
+
+    Args:
+        endpoint: the receiver's base URL, which is also what an exporter's ``OTEL_EXPORTER_OTLP_ENDPOINT`` takes.
+    """
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+        # No proxy, whatever the environment says.
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def spans(self, trace_id: str | None = None, *, since: int = 0) -> list[ReceivedSpan]:
+        """The spans kept, in the order of arrival.
+
+        Args:
+            trace_id: in hexadecimal: those of this trace only.
+            since: those with this ``index`` or a higher one only.
+
+        Raises:
+            OSError: The receiver does not answer.
+        """
+        query: dict[str, str] = {"since": str(since)}
+        if trace_id is not None:
+            query["trace_id"] = trace_id
+        answer = self._request("GET", f"/spans?{urllib.parse.urlencode(query)}")
+        return cast("list[ReceivedSpan]", json.loads(answer))
+
+    def clear(self) -> None:
+        """Forget the spans received so far."""
+        self._request("DELETE", "/spans")
+
+    def wait_for(
+        self,
+        predicate: Callable[[list[ReceivedSpan]], bool],
+        timeout: float = 10.0,
+        *,
+        trace_id: str | None = None,
+    ) -> list[ReceivedSpan]:
+        """Wait until the spans kept satisfy ``predicate``, and return them.
+
+        Args:
+            predicate: given all spans (of the trace), whenever there are new ones, and once before.
+            timeout: in seconds.
+            trace_id: as for :meth:`spans`.
+
+        Raises:
+            TimeoutError: They did not in time; the message tells what was there.
+        """
+        deadline = time.monotonic() + timeout
+        spans = self.spans(trace_id)
+        satisfied = predicate(spans)
+        while not satisfied:
+            if time.monotonic() > deadline:
+                names = ", ".join(f"{span['name']} ({span['service']})" for span in spans[-20:])
+                raise TimeoutError(f"Not what was waited for, after {timeout:g} s: {len(spans)} spans: {names}")
+            time.sleep(_POLL_SECONDS)
+            new = self.spans(trace_id, since=spans[-1]["index"] + 1 if spans else 0)
+            if new:
+                spans += new
+                satisfied = predicate(spans)
+        return spans
+
+    def _request(self, method: str, path: str) -> bytes:
+        request = urllib.request.Request(self.endpoint + path, method=method)  # noqa: S310 - our own endpoint
+        with self._opener.open(request, timeout=_REQUEST_SECONDS) as response:
+            return cast("bytes", response.read())
+
+
+@contextlib.contextmanager
+def receiver(port: int | None = None) -> Iterator[ReceivedSpans]:
+    """Run a receiver in a process of its own for as long as the block lasts.
+
+    Raises:
+        ServerError: It cannot be started.
+    """
+    name = "OTLP receiver"
+    number = claim_port(port, name)
+    endpoint = f"http://{LOOPBACK}:{number}"
+    with process(
+        [sys.executable, "-m", "causal_otel.cli.demo.receiver", "--port", str(number)],
+        name=name,
+        # Were our tracing loaded into every Python process here, the receiver would trace its own requests.
+        env={**os.environ, "OTEL_SDK_DISABLED": "true"},
+        ready=lambda _: http_status(f"{endpoint}/") == 204,
+        stop_timeout=5.0,
+    ):
+        yield ReceivedSpans(endpoint)

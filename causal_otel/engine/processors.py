@@ -1,0 +1,45 @@
+"""The provider's span processors, each kept from harming user code or one another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opentelemetry.sdk.trace import SynchronousMultiSpanProcessor
+
+from causal_otel.engine import faults
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import ReadableSpan, Span
+
+__all__ = ["ContainedProcessors"]
+
+
+class ContainedProcessors(SynchronousMultiSpanProcessor):
+    """Calls the processors in the order they were added; one that raises is reported and the next is called."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Tell every processor that ``span`` has begun."""
+        for processor in self._span_processors:
+            try:
+                processor.on_start(span, parent_context=parent_context)
+            except Exception:
+                faults.report(f"span processor {type(processor).__name__}: on_start")
+
+    def _on_ending(self, span: Span) -> None:
+        for processor in self._span_processors:
+            try:
+                processor._on_ending(span)
+            except Exception:
+                faults.report(f"span processor {type(processor).__name__}: on_ending")
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Hand every processor the ended ``span``."""
+        for processor in self._span_processors:
+            try:
+                processor.on_end(span)
+            except Exception:
+                faults.report(f"span processor {type(processor).__name__}: on_end")

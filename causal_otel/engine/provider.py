@@ -1,0 +1,112 @@
+"""The tracer provider: accepted wherever the SDK's is, and re-configured in place when installed again."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import weakref
+from typing import TYPE_CHECKING
+
+from opentelemetry import trace
+from opentelemetry.sdk.trace import SpanLimits, sampling
+from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from causal_otel.engine.ids import RandomIds
+from causal_otel.engine.processors import ContainedProcessors
+from causal_otel.engine.tracer import Tracer
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace.sampling import Sampler
+    from opentelemetry.util.types import Attributes
+
+__all__ = ["TracerProvider"]
+
+
+class TracerProvider(SdkTracerProvider):
+    """Makes our tracers; takes any SDK span processor, sampler and resource.
+
+    The OpenTelemetry API lets a process set its global provider once. So the provider that
+    :func:`causal_otel.install` sets stays, closed, after an uninstall, and :meth:`open` puts it back to work.
+
+    Args:
+        sampler: decides which spans are recorded; default: all, unless the parent was not.
+        resource: what the spans are about; default: the SDK's detectors and environment variables.
+        span_limits: how much one span may hold; default: the SDK's, from the environment.
+    """
+
+    def __init__(
+        self,
+        sampler: Sampler | None = None,
+        resource: Resource | None = None,
+        span_limits: SpanLimits | None = None,
+    ) -> None:
+        self._own_tracers: dict[InstrumentationScope, Tracer] = {}
+        self._own_tracers_lock = threading.Lock()
+        ids = RandomIds()
+        super().__init__(
+            sampler=sampler or sampling.DEFAULT_ON,
+            resource=resource,
+            active_span_processor=ContainedProcessors(),
+            id_generator=ids,
+            span_limits=span_limits,
+        )
+        self.closed = False
+        if hasattr(os, "register_at_fork"):
+            this = weakref.ref(self)
+
+            def in_child() -> None:
+                provider = this()
+                if provider is not None:
+                    provider._own_tracers_lock = threading.Lock()
+                    ids.reseed()
+
+            os.register_at_fork(after_in_child=in_child)
+
+    @property
+    def processors(self) -> ContainedProcessors:
+        """Who is told when a span begins and ends."""
+        processors = self._active_span_processor
+        assert isinstance(processors, ContainedProcessors)
+        return processors
+
+    @property
+    def span_limits(self) -> SpanLimits:
+        """How much one span may hold."""
+        return self._span_limits
+
+    def get_tracer(
+        self,
+        instrumenting_module_name: str,
+        instrumenting_library_version: str | None = None,
+        schema_url: str | None = None,
+        attributes: Attributes = None,
+    ) -> trace.Tracer:
+        """The tracer of an instrumentation scope; the same one each time it is asked for."""
+        if self._disabled:  # OTEL_SDK_DISABLED=true
+            return trace.NoOpTracer()
+        scope = InstrumentationScope(
+            instrumenting_module_name or "", instrumenting_library_version or "", schema_url, attributes
+        )
+        with self._own_tracers_lock:
+            tracer = self._own_tracers.get(scope)
+            if tracer is None:
+                tracer = self._own_tracers[scope] = Tracer(self, scope)
+        return tracer
+
+    def open(self, sampler: Sampler, resource: Resource, span_limits: SpanLimits) -> None:
+        """Work again after :meth:`shutdown`, with another configuration and no processors yet."""
+        self.sampler = sampler
+        self._resource = resource
+        self._span_limits = span_limits
+        self._active_span_processor = ContainedProcessors()
+        self._atexit_handler = atexit.register(self.shutdown)
+        self.closed = False
+
+    def shutdown(self) -> None:
+        """Let every processor finish; spans started from now on are not recorded."""
+        if not self.closed:
+            self.closed = True
+            super().shutdown()

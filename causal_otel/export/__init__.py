@@ -1,0 +1,1 @@
+"""From ended spans to a back end: the worker, and what it hands batches to."""

@@ -1,0 +1,254 @@
+"""``install()``: settings, then provider, then patches, once; and its exact undoing.
+
+The engine and the exporters are imported only inside, after the settings are checked: the OpenTelemetry SDK reads
+some variables while it is imported and would refuse bad ones in words that help nobody.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import trace
+
+from causal_otel import patches as registry
+from causal_otel._version import __version__
+from causal_otel.engine import faults
+from causal_otel.patches._layer import Applied, PatchStatus
+from causal_otel.patches._tracing import Options, Tracing
+from causal_otel.semconv import SCHEMA_URL
+from causal_otel.settings import SettingError, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.trace import Tracer, TracerProvider
+
+    from causal_otel.export.worker import ExportStatus
+    from causal_otel.pipeline import Pipeline
+
+__all__ = ["Installation", "Patches", "Status", "install", "installation", "status", "uninstall"]
+
+_logger = logging.getLogger("causal_otel")
+_lock = threading.RLock()
+_current: Installation | None = None
+
+Patches = Iterable[str] | Mapping[str, "bool | Options"] | None
+"""What to patch: None for everything, names, or a mapping of name to bool or to the patch's options."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What tracing is doing in this process. ``str()`` is a page for people."""
+
+    installed: bool
+    reason: str = ""
+    """Why nothing is traced, if so."""
+    service_name: str = ""
+    destination: str = ""
+    """Where spans go, without credentials."""
+    patches: tuple[PatchStatus, ...] = ()
+    export: ExportStatus | None = None
+    faults: Mapping[str, int] = field(default_factory=dict)
+    """How often we failed, by site; the user's calls were not affected."""
+
+    def __str__(self) -> str:
+        if not self.installed:
+            return f"causal_otel: not tracing ({self.reason})"
+        lines = [f"causal_otel: tracing {self.service_name or 'with your provider'} to {self.destination}"]
+        lines += [f"  {patch}" for patch in self.patches]
+        if self.export is not None:
+            lines.append(f"  spans: {self.export}")
+        lines += [f"  failed {count} times: {site}" for site, count in self.faults.items()]
+        return "\n".join(lines)
+
+
+class Installation:
+    """What :func:`install` has put in place.
+
+    Attributes:
+        tracer_provider: the provider that the patches use.
+        tracer: the tracer for spans of your own; the one that :func:`causal_otel.span` uses.
+    """
+
+    def __init__(self, tracer_provider: TracerProvider, pipeline: Pipeline | None, reason: str = "") -> None:
+        self.tracer_provider = tracer_provider
+        self.tracer: Tracer = _tracer(tracer_provider, "causal_otel")
+        self._pipeline = pipeline
+        self._reason = reason
+        self._patches: list[Applied] = []
+
+    def _apply(self, chosen: Mapping[str, Options]) -> None:
+        for name, options in chosen.items():
+            tracer = _tracer(self.tracer_provider, f"causal_otel.{name}")
+            applied = Applied(registry.get(name), Tracing(tracer, options, self.flush))
+            self._patches.append(applied)
+            applied.apply()
+
+    def flush(self, timeout: float = 5.0) -> bool:
+        """Export every span that has ended so far.
+
+        Args:
+            timeout: how long to wait, in seconds.
+
+        Returns:
+            Whether all of them were delivered in that time.
+        """
+        force_flush: Callable[[int], bool] | None = getattr(self.tracer_provider, "force_flush", None)
+        return force_flush is None or bool(force_flush(int(timeout * 1000)))
+
+    def status(self) -> Status:
+        """What is patched, where spans go, and what has become of them."""
+        if self._reason:
+            return Status(False, self._reason)
+        rows = {applied.patch.name: applied.status for applied in self._patches}
+        patches = tuple(rows.get(name, PatchStatus(name)) for name in registry.NAMES)
+        if self._pipeline is None:
+            return Status(True, destination="it", patches=patches, faults=faults.counts())
+        return Status(
+            True,
+            service_name=self._pipeline.service_name,
+            destination=self._pipeline.destination,
+            patches=patches,
+            export=self._pipeline.status(),
+            faults=faults.counts(),
+        )
+
+    def uninstall(self) -> None:
+        """Restore every patched attribute to the very object it was, and export what is left."""
+        global _current
+        with _lock:
+            if _current is not self:
+                return
+            _current = None
+        for applied in reversed(self._patches):
+            applied.undo()
+        self._reason = "uninstalled"
+        if self._pipeline is not None:
+            self._pipeline.close()
+
+
+def install(
+    app: object = None,
+    *,
+    service_name: str | None = None,
+    patches: Patches = None,
+    tracer_provider: TracerProvider | None = None,
+    **settings: Any,
+) -> Installation:
+    """Trace this process. The one call of an API process and of a worker alike, as early as you can.
+
+    A second call changes nothing and says so. With ``TRACING_ENABLED=false`` or ``OTEL_SDK_DISABLED=true`` it returns
+    at once. Where a tracer provider is set already, by you or by another tool, the patches use that one.
+
+    Args:
+        app: the FastAPI or Starlette application, if you like to name it: applications are traced by class, so those
+            made earlier or later are traced as well.
+        service_name: what the spans are about.
+        patches: None for all; names, such as ``["asyncpg", "redis"]``; or a mapping of name to bool or options.
+        tracer_provider: use this one, and configure no pipeline.
+        settings: any other setting by its name in ``docs/settings.md``; it beats its environment variable.
+
+    Returns:
+        The installation, to flush, to ask and to undo.
+
+    Raises:
+        SettingError: something given, or in the environment, is not allowed. Nothing has been changed then.
+    """
+    global _current
+    with _lock:
+        if _current is not None:
+            _logger.warning("causal_otel.install() was called again: nothing is changed; call uninstall() first")
+            return _current
+        loaded = Settings.load(service_name=service_name, **settings)
+        if not loaded.wanted:
+            variable = "OTEL_SDK_DISABLED=true" if loaded.sdk_disabled else "TRACING_ENABLED=false"
+            _current = Installation(trace.NoOpTracerProvider(), None, f"switched off by {variable}")
+            return _current
+        chosen = _chosen(patches)
+        _check_app(app, chosen)
+        found = tracer_provider or _provider_in_place()
+        if found is not None:
+            _current = Installation(found, None)
+        else:
+            from causal_otel.pipeline import Pipeline
+
+            pipeline = Pipeline(loaded)
+            _current = Installation(pipeline.provider, pipeline)
+        _current._apply(chosen)
+        return _current
+
+
+def uninstall() -> None:
+    """Undo :func:`install`: every patched attribute is the very object again that it was before."""
+    installed = _current
+    if installed is not None:
+        installed.uninstall()
+
+
+def status() -> Status:
+    """What tracing is doing in this process."""
+    installed = _current
+    return Status(False, "install() has not been called") if installed is None else installed.status()
+
+
+def installation() -> Installation | None:
+    """The installation in force, if any."""
+    return _current
+
+
+def _tracer(provider: TracerProvider, name: str) -> Tracer:
+    return provider.get_tracer(name, __version__, SCHEMA_URL)
+
+
+def _provider_in_place() -> TracerProvider | None:
+    """The provider that somebody else has made global, if any."""
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, trace.ProxyTracerProvider):
+        return None
+    from causal_otel.engine.provider import TracerProvider as OurProvider
+
+    if isinstance(provider, OurProvider) and provider.closed:
+        return None  # left by an uninstall: the pipeline opens it again
+    _logger.info("a tracer provider is set already: causal_otel's patches use it, and configure no export")
+    return provider
+
+
+def _chosen(patches: Patches) -> dict[str, Options]:
+    """Which patches to apply, with their options."""
+    if isinstance(patches, str):
+        raise SettingError(f"patches={patches!r} is not allowed; it must be a list of names: [{patches!r}]")
+    if patches is None:
+        patches = registry.NAMES
+    wanted = dict(patches) if isinstance(patches, Mapping) else dict.fromkeys(patches, True)
+    chosen: dict[str, Options] = {}
+    for name, choice in wanted.items():
+        if name not in registry.NAMES:
+            raise SettingError(f"patches: there is no {name!r}; there are: {', '.join(registry.NAMES)}")
+        options = registry.get(name).options
+        if isinstance(choice, options):
+            chosen[name] = choice
+        elif choice is True:
+            chosen[name] = options()
+        elif choice is not False:
+            raise SettingError(
+                f"patches: {name}={choice!r} is not allowed; it must be True, False or {options.__name__}"
+            )
+    return chosen
+
+
+def _check_app(app: object, chosen: Mapping[str, Options]) -> None:
+    """An application that would silently go untraced is an error here."""
+    if app is None:
+        return
+    if "asgi" not in chosen:
+        raise SettingError("install(app) needs the patch 'asgi', and patches= leaves it out")
+    names = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(app).__mro__}
+    if "starlette.applications.Starlette" not in names:
+        raise SettingError(
+            f"install(app): {type(app).__name__} is no FastAPI or Starlette application; wrap other ASGI applications "
+            "in causal_otel.patches.asgi.TracingMiddleware"
+        )

@@ -1,0 +1,140 @@
+"""What an ASGI scope says about a request: its parent, and its attributes."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from opentelemetry import propagate
+from opentelemetry.propagators.textmap import Getter
+
+from causal_otel.engine import context, faults
+from causal_otel.patches._urls import DEFAULT_PORTS, method_attributes, redact_query
+from causal_otel.semconv import (
+    CLIENT_ADDRESS,
+    NETWORK_PROTOCOL_NAME,
+    NETWORK_PROTOCOL_VERSION,
+    SERVER_ADDRESS,
+    SERVER_PORT,
+    URL_PATH,
+    URL_QUERY,
+    URL_SCHEME,
+    USER_AGENT_ORIGINAL,
+)
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.propagators.textmap import TextMapPropagator
+
+__all__ = ["headers_of_interest", "parent_context", "request_attributes"]
+
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/?#@\[\]]+)(?::(\d{1,5}))?")
+_BAGGAGE_BYTES, _BAGGAGE_ENTRIES = 8192, 180  # W3C Baggage; beyond them the API's propagator logs the whole header
+
+
+class _Interest(NamedTuple):
+    """Headers worth decoding."""
+
+    fields: frozenset[str]
+    """Those of the propagator."""
+    names: frozenset[bytes]
+    """All of them, as they stand in a scope."""
+
+
+@functools.lru_cache(8)
+def _interest(propagator: TextMapPropagator) -> _Interest:
+    fields = frozenset(field.lower() for field in propagator.fields)
+    return _Interest(fields, frozenset(name.encode("latin-1") for name in (*fields, "host", "user-agent")))
+
+
+class _Headers(Getter[dict[str, str]]):
+    """Shows headers to a propagator."""
+
+    def get(self, carrier: dict[str, str], key: str) -> list[str] | None:
+        value = carrier.get(key.lower())
+        return None if value is None else [value]
+
+    def keys(self, carrier: dict[str, str]) -> list[str]:
+        return list(carrier)
+
+
+_getter = _Headers()
+
+
+def headers_of_interest(scope: Mapping[str, Any]) -> dict[str, str]:
+    """The headers that tracing reads, in one pass; whatever bytes they hold, they are text as Latin-1.
+
+    Values of a header that was sent several times are joined, which makes of two ``traceparent`` headers none.
+    """
+    wanted = _interest(propagate.get_global_textmap()).names
+    found: dict[str, str] = {}
+    for raw, value in scope.get("headers", ()):
+        if raw in wanted:
+            name, text = raw.decode("latin-1"), value.decode("latin-1")
+            found[name] = f"{found[name]},{text}" if name in found else text
+    return found
+
+
+def parent_context(headers: dict[str, str]) -> Context:
+    """What the request's sender says is current, on top of what outer middlewares have made current here.
+
+    Args:
+        headers: the headers of interest; baggage beyond the limits of its specification is dropped from them.
+    """
+    base = context.incoming()
+    if headers.keys().isdisjoint(_interest(propagate.get_global_textmap()).fields):
+        return base
+    baggage = headers.get("baggage")
+    if baggage is not None and len(baggage) > _BAGGAGE_BYTES:
+        del headers["baggage"]
+    elif baggage is not None and baggage.count(",") >= _BAGGAGE_ENTRIES:
+        headers["baggage"] = ",".join(baggage.split(",", _BAGGAGE_ENTRIES)[:_BAGGAGE_ENTRIES])
+    try:
+        return propagate.extract(headers, base, _getter)
+    except Exception:
+        faults.report("asgi: reading the parent")
+        return base
+
+
+def request_attributes(scope: Mapping[str, Any], method: str, headers: Mapping[str, str]) -> dict[str, Any]:
+    """What is known of a request when it arrives.
+
+    Args:
+        scope: of the type ``http`` or ``websocket``.
+        method: the request's method.
+        headers: the headers of interest.
+    """
+    websocket = scope["type"] == "websocket"
+    scheme = scope.get("scheme") or ("ws" if websocket else "http")
+    attributes: dict[str, Any] = {**method_attributes(method), URL_SCHEME: scheme, URL_PATH: scope.get("path", "")}
+    query = scope.get("query_string")
+    if query:
+        attributes[URL_QUERY] = redact_query(query.decode("latin-1"))
+    host = headers.get("host")
+    address, port = (None, None) if host is None else _authority(host)
+    if address is None:
+        address, port = scope.get("server") or (None, None)
+    if address is not None:
+        attributes[SERVER_ADDRESS] = address
+        port = port or DEFAULT_PORTS.get(scheme)
+        if port is not None:
+            attributes[SERVER_PORT] = port
+    client = scope.get("client")
+    if client:
+        attributes[CLIENT_ADDRESS] = client[0]
+    if "user-agent" in headers:
+        attributes[USER_AGENT_ORIGINAL] = headers["user-agent"]
+    if websocket:
+        attributes[NETWORK_PROTOCOL_NAME] = "websocket"
+    version = scope.get("http_version")
+    if version:
+        attributes[NETWORK_PROTOCOL_VERSION] = version
+    return attributes
+
+
+@functools.lru_cache(256)
+def _authority(host: str) -> tuple[str | None, int | None]:
+    found = _HOST.fullmatch(host)
+    return (found[1].strip("[]"), int(found[2]) if found[2] else None) if found else (None, None)

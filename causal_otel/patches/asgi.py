@@ -1,0 +1,280 @@
+"""ASGI servers' side: every Starlette and FastAPI application, and any other one in :class:`TracingMiddleware`.
+
+One SERVER span for each HTTP request and for each websocket connection, current while the application works. Its parent
+comes from the request's headers only (as ``opentelemetry.propagate`` says, W3C by default), never from whatever span
+the server was started in; baggage of the request is current too. A mounted application adds its part to the route of
+the same span. The tracing that FastAPI (0.142 and later) and Starlette's own middleware would do is switched off for
+the request. Not traced: messages sent and received, the lifespan.
+
+The span ends with the last message of the response, so background tasks are not in its duration. A response of 500 or
+more ends then too, but is kept open until the application returns, to learn why. An exception after any other response
+gets a span of its own, ``after response``. A client that goes away before the end is an error,
+``client_disconnected``; an application that returns before it has answered, ``incomplete_response``.
+
+Every response tells its trace in the header ``X-Trace-Id``, whether it is recorded or not. At the end of the lifespan
+all spans are exported before the server is told that it may exit.
+
+Span names are ``{method} {route}``, or the method alone where no route matched. Attributes at the start, for samplers:
+``http.request.method``, ``http.request.method_original``, ``url.scheme``, ``url.path``, ``url.query`` (secret
+parameters redacted), ``server.address``, ``server.port``, ``client.address``, ``user_agent.original``,
+``network.protocol.name`` (``websocket``), ``network.protocol.version``; at the end ``http.route``,
+``http.response.status_code`` and ``error.type`` (an exception's class, or the status from 500 on).
+
+Options: :class:`AsgiOptions`.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+from opentelemetry.trace import SpanKind, format_trace_id, get_tracer_provider
+
+from causal_otel.engine import context, faults
+from causal_otel.patches._exchange import MOUNTED, App, Exchange, Message, Receive, Scope, Send, contained
+from causal_otel.patches._incoming import headers_of_interest, parent_context, request_attributes
+from causal_otel.patches._layer import Connect, Patch, Wrap
+from causal_otel.patches._tracing import Options, Tracing
+from causal_otel.patches._urls import span_method
+
+__all__ = ["PATCH", "AsgiOptions", "TracingMiddleware"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AsgiOptions(Options):
+    """Options of the asgi patch.
+
+    Args:
+        trace_id_header: the response header that tells the trace's id; None: none.
+    """
+
+    trace_id_header: str | None = "X-Trace-Id"
+
+
+_FLUSH_SECONDS = 5.0
+
+_MARK = "causal_otel.exchange"
+"""In a scope: the request is traced already, by the :class:`Exchange` it holds; None if it is not recorded."""
+
+# What others look for before they trace a request themselves: FastAPI, and Starlette's middleware.
+_TAKEN = {"fastapi.telemetry": None, "starlette.opentelemetry": True}
+
+
+# -- serving ------------------------------------------------------------------------------------------------------
+
+
+def _telling(send: Send, header: str, trace_id: int) -> Send:
+    """``send``, which adds a header to the first message of every kind of response."""
+    name, value = header.lower().encode("latin-1"), format_trace_id(trace_id).encode("latin-1")
+
+    async def send_(message: Message) -> None:
+        if message.get("type") in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
+            message = _with_header(message, name, value)
+        await send(message)
+
+    return send_
+
+
+def _with_header(message: Message, name: bytes, value: bytes) -> Message:
+    """A copy of ``message`` with a header, unless the application has set that itself.
+
+    Neither the message nor its headers are ours to change: the same response object may be sent many times.
+    """
+    try:
+        headers: list[tuple[bytes, bytes]] = list(message.get("headers") or ())
+        if all(given.lower() != name for given, _ in headers):
+            headers.append((name, value))
+        return {**message, "headers": headers}
+    except Exception:
+        faults.report("asgi: response's header")
+        return message
+
+
+async def _serve(tracing: Tracing[AsgiOptions], app: App, scope: Scope, receive: Receive, send: Send) -> Any:
+    """Call ``app``, inside a span if ``scope`` is that of a request or a websocket."""
+    exchange: Exchange | None = None
+    activation: context.Activation | None = None
+    marks: dict[str, Any] = {}
+    try:
+        if scope["type"] == "lifespan":
+            marks = {_MARK: None}
+            send = _flushing(tracing, send)
+        elif _is_ours(scope):
+            method = scope.get("method", "GET")  # the handshake of a websocket is a GET (RFC 6455)
+            headers = headers_of_interest(scope)
+            parent = parent_context(headers)
+            name = span_method(method)
+            span = tracing.start(name, SpanKind.SERVER, request_attributes(scope, method, headers), parent)
+            where = context.with_span(span, parent)
+            found = span.get_span_context()
+            if found.is_valid:
+                header = tracing.options.trace_id_header
+                if header is not None:
+                    send = _telling(send, header, found.trace_id)
+                if span.is_recording():
+                    exchange = Exchange(tracing, span, where, scope, name)
+                    receive, send = exchange.receives(receive), exchange.sends(send)
+                marks = {_MARK: exchange, MOUNTED: "", **_TAKEN}
+                activation = context.attach(where)
+    except Exception:
+        faults.report("asgi: request")
+    scope.update(marks)
+    try:
+        result = await app(scope, receive, send)
+    except BaseException as error:
+        if exchange is not None:
+            contained("asgi: outcome", exchange.raised, error)
+        raise
+    else:
+        if exchange is not None:
+            contained("asgi: outcome", exchange.returned)
+        return result
+    finally:
+        if activation is not None:
+            activation.end()
+        for key in marks:
+            scope.pop(key, None)
+
+
+def _is_ours(scope: Scope) -> bool:
+    """Whether this is something to trace, which nobody has done yet nor asked not to be done."""
+    return (
+        scope["type"] in ("http", "websocket")
+        and not scope.get("starlette.opentelemetry")
+        and not context.suppressed(context.current())
+    )
+
+
+def _flushing(tracing: Tracing[AsgiOptions], send: Send) -> Send:
+    """``send``, which exports all spans before it says that the application has shut down."""
+
+    async def send_(message: Message) -> None:
+        if message.get("type") in ("lifespan.shutdown.complete", "lifespan.shutdown.failed", "lifespan.startup.failed"):
+            try:
+                await _flush(tracing)
+            except Exception:
+                faults.report("asgi: flush")
+        await send(message)
+
+    return send_
+
+
+async def _flush(tracing: Tracing[AsgiOptions]) -> None:
+    """Export, off the event loop, and give up after a while: also where the provider's own flush never ends."""
+    try:
+        from anyio import sleep  # there with Starlette, and right under asyncio and trio
+    except ImportError:
+        from asyncio import sleep
+
+    flush = functools.partial(contained, "asgi: flush", tracing.flush, _FLUSH_SECONDS)
+    thread = threading.Thread(target=flush, name="causal-otel-flush", daemon=True)
+    thread.start()
+    deadline = monotonic() + _FLUSH_SECONDS
+    while thread.is_alive() and monotonic() < deadline:  # noqa: ASYNC110  # no event that both kinds of loop share
+        await sleep(0.005)
+
+
+# -- where it takes hold ------------------------------------------------------------------------------------------
+
+
+def _wrap_application(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    async def __call__(self: Any, scope: Scope, receive: Receive, send: Send) -> Any:
+        if _MARK in scope or not tracing.active:
+            return await original(self, scope, receive, send)
+        return await _serve(tracing, functools.partial(original, self), scope, receive, send)
+
+    return __call__
+
+
+def _wrap_handle(*, mount: bool = False) -> Callable[[Tracing[Any], Callable[..., Any]], Callable[..., Any]]:
+    """Wraps the method that a router calls on the route it has chosen.
+
+    Not every version leaves the route in the scope (FastAPI for its own, Starlette since 1.7), and none leaves there
+    the paths of mounts but with their parameters filled in.
+    """
+
+    def wrap(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        async def handle(self: Any, scope: Scope, receive: Receive, send: Send) -> Any:
+            exchange = scope.get(_MARK)
+            if exchange is not None:
+                contained("asgi: route", exchange.routed, self, scope, mount)
+            return await original(self, scope, receive, send)
+
+        return handle
+
+    return wrap
+
+
+class TracingMiddleware:
+    """Traces an ASGI application that is neither Starlette's nor FastAPI's, once ``causal_otel.install()`` is called.
+
+        app = TracingMiddleware(app)
+
+    Around one that is traced anyway it changes nothing but that its own place is where the span begins.
+
+    Args:
+        app: the application.
+    """
+
+    _tracing: Tracing[AsgiOptions] | None = None
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection (ASGI 3)."""
+        tracing = self._tracing
+        if tracing is None or _MARK in scope or not tracing.active:
+            await self.app(scope, receive, send)
+        else:
+            await _serve(tracing, self.app, scope, receive, send)
+
+
+def _enable_middleware(tracing: Tracing[Any]) -> Callable[[], None]:
+    TracingMiddleware._tracing = tracing
+
+    def disable() -> None:
+        if TracingMiddleware._tracing is tracing:
+            TracingMiddleware._tracing = None
+
+    return disable
+
+
+def _claim_export(tracing: Tracing[Any]) -> Callable[[], None]:
+    """Keep FastAPI from adding an exporter of its own to our provider, from where every span would arrive twice.
+
+    It does so at the start of an application where OTEL_EXPORTER_OTLP_ENDPOINT is set, in the versions around 0.142 by
+    itself and later if told to, but for each provider once: it is told that it has.
+    """
+    from causal_otel.engine.provider import TracerProvider
+
+    done = getattr(sys.modules["fastapi.telemetry._runtime"], "_configured", None)
+    claim = ("TRACES", get_tracer_provider())
+    if not isinstance(done, list) or not isinstance(claim[1], TracerProvider) or claim in done:
+        return lambda: None
+    done.append(claim)
+    return lambda: done.remove(claim)
+
+
+PATCH = Patch(
+    name="asgi",
+    versions={"starlette": ("0.37", "2"), "fastapi": ("0.110", "1")},
+    options=AsgiOptions,
+    targets=(
+        Connect(__name__, _enable_middleware),
+        Wrap("starlette.applications", "Starlette.__call__", _wrap_application),
+        Wrap("starlette.routing", "Route.handle", _wrap_handle()),
+        Wrap("starlette.routing", "WebSocketRoute.handle", _wrap_handle()),
+        Wrap("starlette.routing", "Mount.handle", _wrap_handle(mount=True)),
+        Wrap("fastapi.applications", "FastAPI.__call__", _wrap_application),
+        Wrap("fastapi.routing", "APIRoute.handle", _wrap_handle()),
+        Connect("fastapi.telemetry._runtime", _claim_export),
+    ),
+)

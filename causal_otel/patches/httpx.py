@@ -1,0 +1,381 @@
+"""HTTPX, 0.27 and later, and its successor HTTPX2: requests of every client, sync and async, over any transport.
+
+One CLIENT span for each request on the wire, so each redirect and each repetition for authentication has its own. It
+is a child of the current span, and is never current itself. It ends with the response's body: when that has been read,
+which ``client.get()`` and the like do, or when a streamed response is closed. A response that nobody closes ends it
+when it is collected, marked ``causal.abandoned``. Connection retries inside a transport are part of one span.
+
+The request carries the span's context in its headers (as ``opentelemetry.propagate`` says, W3C by default) in place of
+any that were there. What is sent is a copy: the caller's request, headers and client keep theirs. Where nothing is
+recorded the current context is carried, if there is one.
+
+Span names are methods, ``GET`` (``HTTP`` for unknown ones). Attributes: ``http.request.method``,
+``http.request.method_original``, ``http.request.resend_count``, ``http.response.status_code``, ``url.full`` (without
+credentials, and secret query parameters redacted), ``server.address``, ``server.port``, ``network.protocol.version``
+and ``error.type`` (the status code from 400 on, or the class of the exception). No header and no body is recorded.
+
+Options: :class:`HttpxOptions`.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from opentelemetry.trace import SpanKind, StatusCode
+
+from causal_otel.engine import context, faults
+from causal_otel.patches._layer import Patch, Wrap
+from causal_otel.patches._tracing import ClientOptions, Tracing, end_failed
+from causal_otel.patches._urls import DEFAULT_PORTS, method_attributes, redact_url, span_method
+from causal_otel.semconv import (
+    ABANDONED,
+    ERROR_TYPE,
+    HTTP_REQUEST_RESEND_COUNT,
+    HTTP_RESPONSE_STATUS_CODE,
+    NETWORK_PROTOCOL_VERSION,
+    SERVER_ADDRESS,
+    SERVER_PORT,
+    URL_FULL,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from httpx import Request, Response
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span
+
+__all__ = ["PATCH", "HttpxOptions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpxOptions(ClientOptions):
+    """Options of the httpx patch; see :class:`~causal_otel.patches._tracing.ClientOptions`."""
+
+
+_sent: ContextVar[list[int] | None] = ContextVar("causal_otel_httpx_sent", default=None)
+"""How many requests the current ``send()`` has put on the wire, as the one item of a list."""
+
+
+# -- attributes ---------------------------------------------------------------------------------------------------
+
+
+def _request_attributes(request: Request) -> dict[str, Any]:
+    url = request.url
+    attributes: dict[str, Any] = {
+        **method_attributes(request.method),
+        URL_FULL: redact_url(str(url)),
+        SERVER_ADDRESS: url.host,
+    }
+    port = url.port or DEFAULT_PORTS.get(url.scheme)
+    if port is not None:
+        attributes[SERVER_PORT] = port
+    sent = _sent.get()
+    if sent is not None:
+        if sent[0]:
+            attributes[HTTP_REQUEST_RESEND_COUNT] = sent[0]
+        sent[0] += 1
+    return attributes
+
+
+def _set_response_attributes(span: Span, response: Response) -> None:
+    status = response.status_code
+    attributes: dict[str, Any] = {HTTP_RESPONSE_STATUS_CODE: status}
+    version = response.extensions.get("http_version")  # as b"HTTP/1.1"; not every transport tells
+    if version is not None:
+        attributes[NETWORK_PROTOCOL_VERSION] = version.decode("ascii", "replace").rpartition("/")[2]
+    if status >= 400:
+        attributes[ERROR_TYPE] = str(status)
+        span.set_status(StatusCode.ERROR)
+    span.set_attributes(attributes)
+
+
+# -- one request on the wire --------------------------------------------------------------------------------------
+
+
+class _Attempt:
+    """A request on its way: the copy that carries the context, and the span, if it is recorded.
+
+    Args:
+        request: what the client was about to send.
+        where: the context to carry.
+        span: the span of this attempt, not ended yet.
+    """
+
+    __slots__ = ("_given", "_request", "_sent", "request", "span")
+
+    def __init__(self, request: Request, where: Context, span: Span | None) -> None:
+        self._request = self.request = request
+        self.span = span
+        from opentelemetry import propagate
+
+        carrier: dict[str, str] = {}
+        propagate.inject(carrier, where)
+        if not carrier:
+            return
+        self._given = given = request.headers
+        headers = type(given)(given, encoding=getattr(given, "_encoding", None))
+        if "traceparent" in carrier:
+            headers.pop("tracestate", None)  # it belongs to a traceparent that is replaced
+        for name, value in carrier.items():
+            headers[name] = value
+        self._sent = _items(headers)
+        # Not copy.copy(): the state that a request gives for copying leaves its body out.
+        self.request = object.__new__(type(request))
+        vars(self.request).update(vars(request), headers=headers)
+
+    def returned(self, outcome: Response | BaseException) -> None:
+        """Let the caller find the request where the client put the copy, as the client would have left it."""
+        try:
+            if self.request is not self._request:
+                self._hand_back(outcome)
+        except Exception:
+            faults.report("httpx: request")
+
+    def _hand_back(self, outcome: Any) -> None:
+        state = dict(vars(self.request))
+        headers = state.pop("headers")
+        vars(self._request).update(state)
+        if _items(headers) != self._sent:
+            # A transport has changed headers. That stays, while what we put there goes.
+            given = self._given.raw
+            ours = {(name, value) for name, _, value in self._sent}.difference(given)
+            replaced = {name.lower() for name, _ in ours}
+            kept = [item for item in headers.raw if item not in ours]
+            kept += [item for item in given if item[0].lower() in replaced]
+            self._request.headers = type(self._given)(kept, encoding=getattr(self._given, "_encoding", None))
+        if getattr(outcome, "_request", None) is self.request:
+            outcome.request = self._request
+
+    def failed(self, error: BaseException) -> None:
+        """There will be no response."""
+        self.returned(error)
+        if self.span is not None:
+            end_failed(self.span, error)
+
+    def responded(self, response: Response, body: Callable[[Any, Span], Any]) -> None:
+        """The headers are there; from here on the span lasts as long as the body."""
+        self.returned(response)
+        if self.span is None:
+            return
+        try:
+            _set_response_attributes(self.span, response)
+            if response.is_closed:  # it was made with its body in hand, as MockTransport does
+                self.span.end()
+            else:
+                response.stream = body(response.stream, self.span)
+        except Exception:
+            faults.report("httpx: response")
+            self.span.end()
+
+
+def _items(headers: Any) -> list[tuple[bytes, bytes, bytes]]:
+    """A snapshot of what ``headers`` keep, where a version keeps it so: cheaper than through their public face."""
+    return list(getattr(headers, "_list", ()))
+
+
+def _begin(tracing: Tracing[HttpxOptions], request: Request) -> _Attempt | None:
+    """The attempt to send ``request``; None if there is nothing to record nor to carry."""
+    span = None
+    try:
+        where = context.current()
+        if tracing.recorded():
+            span = tracing.start(span_method(request.method), SpanKind.CLIENT, _request_attributes(request))
+            return _Attempt(request, context.with_span(span, where), span if span.is_recording() else None)
+        current = context.current_span(where) if tracing.active else None
+        if current is not None and current.get_span_context().is_valid and not context.suppressed(where):
+            return _Attempt(request, where, None)
+    except Exception:
+        faults.report("httpx: request")
+        if span is not None:
+            span.end()
+    return None
+
+
+# -- wrappers -----------------------------------------------------------------------------------------------------
+
+
+def _wrap_send(library: str) -> Callable[[Tracing[Any], Callable[..., Any]], Callable[..., Any]]:
+    def wrap(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+        if sys.modules[library].__name__ != library:
+            return original  # httpx2.alias_httpx() has been called: it is patched under its own name
+        body = _sync_body(sys.modules[library])
+
+        @functools.wraps(original)
+        def _send_single_request(self: Any, request: Request) -> Response:
+            attempt = _begin(tracing, request)
+            if attempt is None:
+                return cast("Response", original(self, request))
+            try:
+                response: Response = original(self, attempt.request)
+            except BaseException as error:
+                attempt.failed(error)
+                raise
+            attempt.responded(response, body)
+            return response
+
+        return _send_single_request
+
+    return wrap
+
+
+def _wrap_async_send(library: str) -> Callable[[Tracing[Any], Callable[..., Any]], Callable[..., Any]]:
+    def wrap(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+        if sys.modules[library].__name__ != library:
+            return original
+        body = _async_body(sys.modules[library])
+
+        @functools.wraps(original)
+        async def _send_single_request(self: Any, request: Request) -> Response:
+            attempt = _begin(tracing, request)
+            if attempt is None:
+                return cast("Response", await original(self, request))
+            try:
+                response: Response = await original(self, attempt.request)
+            except BaseException as error:
+                attempt.failed(error)
+                raise
+            attempt.responded(response, body)
+            return response
+
+        return _send_single_request
+
+    return wrap
+
+
+def _wrap_attempts(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    """Count what one ``send()`` puts on the wire: this method follows redirects and repeats for authentication."""
+
+    @functools.wraps(original)
+    def _send_handling_auth(*args: Any, **kwargs: Any) -> Any:
+        if not tracing.recorded():
+            return original(*args, **kwargs)
+        outer = _sent.get()
+        _sent.set([0])
+        try:
+            return original(*args, **kwargs)
+        finally:
+            _sent.set(outer)
+
+    return _send_handling_auth
+
+
+def _wrap_async_attempts(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    async def _send_handling_auth(*args: Any, **kwargs: Any) -> Any:
+        if not tracing.recorded():
+            return await original(*args, **kwargs)
+        outer = _sent.get()
+        _sent.set([0])
+        try:
+            return await original(*args, **kwargs)
+        finally:
+            _sent.set(outer)
+
+    return _send_handling_auth
+
+
+# -- bodies: the library's own stream, seen through ---------------------------------------------------------------
+
+
+class _Body:
+    """What both kinds of bodies share: the stream behind shows through, and the span ends once."""
+
+    def __init__(self, stream: Any, span: Span) -> None:
+        self._causal_stream = stream
+        self._causal_span = span
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith(("__", "_causal_")):  # asked of a copy that is not filled yet
+            raise AttributeError(name)
+        return getattr(self._causal_stream, name)
+
+    def _causal_end(self, error: BaseException | None = None) -> None:
+        span = self._causal_span
+        if not span.is_recording():
+            return
+        if error is None:
+            span.end()
+        else:
+            end_failed(span, error)
+
+    def __del__(self) -> None:
+        span = vars(self).get("_causal_span")
+        if span is not None and span.is_recording():
+            span.set_attribute(ABANDONED, True)
+            span.end()
+
+
+@functools.cache
+def _sync_body(library: Any) -> type[_Body]:
+    class TracedStream(_Body, library.SyncByteStream):  # type: ignore[misc]  # clients check for their own class
+        def __iter__(self) -> Iterator[bytes]:
+            try:
+                yield from self._causal_stream
+            except GeneratorExit:
+                raise  # the reader has stopped: the request ends when it is closed
+            except BaseException as error:
+                self._causal_end(error)
+                raise
+            self._causal_end()
+
+        def close(self) -> None:
+            try:
+                self._causal_stream.close()
+            except BaseException as error:
+                self._causal_end(error)
+                raise
+            self._causal_end()
+
+    return TracedStream
+
+
+@functools.cache
+def _async_body(library: Any) -> type[_Body]:
+    class TracedAsyncStream(_Body, library.AsyncByteStream):  # type: ignore[misc]
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            chunks = self._causal_stream.__aiter__()
+            try:
+                async for chunk in chunks:
+                    yield chunk
+            except GeneratorExit:
+                raise
+            except BaseException as error:
+                self._causal_end(error)
+                raise
+            finally:
+                if isinstance(chunks, AsyncGenerator):
+                    await chunks.aclose()
+            self._causal_end()
+
+        async def aclose(self) -> None:
+            try:
+                await self._causal_stream.aclose()
+            except BaseException as error:
+                self._causal_end(error)
+                raise
+            self._causal_end()
+
+    return TracedAsyncStream
+
+
+PATCH = Patch(
+    name="httpx",
+    versions={"httpx": ("0.27", "1"), "httpx2": ("2", "3")},
+    options=HttpxOptions,
+    targets=tuple(
+        target
+        for library in ("httpx", "httpx2")
+        for target in (
+            Wrap(library, "Client._send_single_request", _wrap_send(library)),
+            Wrap(library, "AsyncClient._send_single_request", _wrap_async_send(library)),
+            Wrap(library, "Client._send_handling_auth", _wrap_attempts, optional=True),
+            Wrap(library, "AsyncClient._send_handling_auth", _wrap_async_attempts, optional=True),
+        )
+    ),
+)

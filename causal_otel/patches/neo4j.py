@@ -1,0 +1,353 @@
+"""neo4j: queries, managed transactions and ``execute_query``, of the synchronous and the asynchronous driver alike.
+
+========================================  ===========================================================================
+``Session.run``, ``Transaction.run``      A CLIENT span each, from the call until the last of the result has arrived:
+                                          read, consumed or discarded, failed, or cancelled. Where you read it only in
+                                          part, the driver fetches the rest before the session's next query, or when
+                                          the session or transaction closes. A result that dies before all that ends
+                                          its span, marked ``causal.abandoned``.
+``Driver.execute_query``                  One CLIENT span; session, transaction and query inside it have none.
+``Session.execute_read``,                 An INTERNAL span, current while your function runs, with the queries of every
+``Session.execute_write``                 attempt in it. It is an error if the call fails, not if a retry succeeds.
+``BEGIN``, ``COMMIT``, ``ROLLBACK``       A CLIENT span only where they fail or are cancelled.
+========================================  ===========================================================================
+
+A failure in a transaction is the end of all its unfinished results, and their spans end with that same error.
+Not traced: pool, connections, ``HELLO``, ``LOGON``, ``RESET``, ``ROUTE``, ``verify_connectivity``, bookmarks.
+
+Span names are query summaries, ``MATCH Person``; else ``neo4j.execute_write``, ``COMMIT orders``. Attributes:
+``db.system.name``, ``db.namespace``, ``db.query.summary``, ``db.query.text`` (every string and number as ``?``,
+parameters never), ``db.operation.name`` (of ``BEGIN``, ``COMMIT`` and ``ROLLBACK``; nothing is parsed into it),
+``server.address`` and ``server.port`` (those the driver was given, in a cluster too), ``causal.fetch`` (seconds from
+``run``'s return until the last of the result), ``causal.neo4j.attempts``, and on failure ``db.response.status_code``
+and ``error.type`` (the Neo4j code). The server's message is not recorded: it repeats values. A database that the
+server chose is known, if at all, when the span ends.
+
+Options: :class:`Neo4jOptions`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import time_ns
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.context import Context, create_key
+from opentelemetry.trace import SpanKind
+
+from causal_otel.engine import context, faults
+from causal_otel.patches import _cypher
+from causal_otel.patches._layer import Patch, Wrap
+from causal_otel.patches._neo4j_results import Stream, end_failed, private
+from causal_otel.patches._tracing import Call, ClientOptions, Operation, Tracing, traced_call
+from causal_otel.semconv import (
+    DB_NAMESPACE,
+    DB_OPERATION_NAME,
+    DB_QUERY_SUMMARY,
+    DB_QUERY_TEXT,
+    DB_SYSTEM_NAME,
+    NEO4J_ATTEMPTS,
+    SERVER_ADDRESS,
+    SERVER_PORT,
+)
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+__all__ = ["PATCH", "Neo4jOptions"]
+
+_DEFAULT_PORT = 7687
+_CACHED = 1024  # statements; a program has few, unless it builds them, and then remembering them is no use
+_EXECUTION = create_key("causal-otel-neo4j-execution")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neo4jOptions(ClientOptions):
+    """Options of the neo4j patch; see :class:`~causal_otel.patches._tracing.ClientOptions`."""
+
+
+# -- attributes ---------------------------------------------------------------------------------------------------
+
+_Place = tuple[Any, Any]
+"""Address and database, either None where unknown."""
+
+
+def _place_of_session(session: Any) -> _Place:
+    return private(session, "_pool", "address"), private(session, "_config", "database")
+
+
+def _place_of_transaction(transaction: Any) -> _Place:
+    # A transaction knows its session by whom it tells that it is closed.
+    return private(transaction, "_on_closed", "__self__", "_pool", "address"), private(transaction, "_database")
+
+
+def _constants(address: Any, database: Any) -> dict[str, Any]:
+    attributes: dict[str, Any] = {DB_SYSTEM_NAME: "neo4j"}
+    if isinstance(database, str):
+        attributes[DB_NAMESPACE] = database
+    if isinstance(address, tuple):  # host and port, and two numbers more if IPv6
+        attributes[SERVER_ADDRESS] = address[0]
+        if address[1] != _DEFAULT_PORT:
+            attributes[SERVER_PORT] = address[1]
+    return attributes
+
+
+@functools.lru_cache(_CACHED)
+def _operation(address: Any, database: Any, query: str) -> Operation:
+    statement = _cypher.describe(query)
+    attributes = _constants(address, database)
+    if statement.text:
+        attributes[DB_QUERY_TEXT] = statement.text
+    if statement.summary:
+        attributes[DB_QUERY_SUMMARY] = statement.summary
+    return Operation(statement.summary or attributes.get(DB_NAMESPACE) or "neo4j", attributes)
+
+
+def _start_query(tracing: Tracing[Neo4jOptions], query: Any, place: _Place) -> Span | None:
+    """The span of a query, a string or a ``neo4j.Query``; None if it is neither, as the driver is about to say."""
+    text = getattr(query, "text", query)
+    if not isinstance(text, str):
+        return None
+    operation = _operation(*place, text[: _cypher.MAX_TEXT])
+    return tracing.start(operation.name, SpanKind.CLIENT, operation.attributes)
+
+
+# -- calls under way ----------------------------------------------------------------------------------------------
+
+
+class _Query:
+    """``run``, which returns before the records arrive."""
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+
+    def succeeded(self, result: Any) -> None:
+        Stream.follow(result, self._span)
+
+    def failed(self, error: BaseException) -> None:
+        end_failed(self._span, error)
+
+
+class _Execution:
+    """``execute_read``, ``execute_write`` or ``execute_query``. The context inside knows it.
+
+    Args:
+        span: its span.
+        session: whose transactions are its attempts; None: the first that opens one.
+        quiet: whether it is one operation to the caller: not current, and nothing inside has a span.
+    """
+
+    def __init__(self, span: Span, session: Any, *, quiet: bool) -> None:
+        self.quiet = quiet
+        self._span = span
+        self._session = session
+        self._transaction: Any = None
+        self._attempts = 0
+        values: dict[str, Any] = {**context.current(), _EXECUTION: self}
+        if not quiet:
+            values[context.SPAN_KEY] = span
+        self._activation = context.attach(Context(values))
+
+    @staticmethod
+    def current() -> _Execution | None:
+        """The innermost one, if any."""
+        found = context.current().get(_EXECUTION)
+        return found if isinstance(found, _Execution) else None
+
+    def attempt(self, session: Any) -> bool:
+        """Count an attempt, if a transaction opened by ``session`` is one and not your function's own business."""
+        if self._session is None:
+            self._session = session
+        if self._session is not session:
+            return False
+        self._attempts += 1
+        return True
+
+    def opened(self) -> None:
+        """The attempt has got its transaction."""
+        self._transaction = private(self._session, "_transaction")
+
+    def silences(self, transaction: Any) -> bool:
+        """Whether ``transaction`` is an attempt of it, and quiet."""
+        return self.quiet and self._transaction is transaction
+
+    def succeeded(self, result: Any) -> None:
+        self._finish(result)
+        self._span.end()
+
+    def failed(self, error: BaseException) -> None:
+        self._finish(None)
+        end_failed(self._span, error)
+
+    def _finish(self, result: Any) -> None:
+        self._activation.end()
+        try:
+            learned: dict[str, Any] = {NEO4J_ATTEMPTS: self._attempts}
+            database = private(self._session, "_config", "database")
+            if self.quiet and database is None:
+                from neo4j import EagerResult
+
+                database = result.summary.database if isinstance(result, EagerResult) else None
+            if isinstance(database, str):
+                learned[DB_NAMESPACE] = database
+            self._span.set_attributes(learned)
+        except Exception:
+            faults.report("neo4j: the end of an execution")
+        # Tasks that your function has started keep their context, and so this. No session is it, so it owns none.
+        self._session, self._transaction = self, None
+
+
+class _Transition:
+    """``BEGIN``, ``COMMIT`` or ``ROLLBACK``: a span only if it fails.
+
+    Args:
+        tracing: the handle.
+        operation: which of them.
+        place: where.
+        attempt: the execution that it begins an attempt of.
+    """
+
+    def __init__(
+        self, tracing: Tracing[Neo4jOptions], operation: str, place: _Place, attempt: _Execution | None = None
+    ) -> None:
+        self._tracing = tracing
+        self._operation = operation
+        self._place = place
+        self._attempt = attempt
+        self._began = time_ns()
+
+    def succeeded(self, result: Any) -> None:
+        if self._attempt is not None:
+            self._attempt.opened()
+
+    def failed(self, error: BaseException) -> None:
+        if self._attempt is not None and self._attempt.quiet:
+            return
+        attributes = {**_constants(*self._place), DB_OPERATION_NAME: self._operation}
+        name = " ".join(filter(None, (self._operation, attributes.get(DB_NAMESPACE))))
+        start = self._tracing.tracer.start_span
+        end_failed(start(name, kind=SpanKind.CLIENT, attributes=attributes, start_time=self._began), error)
+
+
+# -- what a call is -----------------------------------------------------------------------------------------------
+
+_Args = tuple[Any, ...]
+_Kwargs = dict[str, Any]
+_Describe = Callable[[Tracing[Neo4jOptions], Any, _Args, _Kwargs], Call | None]
+_Wrapper = Callable[[Tracing[Any], Callable[..., Any]], Callable[..., Any]]
+
+
+def _argument(position: int, name: str, args: _Args, kwargs: _Kwargs) -> Any:
+    return args[position] if len(args) > position else kwargs.get(name)
+
+
+def _session_run(tracing: Tracing[Neo4jOptions], session: Any, args: _Args, kwargs: _Kwargs) -> Call | None:
+    span = _start_query(tracing, _argument(0, "query", args, kwargs), _place_of_session(session))
+    return None if span is None else _Query(span)
+
+
+def _transaction_run(tracing: Tracing[Neo4jOptions], transaction: Any, args: _Args, kwargs: _Kwargs) -> Call | None:
+    execution = _Execution.current()
+    if execution is not None and execution.silences(transaction):
+        return None
+    span = _start_query(tracing, _argument(0, "query", args, kwargs), _place_of_transaction(transaction))
+    return None if span is None else _Query(span)
+
+
+def _execute_query(tracing: Tracing[Neo4jOptions], driver: Any, args: _Args, kwargs: _Kwargs) -> Call | None:
+    place = private(driver, "_pool", "address"), _argument(3, "database_", args, kwargs)
+    span = _start_query(tracing, _argument(0, "query_", args, kwargs), place)
+    return None if span is None else _Execution(span, None, quiet=True)
+
+
+def _managed(name: str) -> _Describe:
+    def describe(tracing: Tracing[Neo4jOptions], session: Any, args: _Args, kwargs: _Kwargs) -> Call:
+        span = tracing.start(name, SpanKind.INTERNAL, _constants(*_place_of_session(session)))
+        return _Execution(span, session, quiet=False)
+
+    return describe
+
+
+def _begin(tracing: Tracing[Neo4jOptions], session: Any, args: _Args, kwargs: _Kwargs) -> Call:
+    execution = _Execution.current()
+    attempt = execution if execution is not None and execution.attempt(session) else None
+    return _Transition(tracing, "BEGIN", _place_of_session(session), attempt)
+
+
+def _ending(operation: str) -> _Describe:
+    def describe(tracing: Tracing[Neo4jOptions], transaction: Any, args: _Args, kwargs: _Kwargs) -> Call | None:
+        execution = _Execution.current()
+        if execution is not None and execution.silences(transaction):
+            return None
+        return _Transition(tracing, operation, _place_of_transaction(transaction))
+
+    return describe
+
+
+# -- wrappers -----------------------------------------------------------------------------------------------------
+
+
+def _result_failed(tracing: Tracing[Neo4jOptions], original: Callable[..., Any]) -> Callable[..., Any]:
+    """A result hears that its transaction has failed, not necessarily by its own doing."""
+
+    @functools.wraps(original)
+    def tx_failure(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        stream = Stream.of(self)
+        if stream is not None:
+            stream.end(_argument(0, "exc", args, kwargs))
+        return original(self, *args, **kwargs)
+
+    return tx_failure
+
+
+def _session_killed(tracing: Tracing[Neo4jOptions], original: Callable[..., Any]) -> Callable[..., Any]:
+    """A session kills its connection, because the task is cancelled or ``cancel()`` is called; results do not hear."""
+
+    @functools.wraps(original)
+    def handle_cancellation(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        try:
+            for result in (private(self, "_auto_result"), *(private(self, "_transaction", "_results") or ())):
+                stream = Stream.of(result)
+                if stream is not None:
+                    stream.cancelled()
+        except Exception:
+            faults.report("neo4j: cancellation")
+        return original(self, *args, **kwargs)
+
+    return handle_cancellation
+
+
+def _targets(prefix: str) -> tuple[Wrap, ...]:
+    """The targets of one of the two drivers, whose classes are public under names that differ by a prefix."""
+
+    def wrap(attribute: str, wrapper: _Wrapper) -> Wrap:
+        return Wrap("neo4j", prefix + attribute, wrapper)
+
+    return (
+        wrap("Driver.execute_query", traced_call(_execute_query)),
+        wrap("Session.run", traced_call(_session_run)),
+        wrap("Session.execute_read", traced_call(_managed("neo4j.execute_read"))),
+        wrap("Session.execute_write", traced_call(_managed("neo4j.execute_write"))),
+        wrap("Session._open_transaction", traced_call(_begin)),
+        wrap("Transaction.run", traced_call(_transaction_run)),
+        wrap("Transaction._commit", traced_call(_ending("COMMIT"))),
+        wrap("Transaction._rollback", traced_call(_ending("ROLLBACK"))),
+        wrap("ManagedTransaction.run", traced_call(_transaction_run)),
+        wrap("ManagedTransaction._commit", traced_call(_ending("COMMIT"))),
+        wrap("ManagedTransaction._rollback", traced_call(_ending("ROLLBACK"))),
+        wrap("Result._tx_failure", _result_failed),
+    )
+
+
+PATCH = Patch(
+    name="neo4j",
+    versions={"neo4j": ("5.20", "7")},
+    options=Neo4jOptions,
+    targets=(
+        *_targets(""),
+        *_targets("Async"),
+        Wrap("neo4j", "AsyncSession._handle_cancellation", _session_killed),
+    ),
+)

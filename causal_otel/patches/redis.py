@@ -1,0 +1,346 @@
+"""redis-py: commands and pipelines of the synchronous and asyncio clients, alone, behind Sentinel and in a cluster.
+
+One CLIENT span for each command and for each pipeline that holds any, retries and cluster redirections included. Not
+traced: what sets a connection up (``HELLO``, ``AUTH``, ``SELECT``, health checks), what finds servers (Sentinel's and
+a cluster's discovery), checking a pipeline's scripts, reading pub/sub messages and ``MONITOR``, and what a cluster's
+transaction sends between ``WATCH`` and ``MULTI``.
+
+Span names are ``db.operation.name``, with no target: the convention keeps the database's number out of names, and a
+host says little. That is a command of Redis as documented, two words where it has two (``CLIENT LIST``), whatever its
+spelling, and ``OTHER`` where the word is none: what a caller passes as a command may be anything. A pipeline is
+``PIPELINE SET`` or ``MULTI SET`` where all of it is ``SET``, else ``PIPELINE`` or ``MULTI``.
+
+Attributes: ``db.system.name``, ``db.namespace`` (the database's number), ``db.operation.name``, ``db.query.text`` (each
+argument as ``?``, keys too), ``db.operation.batch.size``, ``db.stored_procedure.name`` (a script's SHA-1, a function's
+name), ``server.address`` and ``server.port`` (behind Sentinel the master, once it is known; in a cluster the node, if
+no more than one was asked), and on failure ``error.type`` and ``db.response.status_code`` (the prefix of the server's
+error). The server's message is not recorded: it repeats arguments.
+
+Not errors: a changed watched key (``WatchError``), a blocking pop that found nothing, and the ``NOSCRIPT`` that makes a
+script object or a lock load its script. A failed command in a pipeline is one, raised or returned.
+
+Options: :class:`RedisOptions`.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.context import Context, create_key
+
+from causal_otel.engine import context, faults
+from causal_otel.patches._layer import Patch, Wrap
+from causal_otel.patches._redis_commands import MAX_SHOWN, OTHER, command, text
+from causal_otel.patches._tracing import (
+    ClientCall,
+    ClientOptions,
+    Operation,
+    Tracing,
+    client_call,
+    end_failed,
+    error_name,
+    held,
+    silent,
+)
+from causal_otel.semconv import (
+    DB_NAMESPACE,
+    DB_OPERATION_BATCH_SIZE,
+    DB_OPERATION_NAME,
+    DB_QUERY_TEXT,
+    DB_RESPONSE_STATUS_CODE,
+    DB_STORED_PROCEDURE_NAME,
+    DB_SYSTEM_NAME,
+    SERVER_ADDRESS,
+    SERVER_PORT,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+
+__all__ = ["PATCH", "RedisOptions"]
+
+_DEFAULT_PORT = 6379
+_CACHED = 1024  # kinds of operation: command, number of arguments, server
+
+
+@dataclass(frozen=True, kw_only=True)
+class RedisOptions(ClientOptions):
+    """Options of the redis patch; see :class:`~causal_otel.patches._tracing.ClientOptions`."""
+
+
+# -- attributes ---------------------------------------------------------------------------------------------------
+
+_Place = tuple[Any, Any, Any]
+_PROCEDURES = {"EVALSHA", "EVALSHA_RO", "FCALL", "FCALL_RO"}
+_PROCEDURE = re.compile(r"\w{1,64}", re.ASCII)
+
+
+def _place(client: Any) -> _Place:
+    """Database, host or socket, and port of a client or pipeline; None for what is not known."""
+    pool = getattr(client, "connection_pool", None)
+    if pool is None:  # a cluster: which node it is shows later
+        settings = getattr(getattr(client, "nodes_manager", None), "connection_kwargs", {})
+        return settings.get("db", 0), None, None
+    settings = getattr(pool, "connection_kwargs", None)
+    if settings is None:
+        return None, None, None
+    database = settings.get("db", 0)
+    if "path" in settings:
+        return database, settings["path"], None
+    if "connection_pool" in settings:  # Sentinel's, which connects to whoever is the master
+        return database, *(getattr(pool, "master_address", None) or (None, None))
+    return database, settings.get("host", "localhost"), settings.get("port", _DEFAULT_PORT)
+
+
+def _address(host: Any, port: Any) -> dict[str, Any]:
+    attributes: dict[str, Any] = {}
+    if host is not None:
+        attributes[SERVER_ADDRESS] = host
+        if port is not None and int(port) != _DEFAULT_PORT:
+            attributes[SERVER_PORT] = int(port)
+    return attributes
+
+
+@functools.lru_cache(_CACHED)
+def _operation(name: str, arguments: int, place: _Place, procedure: str = "") -> Operation:
+    database, host, port = place
+    attributes: dict[str, Any] = {DB_SYSTEM_NAME: "redis", DB_OPERATION_NAME: name, **_address(host, port)}
+    if database is not None:
+        attributes[DB_NAMESPACE] = str(database)
+    if arguments >= 0:
+        attributes[DB_QUERY_TEXT] = text(name, arguments)
+    if procedure:
+        attributes[DB_STORED_PROCEDURE_NAME] = procedure
+    return Operation(name, attributes)
+
+
+def _called(tracing: Tracing[RedisOptions], client: Any, args: Sequence[Any], kwargs: Any) -> Operation | None:
+    """A command sent by a client, or by a pipeline that is watching keys."""
+    if not args:
+        return None  # the driver is about to say so
+    name, arguments = command(args)
+    arguments = -1 if name is OTHER else min(arguments, MAX_SHOWN + 1)
+    if name in _PROCEDURES and len(args) > 1:
+        procedure = args[1].decode("latin-1") if isinstance(args[1], bytes) else args[1]
+        if isinstance(procedure, str) and _PROCEDURE.fullmatch(procedure):
+            return _operation(name, arguments, _place(client), procedure)
+    return _operation(name, arguments, _place(client))
+
+
+def _executed(tracing: Tracing[RedisOptions], pipeline: Any, args: Any, kwargs: Any) -> Operation | None:
+    """A pipeline being executed."""
+    size = len(pipeline)
+    if not size:
+        return None  # it sends nothing, or at most an EXEC to end a WATCH
+    commands = _queue(pipeline)
+    name = "MULTI" if _is_transaction(pipeline) else "PIPELINE"
+    names = {command((spelling,))[0] for spelling in {queued[0] for queued in commands}}
+    if len(names) == 1:
+        name = f"{name} {names.pop()}"
+    attributes = dict(_operation(name, -1, _place(pipeline)).attributes)
+    if size > 1:
+        attributes[DB_OPERATION_BATCH_SIZE] = size
+    if commands:
+        texts = [text(*command(queued)) for queued in commands[:MAX_SHOWN]]
+        attributes[DB_QUERY_TEXT] = "; ".join(texts) + ("; ..." if size > MAX_SHOWN else "")
+    return Operation(name, attributes)
+
+
+def _queue(pipeline: Any) -> list[Sequence[Any]]:
+    """The commands of a pipeline; none where a version keeps them elsewhere."""
+    keeper = getattr(pipeline, "_execution_strategy", pipeline)  # of a cluster, since 6.0
+    for attribute in ("_command_queue", "_command_stack", "command_stack"):
+        queue = getattr(keeper, attribute, None)
+        if queue is not None:
+            return [queued[0] if isinstance(queued, tuple) else queued.args for queued in queue]
+    return []
+
+
+def _is_transaction(pipeline: Any) -> bool:
+    strategy = getattr(pipeline, "_execution_strategy", None)
+    if strategy is not None:
+        return type(strategy).__name__ == "TransactionStrategy"
+    # A method of the clients is called transaction as well, and asyncio's pipelines inherit it.
+    flag = getattr(pipeline, "is_transaction", getattr(pipeline, "transaction", False))
+    return bool(getattr(pipeline, "explicit_transaction", False) or (flag and not callable(flag)))
+
+
+# -- errors -------------------------------------------------------------------------------------------------------
+
+_SCRIPTED = create_key("causal-otel-redis-scripted")
+
+# redis-py takes these prefixes off the message, and tells them since 8.0 only (``status_code``).
+_CODES = {
+    "AskError": "ASK",
+    "BusyLoadingError": "LOADING",
+    "ClusterCrossSlotError": "CROSSSLOT",
+    "ClusterDownError": "CLUSTERDOWN",
+    "ExecAbortError": "EXECABORT",
+    "MasterDownError": "MASTERDOWN",
+    "MovedError": "MOVED",
+    "NoPermissionError": "NOPERM",
+    "NoScriptError": "NOSCRIPT",
+    "OutOfMemoryError": "OOM",
+    "ReadOnlyError": "READONLY",
+    "TryAgainError": "TRYAGAIN",
+}
+# The prefixes that it leaves. Before 8.0 anything else at the beginning of a message is what followed an ``ERR``.
+_LEFT = re.compile(
+    "BUSY|BUSYGROUP|BUSYKEY|DENIED|FAILOVER|INPROG|INVALIDOBJ|IOERR|MISCONF|NOADDR|NOGOODSLAVE|NOGROUP|NOMASTERLINK|"
+    "NOPROTO|NOQUORUM|NOREPLICAS|NOTBUSY|NOTREADY|UNBLOCKED|UNKILLABLE|WRONGTYPE"
+)
+_PREFIX = re.compile(r"[A-Z][A-Z0-9_]{1,31}(?![^ :'\"])")
+
+
+def _code(error: BaseException) -> str:
+    """The prefix of the server's error, or the name of the class."""
+    from redis.exceptions import ResponseError
+
+    code = getattr(error, "status_code", None) or _CODES.get(type(error).__name__)
+    if code is not None:
+        return str(code)
+    if not isinstance(error, ResponseError):
+        return error_name(error)
+    # A pipeline puts the command in front of the message, and asyncio's the representation of a tuple.
+    message = str(error).rpartition(" caused error: ")[2].lstrip("('\"")
+    found = _PREFIX.match(message)
+    if found and (_LEFT.fullmatch(found.group()) or hasattr(error, "status_code")):
+        return found.group()
+    return "ERR"
+
+
+def _failure(error: BaseException) -> str | None:
+    """The code of an error, unless it is how the driver says something that is none."""
+    from redis.exceptions import NoScriptError, WatchError
+
+    if isinstance(error, WatchError) or (isinstance(error, NoScriptError) and context.current().get(_SCRIPTED)):
+        return None
+    return _code(error)
+
+
+class _PipelineCall(ClientCall):
+    """The execution of a pipeline. Told not to raise, it returns errors among its results."""
+
+    def succeeded(self, result: Any) -> None:
+        error = next((each for each in result if isinstance(each, Exception)), None)
+        if error is None:
+            self.span.end()
+        else:
+            end_failed(self.span, error, _code, DB_RESPONSE_STATUS_CODE)
+
+
+# -- wrappers -----------------------------------------------------------------------------------------------------
+
+_ASKED = create_key("causal-otel-redis-asked")
+
+
+@contextmanager
+def _handling_noscript() -> Iterator[None]:
+    activation = context.attach(Context({**context.current(), _SCRIPTED: True}))
+    try:
+        yield
+    finally:
+        activation.end()
+
+
+class _Routed(ClientCall):
+    """A cluster's operation: its parts make no spans of their own, and the node is noted."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._asked: set[tuple[Any, Any]] = set()
+        self._activation = context.attach(Context({**context.suppressing(), _ASKED: self._asked}))
+
+    def _arrived(self) -> None:
+        self._activation.end()
+        if len(self._asked) == 1:
+            self.span.set_attributes(_address(*self._asked.pop()))
+
+    def succeeded(self, result: Any) -> None:
+        try:
+            self._arrived()
+        finally:
+            super().succeeded(result)
+
+    def failed(self, error: BaseException) -> None:
+        try:
+            self._arrived()
+        finally:
+            super().failed(error)
+
+
+class _RoutedPipeline(_Routed, _PipelineCall):
+    """A cluster's pipeline."""
+
+
+def _note(node: Any) -> None:
+    try:
+        asked = context.current().get(_ASKED)
+        if isinstance(asked, set):
+            asked.add((node.host, node.port))
+    except Exception:
+        faults.report("redis: node of a cluster")
+
+
+def _noting_argument(tracing: Tracing[RedisOptions], original: Callable[..., Any]) -> Callable[..., Any]:
+    """For the method of a synchronous cluster that gives the client of a node."""
+
+    @functools.wraps(original)
+    def get_redis_connection(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        _note(args[0] if args else kwargs.get("node"))
+        return original(self, *args, **kwargs)
+
+    return get_redis_connection
+
+
+def _noting_self(tracing: Tracing[RedisOptions], original: Callable[..., Any]) -> Callable[..., Any]:
+    """For a method of an asyncio cluster's node."""
+
+    @functools.wraps(original)
+    async def execute(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        _note(self)
+        return await original(self, *args, **kwargs)
+
+    return execute
+
+
+_script = held(_handling_noscript)
+_traced_command = client_call(_called, _failure, DB_RESPONSE_STATUS_CODE)
+_traced_pipeline = client_call(_executed, _failure, DB_RESPONSE_STATUS_CODE, _PipelineCall)
+_traced_cluster_command = client_call(_called, _failure, DB_RESPONSE_STATUS_CODE, _Routed)
+_traced_cluster_pipeline = client_call(_executed, _failure, DB_RESPONSE_STATUS_CODE, _RoutedPipeline)
+
+
+def _of_both(module: str, attribute: str, wrap: Any) -> tuple[Wrap, Wrap]:
+    """The targets of a name that the synchronous and the asyncio half of redis-py share."""
+    return Wrap(f"redis.{module}", attribute, wrap), Wrap(f"redis.asyncio.{module}", attribute, wrap)
+
+
+PATCH = Patch(
+    name="redis",
+    versions={"redis": ("5", "9")},
+    options=RedisOptions,
+    targets=(
+        *_of_both("client", "Redis.execute_command", _traced_command),
+        *_of_both("client", "Pipeline.immediate_execute_command", _traced_command),
+        *_of_both("client", "Pipeline.execute", _traced_pipeline),
+        *_of_both("client", "Pipeline.load_scripts", silent),
+        *_of_both("cluster", "RedisCluster.execute_command", _traced_cluster_command),
+        *_of_both("cluster", "ClusterPipeline.execute", _traced_cluster_pipeline),
+        Wrap("redis.cluster", "RedisCluster.get_redis_connection", _noting_argument),
+        Wrap("redis.asyncio.cluster", "ClusterNode.execute_command", _noting_self),
+        Wrap("redis.asyncio.cluster", "ClusterNode.execute_pipeline", _noting_self),
+        Wrap("redis.cluster", "NodesManager.initialize", silent),
+        Wrap("redis._parsers.commands", "CommandsParser.initialize", silent),
+        Wrap("redis._parsers.commands", "CommandsParser._get_moveable_keys", silent),
+        *_of_both("sentinel", "Sentinel.discover_master", silent),
+        *_of_both("sentinel", "Sentinel.discover_slaves", silent),
+        Wrap("redis.commands.core", "Script.__call__", _script),
+        Wrap("redis.commands.core", "AsyncScript.__call__", _script),
+    ),
+)

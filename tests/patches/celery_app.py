@@ -1,0 +1,90 @@
+"""The Celery app of ``test_celery.py``: imported by the tests, which publish, and by the workers that they start.
+
+A worker is traced because the app's module calls ``install()``, as a user's would; the tests install for themselves.
+Broker and result backend come from Celery's own variables, CELERY_BROKER_URL and CELERY_RESULT_BACKEND.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from celery import Celery, Task
+from celery.exceptions import Ignore, Reject
+from opentelemetry import trace
+
+import causal_otel
+
+__all__ = ["Expected", "app"]
+
+if "TESTS_WORKER_PATCHES" in os.environ:
+    causal_otel.install(patches=os.environ["TESTS_WORKER_PATCHES"].split(","))
+
+app = Celery("tests", set_as_current=False)
+app.conf.update(
+    task_default_queue=os.environ.get("TESTS_QUEUE", "celery"),
+    result_expires=60,
+    worker_hijack_root_logger=False,
+    broker_connection_retry_on_startup=True,
+    task_publish_retry=False,
+)
+
+
+class Expected(Exception):
+    """What the task ``expected`` announces that it may raise."""
+
+
+@app.task(name="tests.add")
+def add(x: int, y: int) -> int:
+    return x + y
+
+
+@app.task(name="tests.total")
+def total(numbers: list[int]) -> int:
+    return sum(numbers)
+
+
+@app.task(name="tests.fail")
+def fail(text: str) -> None:
+    raise ValueError(text)
+
+
+@app.task(name="tests.expected", throws=(Expected,))
+def expected() -> None:
+    raise Expected("not today")
+
+
+@app.task(name="tests.ignore")
+def ignore() -> None:
+    raise Ignore
+
+
+@app.task(name="tests.reject")
+def reject() -> None:
+    raise Reject("unwanted")
+
+
+@app.task(name="tests.flaky", bind=True, max_retries=5)
+def flaky(self: Task[..., Any], failures: int) -> int:
+    """Fails as often as asked, and is retried at once."""
+    if self.request.retries < failures:
+        raise self.retry(exc=ConnectionError("again"), countdown=0)
+    return self.request.retries
+
+
+@app.task(name="tests.inside", bind=True)
+def inside(self: Task[..., Any]) -> dict[str, Any]:
+    """What a task sees: its headers, the current span, its process."""
+    current = trace.get_current_span().get_span_context()
+    return {
+        "headers": self.request.headers,
+        "traceparent": f"00-{current.trace_id:032x}-{current.span_id:016x}-{int(current.trace_flags):02x}",
+        "pid": os.getpid(),
+    }
+
+
+@app.task(name="tests.relay")
+def relay() -> str:
+    """Publishes a task, and traces a part of itself."""
+    with causal_otel.span("work"):
+        return str(add.delay(1, 2).id)

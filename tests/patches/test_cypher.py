@@ -1,0 +1,111 @@
+"""Cypher made safe and short."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from causal_otel.patches._cypher import MAX_TEXT, describe
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ("MATCH (p:Person {name: $name}) RETURN p.age2", "MATCH (p:Person {name: $name}) RETURN p.age2"),
+        ("RETURN 'it\\'s', \"a \\\"b\\\"\", 'C:\\\\', 'last'", "RETURN ?, ?, ?, ?"),
+        ("RETURN 1, -2.5e-3, .5, 1_000, 0x1F, 0o17, n1.x2", "RETURN ?, -?, ?, ?, ?, ?, n1.x2"),
+        ("MATCH (a)-[:KNOWS*1..3]->(b) RETURN xs[1..$n]", "MATCH (a)-[:KNOWS*?..?]->(b) RETURN xs[?..$n]"),
+        ("RETURN $0, $`a 'b`, `it's 1`, `a``1`", "RETURN $0, $`a 'b`, `it's 1`, `a``1`"),
+        ("MATCH (n) // 'one'\nWHERE n.x IN [1, 2,'c'] /* two */ RETURN n", "MATCH (n) WHERE n.x IN [?] RETURN n"),
+        ("RETURN range(1, 2), true, null", "RETURN range(?, ?), true, null"),
+        ("RETURN 'never closed", "RETURN ?"),
+        ("RETURN 'never closed \\", "RETURN ?"),
+        ("RETURN 1 /* never closed 'secret'", "RETURN ?"),
+        ("  RETURN\n\t1  ", "RETURN ?"),
+        ("", ""),
+    ],
+)
+def test_literals_and_comments_go(query: str, text: str) -> None:
+    """Every string and number becomes ``?``; names and parameters stay."""
+    assert describe(query).text == text
+
+
+@pytest.mark.parametrize(
+    ("query", "summary"),
+    [
+        ("MATCH (p:Person {name: $name}) RETURN p", "MATCH Person"),
+        ("match (p: Person)-[:KNOWS]->(:Person) return p", "MATCH Person KNOWS"),
+        ("MATCH (n:A:B)-[:R|S*..2]->(m:!C) RETURN n", "MATCH A:B R|S !C"),
+        ("UNWIND $rows AS row MERGE (p:Person {id: row.id}) ON CREATE SET p.a = 1 ON MATCH SET p.b = 2",
+         "UNWIND MERGE Person SET"),
+        ("MATCH (p:Person) OPTIONAL  MATCH (p)-[:OWNS]->(c:Car) DETACH\nDELETE c",
+         "MATCH Person OPTIONAL MATCH OWNS Car DETACH DELETE"),
+        ("MATCH (n) WHERE n:Person REMOVE n:Old SET n:New", "MATCH Person REMOVE Old SET New"),
+        ("CALL db.index.fulltext.queryNodes('titles', $q) YIELD node", "CALL db.index.fulltext.queryNodes"),
+        ("CALL { MATCH (n:X {key: value}) RETURN n } RETURN {a: b, match: n.set}", "MATCH X"),
+        ("MATCH (n) WHERE n.set = 1 AND xs[0].delete = 2 RETURN n", "MATCH"),
+        ("CREATE CONSTRAINT IF NOT EXISTS FOR (p:Person) REQUIRE p.id IS UNIQUE", "CREATE CONSTRAINT Person"),
+        ("CREATE OR REPLACE USER bob SET PASSWORD 'x'", "CREATE OR REPLACE USER SET"),
+        ("SHOW ALL INDEXES", "SHOW ALL INDEXES"),
+        ("LOAD CSV FROM 'https://u:p@host/x' AS line CREATE (:Row)", "LOAD CSV CREATE Row"),
+        ("PROFILE MATCH (n:`Two Words`) RETURN n", "MATCH `Two Words`"),
+        ("MATCH (n:Stadt_ß) RETURN n.größe", "MATCH Stadt_ß"),
+        ("WITH 1 AS x RETURN x :: INTEGER", "RETURN"),
+        ("/* MATCH (s:Secret) */ return 1", "RETURN"),
+        ("a secret without any Cypher", ""),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_summary(query: str, summary: str) -> None:
+    """The summary is the clauses and the labels and relationship types they are on, as written."""
+    assert describe(query).summary == summary
+
+
+def test_summary_is_bounded() -> None:
+    """A summary never exceeds 255 characters and is cut between its parts."""
+    summary = describe(" ".join(f"MATCH (n{n}:Label{n})" for n in range(200))).summary
+    assert 230 < len(summary) <= 255
+    assert summary.split()[-1] in {"MATCH", *(f"Label{n}" for n in range(200))}
+
+
+def test_text_is_bounded() -> None:
+    """Of a statement too long, the beginning is recorded, and a literal cut in two stays hidden."""
+    text = describe(f"RETURN {'x + ' * 3000}1").text
+    assert len(text) == MAX_TEXT
+    assert describe("RETURN '" + "secret " * 3000 + "'").text == "RETURN ?"
+
+
+@pytest.mark.parametrize("quote", [r"\u0027", r"\uu0027"])
+def test_disguised_quotes(quote: str) -> None:
+    """Where quotes may be escape sequences, as Neo4j 5 has them, nothing is said at all."""
+    assert describe(f"RETURN 'a{quote} + \"b\" + 'secret{quote}") == ("", "")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "'",
+        "/*",
+        "`",
+        "[?",
+        "[1,",
+        "\\",
+        ":",
+        "a.",
+        ":a|",
+        "1e",
+        "(",
+        "ON ",
+        "SHOW x y z ",
+        " ",
+        "CALL ",
+        "\\'",
+        "DETACH ",
+    ],
+)
+def test_linear_time(query: str) -> None:
+    """Text made to be slow is not: no pattern backtracks."""
+    began = time.perf_counter()
+    describe("RETURN " + query * (MAX_TEXT // len(query)))
+    assert time.perf_counter() - began < 0.25

@@ -1,0 +1,67 @@
+"""Install patches in the test process and look at the spans they make."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+import causal_otel
+from causal_otel.engine import faults
+from causal_otel.engine.provider import TracerProvider
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.sdk.trace.sampling import Sampler
+
+    from causal_otel.install import Patches
+
+__all__ = ["Recording", "recording"]
+
+
+class Recording:
+    """The spans that have ended since the patches were installed, in the order of their ends."""
+
+    def __init__(self, provider: TracerProvider, exporter: InMemorySpanExporter) -> None:
+        self.tracer = provider.get_tracer("tests")
+        self._exporter = exporter
+
+    @property
+    def spans(self) -> list[ReadableSpan]:
+        """All of them."""
+        return list(self._exporter.get_finished_spans())
+
+    def names(self) -> list[str]:
+        """Their names."""
+        return [span.name for span in self.spans]
+
+    def only(self, name: str | None = None) -> ReadableSpan:
+        """The one span (of that name)."""
+        found = [span for span in self.spans if name is None or span.name == name]
+        assert len(found) == 1, f"wanted one span {name or ''}, have {self.names()}"
+        return found[0]
+
+    def clear(self) -> None:
+        """Forget them."""
+        self._exporter.clear()
+
+
+@contextmanager
+def recording(patches: Patches, sampler: Sampler | None = None) -> Iterator[Recording]:
+    """Install ``patches`` on a provider of their own; on leaving, nothing of ours may have failed inside."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(sampler=sampler, resource=Resource({"service.name": "tests"}))
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    before: dict[str, Any] = faults.counts()
+    installed = causal_otel.install(patches=patches, tracer_provider=provider)
+    try:
+        yield Recording(provider, exporter)
+        assert faults.counts() == before, "something of ours failed and was contained"
+    finally:
+        installed.uninstall()
+        provider.shutdown()

@@ -1,0 +1,110 @@
+"""Session fixtures: each server starts when the first test asks for it, or is the one an environment variable names.
+
+CAUSAL_OTEL_TEST_POSTGRES, CAUSAL_OTEL_TEST_REDIS and CAUSAL_OTEL_TEST_NEO4J hold URLs of servers to use instead; the
+last one takes user and password in the URL's userinfo and the database as its path.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from causal_otel.cli.demo import received, servers
+from tests.services import neo4j_server as true_neo4j
+
+__all__ = ["GraphServer", "neo4j_server", "postgres_url", "receiver", "receiver_process", "redis_url"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphServer:
+    """A server for the neo4j driver. What only Neo4j does is asserted where ``is_neo4j``."""
+
+    url: str
+    auth: tuple[str, str]
+    database: str
+    name: str
+    is_neo4j: bool
+
+    @classmethod
+    def from_url(cls, url: str) -> GraphServer:
+        """The Neo4j that ``scheme://user:password@host:port/database`` names."""
+        parts = urlsplit(url)
+        return cls(
+            url=f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
+            auth=(unquote(parts.username or ""), unquote(parts.password or "")),
+            database=parts.path.strip("/") or "neo4j",
+            name="Neo4j",
+            is_neo4j=True,
+        )
+
+    @classmethod
+    def from_server(cls, server: servers.BoltServer) -> GraphServer:
+        """One that we started."""
+        return cls(
+            url=server.url,
+            auth=(server.user, server.password),
+            database=server.database,
+            name=server.name,
+            is_neo4j=server.name == "Neo4j",
+        )
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """The URL of a PostgreSQL database."""
+    given = os.environ.get("CAUSAL_OTEL_TEST_POSTGRES")
+    if given:
+        yield given
+        return
+    with servers.postgres() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """The URL of a Redis or Valkey database."""
+    given = os.environ.get("CAUSAL_OTEL_TEST_REDIS")
+    if given:
+        yield given
+        return
+    with servers.valkey() as url:
+        yield url
+
+
+@pytest.fixture(scope="session", params=["arcadedb", "neo4j"])
+def neo4j_server(request: pytest.FixtureRequest) -> Iterator[GraphServer]:
+    """A graph database that speaks Bolt: ArcadeDB, then Neo4j, which only CI insists on."""
+    if request.param == "arcadedb":
+        with servers.bolt() as server:
+            yield GraphServer.from_server(server)
+        return
+    given = os.environ.get("CAUSAL_OTEL_TEST_NEO4J")
+    if given:
+        yield GraphServer.from_url(given)
+        return
+    missing = true_neo4j.missing()
+    if missing:
+        reason = f"no test against Neo4j itself: {missing}, and CAUSAL_OTEL_TEST_NEO4J names no server"
+        if os.environ.get("CI"):
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    with true_neo4j.neo4j() as server:
+        yield GraphServer.from_server(server)
+
+
+@pytest.fixture(scope="session")
+def receiver_process() -> Iterator[received.ReceivedSpans]:
+    """An OTLP receiver in a process of its own, with what earlier tests sent: use ``receiver``."""
+    with received.receiver() as spans:
+        yield spans
+
+
+@pytest.fixture
+def receiver(receiver_process: received.ReceivedSpans) -> received.ReceivedSpans:
+    """An OTLP receiver in a process of its own, empty when the test begins."""
+    receiver_process.clear()
+    return receiver_process

@@ -1,0 +1,208 @@
+"""A true Neo4j Community server on loopback, for tests only.
+
+    with neo4j() as server:
+        driver = AsyncGraphDatabase.driver(server.url, auth=(server.user, server.password))
+
+Its jars come from Maven Central through ``mvn``, once, into a directory outside the repository:
+$CAUSAL_OTEL_TEST_CACHE, else below $XDG_CACHE_HOME or ~/.cache. ``python -m tests.services.neo4j_server`` does that
+alone. Neo4j Community is GPL-3.0-or-later: it runs as a separate process and is never part of what we distribute.
+
+Java 17 or later: $JAVA_HOME/bin/java, else ``java`` on the PATH.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from causal_otel.cli.demo.process import LOOPBACK, Process, ServerError, claim_port, java_environment, process, workdir
+from causal_otel.cli.demo.servers import BoltServer
+
+__all__ = ["VERSION", "fetch", "missing", "neo4j"]
+
+VERSION = "5.26.30"
+
+_FETCH_SECONDS = 600.0
+_OLDEST_JAVA = 17
+_PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+_POM = f"""\
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>local.test</groupId>
+  <artifactId>neo4j-test-server</artifactId>
+  <version>1</version>
+  <packaging>pom</packaging>
+  <dependencies>
+    <dependency>
+      <groupId>org.neo4j</groupId>
+      <artifactId>neo4j</artifactId>
+      <version>{VERSION}</version>
+    </dependency>
+  </dependencies>
+</project>
+"""
+# Bolt's magic number and the versions we speak: 5.0 to 5.8, or 4.4.
+_HANDSHAKE = bytes.fromhex("6060b017 00080805 00000404 00000000 00000000")
+
+
+def missing() -> str | None:
+    """What this machine lacks to run Neo4j, as half a sentence; None: nothing."""
+    java = _java()
+    if java is None:
+        return f"there is no Java {_OLDEST_JAVA} or later"
+    if not _jars().is_dir() and shutil.which("mvn") is None:
+        return "there is no mvn to fetch it with"
+    answer = subprocess.run([java, "-version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
+    found = re.search(r'version "(\d+)', answer.stderr)
+    if found is None or int(found[1]) < _OLDEST_JAVA:
+        return f"Java is older than {_OLDEST_JAVA}"
+    return None
+
+
+def fetch() -> Path:
+    """The directory of the server's jars, which are fetched unless they are there.
+
+    Raises:
+        ServerError: They cannot be fetched.
+    """
+    jars = _jars()
+    if jars.is_dir():
+        return jars
+    mvn = shutil.which("mvn")
+    if mvn is None:
+        raise ServerError("Neo4j cannot be fetched, since there is no mvn.")
+    jars.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=jars.parent, prefix="fetch-") as folder:
+        work = Path(folder)
+        (work / "pom.xml").write_text(_POM)
+        command: list[str | Path] = [mvn, "--batch-mode", "--quiet", "--strict-checksums", "--file", work / "pom.xml"]
+        command += [_PLUGIN, "-DincludeScope=runtime", f"-DoutputDirectory={work / 'jars'}"]
+        with process(command, name="mvn", log=work / "mvn.log") as fetching:
+            status = fetching.wait(_FETCH_SECONDS)
+            if status:
+                raise ServerError(f"Neo4j could not be fetched: mvn ended with status {status}.", fetching.output())
+        try:
+            (work / "jars").rename(jars)  # whole or not at all
+        except OSError:
+            if not jars.is_dir():  # another test run may have been first; its jars serve as well
+                raise
+    return jars
+
+
+@contextlib.contextmanager
+def neo4j(port: int | None = None) -> Iterator[BoltServer]:
+    """Neo4j Community, fetched the first time; its data goes when the block is left.
+
+    Raises:
+        ServerError: It cannot be fetched or started.
+    """
+    name = "Neo4j"
+    java = _java()
+    if java is None:
+        raise ServerError(f"{name} needs Java {_OLDEST_JAVA} or later.")
+    jars = fetch()
+    number = claim_port(port, name)
+    password = secrets.token_hex(12)
+    with workdir(name) as home:
+        conf = home / "conf"
+        conf.mkdir()
+        settings = conf / "neo4j.conf"
+        settings.write_text("".join(f"{key}={value}\n" for key, value in _settings(number).items()))
+        settings.chmod(0o600)  # Neo4j may refuse a configuration that others can read
+        env = {key: value for key, value in java_environment().items() if not key.startswith("NEO4J_")}
+        env |= {"NEO4J_HOME": str(home), "NEO4J_CONF": str(conf), "CLASSPATH": f"{jars}/*"}
+        _set_password(java, password, home, env)
+        command: list[str | Path] = [
+            java,
+            "-Xmx512m",
+            "-XX:+UseSerialGC",
+            "-XX:-UsePerfData",
+            "-XX:+ExitOnOutOfMemoryError",
+            "-Dlog4j2.disable.jmx=true",
+            "-Djava.net.preferIPv4Stack=true",
+            "--add-opens=java.base/java.nio=ALL-UNNAMED",
+            "--add-opens=java.base/java.io=ALL-UNNAMED",
+            "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
+            _entry_class(jars),
+            f"--home-dir={home}",
+            f"--config-dir={conf}",
+            "--console-mode",
+        ]
+
+        def ready(server: Process) -> bool:
+            return "INFO  Started." in server.output() and _agrees_on_bolt(number)
+
+        with process(
+            command, name=name, ready=ready, log=home / "console.log", cwd=home, env=env, start_timeout=120.0
+        ) as server:
+            yield BoltServer(
+                url=f"bolt://{LOOPBACK}:{number}", user="neo4j", password=password, name=name, pid=server.pid
+            )
+
+
+def _java() -> str | None:
+    home = os.environ.get("JAVA_HOME")
+    return (shutil.which("java", path=f"{home}/bin") if home else None) or shutil.which("java")
+
+
+def _jars() -> Path:
+    cache = os.environ.get("CAUSAL_OTEL_TEST_CACHE")
+    if cache is None:
+        cache = f"{os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'}/causal-otel-tests"
+    return Path(cache) / f"neo4j-{VERSION}"
+
+
+def _settings(port: int) -> dict[str, str]:
+    return {
+        "server.default_listen_address": LOOPBACK,
+        "server.default_advertised_address": LOOPBACK,
+        "server.bolt.listen_address": f"{LOOPBACK}:{port}",
+        "server.bolt.advertised_address": f"{LOOPBACK}:{port}",
+        "server.bolt.tls_level": "DISABLED",
+        "server.http.enabled": "false",
+        "server.https.enabled": "false",
+        "server.memory.pagecache.size": "64m",
+        "dbms.usage_report.enabled": "false",
+        "server.bolt.telemetry.enabled": "false",
+        "server.config.strict_validation.enabled": "true",
+        # Without these, stopping takes 10 s of waiting for nothing.
+        "internal.dbms.bolt.netty_server_shutdown_quiet_period": "0",
+        "internal.dbms.bolt.netty_server_shutdown_timeout": "2s",
+        "db.shutdown_transaction_end_timeout": "0s",
+        # Without this, the two empty databases take 512 MiB of disk.
+        "db.tx_log.preallocate": "false",
+    }
+
+
+def _set_password(java: str, password: str, home: Path, env: dict[str, str]) -> None:
+    command = [java, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "org.neo4j.cli.AdminTool"]
+    command += ["dbms", "set-initial-password", password]
+    with process(command, name="neo4j-admin", log=home / "admin.log", cwd=home, env=env) as admin:
+        status = admin.wait(timeout=60.0)
+        if status:
+            raise ServerError(f"Neo4j's password could not be set: status {status}.", admin.output())
+
+
+def _entry_class(jars: Path) -> str:
+    with zipfile.ZipFile(jars / f"neo4j-{VERSION}.jar") as jar:
+        return jar.read("META-INF/services/org.neo4j.server.startup.EntryPoint").decode().strip()
+
+
+def _agrees_on_bolt(port: int) -> bool:
+    with socket.create_connection((LOOPBACK, port), 1) as connection, connection.makefile("rb") as stream:
+        connection.sendall(_HANDSHAKE)
+        version = stream.read(4)
+        return len(version) == 4 and version != bytes(4)
+
+
+if __name__ == "__main__":
+    print(fetch())

@@ -1,0 +1,302 @@
+"""install(): what it sets up, what it refuses, and that it undoes itself exactly."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import pytest
+from opentelemetry import propagate, trace
+
+import causal_otel
+from causal_otel.engine.provider import TracerProvider
+from causal_otel.patches import NAMES, get
+from causal_otel.patches._layer import Wrap
+from causal_otel.patches.asyncpg import AsyncpgOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from causal_otel.cli.demo.received import ReceivedSpans
+
+
+@pytest.fixture(autouse=True)
+def _clean() -> Iterator[None]:
+    yield
+    causal_otel.uninstall()
+
+
+def _run(code: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of its own, as a user's would be: the global provider can be set only once in a process."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
+        env={"PATH": os.environ["PATH"], **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def _patched() -> dict[str, Any]:
+    """Every attribute that any patch may replace, of the modules that are imported."""
+    found = {}
+    for name in NAMES:
+        for target in get(name).targets:
+            module = sys.modules.get(target.module)
+            if isinstance(target, Wrap) and module is not None:
+                owner, _, attribute = target.attribute.rpartition(".")
+                holder = module
+                for part in filter(None, owner.split(".")):
+                    holder = getattr(holder, part, None)  # type: ignore[assignment]
+                found[f"{target.module}.{target.attribute}"] = vars(holder).get(attribute) if holder else None
+    return found
+
+
+class TestPatches:
+    def test_all_by_default(self) -> None:
+        """Without ``patches`` every patch is chosen."""
+        status = causal_otel.install(tracer_provider=trace.NoOpTracerProvider()).status()
+        assert [patch.name for patch in status.patches] == list(NAMES)
+        assert all(patch.state in ("on", "waiting") for patch in status.patches)
+
+    @pytest.mark.parametrize(
+        "patches", [["asyncpg"], ("asyncpg",), {"asyncpg": True, "redis": False}, {"asyncpg": AsyncpgOptions()}]
+    )
+    def test_opt_in(self, patches: Any) -> None:
+        """Names, or a mapping to bools or options, choose; the others stay off."""
+        status = causal_otel.install(patches=patches, tracer_provider=trace.NoOpTracerProvider()).status()
+        assert {patch.name for patch in status.patches if patch.state != "off"} == {"asyncpg"}
+
+    @pytest.mark.parametrize(
+        ("patches", "message"),
+        [
+            (["mysql"], "patches: there is no 'mysql'; there are: asgi, asyncpg,"),
+            ("asyncpg", r"patches='asyncpg' is not allowed; it must be a list of names: \['asyncpg'\]"),
+            ({"asyncpg": "yes"}, "patches: asyncpg='yes' is not allowed; it must be True, False or AsyncpgOptions"),
+        ],
+    )
+    def test_bad_choice_is_explained_and_changes_nothing(self, patches: Any, message: str) -> None:
+        """A name or option that does not exist stops install() before anything is patched."""
+        before = _patched()
+        with pytest.raises(causal_otel.SettingError, match=message):
+            causal_otel.install(patches=patches)
+        assert _patched() == before
+        assert not causal_otel.status().installed
+
+    def test_uninstall_restores_every_attribute(self) -> None:
+        """After uninstall() every attribute is the very object that it was, after any number of rounds."""
+        before = _patched()
+        assert len(before) > 10
+        for _ in range(3):
+            causal_otel.install(tracer_provider=trace.NoOpTracerProvider())
+            during = _patched()
+            assert all(during[name] is not original for name, original in before.items() if original is not None)
+            causal_otel.uninstall()
+            after = _patched()
+            assert all(after[name] is original for name, original in before.items())
+
+    def test_import_order_does_not_matter(self) -> None:
+        """A driver imported after install() is patched at its import; installing imports none of them."""
+        done = _run(
+            """
+            import sys, causal_otel
+            causal_otel.install(exporter="none")
+            assert not {"asyncpg", "redis", "neo4j", "httpx", "celery", "starlette"} & set(sys.modules)
+            states = lambda: {patch.name: patch.state for patch in causal_otel.status().patches}
+            assert states()["asyncpg"] == "waiting", states()
+            import asyncpg
+            assert states()["asyncpg"] == "on", states()
+            causal_otel.uninstall()
+            assert not hasattr(asyncpg.Connection.fetch, "__wrapped__")
+            """
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+
+    def test_somebody_else_wrapped_around_us(self) -> None:
+        """What others put around our wrapper stays in place when we leave, and ours inside it is switched off."""
+        original = asyncpg.Connection.fetch
+        installed = causal_otel.install(patches=["asyncpg"], tracer_provider=trace.NoOpTracerProvider())
+        ours = asyncpg.Connection.fetch
+
+        async def theirs(*args: Any, **kwargs: Any) -> Any:
+            return await ours(*args, **kwargs)
+
+        asyncpg.Connection.fetch = theirs  # type: ignore[method-assign]
+        try:
+            installed.uninstall()
+            assert vars(asyncpg.Connection)["fetch"] is theirs
+        finally:
+            asyncpg.Connection.fetch = original  # type: ignore[method-assign]
+
+
+class TestOnce:
+    def test_second_call_changes_nothing_and_says_so(self, caplog: pytest.LogCaptureFixture) -> None:
+        """The second install() returns the first installation, patches nothing more and logs a warning."""
+        first = causal_otel.install(patches=["asyncpg"], tracer_provider=trace.NoOpTracerProvider())
+        before = _patched()
+        with caplog.at_level(logging.WARNING):
+            second = causal_otel.install(patches=["redis"], exporter="not looked at")
+        assert second is first
+        assert _patched() == before
+        assert "called again: nothing is changed" in caplog.text
+
+    def test_uninstall_without_install(self) -> None:
+        """uninstall() alone does nothing, as does a second one."""
+        causal_otel.uninstall()
+        installed = causal_otel.install(patches=[], tracer_provider=trace.NoOpTracerProvider())
+        installed.uninstall()
+        installed.uninstall()
+        assert str(causal_otel.status()) == "causal_otel: not tracing (install() has not been called)"
+        assert str(installed.status()) == "causal_otel: not tracing (uninstalled)"
+
+    @pytest.mark.parametrize("variable", ["TRACING_ENABLED=false", "OTEL_SDK_DISABLED=true"])
+    def test_switched_off(self, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """With tracing switched off install() patches nothing, and everything else still works."""
+        monkeypatch.setenv(*variable.split("="))
+        before = _patched()
+        installed = causal_otel.install(service_name="x")
+        assert _patched() == before
+        assert str(installed.status()) == f"causal_otel: not tracing (switched off by {variable})"
+        with causal_otel.span("x") as span:
+            assert not span.is_recording()
+        assert installed.flush()
+
+
+class TestProvider:
+    def test_given_provider_is_used(self) -> None:
+        """With ``tracer_provider`` no pipeline of ours exists and the global provider is left alone."""
+        before = trace.get_tracer_provider()
+        provider = TracerProvider()
+        installed = causal_otel.install(patches=[], tracer_provider=provider)
+        assert installed.tracer_provider is provider
+        assert installed.status().export is None
+        assert trace.get_tracer_provider() is before
+        assert installed.flush(1.0)
+        installed.uninstall()
+        assert not provider.closed, "the user's provider is the user's to shut down"
+        provider.shutdown()
+
+    def test_provider_already_in_place_is_used(self) -> None:
+        """A provider that somebody has set before is used, and no export of ours is configured."""
+        done = _run(
+            """
+            import causal_otel
+            from opentelemetry import trace
+            from opentelemetry.sdk.trace import TracerProvider
+            theirs = TracerProvider()
+            trace.set_tracer_provider(theirs)
+            installed = causal_otel.install()
+            assert installed.tracer_provider is theirs and installed.status().export is None
+            with causal_otel.span("x") as span:
+                assert type(span).__module__ == "opentelemetry.sdk.trace"
+            """
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+
+    def test_pipeline_end_to_end(self, receiver: ReceivedSpans) -> None:
+        """Spans of a program arrive with its service's attributes, also after uninstall() and install() again."""
+        done = _run(
+            """
+            import causal_otel
+            from opentelemetry import trace
+            module_tracer = trace.get_tracer("user")
+            causal_otel.install(service_name="first")
+            with causal_otel.span("one", {"k": 1}), module_tracer.start_as_current_span("inner"):
+                pass
+            causal_otel.uninstall()
+            with causal_otel.span("unseen"), module_tracer.start_as_current_span("unseen"):
+                pass
+            installed = causal_otel.install(service_name="second")
+            with causal_otel.span("two"), module_tracer.start_as_current_span("inner two"):
+                pass
+            assert installed.flush(10)
+            print(installed.status())
+            """,
+            OTLP_ENDPOINT=receiver.endpoint,
+            SERVICE_VERSION="1.2",
+            ENVIRONMENT="test",
+            OTEL_RESOURCE_ATTRIBUTES="team=red",
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "causal_otel: tracing second to http://" in done.stdout
+        assert "spans: 2 exported, 0 waiting, 0 lost" in done.stdout
+        spans = {span["name"]: span for span in receiver.spans()}
+        assert {name: span["service"] for name, span in spans.items()} == {
+            "one": "first",
+            "inner": "first",
+            "two": "second",
+            "inner two": "second",
+        }
+        assert spans["inner"]["parent_span_id"] == spans["one"]["span_id"]
+        resource = spans["one"]["resource"]
+        assert resource["service.version"] == "1.2"
+        assert resource["deployment.environment.name"] == "test"
+        assert resource["team"] == "red"
+
+    def test_grpc_refuses_what_it_cannot_do(self) -> None:
+        """A compression that gRPC has not stops install() with what is allowed."""
+        with pytest.raises(causal_otel.SettingError, match="'deflate' is not allowed with gRPC"):
+            causal_otel.install(patches=[], protocol="grpc", compression="deflate")
+        assert not causal_otel.status().installed
+
+    def test_settings_reach_the_provider(self) -> None:
+        """Sampler, limits and propagators are what the settings say, and the propagators are put back."""
+        done = _run(
+            """
+            import causal_otel
+            from opentelemetry import propagate
+            before = propagate.get_global_textmap()
+            installed = causal_otel.install(
+                exporter="none", sampler="traceidratio", sampler_arg=0.5, propagators=["baggage"],
+                attribute_count_limit=3, span_event_count_limit=4, attribute_value_length_limit=9)
+            provider = installed.tracer_provider
+            assert "0.5" in provider.sampler.get_description()
+            limits = provider.span_limits
+            assert (limits.max_span_attributes, limits.max_event_attributes, limits.max_events) == (3, 3, 4)
+            assert (limits.max_attribute_length, limits.max_span_attribute_length) == (9, 9)
+            carrier = {}
+            with causal_otel.span("x"):
+                causal_otel.inject(carrier)
+            assert carrier == {}
+            causal_otel.uninstall()
+            assert propagate.get_global_textmap() is before
+            """
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+
+    def test_console(self) -> None:
+        """The exporter ``console`` prints a line a span on standard error."""
+        done = _run("import causal_otel; causal_otel.install()\nwith causal_otel.span('hello', {'k': 1}): pass",
+                    TRACING_EXPORTER="console")  # fmt: skip
+        assert done.returncode == 0
+        assert done.stderr.count("\n") == 1
+        assert "INTERNAL" in done.stderr
+        assert "hello k=1" in done.stderr
+
+
+class TestApp:
+    def test_application_is_accepted(self) -> None:
+        """A FastAPI application made before install() is accepted."""
+        from fastapi import FastAPI
+
+        causal_otel.install(FastAPI(), patches=["asgi"], tracer_provider=trace.NoOpTracerProvider())
+
+    def test_what_would_not_be_traced_is_refused(self) -> None:
+        """An application that would silently go untraced stops install() with what to do."""
+
+        async def bare(scope: Any, receive: Any, send: Any) -> None: ...
+
+        with pytest.raises(causal_otel.SettingError, match="TracingMiddleware"):
+            causal_otel.install(bare)
+        with pytest.raises(causal_otel.SettingError, match="leaves it out"):
+            causal_otel.install(bare, patches=["redis"])
+
+
+def test_global_propagator_is_the_default() -> None:
+    """Nothing in these tests has left the propagators changed."""
+    assert set(propagate.get_global_textmap().fields) >= {"traceparent", "baggage"}

@@ -1,0 +1,223 @@
+"""Every setting: read from its variables and its argument, and refused with a helpful message."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from causal_otel.settings import SettingError, Settings, reference
+
+GOOD: dict[str, tuple[str, Any]] = {
+    "enabled": ("False", False),
+    "sdk_disabled": ("true", True),
+    "service_name": ("shop", "shop"),
+    "service_version": ("1.2.3", "1.2.3"),
+    "environment": ("staging", "staging"),
+    "resource_attributes": ("team=red,site=a%2Cb", {"team": "red", "site": "a,b"}),
+    "exporter": ("Jaeger", "jaeger"),
+    "console": ("1", True),
+    "traces_endpoint": ("https://c:1/x", "https://c:1/x"),
+    "endpoint": ("http://c:4318", "http://c:4318"),
+    "jaeger_host": ("jaeger", "jaeger"),
+    "jaeger_port": ("4318", 4318),
+    "protocol": ("grpc", "grpc"),
+    "headers": ("authorization=Bearer%20x, k = v", {"authorization": "Bearer x", "k": "v"}),
+    "timeout": ("2.5", 2.5),
+    "compression": ("gzip", "gzip"),
+    "insecure": ("true", True),
+    "sampler": ("traceidratio", "traceidratio"),
+    "sampler_arg": ("0.25", 0.25),
+    "schedule_delay": ("250", 0.25),
+    "max_queue_size": ("10", 10),
+    "max_export_batch_size": ("5", 5),
+    "export_timeout": ("1500", 1.5),
+    "exit_timeout": ("2", 2.0),
+    "attribute_count_limit": ("7", 7),
+    "attribute_value_length_limit": ("7", 7),
+    "span_attribute_count_limit": ("0", 0),
+    "span_attribute_value_length_limit": ("7", 7),
+    "span_event_count_limit": ("7", 7),
+    "span_link_count_limit": ("7", 7),
+    "event_attribute_count_limit": ("7", 7),
+    "link_attribute_count_limit": ("7", 7),
+    "propagators": ("baggage , tracecontext", ("baggage", "tracecontext")),
+}
+BAD: dict[str, str] = {
+    "enabled": "maybe",
+    "sdk_disabled": "2",
+    "resource_attributes": "novalue",
+    "exporter": "zipkin",
+    "console": "x",
+    "traces_endpoint": "collector:4318",
+    "endpoint": "ftp://c",
+    "jaeger_port": "70000",
+    "protocol": "http/json",
+    "headers": "s3cret",
+    "timeout": "-1",
+    "compression": "br",
+    "certificate": "/does/not/exist",
+    "client_certificate": "/does/not/exist",
+    "client_key": "/does/not/exist",
+    "insecure": "perhaps",
+    "sampler": "always",
+    "sampler_arg": "1.5",
+    "schedule_delay": "0",
+    "max_queue_size": "0",
+    "max_export_batch_size": "many",
+    "export_timeout": "nan",
+    "exit_timeout": "forever",
+    "attribute_count_limit": "-1",
+    "attribute_value_length_limit": "x",
+    "span_attribute_count_limit": "1.5",
+    "span_attribute_value_length_limit": "-3",
+    "span_event_count_limit": "x",
+    "span_link_count_limit": "x",
+    "event_attribute_count_limit": "x",
+    "link_attribute_count_limit": "x",
+    "propagators": "tracecontext,zipkin",
+}
+FREE_TEXT = {"service_name", "service_version", "environment", "jaeger_host"}
+FILES = {"certificate", "client_certificate", "client_key"}
+VARIABLES = [(setting.name, name) for setting in fields(Settings) for name in setting.metadata["variables"]]
+
+
+def test_tables_are_complete() -> None:
+    """Every setting has a good example and a bad one here, but for those that cannot have one."""
+    names = {setting.name for setting in fields(Settings)}
+    assert names == GOOD.keys() | FILES
+    assert names == BAD.keys() | FREE_TEXT
+
+
+@pytest.mark.parametrize(("name", "variable"), VARIABLES)
+def test_variable_is_read(name: str, variable: str, tmp_path: Path) -> None:
+    """Each variable sets its setting; an empty one does not count."""
+    if name in FILES:
+        file = tmp_path / "file.pem"
+        file.write_text("x")
+        text, value = str(file), str(file)
+    else:
+        text, value = GOOD[name]
+    assert getattr(Settings.load({variable: text}), name) == value
+    assert Settings.load({variable: " "}) == Settings()
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_argument_beats_the_variable(name: str) -> None:
+    """What is given to install() wins over the environment."""
+    _, value = GOOD[name]
+    variables = {name_: text for name_, text in _every_variable().items() if name_ not in _variables(name)}
+    assert getattr(Settings.load(variables, **{name: value}), name) == value
+
+
+def _variables(name: str) -> tuple[str, ...]:
+    return next(tuple(setting.metadata["variables"]) for setting in fields(Settings) if setting.name == name)
+
+
+def _every_variable() -> dict[str, str]:
+    return {variable: GOOD[name][0] for name, variable in VARIABLES if name not in FILES}
+
+
+@pytest.mark.parametrize(("name", "variable"), [pair for pair in VARIABLES if pair[0] not in FREE_TEXT])
+def test_bad_variable_is_explained(name: str, variable: str) -> None:
+    """A bad value is refused by variable, value and what is allowed; a secret's value is not repeated."""
+    with pytest.raises(SettingError) as refused:
+        Settings.load({variable: BAD[name]})
+    message = str(refused.value)
+    assert message.startswith(f"{variable}=")
+    assert (BAD[name] in message) is (name != "headers")
+    assert "it must be" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("enabled", "true"),
+        ("exporter", "zipkin"),
+        ("endpoint", 5),
+        ("endpoint", "http://host:port"),
+        ("jaeger_port", True),
+        ("headers", "a=b"),
+        ("headers", {"a": 1}),
+        ("timeout", "10"),
+        ("sampler_arg", 2),
+        ("schedule_delay", 0),
+        ("certificate", "/does/not/exist"),
+        ("propagators", "tracecontext"),
+        ("propagators", ["zipkin"]),
+        ("service_name", 5),
+    ],
+)
+def test_bad_argument_is_explained(name: str, value: Any) -> None:
+    """An argument of the wrong type or value is refused by its name."""
+    with pytest.raises(SettingError, match=f"^{name}=.* is not allowed; it must be "):
+        Settings.load({}, **{name: value})
+
+
+def test_unknown_argument_is_explained() -> None:
+    """A setting that does not exist is refused, with those that do."""
+    with pytest.raises(SettingError, match=r"no setting 'servicename'; there are: .*service_name"):
+        Settings.load({}, servicename="x")
+
+
+@pytest.mark.parametrize(
+    ("environ", "destination"),
+    [
+        ({}, ("http/protobuf", "http://localhost:4318/v1/traces")),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, ("grpc", "http://localhost:4317")),
+        ({"OTLP_ENDPOINT": "http://c:1"}, ("http/protobuf", "http://c:1/v1/traces")),
+        ({"OTLP_ENDPOINT": "http://c:1/base/"}, ("http/protobuf", "http://c:1/base/v1/traces")),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://a:1", "OTLP_ENDPOINT": "http://b:1"},
+            ("http/protobuf", "http://a:1/v1/traces"),
+        ),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c:1/x"}, ("http/protobuf", "http://c:1/x")),
+        ({"TRACING_EXPORTER": "jaeger"}, ("http/protobuf", "http://localhost:4318/v1/traces")),
+        ({"TRACING_EXPORTER": "jaeger", "JAEGER_HOST": "j"}, ("http/protobuf", "http://j:4318/v1/traces")),
+        ({"TRACING_EXPORTER": "jaeger", "JAEGER_HOST": "::1"}, ("http/protobuf", "http://[::1]:4318/v1/traces")),
+        ({"TRACING_EXPORTER": "jaeger", "JAEGER_PORT": "4317"}, ("grpc", "http://localhost:4317")),
+        ({"TRACING_EXPORTER": "jaeger", "JAEGER_PORT": "9999"}, ("http/protobuf", "http://localhost:9999/v1/traces")),
+        (
+            {"TRACING_EXPORTER": "jaeger", "JAEGER_HOST": "j", "OTLP_ENDPOINT": "http://c:1"},
+            ("http/protobuf", "http://c:1/v1/traces"),
+        ),
+    ],
+)
+def test_destination(environ: dict[str, str], destination: tuple[str, str], caplog: pytest.LogCaptureFixture) -> None:
+    """Endpoint, Jaeger host and protocol give one URL, without a warning."""
+    assert Settings.load(environ).destination() == destination
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("port", [5775, 6831, 6832, 14250, 14268])
+def test_retired_jaeger_port_becomes_otlp(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    """A port of a retired Jaeger protocol is mapped to OTLP's with one warning that names both."""
+    settings = Settings.load({"TRACING_EXPORTER": "jaeger", "JAEGER_HOST": "j", "JAEGER_PORT": str(port)})
+    with caplog.at_level(logging.WARNING):
+        assert settings.destination() == ("http/protobuf", "http://j:4318/v1/traces")
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        f"JAEGER_PORT={port} is not a port that OTLP over http/protobuf can be sent to; using port 4318 of j: "
+        "set JAEGER_PORT=4318"
+    )
+
+
+def test_page_is_printed_from_the_table() -> None:
+    """docs/settings.md is what the table prints (renew it with ``make docs``)."""
+    page = Path(__file__).parent.parent / "docs" / "settings.md"
+    assert page.read_text(encoding="utf-8") == reference()
+
+
+@pytest.mark.parametrize("variable", ["OTEL_PROPAGATORS", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"])
+def test_bad_value_that_the_sdk_reads_while_imported(variable: str) -> None:
+    """Variables that OpenTelemetry trips over at import are still refused in our words, by install()."""
+    code = "import causal_otel\ntry: causal_otel.install()\nexcept causal_otel.SettingError as error: print(error)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={variable: "bogus"}, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.startswith(f"{variable}='bogus' is not allowed; it must be ")
