@@ -130,9 +130,9 @@ def is_recorded(context: Context, *, roots: bool) -> bool:
         return roots
     if span.is_recording():
         return True
+    # It has ended, as a request has whose task goes on, or it stands for a caller in another process.
     parent = span.get_span_context()
-    # A caller in another process whose context was attached without a span of its own here.
-    return parent.is_remote and parent.trace_flags.sampled if parent.is_valid else roots
+    return parent.trace_flags.sampled if parent.is_valid else roots
 
 
 def without_span() -> Context:

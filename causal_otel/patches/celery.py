@@ -80,18 +80,12 @@ _EXECUTION = "_causal_otel_execution"
 """The attribute of a task's request that holds its :class:`_Execution`."""
 
 _SYSTEMS = {
-    "amqp": "rabbitmq",
-    "amqps": "rabbitmq",
-    "pyamqp": "rabbitmq",
-    "librabbitmq": "rabbitmq",
-    "redis": "redis",
-    "rediss": "redis",
-    "sentinel": "redis",
-    "sqs": "aws_sqs",
-    "gcpubsub": "gcp_pubsub",
+    **dict.fromkeys(("amqp", "amqps", "pyamqp", "librabbitmq"), "rabbitmq"),
+    **dict.fromkeys(("redis", "rediss", "sentinel"), "redis"),
+    **dict.fromkeys(("kafka", "confluentkafka"), "kafka"),
     "azureservicebus": "servicebus",
-    "kafka": "kafka",
-    "confluentkafka": "kafka",
+    "gcpubsub": "gcp_pubsub",
+    "sqs": "aws_sqs",
 }
 
 

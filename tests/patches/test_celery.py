@@ -637,7 +637,7 @@ def test_request_can_be_copied_inside_a_task(local: Celery) -> None:
 def execute(task: Any, **headers: Any) -> None:
     """Execute ``task`` as a worker does that has received it with ``headers``."""
     request = {"id": "1", "delivery_info": {"exchange": "", "routing_key": "celery"}, "is_eager": False, **headers}
-    build_tracer(task.name, task, app=task.app)("1", (), {}, request)
+    build_tracer(task.name, task, app=task.app)("1", [], {}, request)
 
 
 def test_parent_comes_from_the_wire_only(local: Celery) -> None:
