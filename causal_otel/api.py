@@ -14,9 +14,10 @@ from causal_otel.install import installation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, MutableMapping
+    from contextlib import AbstractContextManager
 
     from opentelemetry.context import Context
-    from opentelemetry.trace import Tracer
+    from opentelemetry.trace import Span, Tracer
 
 __all__ = ["current_trace_id", "detached", "extract", "inject", "span", "traced"]
 
@@ -34,7 +35,7 @@ def span(
     *,
     kind: SpanKind = SpanKind.INTERNAL,
     parent: Context | None = None,
-) -> SpanScope:
+) -> AbstractContextManager[Span]:
     """Trace a block, as in ``with causal_otel.span("render", {"page": 3}) as s: ...``.
 
     The span is current inside the block. An exception that leaves the block is recorded and goes on; cancellation is
@@ -46,7 +47,11 @@ def span(
         kind: its role towards other processes.
         parent: what :func:`extract` returned, where the parent is in another process; default: the current span.
     """
-    return SpanScope(lambda: _tracer().start_span(name, parent, kind, attributes), context=parent)
+    tracer = _tracer()
+    if parent is None and hasattr(tracer, "start_leaf"):  # ours, which makes one object of scope and span
+        current: AbstractContextManager[Span] = tracer.start_as_current_span(name, None, kind, attributes)
+        return current
+    return SpanScope(lambda: tracer.start_span(name, parent, kind, attributes), context=parent)
 
 
 @overload
@@ -69,7 +74,8 @@ def traced(name: Any = None, attributes: Mapping[str, Any] | None = None, *, kin
 
     def decorate(function: F) -> F:
         span_name = name if isinstance(name, str) else function.__qualname__
-        return span(span_name, attributes, kind=kind)(function)
+        # The tracer is looked up at each call: install() may come later than the decorator.
+        return SpanScope(lambda: _tracer().start_span(span_name, None, kind, attributes))(function)
 
     return decorate(name) if callable(name) else decorate
 

@@ -28,6 +28,7 @@ class Recording:
     """The spans that have ended since the patches were installed, in the order of their ends."""
 
     def __init__(self, provider: TracerProvider, exporter: InMemorySpanExporter) -> None:
+        self.provider = provider
         self.tracer = provider.get_tracer("tests")
         self._exporter = exporter
 

@@ -17,7 +17,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = [
     "SPAN_KEY",
@@ -31,6 +31,7 @@ __all__ = [
     "suppressed",
     "suppressing",
     "suppression",
+    "variable",
     "with_span",
     "without_span",
 ]
@@ -45,14 +46,12 @@ _SUPPRESS_KEYS: tuple[str, ...] = (
     cast("str", getattr(context_api, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation")),
 )
 
-_variable: ContextVar[Context] | None = getattr(
-    getattr(context_api, "_RUNTIME_CONTEXT", None), "_current_context", None
-)
+variable: ContextVar[Context] | None = getattr(getattr(context_api, "_RUNTIME_CONTEXT", None), "_current_context", None)
+"""The API's own context variable; None where the user has another runtime context (``OTEL_PYTHON_CONTEXT``)."""
 
 
-def current() -> Context:
-    """The current OpenTelemetry context."""
-    return context_api.get_current() if _variable is None else _variable.get()
+current: Callable[[], Context] = context_api.get_current if variable is None else variable.get
+"""The current OpenTelemetry context. The variable's own method, so that asking makes no Python frame."""
 
 
 class Activation:
@@ -63,21 +62,21 @@ class Activation:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._token: Token[Context] | None = None
-        if _variable is None:  # a runtime context of the user's own (OTEL_PYTHON_CONTEXT)
+        if variable is None:  # a runtime context of the user's own (OTEL_PYTHON_CONTEXT)
             self._previous = context_api.get_current()
             self._token = context_api.attach(context)
         else:
-            self._previous = _variable.get()
-            _variable.set(context)
+            self._previous = variable.get()
+            variable.set(context)
 
     def end(self) -> None:
         """Make the previous context current again; does nothing where something else is current by now."""
-        if _variable is None:
+        if variable is None:
             if self._token is not None and context_api.get_current() is self._context:
                 context_api.detach(self._token)
             self._token = None
-        elif _variable.get() is self._context:
-            _variable.set(self._previous)
+        elif variable.get() is self._context:
+            variable.set(self._previous)
 
 
 def attach(context: Context) -> Activation:
@@ -123,11 +122,12 @@ def is_recorded(context: Context, *, roots: bool) -> bool:
         context: where it would start.
         roots: the answer where there is no parent at all.
     """
-    if suppressed(context):
-        return False
     span = current_span(context)
-    if span is None:
-        return roots
+    if len(context) > 1 or span is None:  # a span and nothing else is the usual context
+        if suppressed(context):
+            return False
+        if span is None:
+            return roots
     if span.is_recording():
         return True
     # It has ended, as a request has whose task goes on, or it stands for a caller in another process.

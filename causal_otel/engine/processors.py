@@ -10,7 +10,7 @@ from causal_otel.engine import faults
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
-    from opentelemetry.sdk.trace import ReadableSpan, Span
+    from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 __all__ = ["ContainedProcessors"]
 
@@ -20,6 +20,11 @@ class ContainedProcessors(SynchronousMultiSpanProcessor):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+
+    @property
+    def added(self) -> tuple[SpanProcessor, ...]:
+        """The processors, in the order they were added."""
+        return self._span_processors
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Tell every processor that ``span`` has begun."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 import weakref
 from typing import TYPE_CHECKING
 
 from opentelemetry import trace
-from opentelemetry.sdk.trace import SpanLimits, sampling
+from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, sampling
 from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from causal_otel.engine.ids import RandomIds
@@ -18,7 +20,10 @@ from causal_otel.engine.processors import ContainedProcessors
 from causal_otel.engine.tracer import Tracer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.sampling import Sampler
     from opentelemetry.util.types import Attributes
 
@@ -37,6 +42,19 @@ class TracerProvider(SdkTracerProvider):
         span_limits: how much one span may hold; default: the SDK's, from the environment.
     """
 
+    processors: ContainedProcessors
+    """Who is told when a span begins and ends."""
+    quick: bool
+    """Whether a child of a span that is sampled here can be started without asking or telling anybody."""
+    max_attributes: int
+    """How many attributes a span may have; more than there can be, where there is no limit."""
+    notes_starts: bool
+    """Whether a processor wants to know when a span begins."""
+    notes_endings: bool
+    """Whether a processor wants to change a span that is about to end."""
+    deliver: Callable[[ReadableSpan], None]
+    """Takes the spans that have ended."""
+
     def __init__(
         self,
         sampler: Sampler | None = None,
@@ -46,14 +64,17 @@ class TracerProvider(SdkTracerProvider):
         self._own_tracers: dict[InstrumentationScope, Tracer] = {}
         self._own_tracers_lock = threading.Lock()
         ids = RandomIds()
+        self.processors = ContainedProcessors()
         super().__init__(
             sampler=sampler or sampling.DEFAULT_ON,
             resource=resource,
-            active_span_processor=ContainedProcessors(),
+            active_span_processor=self.processors,
             id_generator=ids,
             span_limits=span_limits,
         )
+        self.new_span_id = ids.quick_span_id()
         self.closed = False
+        self._prepare()
         if hasattr(os, "register_at_fork"):
             this = weakref.ref(self)
 
@@ -64,13 +85,6 @@ class TracerProvider(SdkTracerProvider):
                     ids.reseed()
 
             os.register_at_fork(after_in_child=in_child)
-
-    @property
-    def processors(self) -> ContainedProcessors:
-        """Who is told when a span begins and ends."""
-        processors = self._active_span_processor
-        assert isinstance(processors, ContainedProcessors)
-        return processors
 
     @property
     def span_limits(self) -> SpanLimits:
@@ -101,12 +115,44 @@ class TracerProvider(SdkTracerProvider):
         self.sampler = sampler
         self._resource = resource
         self._span_limits = span_limits
-        self._active_span_processor = ContainedProcessors()
+        self._active_span_processor = self.processors = ContainedProcessors()
         self._atexit_handler = atexit.register(self.shutdown)
         self.closed = False
+        self._prepare()
+
+    def add_span_processor(self, span_processor: SpanProcessor) -> None:
+        """Have ``span_processor`` told of all spans from now on."""
+        super().add_span_processor(span_processor)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Work out once what every span would have to ask otherwise."""
+        limit = self._span_limits.max_span_attributes
+        self.max_attributes = sys.maxsize if limit is None else limit
+        added = self.processors.added
+        self.notes_starts = any(_overrides(each, "on_start") for each in added)
+        self.quick = _repeats(self.sampler) and not self.notes_starts and not self.closed
+        self.notes_endings = any(_overrides(each, "_on_ending") for each in added)
+        self.deliver = added[0].on_end if len(added) == 1 else self.processors.on_end
 
     def shutdown(self) -> None:
         """Let every processor finish; spans started from now on are not recorded."""
         if not self.closed:
             self.closed = True
+            self.quick = False
             super().shutdown()
+
+
+def _repeats(sampler: Sampler) -> bool:
+    """Whether ``sampler`` samples every child of a span that is sampled here, and changes nothing about it."""
+    if sampler is sampling.ALWAYS_ON:
+        return True
+    return (
+        type(sampler) is sampling.ParentBased and getattr(sampler, "_local_parent_sampled", None) is sampling.ALWAYS_ON
+    )
+
+
+def _overrides(processor: SpanProcessor, method: str) -> bool:
+    if method == "on_start" and type(processor) in (SimpleSpanProcessor, BatchSpanProcessor):
+        return False  # they have one that does nothing
+    return getattr(type(processor), method, None) is not getattr(SpanProcessor, method)

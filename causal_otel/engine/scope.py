@@ -1,4 +1,7 @@
-"""A span that is current for the length of a block or a call: context manager, and decorator of four kinds."""
+"""A span that is current for the length of a block or a call: context manager, and decorator of four kinds.
+
+For anybody's spans. Our own tracer's usual case is in :mod:`causal_otel.engine.current_span`.
+"""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from opentelemetry.trace import SpanKind, StatusCode
 
 from causal_otel.engine import context, faults, outcome
+from causal_otel.engine.context import SPAN_KEY
 from causal_otel.semconv import ERROR_TYPE
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class ClientOptions(Options):
     require_parent: bool = True
 
 
+_current = context.current
+
 OptionsT = TypeVar("OptionsT", bound=Options)
 
 
@@ -77,13 +80,30 @@ class Tracing(Generic[OptionsT]):
         self.active = True
         self.flush = flush
         self._roots = not getattr(options, "require_parent", False)
+        # Ours starts leaves cheaply; anybody else's tracer has what the API prescribes.
+        self.start_leaf: Callable[[str, SpanKind, dict[str, Any]], Span] = getattr(
+            tracer, "start_leaf", lambda name, kind, attributes: tracer.start_span(name, None, kind, attributes)
+        )
+        """Start a span under the current one that is not made current: name, kind, and attributes that nobody changes
+        any more, so that one dict may serve any number of spans. The caller keeps the span and ends it."""
 
     def recorded(self) -> bool:
         """Whether an operation that starts now is recorded, as far as can be told before naming it.
 
         Ask this before anything else: where the answer is no, call through at once.
         """
-        return self.active and context.is_recorded(context.current(), roots=self._roots)
+        if not self.active:
+            return False
+        found = _current()
+        if not found:
+            return self._roots
+        if len(found) == 1:  # a span and nothing else, as nearly always
+            try:
+                if found[SPAN_KEY]._flags & 1:  # type: ignore[attr-defined]  # one of ours, sampled
+                    return True
+            except (KeyError, AttributeError):
+                pass
+        return context.is_recorded(found, roots=self._roots)
 
     def start(
         self,
@@ -108,7 +128,8 @@ class Operation:
     """What one call is, in the words of the semantic conventions."""
 
     name: str
-    attributes: Mapping[str, Any]
+    attributes: dict[str, Any]
+    """Never changed once the operation is made: all spans of an operation share them."""
 
 
 def error_name(error: BaseException) -> str:
@@ -214,50 +235,52 @@ def traced_call(
     def wrap(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
         site = f"{original.__module__}.{original.__qualname__}"
 
-        def began(instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
-            try:
-                return begin(tracing, instance, args, kwargs)
-            except Exception:
-                faults.report(site)
-                return None
-
-        def ended(call: Call, result: Any, error: BaseException | None = None) -> None:
-            try:
-                if error is None:
-                    call.succeeded(result)
-                else:
-                    call.failed(error)
-            except Exception:
-                faults.report(site)
-
         if inspect.iscoroutinefunction(original):
 
             @functools.wraps(original)
             async def async_call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-                call = began(self, args, kwargs) if tracing.recorded() else None
+                if not tracing.recorded():
+                    return await original(self, *args, **kwargs)
+                try:
+                    call = begin(tracing, self, args, kwargs)
+                except Exception:
+                    call = None
+                    faults.report(site)
                 if call is None:
                     return await original(self, *args, **kwargs)
                 try:
                     result = await original(self, *args, **kwargs)
                 except BaseException as error:
-                    ended(call, None, error)
+                    _failed(call, error, site)
                     raise
-                ended(call, result)
+                try:
+                    call.succeeded(result)
+                except Exception:
+                    faults.report(site)
                 return result
 
             return async_call
 
         @functools.wraps(original)
         def sync_call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-            call = began(self, args, kwargs) if tracing.recorded() else None
+            if not tracing.recorded():
+                return original(self, *args, **kwargs)
+            try:
+                call = begin(tracing, self, args, kwargs)
+            except Exception:
+                call = None
+                faults.report(site)
             if call is None:
                 return original(self, *args, **kwargs)
             try:
                 result = original(self, *args, **kwargs)
             except BaseException as error:
-                ended(call, None, error)
+                _failed(call, error, site)
                 raise
-            ended(call, result)
+            try:
+                call.succeeded(result)
+            except Exception:
+                faults.report(site)
             return result
 
         return sync_call
@@ -265,26 +288,29 @@ def traced_call(
     return wrap
 
 
+def _failed(call: Call, error: BaseException, site: str) -> None:
+    try:
+        call.failed(error)
+    except Exception:
+        faults.report(site)
+
+
 class ClientCall:
     """The call of a client: a span that is current in nothing, since drivers start no spans of their own.
 
-    Args:
-        tracing: the handle.
-        operation: what it is.
-        error_type: see :func:`mark_failed`.
-        code_attribute: see :func:`mark_failed`.
+    Attributes:
+        span: the span.
+        error_type: see :func:`mark_failed`; of the class, see :func:`client_call`.
+        code_attribute: likewise.
     """
 
-    def __init__(
-        self,
-        tracing: Tracing[Any],
-        operation: Operation,
-        error_type: Callable[[BaseException], str | None] = error_name,
-        code_attribute: str | None = None,
-    ) -> None:
-        self.span = tracing.start(operation.name, SpanKind.CLIENT, operation.attributes)
-        self._error_type = error_type
-        self._code_attribute = code_attribute
+    __slots__ = ("span",)
+
+    error_type: Callable[[BaseException], str | None] = staticmethod(error_name)
+    code_attribute: str | None = None
+
+    def __init__(self, tracing: Tracing[Any], operation: Operation) -> None:
+        self.span = tracing.start_leaf(operation.name, SpanKind.CLIENT, operation.attributes)
 
     def succeeded(self, result: Any) -> None:
         """End the span."""
@@ -292,26 +318,22 @@ class ClientCall:
 
     def failed(self, error: BaseException) -> None:
         """End the span as failed."""
-        end_failed(self.span, error, self._error_type, self._code_attribute)
+        end_failed(self.span, error, self.error_type, self.code_attribute)
 
 
 def client_call(
     describe: Callable[[Tracing[Any], Any, tuple[Any, ...], dict[str, Any]], Operation | None],
-    error_type: Callable[[BaseException], str | None] = error_name,
-    code_attribute: str | None = None,
     call: type[ClientCall] = ClientCall,
 ) -> Callable[[Tracing[Any], Callable[..., Any]], Callable[..., Any]]:
     """A wrapper (see :class:`~causal_otel.patches._layer.Wrap`) for a method that is one operation of a client.
 
     Args:
         describe: says what a call is, from the instance and the arguments; None: nothing worth a span.
-        error_type: see :func:`mark_failed`.
-        code_attribute: see :func:`mark_failed`.
-        call: what else is done at the beginning and the end.
+        call: how errors are told, and what else is done at the beginning and the end.
     """
 
     def begin(tracing: Tracing[Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
         operation = describe(tracing, instance, args, kwargs)
-        return None if operation is None else call(tracing, operation, error_type, code_attribute)
+        return None if operation is None else call(tracing, operation)
 
     return traced_call(begin)

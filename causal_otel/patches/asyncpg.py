@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from causal_otel.patches import _sql
 from causal_otel.patches._layer import Patch, Wrap
-from causal_otel.patches._tracing import ClientOptions, Operation, Tracing, client_call, error_name, silent
+from causal_otel.patches._tracing import ClientCall, ClientOptions, Operation, Tracing, client_call, error_name, silent
 from causal_otel.semconv import (
     DB_COLLECTION_NAME,
     DB_NAMESPACE,
@@ -164,8 +164,17 @@ def _sqlstate(error: BaseException) -> str:
 # -- wrappers -----------------------------------------------------------------------------------------------------
 
 
+class _Query(ClientCall):
+    """Errors are told by their SQLSTATE."""
+
+    __slots__ = ()
+
+    error_type = staticmethod(_sqlstate)
+    code_attribute = DB_RESPONSE_STATUS_CODE
+
+
 def _traced(describe: Any) -> Callable[[Tracing[Any], Callable[..., Any]], Callable[..., Any]]:
-    return client_call(describe, _sqlstate, DB_RESPONSE_STATUS_CODE)
+    return client_call(describe, _Query)
 
 
 _CONNECTION, _STATEMENT, _CURSOR = "asyncpg.connection", "asyncpg.prepared_stmt", "asyncpg.cursor"

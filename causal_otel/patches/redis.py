@@ -223,7 +223,16 @@ def _failure(error: BaseException) -> str | None:
     return _code(error)
 
 
-class _PipelineCall(ClientCall):
+class _Command(ClientCall):
+    """Errors are told by the prefix of the server's."""
+
+    __slots__ = ()
+
+    error_type = staticmethod(_failure)
+    code_attribute = DB_RESPONSE_STATUS_CODE
+
+
+class _Pipeline(_Command):
     """The execution of a pipeline. Told not to raise, it returns errors among its results."""
 
     def succeeded(self, result: Any) -> None:
@@ -248,7 +257,7 @@ def _handling_noscript() -> Iterator[None]:
         activation.end()
 
 
-class _Routed(ClientCall):
+class _Routed(_Command):
     """A cluster's operation: its parts make no spans of their own, and the node is noted."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -274,7 +283,7 @@ class _Routed(ClientCall):
             super().failed(error)
 
 
-class _RoutedPipeline(_Routed, _PipelineCall):
+class _RoutedPipeline(_Routed, _Pipeline):
     """A cluster's pipeline."""
 
 
@@ -310,10 +319,10 @@ def _noting_self(tracing: Tracing[RedisOptions], original: Callable[..., Any]) -
 
 
 _script = held(_handling_noscript)
-_traced_command = client_call(_called, _failure, DB_RESPONSE_STATUS_CODE)
-_traced_pipeline = client_call(_executed, _failure, DB_RESPONSE_STATUS_CODE, _PipelineCall)
-_traced_cluster_command = client_call(_called, _failure, DB_RESPONSE_STATUS_CODE, _Routed)
-_traced_cluster_pipeline = client_call(_executed, _failure, DB_RESPONSE_STATUS_CODE, _RoutedPipeline)
+_traced_command = client_call(_called, _Command)
+_traced_pipeline = client_call(_executed, _Pipeline)
+_traced_cluster_command = client_call(_called, _Routed)
+_traced_cluster_pipeline = client_call(_executed, _RoutedPipeline)
 
 
 def _of_both(module: str, attribute: str, wrap: Any) -> tuple[Wrap, Wrap]:

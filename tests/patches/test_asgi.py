@@ -876,7 +876,7 @@ async def test_the_middleware_around_a_traced_application_adds_nothing(recorded:
 async def test_starlette_s_own_middleware_does_not_double_the_span(recorded: Recording, where: str) -> None:
     """With Starlette's OpenTelemetry middleware there is one SERVER span: ours, or its own where it is outside."""
     telemetry = pytest.importorskip("starlette.middleware.opentelemetry").OpenTelemetryMiddleware
-    provider = recorded.tracer._provider  # type: ignore[attr-defined]
+    provider = recorded.provider
     routes = [Route("/x/{a}", text)]
     if where == "inside":
         of: Any = Starlette(routes=routes, middleware=[Middleware(telemetry, tracer_provider=provider)])
