@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Tracer, TracerProvider
 
-    from causal_otel.export.worker import ExportStatus
+    from causal_otel.export.ledger import ExportStatus
     from causal_otel.pipeline import Pipeline
 
 __all__ = ["Installation", "Patches", "Status", "install", "installation", "status", "uninstall"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -16,8 +17,12 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from causal_otel import semconv
 from causal_otel.engine.provider import TracerProvider
 from causal_otel.export.console import ConsoleExporter
-from causal_otel.export.otlp import make_exporter
-from causal_otel.export.worker import ExportStatus, Worker
+from causal_otel.export.leaving import Termination
+from causal_otel.export.ledger import ExportStatus
+from causal_otel.export.otlp import check, component, make_transport
+from causal_otel.export.spool import Spool
+from causal_otel.export.telemetry import Telemetry
+from causal_otel.export.worker import Worker
 
 if TYPE_CHECKING:
     from opentelemetry.propagators.textmap import TextMapPropagator
@@ -39,6 +44,7 @@ class Pipeline:
         resource = _resource(settings)
         self.service_name = str(resource.attributes[semconv.SERVICE_NAME])
         self.destination = "nowhere"
+        self._telemetry: Telemetry | None = None
         self._worker = self._make_worker(settings)
         self._propagator = propagate.get_global_textmap()
 
@@ -54,6 +60,7 @@ class Pipeline:
             self.provider.add_span_processor(SimpleSpanProcessor(ConsoleExporter()))
         if self._worker is not None:
             self.provider.add_span_processor(self._worker)
+            self._termination = Termination(self._worker.shutdown)
         propagate.set_global_textmap(_propagator(settings.propagators))
 
     def _make_worker(self, settings: Settings) -> Worker | None:
@@ -62,16 +69,25 @@ class Pipeline:
                 self.destination = "the console"
             return None
         protocol, url = settings.destination()
-        make_exporter(settings, protocol, url).shutdown()  # what cannot work stops install(), not the first export
+        check(settings, protocol)  # what cannot work stops install(), not the first export
         parts = urlsplit(url)
         self.destination = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-        return Worker(
-            lambda: make_exporter(settings, protocol, url),
+        self._telemetry = telemetry = Telemetry(component(protocol), url)
+        directory = settings.spool_directory
+        worker = Worker(
+            lambda: make_transport(settings, protocol, url),
+            destination=self.destination,
             max_queue_size=settings.max_queue_size,
             max_export_batch_size=settings.max_export_batch_size,
             schedule_delay=settings.schedule_delay,
+            timeout=settings.timeout,
+            export_timeout=settings.export_timeout,
             exit_timeout=settings.exit_timeout,
+            spool=Spool(Path(directory), settings.spool_max_bytes) if directory else None,
+            observe=telemetry.attempt,
         )
+        telemetry.watch(worker)
+        return worker
 
     def status(self) -> ExportStatus | None:
         """The worker's counts, if there is one."""
@@ -80,6 +96,9 @@ class Pipeline:
     def close(self) -> None:
         """Export what is left; record nothing from now on."""
         self.provider.shutdown()
+        if self._telemetry is not None:
+            self._termination.remove()
+            self._telemetry.unwatch()
         propagate.set_global_textmap(self._propagator)
 
 

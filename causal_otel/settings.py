@@ -226,7 +226,7 @@ class Settings:
     timeout: float = _setting(
         _SECONDS,
         10.0,
-        "How long one export may take, its retries included.",
+        "How long one attempt to export may take.",
         "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
         "OTEL_EXPORTER_OTLP_TIMEOUT",
     )
@@ -277,11 +277,23 @@ class Settings:
     export_timeout: float = _setting(
         _MILLISECONDS,
         30.0,
-        "How long one batch may take; or `timeout`, if that is less.",
+        "How long one batch may take, with all attempts and the pauses between them.",
         "OTEL_BSP_EXPORT_TIMEOUT",
     )
     exit_timeout: float = _setting(
         _SECONDS, 5.0, "How long the end of a process may be delayed to export what is left.", "TRACING_EXIT_TIMEOUT"
+    )
+    spool_directory: str = _setting(
+        _TEXT,
+        "",
+        "Where batches wait on disk while the collector cannot be reached; default: nowhere, they are lost then.",
+        "TRACING_SPOOL_DIRECTORY",
+    )
+    spool_max_bytes: int = _setting(
+        _POSITIVE,
+        64 * 1024 * 1024,
+        "How many bytes may wait there, over all processes; beyond that the oldest are dropped.",
+        "TRACING_SPOOL_MAX_BYTES",
     )
 
     attribute_count_limit: int = _setting(

@@ -270,13 +270,14 @@ class TestProvider:
         assert (done.returncode, done.stderr) == (0, "")
 
     def test_console(self) -> None:
-        """The exporter ``console`` prints a line a span on standard error."""
+        """The exporter ``console`` prints the trace on standard error, and then a line a span."""
         done = _run("import causal_otel; causal_otel.install()\nwith causal_otel.span('hello', {'k': 1}): pass",
                     TRACING_EXPORTER="console")  # fmt: skip
         assert done.returncode == 0
-        assert done.stderr.count("\n") == 1
-        assert "INTERNAL" in done.stderr
-        assert "hello k=1" in done.stderr
+        header, line = done.stderr.splitlines()
+        assert header.startswith("trace ")
+        assert line.startswith("hello  INTERNAL ")
+        assert line.endswith(" k=1")
 
 
 class TestApp:

@@ -38,6 +38,8 @@ GOOD: dict[str, tuple[str, Any]] = {
     "max_export_batch_size": ("5", 5),
     "export_timeout": ("1500", 1.5),
     "exit_timeout": ("2", 2.0),
+    "spool_directory": ("/var/spool/x", "/var/spool/x"),
+    "spool_max_bytes": ("1000000", 1_000_000),
     "attribute_count_limit": ("7", 7),
     "attribute_value_length_limit": ("7", 7),
     "span_attribute_count_limit": ("0", 0),
@@ -72,6 +74,7 @@ BAD: dict[str, str] = {
     "max_export_batch_size": "many",
     "export_timeout": "nan",
     "exit_timeout": "forever",
+    "spool_max_bytes": "0",
     "attribute_count_limit": "-1",
     "attribute_value_length_limit": "x",
     "span_attribute_count_limit": "1.5",
@@ -82,7 +85,7 @@ BAD: dict[str, str] = {
     "link_attribute_count_limit": "x",
     "propagators": "tracecontext,zipkin",
 }
-FREE_TEXT = {"service_name", "service_version", "environment", "jaeger_host"}
+FREE_TEXT = {"service_name", "service_version", "environment", "jaeger_host", "spool_directory"}
 FILES = {"certificate", "client_certificate", "client_key"}
 VARIABLES = [(setting.name, name) for setting in fields(Settings) for name in setting.metadata["variables"]]
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
     from opentelemetry.util.types import Attributes, AttributeValue
 
+    from causal_otel.engine.provider import TracerProvider
     from causal_otel.engine.tracer import Tracer
 
 __all__ = ["SCALARS", "LeafSpan", "RawEvent", "Span", "copied", "kept"]
@@ -266,6 +267,11 @@ class Span(trace.Span, ReadableSpan):
     def forget(self) -> None:
         """Let go of all that it holds: it has been exported, and only a context remembers it."""
         self._attributes = self._events = self._links = None
+
+    @property
+    def provider(self) -> TracerProvider:
+        """The provider whose tracer has made it."""
+        return self._tracer.provider
 
     @property
     def _limits(self) -> SpanLimits:

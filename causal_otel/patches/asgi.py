@@ -11,8 +11,8 @@ more ends then too, but is kept open until the application returns, to learn why
 gets a span of its own, ``after response``. A client that goes away before the end is an error,
 ``client_disconnected``; an application that returns before it has answered, ``incomplete_response``.
 
-Every response tells its trace in the header ``X-Trace-Id``, whether it is recorded or not. At the end of the lifespan
-all spans are exported before the server is told that it may exit.
+Every response tells its trace in the header ``X-Trace-Id``, whether it is recorded or not. At the end of the lifespan,
+and when uvicorn shuts down, all spans are exported before the server goes on to exit.
 
 Span names are ``{method} {route}``, or the method alone where no route matched. Attributes at the start, for samplers:
 ``http.request.method``, ``http.request.method_original``, ``url.scheme``, ``url.path``, ``url.query`` (secret
@@ -212,6 +212,25 @@ def _wrap_handle(*, mount: bool = False) -> Callable[[Tracing[Any], Callable[...
     return wrap
 
 
+def _wrap_shutdown(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    """Uvicorn ends by raising the signal again that stopped it, which may end the process: so export before.
+
+    An application's lifespan does the same earlier, where it has one; then nothing is left to do here.
+    """
+
+    @functools.wraps(original)
+    async def shutdown(*args: Any, **kwargs: Any) -> Any:
+        result = await original(*args, **kwargs)
+        if tracing.active:
+            try:
+                await _flush(tracing)
+            except Exception:
+                faults.report("asgi: flush")
+        return result
+
+    return shutdown
+
+
 class TracingMiddleware:
     """Traces an ASGI application that is neither Starlette's nor FastAPI's, once ``causal_otel.install()`` is called.
 
@@ -276,5 +295,6 @@ PATCH = Patch(
         Wrap("fastapi.applications", "FastAPI.__call__", _wrap_application),
         Wrap("fastapi.routing", "APIRoute.handle", _wrap_handle()),
         Connect("fastapi.telemetry._runtime", _claim_export),
+        Wrap("uvicorn.server", "Server.shutdown", _wrap_shutdown, optional=True),
     ),
 )

@@ -1013,11 +1013,11 @@ def test_header_bytes_that_are_not_utf8_change_nothing(recorded: Recording, head
 
 
 @contextlib.contextmanager
-def uvicorn_process(receiver: ReceivedSpans) -> Iterator[tuple[str, Any]]:
+def uvicorn_process(receiver: ReceivedSpans, *options: str) -> Iterator[tuple[str, Any]]:
     """The application behind a uvicorn of its own, which exports only when it must."""
     port = claim_port(None, "uvicorn")
     url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "uvicorn", "tests.patches.asgi_app:app", "--port", str(port)]
+    command = [sys.executable, "-m", "uvicorn", "tests.patches.asgi_app:app", "--port", str(port), *options]
     environment = {
         **os.environ,
         "TESTS_INSTALL": "1",
@@ -1036,9 +1036,10 @@ def uvicorn_process(receiver: ReceivedSpans) -> Iterator[tuple[str, Any]]:
         yield url, child
 
 
-def test_sigterm_loses_nothing(receiver: ReceivedSpans) -> None:
-    """Uvicorn ends by SIGTERM right after 20 requests: all 20 spans arrive."""
-    with uvicorn_process(receiver) as (url, child):
+@pytest.mark.parametrize("lifespan", ["on", "off"])
+def test_sigterm_loses_nothing(receiver: ReceivedSpans, lifespan: str) -> None:
+    """Uvicorn ends by SIGTERM right after 20 requests: all 20 spans arrive, with a lifespan or without."""
+    with uvicorn_process(receiver, "--lifespan", lifespan) as (url, child):
         for number in range(20):
             with urllib.request.urlopen(f"{url}/items/{number}", timeout=10) as response:
                 assert response.headers["X-Trace-Id"]

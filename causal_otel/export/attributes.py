@@ -1,0 +1,274 @@
+"""Attributes to OTLP bytes: the common, repeated ones from a cache of ready bytes, the others as the SDK treats them.
+
+Two peers are followed exactly. What the user set is made valid as the SDK's ``BoundedAttributes`` does it (at the
+caller's expense there, here on the export thread), and a valid value is encoded as the official
+``opentelemetry-exporter-otlp-proto-common`` does it. Where these raise, the attribute alone is dropped.
+
+Field numbers: ``opentelemetry/proto/common/v1/common.proto``. A tag byte is the field number times 8 plus the wire
+type: 0 varint, 1 eight bytes, 2 length and content, 5 four bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from causal_otel.engine import faults
+
+__all__ = ["AttributeEncoder", "field", "optional", "text", "varint"]
+
+_CACHED_VALUES = 512
+"""Of one key. One whose values never repeat then costs no other its place."""
+_CACHED_SIZE = 2048
+"""Of a key, a value and their bytes together. Longer ones seldom repeat, and would soon fill the cache."""
+_CACHE_SIZE = 1 << 20
+"""Of all of them together; the cache then starts again from nothing."""
+_PYTHON_ADDS = 300
+"""To each entry, about."""
+
+_ROOM = 94
+"""How many messages may stand inside each other in one value: a protobuf decoder takes 100 in all and rejects the
+whole request beyond that. A sequence takes two, a mapping three."""
+
+Value = TypeVar("Value", str, int)
+
+_double = struct.Struct("<d").pack
+
+
+def _long_varint(number: int) -> bytes:
+    parts = bytearray()
+    while number > 0x7F:
+        parts.append(number & 0x7F | 0x80)
+        number >>= 7
+    parts.append(number)
+    return bytes(parts)
+
+
+# Nearly every length and most numbers are small: a list index costs a third of the loop.
+_VARINTS = tuple(map(_long_varint, range(1024)))
+
+
+def varint(number: int) -> bytes:
+    """A non-negative number in protobuf's variable-length encoding."""
+    return _VARINTS[number] if number < 1024 else _long_varint(number)
+
+
+def field(tag: bytes, content: bytes) -> bytes:
+    """A field of wire type 2: tag, length, content."""
+    return tag + varint(len(content)) + content
+
+
+def text(value: object | None) -> bytes:
+    """UTF-8 of a name or a description, which must not cost the span: what has no encoding becomes ``?``."""
+    if value is None:
+        return b""
+    return (value if isinstance(value, str) else str(value)).encode("utf-8", "replace")
+
+
+def optional(tag: bytes, value: str | None) -> bytes:
+    """A field with the text of a name or a description, left out where there is none, as protobuf does."""
+    return field(tag, text(value)) if value else b""
+
+
+class AttributeEncoder:
+    """Encodes attributes into one field of one message. For one thread.
+
+    Args:
+        tag: of the field that holds the ``KeyValue`` messages.
+        raw: whether the attributes are as the user set them, to be made valid first.
+        max_length: of strings, in characters; longer ones are cut if ``raw``.
+    """
+
+    __slots__ = ("_floats", "_ints", "_max_length", "_raw", "_size", "_strings", "_tag")
+
+    def __init__(self, tag: bytes, *, raw: bool = False, max_length: int | None = None) -> None:
+        self._tag = tag
+        self._raw = raw
+        self._max_length = max_length
+        # Key -> value -> the whole field; two lookups by a string cost less than one by a tuple. A cache each for
+        # two types, because 1 == True == 1.0. No values of floats, which seldom repeat (and 0.0 == -0.0).
+        self._strings: dict[str, dict[str, bytes]] = {}
+        self._ints: dict[str, dict[int, bytes]] = {}
+        self._floats: dict[str, bytes] = {}  # all but the eight bytes of the number
+        self._size = 0
+
+    def extend(self, parts: list[bytes], attributes: Mapping[Any, Any]) -> None:
+        """Append the fields of all ``attributes`` to ``parts``.
+
+        Never raises: an attribute that has no encoding is left out and reported as a fault of ours.
+        """
+        start = len(parts)
+        append = parts.append
+        strings = self._strings
+        ints = self._ints
+        try:
+            for key, value in attributes.items():
+                kind = type(value)
+                try:
+                    if kind is str:
+                        append(strings[key][value])
+                        continue
+                    if kind is int:
+                        append(ints[key][value])
+                        continue
+                    if kind is float:
+                        append(self._floats[key] + _double(value))
+                        continue
+                except KeyError:
+                    pass
+                append(self._new(key, value))
+        except _UnusualKeyError:
+            del parts[start:]
+        else:
+            return
+        parts += [self._field(key, value) for key, value in self._with_valid_keys(attributes).items()]
+
+    def encode(self, attributes: Mapping[Any, Any] | None, max_count: int | None = None) -> tuple[bytes, int]:
+        """The fields of ``attributes``, and how many were dropped for their keys or for ``max_count``.
+
+        Never raises, as :meth:`extend`.
+        """
+        if not attributes:
+            return b"", 0
+        kept = attributes
+        if self._raw:
+            kept = self._with_valid_keys(attributes)
+            if max_count is not None:
+                for key in list(kept)[: max(len(kept) - max_count, 0)]:  # the oldest go
+                    del kept[key]
+        parts: list[bytes] = []
+        self.extend(parts, kept)
+        return b"".join(parts), len(attributes) - len(kept)
+
+    def _new(self, key: Any, value: Any) -> bytes:
+        """The field of an attribute that the caches have not, put there if it is of a kind that repeats."""
+        if type(key) is not str or not key:
+            raise _UnusualKeyError
+        encoded = self._field(key, value)
+        kind = type(value)
+        # The value is kept as well as its bytes, which are fewer where it has been cut.
+        size = len(encoded) + len(key) + (len(value) if kind is str else 0)
+        if not encoded or size > _CACHED_SIZE:
+            return encoded
+        if self._size > _CACHE_SIZE:
+            self._strings.clear()
+            self._ints.clear()
+            self._floats.clear()
+            self._size = 0
+        self._size += size + _PYTHON_ADDS
+        if kind is str:
+            _remember(self._strings, key, value, encoded)
+        elif kind is int:
+            _remember(self._ints, key, value, encoded)
+        elif kind is float:
+            self._floats[key] = encoded[:-8]
+        return encoded
+
+    def _field(self, key: Any, value: Any) -> bytes:
+        try:
+            if self._raw:
+                value = _valid(value, self._max_length)
+            return field(self._tag, _key_value(key, value, _ROOM))
+        except Exception:
+            faults.report("export: attribute")
+            return b""
+
+    def _with_valid_keys(self, attributes: Mapping[Any, Any]) -> dict[Any, Any]:
+        if not self._raw:
+            return dict(attributes)
+        kept = {}
+        for key, value in attributes.items():
+            try:
+                name = key if type(key) is str else _valid_key(key)
+            except Exception:
+                faults.report("export: attribute key")
+                continue
+            if name:
+                kept[name] = value
+        return kept
+
+
+class _UnusualKeyError(Exception):
+    """A key that is no string or is empty."""
+
+
+def _remember(cache: dict[str, dict[Value, bytes]], key: str, value: Value, encoded: bytes) -> None:
+    values = cache.setdefault(key, {})
+    if len(values) >= _CACHED_VALUES:
+        values.clear()
+    values[value] = encoded
+
+
+# -- as the SDK makes attributes valid (opentelemetry.attributes.BoundedAttributes) ------------------------------
+
+
+def _prints(value: object) -> bool:
+    """Whether its class says how to print it."""
+    return type(value).__str__ is not object.__str__ or type(value).__repr__ is not object.__repr__
+
+
+def _valid_key(key: Any) -> str | None:
+    if not key:
+        return None
+    if isinstance(key, str):
+        return key
+    return str(key) if _prints(key) else None
+
+
+def _valid(value: Any, max_length: int | None) -> Any:
+    if isinstance(value, str):
+        return value if max_length is None or len(value) <= max_length else value[:max_length]
+    if value is None or isinstance(value, (bool, int, float, bytes)):
+        return value
+    if isinstance(value, Sequence):
+        return [_valid(item, max_length) for item in value]
+    if isinstance(value, Mapping):
+        valid: dict[str, Any] = {}
+        for key, item in value.items():
+            name = _valid_key(key)
+            if name is not None:
+                valid[name] = _valid(item, max_length)
+        return valid
+    return str(value) if _prints(value) else None
+
+
+# -- as the official encoder writes them -------------------------------------------------------------------------
+
+
+def _key_value(key: str, value: Any, room: int) -> bytes:
+    return field(b"\x0a", str.encode(key)) + field(b"\x12", _any_value(value, room))
+
+
+def _any_value(value: Any, room: int) -> bytes:
+    """The ``AnyValue`` message. The order of the tests counts: a bool is an int, and a string a sequence.
+
+    Raises:
+        Exception: whatever keeps the value from being encoded.
+    """
+    if isinstance(value, str):
+        return field(b"\x0a", str.encode(value))
+    if value is None:
+        return b""
+    if isinstance(value, bool):
+        return b"\x10\x01" if value else b"\x10\x00"
+    if isinstance(value, int):
+        if not -(1 << 63) <= value < 1 << 63:
+            raise OverflowError(value)
+        return b"\x18" + varint(value & 0xFFFF_FFFF_FFFF_FFFF)  # a negative one takes ten bytes
+    if isinstance(value, float):
+        return b"\x21" + _double(value)
+    if isinstance(value, bytes):
+        return field(b"\x3a", value)
+    if isinstance(value, Sequence):
+        if room < 2:
+            raise ValueError("nested too deeply")
+        return field(b"\x2a", b"".join([field(b"\x0a", _any_value(item, room - 2)) for item in value]))
+    if isinstance(value, Mapping):
+        if room < 3:
+            raise ValueError("nested too deeply")
+        return field(
+            b"\x32",
+            b"".join([field(b"\x0a", _key_value(str(key), item, room - 3)) for key, item in value.items()]),
+        )
+    raise TypeError(type(value))

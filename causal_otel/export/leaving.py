@@ -1,0 +1,85 @@
+"""The ways in which a process ends, and how to be called in each of them.
+
+* ``return``, ``sys.exit()``, an exception, Ctrl-C: ``atexit``.
+* A child of ``multiprocessing``: before Python 3.13 it leaves by ``os._exit()`` and runs the finalizers of
+  ``multiprocessing.util`` only; since then it runs ``atexit`` too, but forgets what was registered before it began.
+  It clears both registries while it starts, so registering waits for the first span that ends there.
+* SIGTERM with nobody handling it: the kernel ends the process at once, unless there is a handler: :class:`Termination`.
+* ``os._exit()``, SIGKILL: nothing can be done.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from causal_otel.engine import faults
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+__all__ = ["Termination", "register", "register_in_child", "unregister"]
+
+
+def register(action: Callable[[], None]) -> None:
+    """Call ``action`` when this process ends normally."""
+    atexit.register(action)
+
+
+def register_in_child(action: Callable[[], None]) -> None:
+    """The same, again, if this is a child of ``multiprocessing``."""
+    process, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
+    if process is None or util is None or process.parent_process() is None:
+        return
+    util.Finalize(None, action, exitpriority=0)
+    atexit.unregister(action)
+    atexit.register(action)
+
+
+def unregister(action: Callable[[], None]) -> None:
+    """Do not call it any more."""
+    atexit.unregister(action)
+
+
+class Termination:
+    """Lets ``action`` run before SIGTERM ends the process, which then ends as it would have: with status -15.
+
+    Only where nobody handles the signal: never over a handler of the user's or of a server's, which would be called
+    no more, and only from the main thread, since Python allows no other. A server that puts the former handler back
+    and raises the signal again when it has shut down, as uvicorn does, calls ours then.
+
+    Args:
+        action: is to take a bounded time.
+    """
+
+    def __init__(self, action: Callable[[], None]) -> None:
+        self._action = action
+        self._handler = self._handle  # one object, to know it again
+        self.placed = False
+        if threading.current_thread() is threading.main_thread() and _current() is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, self._handler)
+            self.placed = True
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        try:
+            self._action()
+        except Exception:
+            faults.report("export: SIGTERM")
+        finally:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+    def remove(self) -> None:
+        """Put the default back, if ours is still there; off the main thread it stays, and only ends the process."""
+        if self.placed and threading.current_thread() is threading.main_thread() and _current() is self._handler:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            self.placed = False
+
+
+def _current() -> object:
+    return signal.getsignal(signal.SIGTERM)

@@ -1,0 +1,44 @@
+"""Log lines about exporting: one a minute and kind, however often it happens."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+__all__ = ["Notices"]
+
+_logger = logging.getLogger("causal_otel")
+_SECONDS = 60.0
+_KINDS = 64
+
+
+class Notices:
+    """Says things through the logger ``causal_otel``, and counts what it holds back."""
+
+    def __init__(self) -> None:
+        self.muted = False
+        """Say nothing: the end of the process has a line of its own."""
+        self._said: dict[str, tuple[float, int]] = {}
+
+    def say(self, kind: str, message: str, *arguments: object) -> None:
+        """Log a warning, unless there was one of this kind in the last minute.
+
+        Args:
+            kind: what it is about; low in cardinality.
+            message: to be formatted with the arguments.
+            arguments: for the message.
+        """
+        if self.muted:
+            return
+        now = time.monotonic()
+        said, held = self._said.get(kind, (-_SECONDS, 0))
+        if now - said < _SECONDS:
+            self._said[kind] = said, held + 1
+            return
+        if len(self._said) >= _KINDS:
+            self._said.clear()
+        self._said[kind] = now, 0
+        if held:
+            message += " (the same %d times more since this was last said)"
+            arguments += (held,)
+        _logger.warning(message, *arguments)

@@ -1,0 +1,239 @@
+"""OTLP/HTTP: our bytes through the official exporter's session, one attempt at a time."""
+
+from __future__ import annotations
+
+import gzip
+import time
+import zlib
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
+
+from causal_otel.export.transport import Outcome, Verdict, partial_success, seconds_to_wait
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import requests
+
+__all__ = ["HttpTransport"]
+
+_RETRYABLE = frozenset({429, 502, 503, 504})
+"""The statuses after which a request may be sent again; after any other failure it must not (OTLP, "Failures")."""
+
+_ANSWER_BYTES = 64 * 1024
+"""How much of an answer is read: it may be anything, and is kept in memory."""
+_DETAIL_CHARACTERS = 300
+
+
+class HttpTransport:
+    """Posts requests to ``url``, with one session that keeps its connection.
+
+    Redirects are not followed: they would take headers with credentials to another place without anybody's saying so.
+
+    Args:
+        url: all of it, with ``/v1/traces``.
+        headers: of every request.
+        compression: ``none``, ``gzip`` or ``deflate``.
+        certificate: the file of the CA certificates to check the server's against; empty: the usual ones.
+        client_certificate: the file of our own; empty: none.
+        client_key: the file of its key; empty: it is in the same file.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        compression: str = "none",
+        certificate: str = "",
+        client_certificate: str = "",
+        client_key: str = "",
+    ) -> None:
+        self._url = url
+        self._files = (certificate, client_certificate, client_key)
+        self._compress = _COMPRESSIONS[compression]
+        self._given_headers = {key.lower(): value for key, value in (headers or {}).items()}
+        self._encoding = compression
+        self._proven = False
+        self._load()
+
+    def _load(self) -> None:
+        """Make the session, and import whatever a request and its answer may need."""
+        import requests
+        from google.rpc import status_pb2  # type: ignore[import-untyped]  # noqa: F401
+        from opentelemetry.proto.collector.trace.v1 import trace_service_pb2  # noqa: F401
+
+        self._exceptions = requests.exceptions
+        self._session, self._headers = self._official() or self._own()
+        if self._compress is not None:
+            self._headers.setdefault("content-encoding", self._encoding)
+        self._template = self._prepare(b"")
+        # Proxies and certificates: what the session would take from the environment anew for each request.
+        self._surroundings = self._session.merge_environment_settings(self._url, {}, None, None, None)
+        self._surroundings.pop("stream")
+        if self._files[0]:
+            self._surroundings["verify"] = self._files[0]  # requests would prefer REQUESTS_CA_BUNDLE
+
+    def _official(self) -> tuple[requests.Session, dict[str, str]] | None:
+        """The official exporter's session (TLS, credential provider) and headers; None where they are elsewhere."""
+        import requests
+        from opentelemetry.exporter.otlp.proto.http import Compression
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+        certificate, client_certificate, client_key = self._files
+        exporter: Any = OTLPSpanExporter(
+            endpoint=self._url,
+            certificate_file=certificate or None,
+            client_certificate_file=client_certificate or None,
+            client_key_file=client_key or None,
+            headers=self._given_headers,
+            compression=Compression.NoCompression,
+        )
+        client = getattr(exporter, "_client", exporter)  # older versions have it all in the exporter itself
+        session = getattr(getattr(client, "_transport", client), "_session", None)
+        headers = getattr(client, "_headers", None)
+        if not isinstance(session, requests.Session) or not headers:
+            return None
+        return session, {str(key).lower(): str(value) for key, value in {**session.headers, **headers}.items()}
+
+    def _own(self) -> tuple[requests.Session, dict[str, str]]:
+        import requests
+
+        session = requests.Session()
+        certificate, client_certificate, client_key = self._files
+        session.verify = certificate or True
+        if client_certificate:
+            session.cert = (client_certificate, client_key) if client_key else client_certificate
+        return session, {"content-type": "application/x-protobuf", **self._given_headers}
+
+    def send(self, payload: bytes, deadline: float) -> Outcome:
+        """Post one request.
+
+        A connection that was kept may have been closed by the other side meanwhile, which is found out only by using
+        it: such a request is repeated at once.
+        """
+        body = payload if self._compress is None else self._compress(payload)
+        try:
+            return self._post(body, deadline)
+        except self._exceptions.Timeout:
+            return Outcome(Verdict.UNREACHABLE, "timeout", "no answer in time")
+        except Exception as error:
+            first = error
+        if self._proven and isinstance(first, self._exceptions.ConnectionError):
+            self._proven = False
+            return self.send(payload, deadline)
+        # What was wrong with the connection may pass; what is wrong with the URL or a certificate may be put right.
+        return Outcome(Verdict.UNREACHABLE, _name(first), _innermost(first))
+
+    def _post(self, body: bytes, deadline: float) -> Outcome:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return Outcome(Verdict.UNREACHABLE, "timeout", "no time left")
+        request = self._prepared(body)
+        with self._session.send(
+            request, timeout=left, stream=True, allow_redirects=False, **self._surroundings
+        ) as response:
+            self._proven = True
+            return self._understood(response, self._read(response, deadline))
+
+    def _prepared(self, body: bytes) -> requests.PreparedRequest:
+        """The request, prepared once: only the body differs, and preparing costs as much CPU as sending.
+
+        But a session with an ``auth`` of its own (a credential provider's) may sign each request.
+        """
+        if self._session.auth is not None:
+            return self._prepare(body)
+        request = self._template
+        request.body = body
+        request.headers["Content-Length"] = str(len(body))
+        return request
+
+    def _prepare(self, body: bytes) -> requests.PreparedRequest:
+        import requests
+
+        return self._session.prepare_request(requests.Request("POST", self._url, headers=self._headers, data=body))
+
+    def _read(self, response: requests.Response, deadline: float) -> bytes:
+        """The answer's body, or what has come of it: the status alone decides whether the request was taken."""
+        raw = response.raw
+        # read() waits until it has all it was asked for, however slowly that comes.
+        read: Callable[[int], bytes] = getattr(raw, "read1", None) or raw.read
+        body = b""
+        try:
+            while len(body) < _ANSWER_BYTES and time.monotonic() < deadline:
+                piece = read(_ANSWER_BYTES)
+                if not piece:
+                    break
+                body += piece
+        except Exception:
+            return b""
+        return body
+
+    def _understood(self, response: requests.Response, body: bytes) -> Outcome:
+        status: int = response.status_code
+        kind = str(status)
+        protobuf = response.headers.get("content-type", "").startswith("application/x-protobuf")
+        if 200 <= status < 300:
+            rejected, detail = partial_success(body) if protobuf else (0, "")
+            return Outcome(Verdict.DELIVERED, "rejected" if rejected else "", detail, rejected=rejected)
+        if 300 <= status < 400:
+            parts = urlsplit(response.headers.get("location", ""))
+            target = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+            return Outcome(Verdict.REFUSED, kind, f"a redirect to {target!r}; set that as the endpoint if it is right")
+        detail = _explanation(body, protobuf) or str(response.reason or "")
+        if status in _RETRYABLE:
+            return Outcome(Verdict.BUSY, kind, detail, seconds_to_wait(response.headers.get("retry-after")))
+        return Outcome(Verdict.REFUSED, kind, detail)
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._session.close()
+
+    def abandon(self) -> None:
+        """Forget the inherited connections: closing a descriptor here neither sends anything nor ends the parent's.
+
+        The parent's thread may have held the lock of urllib3's queue of connections when it forked, and nobody in
+        this process would ever release it: the queue is made anew in place, for its finalizer to find at exit.
+        """
+        for adapter in self._session.adapters.values():
+            manager = getattr(adapter, "poolmanager", None)
+            pools = getattr(getattr(manager, "pools", None), "_container", {})
+            for pool in pools.values():
+                connections = getattr(pool, "pool", None)
+                if connections is not None:
+                    for connection in filter(None, connections.queue):
+                        connection.close()
+                    connections.__init__(connections.maxsize)
+
+
+def _gzip(payload: bytes) -> bytes:
+    return gzip.compress(payload, 6, mtime=0)
+
+
+_COMPRESSIONS: dict[str, Callable[[bytes], bytes] | None] = {"none": None, "gzip": _gzip, "deflate": zlib.compress}
+
+
+def _explanation(body: bytes, protobuf: bool) -> str:
+    """What a failure's body says: a ``google.rpc.Status`` (OTLP), or text."""
+    text = body.decode("utf-8", "replace")
+    if protobuf:
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+        from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+
+        try:
+            text = cast("str", Status.FromString(body).message)
+        except DecodeError:
+            return ""
+    shown = "".join(letter if letter.isprintable() else " " for letter in text[:_DETAIL_CHARACTERS])
+    return " ".join(shown.split())
+
+
+def _innermost(error: BaseException) -> str:
+    """The cause that people recognise: "Connection refused" and not four layers of pools around it."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return str(error) or type(error).__name__
+
+
+def _name(error: BaseException) -> str:
+    return type(error).__qualname__

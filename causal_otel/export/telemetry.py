@@ -1,0 +1,217 @@
+"""The export's own counts as OpenTelemetry metrics, under the names of the semantic conventions for SDKs.
+
+All but one are observable: they read the plain counters of the worker when a reader of the user's asks, and cost
+nothing at any other time. Instruments are made with the API alone, so they come to life with the first real
+``MeterProvider``, be it set before or after ``install()``. Since the API has no way to remove an instrument, they are
+made once in a process, and observe whatever is installed.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from opentelemetry import metrics
+from opentelemetry.metrics import CallbackOptions, Observation
+
+from causal_otel._version import __version__
+from causal_otel.semconv import SCHEMA_URL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from causal_otel.export.transport import Outcome
+    from causal_otel.export.worker import Worker
+
+__all__ = ["EngineCounts", "Telemetry"]
+
+_PROCESSOR = {
+    "otel.component.type": "batching_span_processor",
+    "otel.component.name": "batching_span_processor/0",
+}
+_PROCESSOR_ERRORS = {"queue_full": "queue_full", "shutdown": "already_shutdown", "encoding": "encoding"}
+_EXPORTER_ERRORS = ("export_failed", "refused", "rejected", "spool_full")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineCounts:
+    """What the engine knows, for the two metrics that are not the export's to count.
+
+    Args:
+        started: ``otel.sdk.span.started``, by the attributes of the conventions.
+        live: ``otel.sdk.span.live``.
+    """
+
+    started: Callable[[], Iterable[tuple[int, Mapping[str, str]]]]
+    live: Callable[[], Iterable[tuple[int, Mapping[str, str]]]]
+
+
+class Telemetry:
+    """The metrics of one worker.
+
+    Args:
+        component: the exporter's ``otel.component.type``.
+        url: where it sends to.
+        engine: what else to observe.
+    """
+
+    def __init__(self, component: str, url: str, engine: EngineCounts | None = None) -> None:
+        parts = urlsplit(url)
+        self.exporter: dict[str, Any] = {"otel.component.type": component, "otel.component.name": f"{component}/0"}
+        if parts.hostname:
+            self.exporter["server.address"] = parts.hostname
+            self.exporter["server.port"] = parts.port or (443 if parts.scheme == "https" else 80)
+        self.engine = engine
+        self._http = component == "otlp_http_span_exporter"
+        self._worker: Callable[[], Worker | None] = lambda: None
+
+    @property
+    def worker(self) -> Worker | None:
+        """What is observed."""
+        return self._worker()
+
+    def watch(self, worker: Worker) -> None:
+        """Observe ``worker`` from now on, instead of any other."""
+        global _watched
+        self._worker = weakref.ref(worker)
+        _watched = self
+        _instruments()
+
+    def unwatch(self) -> None:
+        """Observe it no more."""
+        global _watched
+        if _watched is self:
+            _watched = None
+
+    def attempt(self, seconds: float, outcome: Outcome) -> None:
+        """Record an attempt to send: ``otel.sdk.exporter.operation.duration``."""
+        attributes = dict(self.exporter)
+        if self._http:
+            if outcome.kind.isdecimal():
+                attributes["http.response.status_code"] = int(outcome.kind)
+            elif outcome.kind in ("", "rejected"):
+                attributes["http.response.status_code"] = 200
+        else:
+            attributes["rpc.response.status_code"] = outcome.kind if outcome.kind not in ("", "rejected") else "OK"
+        if outcome.kind:
+            attributes["error.type"] = outcome.kind
+        _instruments().record(seconds, attributes)
+
+
+_watched: Telemetry | None = None
+_duration: metrics.Histogram | None = None
+_making = threading.Lock()
+
+
+def _instruments() -> metrics.Histogram:
+    """Make all instruments, the first time; returns the one that is not observable."""
+    global _duration
+    with _making:
+        if _duration is None:
+            meter = metrics.get_meter("causal_otel", __version__, schema_url=SCHEMA_URL)
+            _duration = _make(meter)
+        return _duration
+
+
+def _make(meter: metrics.Meter) -> metrics.Histogram:
+    counter, gauge, level = (
+        meter.create_observable_counter,
+        meter.create_observable_gauge,
+        meter.create_observable_up_down_counter,
+    )
+    counter("otel.sdk.span.started", [_engine("started")], "{span}", "Spans started.")
+    level("otel.sdk.span.live", [_engine("live")], "{span}", "Recording spans that have not ended.")
+    level("otel.sdk.processor.span.queue.size", [_queue_size], "{span}", "Spans that wait to be exported.")
+    level("otel.sdk.processor.span.queue.capacity", [_queue_capacity], "{span}", "How many spans may wait.")
+    counter(
+        "otel.sdk.processor.span.processed", [_processed], "{span}", "Spans handed to the exporter, or lost before."
+    )
+    level("otel.sdk.exporter.span.inflight", [_in_flight], "{span}", "Spans being sent.")
+    counter("otel.sdk.exporter.span.exported", [_exported], "{span}", "Spans delivered, or lost on the way.")
+    counter("causal.exporter.span.spooled", [_spooled], "{span}", "Spans put into the spool.")
+    counter("causal.exporter.span.recovered", [_recovered], "{span}", "Spans sent from the spool.")
+    level("causal.exporter.spool.size", [_spool_size], "By", "What is in the spool.")
+    gauge("causal.exporter.last_success_timestamp", [_last_success], "s", "When the back end last took something.")
+    return meter.create_histogram(
+        "otel.sdk.exporter.operation.duration", "s", "How long attempts to export took, one by one."
+    )
+
+
+# -- what is observed -------------------------------------------------------------------------------------------------
+
+
+def _watching() -> tuple[Telemetry, Worker] | None:
+    telemetry = _watched
+    worker = None if telemetry is None else telemetry.worker
+    return None if telemetry is None or worker is None else (telemetry, worker)
+
+
+def _engine(which: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    def observe(_: CallbackOptions) -> Iterable[Observation]:
+        telemetry = _watched
+        if telemetry is not None and telemetry.engine is not None:
+            for value, attributes in getattr(telemetry.engine, which)():
+                yield Observation(value, attributes)
+
+    return observe
+
+
+def _queue_size(_: CallbackOptions) -> Iterable[Observation]:
+    if (watching := _watching()) is not None:
+        yield Observation(watching[1].counts().queued, _PROCESSOR)
+
+
+def _queue_capacity(_: CallbackOptions) -> Iterable[Observation]:
+    if (watching := _watching()) is not None:
+        yield Observation(watching[1].counts().capacity, _PROCESSOR)
+
+
+def _processed(_: CallbackOptions) -> Iterable[Observation]:
+    if (watching := _watching()) is not None:
+        counts = watching[1].counts()
+        lost = {reason: counts.dropped.get(reason, 0) for reason in _PROCESSOR_ERRORS}
+        delivered = sum(counts.dropped.get(reason, 0) for reason in ("export_failed", "refused", "rejected"))
+        yield Observation(counts.exported + counts.spooled + delivered, _PROCESSOR)
+        for reason, count in lost.items():
+            if count:
+                yield Observation(count, {**_PROCESSOR, "error.type": _PROCESSOR_ERRORS[reason]})
+
+
+def _in_flight(_: CallbackOptions) -> Iterable[Observation]:
+    if (watching := _watching()) is not None:
+        yield Observation(watching[1].counts().in_flight, watching[0].exporter)
+
+
+def _exported(_: CallbackOptions) -> Iterable[Observation]:
+    if (watching := _watching()) is not None:
+        telemetry, worker = watching
+        counts = worker.counts()
+        yield Observation(counts.exported + counts.recovered, telemetry.exporter)
+        for reason in _EXPORTER_ERRORS:
+            if count := counts.dropped.get(reason, 0):
+                yield Observation(count, {**telemetry.exporter, "error.type": reason})
+
+
+def _spooled(_: CallbackOptions) -> Iterable[Observation]:
+    if (watching := _watching()) is not None:
+        yield Observation(watching[1].counts().spooled, watching[0].exporter)
+
+
+def _recovered(_: CallbackOptions) -> Iterable[Observation]:
+    if (watching := _watching()) is not None:
+        yield Observation(watching[1].counts().recovered, watching[0].exporter)
+
+
+def _spool_size(_: CallbackOptions) -> Iterable[Observation]:
+    if (watching := _watching()) is not None:
+        yield Observation(watching[1].status().spooled_bytes, watching[0].exporter)
+
+
+def _last_success(_: CallbackOptions) -> Iterable[Observation]:
+    if (watching := _watching()) is not None:
+        last = watching[1].counts().last_success
+        if last is not None:
+            yield Observation(last, watching[0].exporter)

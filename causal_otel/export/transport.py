@@ -1,0 +1,124 @@
+"""The seam between the worker and the wire: one attempt to deliver one encoded request, and what came of it.
+
+What an answer means is decided here, once for all transports, as the OTLP specification says: who may be asked again,
+who must not, and what a partial success has cost. When to ask again is the sender's business.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from typing import Protocol
+
+__all__ = ["Outcome", "Transport", "Verdict", "importing", "partial_success", "seconds_to_wait"]
+
+
+class Verdict(Enum):
+    """What is to be done with a request after an attempt."""
+
+    DELIVERED = "delivered"
+    REFUSED = "refused"
+    """The back end will not have it, now or later: sending it again is forbidden."""
+    BUSY = "busy"
+    """The back end asked for it to be sent again later."""
+    UNREACHABLE = "unreachable"
+    """Nobody answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one attempt."""
+
+    verdict: Verdict
+    kind: str = ""
+    """For counting and logging: an HTTP status, a gRPC code or the name of an exception; low in cardinality."""
+    detail: str = ""
+    """For people."""
+    retry_after: float | None = None
+    """How many seconds the back end wants to be left alone."""
+    rejected: int = 0
+    """How many spans of a delivered request it did not take."""
+
+
+class Transport(Protocol):
+    """Carries encoded ``ExportTraceServiceRequest`` messages. Used by one thread of one process only."""
+
+    def send(self, payload: bytes, deadline: float) -> Outcome:
+        """Try once; never raises.
+
+        Args:
+            payload: the message.
+            deadline: when to give up, by ``time.monotonic()``.
+        """
+
+    def close(self) -> None:
+        """Let go of connections; from any thread."""
+
+    def abandon(self) -> None:
+        """Called in a forked child, on what was inherited: let go of the connections without using them."""
+
+
+def partial_success(body: bytes) -> tuple[int, str]:
+    """How many spans an ``ExportTraceServiceResponse`` says were rejected, and why; nonsense rejects none."""
+    if not body:
+        return 0, ""
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+    try:
+        partial = ExportTraceServiceResponse.FromString(body).partial_success
+    except DecodeError:
+        return 0, ""
+    return max(0, partial.rejected_spans), partial.error_message
+
+
+def seconds_to_wait(header: str | None) -> float | None:
+    """What a ``Retry-After`` header asks for: a number of seconds or a date (RFC 9110); None: nothing usable."""
+    if not header:
+        return None
+    try:
+        seconds = float(header)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(header).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+# -- forking while the sender imports -----------------------------------------------------------------------------
+
+# The transports and their libraries are imported by the sending thread, since they take longer than install() may. A
+# child forked in the middle of that would inherit a half imported module, locked by a thread that it does not have.
+_imports = threading.Lock()
+_held_for_fork = False
+_IMPORT_SECONDS = 5.0
+
+
+def importing() -> threading.Lock:
+    """To be held while a transport is made, which imports: ``os.fork()`` waits for it, for some seconds."""
+    return _imports
+
+
+def _before_fork() -> None:
+    global _held_for_fork
+    _held_for_fork = _imports.acquire(timeout=_IMPORT_SECONDS)
+
+
+def _after_fork_in_parent() -> None:
+    if _held_for_fork:
+        _imports.release()
+
+
+def _after_fork_in_child() -> None:
+    global _imports
+    _imports = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -1,0 +1,496 @@
+"""Our OTLP bytes against the official encoder's, and what that one cannot do: survive a span it has no bytes for."""
+
+from __future__ import annotations
+
+import enum
+import logging
+import math
+import sys
+import tracemalloc
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan, SpanLimits
+from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+
+from causal_otel.engine import faults
+from causal_otel.engine.provider import TracerProvider
+from causal_otel.export.encoder import Encoder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+_NO_LIMIT = SpanLimits.UNSET
+LIMITS = {
+    "none": SpanLimits(*[_NO_LIMIT] * 8),
+    "default": SpanLimits(),
+    "tight": SpanLimits(max_attributes=2, max_events=2, max_links=1, max_attribute_length=3),
+    "zero": SpanLimits(max_attributes=0, max_events=1, max_links=1, max_attribute_length=0),
+}
+
+
+generated = settings(
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+
+
+class Maker:
+    """A provider, ours or the SDK's, and the spans of it that have ended."""
+
+    def __init__(self, kind: type[SdkTracerProvider], limits: SpanLimits) -> None:
+        self._exporter = InMemorySpanExporter()
+        self.provider = kind(
+            resource=Resource({"service.name": "tests", "list": ["a", "b"]}, "https://example.org/schema"),
+            span_limits=limits,
+        )
+        self.provider.add_span_processor(SimpleSpanProcessor(self._exporter))
+
+    def ended(self) -> list[ReadableSpan]:
+        """The spans, once."""
+        spans = list(self._exporter.get_finished_spans())
+        self._exporter.clear()
+        return spans
+
+    def one(self, **arguments: Any) -> list[ReadableSpan]:
+        """A root span."""
+        self.provider.get_tracer("tests").start_span(arguments.pop("name", "span"), **arguments).end()
+        return self.ended()
+
+
+@pytest.fixture(scope="module")
+def makers() -> Iterator[dict[tuple[str, str], Maker]]:
+    kinds: dict[str, type[SdkTracerProvider]] = {"ours": TracerProvider, "sdk": SdkTracerProvider}
+    made = {(name, limit): Maker(kind, limits) for name, kind in kinds.items() for limit, limits in LIMITS.items()}
+    yield made
+    for maker in made.values():
+        maker.provider.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """The SDK and the official encoder log every attribute that they change or drop."""
+    caplog.set_level(logging.CRITICAL, logger="opentelemetry")
+
+
+@pytest.fixture
+def maker(makers: dict[tuple[str, str], Maker]) -> Maker:
+    """Ours, with the default limits."""
+    return makers["ours", "default"]
+
+
+def decode(requests: Sequence[tuple[bytes, int]]) -> list[ExportTraceServiceRequest]:
+    return [ExportTraceServiceRequest.FromString(body) for body, _ in requests]
+
+
+def canonical(request: ExportTraceServiceRequest) -> bytes:
+    """Its bytes in protobuf's own order: two requests compared as messages differ where there is a NaN."""
+    encoded: bytes = request.SerializePartialToString(deterministic=True)
+    return encoded
+
+
+def check(encoder: Encoder, spans: Sequence[ReadableSpan]) -> None:
+    """Ours and the official one agree about ``spans``, twice: from empty caches, then from full ones."""
+    expected = encode_spans(spans)
+    for _ in range(2):
+        requests = list(encoder.encode(spans))
+        (found,) = decode(requests)
+        assert canonical(found) == canonical(expected), f"{found}\nis not\n{expected}"
+        assert requests[0][1] == len(spans)
+
+
+def attributes_of(request: ExportTraceServiceRequest) -> dict[str, Any]:
+    (span,) = [span for each in request.resource_spans for scope in each.scope_spans for span in scope.spans]
+    return {item.key: item.value for item in span.attributes}
+
+
+# -- strategies --------------------------------------------------------------------------------------------------
+
+
+class Number(enum.IntEnum):
+    ONE = 1
+
+
+class Word(str):
+    """A string of a class of its own."""
+
+    __slots__ = ()
+
+
+class Silent:
+    """Has nothing to say of itself, so it is no attribute value."""
+
+
+class Speaking:
+    def __str__(self) -> str:
+        return "spoken"
+
+
+clean = st.text(max_size=8)
+dirty = st.text(st.characters(exclude_categories=()), max_size=5)  # with lone surrogates
+ints = st.one_of(
+    st.integers(),
+    st.sampled_from([0, 1, -1, 127, 128, 16383, 16384, 2**31, 2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 10**40]),
+)
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    ints,
+    st.floats(),
+    st.sampled_from([0, 1, False, True, 0.0, -0.0, 1.0, Number.ONE, Word("w")]),  # equal, and yet not the same
+    clean,
+    dirty,
+    st.text("é€😀", min_size=100, max_size=150),
+    st.binary(max_size=8),
+    st.builds(bytearray, st.binary(max_size=3)),
+    st.builds(Speaking),
+    st.builds(Silent),
+)
+odd_keys = st.one_of(clean, dirty, st.just(""), st.integers(0, 1), st.booleans(), st.none(), st.just(Word("key")))
+values = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.lists(inner, max_size=3).map(tuple),
+        st.dictionaries(odd_keys, inner, max_size=3),
+    ),
+    max_leaves=8,
+)
+attributes = st.one_of(
+    st.none(),
+    st.dictionaries(st.one_of(clean, st.sampled_from("abc")), values, max_size=6),
+    st.dictionaries(odd_keys, scalars, max_size=4),
+)
+# The official encoder takes None for a missing key: nothing that anybody wants.
+unchecked = attributes.filter(lambda found: not found or None not in found)
+trace_states = st.one_of(
+    st.none(),
+    st.dictionaries(
+        st.from_regex(r"[a-z]{1,5}", fullmatch=True), st.sampled_from(["1", "t61rcWkgMzE"]), max_size=3
+    ).map(lambda found: TraceState(list(found.items()))),
+)
+contexts = st.builds(
+    SpanContext,
+    st.integers(1, 2**128 - 1),
+    st.integers(1, 2**64 - 1),
+    st.booleans(),
+    st.sampled_from([TraceFlags(0), TraceFlags(1), TraceFlags(3)]),
+    trace_states,
+)
+sampled = contexts.map(lambda found: SpanContext(found[0], found[1], found[2], TraceFlags(1), found[4]))
+times = st.integers(1, 2**64 - 1)
+errors = st.sampled_from([ValueError("wrong"), KeyError(), ExceptionGroup("many", [OSError(2, "é")])])
+
+
+@st.composite
+def steps(draw: st.DrawFn) -> Callable[[trace.Tracer], None]:
+    """One span, as a function of the tracer that makes it."""
+    name = draw(clean)
+    kind = draw(st.sampled_from(SpanKind))
+    parent = draw(st.one_of(st.none(), sampled))
+    first = draw(attributes)
+    links = draw(st.lists(st.builds(Link, contexts, attributes), max_size=3))
+    start, end = draw(times), draw(times)
+    later = draw(st.lists(st.tuples(clean, values), max_size=3))
+    events = draw(st.lists(st.tuples(clean, attributes, times), max_size=4))
+    error = draw(st.one_of(st.none(), errors))
+    status = draw(
+        st.one_of(
+            st.none(),
+            st.just(Status(StatusCode.OK)),
+            st.builds(Status, st.just(StatusCode.ERROR), st.one_of(st.none(), clean)),
+        )
+    )
+
+    def make(tracer: trace.Tracer) -> None:
+        context = None if parent is None else trace.set_span_in_context(trace.NonRecordingSpan(parent))
+        span = tracer.start_span(
+            name, context, kind, first, [Link(each.context, each.attributes) for each in links], start
+        )
+        for key, value in later:
+            span.set_attribute(key, value)
+        for event_name, event_attributes, at in events:
+            span.add_event(event_name, event_attributes, at)
+        if error is not None:
+            span.record_exception(error, {"own": 1}, 5, escaped=True)
+        if status is not None:
+            span.set_status(status)
+        span.end(end)
+
+    return make
+
+
+# -- the same as the official encoder ----------------------------------------------------------------------------
+
+
+class TestEqual:
+    @pytest.mark.parametrize("limit", LIMITS)
+    @pytest.mark.parametrize("kind", ["ours", "sdk"])
+    @given(made=st.lists(steps(), min_size=1, max_size=3))
+    @settings(generated, max_examples=60)
+    def test_generated(
+        self,
+        makers: dict[tuple[str, str], Maker],
+        kind: str,
+        limit: str,
+        made: list[Callable[[trace.Tracer], None]],
+    ) -> None:
+        """Whatever a span holds, and whatever its limits, what is decoded is what the official encoder says."""
+        maker = makers[kind, limit]
+        tracer = maker.provider.get_tracer("tests", "1.0")
+        for make in made:
+            make(tracer)
+        check(Encoder(), maker.ended())
+
+    @given(found=unchecked, events=unchecked)
+    @settings(generated, max_examples=100)
+    def test_unchecked_attributes(self, found: Any, events: Any) -> None:
+        """A span that somebody built by hand, with attributes that nobody made valid, is encoded alike too."""
+        context = SpanContext(1, 2, False, TraceFlags(1))
+        span = ReadableSpan(
+            "x", context, None, Resource({}), found, (), [Link(context, events)], start_time=1, end_time=2
+        )
+        check(Encoder(), [span])
+
+    @pytest.mark.parametrize("kind", ["ours", "sdk"])
+    def test_tracers_and_scopes(self, makers: dict[tuple[str, str], Maker], kind: str) -> None:
+        """Spans are grouped by resource and by scope, with version, attributes and schema."""
+        provider = makers[kind, "default"].provider
+        others = makers[kind, "tight"].provider
+        tracers = [
+            provider.get_tracer("a"),
+            provider.get_tracer("b", "2", "https://example.org/b", {"x": 1, "y": [True]}),
+            provider.get_tracer("b", "2", "https://example.org/b", {"x": 2}),
+            others.get_tracer("a"),
+            provider.get_tracer("a"),
+        ]
+        spans = []
+        for tracer in tracers * 2:
+            tracer.start_span("x", attributes={"long": "abcdef"}).end()
+            spans += makers[kind, "default"].ended() + makers[kind, "tight"].ended()
+        check(Encoder(), spans)
+
+    def test_usual_ways_to_start_a_span(self, maker: Maker) -> None:
+        """A current span, a leaf, one whose context was asked for, and one that failed."""
+        tracer: Any = maker.provider.get_tracer("tests")
+        shared = {"a": "b", "n": 1}
+        with tracer.start_as_current_span("root", attributes={"x": 1}):
+            with tracer.start_as_current_span("child", kind=SpanKind.SERVER, attributes=shared) as span:
+                span.get_span_context()
+            for number in range(3):
+                leaf = tracer.start_leaf("leaf", SpanKind.CLIENT, shared)
+                if number:
+                    leaf.set_attribute("more", number / 2)
+                leaf.end()
+            with tracer.start_as_current_span("leaf"):  # the name of another kind of span
+                pass
+            with pytest.raises(ValueError, match="wrong"), tracer.start_as_current_span("failing"):
+                raise ValueError("wrong")
+        check(Encoder(), maker.ended())
+
+    def test_without_scope(self) -> None:
+        """A span of no scope and with nothing in it is encoded."""
+        check(Encoder(), [ReadableSpan("", SpanContext(1, 2, False), resource=Resource({}))])
+
+    def test_equal_values_of_other_types(self, maker: Maker) -> None:
+        """1, True and 1.0 under one key are told apart, in any order, and so are 0.0 and -0.0."""
+        encoder = Encoder()
+        for value in (1, True, 1.0, True, 1, Number.ONE, 0, False, -0.0, 0.0, -0.0, "1", Word("1"), b"1"):
+            check(encoder, maker.one(attributes={"key": value}))
+
+    @pytest.mark.parametrize("count", [3, 700, 5000])
+    def test_many_values(self, maker: Maker, count: int) -> None:
+        """However many keys, values and names there are, none is mistaken for another."""
+        encoder = Encoder()
+        tracer = maker.provider.get_tracer("tests")
+        for number in range(count):
+            tracer.start_span(
+                f"name {number}", attributes={"s": f"value {number}", "i": number, "f": number / 3, f"k{number}": "v"}
+            ).end()
+        check(encoder, maker.ended())
+
+    @pytest.mark.parametrize("length", [0, 90, 127, 128, 1000, 2047, 5000, 20_000, 3_000_000])
+    def test_lengths(self, maker: Maker, length: int) -> None:
+        """Every length of a length is right."""
+        for text in ("x" * length, "é" * length):
+            check(Encoder(20_000_000), maker.one(name=text, attributes={"a": text, "b": [text], "c": {"d": text}}))
+
+
+# -- better than the official encoder ----------------------------------------------------------------------------
+
+
+class TestContained:
+    def test_surrogates(self, maker: Maker) -> None:
+        """A lone surrogate costs an attribute, and of a name or a description one character."""
+        span = maker.provider.get_tracer("tests").start_span("bad \ud800 name", attributes={"a": "\udfff", "b": "good"})
+        span.add_event("bad \ud800 event", {"\ud800": 1, "c": 2})
+        span.set_status(StatusCode.ERROR, "bad \ud800 description")
+        span.end()
+        (found,) = decode(list(Encoder().encode(maker.ended())))
+        assert set(attributes_of(found)) == {"b"}
+        (decoded,) = found.resource_spans[0].scope_spans[0].spans
+        assert decoded.name == "bad ? name"
+        assert decoded.status.message == "bad ? description"
+        assert [event.name for event in decoded.events] == ["bad ? event"]
+        assert [item.key for item in decoded.events[0].attributes] == ["c"]
+
+    def test_a_value_that_raises(self, maker: Maker) -> None:
+        """An attribute whose value, or key, cannot be printed is dropped; the others stay."""
+
+        class Raising:
+            def __str__(self) -> str:
+                raise RuntimeError("no")
+
+            def __deepcopy__(self, memo: object) -> Raising:
+                return self
+
+        given: Any = {"bad": Raising(), Raising(): 1, "good": 1}
+        before = faults.counts().get("export: attribute", 0)
+        (found,) = decode(list(Encoder().encode(maker.one(attributes=given))))
+        assert set(attributes_of(found)) == {"good"}
+        assert faults.counts()["export: attribute"] > before
+
+    @pytest.mark.parametrize("wrap", [lambda inner: [inner], lambda inner: {"k": inner}])
+    def test_nesting(self, wrap: Callable[[Any], Any]) -> None:
+        """A value nested too deeply for a decoder is dropped, rather than the whole request by the receiver."""
+        kept = []
+        for depth in (1, 20, *range(29, 52), 150, sys.getrecursionlimit() + 10):
+            value: Any = 1
+            for _ in range(depth):
+                value = wrap(value)
+            given: Any = {"deep": value, "good": 1}
+            span = ReadableSpan(
+                "x", SpanContext(1, 2, False), None, Resource({}), given, [Event("event", given, 1)], start_time=1
+            )
+            (found,) = decode(list(Encoder().encode([span])))
+            (decoded,) = found.resource_spans[0].scope_spans[0].spans
+            names = [item.key for item in decoded.attributes]
+            assert names == [item.key for item in decoded.events[0].attributes]
+            assert names in (["deep", "good"], ["good"])
+            kept += [depth] if "deep" in names else []
+        assert {1, 20, 29, 30, 31} <= set(kept)
+        assert max(kept) < 50
+
+    def test_a_span_that_cannot_be_encoded(self, maker: Maker) -> None:
+        """It is skipped and counted; those beside it are sent."""
+        tracer: Any = maker.provider.get_tracer("tests")
+        tracer.start_span("good").end()
+        tracer.start_span("negative", start_time=-5).end()
+        tracer.start_span("seconds", start_time=1.5).end(2.5)
+        tracer.start_span("kind", kind="client").end()
+        tracer.start_span("good too").end()
+        without_context = ReadableSpan("no context", resource=Resource({}))
+        encoder = Encoder()
+        requests = list(encoder.encode([*maker.ended(), without_context]))
+        (found,) = decode(requests)
+        assert [span.name for span in found.resource_spans[0].scope_spans[0].spans] == ["good", "good too"]
+        assert requests[0][1] == 2
+        assert encoder.skipped == 4
+
+    def test_an_event_that_cannot_be_encoded(self, maker: Maker) -> None:
+        """It alone is left out."""
+        span: Any = maker.provider.get_tracer("tests").start_span("x")
+        span.add_event("bad", timestamp=-1)
+        span.add_event("good", timestamp=1)
+        span.end()
+        (found,) = decode(list(Encoder().encode(maker.ended())))
+        (decoded,) = found.resource_spans[0].scope_spans[0].spans
+        assert [event.name for event in decoded.events] == ["good"]
+
+    def test_nothing(self) -> None:
+        """No spans, no request."""
+        assert list(Encoder().encode([])) == []
+
+
+# -- requests and their size -------------------------------------------------------------------------------------
+
+
+def span_of(size: int, scope: int = 0) -> ReadableSpan:
+    return ReadableSpan(
+        "x",
+        SpanContext(1, 2, False),
+        resource=Resource({"r": "y" * 50}),
+        attributes={"a": "x" * size},
+        instrumentation_scope=InstrumentationScope(f"scope {scope}"),
+    )
+
+
+class TestRequests:
+    @given(
+        sizes=st.lists(st.tuples(st.integers(0, 600), st.integers(0, 2)), max_size=30),
+        most=st.sampled_from([100, 700, 1000, 5000]),
+    )
+    @settings(generated, max_examples=100)
+    def test_size(self, sizes: list[tuple[int, int]], most: int) -> None:
+        """No request is larger than asked for, but one of a single span; none is lost and none comes twice."""
+        spans = [span_of(size, scope) for size, scope in sizes]
+        requests = list(Encoder(most).encode(spans))
+        lengths = []
+        for (body, count), request in zip(requests, decode(requests), strict=True):
+            inside = [span for each in request.resource_spans for scope in each.scope_spans for span in scope.spans]
+            assert len(inside) == count
+            assert len(body) <= most or count == 1
+            assert all(scope.spans for each in request.resource_spans for scope in each.scope_spans)
+            lengths += [len(span.attributes[0].value.string_value) for span in inside]
+        assert sorted(lengths) == sorted(size for size, _ in sizes)
+
+    def test_few(self) -> None:
+        """A request is filled as far as it may be."""
+        spans = [span_of(1000) for _ in range(100)]
+        assert len(list(Encoder(11_000).encode(spans))) == math.ceil(100 / 10)
+
+    @pytest.mark.parametrize("slices", [1, 7, 100])
+    def test_slices(self, makers: dict[tuple[str, str], Maker], slices: int) -> None:
+        """A batch filled in slices makes the same requests as one filled at once, and can be filled again."""
+        spans = [span for kind in ("ours", "sdk") for _ in range(50) for span in makers[kind, "default"].one()]
+        encoder = Encoder(2000)
+        whole = list(encoder.encode(spans))
+        batch = encoder.batch()
+        for _ in range(2):
+            for start in range(0, len(spans), slices):
+                batch.add(iter(spans[start : start + slices]))
+            assert batch.finish() == whole
+            assert batch.finish() == []
+
+
+class TestMemory:
+    def test_bounded(self) -> None:
+        """The caches stop growing, whatever comes: keys, values, names, scopes, trace states."""
+
+        def spans(begin: int) -> Iterator[ReadableSpan]:
+            for number in range(begin, begin + 1500):
+                yield ReadableSpan(
+                    f"name {number}",
+                    SpanContext(1, 2, False, trace_state=TraceState([("k", str(number))])),
+                    resource=Resource({"r": number}),
+                    attributes={
+                        f"key {number}": "v" * 100,
+                        "text": f"{number} " * 20,
+                        "int": number,
+                        f"f{number}": 0.5,
+                    },
+                    instrumentation_scope=InstrumentationScope(str(number)),
+                )
+
+        encoder = Encoder()
+        sizes = []
+        tracemalloc.start()
+        try:
+            for begin in range(0, 6000, 1500):
+                for _ in encoder.encode(spans(begin)):
+                    pass
+                sizes.append(tracemalloc.get_traced_memory()[0])
+        finally:
+            tracemalloc.stop()
+        assert max(sizes) < 2_500_000

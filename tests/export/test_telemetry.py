@@ -1,0 +1,132 @@
+"""The export's counts as OpenTelemetry metrics, each in a process of its own, since a MeterProvider is set once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from typing import Any
+
+import pytest
+
+from tests.faults.scripted import Action, answer, partial, reset, scripted
+
+_PROGRAM = """
+import json, sys
+import causal_otel
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+reader = InMemoryMetricReader()
+early = sys.argv[2] == "before"
+if early:
+    metrics.set_meter_provider(MeterProvider(metric_readers=[reader]))
+installed = causal_otel.install(patches=[], endpoint=sys.argv[1], service_name="t", export_timeout=0.3)
+for name in "abc":
+    with causal_otel.span(name):
+        pass
+installed.flush(20)
+if not early:
+    metrics.set_meter_provider(MeterProvider(metric_readers=[reader]))
+    with causal_otel.span("d"):
+        pass
+    installed.flush(20)
+{more}
+points = {{}}
+data = reader.get_metrics_data()
+for resource in data.resource_metrics if data else ():
+    for scope in resource.scope_metrics:
+        for metric in scope.metrics:
+            for point in metric.data.data_points:
+                value = point.value if hasattr(point, "value") else point.count
+                points.setdefault(metric.name, []).append([value, dict(point.attributes), metric.unit])
+print(json.dumps(points))
+"""
+
+
+def _metrics(url: str, when: str, more: str = "") -> dict[str, list[Any]]:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", _PROGRAM.format(more=textwrap.dedent(more)), url, when],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, list[Any]] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize(("when", "spans"), [("before", 3), ("after", 4)])
+def test_delivered(when: str, spans: int) -> None:
+    """A MeterProvider set before or after install() sees what was exported, under the conventions' names."""
+    with scripted() as collector:
+        found = _metrics(collector.endpoint, when)
+        port = int(collector.endpoint.rpartition(":")[2])
+    processor = {
+        "otel.component.type": "batching_span_processor",
+        "otel.component.name": "batching_span_processor/0",
+    }
+    exporter = {
+        "otel.component.type": "otlp_http_span_exporter",
+        "otel.component.name": "otlp_http_span_exporter/0",
+        "server.address": "127.0.0.1",
+        "server.port": port,
+    }
+    assert found["otel.sdk.processor.span.queue.size"] == [[0, processor, "{span}"]]
+    assert found["otel.sdk.processor.span.queue.capacity"] == [[2048, processor, "{span}"]]
+    assert found["otel.sdk.processor.span.processed"] == [[spans, processor, "{span}"]]
+    assert found["otel.sdk.exporter.span.inflight"] == [[0, exporter, "{span}"]]
+    assert found["otel.sdk.exporter.span.exported"] == [[spans, exporter, "{span}"]]
+    duration = [[1, {**exporter, "http.response.status_code": 200}, "s"]]
+    assert found["otel.sdk.exporter.operation.duration"] == duration
+    assert found["causal.exporter.last_success_timestamp"][0][0] > 1_700_000_000
+
+
+@pytest.mark.parametrize(
+    ("action", "reason", "status"),
+    [
+        (answer(400), "refused", {"http.response.status_code": 400, "error.type": "400"}),
+        (partial(3), "rejected", {"http.response.status_code": 200, "error.type": "rejected"}),
+        (reset(), "export_failed", {"error.type": "ConnectionError"}),
+    ],
+)
+def test_lost(action: Action, reason: str, status: dict[str, Any]) -> None:
+    """What is lost is counted by reason, and attempts are measured by what came of them."""
+    with scripted(action) as collector:
+        found = _metrics(collector.endpoint, "before")
+    exported = {point[1].get("error.type"): point[0] for point in found["otel.sdk.exporter.span.exported"]}
+    assert exported == {None: 0, reason: 3}
+    attributes = found["otel.sdk.exporter.operation.duration"][0][1]
+    assert status.items() <= attributes.items()
+
+
+def test_installing_again_moves_the_metrics() -> None:
+    """After another install() the same instruments tell of the new worker, without a warning about duplicates."""
+    more = """
+    causal_otel.uninstall()
+    installed = causal_otel.install(patches=[], endpoint=sys.argv[1], service_name="t", max_queue_size=77)
+    with causal_otel.span("again"):
+        pass
+    installed.flush(20)
+    """
+    with scripted() as collector:
+        found = _metrics(collector.endpoint, "before", more)
+    assert [point[0] for point in found["otel.sdk.processor.span.queue.capacity"]] == [77]
+    assert [point[0] for point in found["otel.sdk.exporter.span.exported"]] == [1]
+
+
+def test_engine_counts() -> None:
+    """What the engine counts is observed under the conventions' names, where it offers it."""
+    more = """
+    from causal_otel.export import telemetry
+    telemetry._watched.engine = telemetry.EngineCounts(
+        started=lambda: [(5, {"otel.span.sampling_result": "DROP"})],
+        live=lambda: [(2, {"otel.span.sampling_result": "RECORD_AND_SAMPLE"})],
+    )
+    """
+    with scripted() as collector:
+        found = _metrics(collector.endpoint, "before", more)
+    assert found["otel.sdk.span.started"] == [[5, {"otel.span.sampling_result": "DROP"}, "{span}"]]
+    assert found["otel.sdk.span.live"] == [[2, {"otel.span.sampling_result": "RECORD_AND_SAMPLE"}, "{span}"]]

@@ -1,0 +1,404 @@
+"""The transports: one attempt, and what its answer is taken to mean; with real sockets and a real gRPC server."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import certifi
+import grpc  # type: ignore[import-untyped]
+import pytest
+import trustme
+from google.protobuf.any_pb2 import Any as AnyMessage  # type: ignore[import-untyped]
+from google.protobuf.duration_pb2 import Duration  # type: ignore[import-untyped]
+from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+
+from causal_otel.export.otlp_grpc import GrpcTransport
+from causal_otel.export.otlp_http import HttpTransport
+from causal_otel.export.transport import Verdict, partial_success, seconds_to_wait
+from tests.faults.scripted import Action, answer, hang, partial, refused_port, reset, scripted, trickle
+
+PAYLOAD = ExportTraceServiceRequest(
+    resource_spans=[{"scope_spans": [{"spans": [{"name": "a"}]}]}]  # type: ignore[list-item]
+).SerializeToString()
+
+
+def soon(seconds: float = 10.0) -> float:
+    return time.monotonic() + seconds
+
+
+class TestHttp:
+    @pytest.mark.parametrize(
+        ("status", "verdict"),
+        [
+            (200, Verdict.DELIVERED),
+            (202, Verdict.DELIVERED),
+            (400, Verdict.REFUSED),
+            (401, Verdict.REFUSED),
+            (404, Verdict.REFUSED),
+            (413, Verdict.REFUSED),
+            (429, Verdict.BUSY),
+            (500, Verdict.REFUSED),
+            (501, Verdict.REFUSED),
+            (502, Verdict.BUSY),
+            (503, Verdict.BUSY),
+            (504, Verdict.BUSY),
+        ],
+    )
+    def test_status(self, status: int, verdict: Verdict) -> None:
+        """Only 429, 502, 503 and 504 invite another attempt (OTLP specification); each is tried once here."""
+        with scripted(answer(status)) as collector:
+            outcome = HttpTransport(collector.url).send(PAYLOAD, soon())
+            assert outcome.verdict is verdict
+            assert outcome.kind == ("" if verdict is Verdict.DELIVERED else str(status))
+            assert len(collector.requests) == 1
+            assert collector.requests[0].body == PAYLOAD
+            assert collector.requests[0].path == "/v1/traces"
+
+    @pytest.mark.parametrize("status", [301, 302, 307, 308])
+    def test_redirect_is_not_followed(self, status: int) -> None:
+        """A redirect is refused and explained, without its credentials; nothing goes to the other place."""
+        with scripted() as other, scripted() as collector:
+            location = other.url.replace("http://", "http://user:secret@") + "?token=secret"
+            collector.then(answer(status, {"Location": location}))
+            outcome = HttpTransport(collector.url).send(PAYLOAD, soon())
+            assert outcome.verdict is Verdict.REFUSED
+            assert other.url in outcome.detail
+            assert "secret" not in outcome.detail
+            assert not other.requests
+
+    def test_partial_success(self) -> None:
+        """The number of rejected spans and the reason are read from the answer."""
+        with scripted(partial(3, "too old")) as collector:
+            outcome = HttpTransport(collector.url).send(PAYLOAD, soon())
+        assert (outcome.verdict, outcome.rejected, outcome.detail) == (Verdict.DELIVERED, 3, "too old")
+
+    @pytest.mark.parametrize(
+        ("headers", "body"),
+        [
+            ({"Content-Type": "application/x-protobuf"}, b"\xff\xff"),
+            ({"Content-Type": "text/html"}, b"<html>" + b"x" * 200_000),
+            ({"Content-Type": "application/x-protobuf"}, b""),
+        ],
+    )
+    def test_nonsense_in_an_accepting_answer(self, headers: dict[str, str], body: bytes) -> None:
+        """A 200 is a 200, whatever its body holds."""
+        with scripted(answer(200, headers, body)) as collector:
+            outcome = HttpTransport(collector.url).send(PAYLOAD, soon())
+        assert (outcome.verdict, outcome.rejected) == (Verdict.DELIVERED, 0)
+
+    def test_explanation_of_a_refusal(self) -> None:
+        """A refusal's body is shown: a google.rpc.Status as OTLP wants it, or text, shortened and on one line."""
+        status = Status(code=3, message="no such tenant").SerializeToString()
+        with scripted(
+            answer(400, {"Content-Type": "application/x-protobuf"}, status),
+            answer(401, {}, b"bad\ntoken\x00" + b"x" * 1000),
+        ) as collector:
+            transport = HttpTransport(collector.url)
+            assert transport.send(PAYLOAD, soon()).detail == "no such tenant"
+            detail = transport.send(PAYLOAD, soon()).detail
+        assert detail.startswith("bad token x")
+        assert len(detail) <= 300
+
+    def test_retry_after(self) -> None:
+        """Retry-After is read from a busy answer."""
+        with scripted(answer(503, {"Retry-After": "7"})) as collector:
+            assert HttpTransport(collector.url).send(PAYLOAD, soon()).retry_after == 7.0
+
+    @pytest.mark.parametrize("action", [reset(), reset(b"HTTP/1.1 200 OK\r\nContent-Le")])
+    def test_reset(self, action: Action) -> None:
+        """A connection that breaks before the status is known, or in the middle of the headers, is nobody's answer."""
+        with scripted(action) as collector:
+            outcome = HttpTransport(collector.url).send(PAYLOAD, soon())
+            assert outcome.verdict is Verdict.UNREACHABLE
+            assert len(collector.requests) == 1
+
+    def test_reset_after_the_status(self) -> None:
+        """A connection that breaks in the body of a 200 has delivered: the request was taken."""
+        with scripted(reset(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nxx")) as collector:
+            assert HttpTransport(collector.url).send(PAYLOAD, soon()).verdict is Verdict.DELIVERED
+
+    def test_refused_connection(self) -> None:
+        """Nobody listening is nobody's answer, and says so in words that people know."""
+        with refused_port() as port:
+            outcome = HttpTransport(f"http://127.0.0.1:{port}/v1/traces").send(PAYLOAD, soon())
+        assert outcome.verdict is Verdict.UNREACHABLE
+        assert "refused" in outcome.detail
+
+    def test_hanging(self) -> None:
+        """No answer by the deadline is nobody's answer."""
+        with scripted(hang) as collector:
+            outcome = HttpTransport(collector.url).send(PAYLOAD, soon(0.1))
+        assert (outcome.verdict, outcome.kind) == (Verdict.UNREACHABLE, "timeout")
+
+    def test_trickling_answer(self) -> None:
+        """An answer that keeps coming byte by byte is left at the deadline."""
+        with scripted(trickle) as collector:
+            assert HttpTransport(collector.url).send(PAYLOAD, soon(0.3)).verdict is Verdict.DELIVERED
+            assert not collector.over.is_set()
+
+    def test_no_time(self) -> None:
+        """After the deadline nothing is sent."""
+        with scripted() as collector:
+            assert HttpTransport(collector.url).send(PAYLOAD, soon(-1)).verdict is Verdict.UNREACHABLE
+            assert not collector.requests
+
+    def test_connection_is_kept(self) -> None:
+        """Requests share a connection, and one that the other side has closed meanwhile is replaced at once."""
+        with scripted() as collector:
+            transport = HttpTransport(collector.url)
+            for _ in range(3):
+                assert transport.send(PAYLOAD, soon()).verdict is Verdict.DELIVERED
+            assert collector.connections == 1
+            collector.then(reset(), answer(200))
+            assert transport.send(PAYLOAD, soon()).verdict is Verdict.DELIVERED
+            assert collector.connections == 2
+            transport.close()
+
+    @pytest.mark.parametrize("compression", ["none", "gzip", "deflate"])
+    def test_headers_and_compression(self, compression: str) -> None:
+        """Headers, content type and encoding are as configured; the user agent is the official exporter's."""
+        with scripted() as collector:
+            transport = HttpTransport(collector.url, headers={"Authorization": "Bearer x"}, compression=compression)
+            assert transport.send(PAYLOAD, soon()).verdict is Verdict.DELIVERED
+            request = collector.requests[0]
+        assert request.body == PAYLOAD
+        assert request.headers["authorization"] == "Bearer x"
+        assert request.headers["content-type"] == "application/x-protobuf"
+        assert request.headers.get("content-encoding", "none") == compression
+        assert request.headers["user-agent"].startswith("OTel-OTLP-Exporter-Python/")
+
+    def test_without_the_official_exporters_privates(self) -> None:
+        """Where the official exporter keeps its session elsewhere, one of our own does the same."""
+
+        class Elsewhere(HttpTransport):
+            def _official(self) -> None:
+                return None
+
+        with scripted() as collector:
+            transport = Elsewhere(collector.url, headers={"k": "v"}, compression="gzip")
+            assert transport.send(PAYLOAD, soon()).verdict is Verdict.DELIVERED
+            request = collector.requests[0]
+        assert request.body == PAYLOAD
+        assert (request.headers["content-type"], request.headers["k"]) == ("application/x-protobuf", "v")
+
+    def test_abandoned(self) -> None:
+        """A transport that was abandoned, as a forked child does, closes its connections and says nothing on them."""
+        with scripted() as collector:
+            transport = HttpTransport(collector.url)
+            transport.send(PAYLOAD, soon())
+            transport.abandon()
+            assert transport.send(PAYLOAD, soon()).verdict is Verdict.DELIVERED
+            assert (collector.connections, len(collector.requests)) == (2, 2)
+            transport.close()
+
+
+class TestReading:
+    def test_retry_after(self) -> None:
+        """Retry-After is a number of seconds or a date; nonsense is none."""
+        date = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+        past = format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True)
+        assert 3000 < (seconds_to_wait(date) or 0) <= 3600
+        assert seconds_to_wait(past) == 0
+        assert seconds_to_wait("1.5") == 1.5
+        assert seconds_to_wait("-3") == 0
+        assert [seconds_to_wait(nonsense) for nonsense in (None, "", "soon", "inf", "nan")] == [None] * 5
+
+    def test_partial_success(self) -> None:
+        """A partial success without rejections is a warning; nonsense and negative numbers reject nothing."""
+        message = ExportTraceServiceResponse()
+        message.partial_success.error_message = "slow down"
+        assert partial_success(message.SerializeToString()) == (0, "slow down")
+        message.partial_success.rejected_spans = -5
+        assert partial_success(message.SerializeToString())[0] == 0
+        assert partial_success(b"\xff") == (0, "")
+
+
+Handler = Callable[[bytes, grpc.ServicerContext], bytes]
+
+
+class GrpcCollector:
+    """A gRPC trace service that does as told."""
+
+    def __init__(self, credentials: Any = None) -> None:
+        self.requests: list[tuple[bytes, dict[str, str]]] = []
+        self.handler: Handler = lambda request, context: ExportTraceServiceResponse().SerializeToString()
+        self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(2))
+        handler = grpc.method_handlers_generic_handler(
+            "opentelemetry.proto.collector.trace.v1.TraceService",
+            {"Export": grpc.unary_unary_rpc_method_handler(self._export)},
+        )
+        self.server.add_generic_rpc_handlers((handler,))
+        address = "127.0.0.1:0"
+        if credentials is None:
+            port = self.server.add_insecure_port(address)
+        else:
+            port = self.server.add_secure_port(address, credentials)
+        self.url = f"http://127.0.0.1:{port}"
+        self.server.start()
+
+    def _export(self, request: bytes, context: Any) -> bytes:
+        self.requests.append((request, dict(context.invocation_metadata())))
+        return self.handler(request, context)
+
+
+@pytest.fixture
+def grpc_collector() -> Iterator[GrpcCollector]:
+    collector = GrpcCollector()
+    yield collector
+    collector.server.stop(None).wait(10)
+
+
+def _abort(code: grpc.StatusCode, *details: Any) -> Handler:
+    def handle(_: bytes, context: Any) -> bytes:
+        if details:
+            status = Status(code=code.value[0], message="m")
+            for detail in details:
+                packed = AnyMessage()
+                packed.Pack(detail)
+                status.details.append(packed)
+            context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+        context.abort(code, "because")
+        raise AssertionError
+
+    return handle
+
+
+class TestGrpc:
+    def test_delivers(self, grpc_collector: GrpcCollector) -> None:
+        """Our bytes arrive as they are, with our headers and the official exporter's user agent; gzip works."""
+        for compression in ("none", "gzip"):
+            transport = GrpcTransport(
+                grpc_collector.url, insecure=True, headers={"Authorization": "x"}, compression=compression
+            )
+            assert transport.send(PAYLOAD, soon()).verdict is Verdict.DELIVERED
+            transport.close()
+        body, metadata = grpc_collector.requests[-1]
+        assert body == PAYLOAD
+        assert metadata["authorization"] == "x"
+        assert metadata["user-agent"].startswith("OTel-OTLP-Exporter-Python/")
+
+    def test_partial_success(self, grpc_collector: GrpcCollector) -> None:
+        """The number of rejected spans and the reason are read from the answer."""
+        response = ExportTraceServiceResponse()
+        response.partial_success.rejected_spans = 2
+        response.partial_success.error_message = "too old"
+        grpc_collector.handler = lambda request, context: response.SerializeToString()
+        transport = GrpcTransport(grpc_collector.url, insecure=True)
+        outcome = transport.send(PAYLOAD, soon())
+        transport.close()
+        assert (outcome.verdict, outcome.rejected, outcome.detail) == (Verdict.DELIVERED, 2, "too old")
+
+    @pytest.mark.parametrize(
+        ("code", "verdict"),
+        [
+            (grpc.StatusCode.INVALID_ARGUMENT, Verdict.REFUSED),
+            (grpc.StatusCode.UNAUTHENTICATED, Verdict.REFUSED),
+            (grpc.StatusCode.INTERNAL, Verdict.REFUSED),
+            (grpc.StatusCode.RESOURCE_EXHAUSTED, Verdict.REFUSED),
+            (grpc.StatusCode.ABORTED, Verdict.BUSY),
+            (grpc.StatusCode.DATA_LOSS, Verdict.BUSY),
+            (grpc.StatusCode.UNAVAILABLE, Verdict.UNREACHABLE),
+        ],
+    )
+    def test_codes(self, grpc_collector: GrpcCollector, code: grpc.StatusCode, verdict: Verdict) -> None:
+        """Only the codes that OTLP lists invite another attempt."""
+        grpc_collector.handler = _abort(code)
+        transport = GrpcTransport(grpc_collector.url, insecure=True)
+        outcome = transport.send(PAYLOAD, soon())
+        transport.close()
+        assert (outcome.verdict, outcome.kind, outcome.detail) == (verdict, code.name, "because")
+
+    @pytest.mark.parametrize("code", [grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE])
+    def test_retry_info(self, grpc_collector: GrpcCollector, code: grpc.StatusCode) -> None:
+        """RetryInfo says when to come again, and makes RESOURCE_EXHAUSTED an invitation."""
+        grpc_collector.handler = _abort(code, RetryInfo(retry_delay=Duration(seconds=3, nanos=500_000_000)))
+        transport = GrpcTransport(grpc_collector.url, insecure=True)
+        outcome = transport.send(PAYLOAD, soon())
+        transport.close()
+        assert (outcome.verdict, outcome.retry_after) == (Verdict.BUSY, 3.5)
+
+    def test_nobody_there(self) -> None:
+        """Nobody listening is nobody's answer; so is a channel that was closed."""
+        with refused_port() as port:
+            transport = GrpcTransport(f"http://127.0.0.1:{port}", insecure=True)
+            outcome = transport.send(PAYLOAD, soon(5))
+        assert outcome.verdict is Verdict.UNREACHABLE
+        transport.close()
+        assert transport.send(PAYLOAD, soon()).verdict is Verdict.UNREACHABLE
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the environment says about OTLP does not count here."""
+    for name in [name for name in os.environ if name.startswith("OTEL_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def files(authority: trustme.CA, tmp_path: Path) -> dict[str, Any]:
+    """The transports' TLS arguments."""
+    client = authority.issue_cert("client@example.org")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    client.private_key_pem.write_to_path(tmp_path / "key.pem")
+    for part in client.cert_chain_pems:
+        part.write_to_path(tmp_path / "client.pem", append=True)
+    return {
+        "certificate": str(tmp_path / "ca.pem"),
+        "client_certificate": str(tmp_path / "client.pem"),
+        "client_key": str(tmp_path / "key.pem"),
+    }
+
+
+class TestTls:
+    def test_http(self, authority: trustme.CA, files: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+        """The server's certificate is checked against the given one and ours is shown; without, nothing is sent."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.verify_mode = ssl.CERT_REQUIRED
+        authority.issue_cert("127.0.0.1").configure_cert(context)
+        authority.configure_trust(context)
+        with scripted(tls=context) as collector:
+            assert HttpTransport(collector.url).send(PAYLOAD, soon()).verdict is Verdict.UNREACHABLE
+            alone = HttpTransport(collector.url, certificate=files["certificate"])
+            assert alone.send(PAYLOAD, soon()).verdict is Verdict.UNREACHABLE
+            assert not collector.requests
+            monkeypatch.setenv("REQUESTS_CA_BUNDLE", certifi.where())
+            transport = HttpTransport(collector.url, **files)
+            assert transport.send(PAYLOAD, soon()).verdict is Verdict.DELIVERED
+            transport.close()
+
+    def test_grpc(self, authority: trustme.CA, files: dict[str, Any]) -> None:
+        """The same over gRPC."""
+        certificate = authority.issue_cert("127.0.0.1")
+        credentials = grpc.ssl_server_credentials(
+            [(certificate.private_key_pem.bytes(), b"".join(part.bytes() for part in certificate.cert_chain_pems))],
+            authority.cert_pem.bytes(),
+            require_client_auth=True,
+        )
+        collector = GrpcCollector(credentials)
+        url = collector.url.replace("http", "https")
+        alone = GrpcTransport(url, insecure=False, certificate=files["certificate"])
+        assert alone.send(PAYLOAD, soon(3)).verdict is Verdict.UNREACHABLE
+        transport = GrpcTransport(url, insecure=False, **files)
+        assert transport.send(PAYLOAD, soon()).verdict is Verdict.DELIVERED
+        assert len(collector.requests) == 1
+        alone.close()
+        transport.close()
+        collector.server.stop(None).wait(10)
