@@ -1,13 +1,16 @@
 """What our ``start_as_current_span`` returns: the span itself, started when its block is entered.
 
-The usual case, a block under a recorded span of ours, makes one object and one context. Everything else, and
-decorating, is left to a :class:`~causal_otel.engine.scope.SpanScope`.
+The usual case, a block under a recorded span of ours, makes one object and one context; a block in a trace that is not
+sampled makes the object only, and leaves current what is. Everything else, and decorating, is left to a
+:class:`~causal_otel.engine.scope.SpanScope`.
 """
 
 from __future__ import annotations
 
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from opentelemetry.trace import NonRecordingSpan
 
 from causal_otel.engine import outcome, process
 from causal_otel.engine.context import SPAN_KEY, variable
@@ -43,17 +46,22 @@ class CurrentSpan(Span):
     _scope: SpanScope | None = None
 
     def __enter__(self) -> trace.Span:  # where it is not recorded, it is another one
+        self._active = None
         provider = self._tracer.provider
-        if variable is None or not (self._usual and provider.quick):
+        if variable is None or not self._usual:
             return self._enter_scope()
         previous = variable.get()
         parent: Any = previous.get(SPAN_KEY)
         try:
-            flags = parent._flags  # only ours has them
-        except AttributeError:
-            flags = 0
+            flags = parent._flags
+        except AttributeError:  # none of ours: usually what stands for a trace that is not sampled
+            if provider.quick_drop and type(parent) is NonRecordingSpan:
+                identity = parent.get_span_context()
+                if identity.is_valid and not identity.trace_flags & 1:
+                    return parent  # nothing to start, and nothing else to make current
+            return self._enter_scope()
         attributes = self._attributes
-        if not flags & 1 or (attributes is not None and len(attributes) > provider.max_attributes):
+        if not (flags & 1 and provider.quick) or (attributes is not None and len(attributes) > provider.max_attributes):
             return self._enter_scope()
         if attributes:
             self._attributes = copied(attributes)
@@ -77,10 +85,12 @@ class CurrentSpan(Span):
     def __exit__(
         self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
     ) -> None:
-        if self._scope is not None:
-            self._scope.__exit__(exc_type, exc_val, exc_tb)
+        active = self._active
+        if active is None:
+            if self._scope is not None:
+                self._scope.__exit__(exc_type, exc_val, exc_tb)
             return
-        if variable is not None and variable.get() is self._active:
+        if variable is not None and variable.get() is active:
             variable.set(self._previous)  # type: ignore[arg-type]
         self._active = self._previous = None  # the context holds this span: no cycle for the collector to find
         if exc_val is not None:

@@ -46,6 +46,8 @@ class TracerProvider(SdkTracerProvider):
     """Who is told when a span begins and ends."""
     quick: bool
     """Whether a child of a span that is sampled here can be started without asking or telling anybody."""
+    quick_drop: bool
+    """The same of a child of what is not sampled: there will be no span."""
     max_attributes: int
     """How many attributes a span may have; more than there can be, where there is no limit."""
     notes_starts: bool
@@ -132,6 +134,7 @@ class TracerProvider(SdkTracerProvider):
         added = self.processors.added
         self.notes_starts = any(_overrides(each, "on_start") for each in added)
         self.quick = _repeats(self.sampler) and not self.notes_starts and not self.closed
+        self.quick_drop = _drops(self.sampler) and not self.closed
         self.notes_endings = any(_overrides(each, "_on_ending") for each in added)
         self.deliver = added[0].on_end if len(added) == 1 else self.processors.on_end
 
@@ -139,7 +142,7 @@ class TracerProvider(SdkTracerProvider):
         """Let every processor finish; spans started from now on are not recorded."""
         if not self.closed:
             self.closed = True
-            self.quick = False
+            self.quick = self.quick_drop = False
             super().shutdown()
 
 
@@ -149,6 +152,16 @@ def _repeats(sampler: Sampler) -> bool:
         return True
     return (
         type(sampler) is sampling.ParentBased and getattr(sampler, "_local_parent_sampled", None) is sampling.ALWAYS_ON
+    )
+
+
+def _drops(sampler: Sampler) -> bool:
+    """Whether ``sampler`` drops every child of what is not sampled, here or elsewhere."""
+    if sampler is sampling.ALWAYS_OFF:
+        return True
+    never = ("_local_parent_not_sampled", "_remote_parent_not_sampled")
+    return type(sampler) is sampling.ParentBased and all(
+        getattr(sampler, name, None) is sampling.ALWAYS_OFF for name in never
     )
 
 

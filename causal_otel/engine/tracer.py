@@ -163,8 +163,10 @@ class Tracer(trace.Tracer):
             span._parent_id = 0
         else:
             span._parent_id = parent.span_id
-            span._parent_remote = parent.is_remote
-            span._parent_context = parent
+            if parent.is_remote:
+                span._parent_remote = True
+            if parent.is_remote or parent.trace_flags != flags or parent.trace_state != sampling.trace_state:
+                span._parent_context = parent  # else it is made when somebody asks: see Span.parent
         if not record_exception:
             span._record_exception = False
         if not set_status_on_exception:

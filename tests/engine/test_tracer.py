@@ -127,6 +127,27 @@ class TestSampling:
         span.end()
         assert exporter.get_finished_spans() == ()
 
+    def test_unsampled_block_makes_nothing_current(self, provider: TracerProvider) -> None:
+        """In a trace that is not sampled a block leaves current what is, so that the decision travels on."""
+        tracer = provider.get_tracer("t")
+        remote = NonRecordingSpan(SpanContext(0xA, 0xB, True, TraceFlags(0)))
+        activation = attach(with_span(remote))
+        with tracer.start_as_current_span("x", attributes={"k": 1}) as span:
+            assert span is remote
+            assert trace.get_current_span() is remote
+            span.set_attribute("k", 2)
+        assert trace.get_current_span() is remote
+        activation.end()
+
+    def test_sampler_that_ignores_parents_is_asked_below_an_unsampled_one(self) -> None:
+        """A sampler that samples everything samples children of what was not sampled elsewhere, too."""
+        provider = TracerProvider(sampler=sampling.ALWAYS_ON, resource=Resource({}))
+        activation = attach(with_span(NonRecordingSpan(SpanContext(0xA, 0xB, True, TraceFlags(0)))))
+        with provider.get_tracer("t").start_as_current_span("x") as span:
+            assert span.is_recording()
+        activation.end()
+        provider.shutdown()
+
     def test_raising_sampler_is_contained(self) -> None:
         """A sampler that raises never reaches user code: the span is recorded, the fault counted."""
 
