@@ -1,41 +1,164 @@
-"""A child span with seven attributes, started, made current, ended and exported."""
+"""Spans of one's own: what they take from the thread that makes them, and all in all."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from opentelemetry import trace
-from opentelemetry.util.types import AnyValue
+from opentelemetry.trace import SpanKind
 
-from benchmarks.conftest import VARIANTS, opentelemetry, ours
+from benchmarks.peers import ATTRIBUTES, NAME, Peer, opentelemetry, ours
+from benchmarks.rounds import BARE, DDTRACE, OPENTELEMETRY, OURS, ddtrace, in_turns
+from causal_otel.patches._tracing import ClientOptions, Operation, Tracing, client_call
 
 if TYPE_CHECKING:
-    from causal_otel.cli.demo.received import ReceivedSpans
+    import asyncio
 
-ATTRIBUTES: dict[str, AnyValue] = {
-    "db.system.name": "postgresql",
-    "db.namespace": "shop",
-    "db.query.summary": "SELECT orders",
-    "db.query.text": "SELECT * FROM orders WHERE id = $1",
-    "server.address": "db.internal",
-    "server.port": 6432,
-    "db.response.returned_rows": 20,
-}
+    from pytest_benchmark.fixture import BenchmarkFixture
+
+    from benchmarks.conftest import Record, Sink
+
+_SPANS = 1000
+_ROUNDS = 30
+
+Loop = Callable[[Any, int], None]
+"""Does something so many times with a tracer."""
 
 
-def _span(tracer: trace.Tracer) -> None:
-    with tracer.start_as_current_span("SELECT orders", attributes=ATTRIBUTES):
+def _nothing(_: Any, times: int) -> None:
+    for _ in range(times):
         pass
 
 
-def _nothing(tracer: trace.Tracer) -> None:
-    pass
+def _current(tracer: Any, times: int) -> None:
+    for _ in range(times):
+        with tracer.start_as_current_span(NAME, kind=SpanKind.CLIENT, attributes=ATTRIBUTES):
+            pass
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_child_span(compare: Any, receiver: ReceivedSpans, variant: str) -> None:
-    """A span of one's own."""
-    url = f"{receiver.endpoint}/v1/traces"
-    tracing = {"bare": lambda: None, "opentelemetry": lambda: opentelemetry(url), "causal_otel": lambda: ours(url)}
-    compare("child span", variant, tracing[variant](), _nothing if variant == "bare" else _span, 1)
+def _leaf(tracer: Any, times: int) -> None:
+    for _ in range(times):
+        tracer.start_leaf(NAME, SpanKind.CLIENT, ATTRIBUTES).end()
+
+
+def _round(
+    repeat: Loop,
+    peer: Peer,
+    *,
+    root: bool = True,
+    times: int = _SPANS,
+    timer: Callable[[], float] = time.thread_time,
+    flushed: bool = False,
+) -> Callable[[], float]:
+    """A round: ``times`` operations under one root, timed with or without the export that follows."""
+
+    def run() -> float:
+        with peer.tracer.start_as_current_span("root") if root else nullcontext():
+            started = timer()
+            repeat(peer.tracer, times)
+            elapsed = timer() - started
+        started = timer()
+        peer.flush()
+        return (elapsed + (timer() - started if flushed else 0)) / times
+
+    return run
+
+
+def _bare(repeat: Loop = _nothing) -> Callable[[], float]:
+    def run() -> float:
+        started = time.thread_time()
+        repeat(None, _SPANS)
+        return (time.thread_time() - started) / _SPANS
+
+    return run
+
+
+def test_child_span(benchmark: BenchmarkFixture, record: Record) -> None:
+    """CPU time of the calling thread, up to the queue."""
+    with opentelemetry() as peer, ours() as mine:
+        found = in_turns(
+            benchmark, {BARE: _bare(), OPENTELEMETRY: _round(_current, peer), OURS: _round(_current, mine)}, _ROUNDS
+        )
+    record("child", {OPENTELEMETRY: found[OPENTELEMETRY], DDTRACE: ddtrace("span"), OURS: found[OURS]})
+
+
+def test_leaf_span(benchmark: BenchmarkFixture, record: Record) -> None:
+    """Likewise, beside what OpenTelemetry's instrumentations do for a query: they make its span current."""
+    with opentelemetry() as peer, ours() as mine:
+        found = in_turns(
+            benchmark, {BARE: _bare(), OPENTELEMETRY: _round(_current, peer), OURS: _round(_leaf, mine)}, _ROUNDS
+        )
+    record("leaf", {OPENTELEMETRY: found[OPENTELEMETRY], OURS: found[OURS]})
+
+
+@pytest.mark.parametrize(("row", "root"), [("unsampled", True), ("unsampled root", False)])
+def test_unsampled_span(benchmark: BenchmarkFixture, record: Record, row: str, root: bool) -> None:
+    """The sampler has said no, to the root or to this very span."""
+    with opentelemetry(sampled=False) as peer, ours(sampled=False) as mine:
+        found = in_turns(
+            benchmark,
+            {
+                BARE: _bare(),
+                OPENTELEMETRY: _round(_current, peer, root=root),
+                OURS: _round(_current, mine, root=root),
+            },
+            _ROUNDS,
+        )
+        record(row, {OPENTELEMETRY: found[OPENTELEMETRY], OURS: found[OURS]})
+
+
+def test_gate(benchmark: BenchmarkFixture, record: Record) -> None:
+    """What a patch asks first."""
+    with ours() as mine:
+        tracing = Tracing(mine.tracer, ClientOptions(), lambda timeout: True)
+
+        def ask(_: Any, times: int) -> None:
+            recorded = tracing.recorded
+            for _ in range(times):
+                recorded()
+
+        found = in_turns(benchmark, {BARE: _bare(), OURS: _bare(ask)}, _ROUNDS * 10)
+        record("gate", {OURS: found[OURS]})
+
+
+def test_wrapped(benchmark: BenchmarkFixture, record: Record, loop: asyncio.AbstractEventLoop) -> None:
+    """A method that does nothing, patched, so that there is nothing else to measure."""
+    with ours() as mine:
+        tracing = Tracing(mine.tracer, ClientOptions(), lambda timeout: True)
+
+        class Client:
+            async def command(self, name: str) -> None:
+                pass
+
+        patched = client_call(lambda *call: Operation("command", {}))(tracing, Client.command)
+
+        def call(method: Callable[..., Any]) -> Loop:
+            async def repeat(times: int) -> None:
+                client = Client()
+                for _ in range(times):
+                    await method(client, "x")
+
+            return lambda _, times: loop.run_until_complete(repeat(times))
+
+        found = in_turns(benchmark, {BARE: _bare(call(Client.command)), OURS: _bare(call(patched))}, _ROUNDS * 10)
+        record("wrapped", found)
+
+
+def test_whole(benchmark: BenchmarkFixture, record: Record, sink: Sink) -> None:
+    """CPU time of the whole process, encoding and sending included; every span arrives."""
+    times, rounds = 10_000, 10
+    with opentelemetry(sink.url) as peer, ours(sink.url) as mine:
+        found = in_turns(
+            benchmark,
+            {
+                BARE: _bare(),
+                OPENTELEMETRY: _round(_current, peer, times=times, timer=time.process_time, flushed=True),
+                OURS: _round(_current, mine, times=times, timer=time.process_time, flushed=True),
+            },
+            rounds,
+        )
+    sink.expect(2 * (rounds + 1) * (times + 1))
+    record("whole", {OPENTELEMETRY: found[OPENTELEMETRY], OURS: found[OURS]})

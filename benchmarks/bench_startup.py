@@ -1,0 +1,51 @@
+"""What a program waits for at its start, in processes of their own, opentelemetry-api imported before.
+
+asyncpg is imported as well, so that there is something to patch. redis is not: it imports half of the SDK.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarks.rounds import OPENTELEMETRY, OURS, in_process
+
+if TYPE_CHECKING:
+    from benchmarks.conftest import Record
+
+_RUNS = 7
+
+_PROGRAM = """
+import time
+import asyncpg
+from opentelemetry import context, propagate, trace
+started = time.perf_counter()
+{imports}
+imported = time.perf_counter()
+{install}
+print([imported - started, time.perf_counter() - imported])
+"""
+_OURS = _PROGRAM.format(imports="import causal_otel", install="causal_otel.install()")
+_OPENTELEMETRY = _PROGRAM.format(
+    imports="""
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.instrumentation.asyncpg import AsyncPGInstrumentor
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+""",
+    install="""
+provider = TracerProvider()
+provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+trace.set_tracer_provider(provider)
+AsyncPGInstrumentor().instrument()
+""",
+)
+
+
+def test_startup(record: Record) -> None:
+    """Wall-clock time, since that is what is waited for; nothing is recorded, so nothing is sent."""
+    found: dict[str, list[list[float]]] = {OPENTELEMETRY: [], OURS: []}
+    for _ in range(_RUNS):
+        for name, program in ((OPENTELEMETRY, _OPENTELEMETRY), (OURS, _OURS)):
+            found[name].append(in_process("-c", program))
+    record("import", {name: min(run[0] for run in runs) for name, runs in found.items()})
+    record("install", {name: min(run[1] for run in runs) for name, runs in found.items()})

@@ -1,0 +1,101 @@
+"""The table that the README shows, from what the last ``make bench`` has measured: ``python -m benchmarks.table``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.rounds import BARE, DDTRACE, OPENTELEMETRY, OURS
+
+__all__ = ["RESULTS", "ROWS", "Row", "markdown"]
+
+RESULTS = Path(__file__).with_name("results.json")
+
+_UNITS = {"µs": 1e6, "ms": 1e3, "kB": 1e-3}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A row of the table.
+
+    Args:
+        label: what is measured.
+        unit: what it is shown in.
+        added: whether the figures beside the bare one are what is added to it.
+        share: what part of OpenTelemetry's figure ours may be, as in 1/share.
+        most: what ours may be at most, in the unit.
+        decimals: how exactly it is shown.
+    """
+
+    label: str
+    unit: str = "µs"
+    added: bool = False
+    share: int | None = None
+    most: float | None = None
+    decimals: int = 2
+
+    def bar(self) -> str:
+        """What ours must be."""
+        bars = [] if self.share is None else [f"≤ 1/{self.share}"]
+        if self.most is not None:
+            bars.append(f"≤ {self.most:g} {self.unit}")
+        return ", ".join(bars)
+
+    def missed(self, values: Mapping[str, float]) -> bool:
+        """Whether ours is not."""
+        mine = values[OURS]
+        if self.most is not None and mine * _UNITS[self.unit] > self.most:
+            return True
+        return self.share is not None and OPENTELEMETRY in values and mine * self.share > values[OPENTELEMETRY]
+
+    def figure(self, values: Mapping[str, float], column: str) -> str:
+        """What a cell shows."""
+        if column not in values:
+            return "–"
+        sign = "+" if self.added and column != BARE else ""
+        return f"{values[column] * _UNITS[self.unit]:{sign}.{self.decimals}f} {self.unit}"
+
+
+ROWS = {
+    "child": Row(label="child span, 7 attributes, made current and ended", share=20),
+    "leaf": Row(label="leaf span, as the patches make them", share=35),
+    "unsampled": Row(label="unsampled: child of an unsampled span", share=15),
+    "unsampled root": Row(label="unsampled: a root that the sampler drops", share=15),
+    "gate": Row(label="gate of a patch, nothing recorded", most=0.5),
+    "wrapped": Row(label="an empty coroutine, patched, nothing recorded", added=True),
+    "encode": Row(label="encoding a span for OTLP", share=16),
+    "encode new": Row(label="encoding a span, two of seven values never seen before"),
+    "asyncpg": Row(label="asyncpg `fetchval`, recorded and exported", added=True, share=20),
+    "redis": Row(label="redis `GET`, recorded and exported", added=True, share=20),
+    "asyncpg unrecorded": Row(label="asyncpg `fetchval`, nothing recorded", added=True, most=1),
+    "redis unrecorded": Row(label="redis `GET`, nothing recorded", added=True, most=1),
+    "whole": Row(label="100,000 child spans, created and exported, each", share=12),
+    "stall": Row(label="event loop stalled by exporting 5,000 spans/s (p99.9)", unit="ms", added=True, share=5, most=1),
+    "memory": Row(label="memory of a live span, 7 attributes", unit="kB", most=0.6),
+    "memory current": Row(label="memory of a live span that is current", unit="kB"),
+    "import": Row(label="import, on top of opentelemetry-api", unit="ms", most=60, decimals=0),
+    "install": Row(label="`install()`", unit="ms", most=30, decimals=0),
+}
+
+
+def markdown(results: Mapping[str, Mapping[str, float]]) -> str:
+    """The table, of the rows that were measured."""
+    columns = (BARE, OPENTELEMETRY, DDTRACE, OURS)
+    lines = ["| benchmark | " + " | ".join(columns) + " | ratio | bar |", "|---|" + "---:|" * 5 + "---|"]
+    for name, row in ROWS.items():
+        values = results.get(name)
+        if not values or OURS not in values:
+            continue
+        cells = [row.figure(values, column) for column in columns]
+        theirs, mine = values.get(OPENTELEMETRY), values[OURS]
+        cells.append("–" if theirs is None or mine <= 0 else f"1/{theirs / mine:.1f}")
+        verdict = " **lost in the noise**" if mine <= 0 else " **missed**" if row.missed(values) else ""
+        cells.append(row.bar() + verdict)
+        lines.append(f"| {row.label} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(markdown(json.loads(RESULTS.read_text())) if RESULTS.exists() else "nothing measured yet: make bench")
