@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-import threading
 import weakref
 from typing import TYPE_CHECKING
 
@@ -64,7 +63,6 @@ class TracerProvider(SdkTracerProvider):
         span_limits: SpanLimits | None = None,
     ) -> None:
         self._own_tracers: dict[InstrumentationScope, Tracer] = {}
-        self._own_tracers_lock = threading.Lock()
         ids = RandomIds()
         self.processors = ContainedProcessors()
         super().__init__(
@@ -81,9 +79,7 @@ class TracerProvider(SdkTracerProvider):
             this = weakref.ref(self)
 
             def in_child() -> None:
-                provider = this()
-                if provider is not None:
-                    provider._own_tracers_lock = threading.Lock()
+                if this() is not None:
                     ids.reseed()
 
             os.register_at_fork(after_in_child=in_child)
@@ -106,11 +102,8 @@ class TracerProvider(SdkTracerProvider):
         scope = InstrumentationScope(
             instrumenting_module_name or "", instrumenting_library_version or "", schema_url, attributes
         )
-        with self._own_tracers_lock:
-            tracer = self._own_tracers.get(scope)
-            if tracer is None:
-                tracer = self._own_tracers[scope] = Tracer(self, scope)
-        return tracer
+        # No lock: a garbage collection in here may run a finalizer that asks for a tracer on this very thread.
+        return self._own_tracers.get(scope) or self._own_tracers.setdefault(scope, Tracer(self, scope))
 
     def open(self, sampler: Sampler, resource: Resource, span_limits: SpanLimits) -> None:
         """Work again after :meth:`shutdown`, with another configuration and no processors yet."""
