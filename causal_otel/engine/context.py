@@ -122,12 +122,11 @@ def is_recorded(context: Context, *, roots: bool) -> bool:
         context: where it would start.
         roots: the answer where there is no parent at all.
     """
+    if suppressed(context):
+        return False
     span = current_span(context)
-    if len(context) > 1 or span is None:  # a span and nothing else is the usual context
-        if suppressed(context):
-            return False
-        if span is None:
-            return roots
+    if span is None:
+        return roots
     if span.is_recording():
         return True
     # It has ended, as a request has whose task goes on, or it stands for a caller in another process.

@@ -111,7 +111,7 @@ def _start_query(tracing: Tracing[Neo4jOptions], query: Any, place: _Place) -> S
     if not isinstance(text, str):
         return None
     operation = _operation(*place, text[: _cypher.MAX_TEXT])
-    return tracing.start(operation.name, SpanKind.CLIENT, operation.attributes)
+    return tracing.start_leaf(operation.name, SpanKind.CLIENT, operation.attributes)
 
 
 # -- calls under way ----------------------------------------------------------------------------------------------
