@@ -1,0 +1,4 @@
+"""The embedded collector: receives OTLP, keeps thirty days, searches, shows.
+
+It imports nothing of ours but ``settings``; OTLP messages are its only tie to the rest, so it can run elsewhere.
+"""

@@ -1,0 +1,118 @@
+"""OTLP attribute values as text and as plain values, and the tags that a span is searched by."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
+    from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+
+__all__ = ["KINDS", "MISSING_SERVICE", "plain", "plain_dict", "service_name", "tags", "text"]
+
+MISSING_SERVICE = "missing-service-name"
+"""What a resource without ``service.name`` is called, as Jaeger calls it."""
+
+KINDS = ("unspecified", "internal", "server", "client", "producer", "consumer")
+"""The span kinds by their OTLP number."""
+
+
+def plain(value: AnyValue) -> Any:
+    """``value`` as str, bool, int, float, bytes, list, dict or None."""
+    kind = value.WhichOneof("value")
+    if kind is None:
+        return None
+    if kind == "array_value":
+        return [plain(item) for item in value.array_value.values]
+    if kind == "kvlist_value":
+        return plain_dict(value.kvlist_value.values)
+    return getattr(value, kind)
+
+
+def plain_dict(pairs: Iterable[KeyValue]) -> dict[str, Any]:
+    """Attributes as a dict of what :func:`plain` makes of them; the last of several with one key counts."""
+    return {pair.key: plain(pair.value) for pair in pairs}
+
+
+def text(value: Any) -> str:
+    """A plain value as it is written, shown and compared in a search.
+
+    A string is itself; ``true``, ``false``; numbers in decimal, a whole float without its ``.0``; bytes in Base64;
+    lists and dicts as compact JSON; None is empty.
+    """
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return _number(value)
+    return json.dumps(_jsonable(value), ensure_ascii=False, separators=(",", ":"))
+
+
+def _number(value: float) -> str:
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _jsonable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_jsonable(item) for item in value]
+    if isinstance(value, bytes):
+        return text(value)
+    if isinstance(value, float):
+        return text(value) if not math.isfinite(value) else int(value) if text(value).lstrip("-").isdigit() else value
+    return value
+
+
+def service_name(resource: Resource) -> str:
+    """The resource's ``service.name``, or :data:`MISSING_SERVICE`."""
+    for pair in resource.attributes:
+        if pair.key == "service.name":
+            return text(plain(pair.value)) or MISSING_SERVICE
+    return MISSING_SERVICE
+
+
+def tags(span: Span, scope: InstrumentationScope) -> Iterator[tuple[str, str]]:
+    """What ``span`` can be found by besides its resource's attributes: every key with its value as text.
+
+    Its attributes, its events' names (``event``) and attributes, and what Jaeger makes tags of: ``span.kind``,
+    ``error``, ``otel.status_code``, ``otel.status_description``, ``otel.scope.name``, ``otel.scope.version``,
+    ``w3c.tracestate``.
+    """
+    for pair in span.attributes:
+        yield pair.key, text(plain(pair.value))
+    for event in span.events:
+        yield "event", event.name
+        for pair in event.attributes:
+            yield pair.key, text(plain(pair.value))
+    if 0 < span.kind < len(KINDS):
+        yield "span.kind", KINDS[span.kind]
+    if span.status.code == Status.STATUS_CODE_ERROR:
+        yield "error", "true"
+        yield "otel.status_code", "ERROR"
+    elif span.status.code == Status.STATUS_CODE_OK:
+        yield "otel.status_code", "OK"
+    if span.status.message:
+        yield "otel.status_description", span.status.message
+    if scope.name:
+        yield "otel.scope.name", scope.name
+    if scope.version:
+        yield "otel.scope.version", scope.version
+    if span.trace_state:
+        yield "w3c.tracestate", span.trace_state

@@ -1,0 +1,118 @@
+"""Whether a trace satisfies a query, and its summary: the meaning of a search, in one place.
+
+The store finds candidates by its indexes and lets :func:`matching_span` have the last word.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from opentelemetry.proto.trace.v1.trace_pb2 import Status
+
+from causal_otel.collector.attributes import KINDS, plain, service_name, tags, text
+from causal_otel.collector.query import ServiceCount, Summary
+
+if TYPE_CHECKING:
+    from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+    from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span, TracesData
+
+    from causal_otel.collector.query import Query
+
+__all__ = ["duration", "kind_name", "matching_span", "summary"]
+
+
+def duration(span: Span) -> int:
+    """Nanoseconds from start to end; 0 where the end is before the start."""
+    return max(0, span.end_time_unix_nano - span.start_time_unix_nano)
+
+
+def kind_name(span: Span) -> str:
+    """The span's kind as queries name it; one that OTLP does not know is ``unspecified``."""
+    return KINDS[span.kind] if 0 <= span.kind < len(KINDS) else KINDS[0]
+
+
+def matching_span(trace: TracesData, query: Query) -> Span | None:
+    """The span that starts last of those that satisfy all of ``query``'s conditions, or None."""
+    best: Span | None = None
+    for group in trace.resource_spans:
+        if query.service is not None and service_name(group.resource) != query.service:
+            continue
+        wanted = _not_in_resource(group.resource, query)
+        for scoped in group.scope_spans:
+            for span in scoped.spans:
+                later = best is None or span.start_time_unix_nano > best.start_time_unix_nano
+                if later and _matches(span, scoped, query, wanted):
+                    best = span
+    return best
+
+
+def _not_in_resource(resource: Resource, query: Query) -> set[tuple[str, str]]:
+    wanted = set(query.tags)
+    if wanted:
+        wanted -= {(pair.key, text(plain(pair.value))) for pair in resource.attributes}
+    return wanted
+
+
+def _matches(span: Span, scoped: ScopeSpans, query: Query, wanted: set[tuple[str, str]]) -> bool:
+    if not query.start <= span.start_time_unix_nano <= query.end:
+        return False
+    if query.operation is not None and span.name != query.operation:
+        return False
+    if query.kind is not None and kind_name(span) != query.kind:
+        return False
+    if query.errors and span.status.code != Status.STATUS_CODE_ERROR:
+        return False
+    if query.shortest is not None and duration(span) < query.shortest:
+        return False
+    if query.longest is not None and duration(span) > query.longest:
+        return False
+    return not wanted or wanted <= set(tags(span, scoped.scope))
+
+
+def _rootness(span: Span, present: set[bytes]) -> tuple[bool, bool, int]:
+    return bool(span.parent_span_id), span.parent_span_id in present, span.start_time_unix_nano
+
+
+def summary(trace: TracesData) -> Summary:
+    """The one-line summary of a trace that has at least one span.
+
+    Raises:
+        ValueError: It has none.
+    """
+    spans = [
+        (span, service_name(group.resource))
+        for group in trace.resource_spans
+        for scoped in group.scope_spans
+        for span in scoped.spans
+    ]
+    if not spans:
+        raise ValueError("a trace without spans has no summary")
+    present = {span.span_id for span, _ in spans}
+    # An earlier start is better; a true root beats an orphan, an orphan any other: in a cycle nobody is a root.
+    root, root_service = min(
+        spans,
+        key=lambda each: (
+            bool(each[0].parent_span_id),
+            each[0].parent_span_id in present,
+            each[0].start_time_unix_nano,
+        ),
+    )
+    counts = Counter(service for _, service in spans)
+    errors = Counter(service for span, service in spans if span.status.code == Status.STATUS_CODE_ERROR)
+    start = min(span.start_time_unix_nano for span, _ in spans)
+    return Summary(
+        trace_id=root.trace_id,
+        root_service=root_service,
+        root_operation=root.name,
+        root_kind=kind_name(root),
+        start=start,
+        end=max(start, max(span.end_time_unix_nano for span, _ in spans)),
+        spans=len(spans),
+        errors=errors.total(),
+        orphans=sum(bool(span.parent_span_id) and span.parent_span_id not in present for span, _ in spans),
+        services=tuple(
+            ServiceCount(name, count, errors[name])
+            for name, count in sorted(counts.items(), key=lambda each: (-each[1], each[0]))
+        ),
+    )

@@ -1,0 +1,209 @@
+"""What can be asked of the traces that are kept, and what comes back.
+
+:class:`TraceReader` is all that the APIs, the pages and the command line know of the store. Whole traces come as OTLP
+messages (``TracesData``), each span in it once, however often it was received.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+
+__all__ = [
+    "DayVolume",
+    "Dependency",
+    "Found",
+    "Operation",
+    "OperationStatistics",
+    "Query",
+    "ServiceCount",
+    "Summary",
+    "TraceReader",
+    "Volume",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Traces with at least one span that satisfies every condition (all of them on the same span).
+
+    Attributes:
+        start: only spans that start at this Unix time in nanoseconds or later.
+        end: only spans that start at this Unix time in nanoseconds or earlier.
+        service: the service's name; None: any.
+        operation: the span's name; None: any.
+        kind: ``internal``, ``server``, ``client``, ``producer``, ``consumer`` or ``unspecified``; None: any.
+        tags: keys and values, compared as :func:`causal_otel.collector.attributes.text` writes values; looked for among
+            the span's attributes, its resource's, its events', and what
+            :func:`causal_otel.collector.attributes.tags` adds.
+        shortest: of the span, in nanoseconds; None: any.
+        longest: of the span, in nanoseconds; None: any.
+        errors: only spans whose status is an error.
+        limit: how many traces at most.
+    """
+
+    start: int
+    end: int
+    service: str | None = None
+    operation: str | None = None
+    kind: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    shortest: int | None = None
+    longest: int | None = None
+    errors: bool = False
+    limit: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search has found.
+
+    Attributes:
+        trace_ids: 16 bytes each, those first whose matching span started last.
+        complete: False if the deadline came before all days were searched: there may be more.
+    """
+
+    trace_ids: tuple[bytes, ...]
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceCount:
+    """A service's part of a trace."""
+
+    name: str
+    spans: int
+    errors: int
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A trace in one line.
+
+    Attributes:
+        trace_id: 16 bytes.
+        root_service: of the earliest span without a parent in the trace, preferring one with no parent at all.
+        root_operation: that span's name.
+        root_kind: that span's kind, as in :class:`Query`.
+        start: when the earliest span starts, Unix time in nanoseconds.
+        end: when the last span ends, Unix time in nanoseconds; never before ``start``.
+        spans: how many.
+        errors: how many with the status ERROR.
+        orphans: how many name a parent that is not there.
+        services: most spans first, then by name.
+    """
+
+    trace_id: bytes
+    root_service: str
+    root_operation: str
+    root_kind: str
+    start: int
+    end: int
+    spans: int
+    errors: int
+    orphans: int
+    services: tuple[ServiceCount, ...]
+
+    @property
+    def duration(self) -> int:
+        """Nanoseconds from the first start to the last end."""
+        return self.end - self.start
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Operation:
+    """A span name of a service, and its kind as in :class:`Query`."""
+
+    name: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class OperationStatistics:
+    """How an operation went over a time: counts, and durations in nanoseconds (percentiles are estimates)."""
+
+    service: str
+    operation: str
+    kind: str
+    calls: int
+    errors: int
+    total: int
+    longest: int
+    p50: int
+    p95: int
+    p99: int
+    buckets: tuple[tuple[int, int], ...]
+    """Upper bound in nanoseconds and how many took at most that and more than the bound before; ascending."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """How often one service called another."""
+
+    parent: str
+    child: str
+    calls: int
+    errors: int
+
+
+@dataclass(frozen=True, slots=True)
+class DayVolume:
+    """What one UTC day holds. ``day`` is as in ``2026-11-22``."""
+
+    day: str
+    spans: int
+    traces: int
+    bytes: int
+    closed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """What the store holds.
+
+    Attributes:
+        days: oldest first.
+        damaged: files that were set aside, each with the reason.
+    """
+
+    days: tuple[DayVolume, ...]
+    damaged: tuple[tuple[str, str], ...] = ()
+
+
+class TraceReader(Protocol):
+    """Reads traces. All methods may block on the disk: call them from a thread, never from an event loop."""
+
+    def services(self) -> list[str]:
+        """The services' names, sorted."""
+
+    def operations(self, service: str, kind: str | None = None) -> list[Operation]:
+        """The operations of ``service``, of all kinds or one, sorted; empty for a service not known."""
+
+    def search(self, query: Query, *, seconds: float = 2.0) -> Found:
+        """Find traces, newest first, for at most about ``seconds``."""
+
+    def summaries(self, trace_ids: Iterable[bytes]) -> list[Summary]:
+        """One for each of those traces that are there, in the order asked for."""
+
+    def trace(self, trace_id: bytes) -> TracesData | None:
+        """All spans of a trace, each once; None if there is none."""
+
+    def dependencies(self, start: int, end: int) -> list[Dependency]:
+        """Who called whom between two Unix times in nanoseconds, to the hour."""
+
+    def statistics(self, start: int, end: int, service: str | None = None) -> list[OperationStatistics]:
+        """How every operation (of a service) went between two Unix times in nanoseconds, to the hour."""
+
+    def volume(self) -> Volume:
+        """What is there, day by day."""
+
+    def trace_ids(self, start: int, end: int) -> Iterable[bytes]:
+        """Every trace with a span that starts in that time, oldest day first: for an export."""
+
+    def recent(self, limit: int) -> Sequence[bytes]:
+        """The traces that were received last, newest first."""

@@ -1,0 +1,1 @@
+"""The pages: templates, styles and small scripts over a trace reader."""

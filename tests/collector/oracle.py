@@ -1,0 +1,135 @@
+"""The meaning of every question, by brute force: what the store must answer, and a reader for tests without one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status, TracesData
+
+from causal_otel.collector.attributes import service_name
+from causal_otel.collector.matching import duration, kind_name, matching_span, summary
+from causal_otel.collector.query import (
+    DayVolume,
+    Dependency,
+    Found,
+    Operation,
+    OperationStatistics,
+    Query,
+    Summary,
+    Volume,
+)
+
+HOUR = 3600 * 10**9
+
+
+class MemoryReader:
+    """A :class:`~causal_otel.collector.query.TraceReader` over messages kept in a list."""
+
+    def __init__(self, messages: Iterable[TracesData] = ()) -> None:
+        self._traces: dict[bytes, TracesData] = {}
+        self._order: dict[bytes, None] = {}
+        for message in messages:
+            self.add(message)
+
+    def add(self, message: TracesData) -> None:
+        """Keep the spans of ``message``, each once."""
+        for group in message.resource_spans:
+            for scoped in group.scope_spans:
+                for span in scoped.spans:
+                    trace = self._traces.setdefault(span.trace_id, TracesData())
+                    self._order.pop(span.trace_id, None)
+                    self._order[span.trace_id] = None
+                    if any(known == span for known, _ in _spans(trace)):
+                        continue
+                    target = next((each for each in trace.resource_spans if each.resource == group.resource), None)
+                    if target is None:
+                        target = trace.resource_spans.add(resource=group.resource, schema_url=group.schema_url)
+                    inner = next((each for each in target.scope_spans if each.scope == scoped.scope), None)
+                    if inner is None:
+                        inner = target.scope_spans.add(scope=scoped.scope, schema_url=scoped.schema_url)
+                    inner.spans.append(span)
+
+    def services(self) -> list[str]:
+        return sorted({service for trace in self._traces.values() for _, service in _spans(trace)})
+
+    def operations(self, service: str, kind: str | None = None) -> list[Operation]:
+        found = {
+            Operation(span.name, kind_name(span))
+            for trace in self._traces.values()
+            for span, name in _spans(trace)
+            if name == service
+        }
+        return sorted(each for each in found if kind is None or each.kind == kind)
+
+    def search(self, query: Query, *, seconds: float = 2.0) -> Found:
+        found = []
+        for trace_id, trace in self._traces.items():
+            span = matching_span(trace, query)
+            if span is not None:
+                found.append((span.start_time_unix_nano, trace_id))
+        found.sort(reverse=True)
+        return Found(tuple(trace_id for _, trace_id in found[: query.limit]))
+
+    def summaries(self, trace_ids: Iterable[bytes]) -> list[Summary]:
+        return [summary(self._traces[trace_id]) for trace_id in trace_ids if trace_id in self._traces]
+
+    def trace(self, trace_id: bytes) -> TracesData | None:
+        return self._traces.get(trace_id)
+
+    def dependencies(self, start: int, end: int) -> list[Dependency]:
+        calls: Counter[tuple[str, str]] = Counter()
+        errors: Counter[tuple[str, str]] = Counter()
+        for trace in self._traces.values():
+            services = {span.span_id: service for span, service in _spans(trace)}
+            for span, child in _spans(trace):
+                parent = services.get(span.parent_span_id)
+                if parent is None or parent == child or not _within(span, start, end):
+                    continue
+                calls[parent, child] += 1
+                errors[parent, child] += span.status.code == Status.STATUS_CODE_ERROR
+        return [Dependency(*edge, count, errors[edge]) for edge, count in sorted(calls.items())]
+
+    def statistics(self, start: int, end: int, service: str | None = None) -> list[OperationStatistics]:
+        spans: dict[tuple[str, str, str], list[Span]] = {}
+        for trace in self._traces.values():
+            for span, name in _spans(trace):
+                if service in (None, name) and _within(span, start, end):
+                    spans.setdefault((name, span.name, kind_name(span)), []).append(span)
+        return [_statistics(*key, found) for key, found in sorted(spans.items())]
+
+    def volume(self) -> Volume:
+        count = sum(1 for trace in self._traces.values() for _ in _spans(trace))
+        return Volume((DayVolume("2026-11-22", count, len(self._traces), 0, False),) if count else ())
+
+    def trace_ids(self, start: int, end: int) -> Iterable[bytes]:
+        return list(self.search(Query(start, end, limit=len(self._traces))).trace_ids)[::-1]
+
+    def recent(self, limit: int) -> Sequence[bytes]:
+        return list(reversed(self._order))[:limit]
+
+
+def _spans(trace: TracesData) -> Iterator[tuple[Span, str]]:
+    for group in trace.resource_spans:
+        service = service_name(group.resource)
+        for scoped in group.scope_spans:
+            for span in scoped.spans:
+                yield span, service
+
+
+def _within(span: Span, start: int, end: int) -> bool:
+    return start // HOUR <= span.start_time_unix_nano // HOUR <= end // HOUR
+
+
+def _statistics(service: str, operation: str, kind: str, spans: list[Span]) -> OperationStatistics:
+    durations = sorted(map(duration, spans))
+    errors = sum(span.status.code == Status.STATUS_CODE_ERROR for span in spans)
+
+    def rank(share: float) -> int:
+        return durations[min(len(durations) - 1, int(share * len(durations)))]
+
+    buckets = tuple(sorted(Counter(durations).items()))
+    return OperationStatistics(
+        service, operation, kind, len(spans), errors, sum(durations), durations[-1],
+        rank(0.5), rank(0.95), rank(0.99), buckets,
+    )  # fmt: skip
