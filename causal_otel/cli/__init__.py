@@ -4,13 +4,14 @@ A command is a module with ``HELP`` (one line), ``configure(parser)`` and ``run(
 :data:`COMMANDS`. All of them are imported for ``--help``, so a command imports what an extra brings only when it runs.
 
 Exit status: 0 if all went well; 1 if not, after one sentence on stderr; 2 for wrong usage or a missing extra; 130 after
-Ctrl-C and 143 after SIGTERM.
+Ctrl-C, 143 after SIGTERM, 141 where the reader of a pipe has left.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -21,7 +22,12 @@ from causal_otel._version import __version__
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
+    "collector": "causal_otel.cli.collector",
     "demo": "causal_otel.cli.demo.command",
+    "export": "causal_otel.cli.export",
+    "import": "causal_otel.cli.import_",
+    "trace": "causal_otel.cli.trace",
+    "traces": "causal_otel.cli.traces",
 }
 """Name and module of every command."""
 
@@ -49,6 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         status: int = arguments.run(arguments)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+    except BrokenPipeError:  # such as `causal-otel traces | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still in the buffer goes nowhere
+        return 128 + signal.SIGPIPE
     return status

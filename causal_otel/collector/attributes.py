@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
     from opentelemetry.proto.resource.v1.resource_pb2 import Resource
@@ -88,19 +88,26 @@ def service_name(resource: Resource) -> str:
     return MISSING_SERVICE
 
 
-def tags(span: Span, scope: InstrumentationScope) -> Iterator[tuple[str, str]]:
+def tags(span: Span, scope: InstrumentationScope, keys: Collection[str] | None = None) -> Iterator[tuple[str, str]]:
     """What ``span`` can be found by besides its resource's attributes: every key with its value as text.
 
     Its attributes, its events' names (``event``) and attributes, and what Jaeger makes tags of: ``span.kind``,
     ``error``, ``otel.status_code``, ``otel.status_description``, ``otel.scope.name``, ``otel.scope.version``,
     ``w3c.tracestate``.
+
+    Args:
+        span: the span.
+        scope: its instrumentation.
+        keys: leave out attributes with other keys than these, to save the time; None: all.
     """
     for pair in span.attributes:
-        yield pair.key, text(plain(pair.value))
+        if keys is None or pair.key in keys:
+            yield pair.key, text(plain(pair.value))
     for event in span.events:
         yield "event", event.name
         for pair in event.attributes:
-            yield pair.key, text(plain(pair.value))
+            if keys is None or pair.key in keys:
+                yield pair.key, text(plain(pair.value))
     if 0 < span.kind < len(KINDS):
         yield "span.kind", KINDS[span.kind]
     if span.status.code == Status.STATUS_CODE_ERROR:

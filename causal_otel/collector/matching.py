@@ -39,10 +39,11 @@ def matching_span(trace: TracesData, query: Query) -> Span | None:
         if query.service is not None and service_name(group.resource) != query.service:
             continue
         wanted = _not_in_resource(group.resource, query)
+        keys = {key for key, _ in wanted}
         for scoped in group.scope_spans:
             for span in scoped.spans:
                 later = best is None or span.start_time_unix_nano > best.start_time_unix_nano
-                if later and _matches(span, scoped, query, wanted):
+                if later and _matches(span, scoped, query, wanted, keys):
                     best = span
     return best
 
@@ -54,7 +55,7 @@ def _not_in_resource(resource: Resource, query: Query) -> set[tuple[str, str]]:
     return wanted
 
 
-def _matches(span: Span, scoped: ScopeSpans, query: Query, wanted: set[tuple[str, str]]) -> bool:
+def _matches(span: Span, scoped: ScopeSpans, query: Query, wanted: set[tuple[str, str]], keys: set[str]) -> bool:
     if not query.start <= span.start_time_unix_nano <= query.end:
         return False
     if query.operation is not None and span.name != query.operation:
@@ -67,7 +68,7 @@ def _matches(span: Span, scoped: ScopeSpans, query: Query, wanted: set[tuple[str
         return False
     if query.longest is not None and duration(span) > query.longest:
         return False
-    return not wanted or wanted <= set(tags(span, scoped.scope))
+    return not wanted or wanted <= set(tags(span, scoped.scope, keys))
 
 
 def _rootness(span: Span, present: set[bytes]) -> tuple[bool, bool, int]:

@@ -4,7 +4,9 @@ A file ``traces-20261122.db`` holds what started on that UTC day. It is *open* w
 compaction once the day is over: then every trace is one chunk, chunks are numbered in the order of their start, and the
 tag index is posting lists. Late spans of a closed day go to the open tables of the same file; readers look at both.
 
-* ``chunk``: the spans of one trace that came together, compressed (see :mod:`.chunks`).
+* ``chunk``: the spans of one trace that came together, compressed (see :mod:`.chunks`). They start within
+  :data:`SPREAD` of each other: where the spans of a trace lie further apart, in a commit or in compaction, it gets
+  several chunks. So a chunk's ``start`` (its earliest) bounds every span in it, and a search can skip times by it.
 * ``series``: the distinct (service, operation, kind) of the day. ``found`` has a row for every series in a chunk and
   answers service, operation, kind, time, duration and errors, newest first.
 * ``hour``: counts and durations of a series in an hour. It serves statistics, and tells a search which hours of which
@@ -19,12 +21,15 @@ from __future__ import annotations
 
 from zlib import crc32
 
-__all__ = ["BUCKET_BITS", "SCHEMA_VERSION", "TABLES", "slot", "tag_hash", "tag_key", "tag_range"]
+__all__ = ["BUCKET_BITS", "SCHEMA_VERSION", "SPREAD", "TABLES", "slot", "tag_hash", "tag_key", "tag_range"]
 
 SCHEMA_VERSION = 1
 """Kept in SQLite's ``user_version``; a file with another one is not opened."""
 
-BUCKET_BITS = 14
+SPREAD = 60 * 10**9
+"""All spans of a chunk start less than so many nanoseconds after its first one. Readers rely on it."""
+
+BUCKET_BITS = 12
 _HASH_BITS = 32
 
 TABLES = """
@@ -67,7 +72,7 @@ def tag_hash(key: str, text: str) -> int:
 def tag_key(chunk: int, hashed: int) -> int:
     """The integer in ``tag`` that says: ``chunk`` has a tag with that hash.
 
-    The high bits are the chunk's bucket of 16,384, so that writing stays within the newest bucket's pages and a search
+    The high bits are the chunk's bucket of 4,096, so that writing stays within the newest bucket's pages and a search
     takes one short range per bucket, newest first.
     """
     bucket, low = divmod(chunk, 1 << BUCKET_BITS)

@@ -1,0 +1,87 @@
+"""``causal-otel collector``: receives OTLP, keeps it for thirty days, and serves pages and APIs to search it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from causal_otel.collector.config import CollectorSettings, add_options
+from causal_otel.settings import SettingError
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["HELP", "configure", "run"]
+
+HELP = "Receive spans, keep them on this machine, and search them in the browser."
+
+_FAILED, _UNUSABLE = 1, 2
+
+# Packages of the extra, by the names they are imported by.
+_EXTRA = ("anyio", "jinja2", "python_multipart", "starlette", "uvicorn")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.epilog = "Every option has a variable: --data-dir is CAUSAL_OTEL_COLLECTOR_DATA_DIR. An option beats it."
+    add_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the collector until SIGTERM or Ctrl-C; returns the exit status."""
+    missing = [name for name in _EXTRA if find_spec(name) is None]
+    if missing:
+        _complain(f"{' and '.join(missing)} cannot be imported: pip install 'causal-otel[collector]'")
+        return _UNUSABLE
+    from causal_otel.collector.listening import PortInUse
+    from causal_otel.collector.sampling import StrategiesError
+    from causal_otel.collector.server import serve
+    from causal_otel.collector.store.writer import StoreError, StoreInUse
+
+    try:
+        settings = CollectorSettings.load(vars(arguments))
+    except SettingError as error:
+        _complain(str(error))
+        return _UNUSABLE
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        asyncio.run(serve(settings, lambda addresses: _announce(settings, addresses)))
+    except StrategiesError as error:
+        _complain(f"{settings.sampling_file}, {error}")
+        return _UNUSABLE
+    except (PortInUse, StoreInUse, StoreError, OSError) as error:
+        _complain(str(error))
+        return _FAILED
+    return 0
+
+
+def _announce(settings: CollectorSettings, addresses: dict[str, str]) -> None:
+    grpc = addresses.get("otlp_grpc")
+    if grpc is None:
+        grpc = "off" if settings.otlp_grpc_port is None else "off (pip install 'causal-otel[grpc]')"
+    lines = {
+        "Pages and APIs": addresses["pages"],
+        "OTLP/HTTP": addresses["otlp_http"],
+        "OTLP/gRPC": grpc,
+        "Traces are in": settings.data_dir,
+        "Kept for": f"{settings.retention} days"
+        + (f", at most {_size(settings.max_size)}" if settings.max_size else ""),
+    }
+    print("causal-otel collector")
+    for name, value in lines.items():
+        print(f"  {name + ':':<16}{value}")
+    print("Ctrl-C stops it.", flush=True)
+
+
+def _size(size: int) -> str:
+    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if size >= unit:
+            return f"{size / unit:g} {name}"
+    return f"{size} bytes"
+
+
+def _complain(message: str) -> None:
+    print(f"causal-otel collector: {message}", file=sys.stderr)

@@ -1,0 +1,149 @@
+"""``causal-otel trace ID``: one trace as a tree, what its time consists of, and what has failed in it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING
+
+from causal_otel.cli.stored import CommandError, UsageError, add_data_dir, carry_out, stored, utc
+from causal_otel.cli.terminal import Screen, printable
+from causal_otel.cli.tree import tree
+from causal_otel.collector.units import duration
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from causal_otel.cli.terminal import Line
+    from causal_otel.collector.analysis import Segment, SpanView, TraceView
+
+__all__ = ["HELP", "configure", "run"]
+
+HELP = "Show one of the traces that are kept on this machine."
+
+_ID = re.compile(r"[0-9a-f]{16}|[0-9a-f]{32}")
+_MOST = 10
+_LONGEST_MESSAGE = 200
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.add_argument("id", metavar="ID", help="the trace's id, 32 hexadecimal digits (or 16, of a 64-bit id)")
+    parser.add_argument("--json", action="store_true", help="print it as OTLP JSON instead")
+    add_data_dir(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show the trace; returns the exit status."""
+    return carry_out("trace", _show, arguments)
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from causal_otel.collector import otlp_json
+    from causal_otel.collector.analysis import build, critical_path
+
+    written = arguments.id.strip().lower()
+    if not _ID.fullmatch(written):
+        raise UsageError(f"{arguments.id[:80]!r} is no trace id, which has 32 hexadecimal digits")
+    trace_id = bytes.fromhex(written.rjust(32, "0"))
+    with stored(arguments) as reader:
+        found = reader.trace(trace_id)
+    if found is None:
+        raise CommandError(f"there is no trace {trace_id.hex()}: it was not received (yet), or is no longer kept")
+    if arguments.json:
+        sys.stdout.buffer.write(otlp_json.dumps(found) + b"\n")
+        return 0
+    screen, view = Screen(), build(found)
+    path = critical_path(view)
+    sections: list[tuple[str, Iterable[Line]]] = [
+        ("", _headline(view)),
+        ("", tree(view, screen.width, path=path, ascii_only=screen.ascii_only)),
+        (f"Critical path, heavy ({'=' if screen.ascii_only else '━'}) above", _on_path(view, path)),
+        ("Where the time went", _inside(view.spans)),
+        ("Errors", _errors(view.spans)),
+        ("Odd", _odd(view.spans)),
+    ]
+    for number, (title, lines) in enumerate(sections):
+        shown = list(lines)
+        if shown and number:
+            screen.print("")
+        if shown and title:
+            screen.print((title, "bold"))
+        for line in shown:
+            screen.print(*(((text.replace("µ", "u"), style) for text, style in line) if screen.ascii_only else line))
+    return 0
+
+
+def _headline(view: TraceView) -> Iterator[Line]:
+    if view.root is not None:
+        yield (printable(f"{view.root.service}: {view.root.name}"), "bold"), (f"  trace {view.trace_id}", "dim")
+    counts = [_plural(len(view.spans), "span"), _plural(len(view.services), "service")]
+    if view.errors:
+        counts.append(_plural(view.errors, "error"))
+    yield ((f"{utc(view.start)} UTC, {duration(view.duration)}, {', '.join(counts)}", ""),)
+
+
+def _on_path(view: TraceView, path: Sequence[Segment]) -> Iterator[Line]:
+    from causal_otel.collector.analysis import time_on_path
+
+    if view.root is None or not path:
+        return
+    held = sorted(time_on_path(path).items(), key=lambda each: (-each[1], each[0]))
+    for index, spent in held[:_MOST]:
+        yield (f"{spent / view.root.duration:6.1%}  {duration(spent):>8}  ", ""), *_name(view.spans[index])
+    yield from _left_out(len(held), "span")
+
+
+def _inside(spans: Sequence[SpanView]) -> Iterator[Line]:
+    from causal_otel.collector.analysis import where_time_went
+
+    measured = [(span, parts) for span in spans if (parts := where_time_went(span))]
+    measured.sort(key=lambda each: -each[0].duration - sum(part.duration for part in each[1] if part.before))
+    for span, parts in measured[:_MOST]:
+        told = ", ".join(
+            f"{part.label} {duration(part.duration)}" + (" before" if part.before else f" ({part.share:.0%})")
+            for part in parts
+        )
+        yield (f"  {duration(span.duration):>8}  ", ""), *_name(span), (f": {told}", "")
+    yield from _left_out(len(measured), "span")
+
+
+def _errors(spans: Sequence[SpanView]) -> Iterator[Line]:
+    failed = [span for span in spans if span.error]
+    for span in failed[:_MOST]:
+        yield ("  ", ""), *_name(span), (_because(span), "red")
+    yield from _left_out(len(failed), "error")
+
+
+def _because(span: SpanView) -> str:
+    """What it failed with: its status' message, or else the last exception in it."""
+    kind = span.attributes.get("error.type") or ""
+    message = span.status_message
+    for event in reversed(span.events):
+        if event.name == "exception":
+            kind = kind or event.attributes.get("exception.type", "")
+            message = message or str(event.attributes.get("exception.message", ""))
+            break
+    told = ": ".join(str(part) for part in (kind, message) if part)
+    return printable(f" - {told[:_LONGEST_MESSAGE]}") if told else ""
+
+
+def _odd(spans: Sequence[SpanView]) -> Iterator[Line]:
+    odd = [(span, warning) for span in spans for warning in span.warnings]
+    for span, warning in odd[:_MOST]:
+        yield ("  ", ""), *_name(span), (f": {warning}", "yellow")
+    yield from _left_out(len(odd), "warning")
+
+
+def _name(span: SpanView) -> Line:
+    return (printable(f"{span.service}: {span.name}"), ""), (f" [{span.span_id}]", "dim")
+
+
+def _left_out(number: int, noun: str) -> Iterator[Line]:
+    if number > _MOST:
+        yield ((f"  and {_plural(number - _MOST, f'more {noun}')}", "dim"),)
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,133 @@
+"""``causal-otel traces``: search the traces that are kept, newest first."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from causal_otel.cli.stored import UsageError, add_data_dir, add_times, carry_out, read, stored, times, utc
+from causal_otel.cli.terminal import Screen, cells, fit, printable
+from causal_otel.collector.units import duration, parse_duration
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from causal_otel.collector.query import Summary
+
+__all__ = ["HELP", "configure", "run"]
+
+HELP = "Search the traces that are kept on this machine."
+
+_LOOKBACK = "1h"
+_SECONDS = 10.0
+_MOST = 100_000
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.epilog = "All conditions have to hold for one span of the trace. `causal-otel trace ID` shows a trace."
+    parser.add_argument("--service", metavar="NAME", help="the service's name")
+    parser.add_argument("--operation", metavar="NAME", help="the span's name")
+    parser.add_argument(
+        "--tag", metavar="KEY=VALUE", action="append", default=[], help="an attribute of the span; may be repeated"
+    )
+    add_times(parser, lookback=_LOOKBACK)
+    parser.add_argument("--min-duration", metavar="TIME", help="the span's, such as 100ms or 1.5s")
+    parser.add_argument("--max-duration", metavar="TIME", help="likewise")
+    parser.add_argument("--errors", action="store_true", help="only spans that have failed")
+    parser.add_argument("--limit", metavar="N", default="20", help="how many traces at most; default: %(default)s")
+    parser.add_argument("--json", action="store_true", help="print each trace found as a line of JSON")
+    add_data_dir(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Search; returns the exit status."""
+    return carry_out("traces", _search, arguments)
+
+
+def _search(arguments: argparse.Namespace) -> int:
+    from causal_otel.collector.query import Query
+
+    start, end = times(arguments, lookback=_LOOKBACK)
+    query = Query(
+        start=start,
+        end=end,
+        service=arguments.service,
+        operation=arguments.operation,
+        tags=tuple(_tag(text) for text in arguments.tag),
+        shortest=read("--min-duration", parse_duration, arguments.min_duration),
+        longest=read("--max-duration", parse_duration, arguments.max_duration),
+        errors=arguments.errors,
+        limit=read("--limit", _limit, arguments.limit) or 1,
+    )
+    with stored(arguments) as reader:
+        found = reader.search(query, seconds=_SECONDS)
+        summaries = reader.summaries(found.trace_ids)
+    if arguments.json:
+        for each in summaries:
+            print(json.dumps(_plain(each), ensure_ascii=False))
+    else:
+        _print(summaries)
+    if not found.complete:
+        print(f"The search took {_SECONDS:g} s and was ended: narrow the time to see all.", file=sys.stderr)
+    return 0
+
+
+def _tag(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise UsageError(f"--tag: write KEY=VALUE, not {text!r}")
+    return key, value
+
+
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and 1 <= int(text) <= _MOST):
+        raise ValueError(f"a whole number from 1 to {_MOST} is needed, not {text!r}")
+    return int(text)
+
+
+def _plain(trace: Summary) -> dict[str, Any]:
+    return {
+        "trace_id": trace.trace_id.hex(),
+        "service": trace.root_service,
+        "operation": trace.root_operation,
+        "kind": trace.root_kind,
+        "start_unix_nano": trace.start,
+        "duration_nano": trace.duration,
+        "spans": trace.spans,
+        "errors": trace.errors,
+        "orphans": trace.orphans,
+        "services": {each.name: {"spans": each.spans, "errors": each.errors} for each in trace.services},
+    }
+
+
+def _print(traces: Sequence[Summary]) -> None:
+    screen = Screen()
+    if not traces:
+        screen.print("No traces: try a longer --lookback or fewer conditions.")
+        return
+    rows = [("TRACE", "STARTED (UTC)", "DURATION", "SPANS", "ERRORS", "SERVICES", "NAME")]
+    for each in traces:
+        taken = duration(each.duration)
+        rows.append(
+            (
+                each.trace_id.hex(),
+                utc(each.start),
+                taken.replace("µ", "u") if screen.ascii_only else taken,
+                str(each.spans),
+                str(each.errors) if each.errors else "-",
+                str(len(each.services)),
+                printable(f"{each.root_service}: {each.root_operation}"),
+            )
+        )
+    widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
+    for number, row in enumerate(rows):
+        line: list[tuple[str, str]] = []
+        for column, (text, width) in enumerate(zip(row, widths, strict=True)):
+            style = "dim" if number == 0 else "red" if column == 4 and text != "-" else ""
+            line += [*fit([(text, style)], width, right=column in (2, 3, 4, 5)), ("  ", "")]
+        if screen.terminal and sum(cells(text) for text, _ in line) > screen.width:
+            line = list(fit(line, screen.width, ascii_only=screen.ascii_only))
+        screen.print(*line)

@@ -1,0 +1,189 @@
+"""The spans of a trace put in order, whatever state they are in: :func:`build`."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+from causal_otel.collector.analysis.view import SpanView, TraceView
+from causal_otel.collector.attributes import plain_dict, service_name, text
+from causal_otel.collector.query import ServiceCount
+from causal_otel.collector.units import duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
+
+__all__ = ["build"]
+
+
+def build(trace: TracesData) -> TraceView:
+    """The trace's spans as a tree, in time linear but for sorting.
+
+    Nothing is refused. A span whose parent is missing is a root, spans whose parents go in a circle are cut loose at
+    the earliest of them, and of several spans with one id, the children's own service's or the earliest gets the
+    children. What is odd about a span is in its ``warnings``.
+    """
+    found = list(_spans(trace))
+    found.sort(key=lambda span: (span.start, -span.end))
+    roots = _connect(found)
+    ordered = _depth_first(roots)
+    for index, span in enumerate(ordered):
+        span.index = index
+        if span.parent is not None:
+            span.depth = span.parent.depth + 1
+    for span in reversed(ordered):  # children before their parents
+        span.self_time = _self_time(span)
+        if span.parent is not None:
+            span.parent.errors_below += span.errors_below + span.error
+    for span in ordered:
+        _look_at(span)
+    start = min((span.start for span in ordered), default=0)
+    root = min(roots, key=lambda span: (bool(span.parent_id), not span.orphan, span.start), default=None)
+    return TraceView(
+        trace_id=ordered[0].message.trace_id.hex() if ordered else "",
+        spans=tuple(ordered),
+        roots=tuple(roots),
+        root=root,
+        start=start,
+        end=max((span.end for span in ordered), default=start),
+        services=_service_counts(ordered),
+        errors=sum(span.error for span in ordered),
+    )
+
+
+def _spans(trace: TracesData) -> Iterator[SpanView]:
+    for group in trace.resource_spans:
+        service, resource = service_name(group.resource), plain_dict(group.resource.attributes)
+        for scoped in group.scope_spans:
+            for message in scoped.spans:
+                yield SpanView(message, service, resource, scoped.scope, detached=_detached(message))
+
+
+def _detached(span: Span) -> bool:
+    for link in span.links:
+        attributes = plain_dict(link.attributes)
+        if attributes.get("causal.link") == "detached":
+            return True
+        if attributes.get("opentracing.ref_type") == "follows_from" and link.trace_id == span.trace_id:
+            return True
+    return False
+
+
+def _connect(spans: list[SpanView]) -> list[SpanView]:
+    """Tell parents and children of each other; ``spans`` are by their start. Returns the roots."""
+    by_id: dict[bytes, list[SpanView]] = defaultdict(list)
+    for span in spans:
+        by_id[span.message.span_id].append(span)
+    for same in by_id.values():
+        if len(same) > 1:
+            for span in same:
+                _warn(span, f"{len(same)} spans have this id")
+    # One parent for each service and id: looking through all of an id's spans for each child could take forever.
+    chosen: dict[tuple[bytes, str], SpanView] = {}
+    for same in by_id.values():
+        for span in same:
+            chosen.setdefault((span.message.span_id, span.service), span)
+    for span in spans:
+        parent_id = span.message.parent_span_id
+        if parent_id:
+            candidates = by_id.get(parent_id)
+            if candidates is None:
+                span.orphan = True
+                _warn(span, "the span that it names as its parent is not in the trace")
+            else:
+                span.parent = chosen.get((parent_id, span.service), candidates[0])
+    _cut_circles(spans)
+    for span in spans:
+        if span.parent is not None:
+            span.parent.children.append(span)
+    return [span for span in spans if span.parent is None]
+
+
+def _cut_circles(spans: list[SpanView]) -> None:
+    """Make the earliest span of every circle of parents a root."""
+    done: set[int] = set()
+    for span in spans:
+        way: dict[int, SpanView] = {}
+        at: SpanView | None = span
+        while at is not None and id(at) not in done and id(at) not in way:
+            way[id(at)] = at
+            at = at.parent
+        if at is not None and id(at) in way:
+            circle = [at]
+            while circle[-1].parent is not at and circle[-1].parent is not None:
+                circle.append(circle[-1].parent)
+            first = min(circle, key=lambda each: (each.start, -each.end))
+            first.parent = None
+            _warn(first, "its parents go in a circle")
+        done.update(way)
+
+
+def _depth_first(roots: list[SpanView]) -> list[SpanView]:
+    ordered: list[SpanView] = []
+    left = roots[::-1]
+    while left:  # no recursion, since a trace may be deeper than Python's stack
+        span = left.pop()
+        ordered.append(span)
+        left.extend(reversed(span.children))
+    return ordered
+
+
+def _self_time(span: SpanView) -> int:
+    covered, until = 0, span.start
+    for child in span.children:
+        if child.end > until and not child.detached:
+            end = min(child.end, span.end)
+            covered += max(0, end - max(child.start, until))
+            until = max(until, end)
+    return span.duration - covered
+
+
+def _look_at(span: SpanView) -> None:
+    """Note what is odd about it; its parent has been looked at."""
+    early = span.message.start_time_unix_nano - span.message.end_time_unix_nano
+    if early > 0:
+        unended = not span.message.end_time_unix_nano
+        _warn(span, "it has no end" if unended else f"it ends {duration(early)} before it starts")
+    if span.parent is not None:
+        span.skew = _skew(span, span.parent)
+        if span.skew and span.skew != span.parent.skew:
+            side = "behind" if span.skew > 0 else "ahead of"
+            _warn(span, f"its clock seems to be {duration(abs(span.skew))} {side} its parent's")
+
+
+def _skew(span: SpanView, parent: SpanView) -> int:
+    """What has to be added to its times.
+
+    Clocks can only be told to disagree between machines, when a child starts before its parent, or a server is called
+    after its client has its answer. Such a server is put in the middle of its client's time.
+    """
+    if _clock(span) == _clock(parent):
+        return parent.skew
+    start = parent.start + parent.skew
+    called = span.kind == "server" and parent.kind == "client"
+    if start <= span.start and not (called and span.start > start + parent.duration):
+        return 0
+    slack = max(0, parent.duration - span.duration) // 2 if called else 0
+    return start + slack - span.start
+
+
+def _clock(span: SpanView) -> str:
+    return text(span.resource.get("host.id") or span.resource.get("host.name") or span.service)
+
+
+def _warn(span: SpanView, warning: str) -> None:
+    span.warnings += (warning,)
+
+
+def _service_counts(spans: Iterable[SpanView]) -> tuple[ServiceCount, ...]:
+    counts: Counter[str] = Counter()
+    errors: Counter[str] = Counter()
+    for span in spans:
+        counts[span.service] += 1
+        errors[span.service] += span.error
+    return tuple(
+        ServiceCount(name, count, errors[name])
+        for name, count in sorted(counts.items(), key=lambda each: (-each[1], each[0]))
+    )

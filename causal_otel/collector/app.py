@@ -1,0 +1,65 @@
+"""The two applications: what people and programs ask (pages, query APIs, metrics), and what takes OTLP."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from causal_otel.collector import metrics, sampling
+from causal_otel.collector.jaeger import legacy, openapi, unknown, v3
+from causal_otel.collector.otlp_http import otlp_app, refusal
+from causal_otel.collector.security import Guard, login_routes
+from causal_otel.collector.status import collect
+from causal_otel.collector.web import pages
+from causal_otel.collector.web.errors import EXCEPTION_HANDLERS
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.types import ASGIApp
+
+    from causal_otel.collector.intake import Intake
+    from causal_otel.collector.security import Access
+    from causal_otel.collector.span_metrics import SpanMetrics
+    from causal_otel.collector.status import Parts
+
+__all__ = ["query_app", "receiver_app"]
+
+
+def query_app(parts: Parts, span_metrics: SpanMetrics, access: Access) -> ASGIApp:
+    """The application of the query port.
+
+    Args:
+        parts: what it shows, and who keeps what is imported.
+        span_metrics: what ``/metrics`` shows besides.
+        access: who may ask.
+    """
+    status, reader = partial(collect, parts), parts.reader
+
+    def status_json(_: Request) -> Response:
+        return JSONResponse(status())
+
+    app = Starlette(
+        routes=[
+            Route("/status.json", status_json, methods=["GET"]),
+            *metrics.routes(status, span_metrics),
+            *sampling.routes(parts.sampling),
+            *login_routes(access),
+            *legacy.routes(reader),
+            *v3.routes(reader),
+            *openapi.routes(),
+            *unknown.routes(),
+            *pages.routes(reader, status=status, put=parts.writer.put),
+        ],
+        exception_handlers=EXCEPTION_HANDLERS,
+    )
+    return Guard(app, access, pages=True)
+
+
+def receiver_app(intake: Intake, access: Access) -> ASGIApp:
+    """The application of the OTLP/HTTP port."""
+    return Guard(otlp_app(intake), access, refusal=refusal)

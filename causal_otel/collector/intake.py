@@ -1,0 +1,81 @@
+"""What every way into the collector has in common: a request is acknowledged when it is on disk, and counted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from causal_otel.collector.span_metrics import count_spans
+from causal_otel.collector.store.writer import QueueFull, StoreError
+
+if TYPE_CHECKING:
+    from causal_otel.collector.span_metrics import SpanCounts, SpanMetrics
+    from causal_otel.collector.store.writer import Kept, Writer
+
+__all__ = ["BODY_LIMIT", "Busy", "Intake"]
+
+BODY_LIMIT = 16 * 1024 * 1024
+"""Bytes that one request may hold, before as well as after decompression."""
+
+_QUEUE_FULL_SECONDS, _STORE_FAILED_SECONDS = 1, 15
+
+
+class Busy(Exception):
+    """The request cannot be kept now, but may be later.
+
+    Attributes:
+        overloaded: whether too much came in (and not: the store cannot write).
+        retry_after: when to try again, in seconds.
+    """
+
+    def __init__(self, message: str, *, overloaded: bool) -> None:
+        super().__init__(message)
+        self.overloaded = overloaded
+        self.retry_after = _QUEUE_FULL_SECONDS if overloaded else _STORE_FAILED_SECONDS
+
+
+class Intake:
+    """Hands requests to the writer. For one event loop.
+
+    Attributes:
+        outcomes: how many requests came, by transport (``http``, ``grpc``, ``import``) and outcome: ``accepted``,
+            ``partial``, ``invalid``, ``busy``, ``failed``.
+    """
+
+    def __init__(self, writer: Writer, metrics: SpanMetrics) -> None:
+        self.outcomes: Counter[tuple[str, str]] = Counter()
+        self._writer = writer
+        self._metrics = metrics
+
+    async def put(self, request: bytes, transport: str) -> Kept:
+        """Keep the spans of a serialized ``ExportTraceServiceRequest``; returns once they are on disk.
+
+        Raises:
+            ValueError: it is no such message.
+            Busy: it cannot be kept now.
+        """
+        outcome = "failed"
+        try:
+            kept, counts = await self._keep(request)
+            outcome = "partial" if kept.rejected else "accepted"
+        except ValueError:
+            outcome = "invalid"
+            raise
+        except QueueFull:
+            outcome = "busy"
+            raise Busy("too many spans are waiting to be written", overloaded=True) from None
+        except StoreError as error:
+            raise Busy(str(error), overloaded=False) from error
+        finally:
+            self.outcomes[transport, outcome] += 1
+        if kept.spans:  # none, if it is a request that was already kept
+            self._metrics.add(counts)
+        return kept
+
+    async def _keep(self, request: bytes) -> tuple[Kept, SpanCounts]:
+        future = asyncio.wrap_future(self._writer.put(request))
+        # Counting goes on beside the writer's work. The shield: a request whose client has left is kept all the same.
+        counting = asyncio.to_thread(count_spans, request)
+        kept, counts = await asyncio.shield(asyncio.gather(future, counting))
+        return kept, counts

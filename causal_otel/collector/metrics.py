@@ -1,0 +1,77 @@
+"""``/metrics``: the collector's own health and the span metrics, as Prometheus reads them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from anyio.to_thread import run_sync
+from starlette.responses import Response
+from starlette.routing import Route
+
+from causal_otel.collector.prometheus import CONTENT_TYPE, Family, render
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from starlette.requests import Request
+
+    from causal_otel.collector.span_metrics import SpanMetrics
+
+__all__ = ["routes"]
+
+
+def routes(status: Callable[[], dict[str, Any]], metrics: SpanMetrics) -> list[Route]:
+    """``/metrics``.
+
+    Args:
+        status: makes the document of :mod:`causal_otel.collector.status`; it is called from threads.
+        metrics: what was counted; read in the event loop.
+    """
+
+    async def answer(_: Request) -> Response:
+        health = list(_health(await run_sync(status)))
+        return Response(render([*health, *metrics.families()]), media_type=CONTENT_TYPE)
+
+    return [Route("/metrics", answer, methods=["GET"])]
+
+
+_SAMPLES: tuple[tuple[str, Literal["counter", "gauge"], str, tuple[str, str]], ...] = (
+    ("causal_store_spans_ingested_total", "counter", "Spans kept since the start.", ("writer", "spans")),
+    ("causal_store_bytes", "gauge", "What the store takes on the disk.", ("store", "bytes")),
+    ("causal_store_spans", "gauge", "Spans in the store.", ("store", "spans")),
+    ("causal_store_queue_bytes", "gauge", "Bytes of requests that wait to be written.", ("writer", "queue_bytes")),
+    ("causal_store_queue_limit_bytes", "gauge", "How many may wait.", ("writer", "queue_limit_bytes")),
+    (
+        "causal_store_retention_deleted_bytes_total",
+        "counter",
+        "Bytes of days that were deleted since the start.",
+        ("writer", "deleted_bytes"),
+    ),
+    ("process_resident_memory_bytes", "gauge", "The process's memory.", ("process", "resident_bytes")),
+    ("process_cpu_seconds_total", "counter", "The process's CPU time.", ("process", "cpu_seconds")),
+)
+"""Name, type and help, and where in the status the value is."""
+
+
+def _health(status: dict[str, Any]) -> Iterator[Family]:
+    """What of the status is a number."""
+    for name, kind, description, (part, key) in _SAMPLES:
+        family = Family(name, kind, description)
+        family.add(status[part][key])
+        yield family
+    dropped = Family("causal_store_spans_dropped_total", "counter", "Spans that came in and were not kept.")
+    dropped.add(status["writer"]["rejected"], {"reason": "invalid_id"})
+    yield dropped
+    oldest = Family("causal_store_oldest_timestamp_seconds", "gauge", "When the oldest day in the store begins.")
+    if (day := status["store"]["oldest_day"]) is not None:
+        oldest.add(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp())
+    yield oldest
+    requests = Family("causal_receiver_requests_total", "counter", "Requests by transport and what became of them.")
+    for transport, outcomes in status["requests"].items():
+        for outcome, count in outcomes.items():
+            requests.add(count, {"transport": transport, "outcome": outcome})
+    yield requests
+    started = Family("process_start_time_seconds", "gauge", "When the process was started.")
+    started.add(status["started"])
+    yield started

@@ -1,0 +1,267 @@
+"""Who may ask: the token, the names that requests come under, other sites' pages, and the headers of every answer.
+
+A page of another site can make a browser send requests to a collector on the same machine, under a name that the site
+has pointed at 127.0.0.1 (DNS rebinding) or across origins. The first are recognised by their Host header, the second by
+Origin; no answer has CORS headers. A token keeps out everybody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, quote, urlsplit
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from causal_otel.collector.config import is_loopback
+from causal_otel.collector.web.templating import page
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from causal_otel.collector.config import CollectorSettings
+
+__all__ = ["HEADERS", "TOKEN_HEADER", "Access", "Guard", "login_routes"]
+
+TOKEN_HEADER = "x-causal-otel-token"  # noqa: S105 - its name
+"""What a client may send the token in, besides ``Authorization: Bearer``."""
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    # With no-referrer browsers send "Origin: null" with the forms of our own pages, and Origin could not be checked.
+    "Referrer-Policy": "same-origin",
+}
+"""What every answer has that does not say otherwise."""
+
+_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - to recognise them
+_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+_FORM_LIMIT = 8192
+_DRAIN_BYTES, _DRAIN_SECONDS = 64 * 1024 * 1024, 10.0
+
+
+@dataclass(frozen=True)
+class Access:
+    """Decides who may ask.
+
+    Args:
+        token: what clients have to show; empty: nothing.
+        hosts: names that requests may come under besides this machine's own and IP addresses, in lower case; None: any.
+    """
+
+    token: str = field(default="", repr=False)
+    hosts: frozenset[str] | None = frozenset()
+
+    @classmethod
+    def of(cls, settings: CollectorSettings) -> Access:
+        """What ``settings`` allow.
+
+        A collector that listens on all addresses cannot know its names. Until it is told some, any will do: it has a
+        token, and a page under a name of its own has neither the token nor the cookie.
+        """
+        if settings.host in _WILDCARDS and not settings.allowed_host:
+            return cls(settings.token, None)
+        return cls(settings.token, frozenset({settings.host.lower(), *settings.allowed_host}))
+
+    def expects(self, host: str) -> bool:
+        """Whether requests may come under this name: a Host header, with or without a port."""
+        if self.hosts is None:
+            return True
+        try:
+            name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+        except ValueError:
+            return False
+        return is_loopback(name) or name in self.hosts or _is_address(name)
+
+    def admits(self, headers: Mapping[str, str], cookies: Mapping[str, str] | None = None) -> bool:
+        """Whether one of them has the token; the headers' names are in lower case."""
+        if not self.token:
+            return True
+        scheme, _, bearer = headers.get("authorization", "").partition(" ")
+        given = bearer.strip() if scheme.lower() == "bearer" else headers.get(TOKEN_HEADER, "")
+        return self.is_token(given) or _equal((cookies or {}).get(self.cookie_name, ""), self.cookie_value)
+
+    def is_token(self, text: str) -> bool:
+        """Whether ``text`` is the token, in a time that tells nothing about it."""
+        return _equal(text, self.token)
+
+    @property
+    def cookie_name(self) -> str:
+        """Another one for every token: collectors on other ports of this host share the browser's cookies with us."""
+        return f"causal-otel-{self._derived('name')[:8]}"
+
+    @property
+    def cookie_value(self) -> str:
+        """What stands for the token in a browser. It cannot be turned back, and is no good as a token."""
+        return self._derived("session")
+
+    def _derived(self, purpose: str) -> str:
+        return hmac.new(self.token.encode(), f"causal_otel collector {purpose}".encode(), hashlib.sha256).hexdigest()
+
+
+def _equal(given: str, secret: str) -> bool:
+    # Digests have the same length, whatever was given.
+    digests = (hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest() for text in (given, secret))
+    return bool(secret) and hmac.compare_digest(*digests)
+
+
+def _is_address(name: str) -> bool:
+    # A browser that was given an address has asked no name server: nobody can have rebound anything.
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def plain_refusal(scope: Scope, status: int, message: str) -> Response:
+    """``message`` as plain text."""
+    return PlainTextResponse(message + "\n", status_code=status)
+
+
+class Guard:
+    """ASGI middleware: answers itself what is not allowed, and adds :data:`HEADERS` to every answer.
+
+    Args:
+        app: what is guarded.
+        access: who may ask.
+        pages: whether people look at it: without a token they are sent to the login page.
+        refusal: makes the answer to what is refused, from the scope, the HTTP status and the reason.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        access: Access,
+        *,
+        pages: bool = False,
+        refusal: Callable[[Scope, int, str], Response] = plain_refusal,
+    ) -> None:
+        self._app = app
+        self._access = access
+        self._pages = pages
+        self._refusal = refusal
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or pass it on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        refused = self._refused(HTTPConnection(scope), scope)
+        if refused is None:
+            await self._app(scope, receive, send_with_headers)
+        else:
+            await _drain(receive)
+            await refused(scope, receive, send_with_headers)
+
+    def _refused(self, connection: HTTPConnection, scope: Scope) -> Response | None:
+        host = connection.headers.get("host", "")
+        if not self._access.expects(host):
+            return self._refusal(
+                scope,
+                403,
+                f"{host[:200]!r} is not a name of this collector; if it should be, start it with --allowed-host",
+            )
+        origin = connection.headers.get("origin")
+        if origin is not None and scope["method"] not in _SAFE_METHODS and not _same_origin(origin, host):
+            return self._refusal(scope, 403, "pages of other sites may not send this")
+        if self._pages and (scope["path"] == "/login" or scope["path"].startswith("/static/")):
+            return None
+        if self._access.admits(connection.headers, connection.cookies):
+            return None
+        if self._pages and scope["method"] == "GET" and "text/html" in connection.headers.get("accept", ""):
+            wanted = scope["path"] + (f"?{query}" if (query := scope["query_string"].decode("latin-1")) else "")
+            return RedirectResponse(f"/login?next={quote(wanted, safe='')}", status_code=303)
+        refused = self._refusal(
+            scope, 401, f"a token is needed: send it as 'Authorization: Bearer ...' or in the header {TOKEN_HEADER}"
+        )
+        refused.headers["WWW-Authenticate"] = "Bearer"
+        return refused
+
+
+def _same_origin(origin: str, host: str) -> bool:
+    # The scheme is not compared: behind a proxy that does TLS it is not the browser's.
+    scheme, _, authority = origin.partition("://")
+    return scheme in ("http", "https") and authority.lower() == host.lower()
+
+
+async def _drain(receive: Receive) -> None:
+    """Read what is still being sent, or the connection would break under the client, who would try again."""
+    left = _DRAIN_BYTES
+    try:
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b"")) + 1
+                if message["type"] != "http.request" or not message.get("more_body", False):
+                    break
+    except TimeoutError:
+        pass
+
+
+# -- the login page -----------------------------------------------------------------------------------------------
+
+
+def login_routes(access: Access) -> list[Route]:
+    """``/login``, which trades the token for a cookie."""
+
+    def show(request: Request) -> Response:
+        wanted = _local(request.query_params.get("next", "/"))
+        if access.admits(request.headers, request.cookies):
+            return RedirectResponse(wanted, status_code=303)
+        return page(request, "login.html", {"next": wanted, "failed": False})
+
+    async def login(request: Request) -> Response:
+        fields = await _form(request)
+        wanted = _local(fields.get("next", "/"))
+        if not access.is_token(fields.get("token", "").strip()):
+            return page(request, "login.html", {"next": wanted, "failed": True}, status=401)
+        response = RedirectResponse(wanted, status_code=303)
+        response.set_cookie(
+            access.cookie_name,
+            access.cookie_value,
+            httponly=True,
+            samesite="strict",
+            secure=request.url.scheme == "https",
+        )
+        return response
+
+    return [Route("/login", show, methods=["GET"]), Route("/login", login, methods=["POST"])]
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """The fields of a short form. Starlette's reader would take one of any length, and from anybody."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _FORM_LIMIT:
+            return {}
+    return {key: values[-1] for key, values in parse_qs(body.decode("utf-8", "replace")).items()}
+
+
+def _local(target: str) -> str:
+    """``target`` if it is a path of ours, else the first page: nobody is sent to another site."""
+    # Browsers take a backslash for a slash, and skip control characters.
+    if not target.startswith("/") or target[1:2] in ("/", "\\") or not target.isprintable():
+        return "/"
+    return target

@@ -1,0 +1,187 @@
+"""Runs the collector: the store's writer, pages and APIs, OTLP/HTTP and OTLP/gRPC, in one process and event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import ssl
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from causal_otel.collector.app import query_app, receiver_app
+from causal_otel.collector.intake import Intake
+from causal_otel.collector.listening import authority, listen
+from causal_otel.collector.sampling import Sampling
+from causal_otel.collector.security import Access
+from causal_otel.collector.span_metrics import SpanMetrics
+from causal_otel.collector.status import Parts
+from causal_otel.collector.store.reader import Reader
+from causal_otel.collector.store.writer import Writer
+from causal_otel.collector.streams import EndStreams
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from starlette.types import ASGIApp
+
+    from causal_otel.collector.config import CollectorSettings
+
+__all__ = ["serve"]
+
+_GRACE_SECONDS = 3
+_CLOSE_SECONDS = 30.0
+# Longer than an exporter is idle between two batches: a connection closed under it would cost it a retry.
+_KEEP_ALIVE_SECONDS = 300
+
+
+async def serve(settings: CollectorSettings, listening: Callable[[dict[str, str]], None]) -> None:
+    """Run a collector until SIGTERM or SIGINT; what was accepted until then is written.
+
+    Args:
+        settings: how.
+        listening: called with the addresses once all of them answer: ``pages``, ``otlp_http`` and ``otlp_grpc``, which
+            is absent without gRPC.
+
+    Raises:
+        PortInUse: A port is taken.
+        StoreInUse: Another process writes to the directory.
+        StrategiesError: The sampling file is bad.
+        OSError: An address cannot be listened on, or a file cannot be read or written.
+    """
+    sampling = Sampling(Path(settings.sampling_file) if settings.sampling_file else None)
+    with contextlib.ExitStack() as stack:
+        pages_socket = stack.enter_context(listen(settings.host, settings.port, "--port"))
+        otlp_socket = stack.enter_context(listen(settings.host, settings.otlp_http_port, "--otlp-http-port"))
+        directory = Path(settings.data_dir)
+        writer = Writer(directory, retention_days=settings.retention, max_bytes=settings.max_size)
+        await asyncio.to_thread(writer.start)
+        try:
+            with Reader(directory) as reader:
+                metrics = SpanMetrics()
+                intake = Intake(writer, metrics)
+                parts = Parts(settings=settings, writer=writer, reader=reader, intake=intake, sampling=sampling)
+                await _serve(parts, metrics, pages_socket, otlp_socket, listening)
+        finally:
+            await asyncio.to_thread(writer.close, _CLOSE_SECONDS)
+
+
+async def _serve(
+    parts: Parts,
+    metrics: SpanMetrics,
+    pages_socket: socket.socket,
+    otlp_socket: socket.socket,
+    listening: Callable[[dict[str, str]], None],
+) -> None:
+    settings, access, stopping = parts.settings, Access.of(parts.settings), asyncio.Event()
+    pages = _Server(EndStreams(query_app(parts, metrics, access), stopping), settings)
+    otlp = _Server(receiver_app(parts.intake, access), settings)
+    scheme = "https" if settings.tls else "http"
+    parts.addresses["pages"] = f"{scheme}://{authority(*pages_socket.getsockname()[:2])}"
+    parts.addresses["otlp_http"] = f"{scheme}://{authority(*otlp_socket.getsockname()[:2])}"
+    with _signals_set(stopping):
+        async with _grpc(parts, access), asyncio.TaskGroup() as group:
+            running = [
+                group.create_task(server.serve(sockets=[listener]))
+                for server, listener in ((pages, pages_socket), (otlp, otlp_socket))
+            ]
+            started = [group.create_task(server.listening.wait()) for server in (pages, otlp)]
+            await asyncio.wait(started)
+            listening(parts.addresses)
+            stop = group.create_task(stopping.wait())
+            await asyncio.wait([stop, *running], return_when=asyncio.FIRST_COMPLETED)
+            stopping.set()
+            pages.should_exit = otlp.should_exit = True
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals alone and says when it listens."""
+
+    def __init__(self, app: ASGIApp, settings: CollectorSettings) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                log_config=None,  # logging is the program's business
+                log_level="warning",
+                access_log=False,
+                lifespan="off",
+                ws="none",
+                server_header=False,
+                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=_GRACE_SECONDS,
+                ssl_certfile=settings.tls_cert or None,
+                ssl_keyfile=settings.tls_key or None,
+            )
+        )
+        try:
+            self.config.load()
+        except ssl.SSLError as error:
+            raise OSError(f"--tls-cert and --tls-key cannot be used: {error}") from None
+        self.listening = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:  # uvicorn's would end the first server only, and raise again
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+
+# -- gRPC ---------------------------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def _grpc(parts: Parts, access: Access) -> AsyncIterator[None]:
+    """OTLP/gRPC as long as the block lasts, if it is wanted and can be had."""
+    settings = parts.settings
+    if settings.otlp_grpc_port is None or find_spec("grpc") is None:
+        yield
+        return
+    from causal_otel.collector.otlp_grpc import grpc_server
+
+    with listen(settings.host, settings.otlp_grpc_port, "--otlp-grpc-port") as probe:
+        host, port = probe.getsockname()[:2]  # gRPC listens by itself, and says nothing of why it cannot
+    server, port = grpc_server(parts.intake, access, host=host, port=port, tls=_pem(settings))
+    await server.start()
+    parts.addresses["otlp_grpc"] = f"{'https' if settings.tls else 'http'}://{authority(host, port)}"
+    try:
+        yield
+    finally:
+        await server.stop(_GRACE_SECONDS)
+
+
+def _pem(settings: CollectorSettings) -> tuple[bytes, bytes] | None:
+    """The private key and the certificate chain."""
+    if not settings.tls:
+        return None
+    return Path(settings.tls_key).read_bytes(), Path(settings.tls_cert).read_bytes()
+
+
+# -- signals ------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _signals_set(stopping: asyncio.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT set ``stopping`` as long as the block lasts; a second one does what it does elsewhere."""
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+
+    def stop() -> None:
+        stopping.set()
+        restore()
+
+    def restore() -> None:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+    for number in numbers:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        restore()

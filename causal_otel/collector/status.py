@@ -1,0 +1,85 @@
+"""How the collector is doing, as one document: what ``/status.json`` answers, and pages and metrics are made from."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from causal_otel._version import __version__
+
+if TYPE_CHECKING:
+    from causal_otel.collector.config import CollectorSettings
+    from causal_otel.collector.intake import Intake
+    from causal_otel.collector.query import TraceReader
+    from causal_otel.collector.sampling import Sampling
+    from causal_otel.collector.store.writer import Writer
+
+__all__ = ["Parts", "collect"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """A running collector's parts that have something to say.
+
+    Attributes:
+        addresses: where it listens: ``pages``, ``otlp_http`` and, if there is gRPC, ``otlp_grpc``.
+        started: Unix time in seconds.
+    """
+
+    settings: CollectorSettings
+    writer: Writer
+    reader: TraceReader
+    intake: Intake
+    sampling: Sampling
+    addresses: dict[str, str] = field(default_factory=dict)
+    started: float = field(default_factory=time.time)
+
+
+def collect(parts: Parts) -> dict[str, Any]:
+    """Ask all parts. It reads from the disk: call it from a thread.
+
+    Returns:
+        What :func:`json.dumps` takes. Sizes are in bytes, times Unix times in seconds, durations in seconds; days are
+        as in ``2026-11-22``, oldest first. ``requests`` is by transport and outcome, see
+        :class:`~causal_otel.collector.intake.Intake`; ``writer`` is what
+        :meth:`~causal_otel.collector.store.writer.Writer.counters` says.
+    """
+    settings, volume, now = parts.settings, parts.reader.volume(), time.time()
+    requests: dict[str, dict[str, int]] = {}
+    for (transport, outcome), count in sorted(parts.intake.outcomes.items()):
+        requests.setdefault(transport, {})[outcome] = count
+    return {
+        "version": __version__,
+        "started": parts.started,
+        "uptime": now - parts.started,
+        "addresses": parts.addresses,
+        "requests": requests,
+        "writer": parts.writer.counters(),
+        "store": {
+            "directory": settings.data_dir,
+            "retention_days": settings.retention,
+            "max_bytes": settings.max_size,
+            "bytes": sum(day.bytes for day in volume.days),
+            "spans": sum(day.spans for day in volume.days),
+            "oldest_day": volume.days[0].day if volume.days else None,
+            "days": [
+                {"day": day.day, "spans": day.spans, "traces": day.traces, "bytes": day.bytes, "closed": day.closed}
+                for day in volume.days
+            ],
+            "damaged": [{"file": file, "reason": reason} for file, reason in volume.damaged],
+        },
+        "sampling": parts.sampling.status(),
+        "process": {"pid": os.getpid(), "resident_bytes": _resident_bytes(), "cpu_seconds": time.process_time()},
+    }
+
+
+def _resident_bytes() -> int:
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+    except OSError:  # no Linux: the most it ever was, in bytes on macOS and in KiB elsewhere
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

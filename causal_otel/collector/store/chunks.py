@@ -1,0 +1,123 @@
+"""Chunks: the spans of one trace, as they were received, compressed.
+
+A chunk is a list of groups: the id of a resource, the id of a scope, and spans as protobuf's ``ScopeSpans.spans``. The
+tables ``resource`` and ``scope`` hold a ``ResourceSpans`` and a ``ScopeSpans`` with everything but what is inside them.
+Messages that follow each other are one message to protobuf, so a trace is put together without looking at any span.
+
+Chunks are small, so what they have in common counts: they are compressed with a part of the day's dictionary, which
+may grow at its end. Two numbers before the compressed bytes tell where that part begins and how long it is.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+
+from causal_otel.collector.store import varint
+from causal_otel.collector.store.otlp_slim import RawScopeSpans
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+__all__ = ["Group", "Packer", "groups", "raw_spans", "spans_field", "unpack"]
+
+Group = tuple[int, int, bytes]
+"""The id of a resource, the id of a scope, and spans, each as a field of ``ScopeSpans``."""
+
+_RAW_DEFLATE = -zlib.MAX_WBITS
+_SCOPE_SPANS = b"\x12"
+_RESOURCE_SPANS = b"\x0a"
+
+
+def spans_field(spans: Iterable[bytes]) -> bytes:
+    """Serialized spans as the field ``spans`` of ``ScopeSpans``."""
+    field: bytes = RawScopeSpans(spans=spans).SerializeToString()
+    return field
+
+
+def raw_spans(field: bytes) -> list[bytes]:
+    """The serialized spans in a field that :func:`spans_field` made."""
+    return list(RawScopeSpans.FromString(field).spans)
+
+
+class Packer:
+    """Makes chunks.
+
+    Args:
+        dictionary: what is likely to occur: a part of the day's dictionary, or nothing.
+        begin: where it begins in the day's dictionary.
+        level: zlib's, from 1 (fast) to 9 (small).
+    """
+
+    def __init__(self, dictionary: bytes = b"", *, begin: int = 0, level: int = 1) -> None:
+        self._head = varint.encode((begin, len(dictionary)))
+        # Copied for each chunk: to go through the dictionary takes longer.
+        self._primed = zlib.compressobj(level, zlib.DEFLATED, _RAW_DEFLATE, zdict=dictionary)
+
+    def pack(self, content: Iterable[Group]) -> bytes:
+        """A chunk of these groups."""
+        parts = []
+        for resource, scope, spans in content:
+            parts.append(varint.encode((resource, scope, len(spans))))
+            parts.append(spans)
+        compressor = self._primed.copy()
+        return b"".join((self._head, compressor.compress(b"".join(parts)), compressor.flush()))
+
+
+def groups(body: bytes, dictionary: bytes = b"") -> Iterator[Group]:
+    """The groups of a chunk.
+
+    Args:
+        body: what :meth:`Packer.pack` made.
+        dictionary: the day's, as its ``meta`` says.
+
+    Raises:
+        ValueError: It is not a chunk, or made with a later dictionary.
+    """
+    try:
+        begin, position = varint.read(body, 0)
+        length, position = varint.read(body, position)
+        part = dictionary[begin : begin + length]
+        if len(part) != length:
+            raise ValueError("the dictionary is too short for this chunk")
+        decompressor = zlib.decompressobj(_RAW_DEFLATE, zdict=part) if part else zlib.decompressobj(_RAW_DEFLATE)
+        content = decompressor.decompress(body[position:])
+        if not decompressor.eof:
+            raise ValueError("the chunk is cut short")
+        position = 0
+        while position < len(content):
+            resource, position = varint.read(content, position)
+            scope, position = varint.read(content, position)
+            length, position = varint.read(content, position)
+            yield resource, scope, content[position : position + length]
+            position += length
+    except (IndexError, zlib.error) as error:
+        raise ValueError(f"a damaged chunk: {error}") from None
+
+
+def unpack(
+    body: bytes, resources: Mapping[int, bytes], scopes: Mapping[int, bytes], dictionary: bytes = b""
+) -> TracesData:
+    """The spans of a chunk with their scopes and resources.
+
+    Args:
+        body: what :meth:`Packer.pack` made.
+        resources: the bodies of the day's table ``resource`` by their id.
+        scopes: the same of ``scope``.
+        dictionary: the day's, as its ``meta`` says.
+
+    Raises:
+        ValueError: It is not a chunk.
+    """
+    parts = []
+    for resource, scope, spans in groups(body, dictionary):
+        inner = _field(_SCOPE_SPANS, scopes[scope] + spans)
+        parts.append(_field(_RESOURCE_SPANS, resources[resource] + inner))
+    message: TracesData = TracesData.FromString(b"".join(parts))
+    return message
+
+
+def _field(tag: bytes, content: bytes) -> bytes:
+    return tag + varint.encode((len(content),)) + content

@@ -1,0 +1,194 @@
+"""Requests into transactions."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import sqlite3
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from causal_otel.collector.store import days
+from causal_otel.collector.store.edges import RecentSpans
+from causal_otel.collector.store.incoming import Piece, SpanParser, pieces
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from causal_otel.collector.store.counters import Counters
+    from causal_otel.collector.store.edges import Calls, Edge
+    from causal_otel.collector.store.files import DayFiles
+
+__all__ = ["Committer", "Kept", "StoreError", "store_error"]
+
+_LOG = logging.getLogger(__name__)
+_DIGEST_BYTES = 16
+_REMEMBERED = 4096
+"""Digests in memory: of what may be sent again at any moment, because an answer came too late."""
+_DAMAGED_FILES = 4
+"""That are set aside while one commit is tried."""
+_REJECTED = "a trace id is 16 bytes, a span id 8, and neither all zero: spans with others are not kept"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What became of a request.
+
+    Attributes:
+        spans: how many are kept; none, if the request was kept before.
+        rejected: how many are not.
+        message: why; empty if none was rejected.
+    """
+
+    spans: int
+    rejected: int = 0
+    message: str = ""
+
+
+class StoreError(Exception):
+    """The disk does not take what is to be kept; the message names the path and what to do."""
+
+
+class Committer:
+    """Writes requests, all that it is given at once in a transaction for each day.
+
+    Args:
+        files: to write to.
+        counters: what was done is counted there.
+        clock: Unix time in seconds.
+        retention_days: spans that are older go to the current day's file, as do those from the future: their clock is
+            wrong, and they shall neither be lost nor stay for ever.
+    """
+
+    def __init__(self, files: DayFiles, counters: Counters, clock: Callable[[], float], *, retention_days: int) -> None:
+        self._files = files
+        self._counters = counters
+        self._clock = clock
+        self._retention_days = retention_days
+        self._parser = SpanParser()
+        self._recent = RecentSpans()
+        self._digests: dict[bytes, None] = {}
+
+    def keep(self, taken: Sequence[tuple[bytes, Future[Kept]]]) -> None:
+        """Write requests and tell their futures, which are running, what became of them. Raises nothing."""
+        try:
+            self._keep(taken)
+        except Exception as error:
+            self._recent = RecentSpans()  # what it has seen was not kept
+            if isinstance(error, (OSError, sqlite3.Error)):
+                failure = store_error(self._files.directory, error)
+            elif len(taken) > 1:
+                _LOG.exception("requests cannot be kept together; each is tried alone")
+                for each in taken:
+                    if not each[1].done():
+                        self.keep([each])
+                return
+            else:
+                _LOG.exception("a request cannot be kept")
+                failure = StoreError(f"{self._files.directory}: a request cannot be kept: {error!r}")
+            self._counters.failed(str(failure), self._clock())
+            for _, future in taken:
+                if not future.done():
+                    self._counters.refused += 1
+                    future.set_exception(failure)
+
+    def _keep(self, taken: Iterable[tuple[bytes, Future[Kept]]]) -> None:
+        today = days.day_of(int(self._clock() * 1e9))
+        by_trace: dict[bytes, Piece] = {}
+        answers: dict[bytes, tuple[Kept, list[Future[Kept]]]] = {}
+        for request, future in taken:
+            digest = blake2b(request, digest_size=_DIGEST_BYTES).digest()
+            if digest in answers:
+                answers[digest][1].append(future)
+            elif digest in self._digests or self._files.know(digest, today):
+                self._counters.resent += 1
+                future.set_result(Kept(0))
+            else:
+                try:
+                    spans, rejected = pieces(request, by_trace, self._parser)
+                except ValueError as error:
+                    future.set_exception(error)
+                else:
+                    answers[digest] = Kept(spans, rejected, _REJECTED if rejected else ""), [future]
+        if by_trace:
+            self._commit(self._by_day(by_trace.values(), today), list(answers), today)
+        for digest, (kept, futures) in answers.items():
+            self._remember(digest)
+            self._counters.requests += 1
+            self._counters.spans += kept.spans
+            self._counters.rejected += kept.rejected
+            self._counters.resent += len(futures) - 1
+            for number, future in enumerate(futures):
+                future.set_result(Kept(0) if number else kept)
+
+    def _by_day(self, found: Iterable[Piece], today: int) -> dict[int, list[Piece]]:
+        oldest = max(1, today - self._retention_days)
+        by_day: dict[int, list[Piece]] = {}
+        for piece in found:
+            day = days.day_of(piece.start)
+            by_day.setdefault(day if oldest <= day <= today + 1 else today, []).append(piece)
+        return by_day
+
+    def _commit(self, by_day: dict[int, list[Piece]], digests: list[bytes], today: int) -> None:
+        edges: dict[int, dict[Edge, Calls]] = {}
+        for day, found in by_day.items():
+            self._recent.add(day, found, edges)
+        for _ in range(_DAMAGED_FILES):
+            if self._try_commit(by_day, edges, digests, today):
+                break
+        else:
+            raise OSError(f"{self._files.directory}: one file after the other is damaged: check the disk")
+        self._files.trim()
+
+    def _try_commit(
+        self, by_day: dict[int, list[Piece]], edges: dict[int, dict[Edge, Calls]], digests: list[bytes], today: int
+    ) -> bool:
+        """One transaction for each day; False if a file was damaged and set aside.
+
+        The last one notes the requests: if it fails, what was committed before may be kept twice, never not at all.
+        """
+        last = today if today in by_day else max(by_day)
+        other = {day for day in edges if day not in by_day and self._files.path(day).exists()}
+        touched = [*other, *(day for day in by_day if day != last), last]
+        begun: list[int] = []
+        day = last
+        try:
+            for day in touched:
+                file = self._files.get(day)
+                begun.append(day)
+                file.begin()
+                file.add(by_day.get(day, ()))
+                file.add_edges(edges.get(day, {}))
+                if day == last:
+                    file.add_digests(digests)
+            for day in touched:
+                self._files.get(day).commit()
+                self._counters.commits += 1
+        except BaseException as error:
+            for each in begun:
+                self._files.release(each)
+            if isinstance(error, Exception) and self._files.set_aside_if_damaged(day, error):
+                return False
+            raise
+        return True
+
+    def _remember(self, digest: bytes) -> None:
+        self._digests[digest] = None
+        if len(self._digests) > _REMEMBERED:
+            del self._digests[next(iter(self._digests))]
+
+
+def store_error(directory: Path, error: OSError | sqlite3.Error) -> StoreError:
+    """What to tell of an error of the disk's."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    number = error.errno if isinstance(error, OSError) else None
+    if code == sqlite3.SQLITE_FULL or number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        advice = "the disk is full: make room, keep fewer days, or limit the store's size"
+    elif code == sqlite3.SQLITE_BUSY:
+        advice = "another program holds a day file locked: stop it"
+    else:
+        advice = "check the disk, and that the directory is writable"
+    return StoreError(f"{directory}: spans cannot be kept ({error}); {advice}")

@@ -1,0 +1,48 @@
+"""What a writer has done since it was started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Counters"]
+
+
+@dataclass(slots=True)
+class Counters:
+    """Counts, each since the start.
+
+    Attributes:
+        spans: kept.
+        rejected: spans that were not kept, as their ids are not valid.
+        requests: kept.
+        resent: requests that had been kept before and were not kept twice.
+        refused: requests that the disk did not take.
+        commits: transactions of all days together.
+        deleted_days: by retention.
+        deleted_bytes: by retention.
+        compactions: days written anew.
+        compacting: the day that is being written anew, as in ``2026-11-22``; empty: none.
+        damaged_files: set aside.
+        excess_bytes: by how much today's file alone is larger than the whole store may be.
+        last_error: what went wrong last, for people; empty: nothing.
+        last_error_time: when, Unix time in seconds.
+    """
+
+    spans: int = 0
+    rejected: int = 0
+    requests: int = 0
+    resent: int = 0
+    refused: int = 0
+    commits: int = 0
+    deleted_days: int = 0
+    deleted_bytes: int = 0
+    compactions: int = 0
+    compacting: str = ""
+    damaged_files: int = 0
+    excess_bytes: int = 0
+    last_error: str = ""
+    last_error_time: float = 0.0
+
+    def failed(self, message: str, now: float) -> None:
+        """Note an error."""
+        self.last_error, self.last_error_time = message, now

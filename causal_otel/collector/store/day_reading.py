@@ -1,0 +1,129 @@
+"""A connection to a day file for reading, and what was learned from the file by it."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
+
+from causal_otel.collector.attributes import plain, text
+from causal_otel.collector.store import chunks
+from causal_otel.collector.store.schema import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+
+    from causal_otel.collector.store.literals import Literals
+
+__all__ = ["DayReading", "OtherVersion"]
+
+_BUSY_SECONDS = 1.0
+
+
+class OtherVersion(Exception):
+    """The file has other tables, or none yet."""
+
+
+class DayReading:
+    """A connection to a day file. It keeps the file that it was opened on, whatever takes its place.
+
+    Used by one thread at a time, not always the same one.
+
+    Args:
+        uri: the file's, as SQLite understands it.
+
+    Raises:
+        OtherVersion: with the reason; without one, the file is only just being made.
+        sqlite3.Error: It cannot be read.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.connection = sqlite3.connect(
+            uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        self.execute = self.connection.execute
+        self.fault = ""
+        """What was found to be wrong with the file, though a part of it can be read."""
+        self._resources: Mapping[int, bytes] = {}
+        self._scopes: Mapping[int, bytes] = {}
+        self._dictionary = b""
+        self._resource_tags: dict[int, frozenset[tuple[str, str]]] = {}
+        self._hours_version: int | None = None
+        self._hours: tuple[int, int] | None = None
+        try:
+            self._check()
+        except BaseException:
+            self.close()
+            raise
+
+    def _check(self) -> None:
+        self.execute("BEGIN")
+        (version,) = self.execute("PRAGMA user_version").fetchone()
+        (tables,) = self.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        self.execute("ROLLBACK")
+        if version == SCHEMA_VERSION:
+            return
+        if not tables and not version:
+            raise OtherVersion
+        raise OtherVersion(
+            f"its version is {version}, this program reads version {SCHEMA_VERSION}:"
+            " read it with the program that wrote it, or move it away"
+        )
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.connection.close()
+
+    def unpack(self, body: bytes, literals: Literals | None = None) -> TracesData | None:
+        """The spans of a chunk; None if it is damaged, with a note in :attr:`fault`, or if it is not wanted.
+
+        Args:
+            body: the chunk's.
+            literals: what it must have in it.
+        """
+        for again in (False, True):
+            if again:
+                # The writer has added something since it was learned.
+                self._learn()
+            try:
+                if literals and not literals.may_match(chunks.groups(body, self._dictionary), self._resource_tags):
+                    return None
+                return chunks.unpack(body, self._resources, self._scopes, self._dictionary)
+            except (KeyError, ValueError, DecodeError) as error:
+                reason = error
+        self.fault = f"a chunk cannot be read: {reason!r}"
+        return None
+
+    def _learn(self) -> None:
+        dictionary = self.execute("SELECT value FROM meta WHERE key = 'dictionary'").fetchone()
+        self._dictionary = b"" if dictionary is None else dictionary[0]
+        self._scopes = dict(self.execute("SELECT id, body FROM scope"))
+        self._resources = dict(self.execute("SELECT id, body FROM resource"))
+
+    def resource_tags(self) -> Mapping[int, frozenset[tuple[str, str]]]:
+        """The attributes of every resource of the day, as keys and texts, by the resource's id."""
+        latest = max(self._resource_tags, default=0)
+        for resource, body in self.execute("SELECT id, body FROM resource WHERE id > ?", (latest,)).fetchall():
+            try:
+                pairs = ResourceSpans.FromString(body).resource.attributes
+            except DecodeError as error:
+                self.fault = f"a resource cannot be read: {error!r}"
+                continue
+            self._resource_tags[resource] = frozenset((pair.key, text(plain(pair.value))) for pair in pairs)
+        return self._resource_tags
+
+    def hours(self) -> tuple[int, int] | None:
+        """The first and the last hour that a span of the file starts in; None if it is empty."""
+        (version,) = self.execute("PRAGMA data_version").fetchone()
+        if version != self._hours_version:
+            first, last = self.execute(
+                "SELECT min((SELECT min(hour) FROM hour WHERE series = id)),"
+                " max((SELECT max(hour) FROM hour WHERE series = id)) FROM series"
+            ).fetchone()
+            self._hours = None if first is None else (first, last)
+            self._hours_version = version
+        return self._hours

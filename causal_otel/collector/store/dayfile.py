@@ -1,0 +1,163 @@
+"""A day file, open for writing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from causal_otel.collector.store import chunks, indexing
+from causal_otel.collector.store.days import hour_of
+from causal_otel.collector.store.dictionary import Dictionary
+from causal_otel.collector.store.hours import Hours
+from causal_otel.collector.store.names import Names
+from causal_otel.collector.store.schema import BUCKET_BITS, tag_key
+from causal_otel.collector.store.tables import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from causal_otel.collector.store.edges import Calls, Edge
+    from causal_otel.collector.store.incoming import Observation, Piece
+
+__all__ = ["DayFile"]
+
+_TAGS_AT_ONCE = 50
+"""Rows in a statement: in one of its own each would take nearly twice as long."""
+_INSERT_TAG = "INSERT INTO tag VALUES (?)"
+_INSERT_TAGS = _INSERT_TAG + ", (?)" * (_TAGS_AT_ONCE - 1)
+
+
+class DayFile:
+    """Adds to a day file, in transactions.
+
+    Args:
+        path: the file; made if it is not there.
+
+    Raises:
+        Damaged: see :func:`connect`.
+        sqlite3.Error: see :func:`connect`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.connection = connect(path)
+        try:
+            self.reload()
+        except BaseException:
+            self.connection.close()
+            raise
+
+    def reload(self) -> None:
+        """Look into the file again: it is not what it was."""
+        self._names = Names(self.connection)
+        self._hours = Hours(self.connection)
+        self._dictionary = Dictionary(self.connection)
+        (last,) = self.connection.execute("SELECT max(id) FROM chunk").fetchone()
+        self.last_chunk: int = last or 0
+
+    def begin(self) -> None:
+        """Start a transaction."""
+        self.connection.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """End it; what was added outlives the process when this returns."""
+        self.connection.execute("COMMIT")
+
+    def rollback(self) -> None:
+        """Undo it."""
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
+        self.reload()
+
+    def close(self) -> None:
+        """Give the file up."""
+        self.connection.close()
+
+    def meta(self, key: str) -> Any:
+        """What ``meta`` says of ``key``; None if nothing."""
+        row = self.connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else row[0]
+
+    def knows(self, digest: bytes) -> bool:
+        """Whether a request with that digest was taken."""
+        return self.connection.execute("SELECT 1 FROM batch WHERE digest = ?", (digest,)).fetchone() is not None
+
+    def add(self, pieces: Sequence[Piece]) -> None:
+        """Add traces' spans to the open tables: each piece is a chunk."""
+        if not pieces:
+            return
+        self._dictionary.learn(pieces, self.last_chunk)
+        keys: list[int] = []
+
+        def index(chunk: int, hashes: Iterable[int]) -> None:
+            base = tag_key(chunk, 0)
+            keys.extend([base | hashed << BUCKET_BITS for hashed in hashes])
+
+        self.add_chunks(pieces, self._dictionary.pack, index)
+        keys.sort()  # neighbours are on the same page
+        alone = len(keys) % _TAGS_AT_ONCE
+        self.connection.executemany(_INSERT_TAG, [(key,) for key in keys[:alone]])
+        self.connection.executemany(_INSERT_TAGS, zip(*[iter(keys[alone:])] * _TAGS_AT_ONCE, strict=True))
+
+    def add_chunks(
+        self,
+        pieces: Iterable[Piece],
+        pack: Callable[[list[chunks.Group]], bytes],
+        index: Callable[[int, Iterable[int]], None],
+    ) -> None:
+        """Add traces' spans but for the index of their tags.
+
+        Args:
+            pieces: each is a chunk.
+            pack: makes it one.
+            index: is told a chunk's id and the hashes that it is to be indexed by.
+        """
+        rows = []
+        found: list[tuple[int, ...]] = []
+        names = self._names
+        for piece in pieces:
+            self.last_chunk = chunk = self.last_chunk + 1
+            groups = []
+            hashes = piece.hashes
+            for origin, spans in piece.parts.items():
+                resource = names.resource(origin.resource)
+                groups.append((resource, names.scope(origin.scope), chunks.spans_field(spans)))
+                hashes.add(indexing.resource_hash(resource))
+            hashes.discard(indexing.NOT_INDEXED)
+            index(chunk, hashes)
+            rows.append((chunk, piece.trace_id, piece.start, len(piece.observations), pack(groups)))
+            found.extend(self._found(chunk, piece.observations))
+        execute = self.connection.executemany
+        execute("INSERT INTO chunk VALUES (?, ?, ?, ?, ?)", rows)
+        execute("INSERT INTO found VALUES (?, ?, ?, ?, ?, ?)", found)
+        self._hours.save()
+
+    def add_digests(self, digests: Iterable[bytes]) -> None:
+        """Note that requests were taken."""
+        self.connection.executemany("INSERT OR IGNORE INTO batch VALUES (?)", [(digest,) for digest in digests])
+
+    def add_edges(self, edges: Mapping[Edge, Calls]) -> None:
+        """Count calls between services."""
+        self.connection.executemany(
+            "INSERT INTO edge VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
+            " SET calls = calls + excluded.calls, errors = errors + excluded.errors",
+            [(*edge, calls.calls, calls.errors) for edge, calls in edges.items()],
+        )
+
+    def _found(self, chunk: int, observations: Iterable[Observation]) -> Iterable[tuple[int, ...]]:
+        found: dict[int, tuple[int, ...]] = {}
+        series_of = self._names.series
+        touch = self._hours.touch
+        for each in observations:
+            _, _, _, start, duration, error, _, _ = each
+            series = series_of(each[:3])
+            before = found.get(series)
+            if before is None:
+                found[series] = (series, start, chunk, duration, duration, int(error))
+            else:
+                _, latest, _, shortest, longest, errors = before
+                found[series] = (
+                    series, max(start, latest), chunk, min(duration, shortest), max(duration, longest), errors + error,
+                )  # fmt: skip
+            touch((series, hour_of(start))).add(duration, error)
+        return found.values()

@@ -1,0 +1,79 @@
+"""Durations counted in buckets a tenth wide, and what can be told from them."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from causal_otel.collector.store import varint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["BOUNDS", "Histogram"]
+
+
+def _bounds() -> tuple[int, ...]:
+    bounds = [1]
+    while bounds[-1] < 1 << 63:
+        bounds.append(bounds[-1] + max(1, bounds[-1] // 10))
+    return tuple(bounds)
+
+
+BOUNDS = _bounds()
+"""The largest duration of each bucket, in nanoseconds: each a tenth more than the one before."""
+
+
+class Histogram:
+    """How many durations fell into which bucket.
+
+    Args:
+        counts: by the bucket's index in :data:`BOUNDS`.
+    """
+
+    __slots__ = ("counts",)
+
+    def __init__(self, counts: dict[int, int] | None = None) -> None:
+        self.counts = {} if counts is None else counts
+
+    @classmethod
+    def decode(cls, blob: bytes) -> Histogram:
+        """What :meth:`encode` made."""
+        values = varint.decode(blob)
+        return cls(dict(zip(accumulate(values[::2]), values[1::2], strict=True)))
+
+    def encode(self) -> bytes:
+        """A few bytes for each bucket that is not empty."""
+        values: list[int] = []
+        before = 0
+        for index, count in sorted(self.counts.items()):
+            values += (index - before, count)
+            before = index
+        return varint.encode(values)
+
+    def add(self, duration: int) -> None:
+        """Count a duration in nanoseconds, at most 2**63 - 1."""
+        index = bisect_left(BOUNDS, duration)
+        self.counts[index] = self.counts.get(index, 0) + 1
+
+    def merge(self, others: Iterable[Histogram]) -> None:
+        """Count what ``others`` have counted."""
+        for other in others:
+            for index, count in other.counts.items():
+                self.counts[index] = self.counts.get(index, 0) + count
+
+    def quantile(self, share: float) -> int:
+        """A duration that about ``share`` (0 to 1) of all are not longer than: its bucket's bound; 0 if it is empty."""
+        buckets = self.buckets()
+        wanted = share * sum(self.counts.values())
+        seen = 0
+        for bound, count in buckets:
+            seen += count
+            if seen >= wanted:
+                return bound
+        return buckets[-1][0] if buckets else 0
+
+    def buckets(self) -> tuple[tuple[int, int], ...]:
+        """Bounds in nanoseconds, and how many took at most that and more than the bound before; ascending."""
+        return tuple((BOUNDS[index], count) for index, count in sorted(self.counts.items()))

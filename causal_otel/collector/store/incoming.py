@@ -1,0 +1,230 @@
+"""Requests taken apart: spans by trace, with what the tables need to know of each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
+
+from causal_otel.collector.attributes import KINDS, service_name
+from causal_otel.collector.store import indexing
+from causal_otel.collector.store.days import LARGEST
+from causal_otel.collector.store.otlp_slim import RawRequest, SlimSpan
+from causal_otel.collector.store.schema import SPREAD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Observation", "Origin", "Piece", "SpanParser", "origin_of", "pieces"]
+
+_NO_ID = {bytes(8), bytes(16)}
+_ERROR = Status.STATUS_CODE_ERROR
+
+
+class Origin(NamedTuple):
+    """Where spans come from.
+
+    Attributes:
+        service: the service's name.
+        resource: a ``ResourceSpans`` without spans, serialized.
+        scope: a ``ScopeSpans`` without spans, serialized.
+        hashes: of the tags that every span has by its scope.
+    """
+
+    service: str
+    resource: bytes
+    scope: bytes
+    hashes: frozenset[int]
+
+
+class Observation(NamedTuple):
+    """What the tables need to know of a span; times in nanoseconds, as far as SQLite can count."""
+
+    service: str
+    name: str
+    kind: int
+    start: int
+    duration: int
+    error: bool
+    span_id: bytes
+    parent_id: bytes
+
+
+class Piece:
+    """The spans of one trace that came together and start within :data:`~.schema.SPREAD` of each other.
+
+    Args:
+        trace_id: the trace's.
+        start: when one of them starts.
+
+    Attributes:
+        trace_id: the trace's.
+        start: when the earliest starts, Unix time in nanoseconds.
+        parts: serialized spans by where they come from.
+        observations: one for each span.
+        hashes: of all their tags.
+    """
+
+    __slots__ = ("_latest", "hashes", "observations", "parts", "start", "trace_id")
+
+    def __init__(self, trace_id: bytes, start: int) -> None:
+        self.trace_id = trace_id
+        self.start = self._latest = start
+        self.parts: dict[Origin, list[bytes]] = {}
+        self.observations: list[Observation] = []
+        self.hashes: set[int] = set()
+
+    def takes(self, start: int) -> bool:
+        """Whether a span that starts then belongs here; it is expected to be added if so."""
+        if start < self.start:
+            if self._latest - start >= SPREAD:
+                return False
+            self.start = start
+        elif start > self._latest:
+            if start - self.start >= SPREAD:
+                return False
+            self._latest = start
+        return True
+
+
+class SpanParser:
+    """Parses spans, and remembers the hashes of attributes."""
+
+    def __init__(self) -> None:
+        self._tags = indexing.TagHashes()
+        self._statuses: dict[bytes, tuple[bool, frozenset[int]]] = {}
+
+    def add(self, raw: bytes, span: Any, origin: Origin, piece: Piece) -> None:
+        """Put a span into its trace's piece: ``raw``, and the :class:`~.otlp_slim.SlimSpan` that it is."""
+        hashes = piece.hashes
+        hashes.update(map(self._tags.__getitem__, span.attributes))
+        error = False
+        if status := span.status:
+            known = self._statuses.get(status)
+            if known is None:
+                known = self._status(status)
+            error, of_status = known
+            hashes |= of_status
+        if events := span.events:
+            self._add_events(events, hashes)
+        if state := span.trace_state:
+            hashes |= indexing.hashes([("w3c.tracestate", state)])
+        kind = span.kind
+        start = span.start
+        duration = span.end - start
+        if start > LARGEST:
+            start = LARGEST
+        if duration < 0:
+            duration = 0
+        elif duration > LARGEST:
+            duration = LARGEST
+        spans = piece.parts.get(origin)
+        if spans is None:
+            piece.parts[origin] = [raw]
+            hashes |= origin.hashes
+        else:
+            spans.append(raw)
+        piece.observations.append(
+            Observation(
+                origin.service,
+                span.name,
+                kind if 0 <= kind < len(KINDS) else 0,
+                start,
+                duration,
+                error,
+                span.span_id,
+                span.parent_span_id,
+            )
+        )
+
+    def _add_events(self, events: Iterable[bytes], hashes: set[int]) -> None:
+        for event in map(Span.Event.FromString, events):
+            hashes |= indexing.hashes([("event", event.name)])
+            hashes.update(self._tags[pair.SerializeToString()] for pair in event.attributes)
+
+    def _status(self, raw: bytes) -> tuple[bool, frozenset[int]]:
+        status = Status.FromString(raw)
+        error = status.code == _ERROR
+        pairs = [("otel.status_code", "OK")] if status.code == Status.STATUS_CODE_OK else []
+        if status.message:
+            pairs.append(("otel.status_description", status.message))
+        if len(self._statuses) >= 1024:
+            self._statuses.clear()
+        known = self._statuses[raw] = error, frozenset(indexing.hashes(pairs))
+        return known
+
+
+def pieces(request: bytes, into: dict[bytes, Piece], parser: SpanParser) -> tuple[int, int]:
+    """Take a serialized ``ExportTraceServiceRequest`` apart.
+
+    Args:
+        request: its bytes.
+        into: gets its spans, but for those without valid ids; by trace id, and more for what does not fit in there.
+        parser: the parser.
+
+    Returns:
+        How many spans it got, and how many it did not.
+
+    Raises:
+        ValueError: It is not such a request; ``into`` is as it was.
+    """
+    try:
+        # All of it, so that what is kept can be read; only what is around the spans is used.
+        message = ExportTraceServiceRequest.FromString(request)
+    except DecodeError as error:
+        raise ValueError(f"not an ExportTraceServiceRequest: {error}") from None
+    kept = rejected = 0
+    for group, raw_group in zip(message.resource_spans, RawRequest.FromString(request).resource_spans, strict=True):
+        service = service_name(group.resource)
+        contents = [(scoped, raw.spans) for scoped, raw in zip(group.scope_spans, raw_group.scope_spans, strict=True)]
+        origins = _origins(group, service)
+        for origin, (_, spans) in zip(origins, contents, strict=True):
+            for raw in spans:
+                span = SlimSpan.FromString(raw)
+                trace_id = span.trace_id
+                span_id = span.span_id
+                if len(trace_id) != 16 or len(span_id) != 8 or trace_id in _NO_ID or span_id in _NO_ID:
+                    rejected += 1
+                    continue
+                parser.add(raw, span, origin, _piece(into, trace_id, min(span.start, LARGEST)))
+                kept += 1
+    return kept, rejected
+
+
+def _piece(into: dict[bytes, Piece], trace_id: bytes, start: int) -> Piece:
+    piece = into.get(trace_id)
+    if piece is None:
+        piece = into[trace_id] = Piece(trace_id, start)
+    elif not piece.takes(start):
+        # A window of the clock's, for whatever comes in it.
+        key = trace_id + (start // SPREAD).to_bytes(8, "big")
+        piece = into.get(key)
+        if piece is None:
+            piece = into[key] = Piece(trace_id, start)
+        piece.takes(start)
+    return piece
+
+
+def _origins(group: ResourceSpans, service: str) -> list[Origin]:
+    """One for each of the group's scopes. Their spans are gone afterwards."""
+    scopes = list(group.scope_spans)
+    for scoped in scopes:
+        scoped.ClearField("spans")
+    bodies = [scoped.SerializeToString() for scoped in scopes]
+    group.ClearField("scope_spans")
+    resource = group.SerializeToString()
+    return [Origin(service, resource, body, _scope_hashes(scoped)) for scoped, body in zip(scopes, bodies, strict=True)]
+
+
+def origin_of(resource: bytes, scope: bytes) -> Origin:
+    """What an origin was made of, as the tables ``resource`` and ``scope`` have it, put together again."""
+    service = service_name(ResourceSpans.FromString(resource).resource)
+    return Origin(service, resource, scope, _scope_hashes(ScopeSpans.FromString(scope)))
+
+
+def _scope_hashes(scoped: ScopeSpans) -> frozenset[int]:
+    scope = scoped.scope
+    pairs = (("otel.scope.name", scope.name), ("otel.scope.version", scope.version))
+    return frozenset(indexing.hashes((key, value) for key, value in pairs if value))

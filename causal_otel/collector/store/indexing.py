@@ -1,0 +1,90 @@
+"""Which tags a span is indexed by: their hashes.
+
+What is not indexed can be searched for all the same, by looking at every chunk of the time asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+
+from causal_otel.collector.attributes import plain, text
+from causal_otel.collector.store.schema import tag_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["NOT_INDEXED", "TagHashes", "hashes", "indexed", "resource_hash"]
+
+NOT_INDEXED = -1
+"""In place of the hash of a tag that is not indexed."""
+
+_LONGEST = 256
+_KEYS = frozenset({"db.query.text", "exception.stacktrace", "url.full", "url.query"})
+_RAW_KEYS = frozenset(key.encode() for key in _KEYS)
+_BYTE = 0x80
+"""A protobuf length below it is one byte."""
+
+
+def indexed(key: str, text: str) -> bool:
+    """Whether the chunks that have a span with this tag can be found in the index.
+
+    Not in it are long values and those that hardly anybody looks for as a whole. What a span's kind and an error status
+    make tags of is in columns instead: only attributes of these names are in the index.
+    """
+    return key not in _KEYS and len(text.encode("utf-8", "surrogatepass")) <= _LONGEST
+
+
+def resource_hash(resource: int) -> int:
+    """The hash that a chunk is indexed by in place of all the attributes of the resource with that id."""
+    return tag_hash("\0resource", str(resource))
+
+
+class TagHashes(dict[bytes, int]):
+    """The hashes of serialized attributes, by what they hash; made as they are asked for.
+
+    Args:
+        size: how many to remember.
+    """
+
+    def __init__(self, size: int = 1 << 16) -> None:
+        super().__init__()
+        self._size = size
+
+    def __missing__(self, raw: bytes) -> int:
+        hashed = _short_string(raw)
+        if hashed is None:
+            hashed = _decoded(raw)
+        if len(self) >= self._size:
+            self.clear()
+        self[raw] = hashed
+        return hashed
+
+
+def hashes(pairs: Iterable[tuple[str, str]]) -> set[int]:
+    """The hashes of those tags that are indexed."""
+    return {tag_hash(key, value) for key, value in pairs if indexed(key, value)}
+
+
+def _decoded(raw: bytes) -> int:
+    pair = KeyValue.FromString(raw)
+    value = text(plain(pair.value))
+    return tag_hash(pair.key, value) if indexed(pair.key, value) else NOT_INDEXED
+
+
+def _short_string(raw: bytes) -> int | None:
+    """The hash of an attribute with a short string, without decoding it; None for any other."""
+    # key = 1: a string; value = 2: a message; in it, string_value = 1: a string. Each with a length of one byte.
+    size = len(raw)
+    if size < 6 or raw[0] != 0x0A or (end := raw[1] + 2) + 4 > size or raw[1] >= _BYTE:
+        return None
+    if raw[end : end + 1] != b"\x12" or raw[end + 1] >= _BYTE or raw[end + 1] + end + 2 != size:
+        return None
+    if raw[end + 2] != 0x0A or raw[end + 3] >= _BYTE or raw[end + 3] + end + 4 != size:
+        return None
+    key = raw[2:end]
+    if key in _RAW_KEYS:
+        return NOT_INDEXED
+    return crc32(b"%b\0%b" % (key, raw[end + 4 :]))

@@ -1,0 +1,60 @@
+"""The ids that a day file gives to resources, scopes and series."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    import sqlite3
+
+__all__ = ["Names", "remember"]
+
+_REMEMBERED = 1 << 15
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+
+def remember(known: dict[_Key, _Value], key: _Key, value: _Value) -> None:
+    """Put a value into a cache, which is emptied first if it is full: what is in use comes back."""
+    if len(known) >= _REMEMBERED:
+        known.clear()
+    known[key] = value
+
+
+class Names:
+    """The ids of resources, scopes and series in a file.
+
+    Args:
+        connection: to the file; new ids belong to its transaction.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._resources: dict[bytes, int] = {}
+        self._scopes: dict[bytes, int] = {}
+        self._series: dict[tuple[str, str, int], int] = {}
+
+    def resource(self, body: bytes) -> int:
+        """The id of a resource, a new one if need be."""
+        return self._resources.get(body) or self._body("resource", self._resources, body)
+
+    def scope(self, body: bytes) -> int:
+        """The id of a scope, a new one if need be."""
+        return self._scopes.get(body) or self._body("scope", self._scopes, body)
+
+    def series(self, key: tuple[str, str, int]) -> int:
+        """The id of a service's operation of a kind, a new one if need be."""
+        known = self._series.get(key)
+        if known is None:
+            self._connection.execute("INSERT OR IGNORE INTO series (service, operation, kind) VALUES (?, ?, ?)", key)
+            (known,) = self._connection.execute(
+                "SELECT id FROM series WHERE (service, operation, kind) = (?, ?, ?)", key
+            ).fetchone()
+            remember(self._series, key, known)
+        return known
+
+    def _body(self, table: str, known: dict[bytes, int], body: bytes) -> int:
+        self._connection.execute(f"INSERT OR IGNORE INTO {table} (body) VALUES (?)", (body,))  # noqa: S608
+        (found,) = self._connection.execute(f"SELECT id FROM {table} WHERE body = ?", (body,)).fetchone()  # noqa: S608
+        remember(known, body, found)
+        return int(found)

@@ -1,0 +1,46 @@
+"""Which day files to delete: the old ones, and the oldest while all together are too large."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from causal_otel.collector.store import days
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["Expired", "expired"]
+
+
+class Expired(NamedTuple):
+    """What is to be deleted.
+
+    Attributes:
+        days: oldest first, by their number.
+        excess: bytes by which what is left is still too large: today's file alone is.
+    """
+
+    days: tuple[int, ...]
+    excess: int
+
+
+def expired(directory: Path, *, today: int, retention_days: int, max_bytes: int | None) -> Expired:
+    """What is to be deleted in ``directory``.
+
+    Args:
+        directory: of the store.
+        today: the number of the current day, see :func:`~.days.day_of`. Its file and later ones always stay.
+        retention_days: whole days to keep besides it.
+        max_bytes: that all files may take together; None: any.
+    """
+    sizes = {day: days.size_of(path) for day, path in days.day_files(directory).items()}
+    gone = [day for day in sizes if day < today - retention_days]
+    total = sum(sizes[day] for day in sizes if day not in gone)
+    if max_bytes is None:
+        return Expired(tuple(gone), 0)
+    for day in list(sizes)[len(gone) :]:
+        if total <= max_bytes or day >= today:
+            break
+        gone.append(day)
+        total -= sizes[day]
+    return Expired(tuple(gone), max(0, total - max_bytes))

@@ -1,0 +1,358 @@
+"""A search: the traces of all days that satisfy a query, newest first, without looking at more than it takes.
+
+Each day yields its matches in order, and between them how late any further one can be, so that the days are merged as
+they go and an older one does nothing as long as a newer one may come first. A day goes one of two ways to chunks that
+may match, newest first: by time, along ``found`` for the series in question, over hours that the zone maps in ``hour``
+do not exclude; or by tag, if so few chunks have one that it is better to look at each. :func:`matching_span` has the
+last word.
+
+That a chunk's spans start within :data:`~.schema.SPREAD` of each other is what ties the two orders together: ``found``
+knows the last start, ``chunk`` the first.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+from operator import attrgetter, itemgetter
+from typing import TYPE_CHECKING
+
+from causal_otel.collector.attributes import KINDS
+from causal_otel.collector.matching import matching_span
+from causal_otel.collector.query import Found
+from causal_otel.collector.store.candidates import TagIndex
+from causal_otel.collector.store.days import HOUR, LARGEST, hour_of
+from causal_otel.collector.store.limits import is_unicode, within_range
+from causal_otel.collector.store.literals import Literals
+from causal_otel.collector.store.open_days import OutOfTime, Skipped
+from causal_otel.collector.store.schema import SPREAD
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+
+    from causal_otel.collector.query import Query
+    from causal_otel.collector.store.day_reading import DayReading
+    from causal_otel.collector.store.open_days import Deadline, OpenDay
+
+__all__ = ["search"]
+
+_SLICE_ROWS = 2000
+"""Rows of ``found`` to take at a time: what is sorted and fetched in a few milliseconds."""
+_SLICE_AT_LEAST = 10**6
+"""Nanoseconds."""
+_ALWAYS_BY_TAG = 32
+"""Chunks that are looked at in less time than it takes to think of another way."""
+_ROWS_PER_LOOK = 200
+"""Rows of ``found`` that SQLite passes in the time in which one chunk is looked at."""
+_PATIENCE = 16
+"""Chunks of a day looked at in vain before it is worth while to ask the tag index which ones may match."""
+
+_FEW_NAMED = 64
+"""Chunks with an attribute named as what a column tells: if there are more, the column does not help."""
+_IDS_AT_ONCE = 500
+_ERRORS = {("error", "true"), ("otel.status_code", "ERROR")}
+"""The tags of spans whose status is an error."""
+
+_NEVER = 1 << 64
+"""Later than OTLP can tell. What is later than SQLite can count is all the same to the tables."""
+
+Match = tuple[int, bytes]
+"""When the matching span starts, and the trace id; without one: nothing that follows starts later."""
+_Candidate = tuple[int, int]
+"""When a matching span can start at the latest, and the chunk's id; 0: none, but no later one follows."""
+
+
+def search(days: Sequence[OpenDay], query: Query, deadline: Deadline) -> Found:
+    """Find the traces that satisfy ``query``.
+
+    Args:
+        days: where to look, in any order; the newest first is best.
+        query: what for.
+        deadline: when to stop.
+    """
+    if not _satisfiable(query):
+        return Found(())
+    taken: dict[bytes, None] = {}
+    literals = Literals(query.tags)
+    streams = [_DaySearch(day, query, literals, deadline, taken).matches() for day in days]
+    try:
+        for _, trace_id in heapq.merge(*streams, key=itemgetter(0), reverse=True):
+            if trace_id:
+                taken[trace_id] = None
+                if len(taken) == query.limit:
+                    break
+            deadline.check()
+    except OutOfTime:
+        return Found(tuple(taken), complete=False)
+    finally:
+        for stream in streams:
+            stream.close()
+    return Found(tuple(taken))
+
+
+def _satisfiable(query: Query) -> bool:
+    if query.limit <= 0 or query.end < max(0, query.start) or query.kind not in (None, *KINDS):
+        return False
+    return all(name is None or is_unicode(name) for name in (query.service, query.operation))
+
+
+class _Conditions:
+    """What of a query the tables ``series``, ``hour`` and ``found`` can tell: as SQL, with the values for it.
+
+    Attributes:
+        values: by the names of the parameters.
+    """
+
+    def __init__(self, query: Query) -> None:
+        self.values: dict[str, str | int] = {}
+        self._series: list[str] = []
+        self._times: list[str] = []
+        self._errors = query.errors
+        if query.service is not None:
+            self._add(self._series, "s.service = :service", service=query.service)
+        if query.operation is not None:
+            self._add(self._series, "s.operation = :operation", operation=query.operation)
+        if query.kind is not None:
+            self.require_kind(query.kind)
+        if query.shortest is not None:
+            self._add(self._times, "{}.longest >= :shortest", shortest=within_range(query.shortest))
+        if query.longest is not None:
+            self._add(self._times, "{}.shortest <= :longest", longest=within_range(query.longest))
+
+    def require_kind(self, kind: str) -> None:
+        """Only spans of a kind, one that there is."""
+        self._series.append(f"s.kind = {KINDS.index(kind)}")
+
+    def require_errors(self) -> None:
+        """Only spans whose status is an error."""
+        self._errors = True
+
+    def _add(self, to: list[str], condition: str, **value: str | int) -> None:
+        to.append(condition)
+        self.values.update(value)
+
+    def sql(self, *tables: str) -> str:
+        """The conditions on the series, named ``s``, and on rows of ``hour`` or ``found`` by their names."""
+        rows = [condition.format(table) for table in tables for condition in self._times]
+        if self._errors:
+            rows += [f"{table}.errors > 0" for table in tables]
+        return " AND ".join(["TRUE", *self._series, *rows])
+
+
+@dataclass
+class _Tag:
+    """A tag that is wanted, as the index knows it.
+
+    Attributes:
+        hashes: what it is indexed by.
+        count: about how many chunks have it; if more than are worth counting, at least some more.
+        chunks: their ids, once somebody has asked.
+    """
+
+    hashes: list[int]
+    count: int = 0
+    chunks: set[int] | None = None
+
+
+class _DaySearch:
+    """The search in one day file.
+
+    Args:
+        day: the file.
+        query: what for.
+        literals: of its tags.
+        deadline: when to stop.
+        taken: the traces found so far in any file.
+    """
+
+    def __init__(
+        self, day: OpenDay, query: Query, literals: Literals, deadline: Deadline, taken: Collection[bytes]
+    ) -> None:
+        self._day = day
+        self._query = query
+        self._deadline = deadline
+        self._taken = taken
+        self._start = within_range(query.start)
+        self._end = within_range(query.end)
+        self._conditions = _Conditions(query)
+        self._tags: list[_Tag] = []
+        self._literals = literals
+        self._in_vain = 0
+
+    def matches(self) -> Generator[Match, None, None]:
+        """Every match, those first that start last, and between them how late one can be."""
+        try:
+            with self._day.reading(self._deadline) as db:
+                within = db.hours()
+                if within is None:
+                    return
+                first, last = max(within[0], hour_of(self._start)), min(within[1], hour_of(self._end))
+                if first <= last:
+                    yield self._latest((last + 1) * HOUR), b""
+                    yield from self._verified(db, self._candidates(db, first, last))
+        except Skipped:
+            return
+
+    def _latest(self, start: int) -> int:
+        """When a match can start at the latest, if the tables say that its chunk does not start after ``start``."""
+        return min(start, self._end) if start < LARGEST else _NEVER
+
+    def _candidates(self, db: DayReading, first: int, last: int) -> Iterator[_Candidate]:
+        index = TagIndex(db, db.resource_tags() if self._query.tags else {})
+        named: set[int] = set()
+        for key, text in self._query.tags:
+            named |= self._want(index, key, text)
+        hours = self._hours(db, first, last)
+        few = max(_ALWAYS_BY_TAG, sum(hours.values()) // _ROWS_PER_LOOK)
+        for tag in self._tags:
+            tag.count = index.count(tag.hashes, few)
+        self._tags.sort(key=attrgetter("count"))
+        if self._tags and self._tags[0].count <= few:
+            found = self._by_tag(db, index)
+        else:
+            found = self._by_time(db, index, hours)
+        return heapq.merge(found, self._by_start(db, named), key=itemgetter(0), reverse=True) if named else found
+
+    def _want(self, index: TagIndex, key: str, text: str) -> set[int]:
+        """Look for a tag in the index or, if it is one that columns tell, there.
+
+        Returns:
+            The chunks to look at besides, because they may have an attribute that says what the column does.
+        """
+        hashes = index.hashes(key, text)
+        if hashes is None:
+            return set()
+        of_kind = key == "span.kind" and text in KINDS[1:]
+        if not of_kind and (key, text) not in _ERRORS:
+            self._tags.append(_Tag(hashes))
+            return set()
+        named = index.chunks(hashes)
+        if len(named) > _FEW_NAMED:
+            return set()
+        if of_kind:
+            self._conditions.require_kind(text)
+        else:
+            self._conditions.require_errors()
+        return named
+
+    def _hours(self, db: DayReading, first: int, last: int) -> dict[int, int]:
+        """The hours in which a span may match, latest first, and how many spans they have of the series."""
+        statement = (
+            "SELECT h.hour, sum(h.spans) FROM series s CROSS JOIN hour h ON h.series = s.id"  # noqa: S608 - our own SQL
+            f" WHERE h.hour BETWEEN :first AND :last AND {self._conditions.sql('h')}"
+            " GROUP BY h.hour ORDER BY h.hour DESC"
+        )
+        return dict(db.execute(statement, {**self._conditions.values, "first": first, "last": last}).fetchall())
+
+    def _by_tag(self, db: DayReading, index: TagIndex) -> Iterator[_Candidate]:
+        """The chunks that have the rarest tag and, unless there are few of them, all the others."""
+        chunks = index.chunks(self._tags[0].hashes)
+        for tag in self._tags[1:]:
+            if len(chunks) > _PATIENCE:
+                chunks &= index.chunks(tag.hashes)
+        return self._by_start(db, chunks)
+
+    def _by_start(self, db: DayReading, chunks: Iterable[int]) -> Iterator[_Candidate]:
+        """Those of ``chunks`` that may have a span in the time asked for."""
+        ids = sorted(chunks)
+        found: list[_Candidate] = []
+        for position in range(0, len(ids), _IDS_AT_ONCE):
+            some = ids[position : position + _IDS_AT_ONCE]
+            marks = ",".join("?" * len(some))
+            statement = f"SELECT start, id FROM chunk WHERE id IN ({marks}) AND start BETWEEN ? AND ?"  # noqa: S608
+            found += db.execute(statement, (*some, self._start - SPREAD, self._end))
+        found.sort(reverse=True)
+        for start, chunk in found:
+            yield self._latest(start + SPREAD), chunk
+
+    def _by_time(self, db: DayReading, index: TagIndex, hours: dict[int, int]) -> Iterator[_Candidate]:
+        """The chunks in which a series in question may have a matching span, going by its time."""
+        seen: set[int] = set()
+        width = max(_SLICE_AT_LEAST, HOUR * _SLICE_ROWS // max(hours.values(), default=1))
+        for begin, high in _intervals(hours):
+            low = max(begin, self._start)
+            high = min(high, self._end + SPREAD)
+            while high > low:
+                yield self._latest(high), 0
+                middle = max(low, high - width)
+                rows = self._rows(db, middle, high)
+                for start, chunk in rows:
+                    if chunk in seen:
+                        continue
+                    if self._in_vain > _PATIENCE:
+                        self._ask(index)
+                    seen.add(chunk)
+                    if all(tag.chunks is None or chunk in tag.chunks for tag in self._tags):
+                        yield self._latest(start), chunk
+                # Narrower or wider next time, by eight at the most.
+                width = width * _SLICE_ROWS // min(max(len(rows), _SLICE_ROWS // 8), _SLICE_ROWS * 8)
+                width = max(_SLICE_AT_LEAST, width)
+                high = middle
+
+    def _rows(self, db: DayReading, low: int, high: int) -> list[_Candidate]:
+        """The last start and the chunk of what ``found`` says of a time, latest first."""
+        # A row belongs to the hour of the last span in it. The one that matches may be of the hour before.
+        statement = (
+            "SELECT f.start, f.chunk FROM series s CROSS JOIN hour h ON h.series = s.id"  # noqa: S608 - the same
+            " CROSS JOIN found f ON f.series = s.id"
+            f" WHERE h.hour BETWEEN :first AND :last AND {self._conditions.sql('h', 'f')}"
+            " AND f.start >= max(:low, h.hour * :hour) AND f.start <= min(:high, (h.hour + 1) * :hour + :spread)"
+            " ORDER BY f.start DESC"
+        )
+        values = {
+            "first": hour_of(max(low - SPREAD, self._start)),
+            "last": hour_of(min(high - 1, self._end)),
+            "low": low,
+            "high": within_range(high - 1),
+            "hour": HOUR,
+            "spread": SPREAD,
+        }
+        return db.execute(statement, {**self._conditions.values, **values}).fetchall()
+
+    def _ask(self, index: TagIndex) -> None:
+        self._in_vain = 0
+        for tag in self._tags:
+            if tag.chunks is None:
+                tag.chunks = index.chunks(tag.hashes)
+
+    def _verified(self, db: DayReading, candidates: Iterator[_Candidate]) -> Iterator[Match]:
+        """The matches among ``candidates``, each held back until no other can come before it."""
+        held: list[tuple[int, bytes]] = []
+        for latest, chunk in candidates:
+            while held and -held[0][0] >= latest:
+                start, trace_id = heapq.heappop(held)
+                yield -start, trace_id
+            yield latest, b""
+            if chunk and (match := self._match(db, chunk)):
+                heapq.heappush(held, match)
+        while held:
+            start, trace_id = heapq.heappop(held)
+            yield -start, trace_id
+
+    def _match(self, db: DayReading, chunk: int) -> tuple[int, bytes] | None:
+        row = db.execute("SELECT trace_id, body FROM chunk WHERE id = ? AND start <= ?", (chunk, self._end)).fetchone()
+        if row is None or row[0] in self._taken:
+            return None
+        trace = db.unpack(row[1], self._literals)
+        span = None if trace is None else matching_span(trace, self._query)
+        if span is None:
+            self._in_vain += 1
+            return None
+        return -span.start_time_unix_nano, row[0]
+
+
+def _intervals(hours: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """The times, latest first, of the rows of ``found`` that have a span in one of ``hours``, which come latest first.
+
+    From the first nanosecond, up to but without the last.
+    """
+    begin = end = None
+    for hour in hours:
+        if begin is not None and end is not None:
+            if (hour + 1) * HOUR + SPREAD >= begin:
+                begin = hour * HOUR
+                continue
+            yield begin, end
+        begin, end = hour * HOUR, (hour + 1) * HOUR + SPREAD
+    if begin is not None and end is not None:
+        yield begin, end

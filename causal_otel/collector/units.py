@@ -1,0 +1,104 @@
+"""Durations as people write and read them, and the ticks of a time axis. Durations are integers, nanoseconds."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from itertools import pairwise
+from typing import NamedTuple
+
+__all__ = ["Tick", "duration", "parse_duration", "ticks"]
+
+_SIZES = {
+    "ns": 1,
+    "us": 10**3,
+    "ms": 10**6,
+    "s": 10**9,
+    "m": 60 * 10**9,
+    "h": 3600 * 10**9,
+    "d": 86400 * 10**9,
+}
+_SIZES |= {"µs": 10**3, "μs": 10**3, "min": 60 * 10**9}
+_PART = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?)\s*([a-zµμ]+)\s*")
+_LONGEST = 2**63 - 1
+
+_STEPS = (("s", 10**9), ("ms", 10**6), ("µs", 10**3), ("ns", 1))
+_COARSE = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+
+
+class Tick(NamedTuple):
+    """A mark on a time axis: nanoseconds from its start, and what stands there."""
+
+    at: int
+    label: str
+
+
+def duration(nanoseconds: int) -> str:
+    """A duration for people, in three digits: ``430 µs``, ``1.23 ms``, ``2.5 s``, ``3 min 20 s``, ``2 d 3 h``."""
+    if nanoseconds < 0:
+        return f"-{duration(-nanoseconds)}"
+    if nanoseconds >= 59_950_000_000:
+        return _coarse((nanoseconds + 500_000_000) // 10**9)
+    unit, size = next(step for step in _STEPS if nanoseconds >= 0.9995 * step[1] or step[1] == 1)
+    return f"{_three_digits(nanoseconds / size)} {unit}"  # 999.6 µs in three digits is 1 ms
+
+
+def _three_digits(value: float) -> str:
+    if value >= 99.95:
+        return f"{value:.0f}"
+    text = f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
+    return text.rstrip("0").rstrip(".")
+
+
+def _coarse(seconds: int) -> str:
+    """Minutes and more: the largest unit and the one below it, if there is any of it."""
+    for (unit, size), (smaller, smaller_size) in pairwise(_COARSE):
+        if seconds >= size:
+            rest = seconds % size // smaller_size
+            return f"{seconds // size} {unit}" + (f" {rest} {smaller}" if rest else "")
+    return f"{seconds} s"
+
+
+def parse_duration(text: str) -> int:
+    """The nanoseconds of a duration such as ``1.2s``, ``100ms``, ``500us``, ``2 µs``, ``30d`` or ``1h30m``.
+
+    Raises:
+        ValueError: It is no such thing, or longer than 292 years.
+    """
+    written = text.strip().lower()
+    position, total = 0, Decimal(0)
+    while match := _PART.match(written, position):
+        number, unit = match.groups()
+        if unit not in _SIZES:
+            break
+        total += Decimal(number) * _SIZES[unit]
+        position = match.end()
+    if not written or position < len(written):
+        raise ValueError(f"{text[:40]!r} is not a duration: write a number and a unit, as in 500us, 100ms, 1.2s or 1h")
+    if total > _LONGEST:
+        raise ValueError(f"{text[:40]!r} is too long a duration")
+    return int(total)
+
+
+def ticks(total: int, most: int = 6) -> list[Tick]:
+    """Evenly spaced marks from 0 to at most ``total`` nanoseconds, a step of 1, 2 or 5 times a power of ten apart.
+
+    From a minute on, steps are those of a clock.
+
+    Args:
+        total: the axis's length.
+        most: how many marks at most, 0 included; at least 2.
+    """
+    step = _step(max(1, total), max(2, most) - 1)
+    return [Tick(at, duration(at) if at else "0") for at in range(0, max(0, total) + 1, step)]
+
+
+def _step(total: int, intervals: int) -> int:
+    least = -(-total // intervals)
+    for seconds in (60, 120, 300, 600, 1200, 1800, 3600, 7200, 10800, 21600, 43200, 86400):
+        if least > 50 * 10**9 and least <= seconds * 10**9:
+            return seconds * 10**9
+    unit = 86400 * 10**9 if least > 86400 * 10**9 else 1
+    least = -(-least // unit)
+    power: int = 10 ** (len(str(least)) - 1)
+    return next(factor * power * unit for factor in (1, 2, 5, 10) if factor * power >= least)

@@ -1,0 +1,226 @@
+"""The search form: what an address says, as a query; and a form as an address."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlencode
+
+from causal_otel.collector import units
+from causal_otel.collector.attributes import KINDS
+from causal_otel.collector.query import Query
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["LIMIT", "LOOKBACKS", "SORTS", "FormError", "SearchForm", "lookback", "moment", "tags"]
+
+LIMIT = 500
+"""Traces that one page shows at most."""
+
+LOOKBACKS: dict[str, tuple[str, int]] = {
+    name: (label, seconds * 10**9)
+    for name, label, seconds in (
+        ("5m", "Last 5 minutes", 300),
+        ("15m", "Last 15 minutes", 900),
+        ("1h", "Last hour", 3600),
+        ("6h", "Last 6 hours", 6 * 3600),
+        ("24h", "Last 24 hours", 24 * 3600),
+        ("2d", "Last 2 days", 2 * 86400),
+        ("7d", "Last 7 days", 7 * 86400),
+        ("30d", "Last 30 days", 30 * 86400),
+    )
+}
+"""What an address calls each look-back, what the page calls it, and its nanoseconds; ascending."""
+
+SORTS: dict[str, str] = {
+    "newest": "Newest",
+    "longest": "Longest",
+    "spans": "Most spans",
+    "errors": "Most errors",
+}
+"""The orders of the traces found: what an address and what the page calls each."""
+
+_Value = TypeVar("_Value")
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LONGEST_TAGS = 4000
+_QUOTED = r'"((?:[^"\\]|\\.)*)"'
+_TAG = re.compile(rf'\s*(?:{_QUOTED}|([^\s="]+))(?:=(?:{_QUOTED}|([^\s"]*)))?(?=\s|$)', re.DOTALL)
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+
+
+class FormError(ValueError):
+    """Fields cannot be understood; ``fields`` says for each what it takes."""
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{name}: {message}" for name, message in fields.items()))
+        self.fields = fields
+
+
+@dataclass(frozen=True, slots=True)
+class SearchForm:
+    """The search form's fields as they were typed; their names are the address's parameters.
+
+    Attributes:
+        service: as in :class:`~causal_otel.collector.query.Query`, like the next two; empty: any.
+        operation: the span's name.
+        kind: the span's kind.
+        tags: as :func:`tags` reads them.
+        lookback: a key of :data:`LOOKBACKS`; ``start`` and ``end`` win over it.
+        start: as :func:`moment` reads it; empty: as far back as there are traces.
+        end: likewise; empty: now.
+        shortest: a duration such as ``20ms``; empty: any.
+        longest: likewise.
+        errors: ``1`` for only spans that failed.
+        limit: how many traces at most.
+        sort: a key of :data:`SORTS`.
+    """
+
+    service: str = ""
+    operation: str = ""
+    kind: str = ""
+    tags: str = ""
+    lookback: str = "1h"
+    start: str = ""
+    end: str = ""
+    shortest: str = ""
+    longest: str = ""
+    errors: str = ""
+    limit: str = "20"
+    sort: str = "newest"
+
+    @classmethod
+    def read(cls, parameters: Mapping[str, str]) -> SearchForm:
+        """The form that an address's parameters describe; what it does not name or leaves empty is as by default."""
+        given = {field.name: parameters.get(field.name, "") for field in fields(cls)}
+        for name in given.keys() - {"service", "operation"}:  # names may begin or end with a space
+            given[name] = given[name].strip()
+        if given["sort"] not in SORTS:
+            given["sort"] = ""
+        return cls(**{name: value for name, value in given.items() if value})
+
+    def address(self, **changes: str) -> str:
+        """The search page's address with this form, after ``changes``."""
+        changed = asdict(replace(self, **changes))
+        parameters = {field.name: changed[field.name] for field in fields(self) if changed[field.name] != field.default}
+        return f"/?{urlencode(parameters)}" if parameters else "/"
+
+    def query(self, now: int) -> Query:
+        """What the form asks for.
+
+        Args:
+            now: Unix time in nanoseconds.
+
+        Raises:
+            FormError: A field cannot be understood.
+        """
+        mistakes: dict[str, str] = {}
+
+        def read(name: str, reader: Callable[[str], _Value]) -> _Value | None:
+            text = getattr(self, name)
+            try:
+                return reader(text) if text else None
+            except ValueError as error:
+                mistakes[name] = str(error)
+                return None
+
+        start, end = read("start", moment), read("end", moment)
+        if start is None and end is None:
+            back = read("lookback", lookback)
+            start = None if back is None else now - back
+        shortest, longest = read("shortest", units.parse_duration), read("longest", units.parse_duration)
+        wanted, limit, kind = read("tags", tags), read("limit", _limit), read("kind", _kind)
+        if start is not None and end is not None and end < start:
+            mistakes["end"] = "the end is before the start"
+        if shortest is not None and longest is not None and longest < shortest:
+            mistakes["longest"] = "the longest duration is below the shortest"
+        if mistakes:
+            raise FormError(mistakes)
+        return Query(
+            start=start or 0,
+            end=now if end is None else end,
+            service=self.service or None,
+            operation=self.operation or None,
+            kind=kind,
+            tags=wanted or (),
+            shortest=shortest,
+            longest=longest,
+            errors=self.errors in ("1", "true"),
+            limit=limit or 0,
+        )
+
+
+def tags(text: str) -> tuple[tuple[str, str], ...]:
+    r"""Read ``key=value`` pairs as logfmt has them; a key alone stands for ``key=true``.
+
+    Keys and values with spaces, quotes or ``=`` in the key are quoted: ``"http.route"="GET /orders"``, with ``\"`` and
+    ``\\`` for a quote and a backslash.
+
+    Raises:
+        ValueError: The text is not such pairs, or too long.
+    """
+    if len(text) > _LONGEST_TAGS:
+        raise ValueError(f"tags are at most {_LONGEST_TAGS} characters; these are {len(text)}")
+    text = text.strip()
+    pairs = []
+    at = 0
+    while at < len(text):
+        match = _TAG.match(text, at)
+        if match is None:
+            raise ValueError(
+                f'write tags as key=value or key="some value"; not understood: {text[at : at + 40].strip()}'
+            )
+        quoted_key, key, quoted, value = match.groups()
+        pairs.append(
+            (
+                key if quoted_key is None else _ESCAPE.sub(r"\1", quoted_key),
+                _ESCAPE.sub(r"\1", quoted) if quoted is not None else "true" if value is None else value,
+            )
+        )
+        at = match.end()
+    return tuple(pairs)
+
+
+def moment(text: str) -> int:
+    """Read a time such as ``2026-11-22T14:30`` (ISO 8601; UTC unless it says otherwise) as Unix nanoseconds.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        read = datetime.fromisoformat(text)
+        read = read if read.tzinfo else read.replace(tzinfo=UTC)
+        since = (read - _EPOCH) // timedelta(microseconds=1) * 1000
+    except (ValueError, OverflowError):
+        raise ValueError("write the time in UTC, as in 2026-11-22T14:30") from None
+    if not 0 <= since < 1 << 63:
+        raise ValueError("the time must be between 1970 and 2262")
+    return since
+
+
+def lookback(text: str) -> int:
+    """A look-back's nanoseconds.
+
+    Raises:
+        ValueError: It is not one of :data:`LOOKBACKS`.
+    """
+    if text == "custom":
+        raise ValueError("give a start, an end or both")
+    if text not in LOOKBACKS:
+        raise ValueError(f"the look-back is one of {', '.join(LOOKBACKS)}")
+    return LOOKBACKS[text][1]
+
+
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and 1 <= int(text) <= LIMIT):
+        raise ValueError(f"the limit is a whole number from 1 to {LIMIT}")
+    return int(text)
+
+
+def _kind(text: str) -> str:
+    if text not in KINDS:
+        raise ValueError(f"the kind is one of {', '.join(KINDS)}")
+    return text

@@ -1,0 +1,116 @@
+"""The page of operations: which are slow, which fail, and the searches that show their traces."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from starlette.routing import Route
+
+from causal_otel.collector.web.first_steps import otlp_endpoint
+from causal_otel.collector.web.forms import LOOKBACKS, SearchForm
+from causal_otel.collector.web.templating import colours, page
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from causal_otel.collector.query import OperationStatistics, TraceReader
+
+__all__ = ["COLUMNS", "histogram", "routes"]
+
+_DEFAULT_LOOKBACK = "24h"
+_ROWS = 500
+_BARS = 24
+
+
+def _failing(each: OperationStatistics) -> float:
+    return each.errors / each.calls if each.calls else 0.0
+
+
+COLUMNS: dict[str, tuple[str, str, Callable[[OperationStatistics], float]]] = {
+    "calls": ("Calls", "Spans of this operation", lambda each: each.calls),
+    "errors": ("Errors", "Spans whose status is an error", lambda each: each.errors),
+    "failing": ("Failing", "The share of calls with an error", _failing),
+    "p50": ("p50", "Half of the calls took at most this", lambda each: each.p50),
+    "p95": ("p95", "95 % of the calls took at most this", lambda each: each.p95),
+    "p99": ("p99", "99 % of the calls took at most this", lambda each: each.p99),
+    "longest": ("Longest", "The longest call", lambda each: each.longest),
+    "total": ("Total", "The time of all calls together", lambda each: each.total),
+}
+"""What the table can be sorted by: the column's name, what it means, and its value."""
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """The page's state, as its address has it."""
+
+    service: str = ""
+    lookback: str = _DEFAULT_LOOKBACK
+    sort: str = "p95"
+    order: str = "desc"
+
+    @classmethod
+    def read(cls, request: Request) -> _View:
+        """The state; what the address says that does not exist is as by default."""
+        given = request.query_params.get
+        lookback, sort = given("lookback", ""), given("sort", "")
+        return cls(
+            service=given("service", ""),
+            lookback=lookback if lookback in LOOKBACKS else _DEFAULT_LOOKBACK,
+            sort=sort if sort in COLUMNS else "p95",
+            order="asc" if given("order") == "asc" else "desc",
+        )
+
+    def sorted_by(self, column: str) -> str:
+        """The address with the rows in the order of ``column``: the other way round if they are already."""
+        order = "asc" if column == self.sort and self.order == "desc" else "desc"
+        given = {"service": self.service, "lookback": self.lookback, "sort": column, "order": order}
+        return f"/operations?{urlencode({name: value for name, value in given.items() if value})}"
+
+    def search(self, each: OperationStatistics, **more: str) -> str:
+        """The search for the traces of an operation."""
+        form = SearchForm(service=each.service, operation=each.operation, kind=each.kind, lookback=self.lookback)
+        return form.address(**more)
+
+
+def routes(reader: TraceReader, status: Callable[[], dict[str, Any]]) -> list[Route]:
+    """``/operations``."""
+
+    def operations(request: Request) -> Response:  # not async: it is called from a thread
+        view, now = _View.read(request), time.time_ns()
+        services = reader.services()
+        found = reader.statistics(now - LOOKBACKS[view.lookback][1], now, view.service or None)
+        value = COLUMNS[view.sort][2]
+        # Equals stay in the order of their names, whichever way the column goes.
+        found.sort(key=lambda each: (each.service, each.operation, each.kind))
+        found.sort(key=value, reverse=view.order == "desc")
+        context = {
+            "view": view,
+            "services": services,
+            "operations": found[:_ROWS],
+            "hidden": max(0, len(found) - _ROWS),
+            "columns": COLUMNS,
+            "lookbacks": LOOKBACKS,
+            "colours": colours([*services, *(each.service for each in found)]),
+            "histogram": histogram,
+            "endpoint": "" if services else otlp_endpoint(request, status),
+        }
+        return page(request, "operations.html", context)
+
+    return [Route("/operations", operations)]
+
+
+def histogram(each: OperationStatistics) -> list[tuple[int, float]]:
+    """The durations of an operation as bars from 1 µs to 100 s, logarithmic: each bar's number and height, 0 to 1."""
+    heights = [0] * _BARS
+    for bound, calls in each.buckets:
+        place = (math.log10(max(1, bound)) - 3) / 8 * _BARS
+        heights[min(_BARS - 1, max(0, int(place)))] += calls
+    highest = max(heights)
+    return [(place, round(calls / highest, 3)) for place, calls in enumerate(heights) if calls]

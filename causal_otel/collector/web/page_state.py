@@ -1,0 +1,88 @@
+"""What the trace page shows, as its address says it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+__all__ = ["PageState"]
+
+_OPEN_LIMIT = 20
+_IDS_LIMIT = 5000
+_FIND_LIMIT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class PageState:
+    """The state of the trace page.
+
+    Attributes:
+        open: the spans whose details are shown, as hexadecimal ids; the last is the one to look at.
+        collapsed: the spans collapsed, or ``all``, followed by those that are not with a minus before them.
+        critical: whether the critical path is marked.
+        find: the text to find.
+    """
+
+    open: tuple[str, ...] = ()
+    collapsed: tuple[str, ...] = ()
+    critical: bool = False
+    find: str = ""
+
+    @classmethod
+    def parse(cls, parameters: Mapping[str, str]) -> PageState:
+        """Read the parameters of an address; what makes no sense is left out."""
+        return cls(
+            open=_ids(parameters.get("span", ""))[-_OPEN_LIMIT:],
+            collapsed=_ids(parameters.get("collapsed", ""))[:_IDS_LIMIT],
+            critical=parameters.get("critical") == "1",
+            find=parameters.get("find", "").strip()[:_FIND_LIMIT],
+        )
+
+    def fields(self) -> Iterator[tuple[str, str]]:
+        """The parameters that say it, those that are needed."""
+        if self.find:
+            yield "find", self.find
+        if self.critical:
+            yield "critical", "1"
+        if self.collapsed:
+            yield "collapsed", ",".join(self.collapsed)
+        if self.open:
+            yield "span", ",".join(self.open)
+
+    def address(self, path: str) -> str:
+        """Where ``path`` shows this state; the last open span is scrolled to."""
+        query = urlencode(list(self.fields()), safe=",")
+        return path + (f"?{query}" if query else "") + (f"#s-{self.open[-1]}" if self.open else "")
+
+    def opened(self, span_id: str) -> PageState:
+        """This, with the details of one more span."""
+        return replace(self, open=(*(each for each in self.open if each != span_id), span_id)[-_OPEN_LIMIT:])
+
+    def closed(self, span_id: str) -> PageState:
+        """This, without the details of a span."""
+        return replace(self, open=tuple(each for each in self.open if each != span_id))
+
+    def collapsed_among(self, parents: Collection[str]) -> set[str]:
+        """Which of ``parents``, the spans with others below them, are collapsed."""
+        if "all" in self.collapsed:
+            return set(parents).difference(each.removeprefix("-") for each in self.collapsed)
+        return set(parents).intersection(self.collapsed)
+
+    def toggled(self, what: str, parents: Collection[str]) -> PageState:
+        """This, with the span ``what`` collapsed if it is not, and else expanded; or ``all`` collapsed, or ``none``."""
+        if what == "all":
+            return replace(self, collapsed=("all",))
+        if what == "none":
+            return replace(self, collapsed=())
+        collapsed = self.collapsed_among(parents) ^ {what}.intersection(parents)
+        if 2 * len(collapsed) <= len(parents):
+            return replace(self, collapsed=tuple(each for each in parents if each in collapsed))
+        return replace(self, collapsed=("all", *(f"-{each}" for each in parents if each not in collapsed)))
+
+
+def _ids(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(each for each in text.lower().split(",") if each))

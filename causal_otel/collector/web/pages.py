@@ -1,0 +1,61 @@
+"""All pages in one: search, live tail, operations, status, traces, comparison, map, and the static files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+
+from causal_otel.collector.web import live, operations, search, status_page, trace_pages
+from causal_otel.collector.web.templating import STATIC
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
+    from starlette.responses import Response
+    from starlette.routing import BaseRoute
+    from starlette.types import Scope
+
+    from causal_otel.collector.query import TraceReader
+
+__all__ = ["routes"]
+
+_FOR_GOOD = "public, max-age=31536000, immutable"
+
+
+def routes(
+    reader: TraceReader,
+    *,
+    status: Callable[[], dict[str, Any]],
+    put: Callable[[bytes], Future[Any]] | None,
+) -> list[BaseRoute]:
+    """All pages and what they load.
+
+    Args:
+        reader: what they show; it is called from threads.
+        status: what the status page shows, see :mod:`causal_otel.collector.status`; it is called from threads.
+        put: keeps a serialized ``ExportTraceServiceRequest``, for the import of traces; None: there is no import.
+    """
+    return [
+        *search.routes(reader, status),
+        *live.routes(reader, status),
+        *operations.routes(reader, status),
+        *status_page.routes(status),
+        *trace_pages.routes(reader, put),
+        Mount("/static", _Static(directory=STATIC), name="static"),
+    ]
+
+
+class _Static(StaticFiles):
+    """Files that a browser keeps for good when it asks with a version, and else asks about each time."""
+
+    def file_response(
+        self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        versioned = b"v=" in scope.get("query_string", b"")
+        response.headers["Cache-Control"] = _FOR_GOOD if versioned else "no-cache"
+        return response

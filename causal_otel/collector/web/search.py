@@ -1,0 +1,131 @@
+"""The search page, the operations it offers, and the jump to a trace by its id."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import JSONResponse, RedirectResponse
+from starlette.routing import Route
+
+from causal_otel.collector.attributes import KINDS
+from causal_otel.collector.web.first_steps import otlp_endpoint
+from causal_otel.collector.web.forms import LIMIT, LOOKBACKS, SORTS, FormError, SearchForm
+from causal_otel.collector.web.scatter import scatter
+from causal_otel.collector.web.templating import HEADERS, colours, page
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from causal_otel.collector.query import Query, Summary, TraceReader
+
+__all__ = ["routes"]
+
+_TRACE_ID = re.compile(r"[0-9a-f]{1,32}")
+
+_ORDERS: dict[str, Callable[[Summary], int]] = {
+    "newest": lambda trace: 0,  # the reader's order
+    "longest": lambda trace: -trace.duration,
+    "spans": lambda trace: -trace.spans,
+    "errors": lambda trace: -trace.errors,
+}
+
+
+def routes(reader: TraceReader, status: Callable[[], dict[str, Any]]) -> list[Route]:
+    """``/``, ``/jump`` and ``/ui/operations``."""
+    pages = _Search(reader, status)
+    # None is async: Starlette calls them from threads, where they may wait for the disk.
+    return [
+        Route("/", pages.search),
+        Route("/jump", pages.jump),
+        Route("/ui/operations", pages.operations),
+    ]
+
+
+class _Search:
+    def __init__(self, reader: TraceReader, status: Callable[[], dict[str, Any]]) -> None:
+        self._reader = reader
+        self._status = status
+
+    def operations(self, request: Request) -> Response:
+        return JSONResponse(self._operations(request.query_params.get("service", "")), headers=HEADERS)
+
+    def jump(self, request: Request) -> Response:
+        text = re.sub(r"[\s-]", "", request.query_params.get("trace", "")).lower().removeprefix("0x")
+        if not _TRACE_ID.fullmatch(text) or not text.strip("0"):
+            context = {
+                "heading": "This is not a trace id",
+                "message": "A trace id is 32 hexadecimal digits (0-9, a-f), not all of them 0. "
+                "Leading zeros may be left out.",
+            }
+            return page(request, "error.html", context, status=400)
+        return RedirectResponse(f"/trace/{text:0>32}", status_code=303)
+
+    def search(self, request: Request) -> Response:
+        form = SearchForm.read(request.query_params)
+        now = time.time_ns()
+        query: Query | None = None
+        mistakes: dict[str, str] = {}
+        try:
+            query = form.query(now)
+        except FormError as error:
+            mistakes = dict(error.fields)
+        services = self._reader.services()
+        traces: list[Summary] = []
+        complete = True
+        if query is not None:
+            found = self._reader.search(query)
+            complete = found.complete
+            traces = sorted(self._reader.summaries(found.trace_ids), key=_ORDERS[form.sort])
+        context = {
+            "form": form,
+            "defaults": SearchForm(),
+            "mistakes": mistakes,
+            "query": query,
+            "traces": traces,
+            "complete": complete,
+            "scatter": scatter(traces),
+            "services": services,
+            "operations": self._operations(form.service),
+            "colours": colours([*services, *(count.name for trace in traces for count in trace.services)]),
+            "longest": max((trace.duration for trace in traces), default=0),
+            "suggestions": _suggestions(form) if query and not traces else [],
+            "now": now,
+            "endpoint": "" if services else otlp_endpoint(request, self._status),
+            "kinds": KINDS,
+            "lookbacks": LOOKBACKS,
+            "sorts": SORTS,
+            "limit": LIMIT,
+        }
+        return page(request, "search.html", context, status=400 if mistakes else 200)
+
+    def _operations(self, service: str) -> list[str]:
+        return sorted({operation.name for operation in self._reader.operations(service)}) if service else []
+
+
+def _suggestions(form: SearchForm) -> list[tuple[str, str]]:
+    """Wider searches than one that found nothing: what each is called, and its address."""
+    found = []
+    widest = next(reversed(LOOKBACKS))
+    if form.start or form.end or form.lookback != widest:
+        everything = replace(form, start="", end="", lookback=widest)
+        found.append(("Search the last 30 days", everything.address()))
+    for name, label in (
+        ("tags", "Search without the tags"),
+        ("operation", "Search all operations"),
+        ("service", "Search all services"),
+        ("kind", "Search all kinds"),
+        ("errors", "Include spans without errors"),
+    ):
+        if getattr(form, name):
+            # An operation is one of its service's.
+            dropped = {name: "", "operation": ""} if name == "service" else {name: ""}
+            found.append((label, form.address(**dropped)))
+    if form.shortest or form.longest:
+        found.append(("Search all durations", form.address(shortest="", longest="")))
+    return found

@@ -1,0 +1,65 @@
+// The search page: j and k through the results, the operations of the chosen service, short addresses.
+
+import { walk } from "./walk.js";
+
+const form = document.getElementById("search");
+const { service, operation, lookback, start, end } = form.elements;
+const range = document.getElementById("range");
+
+function showRange() {
+  range.hidden = lookback.value !== "custom";
+  if (range.hidden) start.value = end.value = "";
+}
+
+let asked;
+
+async function offerOperations() {
+  asked?.abort();
+  asked = new AbortController();
+  const list = document.getElementById("operations");
+  operation.value = "";
+  list.replaceChildren();
+  if (!service.value) return;
+  try {
+    const answer = await fetch(`/ui/operations?${new URLSearchParams({ service: service.value })}`, { signal: asked.signal });
+    if (!answer.ok) return;
+    for (const name of await answer.json()) {
+      const option = document.createElement("option");
+      option.value = name;
+      list.append(option);
+    }
+  } catch (error) {
+    if (error.name !== "AbortError") console.warn(`The operations of ${service.value} could not be fetched: ${error.message}`);
+  }
+}
+
+lookback.addEventListener("change", () => {
+  showRange();
+  if (!range.hidden) start.focus();
+});
+service.addEventListener("change", offerOperations);
+form.addEventListener("formdata", ({ formData }) => {
+  // An address says only what differs from an empty form.
+  for (const [name, value] of [...formData]) {
+    if (value === (form.elements[name].dataset.default ?? "")) formData.delete(name);
+  }
+  if (start.value || end.value) formData.delete("lookback");
+});
+document.getElementById("tags").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    event.preventDefault();
+    form.requestSubmit();
+  }
+});
+showRange();
+walk(document.getElementById("traces"));
+
+// A dot and its row point at each other.
+for (const dot of document.querySelectorAll("[data-trace]")) {
+  const row = document.getElementById(dot.dataset.trace);
+  if (!row) continue;
+  for (const [one, other] of [[dot, row], [row, dot]]) {
+    one.addEventListener("pointerenter", () => other.classList.add("near"));
+    one.addEventListener("pointerleave", () => other.classList.remove("near"));
+  }
+}

@@ -1,0 +1,147 @@
+// The trace page: what its keys and buttons do. Everything but copying works without this, by links and forms.
+
+import { collapseAll, expandAll, isCollapsed, reveal, toggle } from "./collapse.js";
+import { closeHidden, goTo, showCopyButtons, toggleDetails } from "./details.js";
+import "./find.js";
+import { bind } from "./keys.js";
+import { currentPlace, isParent, length, level, move, nextAmong, parentOf, placeAround, placeOf, row, setCurrent, waterfall } from "./rows.js";
+import { announce, ids, remember } from "./state.js";
+
+const errors = JSON.parse(document.getElementById("errors").textContent).map(placeOf).filter((place) => place !== undefined);
+
+function goToError(step) {
+  const place = nextAmong(errors, step);
+  if (place === undefined) {
+    announce("No span has failed");
+    return;
+  }
+  reveal(place);
+  setCurrent(place);
+  announce(`Error ${errors.indexOf(place) + 1} of ${errors.length}`);
+}
+
+function toggleCritical() {
+  const on = waterfall.classList.toggle("critical");
+  document.getElementById("critical").ariaPressed = String(on);
+  remember("critical", on ? "1" : "");
+}
+
+function fold(place) {
+  toggle(place);
+  closeHidden();
+}
+
+function foldAll() {
+  collapseAll();
+  closeHidden();
+}
+
+function left() {
+  const place = currentPlace();
+  if (isParent(place) && !isCollapsed(place)) fold(place);
+  else if (level(place) > 1) setCurrent(parentOf(place));
+}
+
+function right() {
+  const place = currentPlace();
+  if (isCollapsed(place)) fold(place);
+  else if (isParent(place)) move(1);
+}
+
+async function copy(button) {
+  const value = button.dataset.copy;
+  try {
+    await navigator.clipboard.writeText(value);
+    announce("Copied");
+    button.classList.add("copied");
+    setTimeout(() => button.classList.remove("copied"), 1200);
+  } catch {
+    // Without https, or without leave, a browser gives no clipboard: the id is at least there to be copied by hand.
+    window.prompt("Copy this", value);
+  }
+}
+
+function onClick(id, action) {
+  document.getElementById(id)?.addEventListener("click", (event) => {
+    event.preventDefault();
+    action();
+  });
+}
+
+waterfall.addEventListener("click", (event) => {
+  if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+  const target = event.target.closest("a, button, .time");
+  const place = target && placeAround(target);
+  if (place === undefined || place === null) return;
+  if (target.matches(".op, .time")) {
+    event.preventDefault();
+    setCurrent(place);
+    toggleDetails(place);
+  } else if (target.matches(".fold")) {
+    event.preventDefault();
+    setCurrent(place);
+    fold(place);
+  } else if (target.dataset.span && placeOf(target.dataset.span) !== undefined) {
+    event.preventDefault();
+    goTo(target.dataset.span);
+  }
+});
+
+waterfall.addEventListener("keydown", (event) => {
+  if (event.key === " " && event.target.matches(".op")) {
+    event.preventDefault();
+    toggleDetails(placeAround(event.target));
+  }
+});
+
+waterfall.addEventListener("focusin", (event) => {
+  const place = placeAround(event.target);
+  if (place !== undefined && place !== currentPlace()) setCurrent(place, { focus: false });
+});
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("button[data-copy]");
+  if (button) copy(button);
+});
+
+document.getElementById("minimap")?.addEventListener("click", (event) => {
+  const screen = event.currentTarget.getScreenCTM().inverse();
+  const { y } = new DOMPoint(event.clientX, event.clientY).matrixTransform(screen);
+  const nearest = Math.min(Math.max(Math.floor(y), 0), length - 1);
+  reveal(nearest);
+  setCurrent(nearest, { focus: false });
+  row(nearest).scrollIntoView({ block: "center" });
+});
+
+onClick("error-next", () => goToError(1));
+onClick("error-previous", () => goToError(-1));
+onClick("critical", toggleCritical);
+onClick("collapse-all", foldAll);
+onClick("expand-all", expandAll);
+showCopyButtons(document);
+
+bind("j", "Next span (also ↓)", () => move(1));
+bind("k", "Previous span (also ↑)", () => move(-1));
+bind("ArrowDown", "", () => move(1));
+bind("ArrowUp", "", () => move(-1));
+bind("ArrowLeft", "", left);
+bind("ArrowRight", "", right);
+bind("h", "Collapse, or go to the parent (also ←)", left);
+bind("l", "Expand, or go to the first child (also →)", right);
+bind("o", "Open or close the details (also Enter, Space)", () => toggleDetails(currentPlace()));
+bind("n", "Next error", () => goToError(1));
+bind("p", "Previous error", () => goToError(-1));
+bind("f", "Find in this trace (also /)", () => document.getElementById("find").elements.find.select());
+bind("x", "Show the critical path", toggleCritical);
+bind("e", "Expand all", expandAll);
+bind("w", "Collapse all", foldAll);
+bind("c", "Copy the trace's id", () => copy(document.getElementById("copy-trace")));
+
+const asked = ids("span").at(-1);
+if (asked && placeOf(asked) !== undefined) {
+  reveal(placeOf(asked));
+  setCurrent(placeOf(asked));
+  row(placeOf(asked)).scrollIntoView({ block: "center" });
+} else if (length) {
+  setCurrent(0, { focus: false });
+}

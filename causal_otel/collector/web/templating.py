@@ -1,0 +1,138 @@
+"""How pages are made: the templates, their filters, and the headers that every page carries."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.templating import Jinja2Templates
+
+from causal_otel.collector import units
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+__all__ = ["HEADERS", "STATIC", "age", "colours", "fragment", "page", "share", "size", "static", "utc"]
+
+STATIC = Path(__file__).parent / "static"
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+"""What every page is sent with: nothing inline and nothing from elsewhere runs, whatever a span holds."""
+
+_COLOURS = 16
+
+
+def page(
+    request: Request,
+    template: str,
+    context: Mapping[str, Any] | None = None,
+    *,
+    status: int = 200,
+) -> Response:
+    """Answer with ``template``, which also sees ``request``; with :data:`HEADERS`."""
+    return _templates.TemplateResponse(request, template, dict(context or {}), status_code=status, headers=HEADERS)
+
+
+def fragment(template: str, macro: str, *arguments: Any) -> str:
+    """The HTML that ``macro`` of ``template`` makes of ``arguments``."""
+    return str(getattr(_environment.get_template(template).module, macro)(*arguments))
+
+
+@cache
+def static(name: str) -> str:
+    """The address of the static file ``name``, which changes with its contents: it may be cached for good."""
+    version = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:10]
+    return f"/static/{name}?v={version}"
+
+
+def colours(services: Iterable[str]) -> dict[str, int]:
+    """A number from 0 to 15 for each service: the class ``s<number>`` of whatever has its colour.
+
+    A service keeps its colour from page to page, and no two share one while there are at most sixteen, if pages pass
+    all services known rather than those they show.
+    """
+    chosen: dict[str, int] = {}
+    taken: set[int] = set()
+    for service in sorted(set(services)):
+        colour = zlib.crc32(service.encode("utf-8", "surrogatepass")) % _COLOURS
+        if len(taken) == _COLOURS:
+            taken.clear()
+        while colour in taken:
+            colour = (colour + 1) % _COLOURS
+        taken.add(colour)
+        chosen[service] = colour
+    return chosen
+
+
+def utc(nanoseconds: int, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+    """A Unix time in nanoseconds as UTC; a time that no calendar holds as its number."""
+    try:
+        return datetime.fromtimestamp(nanoseconds // 10**9, UTC).strftime(form)
+    except (OverflowError, ValueError, OSError):
+        return str(nanoseconds)
+
+
+def age(nanoseconds: int, now: int) -> str:
+    """How long before ``now`` a Unix time in nanoseconds was, in its largest unit: ``3 min ago``."""
+    seconds = (now - nanoseconds) // 10**9
+    if seconds < 0:
+        return "in the future"
+    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {name} ago"
+    return f"{seconds} s ago" if seconds else "just now"
+
+
+def count(number: int) -> str:
+    """``number`` with its thousands set apart."""
+    return f"{number:,}".replace(",", "\u202f")
+
+
+def plural(number: int, noun: str) -> str:
+    """``1 span``, ``2 spans``."""
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+
+
+def share(part: float) -> str:
+    """A share of 1 in percent: ``0.4 %``, ``12 %``."""
+    percent = part * 100
+    return f"{percent:.0f} %" if percent >= 9.95 or not percent else f"{percent:.1f} %" if percent >= 0.1 else "< 0.1 %"
+
+
+def size(count: float) -> str:
+    """So many bytes in decimal units: ``4.1 MB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 999.5:
+            return f"{count:.0f} {unit}" if count >= 9.95 or unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+_environment = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_environment.filters.update(
+    duration=units.duration, utc=utc, age=age, count=count, plural=plural, share=share, size=size
+)
+_environment.globals.update(static=static)
+_templates = Jinja2Templates(env=_environment)

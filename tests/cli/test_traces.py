@@ -1,0 +1,235 @@
+"""``causal-otel traces`` and ``causal-otel trace``: searching and showing what is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from causal_otel.cli import main
+from causal_otel.collector import otlp_json
+from causal_otel.collector.analysis import build
+from tests.cli.storing import AFTER, BEFORE, ORDER, REPORT, TRACES, keep
+from tests.collector.analysis.making import span, trace
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_TIME = ("--start", BEFORE, "--end", AFTER)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return keep(tmp_path / "traces")
+
+
+def _found(capsys: pytest.CaptureFixture[str], directory: Path, *options: str) -> list[str]:
+    assert main(["traces", "--data-dir", str(directory), "--json", *options]) == 0
+    return [json.loads(line)["trace_id"] for line in capsys.readouterr().out.splitlines()]
+
+
+def _trace(capsys: pytest.CaptureFixture[str], directory: Path, *arguments: str) -> str:
+    assert main(["trace", "--data-dir", str(directory), *arguments]) == 0
+    return capsys.readouterr().out
+
+
+def test_traces_are_listed_newest_first(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line tells a trace's id, start, duration, spans, errors, services and name."""
+    assert main(["traces", "--data-dir", str(directory), *_TIME]) == 0
+    head, newer, older = capsys.readouterr().out.splitlines()
+    assert head.split() == ["TRACE", "STARTED", "(UTC)", "DURATION", "SPANS", "ERRORS", "SERVICES", "NAME"]
+    assert newer.split() == [REPORT, "2023-11-14", "22:13:22.000", "3", "s", "1", "-", "1", "web:", "GET", "/report"]
+    assert older.split() == [
+        ORDER, "2023-11-14", "22:13:20.000", "100", "ms", "4", "1", "2", "api:", "POST", "/orders",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ((), [REPORT, ORDER]),
+        (("--limit", "1"), [REPORT]),
+        (("--service", "worker"), [ORDER]),
+        (("--operation", "GET /report"), [REPORT]),
+        (("--tag", "user.id=42"), [ORDER]),
+        (("--tag", "user.id=42", "--tag", "db.system.name=mysql"), []),
+        (("--errors",), [ORDER]),
+        (("--min-duration", "1s"), [REPORT]),
+        (("--max-duration", "50ms"), [ORDER]),
+        (("--start", "2023-11-14T22:13:21"), [REPORT]),
+        (("--start", "2023-11-14T23:13:20+01:00", "--end", "2023-11-14T22:13:21"), [ORDER]),
+        (("--end", AFTER, "--lookback", "1d"), [REPORT, ORDER]),
+        (("--lookback", "1h"), []),
+    ],
+)
+def test_conditions_narrow_the_search(
+    directory: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], expected: list[str]
+) -> None:
+    """Each option leaves out what it should."""
+    timed = {"--start", "--end", "--lookback"} & set(options)
+    assert _found(capsys, directory, *options, *(() if timed else _TIME)) == expected
+
+
+def test_json_tells_all_of_a_summary(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Durations and times are whole nanoseconds, services come with their spans and errors."""
+    assert main(["traces", "--data-dir", str(directory), "--json", "--service", "api", *_TIME]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "trace_id": ORDER,
+        "service": "api",
+        "operation": "POST /orders",
+        "kind": "server",
+        "start_unix_nano": 1_700_000_000_000_000_000,
+        "duration_nano": 100_000_000,
+        "spans": 4,
+        "errors": 1,
+        "orphans": 1,
+        "services": {"api": {"spans": 3, "errors": 1}, "worker": {"spans": 1, "errors": 0}},
+    }
+
+
+def test_nothing_found_is_said(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No trace is no failure, and what to try is told."""
+    assert main(["traces", "--data-dir", str(directory)]) == 0
+    assert capsys.readouterr().out == "No traces: try a longer --lookback or fewer conditions.\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--lookback", "soon"), "--lookback: 'soon' is not a duration: write a number and a unit, as in 500us"),
+        (("--lookback", "1h", "--start", BEFORE), "give either --lookback or --start, not both"),
+        (("--start", "yesterday"), "--start: write the time"),
+        (("--start", AFTER, "--end", BEFORE), "--end is before --start"),
+        (("--min-duration", "5"), "--min-duration: '5' is not a duration"),
+        (("--tag", "user.id"), "--tag: write KEY=VALUE, not 'user.id'"),
+        (("--limit", "0"), "--limit: a whole number from 1 to"),
+    ],
+)
+def test_wrong_options_are_explained(
+    directory: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], message: str
+) -> None:
+    """The status is 2, and a sentence names the option and what it takes."""
+    assert main(["traces", "--data-dir", str(directory), *options]) == 2
+    assert capsys.readouterr().err.startswith(f"causal-otel traces: {message}")
+
+
+def test_a_directory_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without any traces kept, the message tells how to get some."""
+    assert main(["traces", "--data-dir", str(tmp_path / "none")]) == 1
+    assert f"there is no directory {tmp_path / 'none'}: start `causal-otel collector`" in capsys.readouterr().err
+
+
+def test_the_directory_is_the_collectors(
+    directory: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the option it is where the collector keeps its traces, variable and all."""
+    monkeypatch.setenv("CAUSAL_OTEL_COLLECTOR_DATA_DIR", str(directory))
+    assert main(["traces", "--json", *_TIME]) == 0
+    assert ORDER in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [("traces",), ("trace", ORDER), ("export", "-"), ("import", "-")])
+def test_a_missing_extra_is_named(command: tuple[str, ...]) -> None:
+    """Without protobuf the commands say how to get it, and help works still."""
+    script = (
+        "import sys\n"
+        "class Without:\n"
+        "    def __init__(self, finder): self.finder = finder\n"
+        "    def __getattr__(self, name): return getattr(self.finder, name)\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        hidden = name.split('.')[0] == 'google' or name.startswith('opentelemetry.proto')\n"
+        "        return None if hidden else self.finder.find_spec(name, path, target)\n"
+        "sys.meta_path[:] = map(Without, sys.meta_path)\n"
+        "from causal_otel.cli import main\n"
+        "sys.exit(main())"
+    )
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", script, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+
+    refused = run(*command)
+    assert refused.returncode == 2
+    assert refused.stderr == (
+        f"causal-otel {command[0]}: google.protobuf and opentelemetry.proto cannot be imported: "
+        "pip install 'causal-otel[collector]'\n"
+    )
+    assert run(command[0], "--help").returncode == 0
+
+
+def test_a_reader_that_leaves_is_no_error(directory: Path) -> None:
+    """Where the output goes nowhere, nothing is said about it."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-m", "causal_otel.cli", "traces", "--data-dir", str(directory), *_TIME],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            timeout=60,
+        )
+    finally:
+        os.close(writing)
+    assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+def test_a_trace_is_shown_as_a_tree(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Headline, tree, critical path, where the time went, errors and what is odd."""
+    lines = _trace(capsys, directory, ORDER).splitlines()
+    assert lines[0] == f"api: POST /orders  trace {ORDER}"
+    assert lines[1] == "2023-11-14 22:13:20.000 UTC, 100 ms, 4 spans, 2 services, 1 error"
+    assert [line.split("  ")[0] for line in lines[4:8]] == [
+        "POST /orders", "├╴postgresql: SELECT orders", "╰╴✗ GET (timeout)", "work (parent not received)",
+    ]  # fmt: skip
+    text = "\n".join(lines)
+    assert " 60.0%     60 ms  api: SELECT orders [" in text
+    assert " 40.0%     40 ms  api: POST /orders [" in text
+    assert "api: SELECT orders [7175657279" in text
+    assert ": pool wait 45 ms (75%), rest 15 ms (25%)" in text
+    assert "api: GET [63616c6c2d2d2d2d] - timeout: no answer" in text
+    assert "worker: work [776f726b2d2d2d2d]: the span that it names as its parent is not in the trace" in text
+
+
+def test_a_trace_is_shown_as_json(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is printed is a line of OTLP JSON with all of its spans."""
+    printed = otlp_json.loads(_trace(capsys, directory, ORDER.upper(), "--json").encode())
+    assert [each.message for each in build(printed).spans] == [each.message for each in build(TRACES[ORDER]).spans]
+
+
+def test_ids_of_64_bits_are_filled_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Sixteen digits are the low half of an id whose high half is zero."""
+    directory = keep(tmp_path / "traces", trace(span("a", trace_id="00" * 8 + "ab" * 8)))
+    assert "trace 0000000000000000abababababababab" in _trace(capsys, directory, "ab" * 8)
+
+
+@pytest.mark.parametrize(
+    ("written", "status", "message"),
+    [
+        ("xyz", 2, "'xyz' is no trace id, which has 32 hexadecimal digits"),
+        (ORDER[:8], 2, "'0a0a0a0a' is no trace id"),
+        ("c" * 32, 1, f"there is no trace {'c' * 32}: it was not received (yet), or is no longer kept"),
+    ],
+)
+def test_a_trace_that_cannot_be_shown_is_named(
+    directory: Path, capsys: pytest.CaptureFixture[str], written: str, status: int, message: str
+) -> None:
+    """Ids are whole, and of something that is there."""
+    assert main(["trace", "--data-dir", str(directory), written]) == status
+    assert capsys.readouterr().err.startswith(f"causal-otel trace: {message}")
+
+
+def test_a_large_trace_is_summed_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Below the tree at most ten of a kind are named, the others counted."""
+    children = (
+        span(f"c{number}", "root", number, number + 1, error=True, attributes={"causal.server": 0.001})
+        for number in range(30)
+    )
+    directory = keep(tmp_path / "traces", trace(span("root", end=31), *children))
+    text = _trace(capsys, directory, "a1" * 16)
+    assert text.count("and 20 more spans") == 1
+    assert text.count("and 21 more spans") == 1
+    assert text.count("and 20 more errors") == 1

@@ -1,0 +1,99 @@
+"""The critical path: what a span was waiting for, nanosecond by nanosecond."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from hypothesis import given
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from causal_otel.collector.analysis import build, critical_path, time_on_path
+from tests.collector.analysis.making import BEGIN, MS, pairs, span, trace
+from tests.collector.analysis.test_trace_tree import TRACES
+
+if TYPE_CHECKING:
+    from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, TracesData
+
+
+def _path(*spans: ResourceSpans) -> list[tuple[str, float, float]]:
+    segments = critical_path(build(trace(*spans)))
+    return [(each.span.name, (each.start - BEGIN) / MS, (each.end - BEGIN) / MS) for each in segments]
+
+
+def test_calls_one_after_the_other_are_all_on_the_path() -> None:
+    """Between its children the time is the parent's own."""
+    assert _path(span("root", end=10), span("a", "root", 1, 4), span("b", "root", 5, 9)) == [
+        ("root", 0, 1), ("a", 1, 4), ("root", 4, 5), ("b", 5, 9), ("root", 9, 10),
+    ]  # fmt: skip
+
+
+def test_of_parallel_calls_the_last_to_end_is_on_the_path() -> None:
+    """What ran beside it and ended sooner held up nothing."""
+    assert _path(
+        span("root", end=10), span("a", "root", 1, 6), span("b", "root", 1, 9), span("c", "root", 2, 8)
+    ) == [("root", 0, 1), ("b", 1, 9), ("root", 9, 10)]  # fmt: skip
+
+
+def test_a_call_is_divided_like_the_whole() -> None:
+    """The path goes down into each child that is on it."""
+    assert _path(span("root", end=10), span("a", "root", 2, 8), span("a1", "a", 3, 5), span("a2", "a", 4, 7)) == [
+        ("root", 0, 2), ("a", 2, 4), ("a2", 4, 7), ("a", 7, 8), ("root", 8, 10),
+    ]  # fmt: skip
+
+
+def test_nobody_waits_for_what_outlives_its_parent() -> None:
+    """A task that goes on after the answer is not on the path, nor is one that was detached and happens to be quick."""
+    detached = [Span.Link(attributes=pairs({"causal.link": "detached"}))]
+    assert _path(
+        span("root", end=10),
+        span("task", "root", 1, 20),
+        span("quick", "root", 8, 9, links=detached),
+        span("a", "root", 2, 4),
+    ) == [("root", 0, 2), ("a", 2, 4), ("root", 4, 10)]
+
+
+def test_a_server_is_waited_for_until_its_client_ends() -> None:
+    """A server's span that ends after its client's is on the path up to there, and what it was doing then."""
+    assert _path(
+        span("call", end=10, kind="client"),
+        span("serve", "call", 2, 12, kind="server", service="shop"),
+        span("query", "serve", 5, 11, service="shop"),
+    ) == [("call", 0, 2), ("serve", 2, 5), ("query", 5, 10)]
+
+
+def test_clocks_that_disagree_hide_what_lies_outside() -> None:
+    """Of a child that starts before its parent only the part within counts."""
+    assert _path(span("root", end=10), span("a", "root", -5, 3), span("b", "root", -9, -8)) == [
+        ("a", 0, 3),
+        ("root", 3, 10),
+    ]
+
+
+def test_any_span_can_be_explained() -> None:
+    """The path of a span that is not the root is that of its own time."""
+    view = build(trace(span("root", end=10), span("a", "root", 2, 8), span("a1", "a", 3, 5)))
+    segments = critical_path(view, view.spans[1])
+    assert time_on_path(segments) == {1: 4 * MS, 2: 2 * MS}
+
+
+def test_a_trace_without_spans_has_no_path() -> None:
+    """Nothing takes no time."""
+    assert _path() == []
+
+
+@given(TRACES)
+def test_every_nanosecond_is_in_one_segment(made: TracesData) -> None:
+    """Segments follow each other from the root's start to its end, each within its span and below the root."""
+    view = build(made)
+    for root in view.roots:
+        segments = critical_path(view, root)
+        edges = [root.start, *itertools.chain(*((each.start, each.end) for each in segments)), root.end]
+        assert edges[::2] == edges[1::2]
+        for each in segments:
+            assert each.span.start <= each.start < each.end <= each.span.end
+            above = each.span
+            while above.parent is not None:
+                above = above.parent
+            assert above is root
+        assert sum(time_on_path(segments).values()) == root.duration

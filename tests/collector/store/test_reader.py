@@ -1,0 +1,432 @@
+"""The reader answers as brute force does, beside a writer, without one, and from odd files."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import textwrap
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
+
+from causal_otel.collector.query import OperationStatistics, Query, TraceReader
+from causal_otel.collector.store import days
+from causal_otel.collector.store.compaction import Busy
+from causal_otel.collector.store.open_days import OpenDays
+from causal_otel.collector.store.reader import Reader
+from tests.collector.oracle import MemoryReader
+from tests.collector.spans import (
+    HOUR,
+    MILLISECOND,
+    MINUTE,
+    NOON,
+    SECOND,
+    merged,
+    request,
+    span,
+    spans_of,
+    trace_id,
+    traces,
+)
+from tests.collector.store.stores import EVER, close, contents, write, writing
+
+DAY = 24 * HOUR
+TODAY = days.day_of(NOON)
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Iterator[Reader]:
+    with Reader(tmp_path) as reader:
+        yield reader
+
+
+@st.composite
+def _spans(draw: st.DrawFn) -> list[TracesData]:
+    """Requests of whole spans, each span once, some traces over midnight and some that last for long."""
+    messages: list[TracesData] = []
+    for number in range(draw(st.integers(1, 8))):
+        groups: list[TracesData] = []
+        for service in draw(st.lists(st.sampled_from(["shop", "cart", None]), min_size=1, max_size=2)):
+            spans = []
+            for index in range(draw(st.integers(1, 4))):
+                start = NOON + draw(st.integers(-30 * 60, 60)) * MINUTE + number * 1000 + index
+                spans.append(
+                    span(
+                        draw(st.sampled_from(["buy", "pay"])),
+                        trace=draw(st.integers(1, 4)),
+                        id=100 * len(messages) + 10 * len(groups) + index + 1,
+                        parent=draw(st.sampled_from([0, 1, 101, 12, 5000])),
+                        start=start,
+                        duration=draw(st.sampled_from([0, MILLISECOND, SECOND, 2 * HOUR])),
+                        kind=draw(st.integers(0, 5)),
+                        error=draw(st.booleans()),
+                    )
+                )
+            groups.append(traces(*spans, service=service))
+        messages.append(merged(*groups))
+    return messages
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(messages=_spans(), start=st.integers(-30 * 60, 60), length=st.integers(0, 20 * 60), closed=st.integers(0, 8))
+def test_everything_that_can_be_asked_is_answered_as_brute_force_does(
+    messages: list[TracesData], start: int, length: int, closed: int
+) -> None:
+    """Names, traces, summaries, statistics, calls and ids: from open and closed days, and what came late."""
+    begin = NOON + start * MINUTE
+    end = begin + length * MINUTE
+    with tempfile.TemporaryDirectory() as name, Reader(Path(name)) as reader:
+        expected = write(Path(name), messages[:closed])
+        close(Path(name))
+        write(Path(name), messages[closed:], expected)
+        _same(reader, expected, begin, end)
+        close(Path(name))
+        _same(reader, expected, begin, end)
+        assert reader.dependencies(begin, end) == expected.dependencies(begin, end)
+
+
+def _same(reader: TraceReader, expected: MemoryReader, begin: int, end: int) -> None:
+    everything = [trace_id(number) for number in range(6)]
+    assert reader.services() == expected.services()
+    for service in (*expected.services(), "nobody"):
+        for kind in (None, "server", "internal", "odd"):
+            assert reader.operations(service, kind) == expected.operations(service, kind)
+    assert reader.summaries(everything) == expected.summaries(everything)
+    for each in everything:
+        wanted = expected.trace(each)
+        found = reader.trace(each)
+        assert (found is None) == (wanted is None)
+        assert found is None or contents(found) == contents(wanted)
+    assert sorted(reader.trace_ids(begin, end)) == sorted(expected.trace_ids(begin, end))
+    assert set(reader.recent(100)) == set(expected.recent(100))
+    for service_or_all in (None, "shop", "nobody"):
+        answer = reader.statistics(begin, end, service_or_all)
+        right = expected.statistics(begin, end, service_or_all)
+        assert list(map(_exact, answer)) == list(map(_exact, right))
+        for estimated, exact in zip(answer, right, strict=True):
+            assert sum(count for _, count in estimated.buckets) == exact.calls
+            assert exact.longest >= estimated.p99 >= estimated.p95 >= estimated.p50
+    volume = reader.volume()
+    assert sum(day.spans for day in volume.days) == sum(day.spans for day in expected.volume().days)
+    assert volume.damaged == ()
+
+
+def _exact(each: OperationStatistics) -> tuple[object, ...]:
+    """What of it is no estimate."""
+    return each.service, each.operation, each.kind, each.calls, each.errors, each.total, each.longest
+
+
+def test_a_span_that_was_received_twice_is_in_its_trace_once(tmp_path: Path, reader: Reader) -> None:
+    """In one request, in another one, and under another resource; one that differs is kept."""
+    first = span(trace=1, id=1, tags={"a": 1})
+    other = span(trace=1, id=1, tags={"a": 2})
+    write(tmp_path, [traces(first, first, span(trace=1, id=2)), traces(first, other), traces(first, service="else")])
+    trace = reader.trace(trace_id(1))
+    assert trace is not None
+    assert [each.span_id[-1] for each in spans_of(trace)] == [1, 2, 1]
+    assert len(trace.resource_spans) == 1 or not trace.resource_spans[1].scope_spans[0].spans
+    assert reader.summaries([trace_id(1)])[0].spans == 3
+
+
+def test_percentiles_are_right_to_a_tenth(tmp_path: Path, reader: Reader) -> None:
+    """They come from buckets a tenth wide, of all hours and days together."""
+    spans = [span(start=NOON - (n % 40) * HOUR, duration=(n + 1) * MILLISECOND) for n in range(1000)]
+    write(tmp_path, [traces(*spans)])
+    (found,) = reader.statistics(*EVER)
+    for share, estimate in ((0.5, found.p50), (0.95, found.p95), (0.99, found.p99)):
+        assert 0.9 * share * 1000 * MILLISECOND <= estimate <= 1.12 * share * 1000 * MILLISECOND
+    assert found.longest == 1000 * MILLISECOND
+
+
+def test_a_directory_that_is_empty_or_missing_is_an_empty_store(tmp_path: Path) -> None:
+    """Nothing is made there either."""
+    for directory in (tmp_path, tmp_path / "missing"):
+        with Reader(directory) as reader:
+            assert reader.services() == []
+            assert reader.operations("shop") == []
+            assert reader.search(Query(*EVER)).trace_ids == ()
+            assert reader.trace(trace_id(1)) is None
+            assert reader.summaries([trace_id(1)]) == []
+            assert list(reader.trace_ids(*EVER)) == []
+            assert reader.recent(5) == []
+            assert reader.volume().days == ()
+            assert reader.dependencies(*EVER) == []
+            assert reader.statistics(*EVER) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_committed_is_seen_at_once(tmp_path: Path, reader: Reader) -> None:
+    """By a reader that has read before; also in a day that was not there, and of a resource that was not."""
+    with writing(tmp_path) as writer:
+        for number, start in enumerate((NOON, NOON, NOON - DAY, NOON + HOUR), 1):
+            message = traces(span(trace=number, start=start), resource={"number": number})
+            writer.put(request(message)).result(30)
+            assert contents(reader.trace(trace_id(number))) == contents(message)
+            assert set(reader.search(Query(*EVER)).trace_ids) == {trace_id(each) for each in range(1, number + 1)}
+            assert trace_id(number) in reader.recent(10)
+            assert reader.search(Query(*EVER, tags=(("number", str(number)),))).trace_ids == (trace_id(number),)
+
+
+def test_recent_traces_are_those_received_last(tmp_path: Path, reader: Reader) -> None:
+    """Within a day by their arrival, whenever they started."""
+    write(tmp_path, [traces(span(trace=n, start=NOON - n * MINUTE)) for n in (1, 2, 3)] + [traces(span(trace=1))])
+    assert list(reader.recent(10)) == [trace_id(1), trace_id(3), trace_id(2)]
+    assert list(reader.recent(2)) == [trace_id(1), trace_id(3)]
+    assert list(reader.recent(0)) == []
+
+
+def test_a_trace_over_midnight_is_one_trace(tmp_path: Path, reader: Reader) -> None:
+    """Its spans are in two files, or in the one of the earlier day; it is found by either."""
+    midnight = NOON - 12 * HOUR
+    write(
+        tmp_path,
+        [
+            traces(span("early", trace=1, start=midnight - SECOND), span("late", trace=1, start=midnight + SECOND)),
+            traces(span("later", trace=1, start=midnight + HOUR)),
+        ],
+    )
+    for operation in ("early", "late", "later"):
+        assert reader.search(Query(*EVER, operation=operation)).trace_ids == (trace_id(1),)
+    assert reader.search(Query(midnight, midnight + MINUTE)).trace_ids == (trace_id(1),)
+    assert list(reader.trace_ids(midnight, midnight + MINUTE)) == [trace_id(1)]
+    assert list(reader.trace_ids(midnight + MINUTE, midnight + HOUR - 1)) == []
+    assert reader.summaries([trace_id(1)])[0].spans == 3
+
+
+_FOLLOW = """
+    import sys, time
+    from pathlib import Path
+    from causal_otel.collector.query import Query
+    from causal_otel.collector.store.reader import Reader
+
+    wanted = int(sys.argv[2])
+    deadline = time.monotonic() + 60
+    with Reader(Path(sys.argv[1])) as reader:
+        print("ready", flush=True)
+        seen = 0
+        while seen < wanted and time.monotonic() < deadline:
+            found = reader.search(Query(0, 2**63, limit=10**6), seconds=30).trace_ids
+            assert len(found) >= seen, "a trace has gone"
+            assert len(reader.summaries(found[:20])) == min(20, len(found)), "a trace was found and is not there"
+            damaged = reader.volume().damaged
+            assert damaged == (), damaged
+            seen = len(found)
+    assert seen == wanted, seen
+"""
+
+
+def test_another_process_reads_while_one_writes(tmp_path: Path) -> None:
+    """It sees everything, never half of a commit, and never loses what it saw."""
+    count = 150
+    with writing(tmp_path) as writer:
+        command = [sys.executable, "-c", textwrap.dedent(_FOLLOW), str(tmp_path), str(count)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            for number in range(1, count + 1):
+                start = NOON - (number % 3) * DAY
+                message = traces(*[span(trace=number, start=start + index) for index in range(20)])
+                writer.put(request(message)).result(30)
+            _, errors = process.communicate(timeout=90)
+        finally:
+            process.kill()
+            process.wait()
+    assert process.returncode == 0, errors
+
+
+def test_threads_share_a_reader(tmp_path: Path, reader: Reader) -> None:
+    """While a writer adds to the same files."""
+    failures: list[BaseException] = []
+    done = threading.Event()
+
+    def ask() -> None:
+        try:
+            while not done.is_set():
+                found = reader.search(Query(*EVER, limit=1000)).trace_ids
+                assert [each.trace_id for each in reader.summaries(found)] == list(found)
+                assert set(found) <= set(reader.trace_ids(*EVER))
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    with writing(tmp_path) as writer:
+        for thread in threads:
+            thread.start()
+        try:
+            for number in range(1, 60):
+                writer.put(request(traces(span(trace=number, start=NOON - number % 2 * DAY)))).result(30)
+        finally:
+            done.set()
+            for thread in threads:
+                thread.join(30)
+    assert failures == []
+    assert len(reader.search(Query(*EVER, limit=100)).trace_ids) == 59
+
+
+def test_a_replaced_file_is_opened_again(tmp_path: Path, reader: Reader) -> None:
+    """What was learned from the old one is forgotten."""
+    write(tmp_path, [traces(span(trace=1), resource={"old": 1})])
+    assert reader.trace(trace_id(1)) is not None
+    with tempfile.TemporaryDirectory(dir=tmp_path) as other:
+        new = traces(span(trace=2), resource={"new": 1})
+        write(Path(other), [new])
+        path = days.path_of(tmp_path, TODAY)
+        replacement = days.path_of(Path(other), TODAY)
+        with sqlite3.connect(replacement) as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        db.close()
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        replacement.replace(path)
+    assert contents(reader.trace(trace_id(2))) == contents(new)
+    assert reader.trace(trace_id(1)) is None
+
+
+def test_days_are_compacted_while_they_are_read(tmp_path: Path, reader: Reader) -> None:
+    """Nobody notices: before, in between and afterwards there are the same traces."""
+    messages = [
+        traces(*[span(trace=number, start=NOON - number % 2 * DAY + number) for _ in range(3)])
+        for number in range(1, 80)
+    ]
+    write(tmp_path, messages)
+    everything = reader.search(Query(*EVER, limit=1000)).trace_ids
+    failures: list[BaseException] = []
+    done = threading.Event()
+
+    def ask() -> None:
+        try:
+            while not done.is_set():
+                assert reader.search(Query(*EVER, limit=1000), seconds=60).trace_ids == everything
+                assert [each.spans for each in reader.summaries(everything)] == [3] * 79
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(8):
+            # A reader may always be in the way, and then it is done another time.
+            with suppress(Busy):
+                close(tmp_path)
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join(60)
+    assert failures == []
+    assert reader.volume().damaged == ()
+
+
+def _garbage(path: Path) -> None:
+    path.write_bytes(b"no database at all" * 1000)
+
+
+def _other_version(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE whatever (x)")
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+
+
+def _truncated(path: Path) -> None:
+    shutil.copy(days.path_of(path.parent, TODAY), path)
+    path.write_bytes(path.read_bytes()[:9000])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"), [(_garbage, "not a database"), (_other_version, "version is 99"), (_truncated, "")]
+)
+def test_a_file_that_cannot_be_read_is_reported_and_left_out(
+    spoil: Callable[[Path], None], reason: str, tmp_path: Path, reader: Reader
+) -> None:
+    """Nothing fails; the other days answer."""
+    write(tmp_path, [traces(span(trace=1))])
+    with sqlite3.connect(days.path_of(tmp_path, TODAY)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    db.close()
+    bad = days.path_of(tmp_path, TODAY - 1)
+    spoil(bad)
+    assert reader.search(Query(*EVER, tags=(("a", "b"),))).complete
+    assert reader.search(Query(*EVER)).trace_ids == (trace_id(1),)
+    assert reader.services() == ["shop"]
+    assert reader.trace(trace_id(1)) is not None
+    assert list(reader.trace_ids(*EVER)) == [trace_id(1)]
+    volume = reader.volume()
+    ((path, told),) = volume.damaged
+    assert path == str(bad)
+    assert reason in told
+    assert volume.days[-1].spans == 1
+
+
+def test_a_file_that_is_being_made_is_not_damaged(tmp_path: Path, reader: Reader) -> None:
+    """Before its tables are committed it is an empty file, or one without tables."""
+    days.path_of(tmp_path, TODAY).touch()
+    with sqlite3.connect(days.path_of(tmp_path, TODAY - 1)) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+    db.close()
+    assert reader.services() == []
+    assert reader.volume().damaged == ()
+
+
+def test_a_damaged_chunk_costs_only_itself(tmp_path: Path, reader: Reader) -> None:
+    """The others of the day are found, and the file is reported."""
+    write(tmp_path, [traces(span(trace=number, start=NOON + number)) for number in (1, 2, 3)])
+    with sqlite3.connect(days.path_of(tmp_path, TODAY)) as db:
+        db.execute("UPDATE chunk SET body = x'01ffffffff' WHERE trace_id = ?", (trace_id(2),))
+    db.close()
+    assert reader.search(Query(*EVER)).trace_ids == (trace_id(3), trace_id(1))
+    assert reader.trace(trace_id(2)) is None
+    assert len(reader.volume().damaged) == 1
+
+
+def test_a_file_is_read_where_nothing_can_be_written(tmp_path: Path) -> None:
+    """As on a read-only disk, where SQLite's companions of the file cannot be made."""
+    write(tmp_path / "store", [traces(span(trace=1))])
+    path = days.path_of(tmp_path / "store", TODAY)
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    db.close()
+    # A directory in its place keeps SQLite from making it, whoever runs the test.
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    path.with_name(path.name + "-shm").mkdir()
+    with Reader(tmp_path / "store") as reader:
+        assert reader.search(Query(*EVER)).trace_ids == (trace_id(1),)
+
+
+def test_connections_are_kept_but_not_too_many(tmp_path: Path) -> None:
+    """Each question gets one of its own; of those given back only a few are kept."""
+    write(tmp_path, [traces(span(trace=1))])
+    open_days = OpenDays(tmp_path)
+    (day,) = open_days.present()
+    with day.reading() as first, day.reading() as second, day.reading() as third:
+        assert len({id(first), id(second), id(third)}) == 3
+    with day.reading() as again:
+        assert again in (first, second, third)
+    closed = 0
+    for connection in (first, second, third):
+        try:
+            connection.execute("SELECT 1")
+        except sqlite3.ProgrammingError:
+            closed += 1
+    assert closed == 1
+    open_days.close()
+    with pytest.raises(sqlite3.ProgrammingError):
+        again.execute("SELECT 1")
+
+
+def test_unknown_kinds_are_unspecified(tmp_path: Path, reader: Reader) -> None:
+    """As everywhere else."""
+    write(tmp_path, [traces(span(trace=1, kind=77)), traces(span(trace=2, kind=Span.SPAN_KIND_SERVER))])
+    assert reader.search(Query(*EVER, kind="unspecified")).trace_ids == (trace_id(1),)
+    assert [each.kind for each in reader.operations("shop")] == ["server", "unspecified"]

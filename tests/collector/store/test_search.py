@@ -1,0 +1,388 @@
+"""A search in the store finds what brute force finds, in the same order, in the time that it has."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+
+from causal_otel.collector.attributes import plain, text
+from causal_otel.collector.query import Query
+from causal_otel.collector.store import chunks, days
+from causal_otel.collector.store.literals import Literals
+from causal_otel.collector.store.open_days import Deadline, OpenDays
+from causal_otel.collector.store.reader import Reader
+from causal_otel.collector.store.search import search
+from tests.collector.oracle import MemoryReader
+from tests.collector.spans import (
+    HOUR,
+    MILLISECOND,
+    MINUTE,
+    NOON,
+    SECOND,
+    any_value,
+    event,
+    merged,
+    span,
+    trace_id,
+    traces,
+)
+from tests.collector.store.stores import EVER, close, same_answer, write
+
+SERVICES = ("shop", "cart", None)
+OPERATIONS = ("buy", "pay", "käse")
+TAGS: tuple[dict[str, Any], ...] = (
+    {},
+    {"user": "ümit", "n": 1},
+    {"user": "bob", "n": 1.0},
+    {"n": True, "list": [1, "a", None]},
+    {"error": True},
+    {"span.kind": "server", "host": "span's own"},
+    {"db.query.text": "SELECT 1", "long": "x" * 300},
+    {"raw": b"\x00\xff", "empty": "", "none": None},
+)
+RESOURCES: tuple[dict[str, Any], ...] = ({}, {"host": "a"}, {"host": "b", "n": 1}, {"error": True})
+DURATIONS = (0, MILLISECOND, 3 * MILLISECOND, SECOND, 2 * MINUTE)
+WANTED = (
+    ("user", "ümit"), ("user", "bob"), ("n", "1"), ("n", "true"), ("list", '[1,"a",null]'), ("error", "true"),
+    ("otel.status_code", "ERROR"), ("otel.status_code", "OK"), ("span.kind", "server"), ("span.kind", "client"),
+    ("host", "a"), ("host", "b"), ("host", "span's own"), ("db.query.text", "SELECT 1"), ("long", "x" * 300),
+    ("raw", "AP8="), ("empty", ""), ("none", ""), ("event", "cache miss"), ("in event", "yes"),
+    ("otel.scope.name", "tests"), ("otel.scope.version", "1"), ("otel.status_description", "boom"),
+    ("service.name", "shop"), ("user", "\ud800"), ("nobody", "has this"),
+)  # fmt: skip
+
+TIMES = st.one_of(
+    st.integers(-36 * 60, 5 * 60).map(lambda minutes: NOON + minutes * MINUTE),
+    # Around midnight, and far from everything.
+    st.integers(-70, 70).map(lambda seconds: NOON - 12 * HOUR + seconds * SECOND),
+    st.sampled_from([0, NOON - 400 * 24 * HOUR, NOON + 400 * 24 * HOUR, 2**63 - 1, 2**64 - 10**12]),
+)
+
+
+@st.composite
+def _messages(draw: st.DrawFn) -> list[TracesData]:
+    """Requests, each with spans of a few traces; some come twice."""
+    rng = random.Random(draw(st.integers(0, 2**32)))
+    times = draw(st.lists(TIMES, min_size=1, max_size=4))
+    messages = []
+    for number in range(draw(st.integers(1, 10))):
+        groups = []
+        for _ in range(rng.choice((1, 1, 2))):
+            spans = []
+            for _ in range(rng.randint(1, 6)):
+                # No two start at once, so that the order is certain.
+                start = rng.choice(times) + rng.choice((0, SECOND, 59 * SECOND, 10 * MINUTE)) + rng.randrange(1, 10**6)
+                spans.append(
+                    span(
+                        rng.choice(OPERATIONS),
+                        trace=rng.randint(1, 6),
+                        id=rng.randint(1, 1 << 40),
+                        parent=rng.choice((0, 0, 7)),
+                        start=start,
+                        duration=min(rng.choice(DURATIONS), 2**64 - 1 - start),
+                        kind=rng.randint(0, 5),
+                        error=rng.choice((False, False, True, "boom")),
+                        tags=rng.choice(TAGS),
+                        events=[event("cache miss", {"in event": "yes"})] if rng.random() < 0.2 else (),
+                    )
+                )
+            groups.append(traces(*spans, service=rng.choice(SERVICES), resource=rng.choice(RESOURCES)))
+        messages.append(merged(*groups))
+        if rng.random() < 0.1:
+            messages.append(traces(span(trace=1, id=number + 1, start=times[0]), service="again"))
+            messages.append(messages[rng.randrange(len(messages))])
+    return messages
+
+
+def _optional(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.one_of(st.none(), st.none(), values)
+
+
+QUERIES = st.builds(
+    Query,
+    start=st.one_of(st.just(0), TIMES),
+    end=st.one_of(st.just(2**64), TIMES),
+    service=_optional(st.sampled_from(["shop", "cart", "missing-service-name", "nobody", "\ud800"])),
+    operation=_optional(st.sampled_from([*OPERATIONS, "nothing"])),
+    kind=_optional(st.sampled_from(["server", "client", "unspecified", "internal", "odd"])),
+    tags=st.lists(st.sampled_from(WANTED), max_size=2).map(tuple),
+    shortest=_optional(st.sampled_from([0, 1, SECOND, MINUTE, 2**70])),
+    longest=_optional(st.sampled_from([0, MILLISECOND, SECOND, 2**70])),
+    errors=st.sampled_from([False, False, True]),
+    limit=st.sampled_from([0, 1, 2, 20]),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(messages=_messages(), queries=st.lists(QUERIES, min_size=15, max_size=15), closed=st.integers(0, 12))
+def test_a_search_finds_what_brute_force_finds(messages: list[TracesData], queries: list[Query], closed: int) -> None:
+    """Whatever was sent in whatever order, and whatever is asked for: in open and closed days, and what came late."""
+    with tempfile.TemporaryDirectory() as name, Reader(Path(name)) as reader:
+        expected = write(Path(name), messages[:closed])
+        if closed:
+            close(Path(name))
+        write(Path(name), messages[closed:], expected)
+        for query in queries:
+            found = reader.search(query, seconds=60)
+            assert same_answer(found, expected, query), query
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "plain", "", "ü\U0001f600", "a\0b", "x" * 256, "x" * 257, "ü" * 128, "ü" * 129, True, False, 0, -1,
+        2**63 - 1, -(2**63), 1.5, 1e300, float("inf"), float("-inf"), float("nan"), b"", b"\xff\x00", [],
+        [1, [2.0, "b"], None], {}, {"a": {"b": [True]}}, None,
+    ],
+)  # fmt: skip
+def test_any_value_can_be_searched_for_as_text(value: Any, tmp_path: Path) -> None:
+    """On a span, on an event or on a resource; whether it is indexed or not."""
+    write(
+        tmp_path,
+        [
+            traces(span(trace=1, tags={"key": value}), span(trace=1, tags={"key": "other"})),
+            traces(span(trace=2, events=[event("happened", {"key": value})])),
+            traces(span(trace=3), resource={"key": value}),
+            traces(span(trace=4), span(trace=4, tags={"yek": value})),
+        ],
+    )
+    wanted = text(plain(any_value(value)))
+    with Reader(tmp_path) as reader:
+        found = reader.search(Query(*EVER, tags=(("key", wanted),)))
+    assert set(found.trace_ids) == {trace_id(1), trace_id(2), trace_id(3)}
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats()
+    | st.text(max_size=8)
+    | st.binary(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=4,
+)
+
+
+@settings(deadline=None)
+@given(key=st.sampled_from(["key", "event", "error", "span.kind"]), value=VALUES, on_event=st.booleans())
+def test_a_chunk_is_not_passed_over_for_its_bytes_if_it_has_the_tag(key: str, value: Any, on_event: bool) -> None:
+    """Whatever the value is and wherever it is; one that has it nowhere is."""
+    made = span(events=[event("happened", {key: value})]) if on_event else span(tags={key: value})
+    groups = [(1, 1, chunks.spans_field([made.SerializeToString()]))]
+    wanted = text(plain(any_value(value)))
+    assert Literals([(key, wanted)]).may_match(groups, {})
+    assert not Literals([(key, wanted), ("key", "no span says this")]).may_match(groups, {})
+    assert Literals([("key", "no span says this")]).may_match(groups, {1: frozenset({("key", "no span says this")})})
+
+
+def test_a_tag_that_nothing_can_have_is_found_nowhere(tmp_path: Path) -> None:
+    """A lone surrogate is no text that a span can have; asking for it is no mistake."""
+    write(tmp_path, [traces(span(tags={"key": "value"}))])
+    with Reader(tmp_path) as reader:
+        assert reader.search(Query(*EVER, tags=(("key", "\udcff"),))).trace_ids == ()
+        assert reader.search(Query(*EVER, tags=(("\udcff", "value"),))).trace_ids == ()
+        assert reader.search(Query(*EVER, service="\udcff")).trace_ids == ()
+        assert reader.search(Query(*EVER, operation="\udcff")).trace_ids == ()
+        assert reader.operations("\udcff") == []
+        assert reader.statistics(*EVER, "\udcff") == []
+
+
+def test_all_conditions_are_on_one_span(tmp_path: Path) -> None:
+    """A trace whose spans satisfy them only together is not found."""
+    write(
+        tmp_path,
+        [
+            traces(span("buy", trace=1, tags={"a": "1"}), span("pay", trace=1, tags={"b": "2"}, error=True)),
+            traces(span("pay", trace=2, tags={"a": "1", "b": "2"}, error=True)),
+        ],
+    )
+    with Reader(tmp_path) as reader:
+        for query in (
+            Query(*EVER, tags=(("a", "1"), ("b", "2"))),
+            Query(*EVER, operation="pay", tags=(("a", "1"),)),
+            Query(*EVER, errors=True, tags=(("a", "1"),)),
+            Query(*EVER, tags=(("a", "1"), ("error", "true"))),
+        ):
+            assert reader.search(query).trace_ids == (trace_id(2),), query
+
+
+def _many(count: int, **fields: Any) -> list[TracesData]:
+    """``count`` traces of three spans, a second apart, in requests of 200."""
+    made = []
+    for first in range(0, count, 200):
+        spans = [
+            span(
+                f"operation {number % 7}",
+                trace=number + 1,
+                start=NOON + number * SECOND + index,
+                duration=(1 + number % 50) * MILLISECOND,
+                error=number % 40 == 0,
+                tags={"number": number, "even": number % 2 == 0, "index": index},
+                **fields,
+            )
+            for number in range(first, min(first + 200, count))
+            for index in range(3)
+        ]
+        made.append(traces(*spans))
+    return made
+
+
+@pytest.fixture(scope="module", params=["open", "closed"])
+def many(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, MemoryReader]:
+    """Three thousand traces of one day."""
+    directory = tmp_path_factory.mktemp("many")
+    expected = write(directory, _many(3000))
+    if request.param == "closed":
+        close(directory)
+    return directory, expected
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        Query(*EVER),
+        Query(*EVER, limit=2500),
+        Query(*EVER, tags=(("number", "17"),)),
+        Query(*EVER, tags=(("even", "true"),), limit=1400),
+        Query(*EVER, tags=(("even", "true"), ("index", "1")), limit=1400),
+        Query(*EVER, tags=(("even", "true"), ("number", "16"))),
+        Query(*EVER, tags=(("even", "false"),), shortest=50 * MILLISECOND),
+        Query(*EVER, tags=(("even", "true"),), shortest=50 * MILLISECOND),
+        Query(*EVER, tags=(("even", "true"), ("error", "true"))),
+        Query(*EVER, service="shop", operation="operation 3", errors=True),
+        Query(NOON + 100 * SECOND, NOON + 200 * SECOND, limit=1000),
+        Query(NOON + 100 * SECOND, NOON + 200 * SECOND, tags=(("even", "true"),), limit=10),
+        Query(*EVER, tags=(("nobody", "has this"),)),
+    ],
+)
+def test_every_way_through_a_large_day_leads_to_the_same(query: Query, many: tuple[Path, MemoryReader]) -> None:
+    """By time, by tag, by both; rare and common conditions; few results and many."""
+    directory, expected = many
+    with Reader(directory) as reader:
+        assert same_answer(reader.search(query, seconds=60), expected, query)
+
+
+def test_a_service_with_thousands_of_operations_can_be_searched(tmp_path: Path) -> None:
+    """Such as one that puts ids into its span names."""
+    messages = [
+        traces(*[span(f"GET /{number}", trace=number + 1, start=NOON + number) for number in range(first, first + 500)])
+        for first in range(0, 3000, 500)
+    ]
+    expected = write(tmp_path, messages)
+    with Reader(tmp_path) as reader:
+        for query in (
+            Query(*EVER, service="shop"),
+            Query(*EVER, service="shop", operation="GET /2"),
+            Query(*EVER, service="shop", shortest=SECOND),
+        ):
+            assert same_answer(reader.search(query, seconds=60), expected, query)
+        assert len(reader.operations("shop")) == 3000
+
+
+class _Patience(Deadline):
+    """A deadline that has passed when it has been looked at so often between statements, or in one."""
+
+    def __init__(self, looks: int, *, inside: bool = False) -> None:
+        super().__init__(60)
+        self.looks = looks
+        self.inside = inside
+
+    def passed(self) -> bool:
+        # SQLite asks here, `check` asks there.
+        return self.inside
+
+    def check(self) -> None:
+        self.looks -= 1
+        self.inside = self.inside or self.looks < 0
+        super().check()
+
+
+@pytest.mark.parametrize("looks", [0, 1, 2, 5, 20, 50])
+def test_a_search_out_of_time_returns_what_it_has_and_says_so(looks: int, many: tuple[Path, MemoryReader]) -> None:
+    """What it has are the newest ones."""
+    directory, expected = many
+    query = Query(*EVER, limit=1000)
+    found = search(OpenDays(directory).present(), query, _Patience(looks))
+    assert not found.complete
+    assert found.trace_ids == expected.search(query).trace_ids[: len(found.trace_ids)]
+
+
+def test_no_statement_outlasts_the_deadline(many: tuple[Path, MemoryReader]) -> None:
+    """SQLite itself is told to stop."""
+    directory, _ = many
+    found = search(OpenDays(directory).present(), Query(*EVER), _Patience(10**9, inside=True))
+    assert not found.complete
+    with Reader(directory) as reader:
+        assert not reader.search(Query(*EVER), seconds=0).complete
+        assert reader.search(Query(*EVER)).complete
+
+
+class _Dropping(Deadline):
+    """Deletes a file when the clock is looked at for the first time."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(60)
+        self.path: Path | None = path
+
+    def check(self) -> None:
+        if self.path is not None:
+            days.remove(self.path)
+            self.path = None
+        super().check()
+
+
+def test_a_day_may_vanish_in_the_middle_of_a_search(tmp_path: Path) -> None:
+    """The search does not fail, and the next one does without that day."""
+    yesterday = NOON - 24 * HOUR
+    write(tmp_path, [traces(span(trace=1)), traces(span(trace=2, start=yesterday))])
+    path = days.path_of(tmp_path, days.day_of(yesterday))
+    with Reader(tmp_path) as reader:
+        assert reader.search(Query(*EVER)).trace_ids == (trace_id(1), trace_id(2))
+        found = search(OpenDays(tmp_path).present(), Query(*EVER), _Dropping(path))
+        assert found.trace_ids[0] == trace_id(1)
+        assert reader.search(Query(*EVER)).trace_ids == (trace_id(1),)
+        assert reader.trace(trace_id(2)) is None
+
+
+def test_a_day_may_vanish_before_it_is_opened(tmp_path: Path) -> None:
+    """A file that was listed and is gone is as if it had never been, and not reported as damaged."""
+    write(tmp_path, [traces(span(trace=1)), traces(span(trace=2, start=NOON - 24 * HOUR))])
+    present = OpenDays(tmp_path).present()
+    days.remove(present[1].path)
+    assert search(present, Query(*EVER), Deadline(60)).trace_ids == (trace_id(1),)
+    assert present[1].fault == ""
+
+
+def test_a_damaged_page_hides_no_other_day(tmp_path: Path) -> None:
+    """What is wrong is reported; what can be read is found."""
+    write(
+        tmp_path,
+        [
+            traces(span(trace=1)),
+            *_many(
+                400,
+            ),
+            traces(span(trace=9999, start=NOON - 24 * HOUR)),
+        ],
+    )
+    path = days.path_of(tmp_path, days.day_of(NOON))
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (page,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'found'").fetchone()
+        (size,) = db.execute("PRAGMA page_size").fetchone()
+    db.close()
+    content = bytearray(path.read_bytes())
+    content[(page - 1) * size : page * size] = b"\xa5" * size
+    path.write_bytes(content)
+    with Reader(tmp_path) as reader:
+        assert reader.search(Query(*EVER)).trace_ids == (trace_id(9999),)
+        assert [name for name, _ in reader.volume().damaged] == [str(path)]

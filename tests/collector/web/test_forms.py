@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+from causal_otel.collector.query import Query
+from causal_otel.collector.web.forms import LIMIT, FormError, SearchForm, moment, tags
+
+NOW = 1_795_348_800 * 10**9
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ()),
+        ("  ", ()),
+        ("user.id=42", (("user.id", "42"),)),
+        ("a=1  b=2\n c=3", (("a", "1"), ("b", "2"), ("c", "3"))),
+        ('http.route="GET /orders"', (("http.route", "GET /orders"),)),
+        (r'note="a \"quoted\" back\\slash"', (("note", r'a "quoted" back\slash'),)),
+        ('"a key"=1', (("a key", "1"),)),
+        ("url=/a?b=c&d=e", (("url", "/a?b=c&d=e"),)),
+        ("error", (("error", "true"),)),
+        ("empty= other=x", (("empty", ""), ("other", "x"))),
+        ('empty=""', (("empty", ""),)),
+        ("größe=ü☃", (("größe", "ü☃"),)),
+        ("twice=1 twice=2", (("twice", "1"), ("twice", "2"))),
+    ],
+)
+def test_tags_are_read_as_logfmt(text: str, expected: tuple[tuple[str, str], ...]) -> None:
+    """Tags are key=value pairs, quoted where they need it; a key alone is true."""
+    assert tags(text) == expected
+
+
+@pytest.mark.parametrize("text", ['a="open', "=1", 'a=b"c', '"a"b=1', 'a="1"2', '"', "a=1 =2", "x" * 5000])
+def test_what_are_no_tags_is_refused(text: str) -> None:
+    """What cannot be read as tags raises an error that says how to write them."""
+    with pytest.raises(ValueError, match="tags"):
+        tags(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-11-22T12:00", NOW),
+        ("2026-11-22T12:00:00.000001", NOW + 1000),
+        ("2026-11-22T13:00+01:00", NOW),
+        ("2026-11-22T12:00Z", NOW),
+        ("2026-11-22", NOW - 12 * 3600 * 10**9),
+    ],
+)
+def test_times_are_utc_unless_they_say_otherwise(text: str, expected: int) -> None:
+    """A time is read as ISO 8601, in UTC if it has no zone."""
+    assert moment(text) == expected
+
+
+@pytest.mark.parametrize("text", ["yesterday", "12:00", "1969-12-31", "9999-01-01", "0001-01-01T00:00+23:00"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    """What is no time, or none that a span can have, is an error."""
+    with pytest.raises(ValueError, match="time"):
+        moment(text)
+
+
+def test_an_empty_form_asks_for_the_last_hour_of_everything() -> None:
+    """Without parameters the newest traces of the last hour are asked for."""
+    assert SearchForm.read({}).query(NOW) == Query(start=NOW - 3600 * 10**9, end=NOW, limit=20)
+
+
+def test_every_field_reaches_the_query() -> None:
+    """Each parameter becomes the query's condition of that name."""
+    form = SearchForm.read(
+        {
+            "service": "shop",
+            "operation": "GET /orders ",
+            "kind": "server",
+            "tags": "a=1 b=2",
+            "start": "2026-11-22T11:00",
+            "end": "2026-11-22T12:00",
+            "shortest": "20ms",
+            "longest": "1.5s",
+            "errors": "1",
+            "limit": "7",
+        }
+    )
+    assert form.query(NOW + 1) == Query(
+        start=NOW - 3600 * 10**9,
+        end=NOW,
+        service="shop",
+        operation="GET /orders ",
+        kind="server",
+        tags=(("a", "1"), ("b", "2")),
+        shortest=20_000_000,
+        longest=1_500_000_000,
+        errors=True,
+        limit=7,
+    )
+
+
+def test_one_end_of_a_range_is_enough() -> None:
+    """An absolute start lasts until now; an end alone reaches back to the first trace."""
+    assert SearchForm(start="2026-11-22T11:00", lookback="5m").query(NOW).end == NOW
+    assert SearchForm(end="2026-11-22T11:00").query(NOW).start == 0
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    """Every field that cannot be understood is named, with what it takes."""
+    form = SearchForm(tags='"', start="x", end="y", shortest="3", longest="z", limit=str(LIMIT + 1), kind="odd")
+    with pytest.raises(FormError) as caught:
+        form.query(NOW)
+    assert caught.value.fields.keys() == {"tags", "start", "end", "shortest", "longest", "limit", "kind"}
+
+
+@pytest.mark.parametrize(
+    ("form", "field"),
+    [
+        (SearchForm(start="2026-11-22T12:00", end="2026-11-22T11:00"), "end"),
+        (SearchForm(shortest="2s", longest="1s"), "longest"),
+        (SearchForm(lookback="custom"), "lookback"),
+        (SearchForm(lookback="3y"), "lookback"),
+        (SearchForm(limit="0"), "limit"),
+        (SearchForm(limit="²"), "limit"),
+        (SearchForm(limit="9" * 5000), "limit"),
+    ],
+)
+def test_what_does_not_go_together_is_a_mistake(form: SearchForm, field: str) -> None:
+    """A range that ends before it starts, or a bound out of reach, is told at the field to change."""
+    with pytest.raises(FormError) as caught:
+        form.query(NOW)
+    assert caught.value.fields.keys() == {field}
+
+
+def test_a_form_and_its_address_are_the_same() -> None:
+    """Reading a form's address gives the form; what is as by default is not in it."""
+    form = SearchForm(service="a&b=ü", operation=" x y ", tags='k="v w"', errors="1", lookback="7d", sort="longest")
+    address = form.address()
+    assert SearchForm.read(dict(parse_qsl(urlsplit(address).query))) == form
+    assert "limit" not in address
+    assert SearchForm().address() == "/"
+    assert SearchForm(limit="50").address(limit="20") == "/"
+
+
+def test_an_unknown_order_is_the_default() -> None:
+    """An order that does not exist is no reason to show nothing."""
+    assert SearchForm.read({"sort": "__class__"}).sort == "newest"
