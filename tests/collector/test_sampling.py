@@ -11,7 +11,8 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from causal_otel.collector.sampling import Sampling, Strategies, StrategiesError, routes
+from causal_otel.collector.sampling import Sampling, answer, left_out, routes
+from causal_otel.strategies import Strategies, StrategiesError
 from tests.patches.http_server import serve
 
 _SHOP = {
@@ -63,23 +64,23 @@ def _operations(answer: dict[str, Any]) -> tuple[float, dict[str, float]]:
 )
 def test_answers_are_jaegers(service: str, kind: str, rate: float, operations: tuple[float, dict[str, float]]) -> None:
     """A strategies file means what it means to Jaeger: defaults are inherited, a service's own beat them."""
-    answer = Strategies(json.dumps(_SHOP)).answer(service)
-    assert answer["strategyType"] == kind
+    said = answer(Strategies(json.dumps(_SHOP)), service)
+    assert said["strategyType"] == kind
     if kind == "PROBABILISTIC":
-        assert answer["probabilisticSampling"] == {"samplingRate": rate}
-        assert "rateLimitingSampling" not in answer
+        assert said["probabilisticSampling"] == {"samplingRate": rate}
+        assert "rateLimitingSampling" not in said
     else:
-        assert answer["rateLimitingSampling"] == {"maxTracesPerSecond": rate}
-        assert "probabilisticSampling" not in answer
-    assert _operations(answer) == operations
-    assert answer["operationSampling"]["defaultLowerBoundTracesPerSecond"] == 0
+        assert said["rateLimitingSampling"] == {"maxTracesPerSecond": rate}
+        assert "probabilisticSampling" not in said
+    assert _operations(said) == operations
+    assert said["operationSampling"]["defaultLowerBoundTracesPerSecond"] == 0
 
 
 def test_without_a_file_everything_is_recorded() -> None:
     """Without strategies every service records all of its traces."""
-    answer = {"strategyType": "PROBABILISTIC", "probabilisticSampling": {"samplingRate": 1.0}}
-    assert Sampling(None).answer("any") == answer
-    assert Strategies("{}").answer("any") == answer
+    everything = {"strategyType": "PROBABILISTIC", "probabilisticSampling": {"samplingRate": 1.0}}
+    assert Sampling(None).answer("any") == everything
+    assert answer(Strategies("{}"), "any") == everything
 
 
 def test_what_nobody_knows_is_left_out_with_a_warning() -> None:
@@ -92,12 +93,26 @@ def test_what_nobody_knows_is_left_out_with_a_warning() -> None:
            "operation_strategies": [
              {"operation": "a", "type": "ratelimiting", "param": 1}]}]}"""
     )
-    assert strategies.answer("odd") == strategies.answer("unknown")
-    assert _operations(strategies.answer("web")) == (0.1, {})
+    assert answer(strategies, "odd") == answer(strategies, "unknown")
+    assert _operations(answer(strategies, "web")) == (0.1, {})
     assert strategies.warnings == [
         "line 3: there is no type 'adaptive', the default strategy is used",
-        "line 6: operations can only be probabilistic, 'a' is left out",
+        "line 6: operations can only be probabilistic without a \"match\", 'a' is left out",
     ]
+
+
+def test_what_the_protocol_cannot_say_is_left_out() -> None:
+    """Rules of ours that SDKs could not understand are not in their answers, and the status has their lines."""
+    strategies = Strategies(
+        """{"default_strategy": {"type": "probabilistic", "param": 0.5, "operation_strategies": [
+             {"match": {"path": "/health*"}, "type": "probabilistic", "param": 0},
+             {"operation": "a", "match": {}, "type": "ratelimiting", "param": 0.5},
+             {"operation": "b", "match": {}, "type": "probabilistic", "param": 0.25}]},
+        "service_strategies": [{"service": "web", "type": "probabilistic", "param": 0.1}]}"""
+    )
+    assert _operations(answer(strategies, "web")) == (0.1, {"b": 0.25})
+    assert [line.partition(":")[0] for line in left_out(strategies)] == ["line 2", "line 3"]
+    assert strategies.warnings == []
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ What the table ``meta`` of a day file says, by key:
 * ``closed_chunks``: the highest id of a chunk that ``posting`` covers; 0 in an open file. Chunks above it came late and
   are in ``tag``.
 * ``slot_bits``: see :func:`~causal_otel.collector.store.schema.slot`; only in a closed file.
-* ``dictionary``: what chunks are compressed with; only in a closed file.
+* ``dictionary``: what chunks are compressed with, each with a part of it; in an open file it may grow at its end.
 * ``closed_at``: when it was compacted, Unix time in seconds; only in a closed file.
 """
 

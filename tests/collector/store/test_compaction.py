@@ -29,7 +29,7 @@ from causal_otel.collector.store.writer import Writer
 from tests.collector.oracle import MemoryReader
 from tests.collector.spans import HOUR, MINUTE, NOON, SECOND, event, merged, request, span, spans_of, trace_id, traces
 from tests.collector.store.stores import EVER, close, contents, same_answer, write
-from tests.collector.store.test_writer import eventually, rows
+from tests.collector.store.writers import eventually, rows
 
 DAY = 24 * HOUR
 TODAY = days.day_of(NOON)

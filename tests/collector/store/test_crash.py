@@ -15,17 +15,18 @@ from causal_otel.collector.store.reader import Reader
 from tests.collector.spans import HOUR, NOON, request, span, spans_of, trace_id, traces
 from tests.collector.store.programs import start
 from tests.collector.store.stores import contents
-from tests.collector.store.test_writer import writing
+from tests.collector.store.writers import writing
 
 TODAY = days.day_of(NOON)
 
 
 def kill(program: subprocess.Popen[str]) -> str:
-    """Kill it as the kernel does; returns what it had printed."""
-    program.send_signal(signal.SIGKILL)
-    output, _ = program.communicate(timeout=60)
-    assert program.returncode == -signal.SIGKILL
-    return output
+    """Kill it as the kernel does; returns what it had printed and was not read."""
+    with program:
+        program.send_signal(signal.SIGKILL)
+        assert program.wait(60) == -signal.SIGKILL
+        assert program.stdout is not None
+        return program.stdout.read()
 
 
 @pytest.mark.parametrize("seed", range(4))
