@@ -9,7 +9,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 demo: .venv/installed-demo
 	$(BIN)/causal-otel demo
 
-test: .venv/installed-test
+test: .venv/installed-test .venv/installed-browser
 	$(BIN)/python -m pytest
 
 lint: .venv/installed-lint
@@ -23,10 +23,19 @@ bench: .venv/installed-bench
 
 docs: .venv/installed-demo
 	$(BIN)/python -c 'from causal_otel.settings import reference; print(reference(), end="")' > docs/settings.md
+	$(BIN)/python -c 'from causal_otel._privacy_page import reference; print(reference(), end="")' > docs/privacy.md
 
 .venv/installed-%: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "installing what 'make $*' needs, which takes half a minute the first time"
 	@$(INSTALL) ".[$*]"
+	@touch $@
+
+# The pages are tested in a real browser. Where there is none and it cannot be installed, those tests are skipped.
+.venv/installed-browser: | .venv/bin/python
+	@command -v chromium chromium-browser google-chrome >/dev/null || { \
+	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing chromium, for the tests of the pages" && \
+	  apt-get update -qq >/dev/null && apt-get install -y -qq --no-install-recommends chromium >/dev/null 2>&1; } || \
+	  echo "there is no chromium: the tests of the pages will be skipped (Debian: apt-get install chromium)"
 	@touch $@
 
 .venv/bin/python:

@@ -14,7 +14,7 @@ from benchmarks import table
 from tests.services.fixtures import postgres_url, receiver_process, redis_url
 
 if TYPE_CHECKING:
-    from causal_otel.cli.demo.received import ReceivedSpans
+    from tests.services.received import ReceivedSpans
 
 __all__ = ["Record", "Sink", "postgres_url", "receiver_process", "redis_url"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from causal_otel._version import __version__
-from causal_otel.api import current_trace_id, detached, extract, inject, span, traced
+from causal_otel.api import current_trace_id, detached, extract, inject, keep, span, traced
 from causal_otel.install import Installation, Status, install, status, uninstall
 from causal_otel.settings import SettingError
 
@@ -17,6 +17,7 @@ __all__ = [
     "extract",
     "inject",
     "install",
+    "keep",
     "span",
     "status",
     "traced",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, Tracer
 
-__all__ = ["current_trace_id", "detached", "extract", "inject", "span", "traced"]
+__all__ = ["current_trace_id", "detached", "extract", "inject", "keep", "span", "traced"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -99,6 +99,24 @@ def current_trace_id() -> str | None:
     current = context.current_span()
     found = None if current is None else current.get_span_context()
     return trace.format_trace_id(found.trace_id) if found is not None and found.is_valid else None
+
+
+def keep() -> bool:
+    """Keep the current trace, whatever the sampler has said: as an error does, where ``keep_errors`` is ``process``.
+
+    What this process holds back of it is exported, as is what follows, and later requests to other processes ask them
+    to keep their parts.
+
+    Returns:
+        Whether the trace is a sampled one now; False also where nothing is held back, or outside any span.
+    """
+    current = context.current_span()
+    if current is None:
+        return False
+    held = getattr(getattr(current, "_local_trace", None), "held", None)  # only ours have it
+    if held is not None:
+        held.rescue()
+    return current.get_span_context().trace_flags.sampled
 
 
 @contextmanager

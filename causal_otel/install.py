@@ -9,14 +9,17 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 
 from causal_otel import patches as registry
+from causal_otel._kinds import EXCLUDED_NAMES, EXCLUDED_URLS
 from causal_otel._version import __version__
 from causal_otel.engine import faults
+from causal_otel.export.leaving import ServerShutdown
+from causal_otel.patches._baggage import BaggageBorder
 from causal_otel.patches._layer import Applied, PatchStatus
 from causal_otel.patches._tracing import Options, Tracing
 from causal_otel.semconv import SCHEMA_URL
@@ -28,7 +31,9 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Tracer, TracerProvider
 
     from causal_otel.export.ledger import ExportStatus
+    from causal_otel.export.privacy import Policy
     from causal_otel.pipeline import Pipeline
+    from causal_otel.sampling.status import KeepingStatus, SamplingStatus
 
 __all__ = ["Installation", "Patches", "Status", "install", "installation", "status", "uninstall"]
 
@@ -52,6 +57,12 @@ class Status:
     """Where spans go, without credentials."""
     patches: tuple[PatchStatus, ...] = ()
     export: ExportStatus | None = None
+    sampling: SamplingStatus | None = None
+    """Which traces are recorded, and what is wrong with where that is said; None: your provider knows."""
+    keeping: KeepingStatus | None = None
+    """What has become of those that are not, where ``keep_errors`` is ``process``."""
+    redacted: Mapping[str, int] = field(default_factory=dict)
+    """How often each rule has taken a secret out of what was exported, printed or read."""
     faults: Mapping[str, int] = field(default_factory=dict)
     """How often we failed, by site; the user's calls were not affected."""
 
@@ -62,6 +73,12 @@ class Status:
         lines += [f"  {patch}" for patch in self.patches]
         if self.export is not None:
             lines.append(f"  spans: {self.export}")
+        if self.sampling is not None:
+            lines.append(f"  sampling: {self.sampling}")
+        if self.keeping is not None:
+            lines.append(f"  not sampled: {self.keeping}")
+        if self.redacted:
+            lines.append(f"  redacted: {', '.join(f'{count} by {rule}' for rule, count in self.redacted.items())}")
         lines += [f"  failed {count} times: {site}" for site, count in self.faults.items()]
         return "\n".join(lines)
 
@@ -74,17 +91,30 @@ class Installation:
         tracer: the tracer for spans of your own; the one that :func:`causal_otel.span` uses.
     """
 
-    def __init__(self, tracer_provider: TracerProvider, pipeline: Pipeline | None, reason: str = "") -> None:
+    def __init__(
+        self,
+        tracer_provider: TracerProvider,
+        pipeline: Pipeline | None,
+        reason: str = "",
+        policy: Policy | None = None,
+    ) -> None:
         self.tracer_provider = tracer_provider
         self.tracer: Tracer = _tracer(tracer_provider, "causal_otel")
         self._pipeline = pipeline
         self._reason = reason
         self._patches: list[Applied] = []
+        self._server_shutdown: ServerShutdown | None = None
+        self._policy = policy
+        self._log_filter: logging.Filter | None = None
 
-    def _apply(self, chosen: Mapping[str, Options]) -> None:
+    def _apply(self, chosen: Mapping[str, Options], border: BaggageBorder) -> None:
+        if self._policy is not None:
+            self._log_filter = self._policy.log_filter()
+            _logger.addFilter(self._log_filter)
+        self._server_shutdown = ServerShutdown(self.flush if self._pipeline is None else self._pipeline.leave)
         for name, options in chosen.items():
             tracer = _tracer(self.tracer_provider, f"causal_otel.{name}")
-            applied = Applied(registry.get(name), Tracing(tracer, options, self.flush))
+            applied = Applied(registry.get(name), Tracing(tracer, options, self.flush, border))
             self._patches.append(applied)
             applied.apply()
 
@@ -106,14 +136,18 @@ class Installation:
             return Status(False, self._reason)
         rows = {applied.patch.name: applied.status for applied in self._patches}
         patches = tuple(rows.get(name, PatchStatus(name)) for name in registry.NAMES)
+        redacted = {} if self._policy is None else self._policy.counts()
         if self._pipeline is None:
-            return Status(True, destination="it", patches=patches, faults=faults.counts())
+            return Status(True, destination="it", patches=patches, redacted=redacted, faults=faults.counts())
         return Status(
             True,
             service_name=self._pipeline.service_name,
             destination=self._pipeline.destination,
             patches=patches,
             export=self._pipeline.status(),
+            sampling=self._pipeline.sampling(),
+            keeping=self._pipeline.keeping(),
+            redacted=redacted,
             faults=faults.counts(),
         )
 
@@ -124,11 +158,15 @@ class Installation:
             if _current is not self:
                 return
             _current = None
+        if self._server_shutdown is not None:
+            self._server_shutdown.remove()
         for applied in reversed(self._patches):
             applied.undo()
         self._reason = "uninstalled"
         if self._pipeline is not None:
             self._pipeline.close()
+        if self._log_filter is not None:
+            _logger.removeFilter(self._log_filter)
 
 
 def install(
@@ -169,16 +207,21 @@ def install(
             _current = Installation(trace.NoOpTracerProvider(), None, f"switched off by {variable}")
             return _current
         chosen = _chosen(patches)
+        excluded = {"asgi": loaded.excluded_urls, "httpx": loaded.excluded_urls, "celery": loaded.excluded_tasks}
+        chosen = {name: _excluding(name, options, excluded.get(name, ())) for name, options in chosen.items()}
         _check_app(app, chosen)
+        from causal_otel.export.privacy import Policy
+
+        policy = Policy(loaded.redact, loaded.redact_keys, loaded.redact_patterns)
         found = tracer_provider or _provider_in_place()
         if found is not None:
-            _current = Installation(found, None)
+            _current = Installation(found, None, policy=policy)
         else:
             from causal_otel.pipeline import Pipeline
 
-            pipeline = Pipeline(loaded)
-            _current = Installation(pipeline.provider, pipeline)
-        _current._apply(chosen)
+            pipeline = Pipeline(loaded, policy)
+            _current = Installation(pipeline.provider, pipeline, policy=policy)
+        _current._apply(chosen, BaggageBorder(loaded.baggage_hosts, loaded.baggage_max_bytes))
         return _current
 
 
@@ -238,6 +281,20 @@ def _chosen(patches: Patches) -> dict[str, Options]:
                 f"patches: {name}={choice!r} is not allowed; it must be True, False or {options.__name__}"
             )
     return chosen
+
+
+def _excluding(name: str, options: Options, default: tuple[str, ...]) -> Options:
+    """The options of the patch ``name``, with ``default`` for what is excluded if they do not say."""
+    if options.excluded is None:
+        return replace(options, excluded=default)
+    kind = EXCLUDED_URLS if options.by_url else EXCLUDED_NAMES
+    try:
+        allowed = kind.accepts(options.excluded)
+    except (TypeError, AttributeError):
+        allowed = False
+    if not allowed:
+        raise SettingError(f"patches: {name}: excluded={options.excluded!r} is not allowed; it must be {kind.allowed}")
+    return options
 
 
 def _check_app(app: object, chosen: Mapping[str, Options]) -> None:

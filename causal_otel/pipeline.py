@@ -11,23 +11,26 @@ from urllib.parse import urlsplit
 from opentelemetry import propagate, trace
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanLimits, sampling
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace import SpanLimits
 
 from causal_otel import semconv
 from causal_otel.engine.provider import TracerProvider
-from causal_otel.export.console import ConsoleExporter
+from causal_otel.export.console import ConsoleExporter, ConsoleProcessor
 from causal_otel.export.leaving import Termination
 from causal_otel.export.ledger import ExportStatus
 from causal_otel.export.otlp import check, component, make_transport
 from causal_otel.export.spool import Spool
 from causal_otel.export.telemetry import Telemetry
 from causal_otel.export.worker import Worker
+from causal_otel.sampling.chosen import Sampling
+from causal_otel.sampling.status import KeepingStatus
 
 if TYPE_CHECKING:
     from opentelemetry.propagators.textmap import TextMapPropagator
-    from opentelemetry.sdk.trace.sampling import Sampler
 
+    from causal_otel.engine.keeping import Keeper
+    from causal_otel.export.privacy import Policy
+    from causal_otel.sampling.status import SamplingStatus
     from causal_otel.settings import Settings
 
 __all__ = ["Pipeline"]
@@ -36,31 +39,44 @@ __all__ = ["Pipeline"]
 class Pipeline:
     """Our provider, set globally and exporting as the settings say; :meth:`close` ends that.
 
+    Args:
+        settings: say how.
+        policy: takes secrets out of what leaves.
+
     Raises:
         SettingError: the settings need an extra that is not installed.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        resource = _resource(settings)
+    _telemetry: Telemetry | None = None
+
+    def __init__(self, settings: Settings, policy: Policy) -> None:
+        self._policy = policy
+        resource = _resource(settings, policy)
         self.service_name = str(resource.attributes[semconv.SERVICE_NAME])
         self.destination = "nowhere"
-        self._telemetry: Telemetry | None = None
+        self._exit_timeout = settings.exit_timeout
         self._worker = self._make_worker(settings)
         self._propagator = propagate.get_global_textmap()
 
-        sampler, limits = _sampler(settings), _limits(settings)
+        self._sampling = Sampling(settings, self.service_name)
+        sampler, limits = self._sampling.sampler, _limits(settings)
         before = trace.get_tracer_provider()
         if isinstance(before, TracerProvider) and before.closed:
             self.provider = before
-            self.provider.open(sampler, resource, limits)
+            self.provider.open(sampler, resource, limits, policy)
         else:
             self.provider = TracerProvider(sampler, resource, limits)
+            self.provider.redaction = policy
             trace.set_tracer_provider(self.provider)
+        self.provider.keep_errors(self._keeper(settings))
+        if self._telemetry is not None:
+            self._telemetry.engine = lambda: self.provider.counts
         if settings.console or settings.exporter == "console":
-            self.provider.add_span_processor(SimpleSpanProcessor(ConsoleExporter()))
+            self.provider.add_span_processor(ConsoleProcessor(ConsoleExporter()))
         if self._worker is not None:
             self.provider.add_span_processor(self._worker)
             self._termination = Termination(self._worker.shutdown)
+            self._worker.recover()
         propagate.set_global_textmap(_propagator(settings.propagators))
 
     def _make_worker(self, settings: Settings) -> Worker | None:
@@ -85,24 +101,58 @@ class Pipeline:
             exit_timeout=settings.exit_timeout,
             spool=Spool(Path(directory), settings.spool_max_bytes) if directory else None,
             observe=telemetry.attempt,
+            redaction=self._policy,
         )
         telemetry.watch(worker)
         return worker
+
+    def _keeper(self, settings: Settings) -> Keeper | None:
+        if settings.keep_errors != "process":
+            return None
+        from causal_otel.engine.keeping import Keeper, KeeperLimits
+
+        limits = KeeperLimits(
+            traces=settings.keep_max_traces,
+            spans=settings.keep_max_spans,
+            size=settings.keep_max_bytes,
+            age=settings.keep_max_age,
+            linger=settings.keep_linger,
+        )
+        return Keeper(lambda span: self.provider.deliver(span), settings.keep_slow, limits)
 
     def status(self) -> ExportStatus | None:
         """The worker's counts, if there is one."""
         return None if self._worker is None else self._worker.status()
 
+    def sampling(self) -> SamplingStatus:
+        """Which traces are recorded."""
+        return self._sampling.status()
+
+    def keeping(self) -> KeepingStatus | None:
+        """What has become of those that are not sampled, if any of them may be kept."""
+        keeper = self.provider.keeper
+        if keeper is None:
+            return None
+        return KeepingStatus(len(keeper), keeper.size, keeper.kept, dict(keeper.evicted))
+
+    def leave(self) -> None:
+        """Export what is left, as at the end of the process, which may go on all the same."""
+        if self._worker is not None:
+            self._worker.leave()
+        self.provider.force_flush(int(self._exit_timeout * 1000))  # other processors, those of the user's
+
     def close(self) -> None:
         """Export what is left; record nothing from now on."""
+        self._sampling.close()
         self.provider.shutdown()
+        self.provider.keep_errors(None)
         if self._telemetry is not None:
             self._termination.remove()
             self._telemetry.unwatch()
         propagate.set_global_textmap(self._propagator)
 
 
-def _resource(settings: Settings) -> Resource:
+def _resource(settings: Settings, policy: Policy) -> Resource:
     given: dict[str, str] = dict(settings.resource_attributes)
     named = {
         semconv.SERVICE_NAME: settings.service_name or given.get(semconv.SERVICE_NAME) or _program(),
@@ -110,7 +160,8 @@ def _resource(settings: Settings) -> Resource:
         semconv.DEPLOYMENT_ENVIRONMENT_NAME: settings.environment,
     }
     given.update((key, value) for key, value in named.items() if value)
-    return Resource.create(given)
+    found = Resource.create(given)
+    return Resource({key: policy.value(key, value) for key, value in found.attributes.items()}, found.schema_url)
 
 
 def _program() -> str:
@@ -119,18 +170,6 @@ def _program() -> str:
     if name == "__main__.py":  # python -m package
         name = os.path.basename(os.path.dirname(sys.argv[0]))
     return name.removesuffix(".py") or "python"
-
-
-def _sampler(settings: Settings) -> Sampler:
-    ratio = sampling.TraceIdRatioBased(settings.sampler_arg)
-    return {
-        "always_on": sampling.ALWAYS_ON,
-        "always_off": sampling.ALWAYS_OFF,
-        "traceidratio": ratio,
-        "parentbased_always_on": sampling.DEFAULT_ON,
-        "parentbased_always_off": sampling.DEFAULT_OFF,
-        "parentbased_traceidratio": sampling.ParentBased(ratio),
-    }[settings.sampler]
 
 
 def _limits(settings: Settings) -> SpanLimits:

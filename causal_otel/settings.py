@@ -11,145 +11,54 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from dataclasses import dataclass, field, fields
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import unquote, urlsplit, urlunsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+from causal_otel._kinds import (
+    BAGGAGE_BYTES,
+    BOOLEAN,
+    COUNT,
+    EXCLUDED_NAMES,
+    EXCLUDED_URLS,
+    FILE,
+    HOSTS,
+    MILLISECONDS,
+    PAIRS,
+    PATTERNS,
+    PORT,
+    POSITIVE,
+    PROPAGATORS,
+    RULES,
+    SAMPLER_ARGUMENT,
+    SAMPLERS,
+    SECONDS,
+    STRATEGIES,
+    TEXT,
+    URL,
+    WORDS,
+    Kind,
+    RemoteSampler,
+    choice,
+    installed_propagators,
+    readable_file,
+    remote_sampler,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from dataclasses import Field
 
 __all__ = ["SettingError", "Settings"]
 
 _logger = logging.getLogger("causal_otel")
+_CREDENTIALS = re.compile(r"//[^/\s]*@")
 
 
 class SettingError(ValueError):
     """A setting has a value that is not allowed. The message names it, the value and what is allowed."""
-
-
-# -- what a value may be ------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Kind:
-    """How a value is read from text, and what to tell who got it wrong."""
-
-    allowed: str
-    parse: Callable[[str], Any]
-    accepts: Callable[[Any], bool]
-    """Whether a value given as an argument, already of the right type, is allowed."""
-
-
-def _choice(*names: str) -> Kind:
-    def parse(text: str) -> str:
-        if text.lower() not in names:
-            raise ValueError
-        return text.lower()
-
-    return Kind("one of " + ", ".join(names), parse, lambda value: value in names)
-
-
-def _boolean(text: str) -> bool:
-    return {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}[
-        text.lower()
-    ]
-
-
-def _number(kind: type[int] | type[float], low: float, high: float, allowed: str) -> Kind:
-    def fits(value: Any) -> bool:
-        types = (int,) if kind is int else (int, float)
-        return isinstance(value, types) and not isinstance(value, bool) and low <= value <= high
-
-    def parse(text: str) -> float:
-        value = kind(text)
-        if not fits(value):
-            raise ValueError
-        return value
-
-    return Kind(allowed, parse, fits)
-
-
-def _pairs(text: str) -> dict[str, str]:
-    """``key=value,key=value``, percent-encoded (the format of W3C baggage, used by OTel's variables)."""
-    pairs = {}
-    for item in filter(None, (part.strip() for part in text.split(","))):
-        key, equals, value = item.partition("=")
-        if not equals or not key.strip():
-            raise ValueError
-        pairs[unquote(key.strip())] = unquote(value.strip())
-    return pairs
-
-
-def _url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or (parts.port is not None and parts.port < 1):
-        raise ValueError
-    return text
-
-
-def _file(path: str | os.PathLike[str]) -> str:
-    if not (os.path.isfile(path) and os.access(path, os.R_OK)):
-        raise ValueError
-    return os.fspath(path)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(filter(None, (part.strip() for part in text.split(",")))))
-    if not names or set(names) - set(_installed_propagators()):
-        raise ValueError
-    return names
-
-
-def _installed_propagators() -> tuple[str, ...]:
-    from importlib.metadata import entry_points
-
-    return (*sorted({point.name for point in entry_points(group="opentelemetry_propagator")}), "none")
-
-
-def _valid(parse: Callable[[str], Any]) -> Callable[[Any], bool]:
-    def accepts(value: Any) -> bool:
-        parse(value)
-        return True
-
-    return accepts
-
-
-_TEXT = Kind("any text", str, lambda value: isinstance(value, str))
-_BOOLEAN = Kind("true or false", _boolean, lambda value: isinstance(value, bool))
-_URL = Kind("an http:// or https:// URL", _url, _valid(_url))
-_PORT = _number(int, 1, 65535, "a port number, 1 to 65535")
-_COUNT = _number(int, 0, 2**31, "a whole number, 0 or more")
-_POSITIVE = _number(int, 1, 2**31, "a whole number, 1 or more")
-_SECONDS = _number(float, 0.001, 86400, "a number of seconds, 0.001 to 86400")
-_RATIO = _number(float, 0, 1, "a number from 0 to 1")
-_FILE = Kind("the path of a readable file", _file, _valid(_file))
-_PAIRS = Kind(
-    "key=value pairs separated by commas, percent-encoded; as an argument, a mapping of str to str",
-    _pairs,
-    lambda value: all(isinstance(item, str) for pair in value.items() for item in pair),
-)
-_PROPAGATORS = Kind(
-    "names of installed propagators separated by commas, or none",
-    _names,
-    lambda value: not isinstance(value, str) and bool(_names(",".join(value))),
-)
-_SAMPLERS = _choice(
-    "always_on",
-    "always_off",
-    "traceidratio",
-    "parentbased_always_on",
-    "parentbased_always_off",
-    "parentbased_traceidratio",
-)
-
-
-def _milliseconds(text: str) -> float:
-    return cast("float", _SECONDS.parse(str(float(text) / 1000)))
-
-
-_MILLISECONDS = Kind("milliseconds, 1 to 86400000; as an argument, seconds", _milliseconds, _SECONDS.accepts)
 
 
 def _setting(kind: Kind, default: Any, help: str, *variables: str, secret: bool = False) -> Any:
@@ -167,56 +76,56 @@ class Settings:
     """What :func:`causal_otel.install` works with. Times are in seconds."""
 
     enabled: bool = _setting(
-        _BOOLEAN, True, "`false`: `install()` returns at once and patches nothing.", "TRACING_ENABLED"
+        BOOLEAN, True, "`false`: `install()` returns at once and patches nothing.", "TRACING_ENABLED"
     )
-    sdk_disabled: bool = _setting(_BOOLEAN, False, "`true`: the same, in OpenTelemetry's words.", "OTEL_SDK_DISABLED")
+    sdk_disabled: bool = _setting(BOOLEAN, False, "`true`: the same, in OpenTelemetry's words.", "OTEL_SDK_DISABLED")
 
     service_name: str = _setting(
-        _TEXT,
+        TEXT,
         "",
         "The service; default: `service.name` of the resource attributes, else the program's name.",
         "OTEL_SERVICE_NAME",
     )
-    service_version: str = _setting(_TEXT, "", "Its version: `service.version`.", "SERVICE_VERSION")
-    environment: str = _setting(_TEXT, "", "Where it runs: `deployment.environment.name`.", "ENVIRONMENT")
+    service_version: str = _setting(TEXT, "", "Its version: `service.version`.", "SERVICE_VERSION")
+    environment: str = _setting(TEXT, "", "Where it runs: `deployment.environment.name`.", "ENVIRONMENT")
     resource_attributes: Mapping[str, str] = _setting(
-        _PAIRS, {}, "More about the service, on every span.", "OTEL_RESOURCE_ATTRIBUTES"
+        PAIRS, {}, "More about the service, on every span.", "OTEL_RESOURCE_ATTRIBUTES"
     )
 
     exporter: str = _setting(
-        _choice("otlp", "jaeger", "console", "none"),
+        choice("otlp", "jaeger", "console", "none"),
         "otlp",
         "Where spans go. `jaeger` is OTLP to `jaeger_host`.",
         "OTEL_TRACES_EXPORTER",
         "TRACING_EXPORTER",
     )
-    console: bool = _setting(_BOOLEAN, False, "Print every span on standard error as well.", "TRACING_CONSOLE")
+    console: bool = _setting(BOOLEAN, False, "Print every span on standard error as well.", "TRACING_CONSOLE")
     traces_endpoint: str = _setting(
-        _URL, "", "The OTLP URL for traces, used as it is.", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+        URL, "", "The OTLP URL for traces, used as it is.", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
     )
     endpoint: str = _setting(
-        _URL,
+        URL,
         "",
         "The OTLP base URL; `/v1/traces` is appended for HTTP. Default: port 4318 (HTTP) or 4317 (gRPC) on localhost.",
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         "OTLP_ENDPOINT",
     )
-    jaeger_host: str = _setting(_TEXT, "localhost", "The Jaeger host, for the exporter `jaeger`.", "JAEGER_HOST")
+    jaeger_host: str = _setting(TEXT, "localhost", "The Jaeger host, for the exporter `jaeger`.", "JAEGER_HOST")
     jaeger_port: int | None = _setting(
-        _PORT,
+        PORT,
         None,
         "Its OTLP port. The ports of the retired Jaeger protocols are taken to mean the OTLP port.",
         "JAEGER_PORT",
     )
     protocol: str = _setting(
-        _choice("http/protobuf", "grpc"),
+        choice("http/protobuf", "grpc"),
         "http/protobuf",
         "How OTLP travels. `grpc` needs the extra `grpc`.",
         "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
         "OTEL_EXPORTER_OTLP_PROTOCOL",
     )
     headers: Mapping[str, str] = _setting(
-        _PAIRS,
+        PAIRS,
         {},
         "Headers of every export, such as credentials.",
         "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
@@ -224,107 +133,191 @@ class Settings:
         secret=True,
     )
     timeout: float = _setting(
-        _SECONDS,
+        SECONDS,
         10.0,
         "How long one attempt to export may take.",
         "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
         "OTEL_EXPORTER_OTLP_TIMEOUT",
     )
     compression: str = _setting(
-        _choice("none", "gzip", "deflate"),
+        choice("none", "gzip", "deflate"),
         "none",
         "How exports are compressed; `deflate` with HTTP only.",
         "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
         "OTEL_EXPORTER_OTLP_COMPRESSION",
     )
     certificate: str = _setting(
-        _FILE,
+        FILE,
         "",
         "The CA certificates to check the collector's against.",
         "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
         "OTEL_EXPORTER_OTLP_CERTIFICATE",
     )
     client_certificate: str = _setting(
-        _FILE,
+        FILE,
         "",
         "Our own certificate (mutual TLS).",
         "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
         "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
     )
     client_key: str = _setting(
-        _FILE, "", "Its key.", "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "OTEL_EXPORTER_OTLP_CLIENT_KEY"
+        FILE, "", "Its key.", "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "OTEL_EXPORTER_OTLP_CLIENT_KEY"
     )
     insecure: bool | None = _setting(
-        _BOOLEAN,
+        BOOLEAN,
         None,
         "gRPC without TLS; default: as the scheme of the endpoint says.",
         "OTEL_EXPORTER_OTLP_TRACES_INSECURE",
         "OTEL_EXPORTER_OTLP_INSECURE",
     )
 
-    sampler: str = _setting(_SAMPLERS, "parentbased_always_on", "Which traces are recorded.", "OTEL_TRACES_SAMPLER")
-    sampler_arg: float = _setting(_RATIO, 1.0, "The share, for the samplers with a ratio.", "OTEL_TRACES_SAMPLER_ARG")
+    sampler: str = _setting(
+        SAMPLERS,
+        "parentbased_rules",
+        "Which traces are recorded. `parentbased_rules` goes by `sampling_file`; without one it records everything, "
+        "and of health checks one in ten: see sampling.md.",
+        "OTEL_TRACES_SAMPLER",
+    )
+    sampler_arg: float | str | None = _setting(
+        SAMPLER_ARGUMENT,
+        None,
+        "The share, for the samplers with a ratio; default: 1. For the remote samplers, whom to ask; default: "
+        "`endpoint=http://localhost:5778,pollingIntervalMs=3000,initialSamplingRate=0.001`.",
+        "OTEL_TRACES_SAMPLER_ARG",
+    )
+    sampling_file: str = _setting(
+        STRATEGIES,
+        "",
+        "Sampling strategies in Jaeger's format, for the sampler `parentbased_rules`; read again when they change.",
+        "TRACING_SAMPLING_FILE",
+    )
+    keep_errors: str = _setting(
+        choice("process", "collector", "off"),
+        "off",
+        "`process`: traces that are not sampled are kept all the same where something fails. `collector`: everything "
+        "is recorded, and the collector chooses. See sampling.md.",
+        "TRACING_KEEP_ERRORS",
+    )
+    keep_slow: float | None = _setting(
+        SECONDS,
+        None,
+        "With `keep_errors=process`: keep what takes as long as this, too; default: however long it takes.",
+        "TRACING_KEEP_SLOW",
+    )
+    keep_max_traces: int = _setting(POSITIVE, 1000, "Traces held back, at the most.", "TRACING_KEEP_MAX_TRACES")
+    keep_max_spans: int = _setting(
+        POSITIVE, 1000, "Spans held back of one trace; beyond that its oldest go.", "TRACING_KEEP_MAX_SPANS"
+    )
+    keep_max_bytes: int = _setting(
+        POSITIVE, 32 * 1024 * 1024, "Bytes held back, about; beyond that the oldest go.", "TRACING_KEEP_MAX_BYTES"
+    )
+    keep_max_age: float = _setting(
+        SECONDS, 300.0, "After this long a trace that goes on lets go of what it holds.", "TRACING_KEEP_MAX_AGE"
+    )
+    keep_linger: float = _setting(
+        SECONDS,
+        5.0,
+        "How long a trace that has ended well waits, should a later request of the same trace fail.",
+        "TRACING_KEEP_LINGER",
+    )
 
     schedule_delay: float = _setting(
-        _MILLISECONDS, 5.0, "How long a span waits for its batch to fill.", "OTEL_BSP_SCHEDULE_DELAY"
+        MILLISECONDS, 5.0, "How long a span waits for its batch to fill.", "OTEL_BSP_SCHEDULE_DELAY"
     )
     max_queue_size: int = _setting(
-        _POSITIVE, 2048, "How many spans may wait; beyond that the oldest are dropped.", "OTEL_BSP_MAX_QUEUE_SIZE"
+        POSITIVE, 8192, "How many spans may wait; beyond that the oldest are dropped.", "OTEL_BSP_MAX_QUEUE_SIZE"
     )
     max_export_batch_size: int = _setting(
-        _POSITIVE, 512, "How many spans go in one export, at the most.", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"
+        POSITIVE, 2048, "How many spans go in one export, at the most.", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"
     )
     export_timeout: float = _setting(
-        _MILLISECONDS,
+        MILLISECONDS,
         30.0,
         "How long one batch may take, with all attempts and the pauses between them.",
         "OTEL_BSP_EXPORT_TIMEOUT",
     )
     exit_timeout: float = _setting(
-        _SECONDS, 5.0, "How long the end of a process may be delayed to export what is left.", "TRACING_EXIT_TIMEOUT"
+        SECONDS, 5.0, "How long the end of a process may be delayed to export what is left.", "TRACING_EXIT_TIMEOUT"
     )
     spool_directory: str = _setting(
-        _TEXT,
+        TEXT,
         "",
         "Where batches wait on disk while the collector cannot be reached; default: nowhere, they are lost then.",
         "TRACING_SPOOL_DIRECTORY",
     )
     spool_max_bytes: int = _setting(
-        _POSITIVE,
+        POSITIVE,
         64 * 1024 * 1024,
         "How many bytes may wait there, over all processes; beyond that the oldest are dropped.",
         "TRACING_SPOOL_MAX_BYTES",
     )
 
     attribute_count_limit: int = _setting(
-        _COUNT, 128, "Attributes of a span, event or link, at the most.", "OTEL_ATTRIBUTE_COUNT_LIMIT"
+        COUNT, 128, "Attributes of a span, event or link, at the most.", "OTEL_ATTRIBUTE_COUNT_LIMIT"
     )
     attribute_value_length_limit: int | None = _setting(
-        _COUNT,
+        COUNT,
         None,
         "Characters of an attribute's text, at the most; default: no limit.",
         "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
     )
     span_attribute_count_limit: int | None = _setting(
-        _COUNT, None, "The same, for spans alone.", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"
+        COUNT, None, "The same, for spans alone.", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"
     )
     span_attribute_value_length_limit: int | None = _setting(
-        _COUNT, None, "The same, for spans alone.", "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT"
+        COUNT, None, "The same, for spans alone.", "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT"
     )
-    span_event_count_limit: int = _setting(_COUNT, 128, "Events of a span, at the most.", "OTEL_SPAN_EVENT_COUNT_LIMIT")
-    span_link_count_limit: int = _setting(_COUNT, 128, "Links of a span, at the most.", "OTEL_SPAN_LINK_COUNT_LIMIT")
+    span_event_count_limit: int = _setting(COUNT, 128, "Events of a span, at the most.", "OTEL_SPAN_EVENT_COUNT_LIMIT")
+    span_link_count_limit: int = _setting(COUNT, 128, "Links of a span, at the most.", "OTEL_SPAN_LINK_COUNT_LIMIT")
     event_attribute_count_limit: int | None = _setting(
-        _COUNT, None, "Attributes of an event, at the most.", "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT"
+        COUNT, None, "Attributes of an event, at the most.", "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT"
     )
     link_attribute_count_limit: int | None = _setting(
-        _COUNT, None, "Attributes of a link, at the most.", "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT"
+        COUNT, None, "Attributes of a link, at the most.", "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT"
+    )
+
+    excluded_urls: tuple[str, ...] = _setting(
+        EXCLUDED_URLS,
+        (),
+        "Requests, received or sent, that are not recorded, nor anything inside them: by FastAPI, Starlette and HTTPX, "
+        "unless `excluded` of a patch's options says otherwise.",
+        "TRACING_EXCLUDED_URLS",
+    )
+    excluded_tasks: tuple[str, ...] = _setting(
+        EXCLUDED_NAMES,
+        (),
+        "Celery's tasks that are neither sent nor executed in a trace that is recorded, likewise.",
+        "TRACING_EXCLUDED_TASKS",
     )
 
     propagators: tuple[str, ...] = _setting(
-        _PROPAGATORS,
+        PROPAGATORS,
         ("tracecontext", "baggage"),
         "How context travels between processes; `none`: not at all.",
         "OTEL_PROPAGATORS",
+    )
+    baggage_hosts: tuple[str, ...] = _setting(
+        HOSTS,
+        ("internal",),
+        "Where requests may take baggage along; `internal` is loopback, private addresses, names without a dot and "
+        "local domains.",
+        "TRACING_BAGGAGE_HOSTS",
+    )
+    baggage_max_bytes: int = _setting(
+        BAGGAGE_BYTES, 8192, "Longer baggage that comes in is not read.", "TRACING_BAGGAGE_MAX_BYTES"
+    )
+
+    redact: tuple[str, ...] = _setting(
+        RULES, ("all",), "What is taken out of all that leaves the process: see privacy.md.", "TRACING_REDACT"
+    )
+    redact_keys: tuple[str, ...] = _setting(
+        WORDS,
+        (),
+        "More words for secrets: the values of attributes, and of names in texts, that end so in any spelling.",
+        "TRACING_REDACT_KEYS",
+    )
+    redact_patterns: tuple[str, ...] = _setting(
+        PATTERNS, (), "More secrets: what these match in any text, at any length.", "TRACING_REDACT_PATTERNS"
     )
 
     @classmethod
@@ -350,7 +343,28 @@ class Settings:
                 values[name] = _checked(setting, given)
             else:
                 values |= _from_environment(setting, variables)
-        return cls(**values)
+        loaded = cls(**values)
+        loaded._check_sampler()
+        return loaded
+
+    def _check_sampler(self) -> None:
+        """Whether the sampler understands its argument; samplers without one take any."""
+        argument, remote = self.sampler_arg, "remote" in self.sampler
+        if argument is None or isinstance(argument, str) is remote or not (remote or "ratio" in self.sampler):
+            return
+        allowed = "endpoint=URL,pollingIntervalMs=N,initialSamplingRate=N" if remote else "a number from 0 to 1"
+        raise SettingError(
+            f"sampler_arg (OTEL_TRACES_SAMPLER_ARG)={argument!r} is not allowed with the sampler {self.sampler}; "
+            f"it must be {allowed}"
+        )
+
+    def share(self) -> float:
+        """The share that the samplers with a ratio record."""
+        return self.sampler_arg if isinstance(self.sampler_arg, int | float) else 1.0
+
+    def remote_sampler(self) -> RemoteSampler:
+        """Whom the remote samplers ask."""
+        return remote_sampler(self.sampler_arg if isinstance(self.sampler_arg, str) else "")
 
     @property
     def wanted(self) -> bool:
@@ -420,16 +434,16 @@ def _checked(setting: Field[Any], value: Any) -> Any:
         allowed = False
     if not allowed:
         raise _refused(setting, value, setting.name)
-    if kind is _FILE:
-        return _file(value)
-    return tuple(value) if kind is _PROPAGATORS else value
+    if kind is FILE:
+        return readable_file(value)
+    return tuple(value) if isinstance(setting.default, tuple) else value
 
 
 def _refused(setting: Field[Any], value: object, name: str) -> SettingError:
-    shown = "(not shown, it may hold a secret)" if setting.metadata["secret"] else repr(value)
+    shown = "(not shown, it may hold a secret)" if setting.metadata["secret"] else _CREDENTIALS.sub("//…@", repr(value))
     allowed = setting.metadata["kind"].allowed
-    if setting.metadata["kind"] is _PROPAGATORS:
-        allowed += f" (installed: {', '.join(_installed_propagators())})"
+    if setting.metadata["kind"] is PROPAGATORS:
+        allowed += f" (installed: {', '.join(installed_propagators())})"
     return SettingError(f"{name}={shown} is not allowed; it must be {allowed}")
 
 
@@ -455,7 +469,7 @@ def reference() -> str:
         default = getattr(Settings(), setting.name)
         shown = ",".join(default) if isinstance(default, tuple) else str(default).lower()
         lines.append(
-            f"| `{setting.name}` | {variables} | {'' if default in (None, '', {}) else f'`{shown}`'} "
+            f"| `{setting.name}` | {variables} | {'' if default in (None, '', {}, ()) else f'`{shown}`'} "
             f"| {setting.metadata['kind'].allowed} | {setting.metadata['help']} |"
         )
     return "\n".join(lines) + "\n"

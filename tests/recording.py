@@ -12,9 +12,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 import causal_otel
 from causal_otel.engine import faults
 from causal_otel.engine.provider import TracerProvider
+from causal_otel.patches import NAMES, get
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.sampling import Sampler
@@ -52,6 +53,17 @@ class Recording:
         self._exporter.clear()
 
 
+def _undeclared(spans: Iterable[ReadableSpan]) -> set[str]:
+    """What the spans of patches have and their declarations do not tell. Tests set names without a dot themselves."""
+    found = set()
+    for span in spans:
+        scope = span.instrumentation_scope
+        name = scope.name.removeprefix("causal_otel.") if scope is not None else ""
+        if name in NAMES:
+            found |= {f"{name}: {key}" for key in (span.attributes or {}) if key not in get(name).records}
+    return {each for each in found if "." in each}
+
+
 @contextmanager
 def recording(patches: Patches, sampler: Sampler | None = None) -> Iterator[Recording]:
     """Install ``patches`` on a provider of their own; on leaving, nothing of ours may have failed inside."""
@@ -63,6 +75,7 @@ def recording(patches: Patches, sampler: Sampler | None = None) -> Iterator[Reco
     try:
         yield Recording(provider, exporter)
         assert faults.counts() == before, "something of ours failed and was contained"
+        assert _undeclared(exporter.get_finished_spans()) == set(), "docs/privacy.md does not tell of these attributes"
     finally:
         installed.uninstall()
         provider.shutdown()

@@ -6,16 +6,17 @@ import io
 import secrets
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 import anyio
 import httpx
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from rich.console import Console
 
-from causal_otel.cli.demo.received import ReceivedSpan
 from causal_otel.cli.demo.scenario import Shown, play
 from causal_otel.cli.demo.stage import Stage, stage
+from causal_otel.collector.analysis import SpanView, TraceView, build
+from tests.collector.running import wait_until
 
 _CONCURRENT = 200
 
@@ -33,66 +34,65 @@ def played(running: Stage) -> dict[str, Shown]:
     return {shown.request: shown for shown in play(running)}
 
 
-def _edges(spans: list[ReceivedSpan]) -> Counter[tuple[str, ...]]:
+def _edges(trace: TraceView) -> Counter[tuple[str, ...]]:
     """Every span as service, kind and name, below its parent's service and name."""
-    by_id = {span["span_id"]: span for span in spans}
 
-    def place(span: ReceivedSpan) -> str:
-        return f"{span['service']}: {span['name']}"
+    def place(span: SpanView) -> str:
+        return f"{span.service}: {span.name}"
 
-    return Counter(
-        (place(by_id[span["parent_span_id"]]) if span["parent_span_id"] else "", span["kind"], place(span))
-        for span in spans
-    )
+    return Counter((place(span.parent) if span.parent else "", span.kind, place(span)) for span in trace.spans)
+
+
+def _trace(running: Stage, trace_id: bytes) -> TraceView:
+    return build(running.collector.traces.trace(trace_id) or TracesData())
 
 
 def test_one_trace_across_every_process(played: dict[str, Shown]) -> None:
     """A request, its task in the worker and the external service's part are one trace: these spans, and no others."""
     shown = played["POST /api/analyses"]
-    assert len({span["trace_id"] for span in shown.spans}) == 1
+    assert not any(span.orphan for span in shown.trace.spans)
     api, task, weigh = "demo-api: POST /api/analyses", "demo-worker: process analyse", "demo-worker: weigh suppliers"
-    assert _edges(shown.spans) == Counter(
+    assert _edges(shown.trace) == Counter(
         {
-            ("", "SERVER", api): 1,
-            (api, "CLIENT", "demo-api: MATCH Company"): 1,
-            (api, "CLIENT", "demo-api: INSERT analyses"): 1,
-            (api, "CLIENT", "demo-api: SET"): 1,
-            (api, "PRODUCER", "demo-api: send analyse"): 1,
-            ("demo-api: send analyse", "CONSUMER", task): 1,
-            (task, "CLIENT", "demo-worker: MATCH Company SUPPLIES"): 1,
-            (task, "CLIENT", "demo-worker: SELECT deliveries"): 1,
-            (task, "INTERNAL", weigh): 1,
-            (weigh, "CLIENT", "demo-worker: POST"): 1,
-            ("demo-worker: POST", "SERVER", "demo-scoring: POST /v1/score"): 1,
-            (task, "CLIENT", "demo-worker: UPDATE analyses"): 1,
-            (task, "CLIENT", "demo-worker: MULTI"): 1,
+            ("", "server", api): 1,
+            (api, "client", "demo-api: MATCH Company"): 1,
+            (api, "client", "demo-api: INSERT analyses"): 1,
+            (api, "client", "demo-api: SET"): 1,
+            (api, "producer", "demo-api: send analyse"): 1,
+            ("demo-api: send analyse", "consumer", task): 1,
+            (task, "client", "demo-worker: MATCH Company SUPPLIES"): 1,
+            (task, "client", "demo-worker: SELECT deliveries"): 1,
+            (task, "internal", weigh): 1,
+            (weigh, "client", "demo-worker: POST"): 1,
+            ("demo-worker: POST", "server", "demo-scoring: POST /v1/score"): 1,
+            (task, "client", "demo-worker: UPDATE analyses"): 1,
+            (task, "client", "demo-worker: MULTI"): 1,
         }
     )
 
 
 def test_processes_are_told_apart(played: dict[str, Shown]) -> None:
     """Each of the three processes has an instance id of its own."""
-    spans = played["POST /api/analyses"].spans
-    instances = {span["service"]: span["resource"]["service.instance.id"] for span in spans}
+    spans = played["POST /api/analyses"].trace.spans
+    instances = {span.service: span.resource["service.instance.id"] for span in spans}
     assert instances.keys() == {"demo-api", "demo-worker", "demo-scoring"}
     assert len(set(instances.values())) == 3
 
 
 def test_children_lie_within_the_request(played: dict[str, Shown]) -> None:
     """In one process every child begins and ends inside its parent."""
-    spans = played["GET /api/graph/stats"].spans
-    by_id = {span["span_id"]: span for span in spans}
-    for span in spans:
-        parent = by_id.get(span["parent_span_id"] or "")
-        if parent is not None:
-            assert parent["start"] <= span["start"] <= span["end"] <= parent["end"]
+    for span in played["GET /api/graph/stats"].trace.spans:
+        if span.parent is not None:
+            assert span.parent.start <= span.start <= span.end <= span.parent.end
 
 
 def test_no_failure_and_no_secret(running: Stage, played: dict[str, Shown]) -> None:
     """Nothing is marked as an error, and the graph database's password is nowhere."""
-    spans = running.received.spans()
-    assert {span["status"]["code"] for span in spans} == {"UNSET"}
-    assert all("password" not in key for span in spans for key in span["attributes"])
+    kept = running.collector.traces
+    spans = [span for trace_id in kept.recent(1000) for span in _trace(running, trace_id).spans]
+    assert len(spans) >= sum(len(shown.trace.spans) for shown in played.values())
+    assert {span.status for span in spans} == {"unset"}
+    assert all("password" not in key for span in spans for key in span.attributes)
 
 
 def test_concurrent_requests_are_isolated(running: Stage) -> None:
@@ -119,17 +119,13 @@ def test_concurrent_requests_are_isolated(running: Stage) -> None:
         trace_id: trace_id for trace_id in callers
     }
 
-    def whole(spans: list[ReceivedSpan]) -> bool:
-        servers = {span["trace_id"] for span in spans if span["kind"] == "SERVER"}
-        return callers.keys() <= servers
+    def whole() -> bool:
+        found = running.collector.traces.summaries(map(bytes.fromhex, callers))
+        return len(found) == _CONCURRENT and {each.root_kind for each in found} == {"server"}
 
-    spans = [span for span in running.received.wait_for(whole, 30) if span["trace_id"] in callers]
-    by_trace: dict[str, list[ReceivedSpan]] = {}
-    for span in spans:
-        by_trace.setdefault(span["trace_id"], []).append(span)
-    for trace_id, found in by_trace.items():
-        (server,) = [span for span in found if span["kind"] == "SERVER"]
-        assert server["parent_span_id"] == callers[trace_id]
-        clients: list[Any] = [span["parent_span_id"] for span in found if span["kind"] == "CLIENT"]
-        assert clients
-        assert set(clients) == {server["span_id"]}
+    wait_until(whole, 30)
+    for trace_id, caller in callers.items():
+        trace = _trace(running, bytes.fromhex(trace_id))
+        (server,) = trace.roots
+        assert (server.kind, server.parent_id) == ("server", caller)
+        assert {(span.kind, span.parent) for span in trace.spans[1:]} == {("client", server)}

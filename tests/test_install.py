@@ -22,7 +22,7 @@ from causal_otel.patches.asyncpg import AsyncpgOptions
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from causal_otel.cli.demo.received import ReceivedSpans
+    from tests.services.received import ReceivedSpans
 
 
 @pytest.fixture(autouse=True)
@@ -278,6 +278,26 @@ class TestProvider:
         assert header.startswith("trace ")
         assert line.startswith("hello  INTERNAL ")
         assert line.endswith(" k=1")
+
+    def test_console_flush(self) -> None:
+        """flush() prints what has ended of a trace whose root has not, which installing did not slow down."""
+        done = _run(
+            """
+            import sys, causal_otel
+            installed = causal_otel.install(exporter="console")
+            assert installed.tracer_provider.quick
+            with causal_otel.span("root"):
+                with causal_otel.span("child"):
+                    pass
+                assert installed.flush()
+                print("-- flushed", file=sys.stderr, flush=True)
+            """
+        )
+        assert done.returncode == 0
+        flushed, _, after = done.stderr.partition("-- flushed\n")
+        assert "incomplete" in flushed
+        assert "child" in flushed
+        assert "root" in after
 
 
 class TestApp:

@@ -33,6 +33,14 @@ GOOD: dict[str, tuple[str, Any]] = {
     "insecure": ("true", True),
     "sampler": ("traceidratio", "traceidratio"),
     "sampler_arg": ("0.25", 0.25),
+    "sampling_file": ("https://c:1/strategies.json", "https://c:1/strategies.json"),
+    "keep_errors": ("Process", "process"),
+    "keep_slow": ("1.5", 1.5),
+    "keep_max_traces": ("7", 7),
+    "keep_max_spans": ("7", 7),
+    "keep_max_bytes": ("7", 7),
+    "keep_max_age": ("60", 60.0),
+    "keep_linger": ("2", 2.0),
     "schedule_delay": ("250", 0.25),
     "max_queue_size": ("10", 10),
     "max_export_batch_size": ("5", 5),
@@ -48,7 +56,14 @@ GOOD: dict[str, tuple[str, Any]] = {
     "span_link_count_limit": ("7", 7),
     "event_attribute_count_limit": ("7", 7),
     "link_attribute_count_limit": ("7", 7),
+    "excluded_urls": ("/health, /u/{id}/*,api.example.com:81/**", ("/health", "/u/{id}/*", "api.example.com:81/**")),
+    "excluded_tasks": ("reports.*, beat", ("reports.*", "beat")),
     "propagators": ("baggage , tracecontext", ("baggage", "tracecontext")),
+    "baggage_hosts": ("*.example.com, internal", ("*.example.com", "internal")),
+    "baggage_max_bytes": ("0", 0),
+    "redact": ("-card, -jwt", ("-card", "-jwt")),
+    "redact_keys": ("iban, customer.name", ("iban", "customer.name")),
+    "redact_patterns": (r"\bEMP\d{6}\b  x{8}", (r"\bEMP\d{6}\b", "x{8}")),
 }
 BAD: dict[str, str] = {
     "enabled": "maybe",
@@ -69,6 +84,14 @@ BAD: dict[str, str] = {
     "insecure": "perhaps",
     "sampler": "always",
     "sampler_arg": "1.5",
+    "sampling_file": "ftp://c/strategies.json",
+    "keep_errors": "maybe",
+    "keep_slow": "0",
+    "keep_max_traces": "0",
+    "keep_max_spans": "x",
+    "keep_max_bytes": "-1",
+    "keep_max_age": "x",
+    "keep_linger": "-1",
     "schedule_delay": "0",
     "max_queue_size": "0",
     "max_export_batch_size": "many",
@@ -83,7 +106,14 @@ BAD: dict[str, str] = {
     "span_link_count_limit": "x",
     "event_attribute_count_limit": "x",
     "link_attribute_count_limit": "x",
+    "excluded_urls": "health",
+    "excluded_tasks": ",",
     "propagators": "tracecontext,zipkin",
+    "baggage_hosts": "http://example.com/",
+    "baggage_max_bytes": "8193",
+    "redact": "cards",
+    "redact_keys": "iban,--",
+    "redact_patterns": "(unclosed",
 }
 FREE_TEXT = {"service_name", "service_version", "environment", "jaeger_host", "spool_directory"}
 FILES = {"certificate", "client_certificate", "client_key"}
@@ -149,17 +179,61 @@ def test_bad_variable_is_explained(name: str, variable: str) -> None:
         ("headers", {"a": 1}),
         ("timeout", "10"),
         ("sampler_arg", 2),
+        ("sampler_arg", "0.5"),
+        ("sampler_arg", "endpoint=jaeger:5778"),
+        ("sampler_arg", "endpoint=http://jaeger:5778,rate=1"),
+        ("sampling_file", "ftp://c/strategies.json"),
+        ("sampling_file", 5),
         ("schedule_delay", 0),
         ("certificate", "/does/not/exist"),
         ("propagators", "tracecontext"),
         ("propagators", ["zipkin"]),
         ("service_name", 5),
+        ("baggage_hosts", "example.com"),
+        ("baggage_hosts", ["none", "example.com"]),
+        ("redact", ["card", "-jwt"]),
+        ("redact", []),
+        ("redact_keys", ["a,b"]),
+        ("redact_patterns", ["x*"]),
+        ("redact_patterns", "x"),
     ],
 )
 def test_bad_argument_is_explained(name: str, value: Any) -> None:
     """An argument of the wrong type or value is refused by its name."""
     with pytest.raises(SettingError, match=f"^{name}=.* is not allowed; it must be "):
         Settings.load({}, **{name: value})
+
+
+def test_password_in_a_bad_url_is_not_repeated() -> None:
+    """A URL that is refused is shown without its credentials."""
+    with pytest.raises(SettingError, match=r"OTLP_ENDPOINT='ftp://…@collector' is not allowed"):
+        Settings.load({"OTLP_ENDPOINT": "ftp://app:hunter2@collector"})
+
+
+@pytest.mark.parametrize(
+    ("sampler", "argument", "allowed"),
+    [
+        ("parentbased_jaeger_remote", "0.5", "endpoint=URL,pollingIntervalMs=N,initialSamplingRate=N"),
+        ("jaeger_remote", "1", "endpoint=URL,pollingIntervalMs=N,initialSamplingRate=N"),
+        ("traceidratio", "endpoint=http://jaeger:5778", "a number from 0 to 1"),
+        ("parentbased_traceidratio", "pollingIntervalMs=5000", "a number from 0 to 1"),
+    ],
+)
+def test_argument_of_another_sampler_is_explained(sampler: str, argument: str, allowed: str) -> None:
+    """What is an argument for some sampler is refused where another one is chosen."""
+    with pytest.raises(SettingError) as refused:
+        Settings.load({"OTEL_TRACES_SAMPLER": sampler, "OTEL_TRACES_SAMPLER_ARG": argument})
+    assert str(refused.value).startswith("sampler_arg (OTEL_TRACES_SAMPLER_ARG)=")
+    assert str(refused.value).endswith(f"is not allowed with the sampler {sampler}; it must be {allowed}")
+
+
+def test_argument_of_the_remote_samplers() -> None:
+    """The standard's text is read, all of it or some; the rest is the default."""
+    given = "endpoint=http://jaeger:5778/sampling , pollingIntervalMs=5000,initialSamplingRate=0.25"
+    remote = Settings.load({"OTEL_TRACES_SAMPLER": "jaeger_remote", "OTEL_TRACES_SAMPLER_ARG": given}).remote_sampler()
+    assert (remote.endpoint, remote.interval, remote.share) == ("http://jaeger:5778/sampling", 5.0, 0.25)
+    usual = Settings.load({"OTEL_TRACES_SAMPLER": "jaeger_remote"}).remote_sampler()
+    assert (usual.endpoint, usual.interval, usual.share) == ("http://localhost:5778", 3.0, 0.001)
 
 
 def test_unknown_argument_is_explained() -> None:

@@ -26,6 +26,7 @@ COMMANDS = {
     "demo": "causal_otel.cli.demo.command",
     "export": "causal_otel.cli.export",
     "import": "causal_otel.cli.import_",
+    "sampling": "causal_otel.cli.sampling",
     "trace": "causal_otel.cli.trace",
     "traces": "causal_otel.cli.traces",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 from importlib.util import find_spec
@@ -19,6 +20,7 @@ __all__ = ["HELP", "configure", "run"]
 HELP = "Receive spans, keep them on this machine, and search them in the browser."
 
 _FAILED, _UNUSABLE = 1, 2
+_GC_THRESHOLD = 50_000
 
 # Packages of the extra, by the names they are imported by.
 _EXTRA = ("anyio", "jinja2", "python_multipart", "starlette", "uvicorn")
@@ -37,15 +39,19 @@ def run(arguments: argparse.Namespace) -> int:
         _complain(f"{' and '.join(missing)} cannot be imported: pip install 'causal-otel[collector]'")
         return _UNUSABLE
     from causal_otel.collector.listening import PortInUse
-    from causal_otel.collector.sampling import StrategiesError
     from causal_otel.collector.server import serve
     from causal_otel.collector.store.writer import StoreError, StoreInUse
+    from causal_otel.strategies import StrategiesError
 
     try:
         settings = CollectorSettings.load(vars(arguments))
     except SettingError as error:
         _complain(str(error))
         return _UNUSABLE
+    # A page or an answer is made of many small objects that go with it: looking through them again and again as they
+    # become more would take a third of the time.
+    gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         asyncio.run(serve(settings, lambda addresses: _announce(settings, addresses)))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from causal_otel.collector.config import CollectorSettings
-from causal_otel.collector.units import parse_duration
+from causal_otel.collector.units import moment, parse_duration
 from causal_otel.settings import SettingError
 
 if TYPE_CHECKING:
@@ -123,8 +123,6 @@ def times(arguments: argparse.Namespace, *, lookback: str | None) -> tuple[int, 
     Raises:
         UsageError: They cannot be understood.
     """
-    from causal_otel.collector.web.forms import moment
-
     if arguments.lookback is not None and arguments.start is not None:
         raise UsageError("give either --lookback or --start, not both")
     end = read("--end", moment, arguments.end)

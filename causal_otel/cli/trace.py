@@ -125,6 +125,9 @@ def _because(span: SpanView) -> str:
             kind = kind or event.attributes.get("exception.type", "")
             message = message or str(event.attributes.get("exception.message", ""))
             break
+    short = str(kind).rpartition(".")[2]
+    if kind and message.startswith((f"{short}:", f"{kind}:")):  # SDKs put an exception's type before what it says
+        kind = ""
     told = ": ".join(str(part) for part in (kind, message) if part)
     return printable(f" - {told[:_LONGEST_MESSAGE]}") if told else ""
 

@@ -73,6 +73,10 @@ class Intake:
             self._metrics.add(counts)
         return kept
 
+    def count_unread(self, transport: str, *, busy: bool = False) -> None:
+        """Count a request that was refused before it could be put: ``invalid``, or ``busy``."""
+        self.outcomes[transport, "busy" if busy else "invalid"] += 1
+
     async def _keep(self, request: bytes) -> tuple[Kept, SpanCounts]:
         future = asyncio.wrap_future(self._writer.put(request))
         # Counting goes on beside the writer's work. The shield: a request whose client has left is kept all the same.

@@ -71,10 +71,6 @@ def _matches(span: Span, scoped: ScopeSpans, query: Query, wanted: set[tuple[str
     return not wanted or wanted <= set(tags(span, scoped.scope, keys))
 
 
-def _rootness(span: Span, present: set[bytes]) -> tuple[bool, bool, int]:
-    return bool(span.parent_span_id), span.parent_span_id in present, span.start_time_unix_nano
-
-
 def summary(trace: TracesData) -> Summary:
     """The one-line summary of a trace that has at least one span.
 

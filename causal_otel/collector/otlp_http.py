@@ -88,16 +88,11 @@ class _Receiver:
 
     async def export(self, request: Request) -> Response:
         content_type = _content_type(request.headers)
-        encoding = request.headers.get("content-encoding", "identity").strip().lower()
-        if content_type not in (_PROTOBUF, _JSON):
-            await self._read(request)
-            raise HTTPException(415, f"the content type must be {_PROTOBUF} or {_JSON}, not {content_type or 'absent'}")
-        if encoding not in ("identity", *_WINDOW_BITS):
-            await self._read(request)
-            raise HTTPException(415, f"the content encoding must be gzip, deflate or identity, not {encoding}")
-        body = await self._read(request)
-        if encoding != "identity" or content_type == _JSON:
-            body = await asyncio.to_thread(_message, body, encoding, content_type)
+        try:
+            body = await self._message(request, content_type)
+        except HTTPException as refused:
+            self._intake.count_unread("http", busy=refused.status_code == 429)
+            raise
         try:
             kept = await self._intake.put(body, "http")
         except ValueError as error:
@@ -109,6 +104,20 @@ class _Receiver:
             answer.partial_success.rejected_spans = kept.rejected
             answer.partial_success.error_message = kept.message
         return _response(answer, content_type, 200)
+
+    async def _message(self, request: Request, content_type: str) -> bytes:
+        """The serialized ``ExportTraceServiceRequest`` that was sent."""
+        encoding = request.headers.get("content-encoding", "identity").strip().lower()
+        if content_type not in (_PROTOBUF, _JSON):
+            await self._read(request)
+            raise HTTPException(415, f"the content type must be {_PROTOBUF} or {_JSON}, not {content_type or 'absent'}")
+        if encoding not in ("identity", *_WINDOW_BITS):
+            await self._read(request)
+            raise HTTPException(415, f"the content encoding must be gzip, deflate or identity, not {encoding}")
+        body = await self._read(request)
+        if encoding != "identity" or content_type == _JSON:
+            body = await asyncio.to_thread(_serialized, body, encoding, content_type)
+        return body
 
     async def _read(self, request: Request) -> bytes:
         """The body as it was sent."""
@@ -145,7 +154,7 @@ def _response(message: Message, content_type: str, status: int) -> Response:
     return Response(MessageToJson(message, indent=None), status, media_type=_JSON)
 
 
-def _message(body: bytes, encoding: str, content_type: str) -> bytes:
+def _serialized(body: bytes, encoding: str, content_type: str) -> bytes:
     """A serialized ``ExportTraceServiceRequest`` of a body as it was sent."""
     if encoding != "identity":
         body = _decompressed(body, encoding)
@@ -154,7 +163,7 @@ def _message(body: bytes, encoding: str, content_type: str) -> bytes:
     try:
         message: bytes = otlp_json.loads(body).SerializeToString()
     except ValueError as error:
-        raise HTTPException(400, f"not OTLP JSON: {error}") from None
+        raise HTTPException(400, str(error)) from None
     return message
 
 

@@ -3,7 +3,7 @@
 See "JSON Protobuf Encoding" in the OTLP specification. ``ExportTraceServiceRequest`` and ``TracesData`` look the same.
 
 Reading is our own: protobuf's reader takes strings for messages, and an error of its copies the document once for every
-level of nesting. Input is not to be trusted.
+level of nesting. Input is not to be trusted. Writing is, as protobuf's takes twice as long.
 """
 
 from __future__ import annotations
@@ -11,17 +11,19 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 import re
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-untyped]
-from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
+from causal_otel.collector.attributes import text
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable
 
     from google.protobuf.descriptor import Descriptor
     from google.protobuf.message import Message  # type: ignore[import-untyped]
@@ -29,19 +31,14 @@ if TYPE_CHECKING:
 __all__ = ["dumps", "loads", "to_dict"]
 
 _DEPTH = 100  # messages within messages; protobuf reads no more from its binary form
-_IDS = ("traceId", "spanId", "parentSpanId")
 _HEXADECIMAL = ("trace_id", "span_id", "parent_span_id")
+_LONG = (FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64)
 _INTEGER = re.compile(r"-?[0-9]{1,20}", re.ASCII)
 
 
 def to_dict(trace: TracesData) -> dict[str, Any]:
     """``trace`` as what :func:`json.dumps` makes OTLP JSON of: 64-bit integers are strings, bytes are Base64."""
-    document: dict[str, Any] = MessageToDict(trace, use_integers_for_enums=True)
-    for owner in _with_ids(document):
-        for key in _IDS:
-            if key in owner:
-                owner[key] = base64.b64decode(owner[key]).hex()
-    return document
+    return _written(trace)
 
 
 def dumps(trace: TracesData) -> bytes:
@@ -76,12 +73,43 @@ def loads(data: bytes) -> TracesData:
     return trace
 
 
-def _with_ids(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for group in document.get("resourceSpans", ()):
-        for scoped in group.get("scopeSpans", ()):
-            for span in scoped.get("spans", ()):
-                yield span
-                yield from span.get("links", ())
+# -- writing ------------------------------------------------------------------------------------------------------
+
+
+def _written(message: Message) -> dict[str, Any]:
+    writers = _writers(message.DESCRIPTOR)
+    document = {}
+    for field, value in message.ListFields():
+        name, write = writers[field.number]
+        document[name] = value if write is None else write(value)
+    return document
+
+
+@cache
+def _writers(descriptor: Descriptor) -> dict[int, tuple[str, Callable[[Any], Any] | None]]:
+    """Of a message's fields by number: the name in JSON, and what writes a value, None if it stays as it is."""
+    writers = {}
+    for field in descriptor.fields:
+        write = _writer(field)
+        writers[field.number] = field.json_name, _of_each(write) if field.is_repeated else write
+    return writers
+
+
+def _of_each(write: Callable[[Any], Any] | None) -> Callable[[Iterable[Any]], list[Any]]:
+    return list if write is None else lambda values: [write(value) for value in values]
+
+
+def _writer(field: FieldDescriptor) -> Callable[[Any], Any] | None:
+    if field.type == FieldDescriptor.TYPE_MESSAGE:
+        return _written
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return bytes.hex if field.name in _HEXADECIMAL else lambda value: base64.b64encode(value).decode()
+    if field.type == FieldDescriptor.TYPE_DOUBLE:
+        return lambda value: value if math.isfinite(value) else text(value)
+    return str if field.cpp_type in _LONG else None
+
+
+# -- reading ------------------------------------------------------------------------------------------------------
 
 
 class _Wrong(Exception):

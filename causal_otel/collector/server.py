@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import anyio.to_thread
 import uvicorn
 
 from causal_otel.collector.app import query_app, receiver_app
@@ -37,6 +38,9 @@ _GRACE_SECONDS = 3
 _CLOSE_SECONDS = 30.0
 # Longer than an exporter is idle between two batches: a connection closed under it would cost it a retry.
 _KEEP_ALIVE_SECONDS = 300
+# Pages and answers that are made at a time; others wait. More would be no faster, as they all want the one interpreter,
+# and each may hold the spans of a large answer in memory.
+_READERS = 4
 
 
 async def serve(settings: CollectorSettings, listening: Callable[[dict[str, str]], None]) -> None:
@@ -78,6 +82,7 @@ async def _serve(
     listening: Callable[[dict[str, str]], None],
 ) -> None:
     settings, access, stopping = parts.settings, Access.of(parts.settings), asyncio.Event()
+    anyio.to_thread.current_default_thread_limiter().total_tokens = _READERS
     pages = _Server(EndStreams(query_app(parts, metrics, access), stopping), settings)
     otlp = _Server(receiver_app(parts.intake, access), settings)
     scheme = "https" if settings.tls else "http"

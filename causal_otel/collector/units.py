@@ -1,13 +1,14 @@
-"""Durations as people write and read them, and the ticks of a time axis. Durations are integers, nanoseconds."""
+"""Durations and times as people write and read them, and the ticks of a time axis. All are integers, nanoseconds."""
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from typing import NamedTuple
 
-__all__ = ["Tick", "duration", "parse_duration", "ticks"]
+__all__ = ["Tick", "duration", "moment", "parse_duration", "ticks"]
 
 _SIZES = {
     "ns": 1,
@@ -21,8 +22,10 @@ _SIZES = {
 _SIZES |= {"µs": 10**3, "μs": 10**3, "min": 60 * 10**9}
 _PART = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?)\s*([a-zµμ]+)\s*")
 _LONGEST = 2**63 - 1
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-_STEPS = (("s", 10**9), ("ms", 10**6), ("µs", 10**3), ("ns", 1))
+# A unit, its size, and from where on it is used: 999.6 µs in three digits is 1 ms.
+_STEPS = (("s", 10**9, 999_500_000), ("ms", 10**6, 999_500), ("µs", 10**3, 1000))
 _COARSE = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
@@ -39,8 +42,10 @@ def duration(nanoseconds: int) -> str:
         return f"-{duration(-nanoseconds)}"
     if nanoseconds >= 59_950_000_000:
         return _coarse((nanoseconds + 500_000_000) // 10**9)
-    unit, size = next(step for step in _STEPS if nanoseconds >= 0.9995 * step[1] or step[1] == 1)
-    return f"{_three_digits(nanoseconds / size)} {unit}"  # 999.6 µs in three digits is 1 ms
+    for unit, size, least in _STEPS:
+        if nanoseconds >= least:
+            return f"{_three_digits(nanoseconds / size)} {unit}"
+    return f"{_three_digits(nanoseconds)} ns"
 
 
 def _three_digits(value: float) -> str:
@@ -78,6 +83,23 @@ def parse_duration(text: str) -> int:
     if total > _LONGEST:
         raise ValueError(f"{text[:40]!r} is too long a duration")
     return int(total)
+
+
+def moment(text: str) -> int:
+    """Read a time such as ``2026-11-22T14:30`` (ISO 8601; UTC unless it says otherwise) as Unix nanoseconds.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        read = datetime.fromisoformat(text)
+        read = read if read.tzinfo else read.replace(tzinfo=UTC)
+        since = (read - _EPOCH) // timedelta(microseconds=1) * 1000
+    except (ValueError, OverflowError):
+        raise ValueError("write the time in UTC, as in 2026-11-22T14:30") from None
+    if not 0 <= since < 1 << 63:
+        raise ValueError("the time must be between 1970 and 2262")
+    return since
 
 
 def ticks(total: int, most: int = 6) -> list[Tick]:

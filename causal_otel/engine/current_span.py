@@ -1,33 +1,52 @@
 """What our ``start_as_current_span`` returns: the span itself, started when its block is entered.
 
 The usual case, a block under a recorded span of ours, makes one object and one context; a block in a trace that is not
-sampled makes the object only, and leaves current what is. Everything else, and decorating, is left to a
-:class:`~causal_otel.engine.scope.SpanScope`.
+sampled makes the object only, and leaves current what is. Everything else is started by the tracer; decorating is left
+to a :class:`~causal_otel.engine.scope.SpanScope`.
 """
 
 from __future__ import annotations
 
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from opentelemetry.trace import NonRecordingSpan
+from opentelemetry.context import Context
+from opentelemetry.trace import NonRecordingSpan, TraceFlags
 
 from causal_otel.engine import outcome, process
-from causal_otel.engine.context import SPAN_KEY, variable
+from causal_otel.engine.context import SPAN_KEY, attach, variable, with_span
 from causal_otel.engine.scope import SpanScope
-from causal_otel.engine.span import Span, copied
+from causal_otel.engine.span import Span
+from causal_otel.engine.unsampled import SilentSpan, UnsampledSpan
+from causal_otel.engine.values import copied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from opentelemetry import trace
-    from opentelemetry.context import Context
     from opentelemetry.trace import Link
 
-__all__ = ["CurrentSpan"]
+    from causal_otel.engine.context import Activation
+    from causal_otel.engine.local_trace import LocalTrace
+
+__all__ = ["CurrentSpan", "Unusual"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
+
+
+class Unusual(NamedTuple):
+    """Arguments of ``start_as_current_span`` that hardly anybody gives."""
+
+    context: Context | None = None
+    links: Sequence[Link] | None = None
+    start_time: int | None = None
+    end_on_exit: bool = True
+
+
+_USUAL = Unusual()
+_OTHER = Context()
+"""Stands for the context where it is not this span that was started, but another."""
 
 
 class CurrentSpan(Span):
@@ -36,42 +55,41 @@ class CurrentSpan(Span):
     Before the block is entered it is no span yet, but the arguments for one, and a decorator.
     """
 
-    __slots__ = ("_active", "_previous")
+    __slots__ = ("_active", "_previous", "_unusual")
 
     _active: Context | None
     _previous: Context | None
-    _given: tuple[Context | None, Sequence[Link] | None, int | None] = (None, None, None)
-    _usual: bool = True
-    _end_on_exit: bool = True
-    _scope: SpanScope | None = None
+    _unusual: Unusual | None  # a slot, for a class's default costs its reader more than all slots together
+    _other: tuple[trace.Span, Activation]
 
     def __enter__(self) -> trace.Span:  # where it is not recorded, it is another one
         self._active = None
-        provider = self._tracer.provider
-        if variable is None or not self._usual:
-            return self._enter_scope()
+        if variable is None:
+            return self._enter_other()
         previous = variable.get()
+        provider = self._tracer.provider
         parent: Any = previous.get(SPAN_KEY)
-        try:
-            flags = parent._flags
-        except AttributeError:  # none of ours: usually what stands for a trace that is not sampled
-            if provider.quick_drop and type(parent) is NonRecordingSpan:
-                identity = parent.get_span_context()
-                if identity.is_valid and not identity.trace_flags & 1:
-                    return parent  # nothing to start, and nothing else to make current
-            return self._enter_scope()
+        if parent is None:
+            attributes = self._attributes
+            if previous or self._unusual is not None or (attributes and len(attributes) > provider.max_attributes):
+                return self._enter_other()
+            shared = provider.new_trace(self._name, self._kind, attributes)
+            if shared is None:
+                return self._enter_other()
+        else:
+            try:
+                shared = parent._local_trace  # only ours have it
+            except AttributeError:
+                return self._enter_under(parent)
+        if not shared.recorded or not provider.quick or self._unusual is not None:
+            return self._enter_unrecorded(previous, parent, shared)
         attributes = self._attributes
-        if not (flags & 1 and provider.quick) or (attributes is not None and len(attributes) > provider.max_attributes):
-            return self._enter_scope()
         if attributes:
+            if len(attributes) > provider.max_attributes:
+                return self._enter_other()
             self._attributes = copied(attributes)
-        self._flags = flags
-        self._trace_id = parent._trace_id
-        self._parent_id = parent._span_id
-        if parent._trace_state is not None:
-            self._trace_state = parent._trace_state
-        self._span_id = provider.new_span_id()
-        self._clock = clock = parent._clock
+        self._local_trace = shared
+        self._parent_span = parent
         self._end = 0
         self._open = process.home
         self._previous = previous
@@ -79,7 +97,10 @@ class CurrentSpan(Span):
         context: Any = {SPAN_KEY: self} if len(previous) == 1 else {**previous, SPAN_KEY: self}
         self._active = context
         variable.set(context)
-        self._start = perf_counter_ns() + clock
+        provider.counts.children += 1
+        self._start = perf_counter_ns()
+        if parent is None and shared.held is not None:
+            shared.held.begin(self)
         return self
 
     def __exit__(
@@ -87,40 +108,82 @@ class CurrentSpan(Span):
     ) -> None:
         active = self._active
         if active is None:
-            if self._scope is not None:
-                self._scope.__exit__(exc_type, exc_val, exc_tb)
             return
-        if variable is not None and variable.get() is active:
-            variable.set(self._previous)  # type: ignore[arg-type]
+        if active is _OTHER:
+            self._exit_other(exc_val)
+            return
+        if variable.get() is active:  # type: ignore[union-attr]  # or it would not be active
+            variable.set(self._previous)  # type: ignore[union-attr, arg-type]
         self._active = self._previous = None  # the context holds this span: no cycle for the collector to find
         if exc_val is not None:
             outcome.fail(self, exc_val, record=self._record_exception, status=self._set_status_on_exception)
-        if self._end_on_exit:
-            self.end()
+        self.end()
 
-    def _enter_scope(self) -> trace.Span:
-        self._scope = self._as_scope()
-        return self._scope.__enter__()
+    def _enter_unrecorded(self, previous: Context, parent: trace.Span | None, shared: LocalTrace) -> trace.Span:
+        if self._unusual is None:
+            if parent is None:  # a root that the sampler drops
+                dropped = UnsampledSpan(shared, self._tracer)
+                self._open = None  # nothing to end
+                self._end = 1  # and nothing to record
+                self._previous = previous
+                context: Any = {SPAN_KEY: dropped}
+                self._active = context
+                variable.set(context)  # type: ignore[union-attr]
+                return dropped
+            kind = type(parent)
+            if kind is SilentSpan or (kind is UnsampledSpan and self._tracer.provider.quick_drop):
+                return parent  # nothing to start, and nothing else to make current
+        return self._enter_other()
 
-    def _as_scope(self) -> SpanScope:
-        context, links, start_time = self._given
+    def _enter_under(self, parent: trace.Span) -> trace.Span:
+        """Enter under somebody else's span, or what stands for a span in another process."""
+        provider = self._tracer.provider
+        quick = provider.quick_drop and provider.keeper is None  # which may want to hold it back
+        if quick and self._unusual is None and type(parent) is NonRecordingSpan:
+            identity = parent.get_span_context()
+            if identity.is_valid and not identity.trace_flags & TraceFlags.SAMPLED:
+                return parent
+        return self._enter_other()
 
-        def start() -> trace.Span:
-            return self._tracer.start_span(
-                self._name,
-                context,
-                self._kind,
-                self._attributes,
-                links,
-                start_time,
-                self._record_exception,
-                self._set_status_on_exception,
-            )
+    def _enter_other(self) -> trace.Span:
+        span = self._start_span()
+        self._other = span, attach(with_span(span))
+        self._active = _OTHER
+        return span
 
-        return SpanScope(
-            start, record=self._record_exception, status=self._set_status_on_exception, end_on_exit=self._end_on_exit
+    def _exit_other(self, error: BaseException | None) -> None:
+        span, activation = self._other
+        self._active = None
+        del self._other
+        activation.end()
+        if error is not None:
+            outcome.fail(span, error, record=self._record_exception, status=self._set_status_on_exception)
+        if self._given.end_on_exit:
+            span.end()
+
+    @property
+    def _given(self) -> Unusual:
+        return self._unusual or _USUAL
+
+    def _start_span(self) -> trace.Span:
+        given = self._given
+        return self._tracer.start_span(
+            self._name,
+            given.context,
+            self._kind,
+            self._attributes,
+            given.links,
+            given.start_time,
+            self._record_exception,
+            self._set_status_on_exception,
         )
 
     def __call__(self, function: F) -> F:
         """Decorate ``function``: every call of it is one span, which lasts until its last item if it generates."""
-        return self._as_scope()(function)
+        scope = SpanScope(
+            self._start_span,
+            record=self._record_exception,
+            status=self._set_status_on_exception,
+            end_on_exit=self._given.end_on_exit,
+        )
+        return scope(function)

@@ -26,9 +26,9 @@ class RandomIds(IdGenerator):
         self._random = random.Random(os.urandom(32))
         self._bits = self._random.getrandbits
 
-    def quick_span_id(self) -> Callable[[], int]:
-        """Makes span ids without a Python frame. One in 2**64 is zero, which is no span id."""
-        return partial(self._bits, 64)
+    def quick(self, bits: int) -> Callable[[], int]:
+        """Makes ids without a Python frame. One in 2**64 span ids is zero, which is none."""
+        return partial(self._bits, bits)
 
     def generate_span_id(self) -> int:
         """64 random bits, never zero."""

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from opentelemetry.sdk.trace import SynchronousMultiSpanProcessor
 
 from causal_otel.engine import faults
+from causal_otel.engine.span import Span
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
-    from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+    from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+    from opentelemetry.sdk.trace import Span as SdkSpan
 
 __all__ = ["ContainedProcessors"]
 
@@ -26,7 +28,7 @@ class ContainedProcessors(SynchronousMultiSpanProcessor):
         """The processors, in the order they were added."""
         return self._span_processors
 
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+    def on_start(self, span: SdkSpan, parent_context: Context | None = None) -> None:
         """Tell every processor that ``span`` has begun."""
         for processor in self._span_processors:
             try:
@@ -34,7 +36,7 @@ class ContainedProcessors(SynchronousMultiSpanProcessor):
             except Exception:
                 faults.report(f"span processor {type(processor).__name__}: on_start")
 
-    def _on_ending(self, span: Span) -> None:
+    def _on_ending(self, span: SdkSpan) -> None:
         for processor in self._span_processors:
             try:
                 processor._on_ending(span)
@@ -43,6 +45,8 @@ class ContainedProcessors(SynchronousMultiSpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Hand every processor the ended ``span``."""
+        if isinstance(span, Span):
+            span.parent_id()  # else it would keep its parent, that its own, and so on
         for processor in self._span_processors:
             try:
                 processor.on_end(span)

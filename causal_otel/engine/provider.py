@@ -6,27 +6,39 @@ import atexit
 import os
 import sys
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, sampling
 from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import TraceFlags
 
+from causal_otel.engine import faults
+from causal_otel.engine.counts import SpanCounts
 from causal_otel.engine.ids import RandomIds
+from causal_otel.engine.local_trace import LocalTrace
 from causal_otel.engine.processors import ContainedProcessors
+from causal_otel.engine.sampling import DROPPED, RuleSampler
 from causal_otel.engine.tracer import Tracer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.sampling import Sampler
+    from opentelemetry.trace import SpanKind
     from opentelemetry.util.types import Attributes
 
+    from causal_otel.engine.keeping import HeldTrace, Keeper
+    from causal_otel.engine.redaction import Redaction
+    from causal_otel.engine.sampling import Verdict
+    from causal_otel.engine.span import Span
+
 __all__ = ["TracerProvider"]
+
+_SAMPLED: Verdict = (TraceFlags.RANDOM_TRACE_ID | TraceFlags.SAMPLED, None)
 
 
 class TracerProvider(SdkTracerProvider):
@@ -47,14 +59,23 @@ class TracerProvider(SdkTracerProvider):
     """Whether a child of a span that is sampled here can be started without asking or telling anybody."""
     quick_drop: bool
     """The same of a child of what is not sampled: there will be no span."""
+    decide_root: Callable[[int, str, SpanKind, Mapping[str, Any] | None], Verdict] | None
+    """Decides about a root by its trace id, name, kind and attributes; None: the sampler has to be asked."""
+    keeper: Keeper | None
+    """Where traces that are not sampled wait, should they turn out to be worth having; None: nowhere."""
     max_attributes: int
     """How many attributes a span may have; more than there can be, where there is no limit."""
     notes_starts: bool
     """Whether a processor wants to know when a span begins."""
     notes_endings: bool
     """Whether a processor wants to change a span that is about to end."""
-    deliver: Callable[[ReadableSpan], None]
-    """Takes the spans that have ended."""
+    redaction: Redaction | None = None
+    """Takes secrets out of what processors and exporters read of a span; None: there are none."""
+    counts: SpanCounts
+    """How many spans were started and have ended in this process."""
+    deliver: Callable[[Span], None]
+    """Takes the spans that have ended and are sampled. A processor that is alone may have a method ``take`` for them,
+    which never raises, and settles what a span holds: see :meth:`~causal_otel.engine.span.Span.parent_id`."""
 
     def __init__(
         self,
@@ -72,15 +93,20 @@ class TracerProvider(SdkTracerProvider):
             id_generator=ids,
             span_limits=span_limits,
         )
-        self.new_span_id = ids.quick_span_id()
+        self.new_span_id = ids.quick(64)
+        self.new_trace_id = ids.quick(128)
         self.closed = False
+        self.counts = SpanCounts()
+        self.keeper = None
         self._prepare()
         if hasattr(os, "register_at_fork"):
             this = weakref.ref(self)
 
             def in_child() -> None:
-                if this() is not None:
+                if (provider := this()) is not None:
                     ids.reseed()
+                    provider.counts = SpanCounts()
+                    provider.keep_errors(provider.keeper and provider.keeper.again())
 
             os.register_at_fork(after_in_child=in_child)
 
@@ -105,14 +131,22 @@ class TracerProvider(SdkTracerProvider):
         # No lock: a garbage collection in here may run a finalizer that asks for a tracer on this very thread.
         return self._own_tracers.get(scope) or self._own_tracers.setdefault(scope, Tracer(self, scope))
 
-    def open(self, sampler: Sampler, resource: Resource, span_limits: SpanLimits) -> None:
+    def open(
+        self, sampler: Sampler, resource: Resource, span_limits: SpanLimits, redaction: Redaction | None = None
+    ) -> None:
         """Work again after :meth:`shutdown`, with another configuration and no processors yet."""
         self.sampler = sampler
         self._resource = resource
         self._span_limits = span_limits
+        self.redaction = redaction
         self._active_span_processor = self.processors = ContainedProcessors()
         self._atexit_handler = atexit.register(self.shutdown)
         self.closed = False
+        self._prepare()
+
+    def keep_errors(self, keeper: Keeper | None) -> None:
+        """Hold traces that are not sampled back from now on, by ``keeper``; None: do not."""
+        self.keeper = keeper
         self._prepare()
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
@@ -128,20 +162,53 @@ class TracerProvider(SdkTracerProvider):
         self.notes_starts = any(_overrides(each, "on_start") for each in added)
         self.quick = _repeats(self.sampler) and not self.notes_starts and not self.closed
         self.quick_drop = _drops(self.sampler) and not self.closed
+        # Where nothing is sampled there is no short way for what is held back.
+        never = self.sampler is sampling.ALWAYS_OFF and self.keeper is None and not self.closed
+        self.decide_root = _root_rule(self.sampler) if self.quick or never else None
         self.notes_endings = any(_overrides(each, "_on_ending") for each in added)
-        self.deliver = added[0].on_end if len(added) == 1 else self.processors.on_end
+        take = getattr(added[0], "take", None) if len(added) == 1 else None
+        self.deliver = take or self.processors.on_end
+
+    def new_trace(self, name: str, kind: SpanKind, attributes: Mapping[str, Any] | None) -> LocalTrace | None:
+        """Begin a trace, as the sampler decides; None: the sampler, or a processor, wants to know more."""
+        decide = self.decide_root
+        if decide is None:
+            return None
+        trace_id = self.new_trace_id()
+        flags, state = decide(trace_id, name, kind, attributes)
+        if flags & TraceFlags.SAMPLED:
+            self.counts.others["none", "RECORD_AND_SAMPLE"] += 1
+            self.counts.children -= 1  # as which it is about to be counted
+            return LocalTrace(trace_id, flags, state)
+        self.counts.others["none", "DROP"] += 1
+        if self.keeper is None:
+            return LocalTrace(trace_id, flags, state, 0)  # nobody will ask it for the time
+        shared = LocalTrace(trace_id, flags, state)
+        self.hold(shared)
+        return shared
+
+    def hold(self, shared: LocalTrace) -> HeldTrace | None:
+        """Record a trace that is not sampled, and hold it back; None: there is no room."""
+        if self.keeper is not None:
+            try:
+                shared.held = self.keeper.hold(shared)
+            except Exception:
+                faults.report("engine: holding back")
+            shared.recorded = shared.held is not None
+        return shared.held
 
     def shutdown(self) -> None:
         """Let every processor finish; spans started from now on are not recorded."""
         if not self.closed:
             self.closed = True
             self.quick = self.quick_drop = False
+            self.decide_root = None
             super().shutdown()
 
 
 def _repeats(sampler: Sampler) -> bool:
     """Whether ``sampler`` samples every child of a span that is sampled here, and changes nothing about it."""
-    if sampler is sampling.ALWAYS_ON:
+    if sampler is sampling.ALWAYS_ON or type(sampler) is RuleSampler:
         return True
     return (
         type(sampler) is sampling.ParentBased and getattr(sampler, "_local_parent_sampled", None) is sampling.ALWAYS_ON
@@ -150,12 +217,25 @@ def _repeats(sampler: Sampler) -> bool:
 
 def _drops(sampler: Sampler) -> bool:
     """Whether ``sampler`` drops every child of what is not sampled, here or elsewhere."""
-    if sampler is sampling.ALWAYS_OFF:
+    if sampler is sampling.ALWAYS_OFF or type(sampler) is RuleSampler:
         return True
     never = ("_local_parent_not_sampled", "_remote_parent_not_sampled")
     return type(sampler) is sampling.ParentBased and all(
         getattr(sampler, name, None) is sampling.ALWAYS_OFF for name in never
     )
+
+
+def _root_rule(sampler: Sampler) -> Callable[[int, str, SpanKind, Mapping[str, Any] | None], Verdict] | None:
+    """What a sampler says of roots, where that can be known without its ceremony."""
+    if type(sampler) is RuleSampler:
+        return sampler.decide_root
+    if type(sampler) is sampling.ParentBased:
+        sampler = getattr(sampler, "_root", sampler)
+    if sampler is sampling.ALWAYS_ON:
+        return lambda trace_id, name, kind, attributes: _SAMPLED
+    if sampler is sampling.ALWAYS_OFF:
+        return lambda trace_id, name, kind, attributes: DROPPED
+    return None
 
 
 def _overrides(processor: SpanProcessor, method: str) -> bool:

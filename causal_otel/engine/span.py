@@ -7,7 +7,7 @@ instance when it is set. What every span has is a slot, set by the tracer. Objec
 
 from __future__ import annotations
 
-import copy
+import os
 from time import perf_counter_ns, time_ns
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import trace
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
+from causal_otel.engine import context as contexts
 from causal_otel.engine import faults, outcome, process
 from causal_otel.engine.exceptions import CapturedException, capture
+from causal_otel.engine.values import SCALARS, kept
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,36 +31,16 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
     from opentelemetry.util.types import Attributes, AttributeValue
 
+    from causal_otel.engine.local_trace import LocalTrace
     from causal_otel.engine.provider import TracerProvider
     from causal_otel.engine.tracer import Tracer
 
-__all__ = ["SCALARS", "LeafSpan", "RawEvent", "Span", "copied", "kept"]
-
-SCALARS = frozenset({str, bool, int, float, bytes, type(None)})
-"""Types whose values nobody can change."""
+__all__ = ["LeafSpan", "RawEvent", "Span"]
 
 RawEvent = tuple[str, int, "Mapping[str, Any] | None", CapturedException | None]
 """An event as it is kept: name, Unix time in nanoseconds, attributes, and the exception that it tells of."""
 
 _STATUS_CODES = tuple(StatusCode)  # by value
-
-
-def kept(value: Any) -> Any:
-    """``value``, or a copy of it that the caller cannot change."""
-    if type(value) in SCALARS:
-        return value
-    if isinstance(value, list | tuple):
-        return tuple(map(kept, value))
-    return copy.deepcopy(value)
-
-
-def copied(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of ``attributes`` that the caller cannot change, nor what is in it."""
-    try:
-        hash(tuple(attributes.values()))  # what can be hashed cannot be changed; quicker than to look at each type
-        return attributes.copy()  # type: ignore[attr-defined, no-any-return]  # nearly always a dict
-    except (TypeError, AttributeError):
-        return {key: kept(value) for key, value in attributes.items()}
 
 
 class Span(trace.Span, ReadableSpan):
@@ -68,37 +50,18 @@ class Span(trace.Span, ReadableSpan):
     only in the process that started it: in a forked child it belongs to the parent still.
     """
 
-    __slots__ = (
-        "_attributes",
-        "_clock",
-        "_end",
-        "_flags",
-        "_kind",
-        "_name",
-        "_open",
-        "_parent_id",
-        "_span_id",
-        "_start",
-        "_trace_id",
-        "_tracer",
-    )
+    __slots__ = ("_attributes", "_end", "_kind", "_local_trace", "_name", "_open", "_parent_span", "_start", "_tracer")
 
     _tracer: Tracer
     _name: str
     _kind: SpanKind
-    _trace_id: int
-    _span_id: int
-    _parent_id: int  # 0: a root
-    _flags: int  # of W3C Trace Context
+    _local_trace: LocalTrace
+    _parent_span: Span | SpanContext | int | None  # one of ours, or its id once that is known; another; None: a root
     _attributes: dict[str, Any] | None  # as they were set
-    _clock: int  # what to add to perf_counter_ns() for Unix time: the same in all of a process's part of a trace
-    _start: int
-    _end: int  # 0: it has not ended
+    _start: int  # of perf_counter_ns()
+    _end: int  # likewise; 0: it has not ended
     _open: object  # the process's token, gone once it has ended
 
-    _trace_state: TraceState | None = None
-    _parent_remote: bool = False
-    _parent_context: SpanContext | None = None
     _own_context: SpanContext | None = None
     _shared: bool = False  # the attributes are others' as well, who do not change them
     _record_exception: bool = True
@@ -119,11 +82,22 @@ class Span(trace.Span, ReadableSpan):
     def get_span_context(self) -> SpanContext:
         """The immutable identity of this span."""
         found = self._own_context
-        if found is None:
-            found = self._own_context = SpanContext(
-                self._trace_id, self._span_id, False, TraceFlags(self._flags), self._trace_state
-            )
+        if found is None or found.trace_flags != self._local_trace.flags:  # a trace may be kept late
+            found = self._own_context = self._trace_context(self.span_id())
         return found
+
+    def span_id(self) -> int:
+        """Its id, drawn when somebody first asks: for a child in another process, a log line, the export."""
+        extras = self.__dict__
+        try:
+            return extras["_span_id"]  # type: ignore[no-any-return]
+        except KeyError:
+            # One step, so that all of several threads that ask get the same.
+            return extras.setdefault("_span_id", self._tracer.provider.new_span_id())  # type: ignore[no-any-return]
+
+    def _trace_context(self, span_id: int) -> SpanContext:
+        trace = self._local_trace
+        return SpanContext(trace.trace_id, span_id, False, TraceFlags(trace.flags), trace.trace_state)
 
     def is_recording(self) -> bool:
         """Whether it has not ended yet."""
@@ -245,9 +219,18 @@ class Span(trace.Span, ReadableSpan):
         provider = self._tracer.provider
         if provider.notes_endings:
             provider.processors._on_ending(self)  # type: ignore[arg-type]
-        self._end = perf_counter_ns() + self._clock if end_time is None else end_time
+        shared = self._local_trace
+        self._end = perf_counter_ns() if end_time is None else end_time - shared.clock
         try:
-            provider.deliver(self)
+            if shared.recorded:
+                provider.counts.ended += 1
+                if shared.held is None or shared.flags & 1:
+                    provider.deliver(self)
+                else:
+                    shared.held.take(self)
+            else:  # for processors that asked for it (Decision.RECORD_ONLY)
+                provider.counts.ended_unsampled += 1
+                provider.processors.on_end(self)
         except Exception:
             faults.report("engine: end")
 
@@ -282,47 +265,70 @@ class Span(trace.Span, ReadableSpan):
         """The immutable identity of this span."""
         return self.get_span_context()
 
+    def parent_id(self) -> int:
+        """The id of its parent; 0: it is a root. From now on it does not keep its parent alive, nor that its own."""
+        parent = self._parent_span
+        if parent is None:
+            return 0
+        if isinstance(parent, int):
+            return parent
+        if isinstance(parent, SpanContext):
+            return parent.span_id
+        self._parent_span = found = parent.span_id()
+        return found
+
     @property
     def parent(self) -> SpanContext | None:
         """The identity of its parent; None: it is a root."""
-        found = self._parent_context
-        if found is None and self._parent_id:
-            # A parent in this process: it has our flags and trace state, or would be kept.
-            found = self._parent_context = SpanContext(
-                self._trace_id, self._parent_id, False, TraceFlags(self._flags), self._trace_state
-            )
-        return found
+        if isinstance(self._parent_span, SpanContext):
+            return self._parent_span
+        span_id = self.parent_id()
+        return self._trace_context(span_id) if span_id else None
 
     @property
     def start_time(self) -> int:
         """Unix time in nanoseconds."""
-        return self._start
+        return self._start + self._local_trace.clock
 
     @property
     def end_time(self) -> int | None:
         """Unix time in nanoseconds; None while it is live."""
-        return self._end or None
+        return self._end + self._local_trace.clock if self._end else None
 
     @property
     def _start_time(self) -> int:  # type: ignore[override]  # OpenTelemetry's test utilities sort by it
-        return self._start
+        return self.start_time
+
+    # What has text in it is shown as the provider's redaction has it; the encoder, which reads the fields, sees to that
+    # itself.
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self._shown(self._name)
 
     @property
     def status(self) -> Status:
         """How it went."""
-        return Status(_STATUS_CODES[self._status], self._description)
+        description = self._description
+        return Status(_STATUS_CODES[self._status], None if description is None else self._shown(description))
+
+    def _shown(self, text: str) -> str:
+        redaction = self._tracer.provider.redaction
+        return text if redaction is None else redaction.text(text)
+
+    def _view(self, attributes: Attributes, max_count: int | None, max_length: int | None) -> BoundedAttributes:
+        redaction = self._tracer.provider.redaction
+        if redaction is not None and attributes:
+            attributes = {key: redaction.value(key, value) for key, value in attributes.items()}
+        return BoundedAttributes(max_count, attributes, immutable=True, max_value_len=max_length)
 
     @property
     def attributes(self) -> Attributes:
         """The attributes, validated and within the limits; a copy."""
         limits = self._limits
         return MappingProxyType(
-            BoundedAttributes(
-                limits.max_span_attributes,
-                self._attributes,
-                immutable=True,
-                max_value_len=limits.max_span_attribute_length,
-            )
+            self._view(self._attributes, limits.max_span_attributes, limits.max_span_attribute_length)
         )
 
     @property
@@ -339,10 +345,8 @@ class Span(trace.Span, ReadableSpan):
             values = attributes or {}
             if exception is not None:
                 values = {**exception.attributes(), **values}
-            bounded = BoundedAttributes(
-                limits.max_event_attributes, values, immutable=True, max_value_len=limits.max_attribute_length
-            )
-            found.append(Event(name, bounded, timestamp))
+            bounded = self._view(values, limits.max_event_attributes, limits.max_attribute_length)
+            found.append(Event(self._shown(name), bounded, timestamp))
         return tuple(found)
 
     @property
@@ -357,12 +361,7 @@ class Span(trace.Span, ReadableSpan):
         return tuple(
             Link(
                 link.context,
-                BoundedAttributes(
-                    limits.max_link_attributes,
-                    link.attributes,
-                    immutable=True,
-                    max_value_len=limits.max_attribute_length,
-                ),
+                self._view(link.attributes, limits.max_link_attributes, limits.max_attribute_length),
             )
             for link in self._links or ()
         )
@@ -385,7 +384,7 @@ class Span(trace.Span, ReadableSpan):
     def to_json(self, indent: int | None = 4) -> str:
         """As the SDK's spans write themselves."""
         copied = ReadableSpan(
-            self._name,
+            self.name,
             self.context,
             self.parent,
             self.resource,
@@ -402,7 +401,7 @@ class Span(trace.Span, ReadableSpan):
         return copied.to_json(indent)  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(name={self._name!r}, context={self.context})"
+        return f"{type(self).__name__}(name={self.name!r}, context={self.context})"
 
 
 class LeafSpan(Span):
@@ -411,3 +410,15 @@ class LeafSpan(Span):
     __slots__ = ()
 
     _shared = True
+
+
+def _draw_ids() -> None:
+    """Before a fork: both processes are to know the current span and its ancestors by the same ids."""
+    span: Any = contexts.current_span()
+    while isinstance(span, Span):
+        span.span_id()
+        span = span._parent_span
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_draw_ids)

@@ -12,18 +12,21 @@ repeat what was decided for the parent. Everything else goes through :meth:`Trac
 
 from __future__ import annotations
 
-from time import perf_counter_ns, time_ns
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace.sampling import Decision, SamplingResult
-from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, TraceFlags
+from opentelemetry.trace import Link, NonRecordingSpan, SpanKind, TraceFlags
 
 from causal_otel.engine import context as contexts
 from causal_otel.engine import faults, process
 from causal_otel.engine.context import SPAN_KEY
-from causal_otel.engine.current_span import CurrentSpan
-from causal_otel.engine.span import LeafSpan, Span, copied
+from causal_otel.engine.current_span import CurrentSpan, Unusual
+from causal_otel.engine.local_trace import LocalTrace
+from causal_otel.engine.span import LeafSpan, Span
+from causal_otel.engine.unsampled import SilentSpan, UnsampledSpan
+from causal_otel.engine.values import copied
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
     from opentelemetry.util.types import Attributes
 
+    from causal_otel.engine.keeping import HeldTrace
     from causal_otel.engine.provider import TracerProvider
 
 __all__ = ["Tracer"]
@@ -67,12 +71,12 @@ class Tracer(trace.Tracer):
             attributes: kept as they are, not copied: nobody may change them, nor what is in them, from now on.
         """
         provider = self.provider
-        parent: Any = _current().get(SPAN_KEY)
         try:
-            flags = parent._flags  # only ours has them
-        except AttributeError:
-            flags = 0
-        if not (flags & _SAMPLED and provider.quick) or len(attributes) > provider.max_attributes:
+            parent: Any = _current()[SPAN_KEY]
+            shared = parent._local_trace  # only ours have it
+        except (KeyError, AttributeError):
+            return self.start_span(name, None, kind, attributes)
+        if not (provider.quick and shared.recorded) or len(attributes) > provider.max_attributes:
             return self.start_span(name, None, kind, attributes)
         # Written out here as in CurrentSpan.__enter__: a shared function would cost both a tenth of what they take.
         span = _new(LeafSpan)
@@ -80,16 +84,12 @@ class Tracer(trace.Tracer):
         span._name = name
         span._kind = kind
         span._attributes = attributes
-        span._flags = flags
-        span._trace_id = parent._trace_id
-        span._parent_id = parent._span_id
-        if parent._trace_state is not None:
-            span._trace_state = parent._trace_state
-        span._span_id = provider.new_span_id()
-        span._clock = clock = parent._clock
+        span._local_trace = shared
+        span._parent_span = parent
         span._end = 0
         span._open = process.home
-        span._start = perf_counter_ns() + clock
+        provider.counts.children += 1
+        span._start = perf_counter_ns()
         return span
 
     def start_span(
@@ -121,6 +121,8 @@ class Tracer(trace.Tracer):
         provider = self.provider
         where = contexts.current() if context is None else context
         parent_span = contexts.current_span(where)
+        if type(parent_span) is SilentSpan:
+            return parent_span  # whatever the sampler would say
         parent = None if parent_span is None else parent_span.get_span_context()
         if parent is not None and not parent.is_valid:
             parent = None
@@ -131,60 +133,80 @@ class Tracer(trace.Tracer):
         if parent is None:
             trace_id = ids.generate_trace_id()
             flags = _RANDOM if ids.is_trace_id_random() else 0
-            origin = contexts.detached_from(where)
-            if origin is not None:
-                links = (*(links or ()), Link(origin, {"causal.link": "detached"}))
+            left = contexts.detached_from(where)
+            if left is not None:
+                links = (*(links or ()), Link(left, {"causal.link": "detached"}))
         else:
             trace_id = parent.trace_id
             flags = parent.trace_flags & _RANDOM
-        try:
-            sampling = provider.sampler.should_sample(where, trace_id, name, kind, attributes, links or ())
-        except Exception:
-            faults.report(f"sampler {type(provider.sampler).__name__}")
-            sampling = SamplingResult(Decision.RECORD_AND_SAMPLE, attributes, parent and parent.trace_state)
-        if sampling.decision is Decision.RECORD_AND_SAMPLE:
+        given = attributes
+        shared: LocalTrace | None = getattr(parent_span, "_local_trace", None)
+        if shared is not None and shared.held is not None and not shared.flags & _SAMPLED:
+            decision, trace_state = Decision.RECORD_ONLY, shared.trace_state  # it is held back with its parent
+        elif parent is None and provider.decide_root is not None:
+            verdict, trace_state = provider.decide_root(trace_id, name, kind, attributes)
+            decision = Decision.RECORD_AND_SAMPLE if verdict & _SAMPLED else Decision.DROP
+        else:
+            sampling = self._ask(where, trace_id, name, kind, attributes, links or ())
+            decision, attributes, trace_state = sampling.decision, sampling.attributes, sampling.trace_state or None
+        if decision is Decision.RECORD_AND_SAMPLE:
             flags |= _SAMPLED
-        if sampling.decision is Decision.DROP:
-            own = SpanContext(trace_id, ids.generate_span_id(), False, TraceFlags(flags), sampling.trace_state)
-            return NonRecordingSpan(own)
+        origin = "none" if parent is None else "remote" if parent.is_remote else "local"
+        provider.counts.others[origin, decision.name] += 1
+        if shared is None or shared.flags != flags or shared.trace_state != trace_state:
+            # Within a process all of a trace has one clock, whatever the sampler says of its parts.
+            shared = LocalTrace(trace_id, flags, trace_state, None if shared is None else shared.clock)
+        held: HeldTrace | None = None
+        if provider.keeper is not None:
+            if decision is Decision.DROP and (parent is None or parent.is_remote):
+                held = provider.hold(shared)
+                attributes = given
+            elif parent is not None and parent.is_remote:
+                provider.keeper.rescue(trace_id)
+        if decision is Decision.DROP and held is None:
+            return UnsampledSpan(shared, self)
 
         span = _new(Span)
         span._tracer = self
         span._name = name
         span._kind = kind
-        span._trace_id = trace_id
-        span._span_id = ids.generate_span_id()
-        span._flags = flags
         span._attributes = None
+        span._local_trace = shared
+        span._parent_span = parent
         span._end = 0
         span._open = process.home
-        if sampling.trace_state:
-            span._trace_state = sampling.trace_state
-        if parent is None:
-            span._parent_id = 0
-        else:
-            span._parent_id = parent.span_id
-            if parent.is_remote:
-                span._parent_remote = True
-            if parent.is_remote or parent.trace_flags != flags or parent.trace_state != sampling.trace_state:
-                span._parent_context = parent  # else it is made when somebody asks: see Span.parent
+        span._start = perf_counter_ns() if start_time is None else start_time - shared.clock
         if not record_exception:
             span._record_exception = False
         if not set_status_on_exception:
             span._set_status_on_exception = False
-        # Within a process all of a trace has one clock, so that its spans are in order to the nanosecond.
-        inherited = getattr(parent_span, "_clock", None)
-        span._clock = time_ns() - perf_counter_ns() if inherited is None else inherited
-        span._start = perf_counter_ns() + span._clock if start_time is None else start_time
-        if start_time is not None:
-            span._clock = time_ns() - perf_counter_ns()  # it has its own idea of time
-        if sampling.attributes:
-            self._fill(span, sampling.attributes)
+        if attributes:
+            self._fill(span, attributes)
         for link in links or ():
             span.add_link(link.context, link.attributes)
+        if held is not None:
+            held.begin(span)
         if provider.notes_starts:
             provider.processors.on_start(cast("SdkSpan", span), parent_context=where)
         return span
+
+    def _ask(
+        self,
+        where: Context,
+        trace_id: int,
+        name: str,
+        kind: SpanKind,
+        attributes: Attributes,
+        links: Sequence[Link],
+    ) -> SamplingResult:
+        sampler = self.provider.sampler
+        try:
+            return sampler.should_sample(where, trace_id, name, kind, attributes, links)
+        except Exception:
+            faults.report(f"sampler {type(sampler).__name__}")
+            parent = contexts.current_span(where)
+            state = None if parent is None else parent.get_span_context().trace_state
+            return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes, state)
 
     def _fill(self, span: Span, attributes: Mapping[str, Any]) -> None:
         try:
@@ -217,13 +239,12 @@ class Tracer(trace.Tracer):
         span._name = name
         span._kind = kind
         span._attributes = attributes  # type: ignore[assignment]  # the caller's, until the block is entered
-        if context is not None or links or start_time is not None:
-            span._given = (context, links, start_time)
-            span._usual = False
+        if context is None and not links and start_time is None and end_on_exit:
+            span._unusual = None
+        else:
+            span._unusual = Unusual(context, links, start_time, end_on_exit)
         if not record_exception:
             span._record_exception = False
         if not set_status_on_exception:
             span._set_status_on_exception = False
-        if not end_on_exit:
-            span._end_on_exit = False
         return span

@@ -12,9 +12,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from causal_otel.engine import faults
+
+if TYPE_CHECKING:
+    from causal_otel.engine.redaction import Redaction
 
 __all__ = ["AttributeEncoder", "field", "optional", "text", "varint"]
 
@@ -78,12 +81,16 @@ class AttributeEncoder:
         tag: of the field that holds the ``KeyValue`` messages.
         raw: whether the attributes are as the user set them, to be made valid first.
         max_length: of strings, in characters; longer ones are cut if ``raw``.
+        redaction: takes secrets out of values, before they are cut; None: they stay.
     """
 
-    __slots__ = ("_floats", "_ints", "_max_length", "_raw", "_size", "_strings", "_tag")
+    __slots__ = ("_floats", "_ints", "_max_length", "_raw", "_redaction", "_size", "_strings", "_tag")
 
-    def __init__(self, tag: bytes, *, raw: bool = False, max_length: int | None = None) -> None:
+    def __init__(
+        self, tag: bytes, *, raw: bool = False, max_length: int | None = None, redaction: Redaction | None = None
+    ) -> None:
         self._tag = tag
+        self._redaction = redaction
         self._raw = raw
         self._max_length = max_length
         # Key -> value -> the whole field; two lookups by a string cost less than one by a tuple. A cache each for
@@ -145,7 +152,11 @@ class AttributeEncoder:
         """The field of an attribute that the caches have not, put there if it is of a kind that repeats."""
         if type(key) is not str or not key:
             raise _UnusualKeyError
-        encoded = self._field(key, value)
+        if self._redaction is not None:
+            shown = self._redaction.value(key, value)
+            if shown is not value:  # not put there, so that each is counted
+                return self._encoded(key, shown)
+        encoded = self._encoded(key, value)
         kind = type(value)
         # The value is kept as well as its bytes, which are fewer where it has been cut.
         size = len(encoded) + len(key) + (len(value) if kind is str else 0)
@@ -166,6 +177,9 @@ class AttributeEncoder:
         return encoded
 
     def _field(self, key: Any, value: Any) -> bytes:
+        return self._encoded(key, value if self._redaction is None else self._redaction.value(key, value))
+
+    def _encoded(self, key: Any, value: Any) -> bytes:
         try:
             if self._raw:
                 value = _valid(value, self._max_length)

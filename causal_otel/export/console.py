@@ -11,6 +11,7 @@ import weakref
 from collections import OrderedDict, defaultdict, deque
 from typing import TYPE_CHECKING
 
+from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from causal_otel.engine import faults
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import ReadableSpan
 
-__all__ = ["ConsoleExporter"]
+__all__ = ["ConsoleExporter", "ConsoleProcessor"]
 
 _REMEMBERED = 10_000
 """How many printed spans are remembered, to know a late child by its parent."""
@@ -168,6 +169,30 @@ class ConsoleExporter(SpanExporter):
 
         Finalize(None, self.shutdown, exitpriority=0)
         atexit.register(self.shutdown)
+
+
+class ConsoleProcessor(SpanProcessor):
+    """Hands each sampled span to the exporter when it ends; unlike the SDK's simple processor it flushes it, too.
+
+    Args:
+        exporter: prints them.
+    """
+
+    def __init__(self, exporter: ConsoleExporter) -> None:
+        self._exporter = exporter
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Print the span's trace, if it is complete now."""
+        if span.context is not None and span.context.trace_flags.sampled:
+            self._exporter.export((span,))
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Print incomplete traces as well."""
+        return self._exporter.force_flush(timeout_millis)
+
+    def shutdown(self) -> None:
+        """The same, at the end."""
+        self._exporter.shutdown()
 
 
 _exporters: weakref.WeakSet[ConsoleExporter] = weakref.WeakSet()

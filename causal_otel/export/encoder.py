@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+    from causal_otel.engine.redaction import Redaction
     from causal_otel.engine.tracer import Tracer
 
 __all__ = ["Batch", "Encoder", "Request"]
@@ -40,15 +41,17 @@ class Encoder:
 
     Args:
         max_request_bytes: how large a request may be. A span that alone is larger goes alone.
+        redaction: takes secrets out of all that is text; None: they stay.
 
     Attributes:
         spans: encodes the single span.
         skipped: how many spans had no encoding and were left out; why is logged once (``faults``).
     """
 
-    def __init__(self, max_request_bytes: int = _MAX_REQUEST_BYTES) -> None:
+    def __init__(self, max_request_bytes: int = _MAX_REQUEST_BYTES, redaction: Redaction | None = None) -> None:
         self.max_request_bytes = max_request_bytes
-        self.spans = SpanEncoder()
+        self.spans = SpanEncoder(redaction)
+        self._redaction = redaction
         self.skipped = 0
         self._headers: dict[int, tuple[object, bytes]] = {}
 
@@ -62,13 +65,13 @@ class Encoder:
         """An empty batch, to be filled in slices."""
         return Batch(self)
 
-    def _header(self, described: Any, encode: Callable[[Any], bytes]) -> bytes:
+    def _header(self, described: Any, encode: Callable[[Any, Redaction | None], bytes]) -> bytes:
         """What stands before the spans of a resource or scope; remembered by identity, for its hash is slow."""
         found = self._headers.get(id(described))
         if found is None:
             if len(self._headers) >= _HEADERS:
                 self._headers.clear()
-            found = self._headers[id(described)] = described, encode(described)
+            found = self._headers[id(described)] = described, encode(described, self._redaction)
         return found[1]
 
     def resource_header(self, resource: Resource) -> bytes:
@@ -187,14 +190,14 @@ class Batch:
         self._begin()
 
 
-def _resource(resource: Resource) -> bytes:
-    attributes, _ = AttributeEncoder(b"\x0a").encode(resource.attributes)
+def _resource(resource: Resource, redaction: Redaction | None) -> bytes:
+    attributes, _ = AttributeEncoder(b"\x0a", redaction=redaction).encode(resource.attributes)
     return field(b"\x0a", attributes) + optional(b"\x1a", resource.schema_url)
 
 
-def _scope(scope: InstrumentationScope | None) -> bytes:
+def _scope(scope: InstrumentationScope | None, redaction: Redaction | None) -> bytes:
     if not scope:
         return b"\x0a\x00"
-    attributes, _ = AttributeEncoder(b"\x1a").encode(scope.attributes)
+    attributes, _ = AttributeEncoder(b"\x1a", redaction=redaction).encode(scope.attributes)
     content = optional(b"\x0a", scope.name) + optional(b"\x12", scope.version) + attributes
     return field(b"\x0a", content) + optional(b"\x1a", scope.schema_url)

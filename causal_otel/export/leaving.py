@@ -5,25 +5,32 @@
   ``multiprocessing.util`` only; since then it runs ``atexit`` too, but forgets what was registered before it began.
   It clears both registries while it starts, so registering waits for the first span that ends there.
 * SIGTERM with nobody handling it: the kernel ends the process at once, unless there is a handler: :class:`Termination`.
+* SIGTERM of uvicorn, alone, with workers or below gunicorn: it shuts down, puts the handler back that was there before
+  it began, which may have been before ``install()``, and raises the signal again: :class:`ServerShutdown`. Other
+  servers (hypercorn, gunicorn's own workers) return or raise ``SystemExit``.
 * ``os._exit()``, SIGKILL: nothing can be done.
 """
 
 from __future__ import annotations
 
+import asyncio
 import atexit
+import functools
 import os
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import wrapt
 
 from causal_otel.engine import faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType
+    from types import FrameType, ModuleType
 
-__all__ = ["Termination", "register", "register_in_child", "unregister"]
+__all__ = ["ServerShutdown", "Termination", "register", "register_in_child", "unregister"]
 
 
 def register(action: Callable[[], None]) -> None:
@@ -79,6 +86,52 @@ class Termination:
         if self.placed and threading.current_thread() is threading.main_thread() and _current() is self._handler:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             self.placed = False
+
+
+class ServerShutdown:
+    """Lets ``action`` run when uvicorn has shut down, before it raises the signal again that made it do so.
+
+    Nothing tells what that signal will do: it may end the process at once, or be the user's to handle. So the process
+    may live on after ``action``.
+
+    Args:
+        action: is to take a bounded time; runs on a thread of its own, since the event loop still runs.
+    """
+
+    def __init__(self, action: Callable[[], object]) -> None:
+        self._action: Callable[[], object] | None = action
+        self._undo: Callable[[], None] | None = None
+        wrapt.register_post_import_hook(self._arrived, "uvicorn.server")
+
+    def _arrived(self, module: ModuleType) -> None:
+        server: Any = getattr(module, "Server", None)
+        original = vars(server).get("shutdown") if server is not None else None
+        if self._action is None or original is None:
+            return
+
+        @functools.wraps(original)
+        async def shutdown(*args: Any, **kwargs: Any) -> Any:
+            result = await original(*args, **kwargs)
+            if self._action is not None:
+                try:
+                    await asyncio.to_thread(self._action)
+                except Exception:
+                    faults.report("export: server's shutdown")
+            return result
+
+        def undo() -> None:
+            if vars(server).get("shutdown") is shutdown:  # else somebody wrapped around it
+                server.shutdown = original
+
+        server.shutdown = shutdown
+        self._undo = undo
+
+    def remove(self) -> None:
+        """Put back what stood there."""
+        self._action = None
+        if self._undo is not None:
+            self._undo()
+            self._undo = None
 
 
 def _current() -> object:

@@ -48,6 +48,9 @@ class ExportStatus:
     """Sent from the spool: by this process, whoever had put them there."""
     spooled_bytes: int = 0
     """What is in the spool directory now, of all processes."""
+    damaged: Mapping[str, int] = field(default_factory=dict)
+    """Batches in the spool, not spans, that this process has found unfit to be sent: ``corrupted``, or ``torn``
+    because whoever wrote them was killed."""
     last_success: float | None = None
     """When the back end last accepted something, in Unix time."""
 
@@ -62,6 +65,9 @@ class ExportStatus:
             parts.append(
                 f"{self.spooled} put into the spool ({self.spooled_bytes:,} bytes), {self.recovered} sent from it"
             )
+        if any(self.damaged.values()):
+            found = ", ".join(f"{count} {reason}" for reason, count in self.damaged.items() if count)
+            parts.append(f"damaged batches in the spool: {found}")
         reasons = ", ".join(f"{count} {REASONS.get(reason, reason)}" for reason, count in self.dropped.items() if count)
         parts.append(f"{self.lost} lost" + (f" ({reasons})" if reasons else ""))
         if self.last_success is not None:

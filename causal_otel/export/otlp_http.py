@@ -8,6 +8,7 @@ import zlib
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
+from causal_otel.export._http_deadline import bounded
 from causal_otel.export.transport import Outcome, Verdict, partial_success, seconds_to_wait
 
 if TYPE_CHECKING:
@@ -55,24 +56,74 @@ class HttpTransport:
         self._given_headers = {key.lower(): value for key, value in (headers or {}).items()}
         self._encoding = compression
         self._proven = False
+        self._deadline = 0.0
         self._load()
 
     def _load(self) -> None:
         """Make the session, and import whatever a request and its answer may need."""
         import requests
+        import urllib3
         from google.rpc import status_pb2  # type: ignore[import-untyped]  # noqa: F401
         from opentelemetry.proto.collector.trace.v1 import trace_service_pb2  # noqa: F401
 
-        self._exceptions = requests.exceptions
+        self._timeouts = (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
         self._session, self._headers = self._official() or self._own()
         if self._compress is not None:
             self._headers.setdefault("content-encoding", self._encoding)
-        self._template = self._prepare(b"")
         # Proxies and certificates: what the session would take from the environment anew for each request.
         self._surroundings = self._session.merge_environment_settings(self._url, {}, None, None, None)
         self._surroundings.pop("stream")
         if self._files[0]:
             self._surroundings["verify"] = self._files[0]  # requests would prefer REQUESTS_CA_BUNDLE
+        self._way = self._straight() or self._through_session
+
+    def _straight(self) -> Callable[[bytes, float], Any] | None:
+        """Posts through the session's own pool of connections (TLS, proxies), which is all that it adds to ours.
+
+        The session would make the same request anew each time, look for cookies and redirects and choose the same
+        pool: half of what posting a batch costs. None where it does more: a credential provider's may sign each
+        request, or be of a class of its own.
+        """
+        import requests
+        from urllib3.util import Timeout
+
+        session = self._session
+        adapter: Any = session.get_adapter(self._url)
+        find_pool = getattr(adapter, "get_connection_with_tls_context", None)  # requests 2.32
+        plain = type(session) is requests.Session and type(adapter) is requests.adapters.HTTPAdapter
+        if not plain or find_pool is None or session.auth is not None or any(session.hooks.values()):
+            return None
+        # Prepared once: this is where credentials in the URL or in a .netrc become a header.
+        request = session.prepare_request(requests.Request("POST", self._url, headers=self._headers))
+        proxies, verify, cert = (self._surroundings[name] for name in ("proxies", "verify", "cert"))
+        pool = find_pool(request, verify, proxies, cert)
+        pool.ConnectionCls = bounded(pool.ConnectionCls, lambda: self._deadline)
+        target, headers = adapter.request_url(request, proxies), dict(request.headers)
+
+        def post(body: bytes, seconds: float) -> Any:
+            headers["Content-Length"] = str(len(body))
+            return pool.urlopen(
+                *("POST", target, body, headers),
+                retries=False,
+                redirect=False,
+                assert_same_host=False,
+                timeout=Timeout(total=seconds),
+                preload_content=False,
+                decode_content=False,
+            )
+
+        return post
+
+    def _through_session(self, body: bytes, seconds: float) -> Any:
+        return self._session.post(
+            self._url,
+            data=body,
+            headers=self._headers,
+            timeout=seconds,
+            stream=True,
+            allow_redirects=False,
+            **self._surroundings,
+        ).raw
 
     def _official(self) -> tuple[requests.Session, dict[str, str]] | None:
         """The official exporter's session (TLS, credential provider) and headers; None where they are elsewhere."""
@@ -113,51 +164,35 @@ class HttpTransport:
         it: such a request is repeated at once.
         """
         body = payload if self._compress is None else self._compress(payload)
-        try:
-            return self._post(body, deadline)
-        except self._exceptions.Timeout:
-            return Outcome(Verdict.UNREACHABLE, "timeout", "no answer in time")
-        except Exception as error:
-            first = error
-        if self._proven and isinstance(first, self._exceptions.ConnectionError):
+        for kept in (self._proven, False):
+            try:
+                return self._post(body, deadline)
+            except Exception as error:
+                cause = _innermost(error)
             self._proven = False
-            return self.send(payload, deadline)
+            if not (kept and isinstance(cause, ConnectionError)):
+                break
+        if isinstance(cause, self._timeouts):
+            return Outcome(Verdict.UNREACHABLE, "timeout", "no answer in time")
         # What was wrong with the connection may pass; what is wrong with the URL or a certificate may be put right.
-        return Outcome(Verdict.UNREACHABLE, _name(first), _innermost(first))
+        return Outcome(Verdict.UNREACHABLE, type(cause).__qualname__, str(cause) or type(cause).__qualname__)
 
     def _post(self, body: bytes, deadline: float) -> Outcome:
         left = deadline - time.monotonic()
         if left <= 0:
             return Outcome(Verdict.UNREACHABLE, "timeout", "no time left")
-        request = self._prepared(body)
-        with self._session.send(
-            request, timeout=left, stream=True, allow_redirects=False, **self._surroundings
-        ) as response:
+        self._deadline = deadline
+        answer = self._way(body, left)
+        try:
             self._proven = True
-            return self._understood(response, self._read(response, deadline))
+            return self._understood(answer, self._read(answer, deadline))
+        finally:
+            answer.close()  # which closes the connection, if not all of the answer was read
 
-    def _prepared(self, body: bytes) -> requests.PreparedRequest:
-        """The request, prepared once: only the body differs, and preparing costs as much CPU as sending.
-
-        But a session with an ``auth`` of its own (a credential provider's) may sign each request.
-        """
-        if self._session.auth is not None:
-            return self._prepare(body)
-        request = self._template
-        request.body = body
-        request.headers["Content-Length"] = str(len(body))
-        return request
-
-    def _prepare(self, body: bytes) -> requests.PreparedRequest:
-        import requests
-
-        return self._session.prepare_request(requests.Request("POST", self._url, headers=self._headers, data=body))
-
-    def _read(self, response: requests.Response, deadline: float) -> bytes:
+    def _read(self, answer: Any, deadline: float) -> bytes:
         """The answer's body, or what has come of it: the status alone decides whether the request was taken."""
-        raw = response.raw
         # read() waits until it has all it was asked for, however slowly that comes.
-        read: Callable[[int], bytes] = getattr(raw, "read1", None) or raw.read
+        read: Callable[[int], bytes] = getattr(answer, "read1", None) or answer.read
         body = b""
         try:
             while len(body) < _ANSWER_BYTES and time.monotonic() < deadline:
@@ -169,8 +204,8 @@ class HttpTransport:
             return b""
         return body
 
-    def _understood(self, response: requests.Response, body: bytes) -> Outcome:
-        status: int = response.status_code
+    def _understood(self, response: Any, body: bytes) -> Outcome:
+        status: int = response.status
         kind = str(status)
         protobuf = response.headers.get("content-type", "").startswith("application/x-protobuf")
         if 200 <= status < 300:
@@ -196,14 +231,15 @@ class HttpTransport:
         this process would ever release it: the queue is made anew in place, for its finalizer to find at exit.
         """
         for adapter in self._session.adapters.values():
-            manager = getattr(adapter, "poolmanager", None)
-            pools = getattr(getattr(manager, "pools", None), "_container", {})
-            for pool in pools.values():
-                connections = getattr(pool, "pool", None)
-                if connections is not None:
-                    for connection in filter(None, connections.queue):
-                        connection.close()
-                    connections.__init__(connections.maxsize)
+            managers = [getattr(adapter, "poolmanager", None), *getattr(adapter, "proxy_manager", {}).values()]
+            for manager in managers:
+                pools = getattr(getattr(manager, "pools", None), "_container", {})
+                for pool in pools.values():
+                    connections = getattr(pool, "pool", None)
+                    if connections is not None:
+                        for connection in filter(None, connections.queue):
+                            connection.close()
+                        connections.__init__(connections.maxsize)
 
 
 def _gzip(payload: bytes) -> bytes:
@@ -228,12 +264,8 @@ def _explanation(body: bytes, protobuf: bool) -> str:
     return " ".join(shown.split())
 
 
-def _innermost(error: BaseException) -> str:
+def _innermost(error: BaseException) -> BaseException:
     """The cause that people recognise: "Connection refused" and not four layers of pools around it."""
     while error.__context__ is not None:
         error = error.__context__
-    return str(error) or type(error).__name__
-
-
-def _name(error: BaseException) -> str:
-    return type(error).__qualname__
+    return error

@@ -16,6 +16,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry.trace import SpanContext
+
 from causal_otel.engine import faults
 from causal_otel.engine.current_span import CurrentSpan
 from causal_otel.engine.span import LeafSpan, Span
@@ -25,8 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from opentelemetry.sdk.trace import ReadableSpan, SpanLimits
-    from opentelemetry.trace import SpanContext, SpanKind, TraceState
+    from opentelemetry.trace import SpanKind, TraceState
 
+    from causal_otel.engine.redaction import Redaction
     from causal_otel.engine.span import RawEvent
 
 __all__ = ["OWN", "SpanEncoder"]
@@ -46,9 +49,7 @@ _RARE = frozenset(
         "_dropped_links",
         "_events",
         "_links",
-        "_parent_remote",
         "_status",
-        "_trace_state",
     }
 )
 """What a span of ours has in its dict only where it differs from the class's default, and what is encoded of that."""
@@ -72,29 +73,38 @@ _FLAGS = (b"\x85\x01" + struct.pack("<I", _LOCAL), b"\x85\x01" + struct.pack("<I
 class _Limited:
     """The attribute encoders for spans under the same limits; without limits, for spans that the SDK has checked."""
 
-    __slots__ = ("event", "limits", "link", "max_event", "max_link", "span")
+    __slots__ = ("event", "limits", "link", "max_event", "max_link", "shown", "span")
 
-    def __init__(self, limits: SpanLimits | None) -> None:
+    def __init__(self, limits: SpanLimits | None, redaction: Redaction | None, shown: Callable[[str], str]) -> None:
         raw = limits is not None
         self.limits = limits
+        self.shown = shown
         self.max_event = None if limits is None else limits.max_event_attributes
         self.max_link = None if limits is None else limits.max_link_attributes
         length = None if limits is None else limits.max_attribute_length
         self.span = AttributeEncoder(
-            b"\x4a", raw=raw, max_length=None if limits is None else limits.max_span_attribute_length
+            b"\x4a",
+            raw=raw,
+            max_length=None if limits is None else limits.max_span_attribute_length,
+            redaction=redaction,
         )
-        self.event = AttributeEncoder(b"\x1a", raw=raw, max_length=length)
-        self.link = AttributeEncoder(b"\x22", raw=raw, max_length=length)
+        self.event = AttributeEncoder(b"\x1a", raw=raw, max_length=length, redaction=redaction)
+        self.link = AttributeEncoder(b"\x22", raw=raw, max_length=length, redaction=redaction)
 
 
 class SpanEncoder:
     """Encodes spans: ours by their fields, any others by what ``ReadableSpan`` offers. For one thread.
 
     Both ways give the span as a field of ``ScopeSpans``, tag and length included, and raise where it has no encoding.
+
+    Args:
+        redaction: takes secrets out of all that is text; None: they stay.
     """
 
-    def __init__(self) -> None:
-        self._limited = self._checked = _Limited(None)
+    def __init__(self, redaction: Redaction | None = None) -> None:
+        self._redaction = redaction
+        self._shown: Callable[[Any], Any] = _as_it_is if redaction is None else redaction.text
+        self._limited = self._checked = _Limited(None, redaction, self._shown)
         self._known_limits: list[_Limited] = []
         self._names: dict[str, tuple[SpanKind, bytes, bytes]] = {}
         self._trace_state: tuple[TraceState | None, bytes] = (None, b"")
@@ -117,32 +127,34 @@ class SpanEncoder:
         if known is not kind:
             _, usual, rare = self._name(name, kind)
         # What most spans never have is in the instance's dict. To look there costs a tenth of asking for each.
-        extras = span.__dict__
-        tail = usual if not extras or _RARE.isdisjoint(extras) else rare + self._rest(span)
+        shared, parent, start = span._local_trace, span.parent_id(), span._start
+        span_id, clock = span.span_id(), shared.clock
+        usual_trace = shared.trace_state is None and not isinstance(span._parent_span, SpanContext)
+        tail = usual if usual_trace and _RARE.isdisjoint(span.__dict__) else rare + self._rest(span)
 
-        if span._parent_id:
+        if parent:
             head = _child(
                 0x100A,
-                span._trace_id.to_bytes(16, "big"),
+                shared.trace_id.to_bytes(16, "big"),
                 0x0812,
-                span._span_id.to_bytes(8, "big"),
+                span_id.to_bytes(8, "big"),
                 0x39,
-                span._start,
+                start + clock,
                 0x41,
-                span._end,
+                span._end + clock,
                 0x0822,
-                span._parent_id.to_bytes(8, "big"),
+                parent.to_bytes(8, "big"),
             )
         else:
             head = _root(
                 0x100A,
-                span._trace_id.to_bytes(16, "big"),
+                shared.trace_id.to_bytes(16, "big"),
                 0x0812,
-                span._span_id.to_bytes(8, "big"),
+                span_id.to_bytes(8, "big"),
                 0x39,
-                span._start,
+                start + clock,
                 0x41,
-                span._end,
+                span._end + clock,
             )
         parts = [head, tail]
         if span._attributes:
@@ -154,9 +166,11 @@ class SpanEncoder:
     def _rest(self, span: Span) -> bytes:
         """What :meth:`own_span` has not written by then: flags, status, and what a span seldom has."""
         limited = self._limited
-        parts = [_FLAGS[span._parent_remote], _status(span._status, span._description)]
-        if span._trace_state is not None:
-            parts.append(self._state(span._trace_state))
+        parent, state = span._parent_span, span._local_trace.trace_state
+        remote = isinstance(parent, SpanContext) and parent.is_remote
+        parts = [_FLAGS[remote], _status(span._status, self._shown(span._description))]
+        if state is not None:
+            parts.append(self._state(state))
         if span._events:
             parts += [_contained(_raw_event, event, limited) for event in span._events]
         if span._links:
@@ -194,7 +208,7 @@ class SpanEncoder:
         ]
         status = span.status
         if status is not None:
-            parts.append(_status(status.status_code.value, status.description))
+            parts.append(_status(status.status_code.value, self._shown(status.description)))
         parts += [_contained(_event, event, self._checked) for event in span.events or ()]
         parts += [_contained(_checked_link, link, self._checked) for link in span.links or ()]
         parts.append(_dropped(span.dropped_attributes, span.dropped_events, span.dropped_links))
@@ -205,7 +219,7 @@ class SpanEncoder:
         found = next((each for each in self._known_limits if each.limits is limits), None)
         if found is None:
             del self._known_limits[:-_LIMITS]
-            found = _Limited(limits)
+            found = _Limited(limits, self._redaction, self._shown)
             self._known_limits.append(found)
         self._limited = found
 
@@ -215,9 +229,10 @@ class SpanEncoder:
         The last kind of each name is remembered. Not by both: an Enum's hash is a Python call.
         """
         # OTLP counts the kinds from 1, for its 0 is "unspecified".
-        encoded = field(b"\x2a", text(name)) + b"\x30" + varint(kind.value + 1)
+        shown = self._shown(name)
+        encoded = field(b"\x2a", text(shown)) + b"\x30" + varint(kind.value + 1)
         found = kind, encoded + _FLAGS[False] + _STATUS, encoded
-        if type(name) is str and len(name) <= _NAME_LENGTH:
+        if type(name) is str and len(name) <= _NAME_LENGTH and shown is name:
             if len(self._names) >= _NAMES:
                 self._names.clear()
             self._names[name] = found
@@ -228,9 +243,13 @@ class SpanEncoder:
         last, encoded = self._trace_state
         if state is not last:
             joined = ",".join([f"{key}={value}" for key, value in state.items()]) if state else ""
-            encoded = field(b"\x1a", text(joined)) if joined else b""
+            encoded = field(b"\x1a", text(self._shown(joined))) if joined else b""
             self._trace_state = state, encoded
         return encoded
+
+
+def _as_it_is(text: Any) -> Any:
+    return text
 
 
 def _status(code: int, description: str | None) -> bytes:
@@ -256,12 +275,12 @@ def _raw_event(event: RawEvent, limited: _Limited) -> bytes:
     if exception is not None:
         attributes = {**exception.attributes(), **(attributes or {})}
     encoded, dropped = limited.event.encode(_plain(attributes), limited.max_event)
-    return _event_field(name, timestamp, encoded, dropped)
+    return _event_field(limited.shown(name), timestamp, encoded, dropped)
 
 
 def _event(event: Any, limited: _Limited) -> bytes:
     encoded, _ = limited.event.encode(_plain(event.attributes))
-    return _event_field(event.name, event.timestamp, encoded, event.dropped_attributes)
+    return _event_field(limited.shown(event.name), event.timestamp, encoded, event.dropped_attributes)
 
 
 def _event_field(name: str, timestamp: int, attributes: bytes, dropped: int) -> bytes:

@@ -87,8 +87,12 @@ class Spool:
         self._reset()
         _spools.add(self)
 
+    def forked(self) -> None:
+        """Begin anew in a forked child: the counts and the locks are the parent's."""
+        self._files.forked()
+        self._reset()
+
     def _reset(self) -> None:
-        """Begin anew, as a forked child does, too: the counts and the locks are the parent's."""
         self.dropped_spans = 0
         """Spans that this process has dropped to make room."""
         self.dropped_bytes = 0
@@ -104,8 +108,12 @@ class Spool:
 
     @property
     def damaged(self) -> int:
-        """How many batches this process has found corrupted, or torn because their writer died."""
-        return self._corrupted + self._files.torn
+        """How many batches this process has found unfit to be sent."""
+        return sum(self.damage().values())
+
+    def damage(self) -> dict[str, int]:
+        """The same by reason: ``corrupted``, or ``torn`` because their writer died."""
+        return {"corrupted": self._corrupted, "torn": self._files.torn}
 
     # -- storing ------------------------------------------------------------------------------------------------
 
@@ -258,6 +266,14 @@ class Spool:
 
     # -- the rest -----------------------------------------------------------------------------------------------
 
+    def waiting(self) -> bool:
+        """Whether there is anything to send."""
+        try:
+            return any(file.healthy for file in self._files.list())
+        except OSError as error:
+            self._warn(error)
+            return False
+
     def size(self) -> int:
         """How many bytes of files are in the directory now, those of damaged batches included."""
         try:
@@ -289,8 +305,7 @@ _spools: weakref.WeakSet[Spool] = weakref.WeakSet()
 
 def _after_fork() -> None:
     for spool in list(_spools):
-        spool._files.forked()
-        spool._reset()
+        spool.forked()
 
 
 if hasattr(os, "register_at_fork"):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import threading
 import weakref
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -21,12 +20,13 @@ from causal_otel._version import __version__
 from causal_otel.semconv import SCHEMA_URL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
+    from causal_otel.engine.counts import SpanCounts
     from causal_otel.export.transport import Outcome
     from causal_otel.export.worker import Worker
 
-__all__ = ["EngineCounts", "Telemetry"]
+__all__ = ["Telemetry"]
 
 _PROCESSOR = {
     "otel.component.type": "batching_span_processor",
@@ -36,35 +36,24 @@ _PROCESSOR_ERRORS = {"queue_full": "queue_full", "shutdown": "already_shutdown",
 _EXPORTER_ERRORS = ("export_failed", "refused", "rejected", "spool_full")
 
 
-@dataclass(frozen=True, slots=True)
-class EngineCounts:
-    """What the engine knows, for the two metrics that are not the export's to count.
-
-    Args:
-        started: ``otel.sdk.span.started``, by the attributes of the conventions.
-        live: ``otel.sdk.span.live``.
-    """
-
-    started: Callable[[], Iterable[tuple[int, Mapping[str, str]]]]
-    live: Callable[[], Iterable[tuple[int, Mapping[str, str]]]]
-
-
 class Telemetry:
     """The metrics of one worker.
 
     Args:
         component: the exporter's ``otel.component.type``.
         url: where it sends to.
-        engine: what else to observe.
+
+    Attributes:
+        engine: where to look for the provider's counts, which are others in a forked child; None: nowhere.
     """
 
-    def __init__(self, component: str, url: str, engine: EngineCounts | None = None) -> None:
+    def __init__(self, component: str, url: str) -> None:
         parts = urlsplit(url)
         self.exporter: dict[str, Any] = {"otel.component.type": component, "otel.component.name": f"{component}/0"}
         if parts.hostname:
             self.exporter["server.address"] = parts.hostname
             self.exporter["server.port"] = parts.port or (443 if parts.scheme == "https" else 80)
-        self.engine = engine
+        self.engine: Callable[[], SpanCounts] | None = None
         self._http = component == "otlp_http_span_exporter"
         self._worker: Callable[[], Worker | None] = lambda: None
 
@@ -122,8 +111,8 @@ def _make(meter: metrics.Meter) -> metrics.Histogram:
         meter.create_observable_gauge,
         meter.create_observable_up_down_counter,
     )
-    counter("otel.sdk.span.started", [_engine("started")], "{span}", "Spans started.")
-    level("otel.sdk.span.live", [_engine("live")], "{span}", "Recording spans that have not ended.")
+    counter("otel.sdk.span.started", [_started], "{span}", "Spans started.")
+    level("otel.sdk.span.live", [_live], "{span}", "Recording spans that have not ended.")
     level("otel.sdk.processor.span.queue.size", [_queue_size], "{span}", "Spans that wait to be exported.")
     level("otel.sdk.processor.span.queue.capacity", [_queue_capacity], "{span}", "How many spans may wait.")
     counter(
@@ -133,6 +122,7 @@ def _make(meter: metrics.Meter) -> metrics.Histogram:
     counter("otel.sdk.exporter.span.exported", [_exported], "{span}", "Spans delivered, or lost on the way.")
     counter("causal.exporter.span.spooled", [_spooled], "{span}", "Spans put into the spool.")
     counter("causal.exporter.span.recovered", [_recovered], "{span}", "Spans sent from the spool.")
+    counter("causal.exporter.spool.damaged", [_damaged], "{batch}", "Batches in the spool that were unfit to be sent.")
     level("causal.exporter.spool.size", [_spool_size], "By", "What is in the spool.")
     gauge("causal.exporter.last_success_timestamp", [_last_success], "s", "When the back end last took something.")
     return meter.create_histogram(
@@ -149,14 +139,21 @@ def _watching() -> tuple[Telemetry, Worker] | None:
     return None if telemetry is None or worker is None else (telemetry, worker)
 
 
-def _engine(which: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
-    def observe(_: CallbackOptions) -> Iterable[Observation]:
-        telemetry = _watched
-        if telemetry is not None and telemetry.engine is not None:
-            for value, attributes in getattr(telemetry.engine, which)():
-                yield Observation(value, attributes)
+def _started(_: CallbackOptions) -> Iterable[Observation]:
+    if (counts := _engine()) is not None:
+        for value, attributes in counts.started():
+            yield Observation(value, attributes)
 
-    return observe
+
+def _live(_: CallbackOptions) -> Iterable[Observation]:
+    if (counts := _engine()) is not None:
+        for value, attributes in counts.live():
+            yield Observation(value, attributes)
+
+
+def _engine() -> SpanCounts | None:
+    telemetry = _watched
+    return None if telemetry is None or telemetry.engine is None else telemetry.engine()
 
 
 def _queue_size(_: CallbackOptions) -> Iterable[Observation]:
@@ -203,6 +200,12 @@ def _spooled(_: CallbackOptions) -> Iterable[Observation]:
 def _recovered(_: CallbackOptions) -> Iterable[Observation]:
     if (watching := _watching()) is not None:
         yield Observation(watching[1].counts().recovered, watching[0].exporter)
+
+
+def _damaged(_: CallbackOptions) -> Iterable[Observation]:
+    if (watching := _watching()) is not None:
+        for reason, count in watching[1].counts().damaged.items():
+            yield Observation(count, {**watching[0].exporter, "error.type": reason})
 
 
 def _spool_size(_: CallbackOptions) -> Iterable[Observation]:

@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Protocol
 
-__all__ = ["Outcome", "Transport", "Verdict", "importing", "partial_success", "seconds_to_wait"]
+__all__ = ["Outcome", "Transport", "Verdict", "forked", "importing", "partial_success", "seconds_to_wait"]
 
 
 class Verdict(Enum):
@@ -115,10 +115,11 @@ def _after_fork_in_parent() -> None:
         _imports.release()
 
 
-def _after_fork_in_child() -> None:
+def forked() -> None:
+    """Begin anew in a forked child; called where its fork has run Python's hooks, and by whoever notices another."""
     global _imports
     _imports = threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=forked)

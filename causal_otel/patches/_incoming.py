@@ -11,6 +11,7 @@ from opentelemetry import propagate
 from opentelemetry.propagators.textmap import Getter
 
 from causal_otel.engine import context, faults
+from causal_otel.patches._excluded import url
 from causal_otel.patches._urls import DEFAULT_PORTS, method_attributes, redact_query
 from causal_otel.semconv import (
     CLIENT_ADDRESS,
@@ -28,10 +29,11 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.propagators.textmap import TextMapPropagator
 
-__all__ = ["headers_of_interest", "parent_context", "request_attributes"]
+    from causal_otel.patches._baggage import BaggageBorder
+
+__all__ = ["headers_of_interest", "parent_context", "request_attributes", "request_url"]
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/?#@\[\]]+)(?::(\d{1,5}))?")
-_BAGGAGE_BYTES, _BAGGAGE_ENTRIES = 8192, 180  # W3C Baggage; beyond them the API's propagator logs the whole header
 
 
 class _Interest(NamedTuple):
@@ -77,25 +79,32 @@ def headers_of_interest(scope: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def parent_context(headers: dict[str, str]) -> Context:
+def parent_context(headers: dict[str, str], border: BaggageBorder) -> Context:
     """What the request's sender says is current, on top of what outer middlewares have made current here.
 
     Args:
-        headers: the headers of interest; baggage beyond the limits of its specification is dropped from them.
+        headers: the headers of interest; what is not to be read of the baggage is dropped from them.
+        border: says what that is.
     """
     base = context.incoming()
     if headers.keys().isdisjoint(_interest(propagate.get_global_textmap()).fields):
         return base
-    baggage = headers.get("baggage")
-    if baggage is not None and len(baggage) > _BAGGAGE_BYTES:
-        del headers["baggage"]
-    elif baggage is not None and baggage.count(",") >= _BAGGAGE_ENTRIES:
-        headers["baggage"] = ",".join(baggage.split(",", _BAGGAGE_ENTRIES)[:_BAGGAGE_ENTRIES])
+    baggage = headers.pop("baggage", None)
+    if baggage is not None and (read := border.incoming(baggage)) is not None:
+        headers["baggage"] = read
     try:
         return propagate.extract(headers, base, _getter)
     except Exception:
         faults.report("asgi: reading the parent")
         return base
+
+
+def request_url(scope: Mapping[str, Any], headers: Mapping[str, str]) -> str:
+    """What was asked for, as patterns of what is excluded are compared with it."""
+    scheme = _scheme(scope)
+    address, port = _server(scope, headers)
+    # A server on a Unix socket may have no address, or the socket's path.
+    return url(scheme, address if address and "/" not in address else "", port, scope.get("path", ""))
 
 
 def request_attributes(scope: Mapping[str, Any], method: str, headers: Mapping[str, str]) -> dict[str, Any]:
@@ -107,15 +116,12 @@ def request_attributes(scope: Mapping[str, Any], method: str, headers: Mapping[s
         headers: the headers of interest.
     """
     websocket = scope["type"] == "websocket"
-    scheme = scope.get("scheme") or ("ws" if websocket else "http")
+    scheme = _scheme(scope)
     attributes: dict[str, Any] = {**method_attributes(method), URL_SCHEME: scheme, URL_PATH: scope.get("path", "")}
     query = scope.get("query_string")
     if query:
         attributes[URL_QUERY] = redact_query(query.decode("latin-1"))
-    host = headers.get("host")
-    address, port = (None, None) if host is None else _authority(host)
-    if address is None:
-        address, port = scope.get("server") or (None, None)
+    address, port = _server(scope, headers)
     if address is not None:
         attributes[SERVER_ADDRESS] = address
         port = port or DEFAULT_PORTS.get(scheme)
@@ -132,6 +138,17 @@ def request_attributes(scope: Mapping[str, Any], method: str, headers: Mapping[s
     if version:
         attributes[NETWORK_PROTOCOL_VERSION] = version
     return attributes
+
+
+def _scheme(scope: Mapping[str, Any]) -> str:
+    return scope.get("scheme") or ("ws" if scope["type"] == "websocket" else "http")
+
+
+def _server(scope: Mapping[str, Any], headers: Mapping[str, str]) -> tuple[str | None, int | None]:
+    """The address and the port that were asked, where they are known."""
+    host = headers.get("host")
+    address, port = (None, None) if host is None else _authority(host)
+    return scope.get("server") or (None, None) if address is None else (address, port)
 
 
 @functools.lru_cache(256)

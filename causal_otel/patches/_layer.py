@@ -76,12 +76,16 @@ class Patch:
         versions: per distribution that it covers, the first version supported and the first that is not.
         options: its options class.
         targets: where it takes hold.
+        records: the keys of all attributes that its spans may have.
+        never: in words, what it has at hand and does not record.
     """
 
     name: str
     versions: dict[str, tuple[str, str]]
     options: type[Options]
     targets: tuple[Target, ...]
+    records: tuple[str, ...] = ()
+    never: tuple[str, ...] = ()
 
 
 @dataclass

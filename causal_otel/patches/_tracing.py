@@ -9,28 +9,35 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from opentelemetry.trace import SpanKind, StatusCode
 
 from causal_otel.engine import context, faults, outcome
 from causal_otel.engine.context import SPAN_KEY
-from causal_otel.semconv import ERROR_TYPE
+from causal_otel.engine.unsampled import SilentSpan
+from causal_otel.patches._baggage import BaggageBorder
+from causal_otel.patches._excluded import names, urls
+from causal_otel.semconv import DB_QUERY_TEXT, ERROR_TYPE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from contextlib import AbstractContextManager
 
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, Tracer
 
+    from causal_otel.patches._excluded import Excluded
+
 __all__ = [
     "Call",
-    "ClientCall",
     "ClientOptions",
+    "Describe",
     "Operation",
     "Options",
+    "Silence",
     "Tracing",
     "client_call",
     "end_failed",
@@ -44,7 +51,17 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The base of every patch's options."""
+    """The base of every patch's options.
+
+    Args:
+        excluded: what is not recorded, nor anything inside it: patterns, in which ``*`` is anything, of what the
+            patch's documentation says. Other processes are handed the trace as one that is not sampled. None: what the
+            settings say, and nothing where they do not.
+    """
+
+    excluded: tuple[str, ...] | None = None
+    by_url: ClassVar[bool] = False
+    """Whether the patterns are those of URLs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,11 +89,24 @@ class Tracing(Generic[OptionsT]):
         options: the patch's options.
         active: the switch; off after an uninstall.
         flush: exports what is waiting, within a number of seconds; tells whether all of it arrived.
+        border: where baggage may go, and how much of it may come in.
+        excluded: tells what is excluded; None: nothing. Ask once, when wrapping, whether it is None.
     """
 
-    def __init__(self, tracer: Tracer, options: OptionsT, flush: Callable[[float], bool]) -> None:
+    excluded: Excluded | None = None
+
+    def __init__(
+        self,
+        tracer: Tracer,
+        options: OptionsT,
+        flush: Callable[[float], bool],
+        border: BaggageBorder | None = None,
+    ) -> None:
         self.tracer = tracer
+        self.border = border or BaggageBorder()
         self.options = options
+        if options.excluded:
+            self.excluded = (urls if options.by_url else names)(options.excluded)
         self.active = True
         self.flush = flush
         self._roots = not getattr(options, "require_parent", False)
@@ -99,7 +129,7 @@ class Tracing(Generic[OptionsT]):
             return self._roots
         if len(found) == 1:  # a span and nothing else, as nearly always
             try:
-                if found[SPAN_KEY]._flags & 1:  # type: ignore[attr-defined]  # one of ours, sampled
+                if found[SPAN_KEY]._local_trace.recorded:  # type: ignore[attr-defined]  # one of ours
                     return True
             except (KeyError, AttributeError):
                 pass
@@ -122,6 +152,30 @@ class Tracing(Generic[OptionsT]):
         """
         return self.tracer.start_span(name, parent, kind, attributes)
 
+    def start_silent(self, parent: Context | None = None) -> Span:
+        """What is to be current instead of a span inside something that is excluded.
+
+        Args:
+            parent: the context to find the trace in that is carried on; default: the current one.
+        """
+        span = context.current_span(parent)
+        return SilentSpan(None if span is None else span.get_span_context())
+
+
+class Silence:
+    """A call that is excluded and everything inside it, from now until one of the methods of :class:`Call`."""
+
+    def __init__(self, tracing: Tracing[Any]) -> None:
+        self._activation = context.attach(context.with_span(tracing.start_silent()))
+
+    def succeeded(self, result: Any) -> None:
+        """It is over."""
+        self._activation.end()
+
+    def failed(self, error: BaseException) -> None:
+        """It is over."""
+        self._activation.end()
+
 
 @dataclass(frozen=True, slots=True)
 class Operation:
@@ -130,6 +184,10 @@ class Operation:
     name: str
     attributes: dict[str, Any]
     """Never changed once the operation is made: all spans of an operation share them."""
+
+    def fits(self, excluded: Excluded) -> bool:
+        """Whether it is excluded by its name, or by the text of its query as it would be recorded."""
+        return excluded(self.name) or excluded(self.attributes.get(DB_QUERY_TEXT, ""))
 
 
 def error_name(error: BaseException) -> str:
@@ -295,45 +353,69 @@ def _failed(call: Call, error: BaseException, site: str) -> None:
         faults.report(site)
 
 
-class ClientCall:
-    """The call of a client: a span that is current in nothing, since drivers start no spans of their own.
-
-    Attributes:
-        span: the span.
-        error_type: see :func:`mark_failed`; of the class, see :func:`client_call`.
-        code_attribute: likewise.
-    """
-
-    __slots__ = ("span",)
-
-    error_type: Callable[[BaseException], str | None] = staticmethod(error_name)
-    code_attribute: str | None = None
-
-    def __init__(self, tracing: Tracing[Any], operation: Operation) -> None:
-        self.span = tracing.start_leaf(operation.name, SpanKind.CLIENT, operation.attributes)
-
-    def succeeded(self, result: Any) -> None:
-        """End the span."""
-        self.span.end()
-
-    def failed(self, error: BaseException) -> None:
-        """End the span as failed."""
-        end_failed(self.span, error, self.error_type, self.code_attribute)
+Describe = Callable[[Tracing[Any], Any, tuple[Any, ...], dict[str, Any]], Operation | None]
+"""Says what a call is, from the instance and the arguments; None: nothing worth a span."""
 
 
 def client_call(
-    describe: Callable[[Tracing[Any], Any, tuple[Any, ...], dict[str, Any]], Operation | None],
-    call: type[ClientCall] = ClientCall,
+    describe: Describe,
+    error_type: Callable[[BaseException], str | None] = error_name,
+    code_attribute: str | None = None,
 ) -> Callable[[Tracing[Any], Callable[..., Any]], Callable[..., Any]]:
     """A wrapper (see :class:`~causal_otel.patches._layer.Wrap`) for a method that is one operation of a client.
 
+    Its span is current in nothing, since drivers start no spans of their own. So where it is excluded there is just
+    none.
+
     Args:
-        describe: says what a call is, from the instance and the arguments; None: nothing worth a span.
-        call: how errors are told, and what else is done at the beginning and the end.
+        describe: says what a call is.
+        error_type: how errors are told: see :func:`mark_failed`.
+        code_attribute: likewise.
     """
 
-    def begin(tracing: Tracing[Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
-        operation = describe(tracing, instance, args, kwargs)
-        return None if operation is None else call(tracing, operation)
+    def wrap(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+        site = f"{original.__module__}.{original.__qualname__}"
+        excluded = tracing.excluded
 
-    return traced_call(begin)
+        def begin(instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Span | None:
+            try:
+                operation = describe(tracing, instance, args, kwargs)
+                if operation is not None and (excluded is None or not operation.fits(excluded)):
+                    return tracing.start_leaf(operation.name, SpanKind.CLIENT, operation.attributes)
+            except Exception:
+                faults.report(site)
+            return None
+
+        if inspect.iscoroutinefunction(original):
+
+            @functools.wraps(original)
+            async def async_call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+                span = begin(self, args, kwargs) if tracing.recorded() else None
+                if span is None:
+                    return await original(self, *args, **kwargs)
+                try:
+                    result = await original(self, *args, **kwargs)
+                except BaseException as error:
+                    end_failed(span, error, error_type, code_attribute)
+                    raise
+                span.end()
+                return result
+
+            return async_call
+
+        @functools.wraps(original)
+        def sync_call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+            span = begin(self, args, kwargs) if tracing.recorded() else None
+            if span is None:
+                return original(self, *args, **kwargs)
+            try:
+                result = original(self, *args, **kwargs)
+            except BaseException as error:
+                end_failed(span, error, error_type, code_attribute)
+                raise
+            span.end()
+            return result
+
+        return sync_call
+
+    return wrap

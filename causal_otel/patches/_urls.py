@@ -7,6 +7,7 @@ import os
 import re
 from urllib.parse import unquote_plus
 
+from causal_otel._secrets import is_secret_parameter
 from causal_otel.semconv import HTTP_REQUEST_METHOD, HTTP_REQUEST_METHOD_ORIGINAL
 
 __all__ = ["DEFAULT_PORTS", "REDACTED", "method_attributes", "redact_query", "redact_url", "span_method"]
@@ -19,14 +20,6 @@ _OTHER = "_OTHER"
 _METHODS = frozenset(
     filter(None, map(str.strip, os.environ.get("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", "").split(",")))
 ) or frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"})
-
-# The conventions list X-Amz-Signature, X-Amz-Credential, X-Amz-Security-Token, AWSAccessKeyId, Signature, sig and
-# X-Goog-Signature; the others are what people call their passwords and tokens. Lower case, without "-" and "_".
-_SECRETS = frozenset({"auth", "authorization", "jwt", "key", "passphrase", "pwd", "session", "sessionid", "sid", "sig"})
-_SECRET_ENDINGS = (
-    "accesskey", "accesskeyid", "apikey", "credential", "credentials", "passwd", "password", "privatekey", "secret",
-    "signature", "token",
-)  # fmt: skip
 
 # A value ends at "?" as well: it may itself be a URL that was put there unquoted.
 _PAIR = re.compile(r"([^&;=?#]+)=([^&;?#]+)")
@@ -55,8 +48,7 @@ def _redact_pair(pair: re.Match[str]) -> str:
 
 @functools.lru_cache(1024)
 def _is_secret(name: str) -> bool:
-    plain = unquote_plus(name).lower().replace("-", "").replace("_", "")
-    return plain in _SECRETS or plain.endswith(_SECRET_ENDINGS)
+    return is_secret_parameter(unquote_plus(name))
 
 
 def span_method(method: str) -> str:

@@ -11,8 +11,12 @@ more ends then too, but is kept open until the application returns, to learn why
 gets a span of its own, ``after response``. A client that goes away before the end is an error,
 ``client_disconnected``; an application that returns before it has answered, ``incomplete_response``.
 
-Every response tells its trace in the header ``X-Trace-Id``, whether it is recorded or not. At the end of the lifespan,
-and when uvicorn shuts down, all spans are exported before the server goes on to exit.
+Every response tells its trace in the header ``X-Trace-Id``, whether it is recorded or not. At the end of the lifespan
+all spans are exported before the server goes on to exit.
+
+A request or connection that is excluded, by its path (``/health``) or its URL, is silent with everything inside it, of
+whatever library, unless that leaves the trace (``causal_otel.detached()``). What it sends carries its sender's trace
+on, or a new one, as not sampled, and baggage as ever; its response tells that trace as all do.
 
 Span names are ``{method} {route}``, or the method alone where no route matched. Attributes at the start, for samplers:
 ``http.request.method``, ``http.request.method_original``, ``url.scheme``, ``url.path``, ``url.query`` (secret
@@ -35,9 +39,10 @@ from typing import Any
 
 from opentelemetry.trace import SpanKind, format_trace_id, get_tracer_provider
 
-from causal_otel.engine import context, faults
+from causal_otel import semconv
+from causal_otel.engine import context, faults, outcome
 from causal_otel.patches._exchange import MOUNTED, App, Exchange, Message, Receive, Scope, Send, contained
-from causal_otel.patches._incoming import headers_of_interest, parent_context, request_attributes
+from causal_otel.patches._incoming import headers_of_interest, parent_context, request_attributes, request_url
 from causal_otel.patches._layer import Connect, Patch, Wrap
 from causal_otel.patches._tracing import Options, Tracing
 from causal_otel.patches._urls import span_method
@@ -50,8 +55,12 @@ class AsgiOptions(Options):
     """Options of the asgi patch.
 
     Args:
+        excluded: paths, such as ``/health``, ``/static/**``, ``/users/{id}/avatar``, as ``url.path`` shows them; or
+            URLs, such as ``admin.example.com/**``. Default: the setting ``excluded_urls``.
         trace_id_header: the response header that tells the trace's id; None: none.
     """
+
+    by_url = True
 
     trace_id_header: str | None = "X-Trace-Id"
 
@@ -107,9 +116,12 @@ async def _serve(tracing: Tracing[AsgiOptions], app: App, scope: Scope, receive:
         elif _is_ours(scope):
             method = scope.get("method", "GET")  # the handshake of a websocket is a GET (RFC 6455)
             headers = headers_of_interest(scope)
-            parent = parent_context(headers)
+            parent = parent_context(headers, tracing.border)
             name = span_method(method)
-            span = tracing.start(name, SpanKind.SERVER, request_attributes(scope, method, headers), parent)
+            if tracing.excluded is not None and tracing.excluded(request_url(scope, headers)):
+                span = tracing.start_silent(parent)
+            else:
+                span = tracing.start(name, SpanKind.SERVER, request_attributes(scope, method, headers), parent)
             where = context.with_span(span, parent)
             found = span.get_span_context()
             if found.is_valid:
@@ -212,25 +224,6 @@ def _wrap_handle(*, mount: bool = False) -> Callable[[Tracing[Any], Callable[...
     return wrap
 
 
-def _wrap_shutdown(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
-    """Uvicorn ends by raising the signal again that stopped it, which may end the process: so export before.
-
-    An application's lifespan does the same earlier, where it has one; then nothing is left to do here.
-    """
-
-    @functools.wraps(original)
-    async def shutdown(*args: Any, **kwargs: Any) -> Any:
-        result = await original(*args, **kwargs)
-        if tracing.active:
-            try:
-                await _flush(tracing)
-            except Exception:
-                faults.report("asgi: flush")
-        return result
-
-    return shutdown
-
-
 class TracingMiddleware:
     """Traces an ASGI application that is neither Starlette's nor FastAPI's, once ``causal_otel.install()`` is called.
 
@@ -295,6 +288,28 @@ PATCH = Patch(
         Wrap("fastapi.applications", "FastAPI.__call__", _wrap_application),
         Wrap("fastapi.routing", "APIRoute.handle", _wrap_handle()),
         Connect("fastapi.telemetry._runtime", _claim_export),
-        Wrap("uvicorn.server", "Server.shutdown", _wrap_shutdown, optional=True),
+    ),
+    records=(
+        semconv.HTTP_REQUEST_METHOD,
+        semconv.HTTP_REQUEST_METHOD_ORIGINAL,
+        semconv.HTTP_RESPONSE_STATUS_CODE,
+        semconv.HTTP_ROUTE,
+        semconv.URL_SCHEME,
+        semconv.URL_PATH,
+        semconv.URL_QUERY,
+        semconv.SERVER_ADDRESS,
+        semconv.SERVER_PORT,
+        semconv.CLIENT_ADDRESS,
+        semconv.USER_AGENT_ORIGINAL,
+        semconv.NETWORK_PROTOCOL_NAME,
+        semconv.NETWORK_PROTOCOL_VERSION,
+        semconv.ERROR_TYPE,
+        outcome.CANCELLED,
+    ),
+    never=(
+        "headers other than `Host` and `User-Agent`, and cookies",
+        "bodies and messages of websockets",
+        "parameters of the query whose names say that they are secret (`REDACTED`)",
+        "baggage, which is made current and not recorded",
     ),
 )

@@ -3,7 +3,7 @@
 One CLIENT span for each call of ``execute``, ``executemany``, ``fetch``, ``fetchval``, ``fetchrow``, ``fetchmany`` and
 the ``copy_*`` methods, and for each round trip of a cursor. A pool's connections are connections, and ``pool.fetch()``
 calls theirs. Not traced: ``BEGIN``, ``COMMIT``, ``ROLLBACK`` and savepoints of ``connection.transaction()``, what a
-pool runs to reset a connection, type introspection, and a cursor's rows one by one.
+pool runs to reset a connection, type introspection, a cursor's rows one by one, and statements that are excluded.
 
 Span names are query summaries, ``SELECT orders``. Attributes: ``db.system.name``, ``db.namespace``,
 ``db.query.summary``, ``db.query.text`` (every literal as ``?``, parameters never), ``db.operation.batch.size``,
@@ -20,9 +20,10 @@ from collections.abc import Sized
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from causal_otel.engine.outcome import CANCELLED
 from causal_otel.patches import _sql
 from causal_otel.patches._layer import Patch, Wrap
-from causal_otel.patches._tracing import ClientCall, ClientOptions, Operation, Tracing, client_call, error_name, silent
+from causal_otel.patches._tracing import ClientOptions, Describe, Operation, Tracing, client_call, error_name, silent
 from causal_otel.semconv import (
     DB_COLLECTION_NAME,
     DB_NAMESPACE,
@@ -32,6 +33,7 @@ from causal_otel.semconv import (
     DB_QUERY_TEXT,
     DB_RESPONSE_STATUS_CODE,
     DB_SYSTEM_NAME,
+    ERROR_TYPE,
     SERVER_ADDRESS,
     SERVER_PORT,
 )
@@ -47,7 +49,12 @@ _CACHED = 1024  # statements; a program has few, unless it builds them, and then
 
 @dataclass(frozen=True, kw_only=True)
 class AsyncpgOptions(ClientOptions):
-    """Options of the asyncpg patch; see :class:`~causal_otel.patches._tracing.ClientOptions`."""
+    """Options of the asyncpg patch; see :class:`~causal_otel.patches._tracing.ClientOptions`.
+
+    Args:
+        excluded: names, such as ``SELECT heartbeats``, or texts, such as ``SELECT pg_sleep*``; both as a trace shows
+            them, in any case.
+    """
 
 
 # -- attributes ---------------------------------------------------------------------------------------------------
@@ -81,11 +88,24 @@ def _query_operation(address: Any, database: str, query: str) -> Operation:
     return Operation(statement.summary or "postgresql", attributes)
 
 
-def _operation(connection: Any, query: Any) -> Operation | None:
+# What asyncpg.transaction.Transaction sends: one of these, with a semicolon at the end and nothing after it.
+_TRANSACTION = ("BEGIN", "COMMIT;", "ROLLBACK;", "SAVEPOINT ", "RELEASE SAVEPOINT ", "ROLLBACK TO ")
+
+
+@functools.lru_cache(_CACHED)
+def _sent_operation(address: Any, database: str, query: str) -> Operation | None:
+    """The same, for what may be the driver's own doing."""
+    if query.startswith(_TRANSACTION) and query.find(";") == len(query) - 1:
+        return None
+    return _query_operation.__wrapped__(address, database, query)
+
+
+def _operation(connection: Any, query: Any, known: Any = _query_operation) -> Operation | None:
     if not isinstance(query, str):
         return None  # the driver is about to say so
-    known = _query_operation if len(query) <= _sql.MAX_TEXT else _query_operation.__wrapped__
-    return known(*_place(connection), query)
+    if len(query) > _sql.MAX_TEXT:
+        known = known.__wrapped__
+    return known(*_place(connection), query)  # type: ignore[no-any-return]
 
 
 def _batch(operation: Operation | None, args: Any) -> Operation | None:
@@ -106,14 +126,7 @@ def _argument(position: int, name: str, args: _Args, kwargs: _Kwargs) -> Any:
 
 
 def _of_connection(tracing: Tracing[AsyncpgOptions], connection: Any, args: _Args, kwargs: _Kwargs) -> Operation | None:
-    query = _argument(0, "query", args, kwargs)
-    if isinstance(query, str) and query.startswith(_TRANSACTION) and query.find(";") == len(query) - 1:
-        return None
-    return _operation(connection, query)
-
-
-# What asyncpg.transaction.Transaction sends: one of these, with a semicolon at the end and nothing after it.
-_TRANSACTION = ("BEGIN", "COMMIT;", "ROLLBACK;", "SAVEPOINT ", "RELEASE SAVEPOINT ", "ROLLBACK TO ")
+    return _operation(connection, args[0] if args else kwargs.get("query"), _sent_operation)
 
 
 def _executemany(tracing: Tracing[AsyncpgOptions], connection: Any, args: _Args, kwargs: _Kwargs) -> Operation | None:
@@ -164,17 +177,9 @@ def _sqlstate(error: BaseException) -> str:
 # -- wrappers -----------------------------------------------------------------------------------------------------
 
 
-class _Query(ClientCall):
-    """Errors are told by their SQLSTATE."""
-
-    __slots__ = ()
-
-    error_type = staticmethod(_sqlstate)
-    code_attribute = DB_RESPONSE_STATUS_CODE
-
-
-def _traced(describe: Any) -> Callable[[Tracing[Any], Callable[..., Any]], Callable[..., Any]]:
-    return client_call(describe, _Query)
+def _traced(describe: Describe) -> Callable[[Tracing[Any], Callable[..., Any]], Callable[..., Any]]:
+    """A call whose errors are told by their SQLSTATE."""
+    return client_call(describe, _sqlstate, DB_RESPONSE_STATUS_CODE)
 
 
 _CONNECTION, _STATEMENT, _CURSOR = "asyncpg.connection", "asyncpg.prepared_stmt", "asyncpg.cursor"
@@ -203,5 +208,26 @@ PATCH = Patch(
         Wrap(_STATEMENT, "PreparedStatement.executemany", _traced(_many_of_statement)),
         Wrap(_CURSOR, "BaseCursor._bind_exec", _traced(_of_statement)),
         Wrap(_CURSOR, "BaseCursor._exec", _traced(_of_statement)),
+    ),
+    records=(
+        DB_SYSTEM_NAME,
+        DB_NAMESPACE,
+        DB_QUERY_SUMMARY,
+        DB_QUERY_TEXT,
+        DB_OPERATION_NAME,
+        DB_OPERATION_BATCH_SIZE,
+        DB_COLLECTION_NAME,
+        DB_RESPONSE_STATUS_CODE,
+        SERVER_ADDRESS,
+        SERVER_PORT,
+        ERROR_TYPE,
+        CANCELLED,
+    ),
+    never=(
+        "values in statements (each literal is `?`) and comments",
+        "parameters",
+        "rows",
+        "the DSN, the user and the password",
+        "the server's error message, which repeats values (its SQLSTATE is recorded)",
     ),
 )

@@ -5,7 +5,8 @@ Traced:
 * Sending, ``send reports.build`` (PRODUCER): ``delay``, ``apply_async``, ``send_task`` with names registered or not,
   canvases, retries and beat all meet in ``Celery.send_task``. The span covers choosing the queue, connecting to the
   broker and handing the message over; it ends ERROR where that fails. It is the root of a trace where nothing is
-  current, in beat or a script. The trace context travels in the message's headers (W3C, unless propagators are set).
+  current, in beat or a script. The trace context travels in the message's headers (W3C, unless propagators are set),
+  and baggage with it: the broker is given the arguments of the application's tasks as well.
 * Executing, ``process reports.build`` (CONSUMER), in every pool: current for the task's code, and a child of the span
   that sent the message, whatever is current in the worker. Each attempt of a task that is retried is an execution,
   below the attempt before it. In eager mode (``apply()``, ``task_always_eager``) there is no message, hence no PRODUCER
@@ -14,6 +15,10 @@ Traced:
 Deliberately not traced: the broker commands that sending consists of; polling, acknowledging and heartbeats; control
 commands and events; ``AsyncResult.get()``; tasks called as plain functions. What the result backend does at the end of
 a task is its client's business: with the redis patch, it shows as commands of the execution.
+
+A task that is excluded, by its name, has no span where it is sent nor where it is executed, and everything inside its
+execution is silent. Its message carries the sender's trace on, or a new one, as not sampled; what it publishes itself
+as well, retries included.
 
 Not yet: executions that never end by themselves (hard time limit, a killed child process) and messages that never
 start one (revoked, expired).
@@ -54,7 +59,7 @@ from opentelemetry.context import Context, create_key
 from opentelemetry.trace import SpanKind
 
 from causal_otel import semconv
-from causal_otel.engine import faults
+from causal_otel.engine import faults, outcome
 from causal_otel.engine.context import attach, current, is_recorded, suppressed, suppression, with_span
 from causal_otel.patches._layer import Connect, Patch, Wrap
 from causal_otel.patches._tracing import Options, Tracing, end_failed, error_name
@@ -94,6 +99,8 @@ class CeleryOptions(Options):
     """The options of the patch for Celery.
 
     Args:
+        excluded: names of tasks, such as ``reports.*``, in any case: neither sent nor executed in a trace that is
+            recorded.
         flush_timeout: how long a worker process that leaves may take to export its last spans, in seconds.
     """
 
@@ -178,11 +185,15 @@ def _headers(request: Request) -> dict[str, Any]:
 
 def _wrap_send_task(tracing: Tracing[CeleryOptions], original: Callable[..., Any]) -> Callable[..., Any]:
     """The bracket around sending. What only Celery knows, and the headers, are left to :func:`_before_publish`."""
+    excluded = tracing.excluded
 
     def begin(app: Celery, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Span, Activation] | None:
         try:
             name = str(args[0] if args else kwargs.get("name"))
-            span = tracing.start(f"send {name}", SpanKind.PRODUCER, _common(app, name, "send"))
+            if excluded is not None and excluded(name):
+                span = tracing.start_silent()
+            else:
+                span = tracing.start(f"send {name}", SpanKind.PRODUCER, _common(app, name, "send"))
             return span, attach(Context({**with_span(span), _SENDING: span}))
         except Exception:
             faults.report("celery: send_task")
@@ -269,12 +280,19 @@ def _begin(tracing: Tracing[CeleryOptions], task: Any) -> None:
     else:
         headers = _headers(request)
         texts = {key: value for key, value in headers.items() if isinstance(value, str)}
+        baggage = texts.pop("baggage", None)
+        if baggage is not None and (read := tracing.border.incoming(baggage)) is not None:
+            texts["baggage"] = read
         context = propagate.extract(texts, Context())
     span = None
-    if is_recorded(context, roots=True):
+    recorded = is_recorded(context, roots=True)
+    if tracing.excluded is not None and tracing.excluded(task.name):
+        context = with_span(tracing.start_silent(context), context)
+    elif recorded or not request.is_eager:  # the tracer may hold back what was not sampled elsewhere
         attributes = _execution_attributes(task.app, task.name, request, headers)
-        span = tracing.start(f"process {task.name}", SpanKind.CONSUMER, attributes, context)
-        context = with_span(span, context)
+        started = tracing.start(f"process {task.name}", SpanKind.CONSUMER, attributes, context)
+        if recorded or started.is_recording():
+            span, context = started, with_span(started, context)
     setattr(request, _EXECUTION, _Execution(span, attach(context)))
 
 
@@ -363,5 +381,30 @@ PATCH = Patch(
     targets=(
         Wrap("celery.app.base", "Celery.send_task", _wrap_send_task),
         Connect("celery.signals", _connect),
+    ),
+    records=(
+        semconv.MESSAGING_SYSTEM,
+        semconv.MESSAGING_OPERATION_NAME,
+        semconv.MESSAGING_OPERATION_TYPE,
+        semconv.MESSAGING_DESTINATION_NAME,
+        semconv.MESSAGING_MESSAGE_ID,
+        semconv.MESSAGING_MESSAGE_CONVERSATION_ID,
+        semconv.CELERY_TASK_NAME,
+        semconv.CELERY_TASK_STATE,
+        semconv.CELERY_TASK_ETA,
+        semconv.CELERY_TASK_RETRIES,
+        semconv.CELERY_TASK_RETRY_REASON,
+        semconv.QUEUE_WAIT,
+        semconv.SERVER_ADDRESS,
+        semconv.SERVER_PORT,
+        semconv.ERROR_TYPE,
+        outcome.CANCELLED,
+    ),
+    never=(
+        "arguments of tasks",
+        "results",
+        "headers of messages",
+        "the broker's URL, user and password",
+        "the message of an exception (its class is recorded)",
     ),
 )

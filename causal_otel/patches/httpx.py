@@ -7,7 +7,11 @@ when it is collected, marked ``causal.abandoned``. Connection retries inside a t
 
 The request carries the span's context in its headers (as ``opentelemetry.propagate`` says, W3C by default) in place of
 any that were there. What is sent is a copy: the caller's request, headers and client keep theirs. Where nothing is
-recorded the current context is carried, if there is one.
+recorded the current context is carried, if there is one. Baggage goes along to allowed hosts only (``baggage_hosts``).
+
+A request that is excluded, by its URL, has no span, and nor has what runs inside it: event hooks, authentication,
+transports, redirects. It carries the current trace, if there is one, as not sampled, so that its server does not
+record its part.
 
 Span names are methods, ``GET`` (``HTTP`` for unknown ones). Attributes: ``http.request.method``,
 ``http.request.method_original``, ``http.request.resend_count``, ``http.response.status_code``, ``url.full`` (without
@@ -20,6 +24,7 @@ Options: :class:`HttpxOptions`.
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextvars import ContextVar
@@ -29,12 +34,16 @@ from typing import TYPE_CHECKING, Any, cast
 from opentelemetry.trace import SpanKind, StatusCode
 
 from causal_otel.engine import context, faults
+from causal_otel.engine.outcome import CANCELLED
+from causal_otel.patches._excluded import url
 from causal_otel.patches._layer import Patch, Wrap
-from causal_otel.patches._tracing import ClientOptions, Tracing, end_failed
+from causal_otel.patches._tracing import ClientOptions, Silence, Tracing, end_failed
 from causal_otel.patches._urls import DEFAULT_PORTS, method_attributes, redact_url, span_method
 from causal_otel.semconv import (
     ABANDONED,
     ERROR_TYPE,
+    HTTP_REQUEST_METHOD,
+    HTTP_REQUEST_METHOD_ORIGINAL,
     HTTP_REQUEST_RESEND_COUNT,
     HTTP_RESPONSE_STATUS_CODE,
     NETWORK_PROTOCOL_VERSION,
@@ -55,7 +64,14 @@ __all__ = ["PATCH", "HttpxOptions"]
 
 @dataclass(frozen=True, kw_only=True)
 class HttpxOptions(ClientOptions):
-    """Options of the httpx patch; see :class:`~causal_otel.patches._tracing.ClientOptions`."""
+    """Options of the httpx patch; see :class:`~causal_otel.patches._tracing.ClientOptions`.
+
+    Args:
+        excluded: URLs, such as ``*.example.com/**`` or ``https://example.com:8443/v1/{id}``, or paths on any host,
+            such as ``/health``. A port or scheme that is left out is any. Default: the setting ``excluded_urls``.
+    """
+
+    by_url = True
 
 
 _sent: ContextVar[list[int] | None] = ContextVar("causal_otel_httpx_sent", default=None)
@@ -183,7 +199,7 @@ def _begin(tracing: Tracing[HttpxOptions], request: Request) -> _Attempt | None:
     """The attempt to send ``request``; None if there is nothing to record nor to carry."""
     span = None
     try:
-        where = context.current()
+        where = tracing.border.outgoing(context.current(), request.url.host)
         if tracing.recorded():
             span = tracing.start(span_method(request.method), SpanKind.CLIENT, _request_attributes(request))
             return _Attempt(request, context.with_span(span, where), span if span.is_recording() else None)
@@ -219,7 +235,7 @@ def _wrap_send(library: str) -> Callable[[Tracing[Any], Callable[..., Any]], Cal
             attempt.responded(response, body)
             return response
 
-        return _send_single_request
+        return _unless_excluded(tracing, _send_single_request)
 
     return wrap
 
@@ -243,7 +259,7 @@ def _wrap_async_send(library: str) -> Callable[[Tracing[Any], Callable[..., Any]
             attempt.responded(response, body)
             return response
 
-        return _send_single_request
+        return _unless_excluded(tracing, _send_single_request)
 
     return wrap
 
@@ -262,7 +278,7 @@ def _wrap_attempts(tracing: Tracing[Any], original: Callable[..., Any]) -> Calla
         finally:
             _sent.set(outer)
 
-    return _send_handling_auth
+    return _unless_excluded(tracing, _send_handling_auth)
 
 
 def _wrap_async_attempts(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
@@ -277,7 +293,48 @@ def _wrap_async_attempts(tracing: Tracing[Any], original: Callable[..., Any]) ->
         finally:
             _sent.set(outer)
 
-    return _send_handling_auth
+    return _unless_excluded(tracing, _send_handling_auth)
+
+
+def _unless_excluded(tracing: Tracing[Any], call: Callable[..., Any]) -> Callable[..., Any]:
+    """``call``, a method that takes a request, which is silent with all that is inside it where that is excluded."""
+    excluded = tracing.excluded
+    if excluded is None:
+        return call
+
+    def begin(request: Request) -> Silence | None:
+        try:
+            if tracing.recorded():
+                found = request.url
+                if excluded(url(found.scheme, found.host, found.port, found.path)):
+                    return Silence(tracing)
+        except Exception:
+            faults.report("httpx: excluded")
+        return None
+
+    if inspect.iscoroutinefunction(call):
+
+        @functools.wraps(call)
+        async def async_call(self: Any, request: Request, *args: Any, **kwargs: Any) -> Any:
+            silence = begin(request)
+            try:
+                return await call(self, request, *args, **kwargs)
+            finally:
+                if silence is not None:
+                    silence.succeeded(None)
+
+        return async_call
+
+    @functools.wraps(call)
+    def sync_call(self: Any, request: Request, *args: Any, **kwargs: Any) -> Any:
+        silence = begin(request)
+        try:
+            return call(self, request, *args, **kwargs)
+        finally:
+            if silence is not None:
+                silence.succeeded(None)
+
+    return sync_call
 
 
 # -- bodies: the library's own stream, seen through ---------------------------------------------------------------
@@ -377,5 +434,23 @@ PATCH = Patch(
             Wrap(library, "Client._send_handling_auth", _wrap_attempts, optional=True),
             Wrap(library, "AsyncClient._send_handling_auth", _wrap_async_attempts, optional=True),
         )
+    ),
+    records=(
+        HTTP_REQUEST_METHOD,
+        HTTP_REQUEST_METHOD_ORIGINAL,
+        HTTP_REQUEST_RESEND_COUNT,
+        HTTP_RESPONSE_STATUS_CODE,
+        URL_FULL,
+        SERVER_ADDRESS,
+        SERVER_PORT,
+        NETWORK_PROTOCOL_VERSION,
+        ERROR_TYPE,
+        CANCELLED,
+        ABANDONED,
+    ),
+    never=(
+        "headers, cookies and bodies",
+        "user and password in URLs, and parameters whose names say that they are secret (`REDACTED`)",
+        "the message of an exception",
     ),
 )

@@ -13,7 +13,8 @@
 ========================================  ===========================================================================
 
 A failure in a transaction is the end of all its unfinished results, and their spans end with that same error.
-Not traced: pool, connections, ``HELLO``, ``LOGON``, ``RESET``, ``ROUTE``, ``verify_connectivity``, bookmarks.
+Not traced: pool, connections, ``HELLO``, ``LOGON``, ``RESET``, ``ROUTE``, ``verify_connectivity``, bookmarks, and
+statements that are excluded. A managed transaction that is excluded is silent with everything inside it.
 
 Span names are query summaries, ``MATCH Person``; else ``neo4j.execute_write``, ``COMMIT orders``. Attributes:
 ``db.system.name``, ``db.namespace``, ``db.query.summary``, ``db.query.text`` (every string and number as ``?``,
@@ -38,16 +39,21 @@ from opentelemetry.context import Context, create_key
 from opentelemetry.trace import SpanKind
 
 from causal_otel.engine import context, faults
+from causal_otel.engine.outcome import CANCELLED
 from causal_otel.patches import _cypher
 from causal_otel.patches._layer import Patch, Wrap
 from causal_otel.patches._neo4j_results import Stream, end_failed, private
-from causal_otel.patches._tracing import Call, ClientOptions, Operation, Tracing, traced_call
+from causal_otel.patches._tracing import Call, ClientOptions, Operation, Silence, Tracing, traced_call
 from causal_otel.semconv import (
+    ABANDONED,
     DB_NAMESPACE,
     DB_OPERATION_NAME,
     DB_QUERY_SUMMARY,
     DB_QUERY_TEXT,
+    DB_RESPONSE_STATUS_CODE,
     DB_SYSTEM_NAME,
+    ERROR_TYPE,
+    FETCH,
     NEO4J_ATTEMPTS,
     SERVER_ADDRESS,
     SERVER_PORT,
@@ -65,7 +71,12 @@ _EXECUTION = create_key("causal-otel-neo4j-execution")
 
 @dataclass(frozen=True, kw_only=True)
 class Neo4jOptions(ClientOptions):
-    """Options of the neo4j patch; see :class:`~causal_otel.patches._tracing.ClientOptions`."""
+    """Options of the neo4j patch; see :class:`~causal_otel.patches._tracing.ClientOptions`.
+
+    Args:
+        excluded: names, such as ``MATCH Heartbeat`` or ``neo4j.execute_read`` (with all that is inside), or texts, such
+            as ``CALL dbms.*``; both as a trace shows them, in any case.
+    """
 
 
 # -- attributes ---------------------------------------------------------------------------------------------------
@@ -105,13 +116,15 @@ def _operation(address: Any, database: Any, query: str) -> Operation:
     return Operation(statement.summary or attributes.get(DB_NAMESPACE) or "neo4j", attributes)
 
 
-def _start_query(tracing: Tracing[Neo4jOptions], query: Any, place: _Place) -> Span | None:
-    """The span of a query, a string or a ``neo4j.Query``; None if it is neither, as the driver is about to say."""
+def _query(tracing: Tracing[Neo4jOptions], query: Any, place: _Place, call: Callable[[Span], Call]) -> Call | None:
+    """The call of a query, a string or a ``neo4j.Query``; None if it is neither, as the driver is about to say."""
     text = getattr(query, "text", query)
     if not isinstance(text, str):
         return None
     operation = _operation(*place, text[: _cypher.MAX_TEXT])
-    return tracing.start_leaf(operation.name, SpanKind.CLIENT, operation.attributes)
+    if tracing.excluded is not None and operation.fits(tracing.excluded):
+        return Silence(tracing)
+    return call(tracing.start_leaf(operation.name, SpanKind.CLIENT, operation.attributes))
 
 
 # -- calls under way ----------------------------------------------------------------------------------------------
@@ -244,26 +257,25 @@ def _argument(position: int, name: str, args: _Args, kwargs: _Kwargs) -> Any:
 
 
 def _session_run(tracing: Tracing[Neo4jOptions], session: Any, args: _Args, kwargs: _Kwargs) -> Call | None:
-    span = _start_query(tracing, _argument(0, "query", args, kwargs), _place_of_session(session))
-    return None if span is None else _Query(span)
+    return _query(tracing, _argument(0, "query", args, kwargs), _place_of_session(session), _Query)
 
 
 def _transaction_run(tracing: Tracing[Neo4jOptions], transaction: Any, args: _Args, kwargs: _Kwargs) -> Call | None:
     execution = _Execution.current()
     if execution is not None and execution.silences(transaction):
         return None
-    span = _start_query(tracing, _argument(0, "query", args, kwargs), _place_of_transaction(transaction))
-    return None if span is None else _Query(span)
+    return _query(tracing, _argument(0, "query", args, kwargs), _place_of_transaction(transaction), _Query)
 
 
 def _execute_query(tracing: Tracing[Neo4jOptions], driver: Any, args: _Args, kwargs: _Kwargs) -> Call | None:
     place = private(driver, "_pool", "address"), _argument(3, "database_", args, kwargs)
-    span = _start_query(tracing, _argument(0, "query_", args, kwargs), place)
-    return None if span is None else _Execution(span, None, quiet=True)
+    return _query(tracing, _argument(0, "query_", args, kwargs), place, lambda span: _Execution(span, None, quiet=True))
 
 
 def _managed(name: str) -> _Describe:
     def describe(tracing: Tracing[Neo4jOptions], session: Any, args: _Args, kwargs: _Kwargs) -> Call:
+        if tracing.excluded is not None and tracing.excluded(name):
+            return Silence(tracing)
         span = tracing.start(name, SpanKind.INTERNAL, _constants(*_place_of_session(session)))
         return _Execution(span, session, quiet=False)
 
@@ -349,5 +361,27 @@ PATCH = Patch(
         *_targets(""),
         *_targets("Async"),
         Wrap("neo4j", "AsyncSession._handle_cancellation", _session_killed),
+    ),
+    records=(
+        DB_SYSTEM_NAME,
+        DB_NAMESPACE,
+        DB_QUERY_SUMMARY,
+        DB_QUERY_TEXT,
+        DB_OPERATION_NAME,
+        DB_RESPONSE_STATUS_CODE,
+        SERVER_ADDRESS,
+        SERVER_PORT,
+        FETCH,
+        NEO4J_ATTEMPTS,
+        ERROR_TYPE,
+        CANCELLED,
+        ABANDONED,
+    ),
+    never=(
+        "values in statements (each string and number is `?`, in maps too) and comments",
+        "parameters",
+        "records",
+        "the user, the password and tokens",
+        "the server's error message (its code is recorded)",
     ),
 )

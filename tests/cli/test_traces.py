@@ -222,6 +222,26 @@ def test_a_trace_that_cannot_be_shown_is_named(
     assert capsys.readouterr().err.startswith(f"causal-otel trace: {message}")
 
 
+@pytest.mark.parametrize(
+    ("kind", "message", "shown"),
+    [
+        ("ValueError", "ValueError: bad item", "ValueError: bad item"),
+        ("asyncpg.exceptions.DataError", "DataError: bad item", "DataError: bad item"),
+        ("22000", "DataError: bad item", "22000: DataError: bad item"),
+        ("timeout", "timeouts are bad", "timeout: timeouts are bad"),
+        ("ValueError", "", "ValueError"),
+        ("", "bad item", "bad item"),
+    ],
+)
+def test_an_error_is_named_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, message: str, shown: str
+) -> None:
+    """The error's type stands before the status' message unless that begins with it."""
+    failed = span("a", error=True, message=message, attributes={"error.type": kind})
+    directory = keep(tmp_path / "traces", trace(failed))
+    assert f"api: a [612d2d2d2d2d2d2d] - {shown}" in _trace(capsys, directory, "a1" * 16).splitlines()[-1]
+
+
 def test_a_large_trace_is_summed_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Below the tree at most ten of a kind are named, the others counted."""
     children = (

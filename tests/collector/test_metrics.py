@@ -36,6 +36,13 @@ def test_text_is_escaped() -> None:
     )
 
 
+def test_a_name_with_nul_does_not_end_the_page() -> None:
+    """NUL, at which Prometheus stops reading, is replaced: one span's name must not cost all metrics."""
+    family = Family("a_total", "counter", "Help.")
+    family.add(1, {"name": "a\0b"})
+    assert render([family]).decode().splitlines()[2:] == ['a_total{name="a\N{REPLACEMENT CHARACTER}b"} 1']
+
+
 def test_histogram_is_cumulative_and_ends_with_infinity() -> None:
     """A histogram has a bucket for every bound and for infinity, the sum and the count."""
     family = Family("d_seconds", "histogram", "Durations.")

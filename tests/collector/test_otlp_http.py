@@ -130,6 +130,7 @@ def test_what_cannot_be_read_is_refused(receiver: Receiver, body: bytes, encodin
     assert response.status_code == status
     assert _status(response).code == Code.INVALID_ARGUMENT
     assert receiver.post(one_span(9)).status_code == 200, "the next request is taken"
+    assert receiver.intake.outcomes == {("http", "invalid"): 1, ("http", "accepted"): 1}
 
 
 def test_large_body_of_unknown_length_is_refused(receiver: Receiver) -> None:
@@ -139,16 +140,22 @@ def test_large_body_of_unknown_length_is_refused(receiver: Receiver) -> None:
 
 
 @pytest.mark.parametrize(
-    "body",
-    [b"", b"[]", b"{", b'{"resourceSpans": 3}', b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"xy"}]}]}]}'],
+    ("body", "reason"),
+    [
+        (b"", "not JSON: Expecting value"),
+        (b"[]", "not OTLP JSON: an object"),
+        (b"{", "not JSON: Expecting property"),
+        (b'{"resourceSpans": 3}', "not OTLP JSON: resourceSpans: a list"),
+        (b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"xy"}]}]}]}', "not OTLP JSON: resourceSpans[0]."),
+    ],
 )
-def test_bad_json_is_refused_in_json(receiver: Receiver, body: bytes) -> None:
-    """What is no OTLP JSON gets a 400 whose Status is JSON."""
+def test_bad_json_is_refused_in_json(receiver: Receiver, body: bytes, reason: str) -> None:
+    """What is no OTLP JSON gets a 400 whose Status is JSON and says what is wrong."""
     response = receiver.post(body, _JSON)
     assert response.status_code == 400
     assert response.headers["content-type"] == _JSON
     assert response.json()["code"] == Code.INVALID_ARGUMENT
-    assert response.json()["message"].startswith("not OTLP JSON: ")
+    assert response.json()["message"].startswith(reason)
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", ""])

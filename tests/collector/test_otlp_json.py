@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
@@ -81,6 +82,18 @@ def test_what_is_written_is_read(trace: TracesData) -> None:
     written = otlp_json.dumps(trace)
     assert b"\n" not in written
     assert otlp_json.loads(written) == trace
+
+
+@given(_TRACES)
+def test_it_is_protobufs_json_but_for_ids(trace: TracesData) -> None:
+    """Everything else than ids is written as protobuf's own writer does it, with integers for enums."""
+    for group in trace.resource_spans:
+        for scoped in group.scope_spans:
+            for span in scoped.spans:
+                span.ClearField("links")
+                for name in ("trace_id", "span_id", "parent_span_id"):
+                    span.ClearField(name)
+    assert otlp_json.to_dict(trace) == MessageToDict(trace, use_integers_for_enums=True)
 
 
 def test_ids_are_hexadecimal_enums_and_times_as_otlp_wants() -> None:

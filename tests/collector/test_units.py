@@ -1,4 +1,4 @@
-"""Durations as people write and read them, and time axes."""
+"""Durations and times as people write and read them, and time axes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from causal_otel.collector.units import duration, parse_duration, ticks
+from causal_otel.collector.units import duration, moment, parse_duration, ticks
+from tests.collector.spans import NOON
 
 
 @pytest.mark.parametrize(
@@ -106,3 +107,25 @@ def test_ticks_divide_the_axis_evenly(total: int, most: int) -> None:
 def test_ticks_are_round(total: int, labels: list[str]) -> None:
     """Steps are 1, 2 or 5 times a power of ten, from a minute on those of a clock."""
     assert [mark.label for mark in ticks(total)] == labels
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-11-22T12:00", NOON),
+        ("2026-11-22T12:00:00.000001", NOON + 1000),
+        ("2026-11-22T13:00+01:00", NOON),
+        ("2026-11-22T12:00Z", NOON),
+        ("2026-11-22", NOON - 12 * 3600 * 10**9),
+    ],
+)
+def test_times_are_utc_unless_they_say_otherwise(text: str, expected: int) -> None:
+    """A time is read as ISO 8601, in UTC if it has no zone."""
+    assert moment(text) == expected
+
+
+@pytest.mark.parametrize("text", ["yesterday", "12:00", "1969-12-31", "9999-01-01", "0001-01-01T00:00+23:00"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    """What is no time, or none that a span can have, is an error."""
+    with pytest.raises(ValueError, match="time"):
+        moment(text)

@@ -26,7 +26,7 @@ from causal_otel.engine import faults
 from causal_otel.engine.provider import TracerProvider
 
 if TYPE_CHECKING:
-    from causal_otel.cli.demo.received import ReceivedSpans
+    from tests.services.received import ReceivedSpans
 
 
 def _provider() -> TracerProvider:

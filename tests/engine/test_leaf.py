@@ -135,7 +135,7 @@ def test_order_within_a_process_is_exact(provider: TracerProvider, monkeypatch: 
     """All of a trace in one process follows one clock, so children lie within parents though the wall clock jumps."""
     tracer = _tracer(provider)
     with tracer.start_as_current_span("root") as root:
-        monkeypatch.setattr("causal_otel.engine.tracer.time_ns", lambda: 0)
+        monkeypatch.setattr("causal_otel.engine.local_trace.time_ns", lambda: 0)
         leaf = tracer.start_leaf("leaf", SpanKind.CLIENT, {})
         span = tracer.start_span("span")
         for each in (leaf, span):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from causal_otel.export.spool import Spool
 from tests.faults.scripted import Action, answer, partial, reset, scripted
 
 _PROGRAM = """
@@ -46,9 +49,10 @@ print(json.dumps(points))
 """
 
 
-def _metrics(url: str, when: str, more: str = "") -> dict[str, list[Any]]:
+def _metrics(url: str, when: str, more: str = "", **variables: str) -> dict[str, list[Any]]:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", _PROGRAM.format(more=textwrap.dedent(more)), url, when],
+        env={**os.environ, **variables},
         capture_output=True,
         text=True,
         timeout=60,
@@ -75,7 +79,7 @@ def test_delivered(when: str, spans: int) -> None:
         "server.port": port,
     }
     assert found["otel.sdk.processor.span.queue.size"] == [[0, processor, "{span}"]]
-    assert found["otel.sdk.processor.span.queue.capacity"] == [[2048, processor, "{span}"]]
+    assert found["otel.sdk.processor.span.queue.capacity"] == [[8192, processor, "{span}"]]
     assert found["otel.sdk.processor.span.processed"] == [[spans, processor, "{span}"]]
     assert found["otel.sdk.exporter.span.inflight"] == [[0, exporter, "{span}"]]
     assert found["otel.sdk.exporter.span.exported"] == [[spans, exporter, "{span}"]]
@@ -89,7 +93,7 @@ def test_delivered(when: str, spans: int) -> None:
     [
         (answer(400), "refused", {"http.response.status_code": 400, "error.type": "400"}),
         (partial(3), "rejected", {"http.response.status_code": 200, "error.type": "rejected"}),
-        (reset(), "export_failed", {"error.type": "ConnectionError"}),
+        (reset(), "export_failed", {"error.type": "ConnectionResetError"}),
     ],
 )
 def test_lost(action: Action, reason: str, status: dict[str, Any]) -> None:
@@ -118,15 +122,27 @@ def test_installing_again_moves_the_metrics() -> None:
 
 
 def test_engine_counts() -> None:
-    """What the engine counts is observed under the conventions' names, where it offers it."""
+    """How many spans were started and are live is observed under the conventions' names."""
     more = """
-    from causal_otel.export import telemetry
-    telemetry._watched.engine = telemetry.EngineCounts(
-        started=lambda: [(5, {"otel.span.sampling_result": "DROP"})],
-        live=lambda: [(2, {"otel.span.sampling_result": "RECORD_AND_SAMPLE"})],
-    )
+    with causal_otel.span("parent"), causal_otel.span("child"):
+        pass
+    live = installed.tracer.start_span("live")
     """
     with scripted() as collector:
         found = _metrics(collector.endpoint, "before", more)
-    assert found["otel.sdk.span.started"] == [[5, {"otel.span.sampling_result": "DROP"}, "{span}"]]
-    assert found["otel.sdk.span.live"] == [[2, {"otel.span.sampling_result": "RECORD_AND_SAMPLE"}, "{span}"]]
+    sampled = {"otel.span.sampling_result": "RECORD_AND_SAMPLE"}
+    started = {point[1]["otel.span.parent.origin"]: point[0] for point in found["otel.sdk.span.started"]}
+    assert started == {"none": 5, "local": 1}
+    assert all(sampled.items() <= point[1].items() for point in found["otel.sdk.span.started"])
+    assert found["otel.sdk.span.live"] == [[1, sampled, "{span}"]]
+
+
+def test_damaged_batches(tmp_path: Path) -> None:
+    """Batches in the spool that are unfit to be sent are counted by reason."""
+    assert Spool(tmp_path, 1_000_000).append(b"x", 1)
+    (batch,) = tmp_path.glob("*.spans")
+    batch.write_bytes(b"JUNK")
+    with scripted() as collector:
+        found = _metrics(collector.endpoint, "before", TRACING_SPOOL_DIRECTORY=str(tmp_path))
+    damaged = {point[1]["error.type"]: point[0] for point in found["causal.exporter.spool.damaged"]}
+    assert damaged == {"corrupted": 1, "torn": 0}

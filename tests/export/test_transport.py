@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
+import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -15,6 +18,7 @@ from typing import Any
 import certifi
 import grpc  # type: ignore[import-untyped]
 import pytest
+import requests
 import trustme
 from google.protobuf.any_pb2 import Any as AnyMessage  # type: ignore[import-untyped]
 from google.protobuf.duration_pb2 import Duration  # type: ignore[import-untyped]
@@ -28,7 +32,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from causal_otel.export.otlp_grpc import GrpcTransport
 from causal_otel.export.otlp_http import HttpTransport
 from causal_otel.export.transport import Verdict, partial_success, seconds_to_wait
-from tests.faults.scripted import Action, answer, hang, partial, refused_port, reset, scripted, trickle
+from tests.faults.scripted import Action, answer, hang, partial, refused_port, reset, scripted, trickle, trickle_headers
 
 PAYLOAD = ExportTraceServiceRequest(
     resource_spans=[{"scope_spans": [{"spans": [{"name": "a"}]}]}]  # type: ignore[list-item]
@@ -149,6 +153,15 @@ class TestHttp:
             assert HttpTransport(collector.url).send(PAYLOAD, soon(0.3)).verdict is Verdict.DELIVERED
             assert not collector.over.is_set()
 
+    def test_trickling_headers(self) -> None:
+        """An answer whose headers never end is left at the deadline, and the next request goes on a new connection."""
+        with scripted(trickle_headers, answer(200)) as collector:
+            transport = HttpTransport(collector.url)
+            outcome = transport.send(PAYLOAD, soon(0.3))
+            assert (outcome.verdict, outcome.kind) == (Verdict.UNREACHABLE, "timeout")
+            assert transport.send(PAYLOAD, soon()).verdict is Verdict.DELIVERED
+            assert collector.connections == 2
+
     def test_no_time(self) -> None:
         """After the deadline nothing is sent."""
         with scripted() as collector:
@@ -193,6 +206,53 @@ class TestHttp:
             request = collector.requests[0]
         assert request.body == PAYLOAD
         assert (request.headers["content-type"], request.headers["k"]) == ("application/x-protobuf", "v")
+
+    def test_session_that_signs_each_request(self) -> None:
+        """A credential provider's session is used as it is, for each request anew."""
+
+        class Signing(HttpTransport):
+            def _official(self) -> tuple[requests.Session, dict[str, str]]:
+                session, headers = self._own()
+                numbers = iter("abc")
+
+                def sign(request: requests.PreparedRequest) -> requests.PreparedRequest:
+                    request.headers["Authorization"] = next(numbers)
+                    return request
+
+                session.auth = sign
+                return session, headers
+
+        with scripted(answer(200), answer(200), answer(302, {"Location": "/"}), hang) as collector:
+            transport = Signing(collector.url, compression="gzip")
+            verdicts = [transport.send(PAYLOAD, soon()).verdict for _ in range(3)]
+            assert verdicts == [Verdict.DELIVERED, Verdict.DELIVERED, Verdict.REFUSED]
+            assert [request.headers["authorization"] for request in collector.requests] == list("abc")
+            assert [request.body for request in collector.requests] == [PAYLOAD] * 3
+            assert collector.connections == 1
+            transport.close()
+
+    def test_proxy(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A proxy of the environment is asked for the whole URL, with its credentials; NO_PROXY goes around it."""
+        with scripted() as proxy, scripted() as collector:
+            monkeypatch.setenv("HTTP_PROXY", proxy.endpoint.replace("//", "//user:word@"))
+            monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+            far = HttpTransport("http://collector.invalid/v1/traces")
+            assert far.send(PAYLOAD, soon()).verdict is Verdict.DELIVERED
+            near = HttpTransport(collector.url)
+            assert near.send(PAYLOAD, soon()).verdict is Verdict.DELIVERED
+            assert [request.path for request in proxy.requests] == ["http://collector.invalid/v1/traces"]
+            assert proxy.requests[0].headers["proxy-authorization"].startswith("Basic ")
+            assert [request.path for request in collector.requests] == ["/v1/traces"]
+            far.abandon()
+            far.close()
+            near.close()
+
+    def test_credentials_in_the_url(self) -> None:
+        """A user name and password in the endpoint become a header."""
+        with scripted() as collector:
+            transport = HttpTransport(collector.url.replace("//", "//user:word@"))
+            assert transport.send(PAYLOAD, soon()).verdict is Verdict.DELIVERED
+            assert collector.requests[0].headers["authorization"] == "Basic dXNlcjp3b3Jk"
 
     def test_abandoned(self) -> None:
         """A transport that was abandoned, as a forked child does, closes its connections and says nothing on them."""
@@ -367,6 +427,38 @@ def files(authority: trustme.CA, tmp_path: Path) -> dict[str, Any]:
     }
 
 
+@contextmanager
+def _connect_proxy() -> Iterator[tuple[str, list[str]]]:
+    """A proxy that tunnels one connection, and where to."""
+    targets: list[str] = []
+
+    def pump(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+    def serve() -> None:
+        client, _ = listener.accept()
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += client.recv(1)
+        targets.append(head.split()[1].decode())
+        host, _, port = targets[0].rpartition(":")
+        with client, socket.create_connection((host, int(port))) as server:
+            client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            back = threading.Thread(target=pump, args=(server, client))
+            back.start()
+            pump(client, server)
+            back.join(10)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", targets
+        thread.join(10)
+
+
 class TestTls:
     def test_http(self, authority: trustme.CA, files: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
         """The server's certificate is checked against the given one and ours is shown; without, nothing is sent."""
@@ -383,6 +475,21 @@ class TestTls:
             transport = HttpTransport(collector.url, **files)
             assert transport.send(PAYLOAD, soon()).verdict is Verdict.DELIVERED
             transport.close()
+            with _connect_proxy() as (url, targets):
+                monkeypatch.setenv("HTTPS_PROXY", url)
+                transport = HttpTransport(collector.url, **files)
+                assert transport.send(PAYLOAD, soon()).verdict is Verdict.DELIVERED
+                transport.close()
+            assert targets == [collector.url.split("/")[2]]
+
+    def test_trickling_headers(self, authority: trustme.CA, files: dict[str, Any]) -> None:
+        """Over TLS, too, headers that never end are left at the deadline."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        authority.issue_cert("127.0.0.1").configure_cert(context)
+        with scripted(trickle_headers, tls=context) as collector:
+            transport = HttpTransport(collector.url, certificate=files["certificate"])
+            outcome = transport.send(PAYLOAD, soon(0.5))
+        assert (outcome.verdict, outcome.kind) == (Verdict.UNREACHABLE, "timeout")
 
     def test_grpc(self, authority: trustme.CA, files: dict[str, Any]) -> None:
         """The same over gRPC."""

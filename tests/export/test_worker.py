@@ -126,6 +126,13 @@ class TestBatches:
         assert worker.status().exported == 8000
         assert max(map(len, transport.attempts)) == 2
 
+    def test_batches_as_large_as_the_queue(self, make: Make, transport: Keeping) -> None:
+        """Where a batch may hold the whole queue, it goes when the queue is half full, and nothing is dropped."""
+        worker, provider = make(max_export_batch_size=100, max_queue_size=100)
+        _end(provider, *(str(number) for number in range(50)))
+        _until(lambda: len(transport.delivered) == 50)
+        assert worker.status().lost == 0
+
     def test_one_after_the_other(self, make: Make, transport: Keeping) -> None:
         """Each batch, filled when the worker has just gone idle or not yet, is sent by itself."""
         _, provider = make(max_export_batch_size=2)
@@ -217,7 +224,7 @@ class TestBounds:
         _until(lambda: transport.attempts)
         for number in range(100):
             _end(provider, str(number))
-        _until(lambda: not worker._queue and worker._encoding is None)
+        _until(lambda: not worker._queue and worker._packer.encoding is None)
         lost = worker.status().dropped["queue_full"]
         assert 0 < lost < 100
         assert not worker.force_flush(0)
@@ -343,7 +350,7 @@ class TestAnswers:
         worker, provider = make()
         _end(provider, "a")
         broken: Any = provider.get_tracer("t").start_span("broken")
-        broken._trace_id = "no number"
+        broken._start = "no number"
         broken.end()
         _end(provider, "b")
         assert not worker.force_flush(10_000)
@@ -379,7 +386,7 @@ class TestFlush:
         flusher.start()
         _until(lambda: worker._ledger.flushes)
         later: Any = provider.get_tracer("t").start_span("later")
-        later._trace_id = "no number"
+        later._start = "no number"
         later.end()
         _until(lambda: _lost(worker) == {"encoding": 1})
         transport.gate.set()
@@ -515,6 +522,35 @@ class TestSpool:
         status = worker.status()
         assert (status.recovered, status.exported, status.spooled_bytes) == (1, 1, 0)
 
+    def test_what_was_left_is_sent_at_once(self, make: Make, transport: Keeping, tmp_path: Path) -> None:
+        """What a process left on disk is sent without waiting for a span; where nothing was left, no thread starts."""
+        before = threading.active_count()
+        worker, _ = make(spool=Spool(tmp_path / "none", 1_000_000))
+        worker.recover()
+        assert threading.active_count() == before
+        assert not (tmp_path / "none").exists()
+        assert Spool(tmp_path, 1_000_000).append(b"", 3)
+        worker, _ = make(spool=Spool(tmp_path, 1_000_000))
+        worker.recover()
+        _until(lambda: worker.status().recovered == 3)
+
+    def test_damaged_batches_are_told(self, make: Make, transport: Keeping, tmp_path: Path) -> None:
+        """A batch that is found corrupted, or torn, is in the status by its reason, and stops no other one."""
+        earlier = Spool(tmp_path, 1_000_000)
+        assert earlier.append(b"", 1)
+        (corrupted,) = tmp_path.glob("*.spans")
+        corrupted.write_bytes(b"JUNK")
+        torn = tmp_path / f"{1:020d}-{'a' * 16}.part"
+        torn.write_bytes(b"half")
+        assert earlier.append(b"", 2)
+        worker, _ = make(spool=Spool(tmp_path, 1_000_000))
+        worker.recover()
+        _until(lambda: worker.status().recovered == 2)
+        status = worker.status()
+        assert status.damaged == {"corrupted": 1, "torn": 1}
+        assert "damaged batches in the spool: 1 corrupted, 1 torn" in str(status)
+        assert status.lost == 0
+
     def test_hanging_at_the_end(self, make: Make, transport: Keeping, tmp_path: Path) -> None:
         """What a hanging back end keeps from being delivered at the end of the process goes to the spool."""
         worker, provider = make(spool=Spool(tmp_path, 1_000_000), exit_timeout=0.1, max_export_batch_size=2)
@@ -542,6 +578,41 @@ class TestSpool:
         _end(provider, "a")
         assert not worker.force_flush(10_000)
         assert _lost(worker) == {"export_failed": 1}
+
+
+class TestLeave:
+    def test_life_after_it(self, make: Make, transport: Keeping) -> None:
+        """What ended before leave() is delivered by it; what ends after it is exported too, and counted on."""
+        worker, provider = make()
+        for name in "abc":
+            _end(provider, name)
+            worker.leave()
+            assert transport.delivered[-1] == name
+        _end(provider, "d")
+        assert worker.force_flush(10_000)
+        worker.shutdown()
+        status = worker.status()
+        assert (status.exported, status.queued, status.lost) == (4, 0, 0)
+
+    def test_after_shutdown(self, make: Make, transport: Keeping) -> None:
+        """A worker that was shut down stays so."""
+        worker, provider = make()
+        worker.shutdown()
+        worker.leave()
+        _end(provider, "late")
+        assert _lost(worker) == {"shutdown": 1}
+
+    def test_hanging(self, make: Make, transport: Keeping, tmp_path: Path) -> None:
+        """What a hanging back end does not take by then goes to the spool, and later from there."""
+        worker, provider = make(spool=Spool(tmp_path, 1_000_000), exit_timeout=0.1)
+        transport.gate.clear()
+        _end(provider, "a")
+        worker.leave()
+        assert (worker.status().spooled, worker.status().lost) == (1, 0)
+        transport.gate.set()
+        _end(provider, "b")
+        assert worker.force_flush(10_000)
+        assert transport.attempts[-2:] == [["a"], ["b"]]
 
 
 def test_status_is_a_line_for_people(make: Make, transport: Keeping) -> None:

@@ -36,6 +36,7 @@ __all__ = [
     "reset",
     "scripted",
     "trickle",
+    "trickle_headers",
 ]
 
 
@@ -99,6 +100,15 @@ def reset(after: bytes = b"") -> Action:
 def trickle(collector: Collector, connection: socket.socket) -> bool:
     """Says 200 and then sends a body of a megabyte, byte by byte, so that no read times out."""
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+    with contextlib.suppress(OSError):
+        while not collector.over.wait(0.02):
+            connection.sendall(b"x")
+    return False
+
+
+def trickle_headers(collector: Collector, connection: socket.socket) -> bool:
+    """Says 200 and then sends headers without end, byte by byte, so that no read times out."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\n")
     with contextlib.suppress(OSError):
         while not collector.over.wait(0.02):
             connection.sendall(b"x")

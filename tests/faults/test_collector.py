@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.faults.programs import run
-from tests.faults.scripted import Action, answer, hang, partial, refused_port, reset, scripted, trickle
+from tests.faults.scripted import Action, answer, hang, partial, refused_port, reset, scripted, trickle, trickle_headers
 
 _PROGRAM = """
 import json, sys, causal_otel
@@ -34,6 +34,8 @@ print(json.dumps({"flushed": flushed, "exported": export.exported, "queued": exp
         ((reset(), answer(200)), {}, 2),
         ((hang, answer(200)), {}, 2),
         ((trickle,), {}, 1),
+        ((trickle_headers, answer(200)), {}, 2),
+        ((trickle_headers,), {"export_failed": 3}, None),
         ((partial(2, "too old"),), {"rejected": 2}, 1),
         ((answer(400),), {"refused": 3}, 1),
         ((answer(401),), {"refused": 3}, 1),

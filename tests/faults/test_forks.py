@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.faults.programs import run
 from tests.faults.scripted import answer, scripted
 
 if TYPE_CHECKING:
-    from causal_otel.cli.demo.received import ReceivedSpans
+    from tests.services.received import ReceivedSpans
 
 
 def test_storm(receiver: ReceivedSpans) -> None:
@@ -114,27 +116,58 @@ def test_plain_fork_that_leaves_normally(receiver: ReceivedSpans) -> None:
     assert sorted(span["name"] for span in receiver.spans()) == ["0", "1", "2"]
 
 
-def test_fork_without_hooks(receiver: ReceivedSpans) -> None:
-    """A child forked in C, without Python's hooks, exports once its queue has a full batch."""
+@pytest.mark.parametrize("leave", ["installed.flush(20); os._exit(0)", "sys.exit()"])
+@pytest.mark.parametrize("spans", [3, 8])
+def test_fork_without_hooks(receiver: ReceivedSpans, leave: str, spans: int) -> None:
+    """A child forked in C, without Python's hooks, exports its own spans, each once, and none of its parent's."""
     done = run(
-        """
-        import ctypes, os, causal_otel
-        installed = causal_otel.install(patches=[], max_export_batch_size=4, schedule_delay=60.0)
-        with causal_otel.span("parent"):
+        f"""
+        import ctypes, os, sys, time, causal_otel
+        installed = causal_otel.install(patches=[], max_export_batch_size=8, schedule_delay=60.0)
+        with causal_otel.span("sent"):
             pass
         assert installed.flush(20)
+        for _ in range(4):
+            with causal_otel.span("waiting"):
+                pass
+        time.sleep(0.05)  # the kernel tells a process's beginning in hundredths of a second
         pid = ctypes.PyDLL(None).fork()
         if not pid:
-            for number in range(8):
+            for _ in range({spans}):
                 with causal_otel.span("child"):
                     pass
-            os._exit(0 if installed.flush(20) else 1)
+            {leave}
         assert os.waitpid(pid, 0)[1] == 0
+        assert installed.flush(20)
         """,
         OTLP_ENDPOINT=receiver.endpoint,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert Counter(span["name"] for span in receiver.spans()) == {"parent": 1, "child": 8}
+    assert Counter(span["name"] for span in receiver.spans()) == {"sent": 1, "waiting": 4, "child": spans}
+
+
+def test_fork_without_hooks_in_a_preloading_server(receiver: ReceivedSpans) -> None:
+    """Children forked in C from a parent that has not ended a span yet export without being asked to."""
+    done = run(
+        """
+        import ctypes, os, time, causal_otel
+        installed = causal_otel.install(patches=[], schedule_delay=0.05)
+        children = []
+        for number in range(3):
+            pid = ctypes.PyDLL(None).fork()
+            if not pid:
+                with causal_otel.span(f"child {number}"):
+                    pass
+                while not installed.status().export.exported:
+                    time.sleep(0.01)
+                os._exit(0)
+            children.append(pid)
+        assert all(os.waitpid(pid, 0)[1] == 0 for pid in children)
+        """,
+        OTLP_ENDPOINT=receiver.endpoint,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert Counter(span["name"] for span in receiver.spans()) == {f"child {number}": 1 for number in range(3)}
 
 
 def test_fork_while_the_libraries_are_imported(receiver: ReceivedSpans) -> None:

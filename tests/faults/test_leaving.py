@@ -18,9 +18,10 @@ import pytest
 
 from causal_otel.cli.demo.process import LOOPBACK, Process, claim_port, http_status, process
 from tests.faults.programs import environment, run
+from tests.faults.scripted import hang, refused_port, scripted
 
 if TYPE_CHECKING:
-    from causal_otel.cli.demo.received import ReceivedSpans
+    from tests.services.received import ReceivedSpans
 
 ROOT = Path(__file__).parents[2]
 APP = "tests.faults.server_app:app"
@@ -213,12 +214,13 @@ def _server(command: Sequence[str], **variables: str) -> Iterator[tuple[str, Pro
         yield url, running
 
 
+@pytest.mark.parametrize("patch", ["", "1"])
 @pytest.mark.parametrize("name", SERVERS)
-def test_sigterm_of_a_server(receiver: ReceivedSpans, name: str) -> None:
-    """All spans of the requests that a server has answered are exported when SIGTERM ends it."""
+def test_sigterm_of_a_server(receiver: ReceivedSpans, name: str, patch: str) -> None:
+    """All spans of the requests that a server has answered are exported when SIGTERM ends it, patched or not."""
     pids = Counter[int]()
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with _server(SERVERS[name], OTLP_ENDPOINT=receiver.endpoint, PATCH_ASGI="1") as (url, running):
+    with _server(SERVERS[name], OTLP_ENDPOINT=receiver.endpoint, PATCH_ASGI=patch) as (url, running):
         for _ in range(REQUESTS):
             with opener.open(url + "work", timeout=10) as response:
                 pids[json.loads(response.read())["pid"]] += 1
@@ -230,8 +232,6 @@ def test_sigterm_of_a_server(receiver: ReceivedSpans, name: str) -> None:
 
 def test_time_is_bounded_under_a_server_whose_collector_hangs() -> None:
     """A server with a hanging collector still ends on SIGTERM, and does not have to be killed."""
-    from tests.faults.scripted import hang, scripted
-
     with (
         scripted(hang) as collector,
         _server(SERVERS["uvicorn"], OTLP_ENDPOINT=collector.endpoint, TRACING_EXIT_TIMEOUT="0.5", PATCH_ASGI="1") as (
@@ -243,3 +243,105 @@ def test_time_is_bounded_under_a_server_whose_collector_hangs() -> None:
         begun = time.monotonic()
         running.stop(signal.SIGTERM, timeout=60.0)
         assert running.wait(0) in (0, -signal.SIGTERM), time.monotonic() - begun
+
+
+def test_spool_of_a_server_whose_collector_hangs(tmp_path: Path) -> None:
+    """What a hanging collector did not take when SIGTERM ended a server is in the spool, the attempt under way too."""
+    spool = str(tmp_path / "spool")
+    variables = {"TRACING_SPOOL_DIRECTORY": spool, "TRACING_EXIT_TIMEOUT": "0.5", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "4"}
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with (
+        scripted(hang) as collector,
+        _server(SERVERS["uvicorn"], OTLP_ENDPOINT=collector.endpoint, **variables) as (url, running),
+    ):
+        for _ in range(REQUESTS):
+            opener.open(url + "work", timeout=10).close()
+        running.stop(signal.SIGTERM, timeout=60.0)
+    with scripted() as collector:
+        done = run(
+            """
+            import time, causal_otel
+            installed = causal_otel.install(patches=[])
+            while installed.status().export.spooled_bytes:
+                time.sleep(0.01)
+            """,
+            OTLP_ENDPOINT=collector.endpoint,
+            TRACING_SPOOL_DIRECTORY=spool,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert collector.names().count("work") == REQUESTS
+
+
+def test_uvicorn_in_a_program_that_goes_on(receiver: ReceivedSpans) -> None:
+    """After uvicorn has shut down inside a program, what ends then is exported; uninstall() puts uvicorn's back."""
+    done = run(
+        """
+        import asyncio, uvicorn, causal_otel
+        original = uvicorn.Server.shutdown
+        installed = causal_otel.install(patches=[], schedule_delay=60.0)
+
+        async def app(scope, receive, send):
+            with causal_otel.span("in uvicorn"):
+                pass
+
+        async def main():
+            server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="on", log_level="critical"))
+            server.should_exit = False
+            serving = asyncio.create_task(server.serve())
+            while not server.started and not serving.done():
+                await asyncio.sleep(0.01)
+            server.should_exit = True
+            await serving
+            assert installed.status().export.exported == 1, installed.status()
+            with causal_otel.span("after"):
+                pass
+
+        asyncio.run(main())
+        assert uvicorn.Server.shutdown is not original
+        causal_otel.uninstall()
+        assert uvicorn.Server.shutdown is original
+        """,
+        OTLP_ENDPOINT=receiver.endpoint,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [span["name"] for span in receiver.spans()] == ["in uvicorn", "after"]
+
+
+def test_spool_found_before_workers_are_forked(receiver: ReceivedSpans, tmp_path: Path) -> None:
+    """A parent that has begun to send what it found in the spool forks children that export; nothing comes twice."""
+    spool = str(tmp_path / "spool")
+    with refused_port() as port:
+        done = run(
+            """
+            import causal_otel
+            causal_otel.install(patches=[])
+            with causal_otel.span("left"):
+                pass
+            """,
+            OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}",
+            TRACING_SPOOL_DIRECTORY=spool,
+        )
+    assert done.returncode == 0, done.stderr
+    done = run(
+        """
+        import os, warnings, causal_otel
+        warnings.simplefilter("ignore")
+        installed = causal_otel.install(patches=[])
+        children = []
+        for number in range(4):
+            pid = os.fork()
+            if not pid:
+                with causal_otel.span(f"child {number}"):
+                    pass
+                os._exit(0 if installed.flush(20) else 1)
+            children.append(pid)
+        assert all(os.waitpid(pid, 0)[1] == 0 for pid in children)
+        while installed.status().export.spooled_bytes:
+            pass
+        """,
+        OTLP_ENDPOINT=receiver.endpoint,
+        TRACING_SPOOL_DIRECTORY=spool,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    names = sorted(span["name"] for span in receiver.spans())
+    assert names == [*(f"child {number}" for number in range(4)), "left"]

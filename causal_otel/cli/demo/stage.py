@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from causal_otel.cli.demo.collector import Collector, collector
 from causal_otel.cli.demo.config import Config
 from causal_otel.cli.demo.process import LOOPBACK, Process, check_running, claim_port, process, workdir
-from causal_otel.cli.demo.received import ReceivedSpans, receiver
 from causal_otel.cli.demo.servers import bolt, postgres, valkey
 
 if TYPE_CHECKING:
@@ -40,13 +40,13 @@ class Stage:
         api_url: the base URL of ``demo-api``.
         api: its process.
         worker: the process of ``demo-worker``; its tasks run in children of it.
-        received: the spans that have arrived.
+        collector: where their spans go.
     """
 
     api_url: str
     api: Process
     worker: Process
-    received: ReceivedSpans
+    collector: Collector
 
 
 @contextmanager
@@ -85,8 +85,12 @@ def stage(console: Console, api_port: int | None = None) -> Iterator[Stage]:
                 child.wait_until_ready(sign_of_life, timeout=30.0)
 
         begun = time.monotonic()
-        received = up("OTLP receiver", "collects the spans", receiver())
-        environment = _environment(received.endpoint, work)
+        environment = _environment(work)
+        kept = up("collector", "keeps the traces, and shows them in the browser", collector(work, environment))
+        environment |= {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": kept.endpoint,
+            "OTEL_BSP_SCHEDULE_DELAY": str(_EXPORT_MILLISECONDS),
+        }
         scoring_port = claim_port(None, "demo-scoring")
         scoring = started("demo-scoring", _uvicorn("external", scoring_port), environment)
         postgres_url = up("PostgreSQL", "deliveries and analyses", postgres())
@@ -109,7 +113,7 @@ def stage(console: Console, api_port: int | None = None) -> Iterator[Stage]:
         ready(worker, "Celery, prefork: tasks run in other processes", _consuming)
         console.print(f"\n  All up after {time.monotonic() - begun:.1f} s.")
         stack.callback(stopping.start)
-        yield Stage(f"http://{LOOPBACK}:{api_port}", api, worker, received)
+        yield Stage(f"http://{LOOPBACK}:{api_port}", api, worker, kept)
 
 
 def _uvicorn(module: str, port: int) -> list[str]:
@@ -134,14 +138,10 @@ def _consuming(worker: Process) -> bool:
     return " ready." in worker.output()
 
 
-def _environment(endpoint: str, work: Path) -> dict[str, str]:
-    """What our children see: none of the user's settings of OpenTelemetry, Celery, libpq, uvicorn, or of a proxy."""
+def _environment(work: Path) -> dict[str, str]:
+    """What our children see: none of the user's settings of OpenTelemetry, our own, Celery, libpq, uvicorn, a proxy."""
     kept = {key: value for key, value in os.environ.items() if key in _KEPT_VARIABLES or key.startswith("PYTHON")}
-    return kept | {
-        "TMPDIR": str(work),
-        "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
-        "OTEL_BSP_SCHEDULE_DELAY": str(_EXPORT_MILLISECONDS),
-    }
+    return kept | {"TMPDIR": str(work)}
 
 
 @contextmanager

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from causal_otel.collector.attributes import plain
+
 if TYPE_CHECKING:
     from causal_otel.collector.analysis.view import SpanView
 
@@ -20,6 +22,7 @@ _MEASURED = (
     ("causal.loop.blocked", "loop blocked"),
 )
 _QUEUE = ("causal.queue.wait", "queue wait")
+_KEYS = frozenset(key for key, _ in (*_MEASURED, _QUEUE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,27 +49,37 @@ def where_time_went(span: SpanView) -> list[Part]:
 
     Those that are not ``before`` add up to its duration: what is measured beyond that is cut off.
     """
+    measured = _measured(span)
+    if not measured:
+        return []
     parts = []
-    waited = _nanoseconds(span, _QUEUE[0])
+    waited = measured.get(_QUEUE[0])
     if waited:
         parts.append(Part(*_QUEUE, waited, 0.0, before=True))
     left = span.duration
-    measured = False
     for key, label in _MEASURED:
-        spent = min(left, _nanoseconds(span, key))
+        spent = min(left, measured.get(key, 0))
         if spent:
-            measured = True
             left -= spent
             parts.append(Part(key, label, spent, spent / span.duration))
-    if measured and left:
+    if 0 < left < span.duration:
         parts.append(Part("rest", "rest", left, left / span.duration))
     return parts
 
 
-def _nanoseconds(span: SpanView, key: str) -> int:
-    """What the attribute says, 0 if it says nothing of use."""
-    seconds = span.attributes.get(key)
-    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
-        return 0
+def _measured(span: SpanView) -> dict[str, int]:
+    """What the attributes say, in nanoseconds, where it is of use; the others, which are the most, are not read."""
+    found = {}
+    for pair in span.message.attributes:
+        key = pair.key
+        if key in _KEYS:
+            seconds = plain(pair.value)
+            found[key] = _nanoseconds(seconds) if isinstance(seconds, int | float) else 0
+    return {key: nanoseconds for key, nanoseconds in found.items() if nanoseconds}
+
+
+def _nanoseconds(seconds: float) -> int:
     nanoseconds = seconds * 1_000_000_000
-    return max(0, round(nanoseconds)) if math.isfinite(nanoseconds) else 0
+    if isinstance(seconds, bool) or not math.isfinite(nanoseconds):
+        return 0
+    return max(0, round(nanoseconds))

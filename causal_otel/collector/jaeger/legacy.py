@@ -14,13 +14,13 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from causal_otel.collector import otlp_json
 from causal_otel.collector.attributes import KINDS
 from causal_otel.collector.jaeger import parameters
-from causal_otel.collector.jaeger.answers import MAX_TRACES, Refused, endpoint, json_answer, load
+from causal_otel.collector.jaeger.answers import LARGE_AT_ONCE, MAX_TRACES, Refused, endpoint, json_answer, load
 from causal_otel.collector.jaeger.legacy_model import short_id, ui_trace
 from causal_otel.collector.query import Query
 
@@ -77,6 +77,7 @@ class _Legacy:
     def __init__(self, reader: TraceReader, now: Callable[[], int]) -> None:
         self._reader = reader
         self._now = now
+        self._large = CapacityLimiter(LARGE_AT_ONCE)
 
     async def services(self, request: Request) -> Response:
         found = await to_thread.run_sync(self._reader.services)
@@ -104,14 +105,14 @@ class _Legacy:
             trace_ids = [parameters.trace_id(text) for text in params.getlist("traceID")]
         raw = _boolean(params, "raw")
         if trace_ids:
-            return await to_thread.run_sync(self._by_ids, request, trace_ids, raw)
+            return await to_thread.run_sync(self._by_ids, request, trace_ids, raw, limiter=self._large)
         if query.service is None:
             raise Refused(400, "parameter 'service' is required")
         if query.start >= query.end:
             raise Refused(400, "invalid parameter: start time must be before end time")
         if query.shortest is not None and query.longest is not None and query.longest < query.shortest:
             raise Refused(400, "'maxDuration' should be greater than 'minDuration'")
-        return await to_thread.run_sync(self._search, request, query, raw)
+        return await to_thread.run_sync(self._search, request, query, raw, limiter=self._large)
 
     async def trace(self, request: Request) -> Response:
         trace_id = _trace_id(request)

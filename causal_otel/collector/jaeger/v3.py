@@ -14,13 +14,13 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from causal_otel.collector import otlp_json
 from causal_otel.collector.attributes import KINDS, MISSING_SERVICE
 from causal_otel.collector.jaeger import parameters
-from causal_otel.collector.jaeger.answers import MAX_TRACES, Refused, endpoint, json_answer, load
+from causal_otel.collector.jaeger.answers import LARGE_AT_ONCE, MAX_TRACES, Refused, endpoint, json_answer, load
 from causal_otel.collector.query import Query
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def failure(status: int, message: str) -> dict[str, Any]:
 class _V3:
     def __init__(self, reader: TraceReader) -> None:
         self._reader = reader
+        self._large = CapacityLimiter(LARGE_AT_ONCE)
 
     async def services(self, _: Request) -> Response:
         return json_answer({"services": await to_thread.run_sync(self._reader.services)})
@@ -109,7 +110,7 @@ class _V3:
                 warnings.append(f"only {len(traces)} of {len(found.trace_ids)} traces fit in one answer")
             return _found(traces, raw, warnings)
 
-        return await to_thread.run_sync(read)
+        return await to_thread.run_sync(read, limiter=self._large)
 
     async def trace(self, request: Request) -> Response:
         params = request.query_params

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlencode
 
@@ -15,7 +14,7 @@ from causal_otel.collector.query import Query
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["LIMIT", "LOOKBACKS", "SORTS", "FormError", "SearchForm", "lookback", "moment", "tags"]
+__all__ = ["LIMIT", "LOOKBACKS", "SORTS", "FormError", "SearchForm", "lookback", "tags"]
 
 LIMIT = 500
 """Traces that one page shows at most."""
@@ -45,7 +44,6 @@ SORTS: dict[str, str] = {
 
 _Value = TypeVar("_Value")
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST_TAGS = 4000
 _QUOTED = r'"((?:[^"\\]|\\.)*)"'
 _TAG = re.compile(rf'\s*(?:{_QUOTED}|([^\s="]+))(?:=(?:{_QUOTED}|([^\s"]*)))?(?=\s|$)', re.DOTALL)
@@ -70,7 +68,7 @@ class SearchForm:
         kind: the span's kind.
         tags: as :func:`tags` reads them.
         lookback: a key of :data:`LOOKBACKS`; ``start`` and ``end`` win over it.
-        start: as :func:`moment` reads it; empty: as far back as there are traces.
+        start: as :func:`~causal_otel.collector.units.moment` reads it; empty: as far back as there are traces.
         end: likewise; empty: now.
         shortest: a duration such as ``20ms``; empty: any.
         longest: likewise.
@@ -127,7 +125,7 @@ class SearchForm:
                 mistakes[name] = str(error)
                 return None
 
-        start, end = read("start", moment), read("end", moment)
+        start, end = read("start", units.moment), read("end", units.moment)
         if start is None and end is None:
             back = read("lookback", lookback)
             start = None if back is None else now - back
@@ -182,23 +180,6 @@ def tags(text: str) -> tuple[tuple[str, str], ...]:
         )
         at = match.end()
     return tuple(pairs)
-
-
-def moment(text: str) -> int:
-    """Read a time such as ``2026-11-22T14:30`` (ISO 8601; UTC unless it says otherwise) as Unix nanoseconds.
-
-    Raises:
-        ValueError: It is none.
-    """
-    try:
-        read = datetime.fromisoformat(text)
-        read = read if read.tzinfo else read.replace(tzinfo=UTC)
-        since = (read - _EPOCH) // timedelta(microseconds=1) * 1000
-    except (ValueError, OverflowError):
-        raise ValueError("write the time in UTC, as in 2026-11-22T14:30") from None
-    if not 0 <= since < 1 << 63:
-        raise ValueError("the time must be between 1970 and 2262")
-    return since
 
 
 def lookback(text: str) -> int:

@@ -143,10 +143,11 @@ class _Pages:
         )
 
     def trace_json(self, request: Request) -> Response:
-        message = self._message(request)
-        if message is None:
+        trace_id = _parse_id(request.path_params["trace_id"])
+        message = self._reader.trace(trace_id) if trace_id else None
+        if trace_id is None or message is None:
             return _no_trace(request)
-        name = f"trace-{summary(message).trace_id.hex()}.json"
+        name = f"trace-{trace_id.hex()}.json"
         headers = {**HEADERS, "Content-Disposition": f'attachment; filename="{name}"'}
         return Response(otlp_json.dumps(message), media_type="application/json", headers=headers)
 

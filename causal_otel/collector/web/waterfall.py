@@ -40,7 +40,7 @@ ROWS_LIMIT = 10_000
 _DEEPEST_INDENT = 24
 _LEAST_WIDTH = 0.08
 _LEAST_PARTED = 0.25
-"""Bars of some three pixels show no parts. Reading those of all spans of a large trace would take most of its time."""
+"""Bars of some three pixels show no parts."""
 
 _MINIMAP_FROM = 12
 _TICKS = 9
@@ -208,9 +208,6 @@ def parts(span: SpanView, x: float = 0.0, width: float = 100.0) -> tuple[Part, .
 
     The parts stand in the order they happen in, as only their lengths are known; time in a queue is before the bar.
     """
-    # Most attributes are of other kinds, and reading them all would cost more than all the rest of the row.
-    if not any(pair.key.startswith("causal.") for pair in span.message.attributes):
-        return ()
     found = []
     at = x
     for part in where_time_went(span):

@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from causal_otel.collector.query import Query
-from causal_otel.collector.web.forms import LIMIT, FormError, SearchForm, moment, tags
+from causal_otel.collector.web.forms import LIMIT, FormError, SearchForm, tags
 
 NOW = 1_795_348_800 * 10**9
 
@@ -38,28 +38,6 @@ def test_what_are_no_tags_is_refused(text: str) -> None:
     """What cannot be read as tags raises an error that says how to write them."""
     with pytest.raises(ValueError, match="tags"):
         tags(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("2026-11-22T12:00", NOW),
-        ("2026-11-22T12:00:00.000001", NOW + 1000),
-        ("2026-11-22T13:00+01:00", NOW),
-        ("2026-11-22T12:00Z", NOW),
-        ("2026-11-22", NOW - 12 * 3600 * 10**9),
-    ],
-)
-def test_times_are_utc_unless_they_say_otherwise(text: str, expected: int) -> None:
-    """A time is read as ISO 8601, in UTC if it has no zone."""
-    assert moment(text) == expected
-
-
-@pytest.mark.parametrize("text", ["yesterday", "12:00", "1969-12-31", "9999-01-01", "0001-01-01T00:00+23:00"])
-def test_what_is_no_time_is_refused(text: str) -> None:
-    """What is no time, or none that a span can have, is an error."""
-    with pytest.raises(ValueError, match="time"):
-        moment(text)
 
 
 def test_an_empty_form_asks_for_the_last_hour_of_everything() -> None:

@@ -158,6 +158,7 @@ def test_an_empty_collector_tells_how_to_send_traces() -> None:
         html = client.get(path).text
         assert "causal_otel.install()" in html
         assert "OTEL_EXPORTER_OTLP_ENDPOINT=http://tracing.example:4444" in html
+        assert 'href="/import"' in html
 
 
 def test_the_operations_of_a_service_are_offered(client: TestClient) -> None:

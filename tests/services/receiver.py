@@ -1,10 +1,10 @@
-"""A small OTLP/HTTP receiver that keeps spans in memory, for tests and the demo.
+"""A small OTLP/HTTP receiver that keeps spans in memory, for tests and benchmarks.
 
-    python -m causal_otel.cli.demo.receiver --port 4318
+    python -m tests.services.receiver --port 4318
 
 It listens on loopback only. ``POST /v1/traces`` takes protobuf, plain, gzip or deflate; ``GET /spans`` answers with a
-flat JSON list of :class:`~causal_otel.cli.demo.received.ReceivedSpan`, narrowed by ``?trace_id=`` and ``?since=``;
-``DELETE /spans`` forgets them; ``GET /`` says 204. :func:`~causal_otel.cli.demo.received.receiver` starts one.
+flat JSON list of :class:`~tests.services.received.ReceivedSpan`, narrowed by ``?trace_id=`` and ``?since=``;
+``DELETE /spans`` forgets them; ``GET /`` says 204. :func:`~tests.services.received.receiver` starts one.
 
 It must not be traced, hence a process of its own that never calls ``install()``.
 """
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
     from starlette.requests import Request
 
-    from causal_otel.cli.demo.received import ReceivedSpan
+    from tests.services.received import ReceivedSpan
 
 __all__ = ["BODY_LIMIT", "SPAN_LIMIT", "Receiver", "main"]
 
@@ -222,7 +222,7 @@ def _value(value: AnyValue) -> Any:
 
 def main() -> None:
     """Serve on loopback until SIGTERM or Ctrl-C."""
-    parser = argparse.ArgumentParser(prog="python -m causal_otel.cli.demo.receiver", description="OTLP/HTTP receiver.")
+    parser = argparse.ArgumentParser(prog="python -m tests.services.receiver", description="OTLP/HTTP receiver.")
     parser.add_argument("--port", type=int, default=4318, help="port on 127.0.0.1 (default: %(default)s)")
     arguments = parser.parse_args()
     uvicorn.run(

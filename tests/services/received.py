@@ -1,4 +1,4 @@
-"""What the OTLP receiver of tests and demo has received: its shape, and the client that asks for it.
+"""What the OTLP receiver of tests and benchmarks has received: its shape, and the client that asks for it.
 
     with receiver() as received:
         ...  # something that exports to received.endpoint
@@ -17,6 +17,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TypedDict, cast
 
 from causal_otel.cli.demo.process import LOOPBACK, claim_port, http_status, process
@@ -25,6 +26,7 @@ __all__ = ["ReceivedEvent", "ReceivedLink", "ReceivedSpan", "ReceivedSpans", "Re
 
 _POLL_SECONDS = 0.02
 _REQUEST_SECONDS = 10.0
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 class ReceivedStatus(TypedDict):
@@ -141,7 +143,7 @@ class ReceivedSpans:
         return spans
 
     def _request(self, method: str, path: str) -> bytes:
-        request = urllib.request.Request(self.endpoint + path, method=method)  # noqa: S310 - our own endpoint
+        request = urllib.request.Request(self.endpoint + path, method=method)
         with self._opener.open(request, timeout=_REQUEST_SECONDS) as response:
             return cast("bytes", response.read())
 
@@ -157,8 +159,9 @@ def receiver(port: int | None = None) -> Iterator[ReceivedSpans]:
     number = claim_port(port, name)
     endpoint = f"http://{LOOPBACK}:{number}"
     with process(
-        [sys.executable, "-m", "causal_otel.cli.demo.receiver", "--port", str(number)],
+        [sys.executable, "-m", "tests.services.receiver", "--port", str(number)],
         name=name,
+        cwd=_ROOT,
         # Were our tracing loaded into every Python process here, the receiver would trace its own requests.
         env={**os.environ, "OTEL_SDK_DISABLED": "true"},
         ready=lambda _: http_status(f"{endpoint}/") == 204,

@@ -1,0 +1,297 @@
+"""What the value of a setting may be: how each kind is read from text, what it accepts, and what it says of itself."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote, urlsplit
+
+from causal_otel._secrets import RULES as _RULES
+from causal_otel._secrets import chosen, compiled, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "BAGGAGE_BYTES",
+    "BOOLEAN",
+    "COUNT",
+    "EXCLUDED_NAMES",
+    "EXCLUDED_URLS",
+    "FILE",
+    "HOSTS",
+    "MILLISECONDS",
+    "PAIRS",
+    "PATTERNS",
+    "PORT",
+    "POSITIVE",
+    "PROPAGATORS",
+    "RATIO",
+    "RULES",
+    "SAMPLERS",
+    "SAMPLER_ARGUMENT",
+    "SECONDS",
+    "STRATEGIES",
+    "TEXT",
+    "URL",
+    "WORDS",
+    "Kind",
+    "RemoteSampler",
+    "choice",
+    "installed_propagators",
+    "readable_file",
+    "remote_sampler",
+]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a value is read from text, and what to tell who got it wrong."""
+
+    allowed: str
+    parse: Callable[[str], Any]
+    accepts: Callable[[Any], bool]
+    """Whether a value given as an argument, already of the right type, is allowed."""
+
+
+def choice(*names: str) -> Kind:
+    def parse(text: str) -> str:
+        if text.lower() not in names:
+            raise ValueError
+        return text.lower()
+
+    return Kind("one of " + ", ".join(names), parse, lambda value: value in names)
+
+
+def _boolean(text: str) -> bool:
+    return {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}[
+        text.lower()
+    ]
+
+
+def _number(kind: type[int] | type[float], low: float, high: float, allowed: str) -> Kind:
+    def fits(value: Any) -> bool:
+        types = (int,) if kind is int else (int, float)
+        return isinstance(value, types) and not isinstance(value, bool) and low <= value <= high
+
+    def parse(text: str) -> float:
+        value = kind(text)
+        if not fits(value):
+            raise ValueError
+        return value
+
+    return Kind(allowed, parse, fits)
+
+
+def _pairs(text: str) -> dict[str, str]:
+    """``key=value,key=value``, percent-encoded (the format of W3C baggage, used by OTel's variables)."""
+    pairs = {}
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        key, equals, value = item.partition("=")
+        if not equals or not key.strip():
+            raise ValueError
+        pairs[unquote(key.strip())] = unquote(value.strip())
+    return pairs
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or (parts.port is not None and parts.port < 1):
+        raise ValueError
+    return text
+
+
+def readable_file(path: str | os.PathLike[str]) -> str:
+    if not (os.path.isfile(path) and os.access(path, os.R_OK)):
+        raise ValueError
+    return os.fspath(path)
+
+
+def _items(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(filter(None, (part.strip() for part in text.split(",")))))
+
+
+def _listed(allowed: str, parse: Callable[[str], tuple[str, ...]]) -> Kind:
+    """Several values in one text; as an argument, a list or tuple of str."""
+    return Kind(allowed, parse, lambda value: not isinstance(value, str) and parse(",".join(value)) == tuple(value))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = _items(text)
+    if not names or set(names) - set(installed_propagators()):
+        raise ValueError
+    return names
+
+
+def installed_propagators() -> tuple[str, ...]:
+    from importlib.metadata import entry_points
+
+    return (*sorted({point.name for point in entry_points(group="opentelemetry_propagator")}), "none")
+
+
+def _valid(parse: Callable[[str], Any]) -> Callable[[Any], bool]:
+    def accepts(value: Any) -> bool:
+        parse(value)
+        return True
+
+    return accepts
+
+
+TEXT = Kind("any text", str, lambda value: isinstance(value, str))
+BOOLEAN = Kind("true or false", _boolean, lambda value: isinstance(value, bool))
+URL = Kind("an http:// or https:// URL", _url, _valid(_url))
+PORT = _number(int, 1, 65535, "a port number, 1 to 65535")
+COUNT = _number(int, 0, 2**31, "a whole number, 0 or more")
+POSITIVE = _number(int, 1, 2**31, "a whole number, 1 or more")
+SECONDS = _number(float, 0.001, 86400, "a number of seconds, 0.001 to 86400")
+RATIO = _number(float, 0, 1, "a number from 0 to 1")
+FILE = Kind("the path of a readable file", readable_file, _valid(readable_file))
+PAIRS = Kind(
+    "key=value pairs separated by commas, percent-encoded; as an argument, a mapping of str to str",
+    _pairs,
+    lambda value: all(isinstance(item, str) for pair in value.items() for item in pair),
+)
+PROPAGATORS = _listed("names of installed propagators separated by commas, or none", _names)
+SAMPLERS = choice(
+    "parentbased_rules",
+    "always_on",
+    "always_off",
+    "traceidratio",
+    "parentbased_always_on",
+    "parentbased_always_off",
+    "parentbased_traceidratio",
+    "parentbased_jaeger_remote",
+    "jaeger_remote",
+)
+
+
+@dataclass(frozen=True)
+class RemoteSampler:
+    """The argument of the samplers ``jaeger_remote`` and ``parentbased_jaeger_remote``."""
+
+    endpoint: str = "http://localhost:5778"
+    interval: float = 3.0
+    """In seconds."""
+    share: float = 0.001
+    """Until the endpoint has answered: what other SDKs record then."""
+
+
+def remote_sampler(text: str) -> RemoteSampler:
+    """Read ``endpoint=http://host:5778,pollingIntervalMs=5000,initialSamplingRate=0.25``: all of it, or some.
+
+    Raises:
+        ValueError: there is something else, or a value is not allowed.
+    """
+    read: dict[str, tuple[str, Callable[[str], Any]]] = {
+        "endpoint": ("endpoint", _url),
+        "pollingIntervalMs": ("interval", _milliseconds),
+        "initialSamplingRate": ("share", RATIO.parse),
+    }
+    given: dict[str, Any] = {}
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        name, _, value = item.partition("=")
+        if name.strip() not in read:
+            raise ValueError
+        field, parse = read[name.strip()]
+        given[field] = parse(value.strip())
+    return RemoteSampler(**given)
+
+
+def _sampler_argument(text: str) -> float | str:
+    if "=" in text:
+        remote_sampler(text)
+        return text
+    return cast("float", RATIO.parse(text))
+
+
+SAMPLER_ARGUMENT = Kind(
+    "a number from 0 to 1, or for the remote samplers endpoint=URL,pollingIntervalMs=N,initialSamplingRate=N",
+    _sampler_argument,
+    lambda value: isinstance(_sampler_argument(value), str) if isinstance(value, str) else RATIO.accepts(value),
+)
+
+
+def _strategies(text: str) -> str:
+    return _url(text) if "://" in text else text
+
+
+STRATEGIES = Kind("the path of a file, or an http:// or https:// URL", _strategies, _valid(_strategies))
+
+
+def _rules(text: str) -> tuple[str, ...]:
+    names = _items(text)
+    chosen(names)
+    return names
+
+
+def _words(text: str) -> tuple[str, ...]:
+    words = _items(text)
+    if not all(map(plain, words)):
+        raise ValueError
+    return words
+
+
+def _patterns(text: str) -> tuple[str, ...]:
+    patterns = tuple(text.split())
+    for pattern in patterns:
+        compiled(pattern)
+    return patterns
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    hosts = _items(text)
+    if any(not _HOST.fullmatch(host) for host in hosts) or ("none" in hosts and hosts != ("none",)):
+        raise ValueError
+    return hosts
+
+
+def _excluded(allowed: str, fits: Callable[[str], bool]) -> Kind:
+    """Patterns of what is excluded."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        patterns = _items(text)
+        if not patterns or not all(map(fits, patterns)):
+            raise ValueError
+        return patterns
+
+    return Kind(allowed, parse, lambda value: isinstance(value, list | tuple) and all(map(fits, value)))
+
+
+_EXCLUDED_URL = re.compile(
+    r"(?:(?:[a-z][a-z0-9+.-]*://)?(?:[\w.*-]+|\[[\da-f:.*]+\])(?::[\d*]+)?)?"  # scheme, host and port
+    r"(?:/(?:[^/\s?#{}]|\{[^{}/\s]*\})*)+",
+    re.IGNORECASE,
+)
+_HOST = re.compile(r"\*|(?:\*\.)?[\w.:\[\]-]+")
+
+RULES = _listed(
+    "all, none, or names of rules separated by commas: those alone, or with a - before each, all but those; the rules "
+    f"are {', '.join(rule.name for rule in _RULES)}",
+    _rules,
+)
+WORDS = _listed("words with letters in them, separated by commas", _words)
+PATTERNS = Kind(
+    r"regular expressions that do not match the empty text, separated by white space (`\x20` is a space)",
+    _patterns,
+    lambda value: not isinstance(value, str) and all(map(compiled, value)),
+)
+HOSTS = _listed("names of hosts, `*.example.com`, `internal` or `*`, separated by commas; or none", _hosts)
+EXCLUDED_URLS = _excluded(
+    "paths that begin with `/`, or `example.com/path`, with a scheme and a port or without, separated by commas; as an "
+    "argument, a tuple of them. `*` is anything but a slash, `**` anything, `{id}` one segment; no query",
+    lambda text: _EXCLUDED_URL.fullmatch(text) is not None,
+)
+EXCLUDED_NAMES = _excluded(
+    "names, in which `*` is anything, separated by commas; as an argument, a tuple of them",
+    lambda text: text != "" and text == text.strip(),
+)
+BAGGAGE_BYTES = _number(int, 0, 8192, "a whole number, 0 to 8192")
+
+
+def _milliseconds(text: str) -> float:
+    return cast("float", SECONDS.parse(str(float(text) / 1000)))
+
+
+MILLISECONDS = Kind("milliseconds, 1 to 86400000; as an argument, seconds", _milliseconds, SECONDS.accepts)

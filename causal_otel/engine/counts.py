@@ -1,0 +1,50 @@
+"""How many spans were started and are live, by the attributes of OpenTelemetry's SDK metrics."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["SpanCounts"]
+
+_ORIGIN, _RESULT = "otel.span.parent.origin", "otel.span.sampling_result"
+_SAMPLED, _RECORDED = "RECORD_AND_SAMPLE", "RECORD_ONLY"
+
+
+class SpanCounts:
+    """The counts of one provider in one process, kept by plain additions, which a span can afford.
+
+    A block or a patched call in a trace that is not sampled starts nothing, and is not counted.
+
+    Attributes:
+        children: sampled spans started the short way, under a parent of ours.
+        ended: sampled spans that have ended.
+        others: spans started any other way, by parent's origin (``none``, ``local``, ``remote``) and sampling result.
+        ended_unsampled: of those that were recorded only.
+    """
+
+    __slots__ = ("children", "ended", "ended_unsampled", "others")
+
+    def __init__(self) -> None:
+        self.children = self.ended = self.ended_unsampled = 0
+        self.others: Counter[tuple[str, str]] = Counter()
+
+    def started(self) -> Iterator[tuple[int, Mapping[str, str]]]:
+        """``otel.sdk.span.started``."""
+        counts = Counter(self.others)
+        counts["local", _SAMPLED] += self.children
+        for (origin, result), count in counts.items():
+            if count:
+                yield count, {_ORIGIN: origin, _RESULT: result}
+
+    def live(self) -> Iterator[tuple[int, Mapping[str, str]]]:
+        """``otel.sdk.span.live``."""
+        started: Counter[str] = Counter({_SAMPLED: self.children})
+        for (_, result), count in self.others.items():
+            started[result] += count
+        yield max(0, started[_SAMPLED] - self.ended), {_RESULT: _SAMPLED}
+        if started[_RECORDED]:
+            yield max(0, started[_RECORDED] - self.ended_unsampled), {_RESULT: _RECORDED}

@@ -1,0 +1,41 @@
+"""A process's part of a trace: what all its spans have in common, kept once."""
+
+from __future__ import annotations
+
+from time import perf_counter_ns, time_ns
+from typing import TYPE_CHECKING
+
+from opentelemetry.trace import TraceFlags
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import TraceState
+
+    from causal_otel.engine.keeping import HeldTrace
+
+__all__ = ["LocalTrace"]
+
+
+class LocalTrace:
+    """What spans under one local root share, as long as the sampler decides alike for them.
+
+    Args:
+        trace_id: 128 bits.
+        flags: of W3C Trace Context; whether the spans are sampled is one of them.
+        trace_state: of W3C Trace Context; None where there is none.
+        clock: what to add to ``perf_counter_ns()`` for Unix time; default: as the clocks stand now. One for all,
+            so that spans are in order to the nanosecond whatever becomes of the wall clock meanwhile.
+
+    Attributes:
+        recorded: whether what happens under these spans is recorded: they are sampled, or held back.
+        held: where they wait while it is not known whether they are worth having; None: they do not.
+    """
+
+    __slots__ = ("clock", "flags", "held", "recorded", "trace_id", "trace_state")
+
+    def __init__(self, trace_id: int, flags: int, trace_state: TraceState | None, clock: int | None = None) -> None:
+        self.recorded = bool(flags & TraceFlags.SAMPLED)
+        self.held: HeldTrace | None = None
+        self.trace_id = trace_id
+        self.flags = flags
+        self.trace_state = trace_state
+        self.clock = time_ns() - perf_counter_ns() if clock is None else clock

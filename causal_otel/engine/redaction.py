@@ -1,0 +1,22 @@
+"""What hides secrets from all who read a span: processors and exporters."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+__all__ = ["Redaction"]
+
+
+class Redaction(Protocol):
+    """Both methods return the very object they were given where there is nothing to hide, and never raise."""
+
+    def value(self, key: str, value: Any) -> Any:
+        """An attribute's value, as it may be shown.
+
+        Args:
+            key: the attribute's key.
+            value: the value, of any type, checked or not.
+        """
+
+    def text(self, text: str) -> str:
+        """A name or a description, as it may be shown."""

@@ -1,0 +1,60 @@
+"""HTTP answers that come in time or not at all: however slowly the other side sends its bytes.
+
+A socket's timeout is for one read. A server that sends a byte a second keeps every read short and the reader for
+ever: the standard library reads the status and all headers before it gives anything back. So what reads from the
+socket gives each read what is left of the attempt.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+__all__ = ["bounded"]
+
+
+class _UntilDeadline(io.RawIOBase):
+    """Reads from a socket, and raises :class:`TimeoutError` when the time is up."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: Callable[[], float]) -> None:
+        super().__init__()
+        self._raw = raw
+        self._sock = sock
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._deadline() - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("no complete answer in time")
+        self._sock.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._raw.close()
+        super().close()
+
+
+def bounded(connection: type[Any], deadline: Callable[[], float]) -> type[Any]:
+    """The connection class ``connection``, with answers that are read until ``deadline`` and no longer.
+
+    Args:
+        connection: an :class:`http.client.HTTPConnection` class, such as urllib3's are.
+        deadline: asked at each read; by ``time.monotonic()``.
+    """
+
+    class Response(http.client.HTTPResponse):
+        def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+            super().__init__(sock, *args, **kwargs)
+            self.fp: Any = io.BufferedReader(_UntilDeadline(self.fp.detach(), sock, deadline))
+
+    return type(connection.__name__, (connection,), {"response_class": Response})

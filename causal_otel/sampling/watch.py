@@ -1,0 +1,157 @@
+"""Keeps a sampler going by what a source says, while the program runs.
+
+The last good word counts: whatever is wrong with the source, or with what it says, changes nothing but the status and
+the log, which tells of each problem once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import time
+import weakref
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from causal_otel.engine import faults
+from causal_otel.engine.sampling import Rules
+from causal_otel.export.threads import Threads
+from causal_otel.sampling.sources import SourceError
+from causal_otel.sampling.status import SamplingStatus
+from causal_otel.strategies import StrategiesError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from opentelemetry.trace import SpanKind
+
+    from causal_otel.engine.sampling import RuleSampler, Strategy
+    from causal_otel.sampling.rules import Meaning
+    from causal_otel.sampling.sources import Source
+
+__all__ = ["Watch"]
+
+_logger = logging.getLogger("causal_otel")
+_DISTINCT = 64
+
+
+@dataclass(frozen=True)
+class _Waking(Rules):
+    """Stands for the rules until the first root asks for them: then the watch begins."""
+
+    wake: Callable[[], Rules] = Rules
+
+    def strategy(self, name: str, kind: SpanKind, attributes: Mapping[str, Any] | None) -> Strategy:
+        return self.wake().strategy(name, kind, attributes)
+
+
+@dataclass(frozen=True)
+class _State:
+    meaning: Meaning
+    changed: float | None = None
+    unreachable: str = ""
+    refused: str = ""
+
+
+class Watch:
+    """Asks a source from time to time, on a thread that the first root starts in each process.
+
+    Args:
+        sampler: whose rules to replace.
+        source: what to ask.
+        understand: makes rules of what it says, or raises :class:`~causal_otel.strategies.StrategiesError`.
+        first: what counts until it has said something good.
+    """
+
+    def __init__(
+        self, sampler: RuleSampler, source: Source, understand: Callable[[bytes], Meaning], first: Meaning
+    ) -> None:
+        self._sampler = sampler
+        self._source = source
+        self._understand = understand
+        self._state = _State(first)
+        self._last: bytes | None = None
+        self._said: set[str] = set()
+        self._begin()
+        if hasattr(os, "register_at_fork"):
+            this = weakref.ref(self)
+
+            def in_child() -> None:
+                if (watch := this()) is not None and not watch._stop.is_set():
+                    watch._begin()
+
+            os.register_at_fork(after_in_child=in_child)
+
+    def _begin(self) -> None:
+        self._stop = threading.Event()
+        self._threads = Threads(sampling=self._run)
+        self._sampler.replace(_Waking(wake=self._wake))
+
+    def _wake(self) -> Rules:
+        rules = self._state.meaning.rules
+        self._sampler.replace(rules)
+        with suppress(RuntimeError):  # the process is ending
+            self._threads.begin()
+        return rules
+
+    def close(self) -> None:
+        """Ask no more."""
+        self._stop.set()
+        self._sampler.replace(self._state.meaning.rules)
+
+    def status(self) -> SamplingStatus:
+        """What is in force, and what is wrong."""
+        state = self._state
+        meaning, problem = state.meaning, "; ".join(filter(None, (state.unreachable, state.refused)))
+        return SamplingStatus(self._source.name, meaning.words, state.changed, problem, meaning.warnings)
+
+    def look(self) -> None:
+        """Ask the source now. Never raises."""
+        try:
+            self._look()
+        except Exception:
+            faults.report("sampling: strategies")
+
+    def _look(self) -> None:
+        try:
+            data = self._source.fetch()
+        except SourceError as error:
+            self._state = replace(self._state, unreachable=str(error))
+            self._say(str(error))
+            return
+        if self._state.unreachable:
+            self._state = replace(self._state, unreachable="")
+        if data is None or data == self._last:
+            return
+        self._last = data
+        try:
+            meaning = self._understand(data)
+        except StrategiesError as error:
+            problem = f"{self._source.name}, {error}"
+            self._state = replace(self._state, refused=problem)
+            self._say(problem)
+            return
+        self._state = _State(meaning, time.time())
+        self._said.clear()
+        for warning in meaning.warnings:
+            self._say(f"{self._source.name}, {warning}")
+
+    def _say(self, problem: str) -> None:
+        if problem in self._said or len(self._said) >= _DISTINCT:
+            return
+        self._said.add(problem)
+        _logger.warning("sampling: %s; in force: %s", problem, "; ".join(self._state.meaning.words))
+
+    def _run(self) -> None:
+        stop = self._stop
+        while True:
+            self.look()
+            if stop.is_set():
+                return
+            if self._sampler.rules is not self._state.meaning.rules:
+                self._sampler.replace(self._state.meaning.rules)
+            if stop.wait(self._source.interval * random.uniform(0.8, 1.0)):
+                return

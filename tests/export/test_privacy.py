@@ -1,0 +1,469 @@
+"""The redaction policy: what each rule takes out, what it leaves, what it costs, and that every way out goes by it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from opentelemetry import baggage
+from opentelemetry.processor.baggage import ALLOW_ALL_BAGGAGE_KEYS, BaggageSpanProcessor
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanLimits, SpanProcessor
+from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import Link, SpanContext, StatusCode
+
+from causal_otel._secrets import RULES, Rule
+from causal_otel.engine import faults
+from causal_otel.engine.context import attach
+from causal_otel.engine.provider import TracerProvider
+from causal_otel.export.encoder import Encoder
+from causal_otel.export.privacy import Policy, mark
+from causal_otel.export.transport import Outcome, Verdict
+from causal_otel.export.worker import Worker
+
+JWT = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbm4ifQ.c2lnbmF0dXJl"
+CARD = "4111111111111111"
+PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEvQIBADAN\n-----END RSA PRIVATE KEY-----"
+
+TEXTS = [
+    ("postgresql://app:s3cret@db:5432/shop", "postgresql://app:[redacted:url]@db:5432/shop"),
+    ("postgresql://app:s3c@ret@db/shop", "postgresql://app:[redacted:url]@db/shop"),
+    ("postgresql://app:s3c/ret@db/shop", "postgresql://app:[redacted:url]@db/shop"),
+    ("redis://:s3cret@cache:6379/0", "redis://:[redacted:url]@cache:6379/0"),
+    ("amqp://a:b@one;amqp://c:d@two", "amqp://a:[redacted:url]@one;amqp://c:[redacted:url]@two"),
+    ("app:s3cret@tcp(db:3306)/shop", "app:[redacted:url]@tcp(db:3306)/shop"),
+    ("https://s3cret@sentry.example/7", "https://[redacted:url]@sentry.example/7"),
+    ("host=db password=s3cret dbname=x", "host=db password=[redacted:pair] dbname=x"),
+    ("host=db password='s3 c''ret' dbname=x", "host=db password='[redacted:pair]' dbname=x"),
+    ("Server=db;Uid=app;Pwd=s3cret;", "Server=db;Uid=app;Pwd=[redacted:pair];"),
+    ('{"user": "ann", "apiKey": "s3\\"cret"}', '{"user": "ann", "apiKey": "[redacted:pair]"}'),
+    ("{'client_secret': 's3cret', 'n': 1}", "{'client_secret': '[redacted:pair]', 'n': 1}"),
+    (r"{\"password\": \"s3cret\", \"n\": 1}", r"{\"password\": \"[redacted:pair]\", \"n\": 1}"),
+    ("[(b'x-api-key', b's3cret'), (b'a', b'b')]", "[(b'x-api-key', b'[redacted:pair]'), (b'a', b'b')]"),
+    ("GET /cb?code=1&access_token=s3cret&b=2", "GET /cb?code=1&access_token=[redacted:pair]&b=2"),
+    ("/file?X-Amz-Signature=s3cret&key=k1", "/file?X-Amz-Signature=[redacted:pair]&key=[redacted:pair]"),
+    ("/in?next=%2Fcb%3Ftoken%3Ds3cret", "/in?next=%2Fcb%3Ftoken%3D[redacted:pair]"),
+    ("backup --password s3cret --verbose", "backup --password [redacted:pair] --verbose"),
+    ("backup --password=s3cret --verbose", "backup --password=[redacted:pair] --verbose"),
+    ("Cookie: sid=s3cret; theme=dark\r\nAccept: */*", "Cookie: [redacted:pair]\r\nAccept: */*"),
+    ('Authorization: Digest username="ann", response="s3cret"', "Authorization: [redacted:pair]"),
+    ("sent Bearer s3cret-s3cret", "sent Bearer [redacted:bearer]"),
+    ("sent Basic YW5uOnMzY3JldA==", "sent Basic [redacted:bearer]"),
+    (f"got {JWT} from", "got [redacted:jwt] from"),
+    (f"q=Token%20{JWT}", "q=Token%20[redacted:jwt]"),
+    ("denied: AKIAIOSFODNN7EXAMPLE", "denied: [redacted:aws]"),
+    ("ghp_0123456789abcdefghijABCDEFGHIJ012345", "[redacted:vendor]"),
+    ("xoxb-0123456789-abcdef in a hook", "[redacted:vendor] in a hook"),
+    (f"card {CARD}", "card [redacted:card]"),
+    ("card 4111 1111 1111 1111 12/27", "card [redacted:card] 12/27"),
+    ("card=4111-1111-1111-1111", "card=[redacted:card]"),
+    ("/pay/3782-822463-10005", "/pay/[redacted:card]"),
+    ("/pay?number=4111%201111%201111%201111", "/pay?number=[redacted:card]"),
+    (f"{PEM}, loaded", "[redacted:private-key], loaded"),
+    (PEM[:40], "[redacted:private-key]"),
+    (
+        "duplicate key\nDETAIL:  Key (email, n)=(ann) bell, 7) already exists.",
+        "duplicate key\nDETAIL:  Key (email, n)=([redacted:database]) already exists.",
+    ),
+    (
+        "DETAIL:  Failing row contains (7, ann).\nHINT: none",
+        "DETAIL:  Failing row contains ([redacted:database]\nHINT: none",
+    ),
+    ('invalid input syntax for type integer: "s3cret"', 'invalid input syntax for type integer: "[redacted:database]'),
+    (
+        "Invalid input ')' (line 1, column 9 (offset: 8))\n\"RETURN f('s3cret'\"\n  ^",
+        "Invalid input ')' (line 1, column 9 (offset: 8))\n[redacted:database]\n  ^",
+    ),
+    ('unterminated string at or near "\'s3cret"', 'unterminated string at or near "[redacted:database]'),
+    ("label `P` and property `email` = 'ann'", "label `P` and property `email` = '[redacted:database]"),
+]
+
+ORDINARY = [
+    "",
+    "GET",
+    "SELECT orders",
+    "SELECT * FROM users WHERE password = $1 AND token = ?",
+    "MATCH (u:User {password: $password, pin: ?}) RETURN u",
+    "password=",
+    "token: null",
+    "http://127.0.0.1:8080/path@x?page=2",
+    "https://REDACTED:REDACTED@host/?token=REDACTED",
+    "max_tokens=5, token_type=x",
+    "KeyError: 'password'",
+    "password authentication failed for user 'app'",
+    "basic information about it",
+    "ann@shop.example",
+    "3f2a9c1e-7b4d-4e8a-9f10-446655440000",
+    "4bf92f3577b34da6a3ce929d0e0e4736",
+    "1763856000000000000",
+    "4111111111111112",
+    "0.4111111111111111",
+    "2026-11-23T00:35:00+00:00",
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36",
+    "eyJ is how these begin, and AKIA those",
+    "=:@,--",
+]
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule.examples], ids=lambda rule: rule.name)
+def test_examples(rule: Rule) -> None:
+    """What the docs show of a rule is what it does, it alone."""
+    policy = Policy([rule.name])
+    for example in rule.examples:
+        assert mark(rule.name) in policy.text(example)
+    assert policy.counts() == {rule.name: len(rule.examples)}
+
+
+@pytest.mark.parametrize(("text", "shown"), TEXTS)
+def test_text(text: str, shown: str) -> None:
+    """A secret goes, what stands around it stays, and what has been redacted stays as it is."""
+    policy = Policy()
+    assert policy.text(text) == shown
+    assert policy.text(shown) is shown
+
+
+@pytest.mark.parametrize("text", ORDINARY)
+def test_ordinary_text(text: str) -> None:
+    """A text without a secret comes back itself, and counts nothing."""
+    policy = Policy()
+    assert policy.text(text) is text
+    assert policy.value("note", text) is text
+    assert policy.counts() == {}
+
+
+@pytest.mark.parametrize(
+    ("number", "hidden"),
+    [
+        (4111111111111111, True),
+        (4222222222222, True),
+        (378282246310005, True),
+        (30569309025904, True),
+        (6011111111111117, True),
+        (5555555555554444, True),
+        (2223003122003222, True),
+        (3530111333300000, True),
+        (4111111111111112, False),
+        (1763856000000000000, False),  # a time in nanoseconds
+        (1111111111111117, False),
+        (411111111111111, False),
+        (-4111111111111111, False),
+        (10**30, False),
+    ],
+)
+def test_card(number: int, hidden: bool) -> None:
+    """A card's number has the digits of a network and a right check digit, as a number as well as in a text."""
+    assert (Policy().value("n", number) != number) is hidden
+    assert (mark("card") in Policy().text(f"n {number}, ok")) is (hidden or number < 0)
+
+
+@pytest.mark.parametrize(
+    ("key", "hidden"),
+    [
+        ("password", True),
+        ("db.user.Password2", True),
+        ("http.request.header.authorization", True),
+        ("http.request.header.set-cookie", True),
+        ("http.request.header.x-api-key", True),
+        ("aws.SecretAccessKey", True),
+        ("csrfToken", True),
+        ("db.user", False),
+        ("gen_ai.usage.input_tokens", False),
+        ("author", False),
+        ("compass", False),
+        ("messaging.kafka.message.key", False),
+        ("session.id", False),
+    ],
+)
+def test_key(key: str, hidden: bool) -> None:
+    """A key with a word for secrets at its end hides whatever the value is, but for true, false and nothing."""
+    policy = Policy()
+    for value in ("hunter2", 5, 1.5, ["a"], {"a": 1}):
+        assert policy.value(key, value) == (mark("key") if hidden else value)
+    for said in (True, None, "", "?"):
+        assert policy.value(key, said) is said
+
+
+def test_nested_values() -> None:
+    """Lists, mappings and bytes are looked into, and what holds no secret is the very same object."""
+    policy = Policy()
+    value = {"a": [{"api-key": "x", "n": 1}, "password=x"], "b": b"token=x"}
+    assert policy.value("k", value) == {
+        "a": ({"api-key": "[redacted:key]", "n": 1}, "password=[redacted:pair]"),
+        "b": b"token=[redacted:pair]",
+    }
+    assert value == {"a": [{"api-key": "x", "n": 1}, "password=x"], "b": b"token=x"}
+    assert policy.value("process.command_args", ("run", "--token", "x", "y")) == ("run", "--token", mark("pair"), "y")
+    same = {"a": [{"n": 1}, "text"], "b": (b"bytes", None, 1.5)}
+    assert policy.value("k", same) is same
+
+
+class _Quoting:
+    def __str__(self) -> str:
+        return "api_key=hunter2"
+
+
+class _Broken:
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+def test_other_objects() -> None:
+    """An object is told by its text; where that fails, or values stand too deep in each other, all of it is hidden."""
+    policy = Policy()
+    assert policy.value("k", _Quoting()) == "api_key=[redacted:pair]"
+    before = faults.counts().get("privacy", 0)
+    assert policy.value("k", _Broken()) == mark("fault")
+    deep: list[Any] = []
+    deep.append(deep)
+    assert policy.value("k", deep) == mark("fault")
+    assert policy.counts() == {"pair": 1, "fault": 2}
+    assert faults.counts()["privacy"] == before + 2
+
+
+def test_switches() -> None:
+    """Rules can be left out, chosen, or all switched off."""
+    text = f"password=x {CARD} {JWT}"
+    assert Policy(["none"]).text(text) is text
+    assert Policy(["none"]).value("password", "x") == "x"
+    assert Policy(["-pair", "-key"]).text(text) == "password=x [redacted:card] [redacted:jwt]"
+    assert Policy(["-pair", "-key"]).value("password", "x") == "x"
+    assert Policy(["pair"]).text(text) == f"password=[redacted:pair] {CARD} {JWT}"
+    for bad in (["cards"], ["card", "-jwt"], [], ["all", "card"]):
+        with pytest.raises(ValueError):
+            Policy(bad)
+
+
+def test_own_rules() -> None:
+    """Words and patterns of the user's count as the built-in ones do; a pattern that is none is refused."""
+    policy = Policy(keys=["iban", "customer.name"], patterns=[r"EMP\d{6}", "x{3}"])
+    assert policy.value("payment.IBAN", "DE02") == mark("key")
+    assert policy.value("customer.name", "Ann") == mark("key")
+    assert policy.value("product.name", "Pen") == "Pen"
+    assert policy.text("i_ban: DE02, EMP123456 xxx") == "i_ban: [redacted:pair], [redacted:pattern] [redacted:pattern]"
+    assert policy.counts() == {"key": 2, "pair": 1, "pattern": 2}
+    assert Policy(["-pattern"], patterns=["x{3}"]).text("xxx") == "xxx"
+    for bad in ("(", "x*", "(?P<a>x)(?P<a>y)"):
+        with pytest.raises(ValueError):
+            Policy(patterns=[bad])
+
+
+PIECES = [
+    *("eyJ", "eyJa.", "://", "://a:", "a://b:c@", "https://a", "x@", "u:p", "a:b@", "@", "-----BEGIN ", "-----END "),
+    *("-----BEGIN PRIVATE KEY-----", "password", "password=", "password='", 'password=\\"', "--password ", "--", "a-"),
+    *("basic ", "basic a", "bearer ", "AKIA0000", "ghp_", "sk-", "SG.a", "4", "4111 ", "3111-", "=", ":", "token : "),
+    *("'token', ", "\\", "'", '"', "%3D", "cookie: ", "pw=[redacted:", "\n", "é", "a.b-c_"),
+    *("Key (a)=(b", "Key (", "row contains (", "args beginning with: ", "invalid input ", 'invalid input x: "a'),
+    *("property `", "property `a` = 'b", ") already exists", "at or near \"'", '\n"a', "\n ^", "Invalid input '1"),
+]
+ALL_HINTS = "@:= password 4111 1111 eyj akia private key bearer basic ghp_ sg. sk- -- ? )=( ` = ' "
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_linear_time(piece: str) -> None:
+    """Four times as long a text takes some four times as long, not sixteen times, whatever is repeated in it."""
+
+    def seconds(length: int) -> float:
+        text = ALL_HINTS + piece * (length // len(piece))
+        taken = []
+        for _ in range(3):
+            policy = Policy()
+            begun = time.thread_time()
+            policy.text(text)
+            taken.append(time.thread_time() - begun)
+        return min(taken)
+
+    assert seconds(100_000) < 10 * seconds(25_000) + 0.002
+
+
+class _Counting:
+    """A policy that counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.policy = Policy()
+        self.asked = 0
+
+    def value(self, key: str, value: Any) -> Any:
+        self.asked += 1
+        return self.policy.value(key, value)
+
+    def text(self, text: str) -> str:
+        return self.policy.text(text)
+
+
+def test_encoder_asks_once() -> None:
+    """What repeats is looked at once; what is hidden is counted each time."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(resource=Resource({}))
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracer = provider.get_tracer("t")
+    for _ in range(5):
+        tracer.start_span("s", attributes={"a": "x" * 20, "n": 7, "f": 1.5, "password": "hunter2"}).end()
+    counting = _Counting()
+    encoder = Encoder(redaction=counting)
+    ((body, _),) = encoder.encode(exporter.get_finished_spans())
+    assert counting.asked == 3 + 5
+    assert counting.policy.counts() == {"key": 5}
+    assert b"hunter2" not in body
+
+
+# -- every way out --------------------------------------------------------------------------------------------------
+
+SECRET = "hunter2-planted"
+DSN = f"postgresql://app:{SECRET}@db/shop"
+
+
+class Kept:
+    """A transport that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+
+    def send(self, payload: bytes, deadline: float) -> Outcome:
+        self.bodies.append(payload)
+        return Outcome(Verdict.DELIVERED)
+
+    def close(self) -> None: ...
+
+    def abandon(self) -> None: ...
+
+
+def _plant(provider: SdkTracerProvider) -> None:
+    """One span with the secret in every place that a span has."""
+    tracer = provider.get_tracer("t", attributes={"dsn": DSN})
+    link = Link(SpanContext(1, 2, False), {"password": SECRET})
+    span = tracer.start_span(f"connect {DSN}", attributes={"dsn": DSN, "n": 1}, links=[link])
+    span.set_attribute("tokens", [f"token={SECRET}", "x"])
+    span.add_event(f"tried {DSN}", {"token": SECRET})
+    try:
+        try:
+            raise ValueError(DSN)
+        except ValueError as error:
+            raise RuntimeError(f"password={SECRET}") from error
+    except RuntimeError as error:
+        span.record_exception(error)
+    span.set_status(StatusCode.ERROR, f"cannot connect to {DSN}")
+    span.end()
+
+
+@pytest.fixture(params=["ours", "the SDK's"])
+def exported(request: pytest.FixtureRequest) -> Iterator[Callable[[], bytes]]:
+    """What a worker has exported of the planted span, on either provider."""
+    kept, resource = Kept(), Resource({"service.name": "tests", "db.dsn": DSN})
+    provider = TracerProvider(resource=resource) if request.param == "ours" else SdkTracerProvider(resource=resource)
+    worker = Worker(lambda: kept)
+    provider.add_span_processor(worker)
+
+    def export() -> bytes:
+        _plant(provider)
+        assert provider.force_flush()
+        return b"".join(kept.bodies)
+
+    yield export
+    provider.shutdown()
+
+
+def test_exported_bytes(exported: Callable[[], bytes]) -> None:
+    """No byte of the secret leaves by a worker, on our provider or the SDK's; the harmless rest does."""
+    body = exported()
+    assert SECRET.encode() not in body
+    request = ExportTraceServiceRequest.FromString(body)
+    scope = request.resource_spans[0].scope_spans[0]
+    span = scope.spans[0]
+    shown = "postgresql://app:[redacted:url]@db/shop"
+    assert span.name == f"connect {shown}"
+    assert span.status.message == f"cannot connect to {shown}"
+    assert {each.key: each.value.string_value for each in span.attributes}["dsn"] == shown
+    assert [event.name for event in span.events] == [f"tried {shown}", "exception"]
+    assert "RuntimeError: password=[redacted:pair]" in str(span.events[1])
+    assert scope.scope.attributes[0].value.string_value == shown
+
+
+class _Noting(SpanProcessor):
+    """A processor that reads what it can, at both ends of a span."""
+
+    def __init__(self) -> None:
+        self.read: list[str] = []
+
+    def on_start(self, span: Span, parent_context: Any = None) -> None:
+        self.on_end(span)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        links, events = [dict(each.attributes or {}) for each in span.links], list(span.events)
+        told = [(event.name, dict(event.attributes or {})) for event in events]
+        self.read.append(repr((span.name, dict(span.attributes or {}), told, links, span.status.description)))
+        self.read += [span.to_json(), repr(span)]
+
+
+def test_own_processors_and_exporters() -> None:
+    """They see the redacted view; inside, the attributes stay as they were set."""
+    provider = TracerProvider(resource=Resource({}))
+    provider.redaction = policy = Policy()
+    noting, exporter = _Noting(), InMemorySpanExporter()
+    provider.add_span_processor(noting)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    _plant(provider)
+    (span,) = exporter.get_finished_spans()
+    assert SECRET not in "".join(noting.read)
+    assert "postgresql://app:[redacted:url]@db/shop" in noting.read[-2]
+    assert dict(span.attributes or {}) == {
+        "dsn": "postgresql://app:[redacted:url]@db/shop",
+        "n": 1,
+        "tokens": ("token=[redacted:pair]", "x"),
+    }
+    assert span._attributes is not None
+    assert span._attributes["dsn"] == DSN
+    assert policy.counts().keys() == {"url", "pair", "key"}
+
+
+def test_baggage_processor() -> None:
+    """Baggage that contrib's processor copies to attributes goes through the policy as well."""
+    provider, exporter = TracerProvider(resource=Resource({})), InMemorySpanExporter()
+    provider.redaction = Policy()
+    provider.add_span_processor(BaggageSpanProcessor(ALLOW_ALL_BAGGAGE_KEYS))
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    activation = attach(baggage.set_baggage("session-token", SECRET, baggage.set_baggage("tenant", "red")))
+    provider.get_tracer("t").start_span("s").end()
+    activation.end()
+    (span,) = exporter.get_finished_spans()
+    assert dict(span.attributes or {}) == {"tenant": "red", "session-token": "[redacted:key]"}
+
+
+def test_redacted_before_it_is_cut() -> None:
+    """A limit on lengths cuts what has been redacted, and does not leave the half of a secret."""
+    provider, exporter = (
+        TracerProvider(resource=Resource({}), span_limits=SpanLimits(max_attribute_length=20)),
+        InMemorySpanExporter(),
+    )
+    provider.redaction = Policy()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    provider.get_tracer("t").start_span("s", attributes={"note": f"{JWT} and more"}).end()
+    ((body, _),) = Encoder(redaction=Policy()).encode(exporter.get_finished_spans())
+    (span,) = ExportTraceServiceRequest.FromString(body).resource_spans[0].scope_spans[0].spans
+    (read,) = exporter.get_finished_spans()
+    assert span.attributes[0].value.string_value == "[redacted:jwt] and m" == (read.attributes or {})["note"]
+
+
+def test_log(caplog: pytest.LogCaptureFixture) -> None:
+    """What is logged through the filter has no secrets in its message nor its traceback; other records pass as is."""
+    logger = logging.getLogger("causal_otel.tests.privacy")
+    found = Policy().log_filter()
+    logger.addFilter(found)
+    try:
+        logger.warning("cannot reach %s", DSN)
+        try:
+            raise ValueError(DSN)
+        except ValueError:
+            logger.warning("failed", exc_info=True)
+        logger.warning("all %d well", 3)
+    finally:
+        logger.removeFilter(found)
+    assert SECRET not in caplog.text
+    assert "cannot reach postgresql://app:[redacted:url]@db/shop" in caplog.text
+    assert "ValueError: postgresql://app:[redacted:url]@db/shop" in caplog.text
+    assert caplog.records[-1].args == (3,)

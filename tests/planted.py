@@ -1,0 +1,248 @@
+"""A program that has a secret in every place that a patch reads: ``test_secrets.py`` looks for them outside.
+
+    python -m tests.planted
+
+Servers come from variables: PLANTED_POSTGRES, PLANTED_REDIS, PLANTED_BOLT (a JSON list of URL, user, password and
+database) and PLANTED_QUEUE. The logs of ours and of OpenTelemetry go to standard error at every level, as spans do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import causal_otel
+
+__all__ = ["SECRETS", "card", "jwt"]
+
+
+class _Secrets(dict[str, str]):
+    """Secrets by the place where each is, all different: made when first asked for."""
+
+    def __missing__(self, place: str) -> str:
+        found = self[place] = f"hunter{len(self):02}{place.replace(' ', '')}"
+        return found
+
+
+SECRETS = _Secrets()
+
+
+def jwt(place: str) -> str:
+    """A token, whose signature is remembered as the secret."""
+    return f"eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbm4ifQ.{SECRETS[place]}"
+
+
+def card(place: str, number: str) -> str:
+    """A card's number."""
+    SECRETS[place] = number
+    return number
+
+
+@contextlib.contextmanager
+def _failing(name: str) -> Iterator[None]:
+    """A span of the user's, in which something fails whose message is recorded."""
+    with contextlib.suppress(Exception), causal_otel.span(name):
+        yield
+
+
+async def _asyncpg() -> None:
+    import asyncpg
+
+    s = SECRETS
+    connection = await asyncpg.connect(os.environ["PLANTED_POSTGRES"])
+    await connection.execute("CREATE TEMP TABLE planted (email text UNIQUE, n int)")
+    await connection.fetch(f"SELECT '{s['SQL literal']}', E'{s['SQL escaped']}', $x${s['SQL dollar quoted']}$x$")
+    await connection.fetch(f"SELECT 1 -- {s['SQL comment']}\n /* {s['SQL block comment']} */")
+    await connection.fetch("SELECT $1::text", s["SQL parameter"])
+    await connection.executemany("INSERT INTO planted VALUES ($1)", [(s["SQL row"],), (s["SQL other row"],)])
+    with _failing("unique"):
+        await connection.execute("INSERT INTO planted VALUES ($1)", s["SQL row"])
+    with _failing("syntax"):
+        await connection.execute(f"SELECT '{s['SQL unclosed']}")
+    with _failing("invalid"):
+        await connection.execute(f"SELECT '{s['SQL cast']}'::int")
+    async with connection.transaction():
+        cursor = f"ghp_{s['SQL cursor name']}0123456789"
+        await connection.execute(f'DECLARE "{cursor}" CURSOR FOR SELECT 1')
+        await connection.fetch(f'FETCH 1 FROM "{cursor}"')
+        async for _ in connection.cursor("SELECT $1::text", s["SQL cursor parameter"]):
+            pass
+    await connection.copy_records_to_table("planted", records=[(s["COPY record"], 1)], columns=["email", "n"])
+    await connection.close()
+    with _failing("connect"):
+        dsn = f"postgresql://app:{s['DSN password']}@127.0.0.1:1/shop?password={s['DSN parameter']}"
+        raise ConnectionError(f"cannot connect to {dsn}")
+
+
+async def _redis() -> None:
+    import redis.asyncio
+
+    s = SECRETS
+    client: Any
+    async with redis.asyncio.from_url(os.environ["PLANTED_REDIS"]) as client:
+        await client.set(s["Redis key"], s["Redis value"])
+        await client.hset("h", mapping={s["Redis field"]: s["Redis field value"]})
+        await client.eval(f"return '{s['Redis script']}'", 0)
+        with _failing("AUTH"):
+            await client.execute_command("AUTH", s["Redis user"], s["Redis password"])
+        with _failing("unknown"):
+            await client.execute_command("NOSUCH", s["Redis unknown argument"])
+        with contextlib.suppress(redis.ResponseError):
+            await client.execute_command(s["Redis command"])
+        async with client.pipeline() as pipeline:
+            await pipeline.set("a", s["Redis pipeline"]).get("a").execute()
+    with contextlib.suppress(redis.ConnectionError):
+        async with redis.asyncio.from_url(f"redis://:{s['Redis URL password']}@127.0.0.1:1/0") as client:
+            await client.get("a")
+
+
+async def _neo4j() -> None:
+    import neo4j
+
+    s = SECRETS
+    url, user, password, database = json.loads(os.environ["PLANTED_BOLT"])
+    async with neo4j.AsyncGraphDatabase.driver(url, auth=(user, password)) as driver:
+        async with driver.session(database=database) as session:
+            await (await session.run(f"RETURN '{s['Cypher literal']}' AS a // {s['Cypher comment']}")).consume()
+            await (await session.run(f"RETURN {{password: '{s['Cypher map']}', n: 1}} AS m")).consume()
+            await (await session.run("RETURN $p AS p", p=s["Cypher parameter"])).consume()
+            with _failing("Cypher"):
+                await (await session.run(f"RETURN toInteger('{s['Cypher failing literal']}'")).consume()
+        await driver.execute_query("RETURN $p AS p", p={"token": s["Cypher map parameter"]}, database_=database)
+    SECRETS["graph password"] = password
+    with contextlib.suppress(neo4j.exceptions.Neo4jError, neo4j.exceptions.DriverError):
+        async with neo4j.AsyncGraphDatabase.driver(url, auth=(user, s["graph wrong password"])) as driver:
+            await driver.execute_query("RETURN 1 AS n", database_=database)
+
+
+async def _http() -> None:
+    import httpx
+    from opentelemetry import baggage
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import JSONResponse, Response
+    from starlette.routing import Route
+
+    from causal_otel.engine.context import attach
+    from tests.patches.http_server import serve
+
+    s = SECRETS
+
+    async def echo(request: Request) -> Response:
+        return JSONResponse({"baggage": request.headers.get("baggage")})
+
+    async def boom(request: Request) -> Response:
+        raise RuntimeError(f"Authorization: Bearer {s['exception bearer']} {{'api_key': '{s['exception key']}'}}")
+
+    app = Starlette(routes=[Route("/echo", echo), Route("/boom", boom), Route("/of/{token}", echo)])
+    headers = {
+        "Authorization": f"Bearer {s['HTTP bearer']}",
+        "Cookie": f"session={s['HTTP cookie']}",
+        "X-Api-Key": s["HTTP header"],
+        "User-Agent": f"client/1 (Bearer {s['HTTP user agent']})",
+        "Referer": f"http://h/?token={s['HTTP referer']}",
+        "tracestate": f"vendor=token:{s['HTTP tracestate']}",
+        "baggage": f"user-token={s['baggage incoming']}, bro ken={s['baggage malformed']}",
+    }
+    with serve(app) as url:
+        port = url.rpartition(":")[2]
+        async with httpx.AsyncClient(base_url=url, trust_env=False, headers=headers) as client:
+            await client.get(
+                f"/echo?access_token={s['URL token']}&sig={s['URL signature']}&page=2#id_token={s['URL part']}"
+            )
+            await client.get(f"http://{s['URL user']}:{s['URL password']}@127.0.0.1:{port}/echo")
+            await client.get("/echo", auth=(s["HTTP user"], s["HTTP password"]))
+            await client.get(f"/of/{jwt('path token')}")
+            await client.get(f"/of/{card('path card', '4539578763621486')}")
+            await client.get(f"/echo?q={card('query card', '5425233430109903')}")
+            await client.post("/echo", json={"password": s["HTTP body"]})
+            with contextlib.suppress(Exception):
+                await client.get("/boom")
+            with _failing("refused"):
+                await client.get(f"http://:{s['URL refused']}@127.0.0.1:1/")
+        activation = attach(baggage.set_baggage("tenant", s["baggage outgoing"]))
+        with causal_otel.span("to strangers"):
+            async with httpx.AsyncClient(trust_env=False) as client:
+                allowed = (await client.get(f"http://127.0.0.1:{port}/echo")).json()["baggage"]
+                denied = (await client.get(f"http://localhost:{port}/echo")).json()["baggage"]
+        activation.end()
+        assert allowed == f"tenant={s['baggage outgoing']}"
+        assert denied is None
+
+
+def _own() -> None:
+    from opentelemetry import baggage, trace
+
+    from causal_otel.engine.context import attach
+
+    s = SECRETS
+
+    class Quoting:
+        def __str__(self) -> str:
+            raise ValueError(f"secret={s['failing text']}")
+
+    key = "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----"
+    activation = attach(baggage.set_baggage("auth-token", s["baggage attribute"]))
+    with causal_otel.span(f"job --token {s['span name']}", {"db.password": s["attribute key"]}) as span:
+        span.set_attribute("header.authorization", [s["list attribute"]])
+        span.set_attribute("dsn", f"amqp://app:{s['attribute DSN']}@queue//")
+        span.set_attribute("json", json.dumps({"a": [{"clientSecret": s["attribute JSON"]}]}))
+        span.set_attribute("pem", key.format(s["attribute PEM"]))
+        span.set_attribute("card", int(card("attribute card", "4716059374713389")))
+        span.set_attribute("aws", f"key AKIA{'0123456789ABCDEF'}")
+        span.set_attribute("broken", Quoting())  # type: ignore[arg-type]
+        span.set_attributes({f"baggage.{name}": str(value) for name, value in baggage.get_all().items()})
+        span.add_event(f"password={s['event name']}", {"token": s["event attribute"], "jwt": jwt("event token")})
+        span.add_link(trace.INVALID_SPAN_CONTEXT, {"cookie": s["link attribute"]})
+        span.set_status(trace.StatusCode.ERROR, f"secret: {s['status description']}")
+        SECRETS["AWS key"] = "0123456789ABCDEF"
+    activation.end()
+    with _failing("chained"):
+        try:
+            raise ValueError(f"pwd={s['exception cause']}")
+        except ValueError as error:
+            raise RuntimeError(f"api-key: {s['exception message']}") from error
+
+
+def _celery() -> None:
+    from tests.patches.celery_app import add, app, fail
+
+    s = SECRETS
+    queue = os.environ["PLANTED_QUEUE"]
+    app.conf.update(broker_url=os.environ["PLANTED_REDIS"], result_backend=os.environ["PLANTED_REDIS"])
+    results = [
+        add.apply_async((s["task argument"], "x"), queue=queue, headers={"api-key": s["task header"]}),
+        add.apply_async(kwargs={"x": "x", "y": s["task keyword"]}, queue=queue),
+        fail.apply_async((f"cannot connect to redis://:{s['task exception']}@cache/0",), queue=queue),
+    ]
+    for result in results:
+        with contextlib.suppress(ValueError):
+            result.get(timeout=30)
+
+
+async def _main() -> None:
+    with causal_otel.span("planted"):
+        for driver in (_asyncpg, _redis, _neo4j, _http):
+            with causal_otel.span(driver.__name__):
+                await driver()
+
+
+if __name__ == "__main__":
+    handler = logging.StreamHandler(sys.stderr)
+    for logger in ("causal_otel", "opentelemetry"):
+        logging.getLogger(logger).addHandler(handler)
+        logging.getLogger(logger).setLevel(logging.DEBUG)
+    installed = causal_otel.install(console=True, baggage_hosts=["127.0.0.1"], service_name="planted")
+    asyncio.run(_main())
+    with causal_otel.span("celery"):
+        _celery()
+    _own()
+    flushed = installed.flush(20)
+    print(causal_otel.status(), file=sys.stderr)
+    print(json.dumps([flushed, SECRETS, dict(causal_otel.status().redacted)]))
