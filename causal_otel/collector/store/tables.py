@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,10 @@ def _create(path: Path) -> sqlite3.Connection:
     Raises:
         sqlite3.Error: It cannot be written.
     """
+    try:  # made beforehand, for SQLite would let others read it; what lies beside it gets the same mode
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise sqlite3.OperationalError(str(error)) from error
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         connection.executescript(

@@ -91,6 +91,7 @@ class Writer:
         """
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._directory.chmod(0o700)  # one that was there already may have been open to others
             self._lock = self._take_directory()
             self._upkeep.remove_leftovers()
         except OSError as error:

@@ -111,8 +111,18 @@ class TestWhatIsKept:
         assert list(days.day_files(directory)) == [TODAY - 30, TODAY + 1]
 
     def test_files_are_the_owners(self, writer: Writer, directory: Path) -> None:
-        """The directory is made for its owner alone."""
+        """The directory and everything in it is for its owner alone."""
+        put(writer, traces(span()))
         assert directory.stat().st_mode & 0o777 == 0o700
+        assert {path.stat().st_mode & 0o777 for path in directory.iterdir()} == {0o600}
+
+    def test_an_open_directory_is_closed_to_others(self, tmp_path: Path) -> None:
+        """A directory that others could read is theirs no more."""
+        tmp_path.chmod(0o755)
+        writer = Writer(tmp_path)
+        writer.start()
+        writer.close(10)
+        assert tmp_path.stat().st_mode & 0o777 == 0o700
 
 
 class TestAcknowledgement:
