@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextvars
 import copy
-import gc
 import inspect
 import os
 import pickle
@@ -19,7 +18,6 @@ from itertools import pairwise
 from typing import Any
 from urllib.parse import urlsplit
 
-import kombu.pools
 import pytest
 from celery import Celery, chain, chord, group, signals
 from celery.app.task import Context as Request
@@ -44,16 +42,6 @@ from tests.services.received import ReceivedSpan, ReceivedSpans
 SECRET = "hunter2-planted"
 SIGNALS = ("before_task_publish", "task_prerun", "task_postrun", "worker_process_shutdown", "worker_shutdown")
 STALE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-
-
-@pytest.fixture(scope="module")
-def broker(redis_url: str) -> Iterator[str]:
-    """A database of the broker for this module alone; the app publishes to it."""
-    url = urlsplit(redis_url)._replace(path="/7").geturl()
-    app.conf.update(broker_url=url, result_backend=url)
-    yield url
-    gc.collect()  # results that nobody has waited for talk to the backend when they go, so while it is there
-    kombu.pools.reset()
 
 
 @contextmanager

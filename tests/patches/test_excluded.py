@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import inspect
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import asyncpg
 import httpx
-import kombu.pools
 import neo4j
 import pytest
 import pytest_asyncio
@@ -44,7 +41,6 @@ from causal_otel.patches.neo4j import Neo4jOptions
 from causal_otel.patches.redis import RedisOptions
 from causal_otel.settings import SettingError
 from tests.patches import celery_app
-from tests.patches.celery_app import app as tasks
 from tests.patches.http_server import echo_app, serve
 from tests.patches.test_celery import running_worker
 from tests.recording import Recording, recording
@@ -96,16 +92,6 @@ def server() -> Iterator[str]:
     """The base URL of a server that tells what it was sent."""
     with serve(echo_app) as base:
         yield base
-
-
-@pytest.fixture(scope="module")
-def broker(redis_url: str) -> Iterator[str]:
-    """A database of the broker for this module alone; the app publishes to it."""
-    found = urlsplit(redis_url)._replace(path="/6").geturl()
-    tasks.conf.update(broker_url=found, result_backend=found)
-    yield found
-    gc.collect()  # results that nobody has waited for talk to the backend when they go, so while it is there
-    kombu.pools.reset()
 
 
 def queued(broker: str, queue: str) -> dict[str, Any]:
