@@ -40,7 +40,7 @@ _SLICE_ROWS = 2000
 """Rows of ``found`` to take at a time: what is sorted and fetched in a few milliseconds."""
 _SLICE_AT_LEAST = 10**6
 """Nanoseconds."""
-_ALWAYS_BY_TAG = 32
+_ALWAYS_BY_TAG = 256
 """Chunks that are looked at in less time than it takes to think of another way."""
 _ROWS_PER_LOOK = 200
 """Rows of ``found`` that SQLite passes in the time in which one chunk is looked at."""
