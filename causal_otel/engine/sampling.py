@@ -20,7 +20,7 @@ from opentelemetry.trace import SpanKind, TraceFlags, TraceState
 
 from causal_otel.engine import process
 from causal_otel.engine.context import current_span
-from causal_otel.engine.threshold import ALL, randomness, threshold, with_threshold
+from causal_otel.engine.threshold import ALL, member, randomness, threshold, with_threshold
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +29,18 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Link
     from opentelemetry.util.types import Attributes
 
-__all__ = ["DROPPED", "Rate", "RatioSampler", "Rule", "RuleSampler", "Rules", "Share", "Strategy", "Verdict", "pattern"]
+__all__ = [
+    "DROPPED",
+    "EachSpanSampler",
+    "Rate",
+    "Rule",
+    "RuleSampler",
+    "Rules",
+    "Share",
+    "Strategy",
+    "Verdict",
+    "pattern",
+]
 
 Verdict = tuple[int, TraceState | None]
 """What becomes of a root: its flags of W3C Trace Context, and its trace state."""
@@ -236,16 +247,8 @@ class RuleSampler(Sampler):
         return f"RuleSampler{{{len(self.rules.rules)} rules, else {self.rules.default}}}"
 
 
-class RatioSampler(Sampler):
-    """Keeps a share of all traces whatever their parents' sampling was, by the trace's own randomness.
-
-    Args:
-        share: from 0 to 1.
-    """
-
-    def __init__(self, share: float) -> None:
-        self._share = share
-        self._bound = threshold(share)
+class EachSpanSampler(RuleSampler):
+    """Decides every span by rules, whatever its parent's sampling was, and by its trace's own randomness."""
 
     def should_sample(
         self,
@@ -260,12 +263,13 @@ class RatioSampler(Sampler):
         """See :class:`opentelemetry.sdk.trace.sampling.Sampler`."""
         parent = _parent(parent_context)
         state = None if parent is None else parent.trace_state
-        kept = randomness(trace_id, state) >= self._bound
-        return _result(kept, attributes, with_threshold(state, self._bound if kept and self._bound else None))
+        flags, own = self.decide_root(randomness(trace_id, state), name, kind or SpanKind.INTERNAL, attributes)
+        kept = flags & TraceFlags.SAMPLED
+        return _result(kept, attributes, with_threshold(state, member(own).threshold if kept else None))
 
     def get_description(self) -> str:
         """Names the sampler."""
-        return f"RatioSampler{{{self._share:.4g}}}"
+        return f"EachSpan{super().get_description()}"
 
 
 def _parent(context: Context | None) -> Any:

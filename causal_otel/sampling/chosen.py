@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import sampling
 
-from causal_otel.engine.sampling import RatioSampler, RuleSampler
+from causal_otel.engine.sampling import EachSpanSampler, RuleSampler
 from causal_otel.sampling.rules import of_share, usual
 from causal_otel.sampling.status import SamplingStatus
 
@@ -48,7 +48,7 @@ class Sampling:
         elif chosen.endswith("traceidratio"):
             meaning = of_share(settings.share())
             self._words = meaning.words
-            self.sampler = RatioSampler(settings.share()) if chosen == "traceidratio" else RuleSampler(meaning.rules)
+            self.sampler = (EachSpanSampler if chosen == "traceidratio" else RuleSampler)(meaning.rules)
         else:
             self.sampler = {
                 "always_on": sampling.ALWAYS_ON,
@@ -77,7 +77,6 @@ class Sampling:
         return sampler
 
     def _remote(self, settings: Settings, service: str) -> RuleSampler:
-        from causal_otel.sampling.each_span import EachSpanSampler
         from causal_otel.sampling.rules import of_answer
         from causal_otel.sampling.sources import RemoteSource
         from causal_otel.sampling.watch import Watch

@@ -13,7 +13,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFl
 from causal_otel.engine import process
 from causal_otel.engine.processors import ContainedProcessors
 from causal_otel.engine.provider import TracerProvider
-from causal_otel.engine.sampling import Rate, RatioSampler, Rule, Rules, RuleSampler, Share, pattern
+from causal_otel.engine.sampling import EachSpanSampler, Rate, Rule, Rules, RuleSampler, Share, pattern
 from causal_otel.engine.threshold import ALL, NONE, member, randomness, threshold, with_threshold
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ class TestOnProvider:
 
     def test_ratio_whatever_the_parent_was(self) -> None:
         """The sampler without parents goes by the trace's randomness, its own bits or the explicit ones."""
-        tracer = _provider(RatioSampler(0.5)).get_tracer("t")
+        tracer = _provider(EachSpanSampler(Rules((), Share(0.5)))).get_tracer("t")
         kept = tracer.start_span("x", _remote(0, TraceState([("ot", "rv:ffffffffffffff;th:1")])))
         assert kept.is_recording()
         assert kept.get_span_context().trace_state.to_header() == "ot=th:8;rv:ffffffffffffff"

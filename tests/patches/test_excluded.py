@@ -29,7 +29,7 @@ from starlette.routing import Mount, Route, WebSocketRoute
 import causal_otel
 from causal_otel.engine import context
 from causal_otel.engine.keeping import Keeper
-from causal_otel.engine.sampling import RatioSampler, Rules, RuleSampler
+from causal_otel.engine.sampling import EachSpanSampler, Rules, RuleSampler
 from causal_otel.engine.unsampled import SilentSpan
 from causal_otel.install import installation
 from causal_otel.patches._excluded import names, url, urls
@@ -150,7 +150,7 @@ EVERYTHING = ("asgi", "asyncpg", "celery", "httpx", "redis")
 @pytest.mark.asyncio
 @pytest.mark.parametrize(
     "sampler",
-    [None, sampling.ALWAYS_ON, sampling.DEFAULT_ON, RatioSampler(1.0), RuleSampler(Rules())],
+    [None, sampling.ALWAYS_ON, sampling.DEFAULT_ON, EachSpanSampler(Rules()), RuleSampler(Rules())],
     ids=["default", "always", "parent", "ratio", "rules"],
 )
 async def test_an_excluded_request_is_a_silent_subtree(busy: Starlette, broker: str, sampler: Any) -> None:
