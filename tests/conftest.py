@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import faulthandler
+import os
+import threading
+
 import pytest
 
 from tests.services.fixtures import neo4j_server, postgres_url, receiver, receiver_process, redis_url
@@ -18,3 +22,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     }
     for reason in sorted(reasons):
         terminalreporter.write_line(reason, yellow=True, bold=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """Say which threads a test has left that Python would now wait for, perhaps for ever, and do not wait."""
+    left = [thread for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()]
+    for thread in left:
+        thread.join(10)
+    if any(thread.is_alive() for thread in left):
+        print(f"These threads would not end: {left}", flush=True)
+        faulthandler.dump_traceback()
+        os._exit(1)

@@ -57,6 +57,7 @@ class HttpTransport:
         self._encoding = compression
         self._proven = False
         self._deadline = 0.0
+        self._pool: Any = None
         self._load()
 
     def _load(self) -> None:
@@ -96,7 +97,7 @@ class HttpTransport:
         # Prepared once: this is where credentials in the URL or in a .netrc become a header.
         request = session.prepare_request(requests.Request("POST", self._url, headers=self._headers))
         proxies, verify, cert = (self._surroundings[name] for name in ("proxies", "verify", "cert"))
-        pool = find_pool(request, verify, proxies, cert)
+        pool = self._pool = find_pool(request, verify, proxies, cert)
         pool.ConnectionCls = bounded(pool.ConnectionCls, lambda: self._deadline)
         target, headers = adapter.request_url(request, proxies), dict(request.headers)
 
@@ -223,6 +224,9 @@ class HttpTransport:
     def close(self) -> None:
         """Close idle connections."""
         self._session.close()
+        # Which the session only forgets: while somebody else knows a pool, its connections stay open.
+        if self._pool is not None:
+            self._pool.close()
 
     def abandon(self) -> None:
         """Forget the inherited connections: closing a descriptor here neither sends anything nor ends the parent's.

@@ -180,6 +180,16 @@ class TestHttp:
             assert collector.connections == 2
             transport.close()
 
+    def test_closed(self) -> None:
+        """The connection that was kept is not, and there will be no other."""
+        with scripted() as collector:
+            transport = HttpTransport(collector.url)
+            assert transport.send(PAYLOAD, soon()).verdict is Verdict.DELIVERED
+            transport.close()
+            collector.wait_until_left()
+            assert transport.send(PAYLOAD, soon()).verdict is Verdict.UNREACHABLE
+            assert collector.connections == 1
+
     @pytest.mark.parametrize("compression", ["none", "gzip", "deflate"])
     def test_headers_and_compression(self, compression: str) -> None:
         """Headers, content type and encoding are as configured; the user agent is the official exporter's."""
@@ -447,16 +457,17 @@ def _connect_proxy() -> Iterator[tuple[str, list[str]]]:
         host, _, port = targets[0].rpartition(":")
         with client, socket.create_connection((host, int(port))) as server:
             client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            back = threading.Thread(target=pump, args=(server, client))
+            back = threading.Thread(target=pump, args=(server, client), daemon=True)
             back.start()
             pump(client, server)
             back.join(10)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve)
+        thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}", targets
         thread.join(10)
+        assert not thread.is_alive(), "the connection is still open"
 
 
 class TestTls:

@@ -149,8 +149,17 @@ class Collector:
             threading.Event().wait(0.005)
         return self.requests
 
+    def wait_until_left(self, timeout: float = 20.0) -> None:
+        """Wait until nobody has a connection open."""
+        deadline = time.monotonic() + timeout
+        while self._open:
+            assert time.monotonic() < deadline, "a connection is still open"
+            threading.Event().wait(0.005)
+
     def close(self) -> None:
         self.over.set()
+        # Closing alone would leave the thread in accept() there for ever.
+        self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for connection in list(self._open):
             with contextlib.suppress(OSError):
