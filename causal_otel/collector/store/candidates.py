@@ -1,22 +1,37 @@
-"""The tag index of a day: which chunks may have a tag."""
+"""The tag index of a day: which chunks may have a tag, or several on one span."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from causal_otel.collector.store import postings
 from causal_otel.collector.store.indexing import indexed, resource_hash
 from causal_otel.collector.store.schema import BUCKET_BITS, slot, tag_hash, tag_range
+from causal_otel.collector.store.shapes import OTHERS, shape_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from causal_otel.collector.store.day_reading import DayReading
 
-__all__ = ["TagIndex"]
+__all__ = ["TagIndex", "Wanted"]
 
 _MOST_RESOURCES = 200
 """A tag that more resources of the day have is not looked up: asking for each of them takes longer than it saves."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Chunks that are wanted for their tags, as the index knows them.
+
+    Attributes:
+        closed: what those are indexed by that were there when the day was closed: by one of these hashes at least.
+        late: and all the others: by one at least of each of these lists.
+    """
+
+    closed: Sequence[int]
+    late: Sequence[Sequence[int]]
 
 
 class TagIndex:
@@ -36,22 +51,71 @@ class TagIndex:
         self._slot_bits: int | None = meta.get("slot_bits")
         self._buckets = range((last or 0) >> BUCKET_BITS, (closed >> BUCKET_BITS) - 1, -1) if last != closed else ()
 
-    def hashes(self, key: str, text: str) -> list[int] | None:
-        """What the chunks are indexed by that have a tag on a span or on a resource; None: any may have it."""
+    def wanted(self, key: str, text: str) -> Wanted | None:
+        """The chunks that have a tag on a span or on a resource; None: any may have it."""
         if not indexed(key, text):
             return None
         having = [resource for resource, tags in self._resources.items() if (key, text) in tags]
         if having and (len(having) == len(self._resources) or len(having) > _MOST_RESOURCES):
             return None
-        return [tag_hash(key, text), *map(resource_hash, having)]
+        hashes = [tag_hash(key, text), *map(resource_hash, having)]
+        return Wanted(hashes, [hashes])
 
-    def count(self, hashes: list[int], most: int) -> int:
+    def together(self, tags: Sequence[Wanted], series: str, values: Mapping[str, str | int]) -> list[Wanted]:
+        """The chunks that have all of some tags on one span, of certain series, as far as the day's shapes tell.
+
+        Args:
+            tags: the tags.
+            series: a condition on the table ``series``, named ``s``; empty: any.
+            values: its parameters.
+
+        Returns:
+            The tags, but in place of those that were frequent when the day was closed what is known of them together.
+        """
+        frequent: list[Wanted] = []
+        shapes: list[set[int]] = []
+        rare: set[int] = set()
+        for tag in tags:
+            rows = self._db.execute(
+                f"SELECT hash, shape FROM shape_tag WHERE hash IN ({','.join(map(str, tag.closed))})"  # noqa: S608
+            ).fetchall()
+            if rows:
+                frequent.append(tag)
+                shapes.append({shape for _, shape in rows})
+                rare.update(set(tag.closed).difference(hashed for hashed, _ in rows))
+        if series:
+            rows = self._db.execute(
+                f"SELECT p.id FROM series s CROSS JOIN shape p ON p.series = s.id WHERE {series}",  # noqa: S608
+                values,
+            ).fetchall()
+            shapes.append({shape for (shape,) in rows})
+        if not frequent or len(shapes) < 2:
+            return list(tags)
+        # A span that has none of a tag's frequent hashes may have one of the others.
+        closed = [*map(shape_hash, (OTHERS, *set.intersection(*shapes))), *rare]
+        known = Wanted(closed, [hashes for tag in frequent for hashes in tag.late])
+        return [known, *(tag for tag in tags if tag not in frequent)]
+
+    def count(self, wanted: Wanted, most: int) -> int:
         """About how many chunks there are; never fewer than there are, if they are not more than ``most``."""
         found = 0
+        for hashed in wanted.closed:
+            found += postings.count(self._posting(hashed), hashed)
+            if found > most:
+                return found
+        return found + min(self._count_late(hashes, most) for hashes in wanted.late)
+
+    def chunks(self, wanted: Wanted) -> set[int]:
+        """The ids of the chunks, and perhaps of a few others."""
+        found: set[int] = set()
+        for hashed in wanted.closed:
+            found.update(postings.find(self._posting(hashed), hashed))
+        late = map(self._late, wanted.late)
+        return found.union(set.intersection(*late))
+
+    def _count_late(self, hashes: Sequence[int], most: int) -> int:
+        found = 0
         for hashed in hashes:
-            # Each takes a byte at least, though most of a slot may be other tags'.
-            blob = self._posting(hashed)
-            found += len(blob) if len(blob) <= most else len(postings.find(blob, hashed))
             for bucket in self._buckets:
                 if found > most:
                     return found
@@ -61,11 +125,9 @@ class TagIndex:
                 ).fetchone()[0]
         return found
 
-    def chunks(self, hashes: list[int]) -> set[int]:
-        """The ids of the chunks, and perhaps of a few others."""
+    def _late(self, hashes: Sequence[int]) -> set[int]:
         found: set[int] = set()
         for hashed in hashes:
-            found.update(postings.find(self._posting(hashed), hashed))
             for bucket in self._buckets:
                 first, last = tag_range(bucket, hashed)
                 base = (bucket << BUCKET_BITS) - first

@@ -21,7 +21,7 @@ from causal_otel.collector.store.otlp_slim import RawScopeSpans
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["Group", "Packer", "groups", "raw_spans", "spans_field", "unpack"]
+__all__ = ["Group", "Packer", "groups", "joined", "raw_spans", "spans_field"]
 
 Group = tuple[int, int, bytes]
 """The id of a resource, the id of a scope, and spans, each as a field of ``ScopeSpans``."""
@@ -97,22 +97,21 @@ def groups(body: bytes, dictionary: bytes = b"") -> Iterator[Group]:
         raise ValueError(f"a damaged chunk: {error}") from None
 
 
-def unpack(
-    body: bytes, resources: Mapping[int, bytes], scopes: Mapping[int, bytes], dictionary: bytes = b""
-) -> TracesData:
+def joined(content: Iterable[Group], resources: Mapping[int, bytes], scopes: Mapping[int, bytes]) -> TracesData:
     """The spans of a chunk with their scopes and resources.
 
     Args:
-        body: what :meth:`Packer.pack` made.
+        content: the groups of the chunk.
         resources: the bodies of the day's table ``resource`` by their id.
         scopes: the same of ``scope``.
-        dictionary: the day's, as its ``meta`` says.
 
     Raises:
+        DecodeError: The groups hold something else.
+        KeyError: A resource or a scope is not known.
         ValueError: It is not a chunk.
     """
     parts = []
-    for resource, scope, spans in groups(body, dictionary):
+    for resource, scope, spans in content:
         inner = _field(_SCOPE_SPANS, scopes[scope] + spans)
         parts.append(_field(_RESOURCE_SPANS, resources[resource] + inner))
     message: TracesData = TracesData.FromString(b"".join(parts))

@@ -2,8 +2,9 @@
 
 Every trace becomes one chunk (more where its spans lie further apart than :data:`~.schema.SPREAD`), with each span
 once; chunks are numbered in the order of their start and compressed with a dictionary made of the day's own spans; the
-tag index becomes posting lists; what was counted while spans came in is counted again, now that parents and repetitions
-are known. The new file is made beside the old one and takes its place in one step: there is always one that is whole.
+tag index becomes posting lists, of shapes as well (see :mod:`.shapes`); what was counted while spans came in is counted
+again, now that parents and repetitions are known. The new file is made beside the old one and takes its place in one
+step: there is always one that is whole.
 
 It is done in slices, between which the writer goes on writing: also to the day's old file.
 """
@@ -24,7 +25,9 @@ from causal_otel.collector.store.daysource import DaySource
 from causal_otel.collector.store.dictionary import trained
 from causal_otel.collector.store.edges import edges_of
 from causal_otel.collector.store.incoming import Origin, Piece, SpanParser
+from causal_otel.collector.store.indexing import resource_hash
 from causal_otel.collector.store.otlp_slim import SlimSpan
+from causal_otel.collector.store.shapes import Series, Shapes, frequent_tags
 from causal_otel.collector.store.sorter import PostingSorter
 from causal_otel.collector.store.tables import Damaged, connect
 
@@ -44,6 +47,9 @@ _STARTS = 2000
 _SAMPLED_TRACES = 400
 _SAMPLED_SPANS = 4
 """Of each of them."""
+_MOST_SHAPES = 1 << 14
+_TRACES_PER_SHAPE = 4.0
+"""At least: what a shape takes shall be little beside its chunks."""
 _LATE_SHARE = 50
 """A closed day is compacted again if one in so many of its chunks is late, or after a day."""
 _GRACE_SECONDS = 3600
@@ -224,21 +230,28 @@ class _Compaction:
         traces = sorted(starts, key=starts.__getitem__)
         starts.clear()
         samples: list[bytes] = []
+        tagged: list[list[tuple[Series, set[int]]]] = []
         for some in _slices(traces[:: max(1, len(traces) // _SAMPLED_TRACES)]):
             for trace_id in some:
-                samples += [raw for _, raw in self._source.spans(trace_id)[:_SAMPLED_SPANS]]
+                spans = self._source.spans(trace_id)
+                samples += [raw for _, raw in spans[:_SAMPLED_SPANS]]
+                tagged.append([(series, tags) for _, series, tags in self._tagged(spans)])
             yield 0.0
         dictionary = trained(samples)
+        most = min(_MOST_SHAPES, int(len(traces) / _TRACES_PER_SHAPE))
+        shapes = Shapes(frequent_tags(tagged, most), most)
         samples.clear()
+        tagged.clear()
         packer = chunks.Packer(dictionary, level=_LEVEL)
         for some in _slices(traces):
             connection.execute("BEGIN")
             for trace_id in some:
-                pieces = self._pieces(self._source.spans(trace_id))
+                pieces = self._pieces(self._source.spans(trace_id), shapes)
                 day.add_chunks(pieces, packer.pack, self._sorter.add)
                 self._add_edges(trace_id, pieces)
             connection.execute("COMMIT")
             yield 0.0
+        shapes.save(connection, day.names.series)
         bits = self._sorter.slot_bits()
         for rows in self._sorter.parts(bits):
             connection.execute("BEGIN")
@@ -261,17 +274,29 @@ class _Compaction:
             self._add_edges(trace_id, pieces)
         day.commit()
 
-    def _pieces(self, spans: Iterable[tuple[Origin, bytes]]) -> list[Piece]:
-        """The chunks of a trace, as few as may be."""
+    def _pieces(self, spans: Iterable[tuple[Origin, bytes]], shapes: Shapes | None = None) -> list[Piece]:
+        """The chunks of a trace, as few as may be; indexed by their spans' shapes, if there are any."""
+        pieces: list[Piece] = []
+        for piece, series, tags in self._tagged(spans):
+            if shapes:
+                piece.hashes.add(shapes.hashed(series, tags))
+            if not pieces or piece is not pieces[-1]:
+                pieces.append(piece)
+        return pieces
+
+    def _tagged(self, spans: Iterable[tuple[Origin, bytes]]) -> Iterator[tuple[Piece, Series, set[int]]]:
+        """The spans of a trace, as they start: the chunk, the series and the hashes of all tags of each."""
         parsed = [(SlimSpan.FromString(raw), origin, raw) for origin, raw in spans]
         parsed.sort(key=lambda each: each[0].start)
-        pieces: list[Piece] = []
+        piece: Piece | None = None
         for span, origin, raw in parsed:
             start = min(span.start, LARGEST)
-            if not pieces or not pieces[-1].takes(start):
-                pieces.append(Piece(span.trace_id, start))
-            self._parser.add(raw, span, origin, pieces[-1])
-        return pieces
+            if piece is None or not piece.takes(start):
+                piece = Piece(span.trace_id, start)
+            tags = self._parser.add(raw, span, origin, piece)
+            tags |= origin.hashes
+            tags.add(resource_hash(self._day.names.resource(origin.resource)))
+            yield piece, piece.observations[-1][:3], tags
 
     def _add_edges(self, trace_id: bytes, pieces: Iterable[Piece]) -> None:
         observations = [each for piece in pieces for each in piece.observations]

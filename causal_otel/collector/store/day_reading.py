@@ -79,20 +79,21 @@ class DayReading:
         self.connection.close()
 
     def unpack(self, body: bytes, literals: Literals | None = None) -> TracesData | None:
-        """The spans of a chunk; None if it is damaged, with a note in :attr:`fault`, or if it is not wanted.
+        """The spans of a chunk; None if it is damaged, with a note in :attr:`fault`, or if none are wanted.
 
         Args:
             body: the chunk's.
-            literals: what it must have in it.
+            literals: what a span must have in it to be wanted.
         """
         for again in (False, True):
             if again:
                 # The writer has added something since it was learned.
                 self._learn()
             try:
-                if literals and not literals.may_match(chunks.groups(body, self._dictionary), self._resource_tags):
-                    return None
-                return chunks.unpack(body, self._resources, self._scopes, self._dictionary)
+                content = list(chunks.groups(body, self._dictionary))
+                if literals:
+                    content = literals.narrowed(content, self._resource_tags)
+                return chunks.joined(content, self._resources, self._scopes) if content else None
             except (KeyError, ValueError, DecodeError) as error:
                 reason = error
         self.fault = f"a chunk cannot be read: {reason!r}"

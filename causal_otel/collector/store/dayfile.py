@@ -49,7 +49,7 @@ class DayFile:
 
     def reload(self) -> None:
         """Look into the file again: it is not what it was."""
-        self._names = Names(self.connection)
+        self.names = Names(self.connection)
         self._hours = Hours(self.connection)
         self._dictionary = Dictionary(self.connection)
         (last,) = self.connection.execute("SELECT max(id) FROM chunk").fetchone()
@@ -114,7 +114,7 @@ class DayFile:
         """
         rows = []
         found: list[tuple[int, ...]] = []
-        names = self._names
+        names = self.names
         for piece in pieces:
             self.last_chunk = chunk = self.last_chunk + 1
             groups = []
@@ -146,7 +146,7 @@ class DayFile:
 
     def _found(self, chunk: int, observations: Iterable[Observation]) -> Iterable[tuple[int, ...]]:
         found: dict[int, tuple[int, ...]] = {}
-        series_of = self._names.series
+        series_of = self.names.series
         touch = self._hours.touch
         for each in observations:
             _, _, _, start, duration, error, _, _ = each

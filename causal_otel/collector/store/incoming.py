@@ -96,10 +96,13 @@ class SpanParser:
         self._tags = indexing.TagHashes()
         self._statuses: dict[bytes, tuple[bool, frozenset[int]]] = {}
 
-    def add(self, raw: bytes, span: Any, origin: Origin, piece: Piece) -> None:
-        """Put a span into its trace's piece: ``raw``, and the :class:`~.otlp_slim.SlimSpan` that it is."""
-        hashes = piece.hashes
-        hashes.update(map(self._tags.__getitem__, span.attributes))
+    def add(self, raw: bytes, span: Any, origin: Origin, piece: Piece) -> set[int]:
+        """Put a span into its trace's piece: ``raw``, and the :class:`~.otlp_slim.SlimSpan` that it is.
+
+        Returns:
+            The hashes of the span's own tags.
+        """
+        hashes = set(map(self._tags.__getitem__, span.attributes))
         error = False
         if status := span.status:
             known = self._statuses.get(status)
@@ -123,9 +126,10 @@ class SpanParser:
         spans = piece.parts.get(origin)
         if spans is None:
             piece.parts[origin] = [raw]
-            hashes |= origin.hashes
+            piece.hashes |= origin.hashes
         else:
             spans.append(raw)
+        piece.hashes |= hashes
         piece.observations.append(
             Observation(
                 origin.service,
@@ -138,6 +142,7 @@ class SpanParser:
                 span.parent_span_id,
             )
         )
+        return hashes
 
     def _add_events(self, events: Iterable[bytes], hashes: set[int]) -> None:
         for event in map(Span.Event.FromString, events):

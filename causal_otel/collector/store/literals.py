@@ -1,7 +1,7 @@
-"""A look at the bytes of a chunk, before its spans are made out of them: many a chunk need not be.
+"""A look at the bytes of a chunk's spans, before messages are made out of them: of most spans none need be.
 
-A string is in a chunk as it is. So a chunk has no span with a tag whose text can only be a string's (or the Base64 of
-bytes) if neither is among its bytes.
+A string is in a span as it is. So a span does not have a name, or a tag with a key, whose bytes are not among its own;
+nor a tag whose text can only be a string's (or the Base64 of bytes) if neither is.
 """
 
 from __future__ import annotations
@@ -10,50 +10,70 @@ import base64
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from causal_otel.collector.store.chunks import raw_spans, spans_field
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from causal_otel.collector.query import Query
     from causal_otel.collector.store.chunks import Group
 
 __all__ = ["Literals"]
 
-_ELSEWHERE = frozenset({"error", "otel.scope.name", "otel.scope.version", "otel.status_code", "span.kind"})
+_FIELDS = frozenset({"error", "otel.scope.name", "otel.scope.version", "otel.status_code", "span.kind"})
 """Tags that are made of something else than a string in the span."""
+_UNNAMED = _FIELDS | {"event", "otel.status_description", "w3c.tracestate"}
+"""Tags that are made of something that has no such name in the span."""
 _OTHER_TEXTS = frozenset({"", "true", "false"})
 
 
 class Literals:
-    """What must be among the bytes of a chunk that satisfies all of some tags.
+    """What must be among the bytes of a span that satisfies a query.
 
     Args:
-        tags: keys and texts.
+        query: the query.
     """
 
-    def __init__(self, tags: Iterable[tuple[str, str]]) -> None:
-        self._wanted = [(tag, forms) for tag in tags if (forms := _forms(*tag))]
+    def __init__(self, query: Query) -> None:
+        # A tag, if it may be the resource's instead, and the bytes of which the span must have some.
+        self._wanted: list[tuple[tuple[str, str] | None, list[bytes]]] = []
+        if query.operation is not None:
+            self._wanted.append((None, [query.operation.encode()]))
+        for tag in query.tags:
+            self._wanted += [(tag, forms) for forms in (_key(tag[0]), _forms(*tag)) if forms]
 
     def __bool__(self) -> bool:
         return bool(self._wanted)
 
-    def may_match(self, groups: Iterable[Group], resource_tags: Mapping[int, frozenset[tuple[str, str]]]) -> bool:
-        """Whether a span of the chunk may have all the tags.
+    def narrowed(self, groups: Iterable[Group], resource_tags: Mapping[int, frozenset[tuple[str, str]]]) -> list[Group]:
+        """The groups of a chunk with those spans only that may satisfy the query.
 
         Args:
             groups: the chunk's.
             resource_tags: what the day's resources have, by their ids.
         """
-        return any(
-            all(
-                any(form in spans for form in forms) or tag in resource_tags.get(resource, ())
-                for tag, forms in self._wanted
-            )
-            for resource, _, spans in groups
-        )
+        narrowed = []
+        for resource, scope, spans in groups:
+            tags = resource_tags.get(resource, ())
+            wanted = [forms for tag, forms in self._wanted if tag not in tags]
+            if _has(spans, wanted):
+                some = [raw for raw in raw_spans(spans) if _has(raw, wanted)]
+                if some:
+                    narrowed.append((resource, scope, spans_field(some)))
+        return narrowed
+
+
+def _has(content: bytes, wanted: Iterable[Iterable[bytes]]) -> bool:
+    return all(any(form in content for form in forms) for forms in wanted)
+
+
+def _key(key: str) -> list[bytes]:
+    return [] if key in _UNNAMED else [key.encode("utf-8", "surrogatepass")]
 
 
 def _forms(key: str, text: str) -> list[bytes]:
-    """The bytes of which a chunk has some if a span of it has the tag; none if that cannot be told."""
-    if key in _ELSEWHERE or text in _OTHER_TEXTS or text[0] in "[{" or _is_number(text):
+    """The bytes of which a span has some if it has the tag; none if that cannot be told."""
+    if key in _FIELDS or text in _OTHER_TEXTS or text[0] in "[{" or _is_number(text):
         return []
     try:
         forms = [text.encode()]

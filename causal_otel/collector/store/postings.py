@@ -1,7 +1,8 @@
 """The tag index of a closed day: which chunks have a tag, by slots of tag hashes.
 
-A slot is a run of groups: a hash's low 32 bits plus one, how many chunks, and their ids, each less the one before. Tags
-that few chunks have share the group 0, which says less and takes less; what is found has to be looked at anyway.
+A slot is a run of groups: a hash plus one, how many chunks, how many bytes follow, and the chunks' ids, each less the
+one before. Tags that few chunks have share the group 0, which says less and takes less; what is found has to be looked
+at anyway.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import TYPE_CHECKING
 from causal_otel.collector.store import varint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["encode", "find"]
+__all__ = ["count", "encode", "find"]
 
 _RARE = 0
 _FEW = 3
@@ -23,31 +24,43 @@ _FEW = 3
 
 def encode(tags: Mapping[int, Sequence[int]]) -> bytes:
     """The blob of a slot: hashes, and for each the ids of its chunks, ascending."""
-    values: list[int] = []
+    groups: list[bytes] = []
     rare: set[int] = set()
     for hashed, chunks in tags.items():
         if len(chunks) <= _FEW:
             rare.update(chunks)
         else:
-            values += (hashed + 1, len(chunks), *_deltas(chunks))
+            groups.append(_group(hashed + 1, chunks))
     if rare:
-        values += (_RARE, len(rare), *_deltas(sorted(rare)))
-    return varint.encode(values)
+        groups.append(_group(_RARE, sorted(rare)))
+    return b"".join(groups)
+
+
+def count(blob: bytes, hashed: int) -> int:
+    """How many :func:`find` finds, at the most."""
+    return sum(number for number, _, _ in _groups(blob, hashed))
 
 
 def find(blob: bytes, hashed: int) -> list[int]:
-    """The ids, ascending, of all chunks that have a tag with that hash, and perhaps a few that do not."""
-    values = varint.decode(blob)
-    found: set[int] = set()
+    """The ids of all chunks that have a tag with that hash, and perhaps a few that do not; some may come twice."""
+    found: list[int] = []
+    for _, begin, end in _groups(blob, hashed):
+        found += accumulate(varint.decode(blob[begin:end]))
+    return found
+
+
+def _groups(blob: bytes, hashed: int) -> Iterator[tuple[int, int, int]]:
+    """Those of a hash: how many chunks, and where their ids begin and end."""
     position = 0
-    while position < len(values):
-        group, count = values[position : position + 2]
-        position += 2
+    while position < len(blob):
+        group, position = varint.read(blob, position)
+        number, position = varint.read(blob, position)
+        length, position = varint.read(blob, position)
         if group in (_RARE, hashed + 1):
-            found.update(accumulate(values[position : position + count]))
-        position += count
-    return sorted(found)
+            yield number, position, position + length
+        position += length
 
 
-def _deltas(ascending: Sequence[int]) -> list[int]:
-    return [later - earlier for earlier, later in zip((0, *ascending), ascending, strict=False)]
+def _group(key: int, ascending: Sequence[int]) -> bytes:
+    deltas = varint.encode(later - earlier for earlier, later in zip((0, *ascending), ascending, strict=False))
+    return varint.encode((key, len(ascending), len(deltas))) + deltas

@@ -12,7 +12,8 @@ tag index is posting lists. Late spans of a closed day go to the open tables of 
 * ``hour``: counts and durations of a series in an hour. It serves statistics, and tells a search which hours of which
   series cannot hold a span that long or that short.
 * ``tag``: one integer for every tag of a chunk, see :func:`tag_key`. ``posting``: the same once the day is closed: the
-  chunks of a slot of hashes, see :func:`slot`.
+  chunks of a slot of hashes, see :func:`slot`. ``shape`` and ``shape_tag``: which of the tags are on one span together,
+  see :mod:`.shapes`.
 * ``edge``: calls between services by the hour. ``batch``: digests of the requests that were taken, so that one sent
   again is not kept twice.
 """
@@ -23,7 +24,7 @@ from zlib import crc32
 
 __all__ = ["BUCKET_BITS", "SCHEMA_VERSION", "SPREAD", "TABLES", "slot", "tag_hash", "tag_key", "tag_range"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Kept in SQLite's ``user_version``; a file with another one is not opened."""
 
 SPREAD = 60 * 10**9
@@ -60,6 +61,8 @@ CREATE TABLE edge (
 ) WITHOUT ROWID;
 CREATE TABLE tag (key INTEGER PRIMARY KEY);
 CREATE TABLE posting (slot INTEGER PRIMARY KEY, chunks BLOB NOT NULL);
+CREATE TABLE shape (series INTEGER NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (series, id)) WITHOUT ROWID;
+CREATE TABLE shape_tag (hash INTEGER NOT NULL, shape INTEGER NOT NULL, PRIMARY KEY (hash, shape)) WITHOUT ROWID;
 CREATE TABLE batch (digest BLOB PRIMARY KEY) WITHOUT ROWID;
 """
 

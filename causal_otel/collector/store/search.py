@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from causal_otel.collector.attributes import KINDS
 from causal_otel.collector.matching import matching_span
 from causal_otel.collector.query import Found
-from causal_otel.collector.store.candidates import TagIndex
+from causal_otel.collector.store.candidates import TagIndex, Wanted
 from causal_otel.collector.store.days import HOUR, LARGEST, hour_of
 from causal_otel.collector.store.limits import is_unicode, within_range
 from causal_otel.collector.store.literals import Literals
@@ -73,7 +73,7 @@ def search(days: Sequence[OpenDay], query: Query, deadline: Deadline) -> Found:
     if not _satisfiable(query):
         return Found(())
     taken: dict[bytes, None] = {}
-    literals = Literals(query.tags)
+    literals = Literals(query)
     streams = [_DaySearch(day, query, literals, deadline, taken).matches() for day in days]
     try:
         for _, trace_id in heapq.merge(*streams, key=itemgetter(0), reverse=True):
@@ -131,6 +131,16 @@ class _Conditions:
         to.append(condition)
         self.values.update(value)
 
+    @property
+    def series(self) -> str:
+        """The conditions on the series, named ``s``; empty if there are none."""
+        return " AND ".join(self._series)
+
+    @property
+    def on_rows(self) -> bool:
+        """Whether there are conditions that some chunks of a series satisfy and others do not."""
+        return self._errors or bool(self._times)
+
     def sql(self, *tables: str) -> str:
         """The conditions on the series, named ``s``, and on rows of ``hour`` or ``found`` by their names."""
         rows = [condition.format(table) for table in tables for condition in self._times]
@@ -140,17 +150,17 @@ class _Conditions:
 
 
 @dataclass
-class _Tag:
-    """A tag that is wanted, as the index knows it.
+class _Filter:
+    """Chunks that are wanted for their tags.
 
     Attributes:
-        hashes: what it is indexed by.
-        count: about how many chunks have it; if more than are worth counting, at least some more.
+        wanted: as the index knows them.
+        count: about how many there are; if more than are worth counting, at least some more.
         chunks: their ids, once somebody has asked.
     """
 
-    hashes: list[int]
-    count: int = 0
+    wanted: Wanted
+    count: int
     chunks: set[int] | None = None
 
 
@@ -160,7 +170,7 @@ class _DaySearch:
     Args:
         day: the file.
         query: what for.
-        literals: of its tags.
+        literals: of the query.
         deadline: when to stop.
         taken: the traces found so far in any file.
     """
@@ -175,7 +185,7 @@ class _DaySearch:
         self._start = within_range(query.start)
         self._end = within_range(query.end)
         self._conditions = _Conditions(query)
-        self._tags: list[_Tag] = []
+        self._filters: list[_Filter] = []
         self._literals = literals
         self._in_vain = 0
 
@@ -199,34 +209,42 @@ class _DaySearch:
 
     def _candidates(self, db: DayReading, first: int, last: int) -> Iterator[_Candidate]:
         index = TagIndex(db, db.resource_tags() if self._query.tags else {})
+        tags: list[Wanted] = []
         named: set[int] = set()
         for key, text in self._query.tags:
-            named |= self._want(index, key, text)
+            named |= self._want(index, key, text, tags)
         hours = self._hours(db, first, last)
-        few = max(_ALWAYS_BY_TAG, sum(hours.values()) // _ROWS_PER_LOOK)
-        for tag in self._tags:
-            tag.count = index.count(tag.hashes, few)
-        self._tags.sort(key=attrgetter("count"))
-        if self._tags and self._tags[0].count <= few:
+        always = _PATIENCE if self._conditions.on_rows else _ALWAYS_BY_TAG
+        few = max(always, sum(hours.values()) // _ROWS_PER_LOOK)
+        self._filters = self._filtered(index, tags, few)
+        if self._filters and self._filters[0].count <= few:
             found = self._by_tag(db, index)
         else:
             found = self._by_time(db, index, hours)
         return heapq.merge(found, self._by_start(db, named), key=itemgetter(0), reverse=True) if named else found
 
-    def _want(self, index: TagIndex, key: str, text: str) -> set[int]:
-        """Look for a tag in the index or, if it is one that columns tell, there.
+    def _filtered(self, index: TagIndex, tags: list[Wanted], few: int) -> list[_Filter]:
+        """What the index can tell of the tags, the fewest chunks first."""
+        if tags and min(index.count(tag, _PATIENCE) for tag in tags) > _PATIENCE:
+            tags = index.together(tags, self._conditions.series, self._conditions.values)
+        filters = [_Filter(tag, index.count(tag, few)) for tag in tags]
+        filters.sort(key=attrgetter("count"))
+        return filters
+
+    def _want(self, index: TagIndex, key: str, text: str, tags: list[Wanted]) -> set[int]:
+        """Look for a tag in the index, with others, or, if it is one that columns tell, there.
 
         Returns:
             The chunks to look at besides, because they may have an attribute that says what the column does.
         """
-        hashes = index.hashes(key, text)
-        if hashes is None:
+        tag = index.wanted(key, text)
+        if tag is None:
             return set()
         of_kind = key == "span.kind" and text in KINDS[1:]
         if not of_kind and (key, text) not in _ERRORS:
-            self._tags.append(_Tag(hashes))
+            tags.append(tag)
             return set()
-        named = index.chunks(hashes)
+        named = index.chunks(tag)
         if len(named) > _FEW_NAMED:
             return set()
         if of_kind:
@@ -245,11 +263,11 @@ class _DaySearch:
         return dict(db.execute(statement, {**self._conditions.values, "first": first, "last": last}).fetchall())
 
     def _by_tag(self, db: DayReading, index: TagIndex) -> Iterator[_Candidate]:
-        """The chunks that have the rarest tag and, unless there are few of them, all the others."""
-        chunks = index.chunks(self._tags[0].hashes)
-        for tag in self._tags[1:]:
+        """The chunks that pass the first filter and, unless there are few of them, all the others."""
+        chunks = index.chunks(self._filters[0].wanted)
+        for each in self._filters[1:]:
             if len(chunks) > _PATIENCE:
-                chunks &= index.chunks(tag.hashes)
+                chunks &= index.chunks(each.wanted)
         return self._by_start(db, chunks)
 
     def _by_start(self, db: DayReading, chunks: Iterable[int]) -> Iterator[_Candidate]:
@@ -282,7 +300,7 @@ class _DaySearch:
                     if self._in_vain > _PATIENCE:
                         self._ask(index)
                     seen.add(chunk)
-                    if all(tag.chunks is None or chunk in tag.chunks for tag in self._tags):
+                    if all(each.chunks is None or chunk in each.chunks for each in self._filters):
                         yield self._latest(start), chunk
                 # Narrower or wider next time, by eight at the most.
                 width = width * _SLICE_ROWS // min(max(len(rows), _SLICE_ROWS // 8), _SLICE_ROWS * 8)
@@ -311,9 +329,9 @@ class _DaySearch:
 
     def _ask(self, index: TagIndex) -> None:
         self._in_vain = 0
-        for tag in self._tags:
-            if tag.chunks is None:
-                tag.chunks = index.chunks(tag.hashes)
+        for each in self._filters:
+            if each.chunks is None:
+                each.chunks = index.chunks(each.wanted)
 
     def _verified(self, db: DayReading, candidates: Iterator[_Candidate]) -> Iterator[Match]:
         """The matches among ``candidates``, each held back until no other can come before it."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = ["decode", "encode", "read"]
+
+_LONGER = re.compile(rb"[\x80-\xff]+.", re.DOTALL)
+"""A value of more than a byte."""
 
 
 def encode(values: Iterable[int]) -> bytes:
@@ -23,17 +27,16 @@ def encode(values: Iterable[int]) -> bytes:
 
 def decode(data: bytes) -> list[int]:
     """All values in ``data``."""
-    if data.isascii():  # no value takes more than a byte
-        return list(data)
-    values = []
-    value = shift = 0
-    for byte in data:
-        if byte < 0x80:
-            values.append(value | byte << shift)
-            value = shift = 0
-        else:
-            value |= (byte & 0x7F) << shift
-            shift += 7
+    values: list[int] = []
+    position = 0
+    for longer in _LONGER.finditer(data):
+        values += data[position : longer.start()]
+        position = longer.end()
+        value = 0
+        for byte in reversed(longer[0]):
+            value = value << 7 | byte & 0x7F
+        values.append(value)
+    values += data[position:]
     return values
 
 

@@ -366,7 +366,7 @@ class TestPostings:
         """A slot finds every chunk of a tag, and for a frequent one nothing else of the frequent ones."""
         tags = {1: [5], 2: [1, 9, 2**20], 3: list(range(1, 300, 2)), 4: [2, 4, 6, 8]}
         blob = postings.encode(tags)
-        assert postings.find(blob, 3) == sorted({*tags[3], *tags[1], *tags[2]})
+        assert sorted(set(postings.find(blob, 3))) == sorted({*tags[3], *tags[1], *tags[2]})
         for hashed, chunks in tags.items():
             assert set(chunks) <= set(postings.find(blob, hashed))
         assert 6 not in postings.find(blob, 1)

@@ -121,8 +121,44 @@ QUERIES = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(messages=_messages(), queries=st.lists(QUERIES, min_size=15, max_size=15), closed=st.integers(0, 12))
+TAGGED = st.builds(
+    Query,
+    start=st.just(0),
+    end=st.just(2**64),
+    service=_optional(st.sampled_from(["shop", "cart"])),
+    operation=_optional(st.sampled_from(OPERATIONS)),
+    tags=st.lists(st.sampled_from(WANTED), min_size=1, max_size=3).map(tuple),
+    limit=st.sampled_from([1, 20]),
+)
+"""Those that only the index of tags can help with."""
+
+
+@pytest.fixture(params=[None, 0, 1, 3])
+def large(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Days that are closed and searched as if they were large; None: as they are.
+
+    Up to so many chunks are looked at each, and the tags that make shapes are any ones: a bad guess must do, too.
+    """
+    few = request.param
+    if few is not None:
+        monkeypatch.setattr("causal_otel.collector.store.search._ALWAYS_BY_TAG", few)
+        monkeypatch.setattr("causal_otel.collector.store.search._PATIENCE", few)
+        monkeypatch.setattr("causal_otel.collector.store.compaction._TRACES_PER_SHAPE", 1 / (1 + 10 * few))
+        monkeypatch.setattr("causal_otel.collector.store.compaction.frequent_tags", _some_tags)
+
+
+def _some_tags(traces: list[list[tuple[object, set[int]]]], _most: int) -> frozenset[int]:
+    return frozenset(hashed for spans in traces for _, tags in spans for hashed in tags if hashed % 3)
+
+
+@pytest.mark.usefixtures("large")
+@settings(
+    max_examples=40,
+    deadline=None,
+    # What the fixture sets holds for all examples.
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
+)
+@given(messages=_messages(), queries=st.lists(QUERIES | TAGGED, min_size=40, max_size=40), closed=st.integers(0, 12))
 def test_a_search_finds_what_brute_force_finds(messages: list[TracesData], queries: list[Query], closed: int) -> None:
     """Whatever was sent in whatever order, and whatever is asked for: in open and closed days, and what came late."""
     with tempfile.TemporaryDirectory() as name, Reader(Path(name)) as reader:
@@ -174,14 +210,25 @@ VALUES = st.recursive(
 
 @settings(deadline=None)
 @given(key=st.sampled_from(["key", "event", "error", "span.kind"]), value=VALUES, on_event=st.booleans())
-def test_a_chunk_is_not_passed_over_for_its_bytes_if_it_has_the_tag(key: str, value: Any, on_event: bool) -> None:
+def test_a_span_is_not_passed_over_for_its_bytes_if_it_has_the_tag(key: str, value: Any, on_event: bool) -> None:
     """Whatever the value is and wherever it is; one that has it nowhere is."""
     made = span(events=[event("happened", {key: value})]) if on_event else span(tags={key: value})
-    groups = [(1, 1, chunks.spans_field([made.SerializeToString()]))]
-    wanted = text(plain(any_value(value)))
-    assert Literals([(key, wanted)]).may_match(groups, {})
-    assert not Literals([(key, wanted), ("key", "no span says this")]).may_match(groups, {})
-    assert Literals([("key", "no span says this")]).may_match(groups, {1: frozenset({("key", "no span says this")})})
+    having, other = made.SerializeToString(), span("other").SerializeToString()
+    wanted, nowhere = (key, text(plain(any_value(value)))), ("key", "no span says this")
+
+    def found(*tags: tuple[str, str], operation: str | None = None, of_resource: bool = False) -> list[bytes]:
+        literals = Literals(Query(*EVER, tags=tags, operation=operation))
+        resource_tags = {1: frozenset({nowhere})} if of_resource else {}
+        narrowed = literals.narrowed([(1, 1, chunks.spans_field([having, other]))], resource_tags)
+        return [raw for _, _, field in narrowed for raw in chunks.raw_spans(field)]
+
+    assert having in found(wanted)
+    assert having in found(wanted, nowhere, of_resource=True)
+    assert having in found(wanted, operation=made.name)
+    assert found(wanted, nowhere) == []
+    assert having not in found(wanted, operation="other")
+    if key == "key":
+        assert found(wanted) == [having]
 
 
 def test_a_tag_that_nothing_can_have_is_found_nowhere(tmp_path: Path) -> None:
@@ -255,6 +302,9 @@ def many(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         Query(*EVER, tags=(("even", "true"),), limit=1400),
         Query(*EVER, tags=(("even", "true"), ("index", "1")), limit=1400),
         Query(*EVER, tags=(("even", "true"), ("number", "16"))),
+        Query(*EVER, tags=(("index", "0"), ("index", "1"))),
+        Query(*EVER, operation="operation 3", tags=(("index", "1"),)),
+        Query(*EVER, operation="operation 3", tags=(("index", "1"), ("even", "true")), shortest=50 * MILLISECOND),
         Query(*EVER, tags=(("even", "false"),), shortest=50 * MILLISECOND),
         Query(*EVER, tags=(("even", "true"),), shortest=50 * MILLISECOND),
         Query(*EVER, tags=(("even", "true"), ("error", "true"))),
@@ -314,6 +364,21 @@ def test_a_search_out_of_time_returns_what_it_has_and_says_so(looks: int, many: 
     found = search(OpenDays(directory).present(), query, _Patience(looks))
     assert not found.complete
     assert found.trace_ids == expected.search(query).trace_ids[: len(found.trace_ids)]
+
+
+def test_frequent_tags_that_are_never_on_one_span_are_not_looked_for_in_every_trace(tmp_path: Path) -> None:
+    """A closed day knows which ones are together; what came later is looked at."""
+    expected = write(tmp_path, _many(1200))
+    close(tmp_path)
+    write(tmp_path, [traces(*[span(trace=9, tags={"index": index}) for index in range(2)])], expected)
+    looks = _Patience(50)
+    for query in (
+        Query(*EVER, tags=(("index", "0"), ("index", "1"))),
+        Query(*EVER, tags=(("index", "0"), ("even", "true"), ("even", "false"))),
+        Query(*EVER, operation="operation 8", tags=(("index", "1"),)),
+    ):
+        found = search(OpenDays(tmp_path).present(), query, looks)
+        assert same_answer(found, expected, query)
 
 
 def test_no_statement_outlasts_the_deadline(many: tuple[Path, MemoryReader]) -> None:
