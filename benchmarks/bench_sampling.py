@@ -16,7 +16,7 @@ from benchmarks.rounds import BARE, OPENTELEMETRY, OURS, in_turns
 from causal_otel.engine.keeping import Keeper, KeeperLimits
 from causal_otel.engine.provider import TracerProvider
 from causal_otel.engine.sampling import RuleSampler
-from causal_otel.sampling.rules import of_share, usual
+from causal_otel.sampling.meaning import of_share, usual
 
 if TYPE_CHECKING:
     from opentelemetry.util.types import AnyValue

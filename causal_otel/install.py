@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -19,8 +20,9 @@ from causal_otel._kinds import EXCLUDED_NAMES, EXCLUDED_URLS
 from causal_otel._version import __version__
 from causal_otel.engine import faults
 from causal_otel.export.leaving import ServerShutdown
+from causal_otel.patches._arrival import Arrival
 from causal_otel.patches._baggage import BaggageBorder
-from causal_otel.patches._layer import Applied, PatchStatus
+from causal_otel.patches._layer import PatchStatus
 from causal_otel.patches._tracing import Options, Tracing
 from causal_otel.semconv import SCHEMA_URL
 from causal_otel.settings import SettingError, Settings
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from causal_otel.export.ledger import ExportStatus
     from causal_otel.export.privacy import Policy
+    from causal_otel.patches._layer import Patch
     from causal_otel.pipeline import Pipeline
     from causal_otel.sampling.status import KeepingStatus, SamplingStatus
 
@@ -102,21 +105,24 @@ class Installation:
         self.tracer: Tracer = _tracer(tracer_provider, "causal_otel")
         self._pipeline = pipeline
         self._reason = reason
-        self._patches: list[Applied] = []
+        self._patches: list[Arrival] = []
         self._server_shutdown: ServerShutdown | None = None
         self._policy = policy
         self._log_filter: logging.Filter | None = None
 
-    def _apply(self, chosen: Mapping[str, Options], border: BaggageBorder) -> None:
+    def _apply(self, chosen: Mapping[str, Callable[[Patch], Options]], border: BaggageBorder) -> None:
         if self._policy is not None:
             self._log_filter = self._policy.log_filter()
             _logger.addFilter(self._log_filter)
         self._server_shutdown = ServerShutdown(self.flush if self._pipeline is None else self._pipeline.leave)
         for name, options in chosen.items():
-            tracer = _tracer(self.tracer_provider, f"causal_otel.{name}")
-            applied = Applied(registry.get(name), Tracing(tracer, options, self.flush, border))
-            self._patches.append(applied)
-            applied.apply()
+            arrival = Arrival(name, partial(self._tracing, options, border))
+            self._patches.append(arrival)
+            arrival.apply()
+
+    def _tracing(self, options: Callable[[Patch], Options], border: BaggageBorder, patch: Patch) -> Tracing[Any]:
+        tracer = _tracer(self.tracer_provider, f"causal_otel.{patch.name}")
+        return Tracing(tracer, options(patch), self.flush, border)
 
     def flush(self, timeout: float = 5.0) -> bool:
         """Export every span that has ended so far.
@@ -134,7 +140,7 @@ class Installation:
         """What is patched, where spans go, and what has become of them."""
         if self._reason:
             return Status(False, self._reason)
-        rows = {applied.patch.name: applied.status for applied in self._patches}
+        rows = {status.name: status for status in (arrival.status for arrival in self._patches)}
         patches = tuple(rows.get(name, PatchStatus(name)) for name in registry.NAMES)
         redacted = {} if self._policy is None else self._policy.counts()
         if self._pipeline is None:
@@ -160,8 +166,8 @@ class Installation:
             _current = None
         if self._server_shutdown is not None:
             self._server_shutdown.remove()
-        for applied in reversed(self._patches):
-            applied.undo()
+        for arrival in reversed(self._patches):
+            arrival.undo()
         self._reason = "uninstalled"
         if self._pipeline is not None:
             self._pipeline.close()
@@ -208,7 +214,6 @@ def install(
             return _current
         chosen = _chosen(patches)
         excluded = {"asgi": loaded.excluded_urls, "httpx": loaded.excluded_urls, "celery": loaded.excluded_tasks}
-        chosen = {name: _excluding(name, options, excluded.get(name, ())) for name, options in chosen.items()}
         _check_app(app, chosen)
         from causal_otel.export.privacy import Policy
 
@@ -221,7 +226,8 @@ def install(
 
             pipeline = Pipeline(loaded, policy)
             _current = Installation(pipeline.provider, pipeline, policy=policy)
-        _current._apply(chosen, BaggageBorder(loaded.baggage_hosts, loaded.baggage_max_bytes))
+        options = {name: partial(_options, given, excluded.get(name, ())) for name, given in chosen.items()}
+        _current._apply(options, BaggageBorder(loaded.baggage_hosts, loaded.baggage_max_bytes))
         return _current
 
 
@@ -260,44 +266,48 @@ def _provider_in_place() -> TracerProvider | None:
     return provider
 
 
-def _chosen(patches: Patches) -> dict[str, Options]:
-    """Which patches to apply, with their options."""
+def _chosen(patches: Patches) -> dict[str, Options | None]:
+    """Which patches to apply, with their options; None: the usual ones, for which nothing need be imported."""
     if isinstance(patches, str):
         raise SettingError(f"patches={patches!r} is not allowed; it must be a list of names: [{patches!r}]")
     if patches is None:
         patches = registry.NAMES
     wanted = dict(patches) if isinstance(patches, Mapping) else dict.fromkeys(patches, True)
-    chosen: dict[str, Options] = {}
+    chosen: dict[str, Options | None] = {}
     for name, choice in wanted.items():
         if name not in registry.NAMES:
             raise SettingError(f"patches: there is no {name!r}; there are: {', '.join(registry.NAMES)}")
-        options = registry.get(name).options
-        if isinstance(choice, options):
-            chosen[name] = choice
-        elif choice is True:
-            chosen[name] = options()
+        if choice is True:
+            chosen[name] = None
         elif choice is not False:
-            raise SettingError(
-                f"patches: {name}={choice!r} is not allowed; it must be True, False or {options.__name__}"
-            )
+            chosen[name] = _given(name, choice)
     return chosen
 
 
-def _excluding(name: str, options: Options, default: tuple[str, ...]) -> Options:
-    """The options of the patch ``name``, with ``default`` for what is excluded if they do not say."""
-    if options.excluded is None:
-        return replace(options, excluded=default)
-    kind = EXCLUDED_URLS if options.by_url else EXCLUDED_NAMES
+def _given(name: str, options: object) -> Options:
+    """The options that the user gives a patch, looked at."""
+    kind = registry.get(name).options
+    if not isinstance(options, kind):
+        raise SettingError(f"patches: {name}={options!r} is not allowed; it must be True, False or {kind.__name__}")
+    excluded = EXCLUDED_URLS if options.by_url else EXCLUDED_NAMES
     try:
-        allowed = kind.accepts(options.excluded)
+        allowed = options.excluded is None or excluded.accepts(options.excluded)
     except (TypeError, AttributeError):
         allowed = False
     if not allowed:
-        raise SettingError(f"patches: {name}: excluded={options.excluded!r} is not allowed; it must be {kind.allowed}")
+        raise SettingError(
+            f"patches: {name}: excluded={options.excluded!r} is not allowed; it must be {excluded.allowed}"
+        )
     return options
 
 
-def _check_app(app: object, chosen: Mapping[str, Options]) -> None:
+def _options(given: Options | None, excluded: tuple[str, ...], patch: Patch) -> Options:
+    """A patch's options, with ``excluded`` for what is excluded if they do not say."""
+    options = patch.options() if given is None else given
+    return replace(options, excluded=excluded) if options.excluded is None else options
+
+
+def _check_app(app: object, chosen: Mapping[str, Options | None]) -> None:
     """An application that would silently go untraced is an error here."""
     if app is None:
         return

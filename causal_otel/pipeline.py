@@ -9,31 +9,39 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from opentelemetry import propagate, trace
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from causal_otel import semconv
 from causal_otel.engine.provider import TracerProvider
-from causal_otel.export.console import ConsoleExporter, ConsoleProcessor
 from causal_otel.export.leaving import Termination
 from causal_otel.export.ledger import ExportStatus
 from causal_otel.export.otlp import check, component, make_transport
-from causal_otel.export.spool import Spool
 from causal_otel.export.telemetry import Telemetry
 from causal_otel.export.worker import Worker
 from causal_otel.sampling.chosen import Sampling
-from causal_otel.sampling.status import KeepingStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from opentelemetry.propagators.textmap import TextMapPropagator
 
     from causal_otel.engine.keeping import Keeper
     from causal_otel.export.privacy import Policy
-    from causal_otel.sampling.status import SamplingStatus
+    from causal_otel.export.spool import Spool
+    from causal_otel.sampling.status import KeepingStatus, SamplingStatus
     from causal_otel.settings import Settings
 
 __all__ = ["Pipeline"]
+
+_PROPAGATORS: dict[str, Callable[[], TextMapPropagator]] = {
+    "tracecontext": TraceContextTextMapPropagator,
+    "baggage": W3CBaggagePropagator,
+}
+"""The API's own; to look for those of other packages takes as long as half of :func:`causal_otel.install`."""
 
 
 class Pipeline:
@@ -72,6 +80,8 @@ class Pipeline:
         if self._telemetry is not None:
             self._telemetry.engine = lambda: self.provider.counts
         if settings.console or settings.exporter == "console":
+            from causal_otel.export.console import ConsoleExporter, ConsoleProcessor
+
             self.provider.add_span_processor(ConsoleProcessor(ConsoleExporter()))
         if self._worker is not None:
             self.provider.add_span_processor(self._worker)
@@ -89,7 +99,6 @@ class Pipeline:
         parts = urlsplit(url)
         self.destination = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         self._telemetry = telemetry = Telemetry(component(protocol), url)
-        directory = settings.spool_directory
         worker = Worker(
             lambda: make_transport(settings, protocol, url),
             destination=self.destination,
@@ -99,7 +108,7 @@ class Pipeline:
             timeout=settings.timeout,
             export_timeout=settings.export_timeout,
             exit_timeout=settings.exit_timeout,
-            spool=Spool(Path(directory), settings.spool_max_bytes) if directory else None,
+            spool=_spool(settings),
             observe=telemetry.attempt,
             redaction=self._policy,
         )
@@ -133,6 +142,8 @@ class Pipeline:
         keeper = self.provider.keeper
         if keeper is None:
             return None
+        from causal_otel.sampling.status import KeepingStatus
+
         return KeepingStatus(len(keeper), keeper.size, keeper.kept, dict(keeper.evicted))
 
     def leave(self) -> None:
@@ -150,6 +161,14 @@ class Pipeline:
             self._termination.remove()
             self._telemetry.unwatch()
         propagate.set_global_textmap(self._propagator)
+
+
+def _spool(settings: Settings) -> Spool | None:
+    if not settings.spool_directory:
+        return None
+    from causal_otel.export.spool import Spool
+
+    return Spool(Path(settings.spool_directory), settings.spool_max_bytes)
 
 
 def _resource(settings: Settings, policy: Policy) -> Resource:
@@ -193,7 +212,13 @@ def _limits(settings: Settings) -> SpanLimits:
 def _propagator(names: tuple[str, ...]) -> TextMapPropagator:
     if "none" in names:
         return CompositePropagator([])
-    from importlib.metadata import entry_points
+    return CompositePropagator([_make_propagator(name) for name in names])
 
-    points = entry_points(group="opentelemetry_propagator")
-    return CompositePropagator([points[name].load()() for name in names])
+
+def _make_propagator(name: str) -> TextMapPropagator:
+    make = _PROPAGATORS.get(name)
+    if make is None:
+        from importlib.metadata import entry_points
+
+        make = entry_points(group="opentelemetry_propagator")[name].load()
+    return make()

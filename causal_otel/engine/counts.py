@@ -17,13 +17,14 @@ _SAMPLED, _RECORDED = "RECORD_AND_SAMPLE", "RECORD_ONLY"
 class SpanCounts:
     """The counts of one provider in one process, kept by plain additions, which a span can afford.
 
-    A block or a patched call in a trace that is not sampled starts nothing, and is not counted.
+    A block or a patched call in a trace that is not sampled starts nothing, and is not counted. The spans of a trace
+    that is held back are recorded only, also when it is sampled after all.
 
     Attributes:
         children: sampled spans started the short way, under a parent of ours.
         ended: sampled spans that have ended.
         others: spans started any other way, by parent's origin (``none``, ``local``, ``remote``) and sampling result.
-        ended_unsampled: of those that were recorded only.
+        ended_unsampled: the same of those that are recorded only.
     """
 
     __slots__ = ("children", "ended", "ended_unsampled", "others")
@@ -31,6 +32,11 @@ class SpanCounts:
     def __init__(self) -> None:
         self.children = self.ended = self.ended_unsampled = 0
         self.others: Counter[tuple[str, str]] = Counter()
+
+    def held_back(self, origin: str) -> None:
+        """What was counted among the children is a span of a trace that is held back."""
+        self.children -= 1
+        self.others[origin, _RECORDED] += 1
 
     def started(self) -> Iterator[tuple[int, Mapping[str, str]]]:
         """``otel.sdk.span.started``."""

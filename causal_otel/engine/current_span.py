@@ -99,8 +99,10 @@ class CurrentSpan(Span):
         variable.set(context)
         provider.counts.children += 1
         self._start = perf_counter_ns()
-        if parent is None and shared.held is not None:
-            shared.held.begin(self)
+        if shared.held is not None:
+            provider.counts.held_back("none" if parent is None else "local")
+            if parent is None:
+                shared.held.begin(self)
         return self
 
     def __exit__(

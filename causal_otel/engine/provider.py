@@ -180,11 +180,13 @@ class TracerProvider(SdkTracerProvider):
             self.counts.others["none", "RECORD_AND_SAMPLE"] += 1
             self.counts.children -= 1  # as which it is about to be counted
             return LocalTrace(trace_id, flags, state)
-        self.counts.others["none", "DROP"] += 1
         if self.keeper is None:
-            return LocalTrace(trace_id, flags, state, 0)  # nobody will ask it for the time
-        shared = LocalTrace(trace_id, flags, state)
-        self.hold(shared)
+            shared = LocalTrace(trace_id, flags, state, 0)  # nobody will ask it for the time
+        else:
+            shared = LocalTrace(trace_id, flags, state)
+            if self.hold(shared) is not None:
+                return shared
+        self.counts.others["none", "DROP"] += 1
         return shared
 
     def hold(self, shared: LocalTrace) -> HeldTrace | None:

@@ -222,12 +222,15 @@ class Span(trace.Span, ReadableSpan):
         shared = self._local_trace
         self._end = perf_counter_ns() if end_time is None else end_time - shared.clock
         try:
-            if shared.recorded:
-                provider.counts.ended += 1
-                if shared.held is None or shared.flags & 1:
+            if shared.held is not None:
+                provider.counts.ended_unsampled += 1
+                if shared.flags & 1:
                     provider.deliver(self)
                 else:
                     shared.held.take(self)
+            elif shared.recorded:
+                provider.counts.ended += 1
+                provider.deliver(self)
             else:  # for processors that asked for it (Decision.RECORD_ONLY)
                 provider.counts.ended_unsampled += 1
                 provider.processors.on_end(self)

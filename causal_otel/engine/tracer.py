@@ -89,6 +89,8 @@ class Tracer(trace.Tracer):
         span._end = 0
         span._open = process.home
         provider.counts.children += 1
+        if shared.held is not None:
+            provider.counts.held_back("local")
         span._start = perf_counter_ns()
         return span
 
@@ -151,8 +153,6 @@ class Tracer(trace.Tracer):
             decision, attributes, trace_state = sampling.decision, sampling.attributes, sampling.trace_state or None
         if decision is Decision.RECORD_AND_SAMPLE:
             flags |= _SAMPLED
-        origin = "none" if parent is None else "remote" if parent.is_remote else "local"
-        provider.counts.others[origin, decision.name] += 1
         if shared is None or shared.flags != flags or shared.trace_state != trace_state:
             # Within a process all of a trace has one clock, whatever the sampler says of its parts.
             shared = LocalTrace(trace_id, flags, trace_state, None if shared is None else shared.clock)
@@ -163,6 +163,9 @@ class Tracer(trace.Tracer):
                 attributes = given
             elif parent is not None and parent.is_remote:
                 provider.keeper.rescue(trace_id)
+        origin = "none" if parent is None else "remote" if parent.is_remote else "local"
+        result = decision if shared.held is None else Decision.RECORD_ONLY
+        provider.counts.others[origin, result.name] += 1
         if decision is Decision.DROP and held is None:
             return UnsampledSpan(shared, self)
 

@@ -8,9 +8,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from causal_otel.patches._layer import Patch
 
-__all__ = ["NAMES", "get"]
+__all__ = ["DRIVERS", "NAMES", "get"]
 
-NAMES = ("asgi", "asyncpg", "celery", "httpx", "neo4j", "redis")
+DRIVERS = {
+    "asgi": ("starlette", "fastapi", "causal_otel.patches.asgi"),
+    "asyncpg": ("asyncpg",),
+    "celery": ("celery",),
+    "httpx": ("httpx", "httpx2"),
+    "neo4j": ("neo4j",),
+    "redis": ("redis",),
+}
+"""What a patch waits for: it has work as soon as one of these modules is imported."""
+
+NAMES = tuple(DRIVERS)
 """What ``install(patches=...)`` may name."""
 
 

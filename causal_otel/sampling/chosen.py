@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from opentelemetry.sdk.trace import sampling
 
 from causal_otel.engine.sampling import EachSpanSampler, RuleSampler
-from causal_otel.sampling.rules import of_share, usual
-from causal_otel.sampling.status import SamplingStatus
+from causal_otel.sampling.meaning import of_share, usual
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.sampling import Sampler
 
+    from causal_otel.sampling.status import SamplingStatus
     from causal_otel.sampling.watch import Watch
     from causal_otel.settings import Settings
 
@@ -90,6 +90,8 @@ class Sampling:
 
     def status(self) -> SamplingStatus:
         """What is in force."""
+        from causal_otel.sampling.status import SamplingStatus
+
         return SamplingStatus(self._name, self._words) if self._watch is None else self._watch.status()
 
     def close(self) -> None:

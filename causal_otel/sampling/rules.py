@@ -1,15 +1,13 @@
-"""From strategies to the rules of our sampler, and to words for people."""
+"""What strategies mean: rules for our sampler, and words for people."""
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.trace import SpanKind
-
 from causal_otel.engine.sampling import Rate, Rule, Rules, Share, pattern
+from causal_otel.sampling.meaning import Meaning, shown
 from causal_otel.semconv import HTTP_REQUEST_METHOD, URL_PATH
 from causal_otel.strategies import (
     ALIASES,
@@ -28,59 +26,7 @@ if TYPE_CHECKING:
     from causal_otel.engine.sampling import Strategy as RootStrategy
     from causal_otel.strategies import Strategy
 
-__all__ = ["Meaning", "of_answer", "of_file", "of_service", "of_share", "usual", "words"]
-
-_HEALTH_SHARE = 0.1
-_HEALTH_PATHS = (
-    "/health",
-    "/healthz",
-    "/healthcheck",
-    "/health-check",
-    "/health/live",
-    "/health/ready",
-    "/ready",
-    "/readyz",
-    "/readiness",
-    "/live",
-    "/livez",
-    "/liveness",
-    "/ping",
-    "/metrics",
-    "/-/healthy",
-    "/-/ready",
-)
-
-
-@dataclass(frozen=True)
-class Meaning:
-    """What a source of strategies says to this service.
-
-    Args:
-        rules: for the sampler.
-        words: the same for people, in order; the last one is about everything else.
-        warnings: what was left out.
-    """
-
-    rules: Rules
-    words: tuple[str, ...]
-    warnings: tuple[str, ...] = ()
-
-
-def usual() -> Meaning:
-    """Without anybody's strategies: everything, and of health checks one in ten."""
-    paths = re.compile(f"(?:{'|'.join(map(re.escape, _HEALTH_PATHS))})/?")
-    health = Rule(
-        Share(_HEALTH_SHARE),
-        attributes={URL_PATH: paths, HTTP_REQUEST_METHOD: re.compile("GET|HEAD")},
-        kind=SpanKind.SERVER,
-    )
-    said = f"health checks ({', '.join(_HEALTH_PATHS)}): {words(Probabilistic(_HEALTH_SHARE))}"
-    return Meaning(Rules((health,), Share(1.0)), (said, f"else: {words(Probabilistic(1.0))}"))
-
-
-def of_share(share: float) -> Meaning:
-    """A share of everything."""
-    return of_service(Service(Probabilistic(share)))
+__all__ = ["of_answer", "of_file", "of_service", "words"]
 
 
 def of_file(data: bytes, service: str) -> Meaning:
@@ -107,9 +53,7 @@ def words(strategy: Strategy) -> str:
     """A strategy for people."""
     if isinstance(strategy, RateLimiting):
         return f"{strategy.per_second:g} a second" if strategy.per_second else "nothing"
-    if strategy.share in (0, 1):
-        return "everything" if strategy.share else "nothing"
-    return f"{strategy.share * 100:.6g} %"
+    return shown(strategy.share)
 
 
 def _conditions(operation: Operation) -> str:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanKind
 
     from causal_otel.engine.sampling import RuleSampler, Strategy
-    from causal_otel.sampling.rules import Meaning
+    from causal_otel.sampling.meaning import Meaning
     from causal_otel.sampling.sources import Source
 
 __all__ = ["Watch"]

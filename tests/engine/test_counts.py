@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from opentelemetry.context import Context
 from opentelemetry.sdk.trace import sampling
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags, set_span_in_context
 
+from causal_otel.engine.keeping import Keeper, KeeperLimits
 from causal_otel.engine.provider import TracerProvider
+from causal_otel.engine.sampling import Rules, RuleSampler, Share
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-_SAMPLED = "RECORD_AND_SAMPLE"
+_SAMPLED, _RECORDED = "RECORD_AND_SAMPLE", "RECORD_ONLY"
 
 
 def _by_attributes(counts: Iterable[tuple[int, Mapping[str, str]]]) -> dict[tuple[str, ...], int]:
@@ -62,6 +66,25 @@ def test_dropped_roots(sampler: sampling.Sampler) -> None:
     assert started.pop(("none", "DROP")) == 4
     assert set(started) <= {("local", "DROP")}
     assert _by_attributes(provider.counts.live()) == {(_SAMPLED,): 0}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_held_back(fails: bool) -> None:
+    """Spans of a trace that is held back are recorded only, kept or not; a root without room is dropped."""
+    provider = TracerProvider(RuleSampler(Rules((), Share(0.0))))
+    provider.keep_errors(Keeper(lambda span: provider.deliver(span), None, KeeperLimits(traces=1)))
+    tracer: Any = provider.get_tracer("t")
+    with suppress(ValueError), tracer.start_as_current_span("root"):
+        tracer.start_span("child").end()
+        _end(tracer, 1)
+        assert _by_attributes(provider.counts.live()) == {(_SAMPLED,): 0, (_RECORDED,): 1}
+        if fails:
+            raise ValueError
+    with tracer.start_as_current_span("root", Context()):
+        tracer.start_span("root", Context()).end()
+    started = _by_attributes(provider.counts.started())
+    assert started == {("none", _RECORDED): 2, ("local", _RECORDED): 4, ("none", "DROP"): 1}
+    assert _by_attributes(provider.counts.live()) == {(_SAMPLED,): 0, (_RECORDED,): 0}
 
 
 def test_from_several_threads(provider: TracerProvider) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from opentelemetry.trace import SpanKind
 
-from causal_otel.sampling.rules import Meaning, of_answer, of_file, of_share, usual
+from causal_otel.sampling.meaning import Meaning, of_share, usual
+from causal_otel.sampling.rules import of_answer, of_file
 from causal_otel.strategies import Strategies, StrategiesError
 
 _DEFAULT = {

@@ -19,7 +19,8 @@ from causal_otel.engine import context, faults
 from causal_otel.engine.provider import TracerProvider
 from causal_otel.engine.sampling import RuleSampler
 from causal_otel.sampling import sources
-from causal_otel.sampling.rules import of_answer, of_file, of_share, usual
+from causal_otel.sampling.meaning import of_share, usual
+from causal_otel.sampling.rules import of_answer, of_file
 from causal_otel.sampling.sources import FileSource, RemoteSource, Source, UrlSource
 from causal_otel.sampling.watch import Watch
 from tests.collector.running import running, wait_until

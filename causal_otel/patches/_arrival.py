@@ -1,0 +1,69 @@
+"""A patch waits for its driver. Until that is imported, not even the patch's own module is."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import wrapt
+
+from causal_otel import patches
+from causal_otel.engine import faults
+from causal_otel.patches._layer import Applied, PatchStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+    from causal_otel.patches._layer import Patch
+    from causal_otel.patches._tracing import Tracing
+
+__all__ = ["Arrival"]
+
+
+class Arrival:
+    """Applies one of :data:`causal_otel.patches.NAMES` as soon as its driver is there.
+
+    Args:
+        name: the patch's.
+        tracing: makes the handle that the patch works with.
+    """
+
+    def __init__(self, name: str, tracing: Callable[[Patch], Tracing[Any]]) -> None:
+        self._status = PatchStatus(name, "waiting")
+        self._tracing = tracing
+        self._applied: Applied | None = None
+        self._over = False
+        self._lock = threading.Lock()
+
+    @property
+    def status(self) -> PatchStatus:
+        """What the patch is doing."""
+        return self._status if self._applied is None else self._applied.status
+
+    def apply(self) -> None:
+        """Wait; or do not, if the driver is there already."""
+        for module in patches.DRIVERS[self._status.name]:
+            wrapt.register_post_import_hook(self._arrived, module)
+
+    def undo(self) -> None:
+        """Wait no longer, and put everything back that was patched."""
+        with self._lock:
+            self._over = True
+        if self._applied is not None:
+            self._applied.undo()
+
+    def _arrived(self, _module: ModuleType) -> None:
+        # wrapt keeps hooks for ever and lets their exceptions fail the import.
+        try:
+            # Not under the lock: another thread may be importing the same, and wait here.
+            patch = None if self._over else patches.get(self._status.name)
+            with self._lock:
+                if patch is None or self._over or self._applied is not None:
+                    return
+                applied = self._applied = Applied(patch, self._tracing(patch))
+            applied.apply()
+        except Exception:
+            self._status.state = "failed"
+            self._status.problems.append("see the log")
+            faults.report(f"{self._status.name}: patching")

@@ -1,0 +1,72 @@
+"""What the sampler is told, with words for people; and what it is told where nobody has a strategies file."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from opentelemetry.trace import SpanKind
+
+from causal_otel.engine.sampling import Rule, Rules, Share
+from causal_otel.semconv import HTTP_REQUEST_METHOD, URL_PATH
+
+__all__ = ["Meaning", "of_share", "shown", "usual"]
+
+_HEALTH_SHARE = 0.1
+_HEALTH_PATHS = (
+    "/health",
+    "/healthz",
+    "/healthcheck",
+    "/health-check",
+    "/health/live",
+    "/health/ready",
+    "/ready",
+    "/readyz",
+    "/readiness",
+    "/live",
+    "/livez",
+    "/liveness",
+    "/ping",
+    "/metrics",
+    "/-/healthy",
+    "/-/ready",
+)
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a source of strategies says to this service.
+
+    Args:
+        rules: for the sampler.
+        words: the same for people, in order; the last one is about everything else.
+        warnings: what was left out.
+    """
+
+    rules: Rules
+    words: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def usual() -> Meaning:
+    """Without anybody's strategies: everything, and of health checks one in ten."""
+    paths = re.compile(f"(?:{'|'.join(map(re.escape, _HEALTH_PATHS))})/?")
+    health = Rule(
+        Share(_HEALTH_SHARE),
+        attributes={URL_PATH: paths, HTTP_REQUEST_METHOD: re.compile("GET|HEAD")},
+        kind=SpanKind.SERVER,
+    )
+    said = f"health checks ({', '.join(_HEALTH_PATHS)}): {shown(_HEALTH_SHARE)}"
+    return Meaning(Rules((health,), Share(1.0)), (said, f"else: {shown(1.0)}"))
+
+
+def of_share(share: float) -> Meaning:
+    """A share of everything."""
+    return Meaning(Rules((), Share(share)), (f"else: {shown(share)}",))
+
+
+def shown(share: float) -> str:
+    """A share for people."""
+    if share in (0, 1):
+        return "everything" if share else "nothing"
+    return f"{share * 100:.6g} %"

@@ -1,0 +1,120 @@
+"""A patch waits for its driver, and its module is not imported before."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+import textwrap
+from typing import TYPE_CHECKING
+
+import asyncpg
+import pytest
+from opentelemetry import trace
+
+from causal_otel import patches
+from causal_otel.engine import faults
+from causal_otel.patches._arrival import Arrival
+from causal_otel.patches._tracing import Tracing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from causal_otel.patches._layer import Patch
+
+
+def _tracing(patch: Patch) -> Tracing[Any]:
+    return Tracing(trace.NoOpTracer(), patch.options(), lambda timeout: True)
+
+
+@pytest.mark.parametrize("name", patches.NAMES)
+def test_what_it_waits_for_comes_before_whatever_it_patches(name: str) -> None:
+    """The modules of all targets are, or are inside, the modules that a patch waits for."""
+    drivers = patches.DRIVERS[name]
+    for target in patches.get(name).targets:
+        assert any(f"{target.module}.".startswith(f"{driver}.") for driver in drivers), target.module
+
+
+@pytest.mark.parametrize(
+    ("driver", "name"), [("asyncpg", "asyncpg"), ("redis", "redis"), ("fastapi", "asgi"), ("httpx", "httpx")]
+)
+def test_nothing_is_imported_before_its_driver(driver: str, name: str) -> None:
+    """Not by installing; and by importing a driver its own patch is."""
+    code = f"""
+        import importlib, sys, causal_otel
+        from causal_otel.patches import NAMES
+        loaded = lambda: {{name for name in NAMES if f"causal_otel.patches.{{name}}" in sys.modules}}
+        states = lambda: {{patch.name: patch.state for patch in causal_otel.status().patches}}
+        causal_otel.install(exporter="none")
+        assert loaded() == set() and set(states().values()) == {{"waiting"}}
+        importlib.import_module("{driver}")
+        assert loaded() == {{"{name}"}} and states()["{name}"] == "on", states()
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_undone_before_it_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver that comes after that is left alone."""
+    monkeypatch.setitem(patches.DRIVERS, "asyncpg", ("causal_otel_late_driver",))
+    fetch = asyncpg.Connection.fetch
+    arrival = Arrival("asyncpg", _tracing)
+    arrival.apply()
+    assert str(arrival.status) == "asyncpg: waiting"
+    arrival.undo()
+    _arrive("causal_otel_late_driver")
+    assert str(arrival.status) == "asyncpg: waiting"
+    assert asyncpg.Connection.fetch is fetch
+
+
+def test_several_drivers_apply_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one finds the work done; undoing restores what stood there before the first."""
+    monkeypatch.setitem(patches.DRIVERS, "asyncpg", ("causal_otel_driver_one", "causal_otel_driver_two"))
+    fetch = asyncpg.Connection.fetch
+    arrival = Arrival("asyncpg", _tracing)
+    arrival.apply()
+    _arrive("causal_otel_driver_one")
+    patched = asyncpg.Connection.fetch
+    assert patched is not fetch
+    _arrive("causal_otel_driver_two")
+    assert asyncpg.Connection.fetch is patched
+    arrival.undo()
+    assert asyncpg.Connection.fetch is fetch
+
+
+@pytest.mark.parametrize("broken", ["the patch", "its options"])
+def test_failure_is_contained(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever fails in us, the import of the driver does not, and the status says what happened."""
+
+    def fail(*_: object) -> Tracing[Any]:
+        raise RuntimeError("boom")
+
+    tracing: Callable[[Patch], Tracing[Any]] = _tracing
+    if broken == "the patch":
+        monkeypatch.setattr(patches, "get", fail)
+    else:
+        tracing = fail
+    monkeypatch.setitem(patches.DRIVERS, "asyncpg", ("causal_otel_driver",))
+    arrival = Arrival("asyncpg", tracing)
+    arrival.apply()
+    before = faults.counts().get("asyncpg: patching", 0)
+    _arrive("causal_otel_driver")
+    assert str(arrival.status) == "asyncpg: failed see the log"
+    assert faults.counts()["asyncpg: patching"] == before + 1
+    arrival.undo()
+
+
+@pytest.fixture(autouse=True)
+def _drivers(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in ("late_driver", "driver", "driver_one", "driver_two"):
+        (tmp_path / f"causal_otel_{name}.py").write_text("")
+
+
+def _arrive(name: str) -> None:
+    """Import a driver, and forget it."""
+    importlib.import_module(name)
+    del sys.modules[name]
