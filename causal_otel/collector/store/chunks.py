@@ -21,7 +21,7 @@ from causal_otel.collector.store.otlp_slim import RawScopeSpans
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["Group", "Packer", "groups", "joined", "raw_spans", "spans_field"]
+__all__ = ["Group", "Packer", "content", "groups", "joined", "raw_spans", "spans_field"]
 
 Group = tuple[int, int, bytes]
 """The id of a resource, the id of a scope, and spans, each as a field of ``ScopeSpans``."""
@@ -66,8 +66,8 @@ class Packer:
         return b"".join((self._head, compressor.compress(b"".join(parts)), compressor.flush()))
 
 
-def groups(body: bytes, dictionary: bytes = b"") -> Iterator[Group]:
-    """The groups of a chunk.
+def content(body: bytes, dictionary: bytes = b"") -> bytes:
+    """What is in a chunk, for :func:`groups`. What is in its spans is in there as it is.
 
     Args:
         body: what :meth:`Packer.pack` made.
@@ -83,25 +83,40 @@ def groups(body: bytes, dictionary: bytes = b"") -> Iterator[Group]:
         if len(part) != length:
             raise ValueError("the dictionary is too short for this chunk")
         decompressor = zlib.decompressobj(_RAW_DEFLATE, zdict=part) if part else zlib.decompressobj(_RAW_DEFLATE)
-        content = decompressor.decompress(body[position:])
+        found = decompressor.decompress(body[position:])
         if not decompressor.eof:
             raise ValueError("the chunk is cut short")
-        position = 0
+    except (IndexError, zlib.error) as error:
+        raise ValueError(f"a damaged chunk: {error}") from None
+    return found
+
+
+def groups(content: bytes) -> Iterator[Group]:
+    """The groups of a chunk.
+
+    Args:
+        content: what :func:`content` found in it.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    position = 0
+    try:
         while position < len(content):
             resource, position = varint.read(content, position)
             scope, position = varint.read(content, position)
             length, position = varint.read(content, position)
             yield resource, scope, content[position : position + length]
             position += length
-    except (IndexError, zlib.error) as error:
+    except IndexError as error:
         raise ValueError(f"a damaged chunk: {error}") from None
 
 
-def joined(content: Iterable[Group], resources: Mapping[int, bytes], scopes: Mapping[int, bytes]) -> TracesData:
+def joined(parts: Iterable[Group], resources: Mapping[int, bytes], scopes: Mapping[int, bytes]) -> TracesData:
     """The spans of a chunk with their scopes and resources.
 
     Args:
-        content: the groups of the chunk.
+        parts: the groups of the chunk.
         resources: the bodies of the day's table ``resource`` by their id.
         scopes: the same of ``scope``.
 
@@ -110,11 +125,11 @@ def joined(content: Iterable[Group], resources: Mapping[int, bytes], scopes: Map
         KeyError: A resource or a scope is not known.
         ValueError: It is not a chunk.
     """
-    parts = []
-    for resource, scope, spans in content:
+    fields = []
+    for resource, scope, spans in parts:
         inner = _field(_SCOPE_SPANS, scopes[scope] + spans)
-        parts.append(_field(_RESOURCE_SPANS, resources[resource] + inner))
-    message: TracesData = TracesData.FromString(b"".join(parts))
+        fields.append(_field(_RESOURCE_SPANS, resources[resource] + inner))
+    message: TracesData = TracesData.FromString(b"".join(fields))
     return message
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-    from causal_otel.collector.store.literals import Literals
+    from causal_otel.collector.store.literals import DayLiterals
 
 __all__ = ["DayReading", "OtherVersion"]
 
@@ -78,7 +78,7 @@ class DayReading:
         """Close the connection."""
         self.connection.close()
 
-    def unpack(self, body: bytes, literals: Literals | None = None) -> TracesData | None:
+    def unpack(self, body: bytes, literals: DayLiterals | None = None) -> TracesData | None:
         """The spans of a chunk; None if it is damaged, with a note in :attr:`fault`, or if none are wanted.
 
         Args:
@@ -90,10 +90,13 @@ class DayReading:
                 # The writer has added something since it was learned.
                 self._learn()
             try:
-                content = list(chunks.groups(body, self._dictionary))
+                content = chunks.content(body, self._dictionary)
+                if literals and not literals.may_be_in(content):
+                    return None
+                groups = list(chunks.groups(content))
                 if literals:
-                    content = literals.narrowed(content, self._resource_tags)
-                return chunks.joined(content, self._resources, self._scopes) if content else None
+                    groups = literals.narrowed(groups)
+                return chunks.joined(groups, self._resources, self._scopes) if groups else None
             except (KeyError, ValueError, DecodeError) as error:
                 reason = error
         self.fault = f"a chunk cannot be read: {reason!r}"

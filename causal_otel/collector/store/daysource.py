@@ -82,11 +82,11 @@ class DaySource:
 
     def _unpack(self, body: bytes) -> Iterator[tuple[Origin, bytes]]:
         try:
-            groups = list(chunks.groups(body, self._dictionary))
+            content = chunks.content(body, self._dictionary)
         except ValueError:
             self._dictionary = self._learn()
-            groups = list(chunks.groups(body, self._dictionary))
-        for resource, scope, spans in groups:
+            content = chunks.content(body, self._dictionary)
+        for resource, scope, spans in chunks.groups(content):
             origin = self._origins.get((resource, scope)) or self._origin(resource, scope)
             for raw in chunks.raw_spans(spans):
                 yield origin, raw

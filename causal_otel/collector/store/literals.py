@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from causal_otel.collector.query import Query
     from causal_otel.collector.store.chunks import Group
 
-__all__ = ["Literals"]
+__all__ = ["DayLiterals", "Literals"]
+
+_Wanted = tuple[tuple[str, str] | None, list[bytes]]
 
 _FIELDS = frozenset({"error", "otel.scope.name", "otel.scope.version", "otel.status_code", "span.kind"})
 """Tags that are made of something else than a string in the span."""
@@ -36,25 +38,39 @@ class Literals:
 
     def __init__(self, query: Query) -> None:
         # A tag, if it may be the resource's instead, and the bytes of which the span must have some.
-        self._wanted: list[tuple[tuple[str, str] | None, list[bytes]]] = []
+        self._wanted: list[_Wanted] = []
         if query.operation is not None:
             self._wanted.append((None, [query.operation.encode()]))
         for tag in query.tags:
             self._wanted += [(tag, forms) for forms in (_key(tag[0]), _forms(*tag)) if forms]
 
-    def __bool__(self) -> bool:
-        return bool(self._wanted)
-
-    def narrowed(self, groups: Iterable[Group], resource_tags: Mapping[int, frozenset[tuple[str, str]]]) -> list[Group]:
-        """The groups of a chunk with those spans only that may satisfy the query.
+    def of_day(self, resource_tags: Mapping[int, frozenset[tuple[str, str]]]) -> DayLiterals | None:
+        """The same for the chunks of a day; None: nothing.
 
         Args:
-            groups: the chunk's.
             resource_tags: what the day's resources have, by their ids.
         """
+        return DayLiterals(self._wanted, resource_tags) if self._wanted else None
+
+
+class DayLiterals:
+    """What must be among the bytes of a span of a day. Made by :meth:`Literals.of_day`."""
+
+    def __init__(self, wanted: list[_Wanted], resource_tags: Mapping[int, frozenset[tuple[str, str]]]) -> None:
+        self._wanted = wanted
+        self._resource_tags = resource_tags
+        # What no resource has instead.
+        self._always = [forms for tag, forms in wanted if not any(tag in tags for tags in resource_tags.values())]
+
+    def may_be_in(self, content: bytes) -> bool:
+        """Whether there may be such a span in a chunk, by its content."""
+        return _has(content, self._always)
+
+    def narrowed(self, groups: Iterable[Group]) -> list[Group]:
+        """The groups of a chunk with those spans only that may satisfy the query."""
         narrowed = []
         for resource, scope, spans in groups:
-            tags = resource_tags.get(resource, ())
+            tags = self._resource_tags.get(resource, ())
             wanted = [forms for tag, forms in self._wanted if tag not in tags]
             if _has(spans, wanted):
                 some = [raw for raw in raw_spans(spans) if _has(raw, wanted)]

@@ -23,7 +23,7 @@ from causal_otel.collector.query import Found
 from causal_otel.collector.store.candidates import TagIndex, Wanted
 from causal_otel.collector.store.days import HOUR, LARGEST, hour_of
 from causal_otel.collector.store.limits import is_unicode, within_range
-from causal_otel.collector.store.literals import Literals
+from causal_otel.collector.store.literals import DayLiterals, Literals
 from causal_otel.collector.store.open_days import OutOfTime, Skipped
 from causal_otel.collector.store.schema import SPREAD
 
@@ -46,6 +46,9 @@ _ROWS_PER_LOOK = 200
 """Rows of ``found`` that SQLite passes in the time in which one chunk is looked at."""
 _PATIENCE = 16
 """Chunks of a day looked at in vain before it is worth while to ask the tag index which ones may match."""
+
+_MOST_COUNTED = 1 << 14
+"""Chunks of a tag. To count more of them takes longer than it can save."""
 
 _FEW_NAMED = 64
 """Chunks with an attribute named as what a column tells: if there are more, the column does not help."""
@@ -187,6 +190,7 @@ class _DaySearch:
         self._conditions = _Conditions(query)
         self._filters: list[_Filter] = []
         self._literals = literals
+        self._day_literals: DayLiterals | None = None
         self._in_vain = 0
 
     def matches(self) -> Generator[Match, None, None]:
@@ -208,26 +212,28 @@ class _DaySearch:
         return min(start, self._end) if start < LARGEST else _NEVER
 
     def _candidates(self, db: DayReading, first: int, last: int) -> Iterator[_Candidate]:
-        index = TagIndex(db, db.resource_tags() if self._query.tags else {})
+        resource_tags = db.resource_tags() if self._query.tags else {}
+        self._day_literals = self._literals.of_day(resource_tags)
+        index = TagIndex(db, resource_tags)
         tags: list[Wanted] = []
         named: set[int] = set()
         for key, text in self._query.tags:
             named |= self._want(index, key, text, tags)
-        hours = self._hours(db, first, last)
-        always = _PATIENCE if self._conditions.on_rows else _ALWAYS_BY_TAG
-        few = max(always, sum(hours.values()) // _ROWS_PER_LOOK)
-        self._filters = self._filtered(index, tags, few)
-        if self._filters and self._filters[0].count <= few:
+        self._filters = self._filtered(index, tags)
+        least = self._filters[0].count if self._filters else _NEVER
+        if least <= (_PATIENCE if self._conditions.on_rows else _ALWAYS_BY_TAG):
             found = self._by_tag(db, index)
         else:
-            found = self._by_time(db, index, hours)
+            hours = self._hours(db, first, last)
+            few = min(sum(hours.values()) // _ROWS_PER_LOOK, _MOST_COUNTED)
+            found = self._by_tag(db, index) if least <= few else self._by_time(db, index, hours)
         return heapq.merge(found, self._by_start(db, named), key=itemgetter(0), reverse=True) if named else found
 
-    def _filtered(self, index: TagIndex, tags: list[Wanted], few: int) -> list[_Filter]:
+    def _filtered(self, index: TagIndex, tags: list[Wanted]) -> list[_Filter]:
         """What the index can tell of the tags, the fewest chunks first."""
         if tags and min(index.count(tag, _PATIENCE) for tag in tags) > _PATIENCE:
             tags = index.together(tags, self._conditions.series, self._conditions.values)
-        filters = [_Filter(tag, index.count(tag, few)) for tag in tags]
+        filters = [_Filter(tag, index.count(tag, _MOST_COUNTED)) for tag in tags]
         filters.sort(key=attrgetter("count"))
         return filters
 
@@ -351,7 +357,7 @@ class _DaySearch:
         row = db.execute("SELECT trace_id, body FROM chunk WHERE id = ? AND start <= ?", (chunk, self._end)).fetchone()
         if row is None or row[0] in self._taken:
             return None
-        trace = db.unpack(row[1], self._literals)
+        trace = db.unpack(row[1], self._day_literals)
         span = None if trace is None else matching_span(trace, self._query)
         if span is None:
             self._in_vain += 1
