@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Tracer, TracerProvider
 
-    from causal_otel.export.ledger import ExportStatus
     from causal_otel.export.privacy import Policy
+    from causal_otel.export.status import ExportStatus
     from causal_otel.patches._layer import Patch
     from causal_otel.pipeline import Pipeline
     from causal_otel.sampling.status import KeepingStatus, SamplingStatus

@@ -18,7 +18,6 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from causal_otel import semconv
 from causal_otel.engine.provider import TracerProvider
 from causal_otel.export.leaving import Termination
-from causal_otel.export.ledger import ExportStatus
 from causal_otel.export.otlp import check, component, make_transport
 from causal_otel.export.telemetry import Telemetry
 from causal_otel.export.worker import Worker
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from causal_otel.engine.keeping import Keeper
     from causal_otel.export.privacy import Policy
     from causal_otel.export.spool import Spool
+    from causal_otel.export.status import ExportStatus
     from causal_otel.sampling.status import KeepingStatus, SamplingStatus
     from causal_otel.settings import Settings
 

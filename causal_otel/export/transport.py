@@ -10,10 +10,9 @@ import math
 import os
 import threading
 import time
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 __all__ = ["Outcome", "Transport", "Verdict", "forked", "importing", "partial_success", "seconds_to_wait"]
 
@@ -30,8 +29,7 @@ class Verdict(Enum):
     """Nobody answered."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What came of one attempt."""
 
     verdict: Verdict

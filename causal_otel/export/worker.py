@@ -27,7 +27,7 @@ from opentelemetry.sdk.trace import SpanProcessor
 from causal_otel.engine import faults
 from causal_otel.engine.context import suppression
 from causal_otel.export import leaving, transport
-from causal_otel.export.ledger import ExportStatus, Flush, Ledger
+from causal_otel.export.ledger import Flush, Ledger
 from causal_otel.export.notices import Notices
 from causal_otel.export.packer import Packer
 from causal_otel.export.privacy import Policy
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from causal_otel.engine.redaction import Redaction
     from causal_otel.export.spool import Spool
+    from causal_otel.export.status import ExportStatus
     from causal_otel.export.transport import Outcome, Transport
 
 __all__ = ["Worker"]
@@ -302,6 +303,8 @@ class Worker(SpanProcessor):
 
     def counts(self) -> ExportStatus:
         """The same without that look: ``spooled_bytes`` is zero."""
+        from causal_otel.export.status import ExportStatus
+
         self._notice_fork()
         ledger = self._ledger
         with ledger.lock:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from opentelemetry.trace import SpanKind
 
@@ -33,8 +33,7 @@ _HEALTH_PATHS = (
 )
 
 
-@dataclass(frozen=True)
-class Meaning:
+class Meaning(NamedTuple):
     """What a source of strategies says to this service.
 
     Args:
