@@ -93,8 +93,11 @@ def test_recorded(
     url: str,
     call: Call,
 ) -> None:
-    """Under a recorded parent: CPU time of the whole process, encoding and sending included; every span arrives."""
-    times, rounds, before = 500, 30, 200  # before: until the interpreter is used to the patches' coming or going
+    """Under a recorded parent: CPU time of the whole process, encoding and sending included; every span arrives.
+
+    A round fills batches of either side's usual size, so that no request is for a few spans only.
+    """
+    times, rounds, before = 2048, 12, 200  # before: until the interpreter is used to the patches' coming or going
 
     def bare() -> float:
         loop.run_until_complete(_repeat(call, before))
