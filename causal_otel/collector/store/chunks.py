@@ -21,7 +21,7 @@ from causal_otel.collector.store.otlp_slim import RawScopeSpans
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["Group", "Packer", "content", "groups", "joined", "raw_spans", "spans_field"]
+__all__ = ["Group", "Packer", "decompressed", "groups", "joined", "raw_spans", "spans_field"]
 
 Group = tuple[int, int, bytes]
 """The id of a resource, the id of a scope, and spans, each as a field of ``ScopeSpans``."""
@@ -66,7 +66,7 @@ class Packer:
         return b"".join((self._head, compressor.compress(b"".join(parts)), compressor.flush()))
 
 
-def content(body: bytes, dictionary: bytes = b"") -> bytes:
+def decompressed(body: bytes, dictionary: bytes = b"") -> bytes:
     """What is in a chunk, for :func:`groups`. What is in its spans is in there as it is.
 
     Args:
@@ -83,19 +83,19 @@ def content(body: bytes, dictionary: bytes = b"") -> bytes:
         if len(part) != length:
             raise ValueError("the dictionary is too short for this chunk")
         decompressor = zlib.decompressobj(_RAW_DEFLATE, zdict=part) if part else zlib.decompressobj(_RAW_DEFLATE)
-        found = decompressor.decompress(body[position:])
+        content = decompressor.decompress(body[position:])
         if not decompressor.eof:
             raise ValueError("the chunk is cut short")
     except (IndexError, zlib.error) as error:
         raise ValueError(f"a damaged chunk: {error}") from None
-    return found
+    return content
 
 
 def groups(content: bytes) -> Iterator[Group]:
     """The groups of a chunk.
 
     Args:
-        content: what :func:`content` found in it.
+        content: what :func:`decompressed` found in it.
 
     Raises:
         ValueError: It is something else.
@@ -112,11 +112,11 @@ def groups(content: bytes) -> Iterator[Group]:
         raise ValueError(f"a damaged chunk: {error}") from None
 
 
-def joined(parts: Iterable[Group], resources: Mapping[int, bytes], scopes: Mapping[int, bytes]) -> TracesData:
+def joined(content: Iterable[Group], resources: Mapping[int, bytes], scopes: Mapping[int, bytes]) -> TracesData:
     """The spans of a chunk with their scopes and resources.
 
     Args:
-        parts: the groups of the chunk.
+        content: the groups of the chunk.
         resources: the bodies of the day's table ``resource`` by their id.
         scopes: the same of ``scope``.
 
@@ -125,11 +125,11 @@ def joined(parts: Iterable[Group], resources: Mapping[int, bytes], scopes: Mappi
         KeyError: A resource or a scope is not known.
         ValueError: It is not a chunk.
     """
-    fields = []
-    for resource, scope, spans in parts:
+    parts = []
+    for resource, scope, spans in content:
         inner = _field(_SCOPE_SPANS, scopes[scope] + spans)
-        fields.append(_field(_RESOURCE_SPANS, resources[resource] + inner))
-    message: TracesData = TracesData.FromString(b"".join(fields))
+        parts.append(_field(_RESOURCE_SPANS, resources[resource] + inner))
+    message: TracesData = TracesData.FromString(b"".join(parts))
     return message
 
 

@@ -239,7 +239,8 @@ class _Compaction:
             yield 0.0
         dictionary = trained(samples)
         most = min(_MOST_SHAPES, int(len(traces) / _TRACES_PER_SHAPE))
-        shapes = Shapes(frequent_tags(tagged, most), most)
+        frequent = frequent_tags(tagged, most)
+        shapes = Shapes(frequent, most) if frequent else None
         samples.clear()
         tagged.clear()
         packer = chunks.Packer(dictionary, level=_LEVEL)
@@ -251,7 +252,8 @@ class _Compaction:
                 self._add_edges(trace_id, pieces)
             connection.execute("COMMIT")
             yield 0.0
-        shapes.save(connection, day.names.series)
+        if shapes:
+            shapes.save(connection, day.names.series)
         bits = self._sorter.slot_bits()
         for rows in self._sorter.parts(bits):
             connection.execute("BEGIN")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-    from causal_otel.collector.store.literals import DayLiterals
+    from causal_otel.collector.store.literals import Literals
 
 __all__ = ["DayReading", "OtherVersion"]
 
@@ -78,7 +78,7 @@ class DayReading:
         """Close the connection."""
         self.connection.close()
 
-    def unpack(self, body: bytes, literals: DayLiterals | None = None) -> TracesData | None:
+    def unpack(self, body: bytes, literals: Literals | None = None) -> TracesData | None:
         """The spans of a chunk; None if it is damaged, with a note in :attr:`fault`, or if none are wanted.
 
         Args:
@@ -90,7 +90,7 @@ class DayReading:
                 # The writer has added something since it was learned.
                 self._learn()
             try:
-                content = chunks.content(body, self._dictionary)
+                content = chunks.decompressed(body, self._dictionary)
                 if literals and not literals.may_be_in(content):
                     return None
                 groups = list(chunks.groups(content))

@@ -82,10 +82,10 @@ class DaySource:
 
     def _unpack(self, body: bytes) -> Iterator[tuple[Origin, bytes]]:
         try:
-            content = chunks.content(body, self._dictionary)
+            content = chunks.decompressed(body, self._dictionary)
         except ValueError:
             self._dictionary = self._learn()
-            content = chunks.content(body, self._dictionary)
+            content = chunks.decompressed(body, self._dictionary)
         for resource, scope, spans in chunks.groups(content):
             origin = self._origins.get((resource, scope)) or self._origin(resource, scope)
             for raw in chunks.raw_spans(spans):

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from causal_otel.collector.query import Query
     from causal_otel.collector.store.chunks import Group
 
-__all__ = ["DayLiterals", "Literals"]
-
-_Wanted = tuple[tuple[str, str] | None, list[bytes]]
+__all__ = ["Literals"]
 
 _FIELDS = frozenset({"error", "otel.scope.name", "otel.scope.version", "otel.status_code", "span.kind"})
 """Tags that are made of something else than a string in the span."""
@@ -34,33 +32,22 @@ class Literals:
 
     Args:
         query: the query.
+        resource_tags: what the resources of the day in question have, by their ids.
     """
 
-    def __init__(self, query: Query) -> None:
+    def __init__(self, query: Query, resource_tags: Mapping[int, frozenset[tuple[str, str]]]) -> None:
+        self._resource_tags = resource_tags
         # A tag, if it may be the resource's instead, and the bytes of which the span must have some.
-        self._wanted: list[_Wanted] = []
+        self._wanted: list[tuple[tuple[str, str] | None, list[bytes]]] = []
         if query.operation is not None:
             self._wanted.append((None, [query.operation.encode()]))
         for tag in query.tags:
             self._wanted += [(tag, forms) for forms in (_key(tag[0]), _forms(*tag)) if forms]
-
-    def of_day(self, resource_tags: Mapping[int, frozenset[tuple[str, str]]]) -> DayLiterals | None:
-        """The same for the chunks of a day; None: nothing.
-
-        Args:
-            resource_tags: what the day's resources have, by their ids.
-        """
-        return DayLiterals(self._wanted, resource_tags) if self._wanted else None
-
-
-class DayLiterals:
-    """What must be among the bytes of a span of a day. Made by :meth:`Literals.of_day`."""
-
-    def __init__(self, wanted: list[_Wanted], resource_tags: Mapping[int, frozenset[tuple[str, str]]]) -> None:
-        self._wanted = wanted
-        self._resource_tags = resource_tags
         # What no resource has instead.
-        self._always = [forms for tag, forms in wanted if not any(tag in tags for tags in resource_tags.values())]
+        self._always = [forms for tag, forms in self._wanted if not any(tag in tags for tags in resource_tags.values())]
+
+    def __bool__(self) -> bool:
+        return bool(self._wanted)
 
     def may_be_in(self, content: bytes) -> bool:
         """Whether there may be such a span in a chunk, by its content."""

@@ -23,7 +23,7 @@ from causal_otel.collector.query import Found
 from causal_otel.collector.store.candidates import TagIndex, Wanted
 from causal_otel.collector.store.days import HOUR, LARGEST, hour_of
 from causal_otel.collector.store.limits import is_unicode, within_range
-from causal_otel.collector.store.literals import DayLiterals, Literals
+from causal_otel.collector.store.literals import Literals
 from causal_otel.collector.store.open_days import OutOfTime, Skipped
 from causal_otel.collector.store.schema import SPREAD
 
@@ -76,8 +76,7 @@ def search(days: Sequence[OpenDay], query: Query, deadline: Deadline) -> Found:
     if not _satisfiable(query):
         return Found(())
     taken: dict[bytes, None] = {}
-    literals = Literals(query)
-    streams = [_DaySearch(day, query, literals, deadline, taken).matches() for day in days]
+    streams = [_DaySearch(day, query, deadline, taken).matches() for day in days]
     try:
         for _, trace_id in heapq.merge(*streams, key=itemgetter(0), reverse=True):
             if trace_id:
@@ -173,14 +172,11 @@ class _DaySearch:
     Args:
         day: the file.
         query: what for.
-        literals: of the query.
         deadline: when to stop.
         taken: the traces found so far in any file.
     """
 
-    def __init__(
-        self, day: OpenDay, query: Query, literals: Literals, deadline: Deadline, taken: Collection[bytes]
-    ) -> None:
+    def __init__(self, day: OpenDay, query: Query, deadline: Deadline, taken: Collection[bytes]) -> None:
         self._day = day
         self._query = query
         self._deadline = deadline
@@ -189,8 +185,7 @@ class _DaySearch:
         self._end = within_range(query.end)
         self._conditions = _Conditions(query)
         self._filters: list[_Filter] = []
-        self._literals = literals
-        self._day_literals: DayLiterals | None = None
+        self._literals: Literals | None = None
         self._in_vain = 0
 
     def matches(self) -> Generator[Match, None, None]:
@@ -213,7 +208,7 @@ class _DaySearch:
 
     def _candidates(self, db: DayReading, first: int, last: int) -> Iterator[_Candidate]:
         resource_tags = db.resource_tags() if self._query.tags else {}
-        self._day_literals = self._literals.of_day(resource_tags)
+        self._literals = Literals(self._query, resource_tags)
         index = TagIndex(db, resource_tags)
         tags: list[Wanted] = []
         named: set[int] = set()
@@ -231,10 +226,9 @@ class _DaySearch:
 
     def _filtered(self, index: TagIndex, tags: list[Wanted]) -> list[_Filter]:
         """What the index can tell of the tags, the fewest chunks first."""
-        if tags and min(index.count(tag, _PATIENCE) for tag in tags) > _PATIENCE:
-            tags = index.together(tags, self._conditions.series, self._conditions.values)
-        filters = [_Filter(tag, index.count(tag, _MOST_COUNTED)) for tag in tags]
-        filters.sort(key=attrgetter("count"))
+        filters = _counted(index, tags)
+        if filters and filters[0].count > _PATIENCE:
+            filters = _counted(index, index.together(tags, self._conditions.series, self._conditions.values))
         return filters
 
     def _want(self, index: TagIndex, key: str, text: str, tags: list[Wanted]) -> set[int]:
@@ -357,12 +351,16 @@ class _DaySearch:
         row = db.execute("SELECT trace_id, body FROM chunk WHERE id = ? AND start <= ?", (chunk, self._end)).fetchone()
         if row is None or row[0] in self._taken:
             return None
-        trace = db.unpack(row[1], self._day_literals)
+        trace = db.unpack(row[1], self._literals)
         span = None if trace is None else matching_span(trace, self._query)
         if span is None:
             self._in_vain += 1
             return None
         return -span.start_time_unix_nano, row[0]
+
+
+def _counted(index: TagIndex, tags: Iterable[Wanted]) -> list[_Filter]:
+    return sorted((_Filter(tag, index.count(tag, _MOST_COUNTED)) for tag in tags), key=attrgetter("count"))
 
 
 def _intervals(hours: Iterable[int]) -> Iterator[tuple[int, int]]:

@@ -219,10 +219,10 @@ def test_a_span_is_not_passed_over_for_its_bytes_if_it_has_the_tag(key: str, val
 
     def found(*tags: tuple[str, str], operation: str | None = None, of_resource: bool = False) -> list[bytes]:
         resource_tags = {1: frozenset({nowhere})} if of_resource else {}
-        literals = Literals(Query(*EVER, tags=tags, operation=operation)).of_day(resource_tags)
+        literals = Literals(Query(*EVER, tags=tags, operation=operation), resource_tags)
         field = chunks.spans_field([having, other])
-        narrowed = [(1, 1, field)] if literals is None else literals.narrowed([(1, 1, field)])
-        assert literals is None or literals.may_be_in(field) or not narrowed
+        narrowed = literals.narrowed([(1, 1, field)])
+        assert literals.may_be_in(field) or not narrowed
         return [raw for _, _, field in narrowed for raw in chunks.raw_spans(field)]
 
     assert having in found(wanted)

@@ -45,7 +45,7 @@ class TestWhatIsKept:
         ((chunk,),) = rows(directory, "SELECT body FROM chunk")
         resources, scopes = (dict(rows(directory, f"SELECT id, body FROM {table}")) for table in ("resource", "scope"))
         ((dictionary,),) = rows(directory, "SELECT value FROM meta WHERE key = 'dictionary'")
-        trace = chunks.joined(chunks.groups(chunks.content(chunk, dictionary)), resources, scopes)
+        trace = chunks.joined(chunks.groups(chunks.decompressed(chunk, dictionary)), resources, scopes)
         (kept,) = spans_of(trace)
         assert kept.SerializeToString() == raw
         assert trace.SerializeToString().count(unknown) == 3
@@ -82,7 +82,9 @@ class TestWhatIsKept:
         for first, count, body in rows(directory, "SELECT start, spans, body FROM chunk"):
             starts = [
                 each.start_time_unix_nano
-                for each in spans_of(chunks.joined(chunks.groups(chunks.content(body, dictionary)), resources, scopes))
+                for each in spans_of(
+                    chunks.joined(chunks.groups(chunks.decompressed(body, dictionary)), resources, scopes)
+                )
             ]
             assert min(starts) == first
             assert max(starts) - first < SPREAD
