@@ -264,7 +264,7 @@ def test_a_server_that_does_not_start_is_named_with_its_log(tmp_path: Path) -> N
     (broken / "fastapi.py").write_text("raise ImportError('this one is broken')")
     with demo(tmp_path, PYTHONPATH=str(broken)) as running:
         assert running.ended() == 1
-        assert running.stderr.splitlines()[0] == "causal-otel demo: demo-api ended with status 1 while starting."
+        assert running.stderr.splitlines()[0] == "causal-otel demo: demo-api ended while starting, with status 1."
         assert running.stderr.endswith("ImportError: this one is broken\n")
 
 

@@ -38,7 +38,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from causal_otel.cli.demo import servers
-from causal_otel.cli.demo.process import LOOPBACK, Process, ServerError, claim_port, process, workdir
+from causal_otel.cli.demo.process import LOOPBACK, Process, ServerError, check_running, claim_port, process, workdir
 from tests.services import neo4j_server as true_neo4j
 from tests.services import received
 from tests.services.fixtures import GraphServer
@@ -256,16 +256,31 @@ def test_child_that_dies_while_starting_is_reported(footprint: Footprint) -> Non
     ):
         pass
     message = str(caught.value)
-    assert message.startswith("Some server ended with status 3 while starting.\nThe end of its log:\n")
+    assert message.startswith("Some server ended while starting, with status 3.\nThe end of its log:\n")
     assert message.endswith("the disk is full")
     assert len(message) < 2200
     assert footprint.files() == []
 
 
+def test_child_that_ends_by_itself_is_reported_by_whoever_looks() -> None:
+    """Until a child has been found ready it ends "while starting", whichever child is being waited for; later not."""
+    ends = [sys.executable, "-c", "raise SystemExit(3)"]
+    with process(ends, name="Some server") as child:
+        assert child.wait(timeout=30) == 3
+        with pytest.raises(ServerError, match=r"\ASome server ended while starting, with status 3\."):
+            check_running()
+    with process([sys.executable, "-c", _SLEEP], name="Some server", ready=lambda _: True) as child:
+        check_running()
+        os.kill(child.pid, signal.SIGKILL)
+        assert child.wait(timeout=30) == -signal.SIGKILL
+        with pytest.raises(ServerError, match=r"\ASome server ended unexpectedly, killed by SIGKILL\."):
+            check_running()
+
+
 def test_program_that_does_not_exist_is_reported() -> None:
     """A program that cannot be executed is a ServerError that names it."""
     with (
-        pytest.raises(ServerError, match=r"(?s)ended with status 1 while starting.*/no/such/program: No such file"),
+        pytest.raises(ServerError, match=r"(?s)ended while starting, with status 1.*/no/such/program: No such file"),
         process(["/no/such/program"], name="Some server", ready=lambda _: False),
     ):
         pass

@@ -84,6 +84,7 @@ class Process:
         self.name = name
         self.log = log
         self._popen = popen
+        self._has_been_ready = False
 
     @property
     def pid(self) -> int:
@@ -116,6 +117,19 @@ class Process:
         except subprocess.TimeoutExpired:
             raise ServerError(f"{self.name} has not ended within {timeout:g} s.", self.output()) from None
 
+    def check(self) -> None:
+        """Look whether it is still running.
+
+        Raises:
+            ServerError: It has ended by itself: while starting when nobody has found it ready yet, else unexpectedly.
+        """
+        status = self._popen.poll()
+        if status is None:
+            return
+        how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
+        when = "unexpectedly" if self._has_been_ready else "while starting"
+        raise ServerError(f"{self.name} ended {when}, {how}.", self.output())
+
     def wait_until_ready(self, ready: Callable[[Process], bool], timeout: float) -> None:
         """Ask ``ready`` again and again until it says yes; an OSError counts as no.
 
@@ -124,11 +138,10 @@ class Process:
         """
         deadline = time.monotonic() + timeout
         while True:
-            status = self._popen.poll()
-            if status is not None:
-                raise ServerError(f"{self.name} ended with status {status} while starting.", self.output())
+            self.check()
             with contextlib.suppress(OSError):
                 if ready(self):
+                    self._has_been_ready = True
                     return
             if time.monotonic() > deadline:
                 raise ServerError(f"{self.name} was not ready within {timeout:g} s.", self.output())
@@ -173,7 +186,7 @@ def process(
     Args:
         command: program and arguments; a program without a slash is looked up in PATH.
         name: how errors call it.
-        ready: tells whether the child is ready, within a second or so; None: it is ready at once.
+        ready: tells whether the child is ready, within a second or so; None: it is not waited for.
         log: where its stdout and stderr go; None: a temporary file.
         cwd: its working directory; None: ours.
         env: its whole environment; None: ours.
@@ -218,13 +231,10 @@ def check_running() -> None:
     """Look whether every process of an open :func:`process` block is still running.
 
     Raises:
-        ServerError: One of them has ended by itself.
+        ServerError: One of them has ended by itself, as :meth:`Process.check` says.
     """
     for child in tuple(_under_way):
-        if not child.running:
-            status = child.wait(0)
-            how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
-            raise ServerError(f"{child.name} ended unexpectedly, {how}.", child.output())
+        child.check()
 
 
 @contextlib.contextmanager
