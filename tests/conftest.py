@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import signal
 import threading
 
 import pytest
@@ -11,6 +12,16 @@ import pytest
 from tests.services.fixtures import neo4j_server, postgres_url, receiver, receiver_process, redis_url
 
 __all__ = ["neo4j_server", "postgres_url", "receiver", "receiver_process", "redis_url"]
+
+
+def pytest_configure() -> None:
+    """Let the programs that tests start see signals as usual, also where the run itself ignores them (nohup, ``&``).
+
+    To ignore a signal is inherited; to handle it, here by doing nothing, is not.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
