@@ -149,7 +149,7 @@ def test_wrapped(benchmark: BenchmarkFixture, record: Record, loop: asyncio.Abst
 
 def test_whole(benchmark: BenchmarkFixture, record: Record, sink: Sink) -> None:
     """CPU time of the whole process, encoding and sending included; every span arrives."""
-    times, rounds = 10_000, 10
+    times, rounds = 10_000, 30
     with opentelemetry(sink.url) as peer, ours(sink.url) as mine:
         found = in_turns(
             benchmark,

@@ -75,7 +75,7 @@ ROWS = {
     "redis": Row(label="redis `GET`, recorded and exported", added=True, share=20),
     "asyncpg unrecorded": Row(label="asyncpg `fetchval`, nothing recorded", added=True, most=1),
     "redis unrecorded": Row(label="redis `GET`, nothing recorded", added=True, most=1),
-    "whole": Row(label="100,000 child spans, created and exported, each", share=12),
+    "whole": Row(label="300,000 child spans, created and exported, each", share=12),
     "stall": Row(label="event loop stalled by exporting 5,000 spans/s (p99.9)", unit="ms", added=True, share=5, most=1),
     "memory": Row(label="memory of a live span, 7 attributes", unit="kB", most=0.6),
     "memory current": Row(label="memory of a live span that is current", unit="kB"),

@@ -22,15 +22,17 @@ class SpanCounts:
 
     Attributes:
         children: sampled spans started the short way, under a parent of ours.
+        roots: the same without a parent.
+        dropped: roots that are not sampled.
         ended: sampled spans that have ended.
         others: spans started any other way, by parent's origin (``none``, ``local``, ``remote``) and sampling result.
         ended_unsampled: the same of those that are recorded only.
     """
 
-    __slots__ = ("children", "ended", "ended_unsampled", "others")
+    __slots__ = ("children", "dropped", "ended", "ended_unsampled", "others", "roots")
 
     def __init__(self) -> None:
-        self.children = self.ended = self.ended_unsampled = 0
+        self.children = self.roots = self.dropped = self.ended = self.ended_unsampled = 0
         self.others: Counter[tuple[str, str]] = Counter()
 
     def held_back(self, origin: str) -> None:
@@ -42,13 +44,15 @@ class SpanCounts:
         """``otel.sdk.span.started``."""
         counts = Counter(self.others)
         counts["local", _SAMPLED] += self.children
+        counts["none", _SAMPLED] += self.roots
+        counts["none", "DROP"] += self.dropped
         for (origin, result), count in counts.items():
             if count:
                 yield count, {_ORIGIN: origin, _RESULT: result}
 
     def live(self) -> Iterator[tuple[int, Mapping[str, str]]]:
         """``otel.sdk.span.live``."""
-        started: Counter[str] = Counter({_SAMPLED: self.children})
+        started: Counter[str] = Counter({_SAMPLED: self.children + self.roots})
         for (_, result), count in self.others.items():
             started[result] += count
         yield max(0, started[_SAMPLED] - self.ended), {_RESULT: _SAMPLED}

@@ -81,8 +81,12 @@ class CurrentSpan(Span):
                 shared = parent._local_trace  # only ours have it
             except AttributeError:
                 return self._enter_under(parent)
-        if not shared.recorded or not provider.quick or self._unusual is not None:
+        if not shared.recorded:
+            if type(parent) is UnsampledSpan and provider.quick_drop and self._unusual is None:
+                return parent  # nothing to start, and nothing else to make current
             return self._enter_unrecorded(previous, parent, shared)
+        if self._unusual is not None or not provider.quick:
+            return self._enter_other()
         attributes = self._attributes
         if attributes:
             if len(attributes) > provider.max_attributes:
@@ -90,6 +94,8 @@ class CurrentSpan(Span):
             self._attributes = copied(attributes)
         self._local_trace = shared
         self._parent_span = parent
+        self._id = None
+        self._detailed = False
         self._end = 0
         self._open = process.home
         self._previous = previous
@@ -132,9 +138,8 @@ class CurrentSpan(Span):
                 self._active = context
                 variable.set(context)  # type: ignore[union-attr]
                 return dropped
-            kind = type(parent)
-            if kind is SilentSpan or (kind is UnsampledSpan and self._tracer.provider.quick_drop):
-                return parent  # nothing to start, and nothing else to make current
+            if type(parent) is SilentSpan:
+                return parent
         return self._enter_other()
 
     def _enter_under(self, parent: trace.Span) -> trace.Span:

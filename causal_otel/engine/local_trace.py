@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LocalTrace"]
 
+_SAMPLED = TraceFlags.SAMPLED
+
 
 class LocalTrace:
     """What spans under one local root share, as long as the sampler decides alike for them.
@@ -33,7 +35,7 @@ class LocalTrace:
     __slots__ = ("clock", "flags", "held", "recorded", "trace_id", "trace_state")
 
     def __init__(self, trace_id: int, flags: int, trace_state: TraceState | None, clock: int | None = None) -> None:
-        self.recorded = bool(flags & TraceFlags.SAMPLED)
+        self.recorded = flags & _SAMPLED != 0
         self.held: HeldTrace | None = None
         self.trace_id = trace_id
         self.flags = flags

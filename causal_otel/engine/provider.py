@@ -177,7 +177,7 @@ class TracerProvider(SdkTracerProvider):
         trace_id = self.new_trace_id()
         flags, state = decide(trace_id, name, kind, attributes)
         if flags & TraceFlags.SAMPLED:
-            self.counts.others["none", "RECORD_AND_SAMPLE"] += 1
+            self.counts.roots += 1
             self.counts.children -= 1  # as which it is about to be counted
             return LocalTrace(trace_id, flags, state)
         if self.keeper is None:
@@ -186,7 +186,7 @@ class TracerProvider(SdkTracerProvider):
             shared = LocalTrace(trace_id, flags, state)
             if self.hold(shared) is not None:
                 return shared
-        self.counts.others["none", "DROP"] += 1
+        self.counts.dropped += 1
         return shared
 
     def hold(self, shared: LocalTrace) -> HeldTrace | None:

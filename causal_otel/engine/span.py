@@ -1,8 +1,9 @@
 """The span: the OpenTelemetry API's ``Span`` to user code, the SDK's ``ReadableSpan`` to processors and exporters.
 
 What most spans never have (links, events, a status) is a class attribute with its default, and shadowed in the
-instance when it is set. What every span has is a slot, set by the tracer. Objects that others ask for, such as
-``SpanContext``, are made when they ask. Validation and limits on lengths wait until the span is read.
+instance when it is set, as the slot ``_detailed`` tells. What every span has is a slot, set by the tracer. Objects that
+others ask for, such as ``SpanContext``, are made when they ask. Validation and limits on lengths wait until the span is
+read.
 """
 
 from __future__ import annotations
@@ -50,17 +51,31 @@ class Span(trace.Span, ReadableSpan):
     only in the process that started it: in a forked child it belongs to the parent still.
     """
 
-    __slots__ = ("_attributes", "_end", "_kind", "_local_trace", "_name", "_open", "_parent_span", "_start", "_tracer")
+    __slots__ = (
+        "_attributes",
+        "_detailed",
+        "_end",
+        "_id",
+        "_kind",
+        "_local_trace",
+        "_name",
+        "_open",
+        "_parent_span",
+        "_start",
+        "_tracer",
+    )
 
     _tracer: Tracer
     _name: str
     _kind: SpanKind
     _local_trace: LocalTrace
-    _parent_span: Span | SpanContext | int | None  # one of ours, or its id once that is known; another; None: a root
+    _id: bytes | None  # None: nobody has asked for it
+    _parent_span: Span | SpanContext | bytes | None  # one of ours, or its id once that is known; another; None: a root
     _attributes: dict[str, Any] | None  # as they were set
     _start: int  # of perf_counter_ns()
     _end: int  # likewise; 0: it has not ended
     _open: object  # the process's token, gone once it has ended
+    _detailed: bool  # it has some of what most spans never have: a status, events, links, something dropped
 
     _own_context: SpanContext | None = None
     _shared: bool = False  # the attributes are others' as well, who do not change them
@@ -86,18 +101,20 @@ class Span(trace.Span, ReadableSpan):
             found = self._own_context = self._trace_context(self.span_id())
         return found
 
-    def span_id(self) -> int:
-        """Its id, drawn when somebody first asks: for a child in another process, a log line, the export."""
-        extras = self.__dict__
-        try:
-            return extras["_span_id"]  # type: ignore[no-any-return]
-        except KeyError:
-            # One step, so that all of several threads that ask get the same.
-            return extras.setdefault("_span_id", self._tracer.provider.new_span_id())  # type: ignore[no-any-return]
+    def span_id(self) -> bytes:
+        """Its id as W3C and OTLP write it, drawn when somebody first asks: another process, a log line, the export."""
+        found = self._id
+        if found is None:
+            drawn = self._tracer.provider.new_span_id().to_bytes(8, "big")
+            # Of several threads that have drawn, the first one's holds. Nobody gets between the look and the store:
+            # threads take turns at calls and at loops only.
+            found = self._id = self._id or drawn
+        return found
 
-    def _trace_context(self, span_id: int) -> SpanContext:
+    def _trace_context(self, span_id: bytes) -> SpanContext:
         trace = self._local_trace
-        return SpanContext(trace.trace_id, span_id, False, TraceFlags(trace.flags), trace.trace_state)
+        number = int.from_bytes(span_id, "big")
+        return SpanContext(trace.trace_id, number, False, TraceFlags(trace.flags), trace.trace_state)
 
     def is_recording(self) -> bool:
         """Whether it has not ended yet."""
@@ -132,6 +149,7 @@ class Span(trace.Span, ReadableSpan):
             self._shared = False
         if limit is not None and key not in values and len(values) >= limit:
             self._dropped_attributes += 1
+            self._detailed = True
             if not limit:
                 return
             del values[next(iter(values))]
@@ -146,6 +164,7 @@ class Span(trace.Span, ReadableSpan):
         self, name: str, attributes: Attributes, timestamp: int | None, exception: CapturedException | None
     ) -> None:
         limit = self._limits.max_events
+        self._detailed = True
         events = self._events
         if events is None:
             events = self._events = []
@@ -164,6 +183,7 @@ class Span(trace.Span, ReadableSpan):
         if not (context.is_valid or attributes or context.trace_state):
             return
         limit = self._limits.max_links
+        self._detailed = True
         links = self._links
         if links is None:
             links = self._links = []
@@ -188,6 +208,7 @@ class Span(trace.Span, ReadableSpan):
         else:
             code = status
         if code is not StatusCode.UNSET:
+            self._detailed = True
             self._status = code.value
             # Only an error has a description; the SDK warns about any other and drops it, and so do we, silently.
             self._description = description if code is StatusCode.ERROR else None
@@ -268,15 +289,15 @@ class Span(trace.Span, ReadableSpan):
         """The immutable identity of this span."""
         return self.get_span_context()
 
-    def parent_id(self) -> int:
-        """The id of its parent; 0: it is a root. From now on it does not keep its parent alive, nor that its own."""
+    def parent_id(self) -> bytes:
+        """The id of its parent; b"": it is a root. From now on it does not keep its parent alive, nor that its own."""
         parent = self._parent_span
         if parent is None:
-            return 0
-        if isinstance(parent, int):
+            return b""
+        if isinstance(parent, bytes):
             return parent
         if isinstance(parent, SpanContext):
-            return parent.span_id
+            return parent.span_id.to_bytes(8, "big")
         self._parent_span = found = parent.span_id()
         return found
 

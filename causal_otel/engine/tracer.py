@@ -86,6 +86,8 @@ class Tracer(trace.Tracer):
         span._attributes = attributes
         span._local_trace = shared
         span._parent_span = parent
+        span._id = None
+        span._detailed = False
         span._end = 0
         span._open = process.home
         provider.counts.children += 1
@@ -176,6 +178,8 @@ class Tracer(trace.Tracer):
         span._attributes = None
         span._local_trace = shared
         span._parent_span = parent
+        span._id = None
+        span._detailed = False
         span._end = 0
         span._open = process.home
         span._start = perf_counter_ns() if start_time is None else start_time - shared.clock

@@ -22,6 +22,8 @@ _bits = SystemRandom().getrandbits  # ids of whatever provider's trace: right af
 class UnsampledSpan(NonRecordingSpan):
     """What is current in a trace that is not sampled here: an identity, made when somebody asks for it."""
 
+    __slots__ = ("_local_trace", "_tracer")
+
     def __init__(self, shared: LocalTrace, tracer: Tracer) -> None:
         self._local_trace = shared
         self._tracer = tracer

@@ -34,7 +34,7 @@ _ROOM = 94
 """How many messages may stand inside each other in one value: a protobuf decoder takes 100 in all and rejects the
 whole request beyond that. A sequence takes two, a mapping three."""
 
-Value = TypeVar("Value", str, int)
+Value = TypeVar("Value", str, int, bool)
 
 _double = struct.Struct("<d").pack
 
@@ -84,7 +84,18 @@ class AttributeEncoder:
         redaction: takes secrets out of values, before they are cut; None: they stay.
     """
 
-    __slots__ = ("_floats", "_ints", "_max_length", "_raw", "_redaction", "_size", "_strings", "_tag")
+    __slots__ = (
+        "_blocks",
+        "_bools",
+        "_floats",
+        "_ints",
+        "_max_length",
+        "_raw",
+        "_redaction",
+        "_size",
+        "_strings",
+        "_tag",
+    )
 
     def __init__(
         self, tag: bytes, *, raw: bool = False, max_length: int | None = None, redaction: Redaction | None = None
@@ -94,19 +105,35 @@ class AttributeEncoder:
         self._raw = raw
         self._max_length = max_length
         # Key -> value -> the whole field; two lookups by a string cost less than one by a tuple. A cache each for
-        # two types, because 1 == True == 1.0. No values of floats, which seldom repeat (and 0.0 == -0.0).
+        # three types, because 1 == True == 1.0. No values of floats, which seldom repeat (and 0.0 == -0.0).
         self._strings: dict[str, dict[str, bytes]] = {}
         self._ints: dict[str, dict[int, bytes]] = {}
+        self._bools: dict[str, dict[bool, bytes]] = {}
         self._floats: dict[str, bytes] = {}  # all but the eight bytes of the number
+        # By identity, which the attributes kept there guard: nobody changes those that spans share.
+        self._blocks: dict[int, tuple[Mapping[Any, Any], bytes]] = {}
         self._size = 0
 
-    def extend(self, parts: list[bytes], attributes: Mapping[Any, Any]) -> None:
-        """Append the fields of all ``attributes`` to ``parts``.
+    def shared(self, attributes: Mapping[Any, Any]) -> bytes:
+        """The fields of ``attributes`` that many spans share and nobody changes. Never raises, as :meth:`extend`."""
+        found = self._blocks.get(id(attributes))
+        if found is None:
+            parts: list[bytes] = []
+            known = self.extend(parts, attributes)
+            found = attributes, b"".join(parts)
+            size = len(found[1])
+            if known and size <= _CACHED_SIZE:
+                self._make_room(size + _PYTHON_ADDS * len(attributes))
+                self._blocks[id(attributes)] = found
+        return found[1]
+
+    def extend(self, parts: list[bytes], attributes: Mapping[Any, Any]) -> bool:
+        """Append the fields of all ``attributes`` to ``parts``; whether the caches had all of them.
 
         Never raises: an attribute that has no encoding is left out and reported as a fault of ours.
         """
         start = len(parts)
-        append = parts.append
+        known = True
         strings = self._strings
         ints = self._ints
         try:
@@ -114,22 +141,27 @@ class AttributeEncoder:
                 kind = type(value)
                 try:
                     if kind is str:
-                        append(strings[key][value])
+                        parts.append(strings[key][value])
                         continue
                     if kind is int:
-                        append(ints[key][value])
+                        parts.append(ints[key][value])
                         continue
                     if kind is float:
-                        append(self._floats[key] + _double(value))
+                        parts.append(self._floats[key] + _double(value))
+                        continue
+                    if kind is bool:
+                        parts.append(self._bools[key][value])
                         continue
                 except KeyError:
                     pass
-                append(self._new(key, value))
+                known = False
+                parts.append(self._new(key, value))
         except _UnusualKeyError:
             del parts[start:]
         else:
-            return
+            return known
         parts += [self._field(key, value) for key, value in self._with_valid_keys(attributes).items()]
+        return False
 
     def encode(self, attributes: Mapping[Any, Any] | None, max_count: int | None = None) -> tuple[bytes, int]:
         """The fields of ``attributes``, and how many were dropped for their keys or for ``max_count``.
@@ -162,19 +194,24 @@ class AttributeEncoder:
         size = len(encoded) + len(key) + (len(value) if kind is str else 0)
         if not encoded or size > _CACHED_SIZE:
             return encoded
-        if self._size > _CACHE_SIZE:
-            self._strings.clear()
-            self._ints.clear()
-            self._floats.clear()
-            self._size = 0
-        self._size += size + _PYTHON_ADDS
+        self._make_room(size)
         if kind is str:
             _remember(self._strings, key, value, encoded)
         elif kind is int:
             _remember(self._ints, key, value, encoded)
         elif kind is float:
             self._floats[key] = encoded[:-8]
+        elif kind is bool:
+            _remember(self._bools, key, value, encoded)
         return encoded
+
+    def _make_room(self, size: int) -> None:
+        """For another entry in one of the caches."""
+        if self._size > _CACHE_SIZE:
+            for cache in (self._blocks, self._strings, self._ints, self._bools, self._floats):
+                cache.clear()
+            self._size = 0
+        self._size += size + _PYTHON_ADDS
 
     def _field(self, key: Any, value: Any) -> bytes:
         return self._encoded(key, value if self._redaction is None else self._redaction.value(key, value))

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, SpanLimits
     from opentelemetry.trace import SpanKind, TraceState
 
+    from causal_otel.engine.local_trace import LocalTrace
     from causal_otel.engine.redaction import Redaction
     from causal_otel.engine.span import RawEvent
 
@@ -40,19 +41,6 @@ _LIMITS = 4
 
 OWN = frozenset({Span, LeafSpan, CurrentSpan})
 """Whose fields are read directly. The ABC's isinstance() would cost more than all of a span's ids and times."""
-
-_RARE = frozenset(
-    {
-        "_description",
-        "_dropped_attributes",
-        "_dropped_events",
-        "_dropped_links",
-        "_events",
-        "_links",
-        "_status",
-    }
-)
-"""What a span of ours has in its dict only where it differs from the class's default, and what is encoded of that."""
 
 # Ids are big-endian and times little-endian, so the ids go in as bytes. The numbers are tags: 0x100A is the bytes
 # 0A 10, field 1 with sixteen bytes.
@@ -107,6 +95,10 @@ class SpanEncoder:
         self._limited = self._checked = _Limited(None, redaction, self._shown)
         self._known_limits: list[_Limited] = []
         self._names: dict[str, tuple[SpanKind, bytes, bytes]] = {}
+        self._local_trace: LocalTrace | None = None  # of the span before, and what is written of it
+        self._trace_id = b""
+        self._clock = 0
+        self._stateless = True
         self._trace_state: tuple[TraceState | None, bytes] = (None, b"")
 
     def own_span(self, span: Span) -> bytes:
@@ -126,39 +118,30 @@ class SpanEncoder:
             known, usual, rare = self._name(name, kind)
         if known is not kind:
             _, usual, rare = self._name(name, kind)
-        # What most spans never have is in the instance's dict. To look there costs a tenth of asking for each.
-        shared, parent, start = span._local_trace, span.parent_id(), span._start
-        span_id, clock = span.span_id(), shared.clock
-        usual_trace = shared.trace_state is None and not isinstance(span._parent_span, SpanContext)
-        tail = usual if usual_trace and _RARE.isdisjoint(span.__dict__) else rare + self._rest(span)
-
-        if parent:
-            head = _child(
-                0x100A,
-                shared.trace_id.to_bytes(16, "big"),
-                0x0812,
-                span_id.to_bytes(8, "big"),
-                0x39,
-                start + clock,
-                0x41,
-                span._end + clock,
-                0x0822,
-                parent.to_bytes(8, "big"),
-            )
+        shared = span._local_trace
+        if shared is not self._local_trace:
+            self._trace(shared)
+        plain = self._stateless and not span._detailed
+        span_id = span._id or span.span_id()
+        parent: Any = span._parent_span
+        if type(parent) in OWN:
+            span._parent_span = parent_id = parent._id or parent.span_id()  # which span.parent_id() would do
         else:
-            head = _root(
-                0x100A,
-                shared.trace_id.to_bytes(16, "big"),
-                0x0812,
-                span_id.to_bytes(8, "big"),
-                0x39,
-                start + clock,
-                0x41,
-                span._end + clock,
-            )
+            parent_id = span.parent_id()
+            plain = plain and not isinstance(parent, SpanContext)
+        tail = usual if plain else rare + self._rest(span)
+        start, end = span._start + self._clock, span._end + self._clock
+        if parent_id:
+            head = _child(0x100A, self._trace_id, 0x0812, span_id, 0x39, start, 0x41, end, 0x0822, parent_id)
+        else:
+            head = _root(0x100A, self._trace_id, 0x0812, span_id, 0x39, start, 0x41, end)
         parts = [head, tail]
-        if span._attributes:
-            self._limited.span.extend(parts, span._attributes)
+        attributes = span._attributes
+        if attributes:
+            if span._shared:
+                parts.append(self._limited.span.shared(attributes))
+            else:
+                self._limited.span.extend(parts, attributes)
         body = b"".join(parts)
         size = len(body)
         return (_FRAMES[size] if size < _FRAMED else b"\x12" + varint(size)) + body
@@ -213,6 +196,13 @@ class SpanEncoder:
         parts += [_contained(_checked_link, link, self._checked) for link in span.links or ()]
         parts.append(_dropped(span.dropped_attributes, span.dropped_events, span.dropped_links))
         return field(b"\x12", b"".join(parts))
+
+    def _trace(self, shared: LocalTrace) -> None:
+        """Go on with another trace."""
+        self._local_trace = shared
+        self._trace_id = shared.trace_id.to_bytes(16, "big")
+        self._clock = shared.clock
+        self._stateless = shared.trace_state is None
 
     def _limit(self, limits: SpanLimits) -> None:
         """Go on under other limits; a process has one provider, or few."""

@@ -16,12 +16,13 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanLimits, SpanProcesso
 from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import Link, SpanContext, StatusCode
+from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode
 
 from causal_otel._secrets import RULES, Rule
 from causal_otel.engine import faults
 from causal_otel.engine.context import attach
 from causal_otel.engine.provider import TracerProvider
+from causal_otel.engine.tracer import Tracer
 from causal_otel.export.encoder import Encoder
 from causal_otel.export.privacy import Policy, mark
 from causal_otel.export.transport import Outcome, Verdict
@@ -309,6 +310,23 @@ def test_encoder_asks_once() -> None:
     ((body, _),) = encoder.encode(exporter.get_finished_spans())
     assert counting.asked == 3 + 5
     assert counting.policy.counts() == {"key": 5}
+    assert b"hunter2" not in body
+
+
+def test_shared_attributes_are_counted_each_time() -> None:
+    """What many leaves share is known as a whole only where there is nothing to hide in it."""
+    provider = TracerProvider(resource=Resource({}))
+    spans: list[Any] = []
+    provider.deliver = spans.append
+    tracer = provider.get_tracer("t")
+    assert isinstance(tracer, Tracer)
+    attributes = {"a": "x", "password": "hunter2"}
+    with tracer.start_as_current_span("root"):
+        for _ in range(5):
+            tracer.start_leaf("leaf", SpanKind.CLIENT, attributes).end()
+    policy = Policy()
+    ((body, _),) = Encoder(redaction=policy).encode(spans)
+    assert policy.counts() == {"key": 5}
     assert b"hunter2" not in body
 
 
