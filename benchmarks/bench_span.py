@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from benchmarks.conftest import Record, Sink
 
 _SPANS = 1000
-_ROUNDS = 30
+_ROUNDS = 200
 
 Loop = Callable[[Any, int], None]
 """Does something so many times with a tracer."""
@@ -120,7 +120,7 @@ def test_gate(benchmark: BenchmarkFixture, record: Record) -> None:
             for _ in range(times):
                 recorded()
 
-        found = in_turns(benchmark, {BARE: _bare(), OURS: _bare(ask)}, _ROUNDS * 10)
+        found = in_turns(benchmark, {BARE: _bare(), OURS: _bare(ask)}, _ROUNDS)
         record("gate", {OURS: found[OURS]})
 
 
@@ -143,7 +143,7 @@ def test_wrapped(benchmark: BenchmarkFixture, record: Record, loop: asyncio.Abst
 
             return lambda _, times: loop.run_until_complete(repeat(times))
 
-        found = in_turns(benchmark, {BARE: _bare(call(Client.command)), OURS: _bare(call(patched))}, _ROUNDS * 10)
+        found = in_turns(benchmark, {BARE: _bare(call(Client.command)), OURS: _bare(call(patched))}, _ROUNDS)
         record("wrapped", found)
 
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Packer"]
 
-_SLICE = 128
-"""Spans encoded at a stretch: two tenths of a millisecond, in which an event loop may have to wait for the GIL."""
+_SLICE = 64
+"""Spans encoded at a stretch: a tenth of a millisecond or two, in which an event loop may have to wait for the GIL."""
 
 _BREATH = 10e-6
 """Seconds between two slices. Zero would give the GIL away and mostly take it back before another thread woke up."""
