@@ -178,7 +178,10 @@ class _Pages:
         return JSONResponse({"spans": [span.span_id for span in found]}, headers=HEADERS)
 
     def compare(self, request: Request) -> Response:
+        chosen = request.query_params.getlist("trace")  # in the search's results
         written = [request.query_params.get(name, "").strip() for name in ("a", "b")]
+        if chosen:
+            written = [*chosen[:2], ""][:2]
         messages, problems = [], []
         for name, text in zip("AB", written, strict=True):
             trace_id = _parse_id(text) if text else None
@@ -192,6 +195,7 @@ class _Pages:
             "a": written[0],
             "b": written[1],
             "problems": problems,
+            "more": len(chosen) if len(chosen) > 2 else 0,
             "comparison": None,
             "candidates": self._reader.summaries(self._reader.recent(_CANDIDATES)),
         }

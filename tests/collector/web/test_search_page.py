@@ -207,6 +207,29 @@ def test_without_scripts_the_page_can_be_read_and_used(open_page: OpenPage, serv
     assert page.url.endswith(f"/trace/{trace_id(1).hex()}")
 
 
+@pytest.mark.parametrize("javascript", [True, False])
+def test_two_results_can_be_compared(open_page: OpenPage, serve: Serve, javascript: bool) -> None:
+    """Ticking two results offers to compare them, in the order of the list; a third is not taken."""
+    page = open_page(serve(site(_three())), javascript=javascript)
+    assert page.is_hidden("text=Compare >> nth=-1")
+    picks = page.locator(".pick")
+    picks.nth(2).check()
+    assert page.is_enabled(".compare") is not javascript
+    picks.nth(0).check()
+    assert picks.nth(1).is_enabled() is not javascript
+    page.click(".compare")
+    assert "B took" in page.inner_text(".verdict")
+    assert page.input_value("[name=a]") == trace_id(1).hex()
+    assert page.input_value("[name=b]") == trace_id(3).hex()
+    page.go_back()
+    assert page.is_enabled(".compare")
+    if not javascript:
+        picks.nth(1).check()
+        page.click(".compare")
+        assert "first two of the 3" in page.inner_text(".notice")
+        assert page.input_value("[name=b]") == trace_id(2).hex()
+
+
 def test_the_keyboard_is_enough(open_page: OpenPage, serve: Serve) -> None:
     """Slash goes to the form, j and k through the results, Enter opens, a question mark helps."""
     page = open_page(serve(site(_three())))

@@ -1,4 +1,5 @@
-// The search page: j and k through the results, the operations of the chosen service, short addresses.
+// The search page: j and k through the results, two of them to compare, the operations of the chosen service, short
+// addresses.
 
 import { walk } from "./walk.js";
 
@@ -63,3 +64,16 @@ for (const dot of document.querySelectorAll("[data-trace]")) {
     one.addEventListener("pointerleave", () => other.classList.remove("near"));
   }
 }
+
+// Two traces can be compared, no more.
+const picks = [...document.querySelectorAll(".pick")];
+
+function limitPicks() {
+  const chosen = picks.filter((pick) => pick.checked).length;
+  for (const pick of picks) pick.disabled = chosen >= 2 && !pick.checked;
+  const button = document.querySelector(".compare");
+  if (button) button.disabled = chosen !== 2;
+}
+
+document.getElementById("chosen")?.addEventListener("change", limitPicks);
+addEventListener("pageshow", limitPicks); // going back, the browser has them ticked again
