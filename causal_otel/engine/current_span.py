@@ -45,6 +45,8 @@ class Unusual(NamedTuple):
 
 
 _USUAL = Unusual()
+_ENTERED = Unusual()
+"""Stands for the arguments where the block has been left, so that it is not entered again."""
 _OTHER = Context()
 """Stands for the context where it is not this span that was started, but another."""
 
@@ -123,6 +125,7 @@ class CurrentSpan(Span):
         if variable.get() is active:  # type: ignore[union-attr]  # or it would not be active
             variable.set(self._previous)  # type: ignore[union-attr, arg-type]
         self._active = self._previous = None  # the context holds this span: no cycle for the collector to find
+        self._unusual = _ENTERED
         if exc_val is not None:
             outcome.fail(self, exc_val, record=self._record_exception, status=self._set_status_on_exception)
         self.end()
@@ -153,6 +156,8 @@ class CurrentSpan(Span):
         return self._enter_other()
 
     def _enter_other(self) -> trace.Span:
+        if self._unusual is _ENTERED:
+            raise RuntimeError("a span has one block: call start_as_current_span() again for another one")
         span = self._start_span()
         self._other = span, attach(with_span(span))
         self._active = _OTHER
@@ -167,6 +172,7 @@ class CurrentSpan(Span):
             outcome.fail(span, error, record=self._record_exception, status=self._set_status_on_exception)
         if self._given.end_on_exit:
             span.end()
+        self._unusual = _ENTERED
 
     @property
     def _given(self) -> Unusual:

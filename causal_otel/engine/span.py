@@ -148,8 +148,8 @@ class Span(trace.Span, ReadableSpan):
             values = self._attributes = values.copy()
             self._shared = False
         if limit is not None and key not in values and len(values) >= limit:
-            self._dropped_attributes += 1
             self._detailed = True
+            self._dropped_attributes += 1
             if not limit:
                 return
             del values[next(iter(values))]

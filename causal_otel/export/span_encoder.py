@@ -199,10 +199,14 @@ class SpanEncoder:
 
     def _trace(self, shared: LocalTrace) -> None:
         """Go on with another trace."""
-        self._local_trace = shared
         self._trace_id = shared.trace_id.to_bytes(16, "big")
         self._clock = shared.clock
         self._stateless = shared.trace_state is None
+        self._local_trace = shared  # now that all is said of it
+
+    def finish(self) -> None:
+        """Let go of the last trace, which may hold its root."""
+        self._local_trace = None
 
     def _limit(self, limits: SpanLimits) -> None:
         """Go on under other limits; a process has one provider, or few."""

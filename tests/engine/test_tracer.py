@@ -195,6 +195,20 @@ class TestContract:
         theirs = inspect.signature(inspect.unwrap(getattr(SdkTracer, method))).parameters
         assert list(ours) == list(theirs)
 
+    @pytest.mark.parametrize("more", [{}, {"end_on_exit": False}, {"start_time": 1}])
+    def test_a_block_is_entered_once(
+        self, provider: TracerProvider, exporter: InMemorySpanExporter, more: dict[str, Any]
+    ) -> None:
+        """Entering the same block again is refused, as the SDK does it, rather than one span recorded twice."""
+        block = provider.get_tracer("t").start_as_current_span("once", **more)
+        with block as span:
+            pass
+        with pytest.raises(RuntimeError, match="start_as_current_span"), block:
+            pytest.fail("was entered again")
+        assert trace.get_current_span() is trace.INVALID_SPAN
+        span.end()
+        assert len(exporter.get_finished_spans()) == 1
+
     def test_one_tracer_a_scope(self, provider: TracerProvider) -> None:
         """The same scope gets the same tracer."""
         assert provider.get_tracer("a", "1") is provider.get_tracer("a", "1")

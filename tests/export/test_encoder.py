@@ -311,7 +311,31 @@ class TestEqual:
                 check(encoder, maker.ended())
             for number in range(3000):  # as many mappings, of values that are known by now
                 tracer.start_leaf("leaf", SpanKind.CLIENT, {"a": number % 2, "b": number % 3}).end()
-            check(encoder, maker.ended())
+        check(encoder, maker.ended())
+
+    @pytest.mark.parametrize("limit", ["tight", "zero"])
+    def test_dropped_attributes(self, makers: dict[tuple[str, str], Maker], limit: str) -> None:
+        """What a limit has cost is told of a span that has nothing else to tell."""
+        maker = makers["ours", limit]
+        spans = maker.one(attributes={"a": 1, "b": 2, "c": 3})
+        assert spans[0].dropped_attributes
+        check(Encoder(), spans)
+
+    def test_an_id_that_is_none(self, maker: Maker) -> None:
+        """A trace id that does not fit costs its own spans, not those of other traces."""
+        tracer: Any = maker.provider.get_tracer("tests")
+        spans: list[Any] = []
+        for _ in range(2):
+            spans += maker.one()
+            with tracer.start_as_current_span("bad") as bad:
+                bad._local_trace.trace_id = 1 << 128
+            for each in maker.ended():
+                spans += [each, each]
+        encoder = Encoder()
+        (request,) = decode(list(encoder.encode(spans)))
+        assert encoder.skipped == 4
+        (found,) = request.resource_spans
+        assert [span.name for span in found.scope_spans[0].spans] == ["span", "span"]
 
     def test_without_scope(self) -> None:
         """A span of no scope and with nothing in it is encoded."""

@@ -277,6 +277,16 @@ def test_child_that_ends_by_itself_is_reported_by_whoever_looks() -> None:
             check_running()
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGRTMIN"), reason="there are no real-time signals here")
+def test_signal_without_a_name_is_numbered() -> None:
+    """Real-time signals have no names in Python."""
+    number = signal.SIGRTMIN + 6
+    with process([sys.executable, "-c", f"import os; os.kill(os.getpid(), {number})"], name="Some server") as child:
+        assert child.wait(timeout=30) == -number
+        with pytest.raises(ServerError, match=rf"while starting, killed by signal {number}\."):
+            check_running()
+
+
 def test_program_that_does_not_exist_is_reported() -> None:
     """A program that cannot be executed is a ServerError that names it."""
     with (

@@ -126,7 +126,7 @@ class Process:
         status = self._popen.poll()
         if status is None:
             return
-        how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
+        how = f"killed by {_signal_name(-status)}" if status < 0 else f"with status {status}"
         when = "unexpectedly" if self._has_been_ready else "while starting"
         raise ServerError(f"{self.name} ended {when}, {how}.", self.output())
 
@@ -349,6 +349,13 @@ def _interrupts_held() -> Iterator[None]:
             signal.signal(number, handler)
         for earlier in arrived:
             signal.raise_signal(earlier)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # the real-time ones have none
+        return f"signal {number}"
 
 
 def _account(user: str) -> pwd.struct_passwd:

@@ -179,9 +179,8 @@ class _Pages:
 
     def compare(self, request: Request) -> Response:
         chosen = request.query_params.getlist("trace")  # in the search's results
-        written = [request.query_params.get(name, "").strip() for name in ("a", "b")]
-        if chosen:
-            written = [*chosen[:2], ""][:2]
+        given = [*chosen, ""][:2] if chosen else [request.query_params.get(name, "") for name in ("a", "b")]
+        written = [text.strip() for text in given]
         messages, problems = [], []
         for name, text in zip("AB", written, strict=True):
             trace_id = _parse_id(text) if text else None
@@ -195,7 +194,7 @@ class _Pages:
             "a": written[0],
             "b": written[1],
             "problems": problems,
-            "more": len(chosen) if len(chosen) > 2 else 0,
+            "chosen": len(chosen),
             "comparison": None,
             "candidates": self._reader.summaries(self._reader.recent(_CANDIDATES)),
         }
