@@ -141,7 +141,6 @@ class Batch:
 
     def finish(self) -> list[Request]:
         """The requests with all that was added; the batch is empty again."""
-        self._encoder.spans.finish()
         if self._count:
             self._close()
         requests, self._requests = self._requests, []

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, SpanLimits
     from opentelemetry.trace import SpanKind, TraceState
 
-    from causal_otel.engine.local_trace import LocalTrace
     from causal_otel.engine.redaction import Redaction
     from causal_otel.engine.span import RawEvent
 
@@ -95,10 +94,7 @@ class SpanEncoder:
         self._limited = self._checked = _Limited(None, redaction, self._shown)
         self._known_limits: list[_Limited] = []
         self._names: dict[str, tuple[SpanKind, bytes, bytes]] = {}
-        self._local_trace: LocalTrace | None = None  # of the span before, and what is written of it
-        self._trace_id = b""
-        self._clock = 0
-        self._stateless = True
+        self._trace_id: tuple[int, bytes] = (0, b"")  # of the span before
         self._trace_state: tuple[TraceState | None, bytes] = (None, b"")
 
     def own_span(self, span: Span) -> bytes:
@@ -119,9 +115,10 @@ class SpanEncoder:
         if known is not kind:
             _, usual, rare = self._name(name, kind)
         shared = span._local_trace
-        if shared is not self._local_trace:
-            self._trace(shared)
-        plain = self._stateless and not span._detailed
+        clock, (number, trace_id) = shared.clock, self._trace_id
+        if shared.trace_id is not number:
+            self._trace_id = number, trace_id = shared.trace_id, shared.trace_id.to_bytes(16, "big")
+        plain = shared.trace_state is None and not span._detailed
         span_id = span._id or span.span_id()
         parent: Any = span._parent_span
         if type(parent) in OWN:
@@ -130,11 +127,11 @@ class SpanEncoder:
             parent_id = span.parent_id()
             plain = plain and not isinstance(parent, SpanContext)
         tail = usual if plain else rare + self._rest(span)
-        start, end = span._start + self._clock, span._end + self._clock
+        start, end = span._start + clock, span._end + clock
         if parent_id:
-            head = _child(0x100A, self._trace_id, 0x0812, span_id, 0x39, start, 0x41, end, 0x0822, parent_id)
+            head = _child(0x100A, trace_id, 0x0812, span_id, 0x39, start, 0x41, end, 0x0822, parent_id)
         else:
-            head = _root(0x100A, self._trace_id, 0x0812, span_id, 0x39, start, 0x41, end)
+            head = _root(0x100A, trace_id, 0x0812, span_id, 0x39, start, 0x41, end)
         parts = [head, tail]
         attributes = span._attributes
         if attributes:
@@ -196,17 +193,6 @@ class SpanEncoder:
         parts += [_contained(_checked_link, link, self._checked) for link in span.links or ()]
         parts.append(_dropped(span.dropped_attributes, span.dropped_events, span.dropped_links))
         return field(b"\x12", b"".join(parts))
-
-    def _trace(self, shared: LocalTrace) -> None:
-        """Go on with another trace."""
-        self._trace_id = shared.trace_id.to_bytes(16, "big")
-        self._clock = shared.clock
-        self._stateless = shared.trace_state is None
-        self._local_trace = shared  # now that all is said of it
-
-    def finish(self) -> None:
-        """Let go of the last trace, which may hold its root."""
-        self._local_trace = None
 
     def _limit(self, limits: SpanLimits) -> None:
         """Go on under other limits; a process has one provider, or few."""

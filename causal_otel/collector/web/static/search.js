@@ -71,9 +71,10 @@ const picks = [...document.querySelectorAll(".pick")];
 function limitPicks() {
   const chosen = picks.filter((pick) => pick.checked).length;
   for (const pick of picks) pick.disabled = chosen >= 2 && !pick.checked;
-  const button = document.querySelector(".compare");
-  if (button) button.disabled = chosen !== 2;
+  document.querySelector(".compare").disabled = chosen !== 2;
 }
 
-document.getElementById("chosen")?.addEventListener("change", limitPicks);
-addEventListener("pageshow", limitPicks); // going back, the browser has them ticked again
+if (picks.length) {
+  addEventListener("change", limitPicks);
+  addEventListener("pageshow", limitPicks); // going back, the browser has them ticked again
+}
