@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 from causal_otel import patches
 from causal_otel._secrets import ENDINGS, EXACT, PARAMETERS, RULES, Rule
 from causal_otel.export.privacy import Policy
-from causal_otel.settings import Settings
+from causal_otel.settings import table
 
 __all__ = ["reference"]
 
@@ -85,7 +83,7 @@ def reference() -> str:
     page += _EXCEPTIONS
     page += "".join(_rule(rule) for rule in RULES)
     page += _WORDS.format(exact=_codes(sorted(EXACT)), endings=_codes(ENDINGS), parameters=_codes(sorted(PARAMETERS)))
-    for setting in fields(Settings):
+    for setting in table():
         if setting.name in _SETTINGS:
             variables = _codes(setting.metadata["variables"])
             page += f"| `{setting.name}` | {variables} | {setting.metadata['help']} |\n"

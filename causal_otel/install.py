@@ -7,6 +7,8 @@ some variables while it is imported and would refuse bad ones in words that help
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -24,8 +26,9 @@ from causal_otel.patches._arrival import Arrival
 from causal_otel.patches._baggage import BaggageBorder
 from causal_otel.patches._layer import PatchStatus
 from causal_otel.patches._tracing import Options, Tracing
+from causal_otel.patches._untraced import untraced
 from causal_otel.semconv import SCHEMA_URL
-from causal_otel.settings import SettingError, Settings
+from causal_otel.settings import SettingError, Settings, unknown_variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +46,7 @@ __all__ = ["Installation", "Patches", "Status", "install", "installation", "stat
 _logger = logging.getLogger("causal_otel")
 _lock = threading.RLock()
 _current: Installation | None = None
+_CONFIGURATION_FILES = ("OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE")
 
 Patches = Iterable[str] | Mapping[str, "bool | Options"] | None
 """What to patch: None for everything, names, or a mapping of name to bool or to the patch's options."""
@@ -58,7 +62,11 @@ class Status:
     service_name: str = ""
     destination: str = ""
     """Where spans go, without credentials."""
+    warnings: tuple[str, ...] = ()
+    """What is hardly meant as it is set up: a sentence each."""
     patches: tuple[PatchStatus, ...] = ()
+    untraced: tuple[str, ...] = ()
+    """Drivers that are imported and that nothing traces."""
     export: ExportStatus | None = None
     sampling: SamplingStatus | None = None
     """Which traces are recorded, and what is wrong with where that is said; None: your provider knows."""
@@ -73,7 +81,10 @@ class Status:
         if not self.installed:
             return f"causal_otel: not tracing ({self.reason})"
         lines = [f"causal_otel: tracing {self.service_name or 'with your provider'} to {self.destination}"]
+        lines += [f"  warning: {warning}" for warning in self.warnings]
         lines += [f"  {patch}" for patch in self.patches]
+        if self.untraced:
+            lines.append(f"  imported, but not traced: {', '.join(self.untraced)}")
         if self.export is not None:
             lines.append(f"  spans: {self.export}")
         if self.sampling is not None:
@@ -84,6 +95,14 @@ class Status:
             lines.append(f"  redacted: {', '.join(f'{count} by {rule}' for rule, count in self.redacted.items())}")
         lines += [f"  failed {count} times: {site}" for site, count in self.faults.items()]
         return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A call of :func:`install`: where it stands, and what it was given."""
+
+    place: str
+    arguments: Mapping[str, object]
 
 
 class Installation:
@@ -98,12 +117,15 @@ class Installation:
         self,
         tracer_provider: TracerProvider,
         pipeline: Pipeline | None,
+        call: _Call,
         reason: str = "",
         policy: Policy | None = None,
     ) -> None:
         self.tracer_provider = tracer_provider
         self.tracer: Tracer = _tracer(tracer_provider, "causal_otel")
         self._pipeline = pipeline
+        self._call = call
+        self._warnings: dict[str, None] = {}
         self._reason = reason
         self._patches: list[Arrival] = []
         self._server_shutdown: ServerShutdown | None = None
@@ -124,6 +146,29 @@ class Installation:
         tracer = _tracer(self.tracer_provider, f"causal_otel.{patch.name}")
         return Tracing(tracer, options(patch), self.flush, border)
 
+    def _warn(self, warning: str) -> None:
+        self._warnings[warning] = None
+        _logger.warning("causal_otel: %s", warning)
+
+    def _called_again(self, call: _Call) -> None:
+        """Say what a later call of :func:`install` wanted and does not get; nothing if it wants the same."""
+        if self._reason:
+            return  # switched off
+        first, name = self._call, call.arguments.get("service_name")
+        ours = first.arguments.get("service_name")
+        ignored = [key for key, value in call.arguments.items() if first.arguments.get(key) != value]
+        if name and ours and name != ours:
+            self._warn(
+                f"this process is named {ours!r} by install() at {first.place}, so install(service_name={name!r}) at "
+                f"{call.place} is ignored. Name no service in a module that several programs import: call install() "
+                "without service_name there, and set OTEL_SERVICE_NAME for each process"
+            )
+        elif ignored:
+            self._warn(
+                f"install() at {call.place} is ignored, with its {', '.join(ignored)}: install() was called at "
+                f"{first.place} before; call uninstall() first to change something"
+            )
+
     def flush(self, timeout: float = 5.0) -> bool:
         """Export every span that has ended so far.
 
@@ -142,19 +187,24 @@ class Installation:
             return Status(False, self._reason)
         rows = {status.name: status for status in (arrival.status for arrival in self._patches)}
         patches = tuple(rows.get(name, PatchStatus(name)) for name in registry.NAMES)
-        redacted = {} if self._policy is None else self._policy.counts()
-        if self._pipeline is None:
-            return Status(True, destination="it", patches=patches, redacted=redacted, faults=faults.counts())
-        return Status(
+        common = Status(
             True,
+            destination="it",
+            warnings=tuple(self._warnings),
+            patches=patches,
+            untraced=untraced(),
+            redacted={} if self._policy is None else self._policy.counts(),
+            faults=faults.counts(),
+        )
+        if self._pipeline is None:
+            return common
+        return replace(
+            common,
             service_name=self._pipeline.service_name,
             destination=self._pipeline.destination,
-            patches=patches,
             export=self._pipeline.status(),
             sampling=self._pipeline.sampling(),
             keeping=self._pipeline.keeping(),
-            redacted=redacted,
-            faults=faults.counts(),
         )
 
     def uninstall(self) -> None:
@@ -185,13 +235,15 @@ def install(
 ) -> Installation:
     """Trace this process. The one call of an API process and of a worker alike, as early as you can.
 
-    A second call changes nothing and says so. With ``TRACING_ENABLED=false`` or ``OTEL_SDK_DISABLED=true`` it returns
-    at once. Where a tracer provider is set already, by you or by another tool, the patches use that one.
+    A second call changes nothing; where it asks for something else than the first, a warning names both. With
+    ``TRACING_ENABLED=false`` or ``OTEL_SDK_DISABLED=true`` it returns at once. Where a tracer provider is set already,
+    by you or by another tool, the patches use that one.
 
     Args:
         app: the FastAPI or Starlette application, if you like to name it: applications are traced by class, so those
             made earlier or later are traced as well.
-        service_name: what the spans are about.
+        service_name: what the spans are about. Leave it out in a module that several programs import, and set
+            ``OTEL_SERVICE_NAME`` for each of them.
         patches: None for all; names, such as ``["asyncpg", "redis"]``; or a mapping of name to bool or options.
         tracer_provider: use this one, and configure no pipeline.
         settings: any other setting by its name in ``docs/settings.md``; it beats its environment variable.
@@ -203,14 +255,20 @@ def install(
         SettingError: something given, or in the environment, is not allowed. Nothing has been changed then.
     """
     global _current
+    given = {"service_name": service_name, "patches": patches, "tracer_provider": tracer_provider, **settings}
+    caller = sys._getframe(1)
+    call = _Call(
+        f"{caller.f_code.co_filename}:{caller.f_lineno}",
+        {name: value for name, value in given.items() if value is not None},
+    )
     with _lock:
         if _current is not None:
-            _logger.warning("causal_otel.install() was called again: nothing is changed; call uninstall() first")
+            _current._called_again(call)
             return _current
         loaded = Settings.load(service_name=service_name, **settings)
         if not loaded.wanted:
             variable = "OTEL_SDK_DISABLED=true" if loaded.sdk_disabled else "TRACING_ENABLED=false"
-            _current = Installation(trace.NoOpTracerProvider(), None, f"switched off by {variable}")
+            _current = Installation(trace.NoOpTracerProvider(), None, call, f"switched off by {variable}")
             return _current
         chosen = _chosen(patches)
         excluded = {"asgi": loaded.excluded_urls, "httpx": loaded.excluded_urls, "celery": loaded.excluded_tasks}
@@ -220,12 +278,16 @@ def install(
         policy = Policy(loaded.redact, loaded.redact_keys, loaded.redact_patterns)
         found = tracer_provider or _provider_in_place()
         if found is not None:
-            _current = Installation(found, None, policy=policy)
+            _current = Installation(found, None, call, policy=policy)
         else:
             from causal_otel.pipeline import Pipeline
 
             pipeline = Pipeline(loaded, policy)
-            _current = Installation(pipeline.provider, pipeline, policy=policy)
+            _current = Installation(pipeline.provider, pipeline, call, policy=policy)
+            for warning in loaded.conflicts():
+                _current._warn(warning)
+        for warning in (*_unread_configuration(), *unknown_variables(os.environ)):
+            _current._warn(warning)
         options = {name: partial(_options, given, excluded.get(name, ())) for name, given in chosen.items()}
         _current._apply(options, BaggageBorder(loaded.baggage_hosts, loaded.baggage_max_bytes))
         return _current
@@ -247,6 +309,15 @@ def status() -> Status:
 def installation() -> Installation | None:
     """The installation in force, if any."""
     return _current
+
+
+def _unread_configuration() -> list[str]:
+    """OpenTelemetry's configuration files, which other SDKs read and which we do not."""
+    return [
+        f"{name}={path} is not read: give its settings as variables or arguments, see docs/settings.md"
+        for name in _CONFIGURATION_FILES
+        if (path := os.environ.get(name, "").strip())
+    ]
 
 
 def _tracer(provider: TracerProvider, name: str) -> Tracer:

@@ -13,6 +13,7 @@ import logging
 import os
 import re
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -48,10 +49,10 @@ from causal_otel._kinds import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from dataclasses import Field
 
-__all__ = ["SettingError", "Settings"]
+__all__ = ["SettingError", "Settings", "table", "unknown_variables"]
 
 _logger = logging.getLogger("causal_otel")
 _CREDENTIALS = re.compile(r"//[^/\s]*@")
@@ -95,7 +96,7 @@ class Settings:
     exporter: str = _setting(
         choice("otlp", "jaeger", "console", "none"),
         "otlp",
-        "Where spans go. `jaeger` is OTLP to `jaeger_host`.",
+        "Where spans go. `jaeger` is OTLP to `jaeger_host`, and the default where that is given and no endpoint is.",
         "OTEL_TRACES_EXPORTER",
         "TRACING_EXPORTER",
     )
@@ -110,7 +111,9 @@ class Settings:
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         "OTLP_ENDPOINT",
     )
-    jaeger_host: str = _setting(TEXT, "localhost", "The Jaeger host, for the exporter `jaeger`.", "JAEGER_HOST")
+    jaeger_host: str = _setting(
+        TEXT, "localhost", "The Jaeger host. The exporter `jaeger` sends there whatever `endpoint` says.", "JAEGER_HOST"
+    )
     jaeger_port: int | None = _setting(
         PORT,
         None,
@@ -320,6 +323,9 @@ class Settings:
         PATTERNS, (), "More secrets: what these match in any text, at any length.", "TRACING_REDACT_PATTERNS"
     )
 
+    given: Mapping[str, Mapping[str, object]] = field(default_factory=dict, repr=False, compare=False)
+    """Not a setting: what was given for each, by the name of the argument or variable. The first is used."""
+
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, **arguments: object) -> Settings:
         """Read the environment, let the arguments beat it, and check everything.
@@ -332,18 +338,26 @@ class Settings:
             SettingError: a value is not allowed, or there is no setting of that name.
         """
         variables = os.environ if environ is None else environ
-        table = {setting.name: setting for setting in fields(cls)}
+        names = [setting.name for setting in table()]
         for name in arguments:
-            if name not in table:
-                raise SettingError(f"install() has no setting {name!r}; there are: {', '.join(table)}")
+            if name not in names:
+                near = _near(name, (*names, "app", "patches", "tracer_provider"))
+                raise SettingError(f"install() has no argument {name!r}{near}; docs/settings.md lists all settings")
         values: dict[str, Any] = {}
-        for name, setting in table.items():
-            given = arguments.get(name)
-            if given is not None:
-                values[name] = _checked(setting, given)
-            else:
-                values |= _from_environment(setting, variables)
-        loaded = cls(**values)
+        given: dict[str, dict[str, object]] = {}
+        for setting in table():
+            name, argument = setting.name, arguments.get(setting.name)
+            texts = {it: text for it in setting.metadata["variables"] if (text := variables.get(it, "").strip())}
+            if argument is not None:
+                values[name], given[name] = _checked(setting, argument), {name: argument}
+            elif texts:
+                values[name], given[name] = _parsed(setting, *next(iter(texts.items()))), dict(texts)
+        if not given.keys() & {"exporter", "endpoint", "traces_endpoint"} and given.keys() & {
+            "jaeger_host",
+            "jaeger_port",
+        }:
+            values["exporter"] = "jaeger"
+        loaded = cls(**values, given=given)
         loaded._check_sampler()
         return loaded
 
@@ -374,21 +388,38 @@ class Settings:
     def destination(self) -> tuple[str, str]:
         """The protocol and the URL that spans are sent to: complete for HTTP, scheme and authority for gRPC.
 
-        An OTLP endpoint beats ``jaeger_host`` and ``jaeger_port``. Jaeger's OTLP ports choose the protocol; the
-        ports that it has retired (Thrift over UDP or HTTP, its own gRPC) become the OTLP port of the same host,
-        with one warning.
+        The exporter ``jaeger`` goes to the Jaeger host, ``otlp`` to the endpoint: see :meth:`conflicts` for what is
+        given and not used. Jaeger's OTLP ports choose the protocol; the ports that it has retired (Thrift over UDP or
+        HTTP, its own gRPC) become the OTLP port of the same host, with one warning.
         """
-        protocol, base = self.protocol, self.endpoint
-        if self.traces_endpoint:
-            return protocol, self.traces_endpoint
-        if not base and self.exporter == "jaeger":
+        protocol = self.protocol
+        if self.exporter == "jaeger":
             protocol, base = self._jaeger()
-        elif not base:
-            base = f"http://localhost:{_OTLP_PORTS[protocol]}"
+        elif self.traces_endpoint:
+            return protocol, self.traces_endpoint
+        else:
+            base = self.endpoint or f"http://localhost:{_OTLP_PORTS[protocol]}"
         if protocol == "grpc":
             return protocol, base
         parts = urlsplit(base)
         return protocol, urlunsplit(parts._replace(path=parts.path.rstrip("/") + "/v1/traces"))
+
+    def conflicts(self) -> list[str]:
+        """A sentence for each thing that says where spans go and is not used, because another one is."""
+        conflicts = []
+        for name in ("exporter", "endpoint"):  # those with a variable of OpenTelemetry's and one of older deployments
+            (used, *others) = self.given.get(name, {}).items() or [("", "")]
+            conflicts += [_unused(other, used) for other in others if other[1] != used[1]]
+        jaeger, otlp = ("jaeger_host", "jaeger_port"), ("traces_endpoint", "endpoint")
+        if self.exporter == "jaeger":
+            unused, users = otlp, ("exporter", *jaeger)
+        elif self.exporter == "otlp":
+            unused, users = jaeger, (*otlp, "exporter")
+        else:
+            return conflicts
+        first = {name: next(iter(given.items())) for name, given in self.given.items()}
+        used = next((first[name] for name in users if name in first), ("", ""))
+        return conflicts + [_unused(first[name], used) for name in unused if name in first]
 
     def _jaeger(self) -> tuple[str, str]:
         protocol, port = self.protocol, self.jaeger_port
@@ -414,16 +445,37 @@ _RETIRED_JAEGER_PORTS = (5775, 6831, 6832, 14250, 14268)
 # -- reading it ---------------------------------------------------------------------------------------------------
 
 
-def _from_environment(setting: Field[Any], environ: Mapping[str, str]) -> dict[str, Any]:
+def table() -> tuple[Field[Any], ...]:
+    """The settings, in the order of the page."""
+    return tuple(setting for setting in fields(Settings) if setting.metadata)
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """Variables that look like a setting with a letter wrong: a sentence each."""
+    known = [variable for setting in table() for variable in setting.metadata["variables"]]
+    return [
+        f"there is no variable {name}{near}"
+        for name in environ
+        if name.startswith("TRACING_") and name not in known and (near := _near(name, known))
+    ]
+
+
+def _unused(unused: tuple[str, object], used: tuple[str, object]) -> str:
+    (name, value), (winner, its) = unused, used
+    return _CREDENTIALS.sub("//…@", f"{name}={value} is not used, because of {winner}={its}: remove one of the two")
+
+
+def _near(name: str, names: Iterable[str]) -> str:
+    near = get_close_matches(name, names, n=1, cutoff=0.7)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _parsed(setting: Field[Any], variable: str, text: str) -> Any:
     kind: Kind = setting.metadata["kind"]
-    for variable in setting.metadata["variables"]:
-        text = environ.get(variable, "").strip()
-        if text:
-            try:
-                return {setting.name: kind.parse(text)}
-            except (ValueError, KeyError, OverflowError):
-                raise _refused(setting, text, variable) from None
-    return {}
+    try:
+        return kind.parse(text)
+    except (ValueError, KeyError, OverflowError):
+        raise _refused(setting, text, variable) from None
 
 
 def _checked(setting: Field[Any], value: Any) -> Any:
@@ -464,7 +516,7 @@ def reference() -> str:
         "| argument | variables | default | allowed | what it does |",
         "|---|---|---|---|---|",
     ]
-    for setting in fields(Settings):
+    for setting in table():
         variables = ", ".join(f"`{name}`" for name in setting.metadata["variables"])
         default = getattr(Settings(), setting.name)
         shown = ",".join(default) if isinstance(default, tuple) else str(default).lower()

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from causal_otel.settings import SettingError, Settings, reference
+from causal_otel.settings import SettingError, Settings, reference, table, unknown_variables
 
 GOOD: dict[str, tuple[str, Any]] = {
     "enabled": ("False", False),
@@ -117,12 +116,12 @@ BAD: dict[str, str] = {
 }
 FREE_TEXT = {"service_name", "service_version", "environment", "jaeger_host", "spool_directory"}
 FILES = {"certificate", "client_certificate", "client_key"}
-VARIABLES = [(setting.name, name) for setting in fields(Settings) for name in setting.metadata["variables"]]
+VARIABLES = [(setting.name, name) for setting in table() for name in setting.metadata["variables"]]
 
 
 def test_tables_are_complete() -> None:
     """Every setting has a good example and a bad one here, but for those that cannot have one."""
-    names = {setting.name for setting in fields(Settings)}
+    names = {setting.name for setting in table()}
     assert names == GOOD.keys() | FILES
     assert names == BAD.keys() | FREE_TEXT
 
@@ -149,7 +148,7 @@ def test_argument_beats_the_variable(name: str) -> None:
 
 
 def _variables(name: str) -> tuple[str, ...]:
-    return next(tuple(setting.metadata["variables"]) for setting in fields(Settings) if setting.name == name)
+    return next(tuple(setting.metadata["variables"]) for setting in table() if setting.name == name)
 
 
 def _every_variable() -> dict[str, str]:
@@ -237,9 +236,13 @@ def test_argument_of_the_remote_samplers() -> None:
 
 
 def test_unknown_argument_is_explained() -> None:
-    """A setting that does not exist is refused, with those that do."""
-    with pytest.raises(SettingError, match=r"no setting 'servicename'; there are: .*service_name"):
+    """An argument that does not exist is refused, with the one that is nearest and where all of them are."""
+    with pytest.raises(SettingError, match=r"no argument 'servicename'; did you mean service_name\?; docs/settings.md"):
         Settings.load({}, servicename="x")
+    with pytest.raises(SettingError, match=r"no argument 'patch'; did you mean patches\?"):
+        Settings.load({}, patch=["redis"])
+    with pytest.raises(SettingError, match=r"no argument 'zzz'; docs/settings.md"):
+        Settings.load({}, zzz=1)
 
 
 @pytest.mark.parametrize(
@@ -249,26 +252,78 @@ def test_unknown_argument_is_explained() -> None:
         ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, ("grpc", "http://localhost:4317")),
         ({"OTLP_ENDPOINT": "http://c:1"}, ("http/protobuf", "http://c:1/v1/traces")),
         ({"OTLP_ENDPOINT": "http://c:1/base/"}, ("http/protobuf", "http://c:1/base/v1/traces")),
-        (
-            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://a:1", "OTLP_ENDPOINT": "http://b:1"},
-            ("http/protobuf", "http://a:1/v1/traces"),
-        ),
         ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c:1/x"}, ("http/protobuf", "http://c:1/x")),
         ({"TRACING_EXPORTER": "jaeger"}, ("http/protobuf", "http://localhost:4318/v1/traces")),
         ({"TRACING_EXPORTER": "jaeger", "JAEGER_HOST": "j"}, ("http/protobuf", "http://j:4318/v1/traces")),
         ({"TRACING_EXPORTER": "jaeger", "JAEGER_HOST": "::1"}, ("http/protobuf", "http://[::1]:4318/v1/traces")),
         ({"TRACING_EXPORTER": "jaeger", "JAEGER_PORT": "4317"}, ("grpc", "http://localhost:4317")),
         ({"TRACING_EXPORTER": "jaeger", "JAEGER_PORT": "9999"}, ("http/protobuf", "http://localhost:9999/v1/traces")),
-        (
-            {"TRACING_EXPORTER": "jaeger", "JAEGER_HOST": "j", "OTLP_ENDPOINT": "http://c:1"},
-            ("http/protobuf", "http://c:1/v1/traces"),
-        ),
+        ({"JAEGER_HOST": "j"}, ("http/protobuf", "http://j:4318/v1/traces")),
+        ({"JAEGER_PORT": "4317"}, ("grpc", "http://localhost:4317")),
     ],
 )
 def test_destination(environ: dict[str, str], destination: tuple[str, str], caplog: pytest.LogCaptureFixture) -> None:
     """Endpoint, Jaeger host and protocol give one URL, without a warning."""
-    assert Settings.load(environ).destination() == destination
+    settings = Settings.load(environ)
+    assert (settings.destination(), settings.conflicts()) == (destination, [])
     assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("environ", "url", "conflict"),
+    [
+        (
+            {"TRACING_EXPORTER": "jaeger", "JAEGER_HOST": "j", "OTLP_ENDPOINT": "http://c:1"},
+            "http://j:4318/v1/traces",
+            "OTLP_ENDPOINT=http://c:1 is not used, because of TRACING_EXPORTER=jaeger",
+        ),
+        (
+            {"TRACING_EXPORTER": "jaeger", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://u:s3cret@c:1/x"},
+            "http://localhost:4318/v1/traces",
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://…@c:1/x is not used, because of TRACING_EXPORTER=jaeger",
+        ),
+        (
+            {"JAEGER_HOST": "j", "OTLP_ENDPOINT": "http://c:1"},
+            "http://c:1/v1/traces",
+            "JAEGER_HOST=j is not used, because of OTLP_ENDPOINT=http://c:1",
+        ),
+        (
+            {"JAEGER_HOST": "j", "OTEL_TRACES_EXPORTER": "otlp"},
+            "http://localhost:4318/v1/traces",
+            "JAEGER_HOST=j is not used, because of OTEL_TRACES_EXPORTER=otlp",
+        ),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://a:1", "OTLP_ENDPOINT": "http://b:1"},
+            "http://a:1/v1/traces",
+            "OTLP_ENDPOINT=http://b:1 is not used, because of OTEL_EXPORTER_OTLP_ENDPOINT=http://a:1",
+        ),
+        (
+            {"OTEL_TRACES_EXPORTER": "otlp", "TRACING_EXPORTER": "console"},
+            "http://localhost:4318/v1/traces",
+            "TRACING_EXPORTER=console is not used, because of OTEL_TRACES_EXPORTER=otlp",
+        ),
+    ],
+)
+def test_conflict_is_told(environ: dict[str, str], url: str, conflict: str) -> None:
+    """Where two things say where spans go, one is used, and a sentence names both, without credentials."""
+    settings = Settings.load(environ)
+    assert settings.destination()[1] == url
+    assert settings.conflicts() == [f"{conflict}: remove one of the two"]
+
+
+@pytest.mark.parametrize("exporter", ["console", "none"])
+def test_no_conflict_where_nothing_is_sent(exporter: str) -> None:
+    """An endpoint beside the exporters ``console`` and ``none`` is no conflict: that is how one switches export off."""
+    environ = {"OTEL_TRACES_EXPORTER": exporter, "JAEGER_HOST": "j", "OTLP_ENDPOINT": "http://c:1"}
+    assert Settings.load(environ).conflicts() == []
+
+
+def test_variable_with_a_letter_wrong() -> None:
+    """A variable of ours that does not exist but nearly does is told, with the one that was meant."""
+    environ = {"TRACING_SPOOL_DIR": "/x", "TRACING_OF_ANOTHER_TOOL": "1", "TRACING_EXPORTER": "none", "PATH": "/"}
+    assert unknown_variables(environ) == [
+        "there is no variable TRACING_SPOOL_DIR; did you mean TRACING_SPOOL_DIRECTORY?"
+    ]
 
 
 @pytest.mark.parametrize("port", [5775, 6831, 6832, 14250, 14268])

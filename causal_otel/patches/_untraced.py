@@ -1,0 +1,75 @@
+"""Drivers and frameworks that this process uses and nothing traces: asked by ``status()``, which says so.
+
+``requests``, ``urllib3`` and ``grpc`` are missing from the list: our own export imports them.
+"""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["untraced"]
+
+_DRIVERS = (
+    "aio_pika",
+    "aiohttp",
+    "aiokafka",
+    "aiomysql",
+    "aioredis",
+    "aiosqlite",
+    "arq",
+    "asyncmy",
+    "boto3",
+    "botocore",
+    "cassandra",
+    "confluent_kafka",
+    "django",
+    "dramatiq",
+    "elasticsearch",
+    "flask",
+    "kafka",
+    "motor",
+    "MySQLdb",
+    "oracledb",
+    "pika",
+    "psycopg",
+    "psycopg2",
+    "pymongo",
+    "pymysql",
+    "rq",
+    "sqlalchemy",
+    "tornado",
+    "valkey",
+)
+_BELOW = {"sqlalchemy": "asyncpg"}
+"""A library whose work is traced where this driver below it is in use."""
+
+
+def untraced() -> tuple[str, ...]:
+    """The imported drivers that neither we nor OpenTelemetry's instrumentations trace, with their versions.
+
+    Where the instrumentation is imported and yet does nothing, as it does for versions outside its range, that is
+    said as well.
+    """
+    traced, idle = _instrumentations()
+    lines = []
+    for name in _DRIVERS:
+        module = sys.modules.get(name)
+        if module is None or name in traced or (name not in idle and _BELOW.get(name) in sys.modules):
+            continue
+        version = getattr(module, "__version__", "")
+        why = f"(opentelemetry.instrumentation.{name} is imported, but not at work)" if name in idle else ""
+        lines.append(" ".join(filter(None, (name, version if isinstance(version, str) else "", why))))
+    return tuple(lines)
+
+
+def _instrumentations() -> tuple[set[str], set[str]]:
+    """What OpenTelemetry's instrumentations trace, and what they do not though they are imported."""
+    traced: set[str] = set()
+    idle: set[str] = set()
+    base = getattr(sys.modules.get("opentelemetry.instrumentation.instrumentor"), "BaseInstrumentor", None)
+    for instrumentor in [] if base is None else base.__subclasses__():
+        module = instrumentor.__module__.removeprefix("opentelemetry.instrumentation.").partition(".")[0]
+        name = module.removesuffix("_client")
+        at_work = getattr(getattr(instrumentor, "_instance", None), "is_instrumented_by_opentelemetry", False)
+        (traced if at_work else idle).add(name)
+    return traced, idle - traced
