@@ -81,6 +81,7 @@ class Rule:
         hints: one of these is in a text, in lower case, that the pattern can match; none: it may be any.
         pattern: a regular expression; what a group of it matches goes, or all of it where it has none.
         check: looks closer at a match; False: it may stay.
+        by_words: whether it goes by words, which in a statement without literals are names of columns and tables.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Rule:
     hints: tuple[str, ...] = ()
     pattern: str = ""
     check: Callable[[re.Match[str]], bool] | None = None
+    by_words: bool = False
 
 
 def _is_credentials(match: re.Match[str]) -> bool:
@@ -154,6 +156,7 @@ PAIR = Rule(
         "sid",
         "sig",
     ),
+    by_words=True,
 )
 PATTERN = Rule("pattern", "what matches a pattern of yours (`redact_patterns`)")
 
@@ -186,6 +189,7 @@ RULES = (
         ("bearer", "basic"),
         rf"(?i:\bbearer{_SPACE})(?P<bearer>[\w.~+/=-]{{6,}})|(?i:\bbasic{_SPACE})(?P<basic>[\w+/-]{{6,}}={{0,2}})",
         _is_credentials,
+        by_words=True,
     ),
     Rule(
         "jwt",

@@ -59,6 +59,11 @@ async def _asyncpg() -> None:
     await connection.execute("CREATE TEMP TABLE planted (email text UNIQUE, n int)")
     await connection.fetch(f"SELECT '{s['SQL literal']}', E'{s['SQL escaped']}', $x${s['SQL dollar quoted']}$x$")
     await connection.fetch(f"SELECT 1 -- {s['SQL comment']}\n /* {s['SQL block comment']} */")
+    await connection.fetch(f"SELECT E'x'\n'\\' {s['SQL continued']}', $\u00e9$ ' {s['SQL tag']}$\u00e9$")
+    await connection.fetch(f"SELECT 1 /* /* */ ' {s['SQL nested comment']} */")
+    await connection.fetch(f"SELECT x.a$q$ , '$q$ {s['SQL dollar name']} ' FROM (SELECT 1 AS a$q$) x")
+    await connection.execute("CREATE TEMP TABLE sessions (token text)")
+    await connection.fetch("SELECT 1 FROM sessions s JOIN sessions u ON s.token = u.token")
     await connection.fetch("SELECT $1::text", s["SQL parameter"])
     await connection.executemany("INSERT INTO planted VALUES ($1)", [(s["SQL row"],), (s["SQL other row"],)])
     with _failing("unique"):

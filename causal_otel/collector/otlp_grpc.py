@@ -67,7 +67,7 @@ class _Receiver:
         if not self._access.admits(metadata):
             await context.abort(
                 grpc.StatusCode.UNAUTHENTICATED,
-                f"a token is needed: send it as 'authorization: Bearer ...' or in the metadata {TOKEN_HEADER}",
+                f"a token is needed: send it as authorization, after the word Bearer, or as {TOKEN_HEADER}",
             )
         try:
             kept = await self._intake.put(request, "grpc")

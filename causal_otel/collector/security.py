@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["HEADERS", "TOKEN_HEADER", "Access", "Guard", "login_routes"]
 
 TOKEN_HEADER = "x-causal-otel-token"  # noqa: S105 - its name
-"""What a client may send the token in, besides ``Authorization: Bearer``."""
+"""What a client may send the token in, besides Authorization."""
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -193,7 +193,9 @@ class Guard:
             wanted = scope["path"] + (f"?{query}" if (query := scope["query_string"].decode("latin-1")) else "")
             return RedirectResponse(f"/login?next={quote(wanted, safe='')}", status_code=303)
         refused = self._refusal(
-            scope, 401, f"a token is needed: send it as 'Authorization: Bearer ...' or in the header {TOKEN_HEADER}"
+            scope,
+            401,
+            f"a token is needed: send it in the header Authorization, after the word Bearer, or in {TOKEN_HEADER}",
         )
         refused.headers["WWW-Authenticate"] = "Bearer"
         return refused

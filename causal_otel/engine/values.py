@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
+from causal_otel.engine.redaction import Sanitised
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["SCALARS", "copied", "kept"]
 
-SCALARS = frozenset({str, bool, int, float, bytes, type(None)})
+SCALARS = frozenset({str, Sanitised, bool, int, float, bytes, type(None)})
 """Types whose values nobody can change."""
 
 

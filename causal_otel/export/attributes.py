@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from causal_otel.engine import faults
+from causal_otel.engine.redaction import Sanitised
 
 if TYPE_CHECKING:
     from causal_otel.engine.redaction import Redaction
@@ -152,6 +153,9 @@ class AttributeEncoder:
                     if kind is bool:
                         parts.append(self._bools[key][value])
                         continue
+                    if kind is Sanitised:
+                        parts.append(strings[key][value])
+                        continue
                 except KeyError:
                     pass
                 known = False
@@ -189,7 +193,7 @@ class AttributeEncoder:
             if shown is not value:  # not put there, so that each is counted
                 return self._encoded(key, shown)
         encoded = self._encoded(key, value)
-        kind = type(value)
+        kind = str if type(value) is Sanitised else type(value)
         # The value is kept as well as its bytes, which are fewer where it has been cut.
         size = len(encoded) + len(key) + (len(value) if kind is str else 0)
         if not encoded or size > _CACHED_SIZE:

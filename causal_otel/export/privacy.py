@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from causal_otel._secrets import KEY, PAIR, PATTERN, RULES, chosen, compiled, is_secret, is_secret_parameter, plain
 from causal_otel.engine import faults
+from causal_otel.engine.redaction import Sanitised
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -61,6 +62,9 @@ _VALUE = re.compile(
 _LINE = re.compile(rf"{_QUOTED} | (?P<bare>[^\r\n]++)", re.VERBOSE | re.DOTALL)
 _LINES = ("authorization", "cookie", "cookies")
 """Headers whose values have several words."""
+
+_QUOTED_NAME = re.compile(r"""(["`])([^"`]*+)(["`]?)""")
+"""In a statement. That the sign may stand in it, doubled or the other one, only makes several of one."""
 
 # What stands where a secret would: a parameter of a statement, or a mark of somebody who has redacted it already.
 _HARMLESS = re.compile(
@@ -172,6 +176,8 @@ class Policy:
         kind = type(value)
         if kind is str:
             return self._redacted(value)
+        if kind is Sanitised:
+            return self._statement(value)
         if kind is int:
             if value not in _CARDS:
                 return value
@@ -221,6 +227,18 @@ class Policy:
                 self._clean.add(text)
             return text
         return shown
+
+    def _statement(self, text: Sanitised) -> str:
+        """A statement without literals. Words tell of secrets only inside quotes there, where names may be anything."""
+        shown: str = text
+        if '"' in text or "`" in text:
+            shown = _QUOTED_NAME.sub(lambda name: name[1] + self._redacted(name[2]) + name[3], shown)
+        for rule in self._suspects(shown):
+            if not rule.by_words:
+                shown = self._without(rule, shown)
+        for own in self._own:
+            shown = own.sub(lambda _: self._mark(PATTERN.name), shown)
+        return text if shown == text else shown
 
     def _suspects(self, text: str) -> Sequence[Rule]:
         """The rules that may find something: nearly always none."""
@@ -307,13 +325,21 @@ class _LogFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Change ``record`` where there is something to hide, and let it pass."""
         with suppress(Exception):  # arguments that do not fit the message: logging says so itself
-            message = record.getMessage()
-            shown = self._policy.text(message)
-            if shown is not message:
-                record.msg, record.args = shown, ()
+            # The message itself is ours and holds no secret; an argument may be what a server answered.
+            if isinstance(record.args, Mapping):
+                record.args = {name: self._shown(argument) for name, argument in record.args.items()}
+            elif record.args:
+                record.args = tuple(map(self._shown, record.args))
             if record.exc_info:
                 trace = logging.Formatter().formatException(record.exc_info)
                 shown = self._policy.text(trace)
                 if shown is not trace:
                     record.exc_text, record.exc_info = shown, None
         return True
+
+    def _shown(self, argument: object) -> object:
+        if argument is None or isinstance(argument, (int, float)):
+            return argument  # formats such as %d need it as it is
+        text = str(argument)
+        shown = self._policy.text(text)
+        return argument if shown is text else shown

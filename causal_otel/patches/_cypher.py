@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from causal_otel.engine.redaction import Sanitised
+
 __all__ = ["MAX_TEXT", "Statement", "describe"]
 
 MAX_TEXT = 8192
@@ -23,7 +25,7 @@ _SCHEMA = (
 )
 _TOKEN = re.compile(
     rf"""
-      (?P<space>     (?: \s | //[^\n]*+ | /\*.*?(?:\*/|\Z) )++ )
+      (?P<space>     (?: \s | //[^\n\r]*+ | /\*.*?(?:\*/|\Z) )++ )
     | (?P<literal>   '(?:[^'\\]|\\.?)*+(?:'|\Z)
                    | "(?:[^"\\]|\\.?)*+(?:"|\Z)
                    | (?: \d\w*+(?:\.\d\w*+)? | \.\d\w*+ ) (?:(?<=[eE])[+-]\d++)? )
@@ -50,7 +52,7 @@ _DISGUISED = re.compile(r"\\u+00[0-7]")
 class Statement(NamedTuple):
     """What may be said of a statement."""
 
-    text: str
+    text: Sanitised
     """The statement with every string and number as ``?``, lists of them as ``[?]``, and no comments."""
     summary: str
     """Clauses and the labels they are on, ``MATCH Person KNOWS SET``: keywords in capitals, names as written."""
@@ -62,7 +64,7 @@ def describe(query: str) -> Statement:
     ``true``, ``false`` and ``null`` stay. Both fields are empty where nothing can be said safely.
     """
     if _DISGUISED.search(query, 0, MAX_TEXT):
-        return Statement("", "")
+        return Statement(Sanitised(), "")
     text: list[str] = []
     summary = _Summary()
     for token in _TOKEN.finditer(query, 0, MAX_TEXT):
@@ -81,7 +83,7 @@ def describe(query: str) -> Statement:
             summary.name(found)
         elif kind == "other":
             summary.punctuation(found)
-    return Statement(_LIST.sub("[?]", "".join(text).strip()), summary.text())
+    return Statement(Sanitised(_LIST.sub("[?]", "".join(text).strip())), summary.text())
 
 
 class _Summary:

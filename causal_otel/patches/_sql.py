@@ -1,13 +1,18 @@
 """SQL text made safe and short: literals out, and a summary of low cardinality.
 
-Not a parser: one regular expression splits the text into tokens in linear time, and what it does not understand it
-keeps as it is, literals excepted. Statements are described once and remembered by the callers.
+Not a parser: one regular expression splits the text into tokens in linear time, where PostgreSQL splits it, and what it
+does not understand it keeps as it is, literals excepted. Statements are described once and remembered by the callers.
 """
 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from causal_otel.engine.redaction import Sanitised
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["MAX_TEXT", "Statement", "describe"]
 
@@ -15,20 +20,30 @@ MAX_TEXT = 8192
 """Characters of a statement that are looked at and recorded."""
 _MAX_SUMMARY = 255  # semantic conventions: db.query.summary
 
+# As PostgreSQL's lexer has it (src/backend/parser/scan.l): white space is ASCII, every sign beyond ASCII belongs to an
+# identifier, so does "$" but at its beginning, and a literal goes on after white space with a line's end in it.
+# Possessive (*+): nothing is read twice, and what is left open reaches to the end.
+_LETTER = r"A-Za-z_\u0080-\U0010ffff"
+_IDENTIFIER = rf"[{_LETTER}][{_LETTER}0-9$]*+"
+_AND_ON = r"'(?:[ \t\f\v]|--[^\n\r]*+)*+[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*+[\n\r])*+'"
+_STRING = r"(?:[^']|'')*+"
+_ESCAPED = r"(?:[^'\\]|\\.?|'')*+"
 _TOKEN = re.compile(
-    r"""
-      (?P<comment> --[^\n]* | /\*.*?(?:\*/|\Z) )
-    | (?P<literal> [eE]'(?:[^'\\]|\\.?|'')*+(?:'|\Z)          # an unclosed literal reaches to the end
-                 | (?:[bBxXnN]|[uU]&)?'(?:[^']|'')*+(?:'|\Z)
-                 | \$(?P<tag>[A-Za-z_]\w*|)\$.*?(?:\$(?P=tag)\$|\Z)
-                 | (?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?[xXoObB]?\w* )
-    | (?P<name>    "(?:[^"]|"")*(?:"|\Z) | [^\W\d]\w* )
-    | (?P<parameter> \$\d+ )
-    | (?P<space>   \s+ )
+    rf"""
+      (?P<comment> --[^\n\r]*+ )
+    | (?P<block>   /\* )
+    | (?P<literal> [eE]'{_ESCAPED}(?:{_AND_ON}{_ESCAPED})*+(?:'|\Z)
+                 | (?:[bBxXnN]|[uU]&)?'{_STRING}(?:{_AND_ON}{_STRING})*+(?:'|\Z)
+                 | \$(?P<tag>[{_LETTER}][{_LETTER}0-9]*+|)\$.*?(?:\$(?P=tag)\$|\Z)
+                 | (?:[0-9][0-9_]*+\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?(?:{_IDENTIFIER})? )
+    | (?P<name>    "(?:[^"]|"")*+(?:"|\Z) | {_IDENTIFIER} )
+    | (?P<parameter> \$[0-9]++ )
+    | (?P<space>   [ \t\n\r\f\v]++ )
     | (?P<other>   . )
     """,
     re.VERBOSE | re.DOTALL,
 )
+_COMMENT_MARK = re.compile(r"/\*|\*/")
 _LIST = re.compile(r"\(\s*\?(?:\s*,\s*\?)+\s*\)")
 
 _QUERIES = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE"})
@@ -47,7 +62,7 @@ _FILLERS = frozenset(
 class Statement(NamedTuple):
     """What may be said of a statement."""
 
-    text: str
+    text: Sanitised
     """The statement with every literal as ``?``, lists of them as ``(?)``, and no comments."""
     summary: str
     """Operations and the tables they are on, ``INSERT orders SELECT carts``: keywords in capitals, names as written."""
@@ -57,10 +72,7 @@ def describe(query: str) -> Statement:
     """Take the literals out of ``query`` and say what it does, looking at its first ``MAX_TEXT`` characters."""
     text: list[str] = []
     summary = _Summary()
-    for token in _TOKEN.finditer(query, 0, MAX_TEXT):
-        kind, found = token.lastgroup, token.group()
-        if kind == "tag":
-            kind = "literal"
+    for kind, found in _tokens(query):
         if kind in ("comment", "space"):
             summary.space()
             if text and text[-1] != " ":
@@ -73,7 +85,31 @@ def describe(query: str) -> Statement:
             summary.name(found)
         elif kind == "other":
             summary.punctuation(found)
-    return Statement(_LIST.sub("(?)", "".join(text).strip()), summary.text())
+    return Statement(Sanitised(_LIST.sub("(?)", "".join(text).strip())), summary.text())
+
+
+def _tokens(query: str) -> Iterator[tuple[str, str]]:
+    """What kind each token is of, and its text."""
+    at, end = 0, min(len(query), MAX_TEXT)
+    while at < end:
+        token = _TOKEN.match(query, at, end)
+        assert token is not None  # `other` is any sign
+        at = token.end()
+        if token.lastgroup == "block":
+            at = _end_of_comment(query, at, end)
+            yield "comment", ""
+        else:
+            yield token.lastgroup or "", token.group()
+
+
+def _end_of_comment(query: str, at: int, end: int) -> int:
+    """Where the block comment ends that has begun before ``at``: block comments may stand inside each other."""
+    depth = 1
+    for mark in _COMMENT_MARK.finditer(query, at, end):
+        depth += 1 if mark.group() == "/*" else -1
+        if not depth:
+            return mark.end()
+    return end
 
 
 class _Summary:

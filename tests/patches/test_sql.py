@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import time
 
+import asyncpg
 import pytest
 
 from causal_otel.patches._sql import MAX_TEXT, describe
@@ -25,6 +27,17 @@ from causal_otel.patches._sql import MAX_TEXT, describe
         ("SELECT 'never closed", "SELECT ?"),
         ("SELECT $x$ never closed", "SELECT ?"),
         ("SELECT 1 /* never closed 'secret'", "SELECT ?"),
+        ("SELECT E'a'\n  'b\\' secret', x", "SELECT ?, x"),
+        ("SELECT E'a' -- it's\r\n-- 'x\n\t'b\\' secret', x", "SELECT ?, x"),
+        ("SELECT 'a'\n'b', x", "SELECT ?, x"),
+        ("SELECT 'a' 'b', x", "SELECT ? ?, x"),
+        ("SELECT 1 /* a /* b's */ c's secret' */, x", "SELECT ? , x"),
+        ("SELECT 1 /*/* */ secret", "SELECT ?"),
+        ("SELECT $\u00e9$ it's \u00e9$$ secret $\u00e9$, x", "SELECT ?, x"),
+        ("SELECT x.a$q$ , '$q$ secret '", "SELECT x.a$q$ , ?"),
+        ("SELECT x.\u00a0$q$ , '$q$ secret '", "SELECT x.\u00a0$q$ , ?"),
+        ("SELECT 1 -- it's\r, 'secret'", "SELECT ? , ?"),
+        ("SELECT 1$q$ secret $q$, 2a$q$ , '$q$ secret'", "SELECT ??, ? , ?"),
         ("  SELECT\n\t1  ", "SELECT ?"),
         ("", ""),
     ],
@@ -63,6 +76,39 @@ def test_summary(query: str, summary: str) -> None:
     assert describe(query).summary == summary
 
 
+_LITERALS = (
+    *("E'{}'", "e'a\\'{}'", "E'\\\\'\n'{}\\''", "E'a' -- '\n\r'\\'{}'", "E'--'\n'/*{}*/'"),
+    *("'{}'", "'a''{}'", "'\\'\n'{}'", "'\t--'\r'{}'", "'$q$'\n'{}$q$'", "U&'{}'", "n'{}'"),
+    *("$${}$$", "$q${}$q$", "$q$$a$'{}$q$", "$\u00e9${}$\u00e9$", "$_1$'{}'$_1$"),
+)
+_BETWEEN = (
+    *(" ", "\n", "\r", "\f", "\t", "-- '\n", "-- $q$\r", "--/*\n"),
+    *("/* ' */", "/* /* ' */ $q$ */", "/*/**/ E' */", "/*--*/"),
+)
+_NAMES = ("a", "a$q$", "\u00e9$", "\u00a0$q$", '"a\'b"', '"a""$q$"', "_$$", "e", "\u2028a$$")
+
+
+@pytest.mark.asyncio
+async def test_literals_end_where_postgresql_ends_them(postgres_url: str) -> None:
+    """Whatever PostgreSQL takes for a value is not in the text, between all that it takes for comments and names."""
+    connection = await asyncpg.connect(postgres_url)
+    draw = random.Random(13)
+    try:
+        for _ in range(1500):
+            columns = []
+            for number in range(3):
+                literal, name = draw.choice(_LITERALS).format(f"secret{number}"), draw.choice(_NAMES)
+                columns.append(
+                    f"{draw.choice(_BETWEEN)}{literal}{draw.choice(_BETWEEN)}AS {name}{draw.choice(_BETWEEN)}"
+                )
+            query = "SELECT " + ",".join(columns)
+            (row,) = await connection.fetch(query)
+            assert [f"secret{number}" in value for number, value in enumerate(row.values())] == [True] * 3, query
+            assert "secret" not in describe(query).text, query
+    finally:
+        await connection.close()
+
+
 def test_summary_is_bounded() -> None:
     """A summary has 255 characters at most and ends with a whole word."""
     summary = describe("SELECT * FROM t0 " + " ".join(f"JOIN table_number_{n} ON true" for n in range(100))).summary
@@ -70,7 +116,10 @@ def test_summary_is_bounded() -> None:
     assert summary.split()[-1].startswith("table_number_")
 
 
-@pytest.mark.parametrize("piece", ["'", "$a$ ", "/*", "--\n", "(", "1", '"', "e'\\", "a.", "$1", "x(", "\x00", "é"])
+@pytest.mark.parametrize(
+    "piece",
+    ["'", "$a$ ", "/*", "/**/", "--\n", "'\n", "e''\r--\n", "(", "1", '"', "e'\\", "a.", "$1", "x(", "\x00", "é"],
+)
 def test_linear_time_and_bounded(piece: str) -> None:
     """No text, however hostile, takes longer than in proportion to its length, and only the beginning is looked at."""
 
