@@ -50,6 +50,9 @@ counts.
 * at the end of a name: {endings}
 * as a parameter in a URL's query: {parameters}, and what ends in `signature`
 
+In a statement whose literals a patch has taken out these words are names of columns (`s.token = u.token`) and tell
+nothing, unless they stand in quotes.
+
 Looking takes time in proportion to a text's length, whatever is in it, and is done once for each value that repeats.
 Should the policy itself fail, all of the value is replaced by `[redacted:fault]`.
 
