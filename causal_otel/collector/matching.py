@@ -12,6 +12,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from causal_otel.collector.attributes import KINDS, plain, service_name, tags, text
 from causal_otel.collector.query import ServiceCount, Summary
+from causal_otel.collector.times import is_time, length
 
 if TYPE_CHECKING:
     from opentelemetry.proto.resource.v1.resource_pb2 import Resource
@@ -23,8 +24,8 @@ __all__ = ["duration", "kind_name", "matching_span", "summary"]
 
 
 def duration(span: Span) -> int:
-    """Nanoseconds from start to end; 0 where the end is before the start."""
-    return max(0, span.end_time_unix_nano - span.start_time_unix_nano)
+    """Nanoseconds from start to end; 0 where the two do not tell, see :func:`~causal_otel.collector.times.length`."""
+    return length(span.start_time_unix_nano, span.end_time_unix_nano)
 
 
 def kind_name(span: Span) -> str:
@@ -97,14 +98,16 @@ def summary(trace: TracesData) -> Summary:
     )
     counts = Counter(service for _, service in spans)
     errors = Counter(service for span, service in spans if span.status.code == Status.STATUS_CODE_ERROR)
-    start = min(span.start_time_unix_nano for span, _ in spans)
+    # A span that has no time of its own must not stretch those that have.
+    timed = [span for span, _ in spans if is_time(span.start_time_unix_nano)] or [span for span, _ in spans]
+    start = min(span.start_time_unix_nano for span in timed)
     return Summary(
         trace_id=root.trace_id,
         root_service=root_service,
         root_operation=root.name,
         root_kind=kind_name(root),
         start=start,
-        end=max(start, max(span.end_time_unix_nano for span, _ in spans)),
+        end=max(span.start_time_unix_nano + duration(span) for span in timed),
         spans=len(spans),
         errors=errors.total(),
         orphans=sum(bool(span.parent_span_id) and span.parent_span_id not in present for span, _ in spans),

@@ -63,6 +63,14 @@ def _health(status: dict[str, Any]) -> Iterator[Family]:
     dropped = Family("causal_store_spans_dropped_total", "counter", "Spans that came in and were not kept.")
     dropped.add(status["writer"]["rejected"], {"reason": "invalid_id"})
     yield dropped
+    misdated = Family(
+        "causal_store_spans_misdated_total",
+        "counter",
+        "Spans kept that started before the days that are kept, or start over an hour from now.",
+    )
+    misdated.add(status["writer"]["expired"], {"reason": "expired"})
+    misdated.add(status["writer"]["future"], {"reason": "future"})
+    yield misdated
     oldest = Family("causal_store_oldest_timestamp_seconds", "gauge", "When the oldest day in the store begins.")
     if (day := status["store"]["oldest_day"]) is not None:
         oldest.add(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp())

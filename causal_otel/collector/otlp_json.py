@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["dumps", "loads", "to_dict"]
 
 _DEPTH = 100  # messages within messages; protobuf reads no more from its binary form
-_HEXADECIMAL = ("trace_id", "span_id", "parent_span_id")
+_PARENT = "parent_span_id"
+_HEXADECIMAL = ("trace_id", "span_id", _PARENT)
 _LONG = (FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64)
 _INTEGER = re.compile(r"-?[0-9]{1,20}", re.ASCII)
 
@@ -49,7 +50,8 @@ def dumps(trace: TracesData) -> bytes:
 def loads(data: bytes) -> TracesData:
     """Read OTLP JSON.
 
-    As OTLP demands of receivers, unknown fields are ignored, 64-bit integers may be numbers or strings. Names of enums
+    As OTLP demands of receivers, unknown fields are ignored, 64-bit integers may be numbers or strings. A parent's id
+    that is all zero is none. Names of enums
     and of fields as the protocol files have them are taken as well. Whether ids have a valid length is not checked.
 
     Args:
@@ -145,6 +147,8 @@ def _reader(field: FieldDescriptor) -> Callable[[Any], Any] | None:
     if field.type == FieldDescriptor.TYPE_MESSAGE:
         return None
     if field.type == FieldDescriptor.TYPE_BYTES:
+        if field.name == _PARENT:
+            return _parent
         return _hexadecimal if field.name in _HEXADECIMAL else _base64
     if field.type == FieldDescriptor.TYPE_ENUM:
         numbers = {name: value.number for name, value in field.enum_type.values_by_name.items()}
@@ -242,6 +246,11 @@ def _hexadecimal(value: Any) -> bytes:
         except ValueError:
             pass
     raise _Wrong(f"hexadecimal digits are needed (OTLP has no Base64 here), not {_shown(value)}")
+
+
+def _parent(value: Any) -> bytes:
+    found = _hexadecimal(value)
+    return found if any(found) else b""
 
 
 def _base64(value: Any) -> bytes:

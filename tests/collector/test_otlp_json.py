@@ -45,7 +45,7 @@ _SPANS = st.builds(
     Span,
     trace_id=st.binary(min_size=16, max_size=16),
     span_id=st.binary(min_size=8, max_size=8),
-    parent_span_id=st.just(b"") | st.binary(min_size=8, max_size=8),
+    parent_span_id=st.just(b"") | st.binary(min_size=8, max_size=8).filter(any),
     trace_state=_TEXT,
     flags=st.integers(0, 2**32 - 1),
     name=_TEXT,
@@ -120,6 +120,12 @@ def test_ids_are_hexadecimal_enums_and_times_as_otlp_wants() -> None:
             "links": [{"traceId": "aa" * 16, "spanId": "bb" * 8}],
         }
     ]
+
+
+def test_parent_of_zeros_is_none() -> None:
+    """A parent's id that is all zero means that there is none, as it does in other spellings of traces."""
+    document = {"resourceSpans": [{"scopeSpans": [{"spans": [{"spanId": "ee" * 8, "parentSpanId": "00" * 8}]}]}]}
+    assert otlp_json.loads(json.dumps(document).encode()) == _trace(Span(span_id=b"\xee" * 8))
 
 
 def test_other_spellings_are_read() -> None:

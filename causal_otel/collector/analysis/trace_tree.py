@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from causal_otel.collector.analysis.view import SpanView, TraceView
 from causal_otel.collector.attributes import plain_dict, service_name, text
 from causal_otel.collector.query import ServiceCount
+from causal_otel.collector.times import LONGEST, is_time
 from causal_otel.collector.units import duration
 
 if TYPE_CHECKING:
@@ -23,9 +24,11 @@ def build(trace: TracesData) -> TraceView:
 
     Nothing is refused. A span whose parent is missing is a root, spans whose parents go in a circle are cut loose at
     the earliest of them, and of several spans with one id, the children's own service's or the earliest gets the
-    children. What is odd about a span is in its ``warnings``.
+    children. A span without a time that can be meant stands at the edge of those that have one, without a length. What
+    is odd about a span is in its ``warnings``.
     """
     found = list(_spans(trace))
+    _place_untimed(found)
     found.sort(key=lambda span: (span.start, -span.end))
     roots = _connect(found)
     ordered = _depth_first(roots)
@@ -59,6 +62,19 @@ def _spans(trace: TracesData) -> Iterator[SpanView]:
         for scoped in group.scope_spans:
             for message in scoped.spans:
                 yield SpanView(message, service, resource, scoped.scope, detached=_detached(message))
+
+
+def _place_untimed(spans: list[SpanView]) -> None:
+    timed = [span for span in spans if is_time(span.start)]
+    if not timed or len(timed) == len(spans):
+        return
+    first, last = min(span.start for span in timed), max(span.end for span in timed)
+    for span in spans:
+        if not is_time(span.start):
+            _warn(span, f"it starts at {span.start}, which is no time: it stands at the edge, without a length")
+            span.untimed = True
+            span.duration = 0
+            span.start = span.end = first if span.start < first else last
 
 
 def _detached(span: Span) -> bool:
@@ -146,6 +162,8 @@ def _look_at(span: SpanView) -> None:
     if early > 0:
         unended = not span.message.end_time_unix_nano
         _warn(span, "it has no end" if unended else f"it ends {duration(early)} before it starts")
+    elif -early > LONGEST and not span.untimed:
+        _warn(span, f"it ends at {span.message.end_time_unix_nano}, which is no time: it is drawn without a length")
     if span.parent is not None:
         span.skew = _skew(span, span.parent)
         if span.skew and span.skew != span.parent.skew:
@@ -159,7 +177,7 @@ def _skew(span: SpanView, parent: SpanView) -> int:
     Clocks can only be told to disagree between machines, when a child starts before its parent, or a server is called
     after its client has its answer. Such a server is put in the middle of its client's time.
     """
-    if _clock(span) == _clock(parent):
+    if span.untimed or parent.untimed or _clock(span) == _clock(parent):
         return parent.skew
     start = parent.start + parent.skew
     called = span.kind == "server" and parent.kind == "client"

@@ -50,7 +50,8 @@ class SpanView:
         resource: its resource's attributes.
         scope: what recorded it: name, version and attributes.
         index: its place in the trace's ``spans``; ids may be there twice, this is not.
-        start: when it starts, Unix time in nanoseconds.
+        start: when it starts, Unix time in nanoseconds. A span without a time that can be meant stands at the edge
+            of the trace.
         end: when it ends, never before ``start``.
         parent: the span above it, if it is in the trace.
         children: the spans below it, by their start.
@@ -61,6 +62,7 @@ class SpanView:
         orphan: whether it names a parent that is not in the trace.
         detached: whether nobody waited for it: it links to its origin as ``causal.link="detached"``, or follows from
             a span of this trace.
+        untimed: whether it is such a span.
         skew: nanoseconds to add to its times for it to lie where its parent allows, if their clocks disagree; else 0.
             The times themselves are left as they were received.
         warnings: what is wrong with it, a sentence each.
@@ -78,6 +80,7 @@ class SpanView:
     errors_below: int = 0
     orphan: bool = False
     detached: bool = False
+    untimed: bool = False
     skew: int = 0
     warnings: tuple[str, ...] = ()
 

@@ -60,7 +60,7 @@ class Committer:
         counters: what was done is counted there.
         clock: Unix time in seconds.
         retention_days: spans that are older go to the current day's file, as do those from the future: their clock is
-            wrong, and they shall neither be lost nor stay for ever.
+            wrong, and they shall neither be lost nor stay for ever. Both are counted.
     """
 
     def __init__(self, files: DayFiles, counters: Counters, clock: Callable[[], float], *, retention_days: int) -> None:
@@ -96,7 +96,8 @@ class Committer:
                     future.set_exception(failure)
 
     def _keep(self, taken: Iterable[tuple[bytes, Future[Kept]]]) -> None:
-        today = days.day_of(int(self._clock() * 1e9))
+        now = int(self._clock() * 1e9)
+        today = days.day_of(now)
         by_trace: dict[bytes, Piece] = {}
         answers: dict[bytes, tuple[Kept, list[Future[Kept]]]] = {}
         for request, future in taken:
@@ -115,6 +116,7 @@ class Committer:
                     answers[digest] = Kept(spans, rejected, _REJECTED if rejected else ""), [future]
         if by_trace:
             self._commit(self._by_day(by_trace.values(), today), list(answers), today)
+            self._count_misdated(by_trace.values(), self._oldest(today) * days.DAY, now + days.HOUR)
         for digest, (kept, futures) in answers.items():
             self._remember(digest)
             self._counters.requests += 1
@@ -125,12 +127,22 @@ class Committer:
                 future.set_result(Kept(0) if number else kept)
 
     def _by_day(self, found: Iterable[Piece], today: int) -> dict[int, list[Piece]]:
-        oldest = max(1, today - self._retention_days)
+        oldest = self._oldest(today)
         by_day: dict[int, list[Piece]] = {}
         for piece in found:
             day = days.day_of(piece.start)
             by_day.setdefault(day if oldest <= day <= today + 1 else today, []).append(piece)
         return by_day
+
+    def _oldest(self, today: int) -> int:
+        return max(1, today - self._retention_days)
+
+    def _count_misdated(self, found: Iterable[Piece], earliest: int, latest: int) -> None:
+        for piece in found:
+            if piece.start < earliest or piece.latest > latest:
+                starts = [each.start for each in piece.observations]
+                self._counters.expired += sum(start < earliest for start in starts)
+                self._counters.future += sum(start > latest for start in starts)
 
     def _commit(self, by_day: dict[int, list[Piece]], digests: list[bytes], today: int) -> None:
         edges: dict[int, dict[Edge, Calls]] = {}

@@ -14,6 +14,8 @@ class Counters:
     Attributes:
         spans: kept.
         rejected: spans that were not kept, as their ids are not valid.
+        expired: of the spans kept, those that started before the days that are kept: their clock is wrong.
+        future: of the spans kept, those that start more than an hour from now: likewise.
         requests: kept.
         resent: requests that had been kept before and were not kept twice.
         refused: requests that the disk did not take.
@@ -30,6 +32,8 @@ class Counters:
 
     spans: int = 0
     rejected: int = 0
+    expired: int = 0
+    future: int = 0
     requests: int = 0
     resent: int = 0
     refused: int = 0

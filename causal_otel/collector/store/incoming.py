@@ -13,6 +13,7 @@ from causal_otel.collector.store import indexing
 from causal_otel.collector.store.days import LARGEST
 from causal_otel.collector.store.otlp_slim import RawRequest, SlimSpan
 from causal_otel.collector.store.schema import SPREAD
+from causal_otel.collector.times import length
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,16 +63,17 @@ class Piece:
     Attributes:
         trace_id: the trace's.
         start: when the earliest starts, Unix time in nanoseconds.
+        latest: when the latest starts.
         parts: serialized spans by where they come from.
         observations: one for each span.
         hashes: of all their tags.
     """
 
-    __slots__ = ("_latest", "hashes", "observations", "parts", "start", "trace_id")
+    __slots__ = ("hashes", "latest", "observations", "parts", "start", "trace_id")
 
     def __init__(self, trace_id: bytes, start: int) -> None:
         self.trace_id = trace_id
-        self.start = self._latest = start
+        self.start = self.latest = start
         self.parts: dict[Origin, list[bytes]] = {}
         self.observations: list[Observation] = []
         self.hashes: set[int] = set()
@@ -79,13 +81,13 @@ class Piece:
     def takes(self, start: int) -> bool:
         """Whether a span that starts then belongs here; it is expected to be added if so."""
         if start < self.start:
-            if self._latest - start >= SPREAD:
+            if self.latest - start >= SPREAD:
                 return False
             self.start = start
-        elif start > self._latest:
+        elif start > self.latest:
             if start - self.start >= SPREAD:
                 return False
-            self._latest = start
+            self.latest = start
         return True
 
 
@@ -116,13 +118,9 @@ class SpanParser:
             hashes |= indexing.hashes([("w3c.tracestate", state)])
         kind = span.kind
         start = span.start
-        duration = span.end - start
+        duration = length(start, span.end)
         if start > LARGEST:
             start = LARGEST
-        if duration < 0:
-            duration = 0
-        elif duration > LARGEST:
-            duration = LARGEST
         spans = piece.parts.get(origin)
         if spans is None:
             piece.parts[origin] = [raw]
@@ -186,8 +184,12 @@ def pieces(request: bytes, into: dict[bytes, Piece], parser: SpanParser) -> tupl
         contents = [(scoped, raw.spans) for scoped, raw in zip(group.scope_spans, raw_group.scope_spans, strict=True)]
         origins = _origins(group, service)
         for origin, (_, spans) in zip(origins, contents, strict=True):
-            for raw in spans:
+            for received in spans:
+                raw = received
                 span = SlimSpan.FromString(raw)
+                if span.parent_span_id in _NO_ID:
+                    raw = _without_parent(raw)
+                    span.parent_span_id = b""
                 trace_id = span.trace_id
                 span_id = span.span_id
                 if len(trace_id) != 16 or len(span_id) != 8 or trace_id in _NO_ID or span_id in _NO_ID:
@@ -196,6 +198,14 @@ def pieces(request: bytes, into: dict[bytes, Piece], parser: SpanParser) -> tupl
                 parser.add(raw, span, origin, _piece(into, trace_id, min(span.start, LARGEST)))
                 kept += 1
     return kept, rejected
+
+
+def _without_parent(raw: bytes) -> bytes:
+    """A span whose parent's id is all zero, as some exporters write it of a root, as the root that it is."""
+    span = Span.FromString(raw)
+    span.ClearField("parent_span_id")
+    without: bytes = span.SerializeToString()
+    return without
 
 
 def _piece(into: dict[bytes, Piece], trace_id: bytes, start: int) -> Piece:

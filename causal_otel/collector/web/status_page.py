@@ -30,6 +30,8 @@ _WIDEST_SLOT = 48
 _COUNTERS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "spans": ("Spans kept since the start", count),
     "rejected": ("Spans refused, as their ids are not valid", count),
+    "expired": ("Spans that started before the days that are kept: a wrong clock", count),
+    "future": ("Spans that start over an hour from now: a wrong clock", count),
     "requests": ("Requests kept", count),
     "resent": ("Requests sent again and not kept twice", count),
     "refused": ("Requests that the disk did not take", count),
@@ -43,7 +45,7 @@ _COUNTERS: dict[str, tuple[str, Callable[[Any], str]]] = {
 }
 """What is shown of :class:`causal_otel.collector.store.counters.Counters` and the queue: its name here, and how."""
 
-_LOSSES = ("rejected", "refused")
+_PROBLEMS = ("rejected", "expired", "future", "refused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +145,10 @@ def _short(number: float) -> str:
 
 
 def _counters(counters: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
-    """What the writer counts: what it is called, the value, and whether it tells of a loss."""
+    """What the writer counts: what it is called, the value, and whether it tells of a problem."""
     rows = []
     for name, (label, written) in _COUNTERS.items():
         value = counters.get(name)
         if value is not None:
-            rows.append((label, written(value), bool(value) and name in _LOSSES))
+            rows.append((label, written(value), bool(value) and name in _PROBLEMS))
     return rows

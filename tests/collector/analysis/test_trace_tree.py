@@ -7,7 +7,7 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span, TracesData
 
 from causal_otel.collector.analysis import SpanView, TraceView, build
 from causal_otel.collector.matching import summary
@@ -45,6 +45,53 @@ def test_spans_stand_below_their_parents_as_they_began() -> None:
         assert _names(view) == ["root", "a", "a1", "b", "b1"]
         assert [each.depth for each in view.spans] == [0, 1, 2, 1, 2]
         assert view.root is view.spans[0]
+
+
+def _at_time(made: ResourceSpans, **times: int) -> ResourceSpans:
+    for field, nanoseconds in times.items():
+        setattr(made.scope_spans[0].spans[0], field, nanoseconds)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("times", "at", "warning"),
+    [
+        ({"start_time_unix_nano": 0}, 0, "it starts at 0, which is no time: it stands at the edge, without a length"),
+        ({"start_time_unix_nano": 2**64 - 1}, 10, "it starts at 18446744073709551615, which is no time: it stands"),
+        ({"start_time_unix_nano": 1_700_000_000, "end_time_unix_nano": 1_700_000_001}, 0, "it starts at 1700000000,"),
+        ({"start_time_unix_nano": 0, "end_time_unix_nano": 0}, 0, "it starts at 0, which is no time"),
+        (
+            {"end_time_unix_nano": 2**64 - 1},
+            2,
+            "it ends at 18446744073709551615, which is no time: it is drawn without",
+        ),
+        ({"end_time_unix_nano": 0}, 2, "it has no end"),
+    ],
+)
+def test_a_time_that_cannot_be_meant_stretches_nothing(times: dict[str, int], at: int, warning: str) -> None:
+    """A span with a time of 0, of all ones, or in seconds is marked, has no length, and stands at the others' edge."""
+    made = trace(span("root", end=10), _at_time(span("odd", "root", 2, 4), **times), span("a", "root", 1, 9))
+    view = build(made)
+    assert (view.start, view.end, view.root) == (BEGIN, BEGIN + 10 * MS, _at(view, "root"))
+    odd = _at(view, "odd")
+    assert (odd.start, odd.end, odd.duration) == (BEGIN + at * MS, BEGIN + at * MS, 0)
+    assert any(each.startswith(warning) for each in odd.warnings)
+    assert [each.name for each in view.spans if each.warnings] == ["odd"]
+    found = summary(made)
+    assert (found.start, found.end, found.root_operation) == (BEGIN, BEGIN + 10 * MS, "root")
+
+
+def test_a_root_without_a_time_is_the_root_all_the_same() -> None:
+    """The axis is that of the spans that have a time; the root stands at its edge."""
+    view = build(trace(_at_time(span("root"), start_time_unix_nano=0), span("a", "root", 1, 9)))
+    assert (view.root, view.start, view.end) == (_at(view, "root"), BEGIN + MS, BEGIN + 9 * MS)
+
+
+def test_times_of_a_made_up_trace_are_as_they_are() -> None:
+    """Where no span has a time that can be meant, the axis is theirs."""
+    made = [_at_time(span(name), start_time_unix_nano=10, end_time_unix_nano=20) for name in "ab"]
+    view = build(trace(*made))
+    assert (view.start, view.duration, [each.warnings for each in view.spans]) == (10, 10, [(), ()])
 
 
 def test_a_span_tells_what_it_holds() -> None:

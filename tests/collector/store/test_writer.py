@@ -108,6 +108,31 @@ class TestWhatIsKept:
         assert list(days.day_files(directory)) == [TODAY]
         assert stored(directory, 1) == contents(sent)
 
+    def test_clocks_that_are_wrong_are_counted(self, writer: Writer) -> None:
+        """Spans older than what is kept, and those from the future, are counted each, others of their trace are not."""
+        ago, ahead = NOW - 32 * DAY, NOW + 2 * HOUR
+        put(
+            writer,
+            traces(
+                span(start=ago), span(start=ago + SECOND), span(), span(start=ahead), span(start=2**64 - 1, duration=0)
+            ),
+        )
+        put(
+            writer, traces(span(trace=2, start=NOW + HOUR), span(trace=3, start=NOW - 30 * DAY), span(trace=4, start=0))
+        )
+        counters = writer.counters()
+        assert (counters["spans"], counters["expired"], counters["future"]) == (8, 3, 2)
+
+    def test_parent_of_zeros_is_none(self, writer: Writer, directory: Path) -> None:
+        """A parent's id of eight zeros, as some exporters send it, is taken off: such a span is a root."""
+        put(writer, traces(span("root", id=1, parent_span_id=bytes(8), tags={"k": 1}), span("child", id=2, parent=1)))
+        assert stored(directory, 1) == contents(
+            traces(span("root", id=1, tags={"k": 1}), span("child", id=2, parent=1))
+        )
+        with Reader(directory) as reader:
+            (summary,) = reader.summaries([trace_id(1)])
+        assert (summary.root_operation, summary.orphans) == ("root", 0)
+
     def test_tomorrow_and_the_oldest_day_are_days_of_their_own(self, writer: Writer, directory: Path) -> None:
         """A clock that is a few hours fast and spans that are a month old are nothing unusual."""
         put(writer, traces(span(start=NOW + 20 * HOUR), span(start=NOW - 30 * DAY, trace=2)))
