@@ -31,6 +31,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("id", metavar="ID", help="the trace's id, 32 hexadecimal digits (or 16, of a 64-bit id)")
     parser.add_argument("--json", action="store_true", help="print it as OTLP JSON instead")
+    parser.add_argument(
+        "--until",
+        choices=("answer", "end"),
+        default="answer",
+        help="what the critical path leads to: the end of the trace's root, which answers a request (default), or the "
+        "end of all work",
+    )
     add_data_dir(parser)
 
 
@@ -55,11 +62,14 @@ def _show(arguments: argparse.Namespace) -> int:
         sys.stdout.buffer.write(otlp_json.dumps(found) + b"\n")
         return 0
     screen, view = Screen(), build(found)
-    path = critical_path(view)
+    path = critical_path(view, until=arguments.until)
     sections: list[tuple[str, Iterable[Line]]] = [
         ("", _headline(view)),
         ("", tree(view, screen.width, path=path, ascii_only=screen.ascii_only)),
-        (f"Critical path, heavy ({'=' if screen.ascii_only else '━'}) above", _on_path(view, path)),
+        (
+            f"Critical path to the {arguments.until}, heavy ({'=' if screen.ascii_only else '━'}) above",
+            _on_path(view, path),
+        ),
         ("Where the time went", _inside(view.spans)),
         ("Errors", _errors(view.spans)),
         ("Odd", _odd(view.spans)),
@@ -87,11 +97,12 @@ def _headline(view: TraceView) -> Iterator[Line]:
 def _on_path(view: TraceView, path: Sequence[Segment]) -> Iterator[Line]:
     from causal_otel.collector.analysis import time_on_path
 
-    if view.root is None or not path:
-        return
+    whole = sum(segment.duration for segment in path)
+    waits = time_on_path(segment for segment in path if segment.waiting)
     held = sorted(time_on_path(path).items(), key=lambda each: (-each[1], each[0]))
     for index, spent in held[:_MOST]:
-        yield (f"{spent / view.root.duration:6.1%}  {duration(spent):>8}  ", ""), *_name(view.spans[index])
+        before = f", {duration(waits[index])} of it before it started" if index in waits else ""
+        yield (f"{spent / whole:6.1%}  {duration(spent):>8}  ", ""), *_name(view.spans[index]), (before, "")
     yield from _left_out(len(held), "span")
 
 

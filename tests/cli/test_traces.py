@@ -14,7 +14,7 @@ from causal_otel.cli import main
 from causal_otel.collector import otlp_json
 from causal_otel.collector.analysis import build
 from tests.cli.storing import AFTER, BEFORE, ORDER, REPORT, TRACES, keep
-from tests.collector.analysis.making import span, trace
+from tests.collector.analysis.making import TRACE_ID, span, trace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -192,6 +192,22 @@ def test_a_trace_is_shown_as_a_tree(directory: Path, capsys: pytest.CaptureFixtu
     assert ": pool wait 45 ms (75%), rest 15 ms (25%)" in text
     assert "api: GET [63616c6c2d2d2d2d] - timeout: no answer" in text
     assert "worker: work [776f726b2d2d2d2d]: the span that it names as its parent is not in the trace" in text
+
+
+def test_the_critical_path_leads_to_the_answer_or_to_the_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With --until end, work after the answer and the wait for it are on the critical path."""
+    directory = keep(
+        tmp_path / "traces",
+        trace(span("root", end=10), span("send", "root", 8, 10, kind="producer"), span("run", "send", 40, 50)),
+    )
+    to_answer = _trace(capsys, directory, TRACE_ID)
+    assert "Critical path to the answer, heavy" in to_answer
+    assert " 80.0%      8 ms  api: root [" in to_answer
+    to_end = _trace(capsys, directory, TRACE_ID, "--until", "end")
+    assert "Critical path to the end, heavy" in to_end
+    assert " 80.0%     40 ms  api: run [72756e2d2d2d2d2d], 30 ms of it before it started" in to_end
 
 
 def test_a_trace_is_shown_as_json(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:

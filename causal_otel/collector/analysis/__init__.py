@@ -5,7 +5,7 @@ Pages, comparison and terminal share it.
 
 from __future__ import annotations
 
-from causal_otel.collector.analysis.critical_path import Segment, critical_path, time_on_path
+from causal_otel.collector.analysis.critical_path import Segment, Until, critical_path, time_on_path
 from causal_otel.collector.analysis.trace_tree import build
 from causal_otel.collector.analysis.view import EventView, LinkView, SpanView, TraceView
 from causal_otel.collector.analysis.where_time_went import Part, where_time_went
@@ -17,6 +17,7 @@ __all__ = [
     "Segment",
     "SpanView",
     "TraceView",
+    "Until",
     "build",
     "critical_path",
     "time_on_path",

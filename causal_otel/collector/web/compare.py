@@ -1,16 +1,18 @@
-"""The structural difference of two traces: counts and durations by path of services and operations."""
+"""The difference of two traces, explained by paths of services and operations."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from causal_otel.collector.analysis import critical_path
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from causal_otel.collector.analysis import TraceView
 
-__all__ = ["Change", "Comparison", "Row", "Side", "compare"]
+__all__ = ["Cause", "Change", "Comparison", "Row", "Side", "compare"]
 
 Change = Literal["only-a", "only-b", "slower", "faster", "same"]
 
@@ -20,17 +22,26 @@ _NOTABLE_SHARE = 0.1
 _NOTABLE_OF_TRACE = 0.002
 """...and of the longer trace."""
 
-_CULPRITS = 6
+_CAUSES = 8
 
 
 @dataclass(slots=True)
 class Side:
-    """A path's spans in one of the traces: how many, how many failed, and nanoseconds in them and in them alone."""
+    """A path's spans in one of the traces.
+
+    Attributes:
+        spans: how many.
+        errors: how many failed.
+        total: nanoseconds in them, together.
+        own: nanoseconds of the critical path to the end of all work in which they themselves held up the end.
+        waits: likewise, in which it waited for them to start.
+    """
 
     spans: int = 0
     errors: int = 0
     total: int = 0
     own: int = 0
+    waits: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +61,39 @@ class Row:
         return self.b.total - self.a.total
 
     @property
-    def own_delta(self) -> int:
-        """Likewise, without the time in their children."""
-        return self.b.own - self.a.own
+    def explains(self) -> int:
+        """Nanoseconds of the difference between the traces that are theirs: of all rows, they add up to it."""
+        return self.b.own + self.b.waits - self.a.own - self.a.waits
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """A part of the difference: ``delta`` nanoseconds of a row, in its spans or, if ``waiting``, until they started."""
+
+    row: Row
+    waiting: bool
+    delta: int
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What differs. ``rows`` are in tree order, ``culprits`` are those whose own time differs most."""
+    """What differs.
+
+    Attributes:
+        rows: in tree order.
+        causes: the largest parts of the difference, largest first.
+        other_causes: how many smaller ones there are.
+        rest: nanoseconds of those together.
+        counts: how many rows there are of each change.
+        longest: the longest that a path's spans take together, in nanoseconds; at least 1.
+    """
 
     rows: tuple[Row, ...]
-    culprits: tuple[Row, ...]
+    causes: tuple[Cause, ...]
+    other_causes: int
+    rest: int
     counts: dict[Change, int]
     longest: int
-    """The longest that a path's spans take together, in nanoseconds; at least 1."""
 
 
 @dataclass(slots=True)
@@ -89,13 +119,29 @@ def compare(a: TraceView, b: TraceView) -> Comparison:
     counts: dict[Change, int] = dict.fromkeys(("only-a", "only-b", "slower", "faster", "same"), 0)
     for row in rows:
         counts[row.change] += 1
-    differing = sorted((row for row in rows if abs(row.own_delta) > notable), key=lambda row: -abs(row.own_delta))
+    causes = sorted(_causes(rows), key=lambda cause: -abs(cause.delta))
     longest = max((max(row.a.total, row.b.total) for row in rows), default=0)
-    return Comparison(rows, tuple(differing[:_CULPRITS]), counts, max(1, longest))
+    return Comparison(
+        rows=rows,
+        causes=tuple(causes[:_CAUSES]),
+        other_causes=len(causes[_CAUSES:]),
+        rest=sum(cause.delta for cause in causes[_CAUSES:]),
+        counts=counts,
+        longest=max(1, longest),
+    )
+
+
+def _causes(rows: tuple[Row, ...]) -> Iterator[Cause]:
+    for row in rows:
+        if row.b.own != row.a.own:
+            yield Cause(row, False, row.b.own - row.a.own)
+        if row.b.waits != row.a.waits:
+            yield Cause(row, True, row.b.waits - row.a.waits)
 
 
 def _add(root: _Path, trace: TraceView, which: Literal["a", "b"]) -> None:
     above = [root]
+    sides: list[Side] = []
     for span in trace.spans:
         del above[span.depth + 1 :]
         siblings = above[-1].children
@@ -109,8 +155,14 @@ def _add(root: _Path, trace: TraceView, which: Literal["a", "b"]) -> None:
         side.spans += 1
         side.errors += span.error
         side.total += span.duration
-        side.own += span.self_time
+        sides.append(side)
         above.append(path)
+    for segment in critical_path(trace, until="end"):
+        side = sides[segment.span.index]
+        if segment.waiting:
+            side.waits += segment.duration
+        else:
+            side.own += segment.duration
 
 
 def _in_order(root: _Path) -> Iterator[tuple[int, _Path]]:

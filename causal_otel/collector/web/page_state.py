@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlencode
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
+
+    from causal_otel.collector.analysis import Until
 
 __all__ = ["PageState"]
 
 _OPEN_LIMIT = 20
 _IDS_LIMIT = 5000
 _FIND_LIMIT = 200
+_CRITICAL: dict[str, Until] = {"answer": "answer", "end": "end"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +26,13 @@ class PageState:
     Attributes:
         open: the spans whose details are shown, as hexadecimal ids; the last is the one to look at.
         collapsed: the spans collapsed, or ``all``, followed by those that are not with a minus before them.
-        critical: whether the critical path is marked.
+        critical: whether the critical path is marked: ``answer``, ``end``, which is what it leads to, or empty.
         find: the text to find.
     """
 
     open: tuple[str, ...] = ()
     collapsed: tuple[str, ...] = ()
-    critical: bool = False
+    critical: Until | Literal[""] = ""
     find: str = ""
 
     @classmethod
@@ -38,7 +41,7 @@ class PageState:
         return cls(
             open=_ids(parameters.get("span", ""))[-_OPEN_LIMIT:],
             collapsed=_ids(parameters.get("collapsed", ""))[:_IDS_LIMIT],
-            critical=parameters.get("critical") == "1",
+            critical=_CRITICAL.get(parameters.get("critical", ""), ""),
             find=parameters.get("find", "").strip()[:_FIND_LIMIT],
         )
 
@@ -47,7 +50,7 @@ class PageState:
         if self.find:
             yield "find", self.find
         if self.critical:
-            yield "critical", "1"
+            yield "critical", self.critical
         if self.collapsed:
             yield "collapsed", ",".join(self.collapsed)
         if self.open:
@@ -57,6 +60,10 @@ class PageState:
         """Where ``path`` shows this state; the last open span is scrolled to."""
         query = urlencode(list(self.fields()), safe=",")
         return path + (f"?{query}" if query else "") + (f"#s-{self.open[-1]}" if self.open else "")
+
+    def leading_to(self, until: Until) -> PageState:
+        """This, with the critical path that leads there."""
+        return replace(self, critical=until)
 
     def opened(self, span_id: str) -> PageState:
         """This, with the details of one more span."""

@@ -126,7 +126,9 @@ class _Pages:
                     collapsed=collapsed,
                     opened=opened,
                     hits={span.index for span in hits},
+                    until=state.critical or "answer",
                 ),
+                "goes_on": view.root is not None and view.end > view.root.end,
                 "kinds": KINDS,
                 "opened": opened,
                 "long": LONG,
@@ -216,6 +218,7 @@ class _Pages:
                 "show": show if show in _CHANGES else "",
                 "rows": rows[:_ROWS_LIMIT],
                 "left_out": max(0, len(rows) - _ROWS_LIMIT),
+                "explained": sum(row.explains for row in rows),
             }
         context["colours"] = self._colours(services)
         return page(request, "compare.html", context, status=404 if problems else 200)

@@ -15,7 +15,7 @@ from causal_otel.collector.units import duration, ticks
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from causal_otel.collector.analysis import Segment, SpanView, TraceView
+    from causal_otel.collector.analysis import Segment, SpanView, TraceView, Until
 
 __all__ = ["CHUNK", "KINDS", "Chunk", "Part", "Row", "Tick", "Waterfall", "find_spans", "parents", "parts", "waterfall"]
 
@@ -129,6 +129,7 @@ def waterfall(
     collapsed: Collection[str] = (),
     opened: Collection[str] = (),
     hits: Collection[int] = (),
+    until: Until = "answer",
 ) -> Waterfall:
     """Lay out ``trace``.
 
@@ -138,10 +139,11 @@ def waterfall(
         collapsed: spans that are collapsed, by their ids.
         opened: spans whose details are open, likewise.
         hits: spans to be marked as found, by their index.
+        until: where the critical path leads to.
     """
     length = max(1, trace.duration)
     below = _below(trace.spans)
-    path = _by_span(critical_path(trace), trace.start, length)
+    path = _by_span(critical_path(trace, until=until), trace.start, length)
     rows: list[Row] = []
     hidden_until = left_out = 0
     partial = len(trace.spans) > ROWS_LIMIT

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from causal_otel.collector.analysis import build, critical_path, time_on_path
+from causal_otel.collector.analysis import Until, build, critical_path, time_on_path
 from tests.collector.analysis.making import BEGIN, MS, pairs, span, trace
 from tests.collector.analysis.test_trace_tree import TRACES
 
@@ -16,9 +16,16 @@ if TYPE_CHECKING:
     from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, TracesData
 
 
-def _path(*spans: ResourceSpans) -> list[tuple[str, float, float]]:
-    segments = critical_path(build(trace(*spans)))
-    return [(each.span.name, (each.start - BEGIN) / MS, (each.end - BEGIN) / MS) for each in segments]
+def _path(*spans: ResourceSpans, until: Until = "answer") -> list[tuple[str, float, float]]:
+    segments = critical_path(build(trace(*spans)), until=until)
+    return [
+        (
+            f"until {each.span.name}" if each.waiting else each.span.name,
+            (each.start - BEGIN) / MS,
+            (each.end - BEGIN) / MS,
+        )
+        for each in segments
+    ]
 
 
 def test_calls_one_after_the_other_are_all_on_the_path() -> None:
@@ -70,6 +77,37 @@ def test_clocks_that_disagree_hide_what_lies_outside() -> None:
     ]
 
 
+def test_until_the_end_all_work_is_waited_for() -> None:
+    """What goes on after its parent, detached or not, is on the path to the end of all work, and its children are."""
+    detached = [Span.Link(attributes=pairs({"causal.link": "detached"}))]
+    spans = [
+        span("root", end=10),
+        span("task", "root", 1, 20, links=detached),
+        span("query", "task", 12, 15),
+        span("a", "root", 0, 4),
+    ]
+    assert _path(*spans) == [("a", 0, 4), ("root", 4, 10)]
+    assert _path(*spans, until="end") == [("a", 0, 1), ("task", 1, 12), ("query", 12, 15), ("task", 15, 20)]
+
+
+def test_until_the_end_a_queue_is_waited_for() -> None:
+    """Where nothing runs between a message's sending and its being worked on, the consumer's start is waited for."""
+    assert _path(
+        span("root", end=10),
+        span("send", "root", 4, 6, kind="producer"),
+        span("work", "send", 30, 40, kind="consumer", service="worker"),
+        span("nothing", "work", 45, 45, service="worker"),
+        until="end",
+    ) == [("root", 0, 4), ("send", 4, 6), ("until work", 6, 30), ("work", 30, 40), ("until nothing", 40, 45)]
+
+
+def test_until_the_end_several_roots_are_one_work() -> None:
+    """Spans whose parents are missing are part of all work; what ran beside the path fills the time before it."""
+    spans = [span("root", end=5), span("orphan", "gone", 3, 10), span("late", "gone", 12, 14)]
+    assert _path(*spans) == [("root", 0, 5)]
+    assert _path(*spans, until="end") == [("root", 0, 3), ("orphan", 3, 10), ("until late", 10, 12), ("late", 12, 14)]
+
+
 def test_any_span_can_be_explained() -> None:
     """The path of a span that is not the root is that of its own time."""
     view = build(trace(span("root", end=10), span("a", "root", 2, 8), span("a1", "a", 3, 5)))
@@ -97,3 +135,17 @@ def test_every_nanosecond_is_in_one_segment(made: TracesData) -> None:
                 above = above.parent
             assert above is root
         assert sum(time_on_path(segments).values()) == root.duration
+
+
+@given(TRACES)
+def test_every_nanosecond_until_the_end_is_in_one_segment(made: TracesData) -> None:
+    """Segments follow each other from the trace's first start to its last end; waits end where their span begins."""
+    view = build(made)
+    segments = critical_path(view, until="end")
+    edges = [view.start, *itertools.chain(*((each.start, each.end) for each in segments)), view.end]
+    assert edges[::2] == edges[1::2]
+    for each in segments:
+        assert each.start < each.end
+        assert (
+            each.end <= each.span.start if each.waiting else each.span.start <= each.start <= each.end <= each.span.end
+        )

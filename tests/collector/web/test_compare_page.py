@@ -4,10 +4,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from starlette.testclient import TestClient
 
 from causal_otel.collector.analysis import build
 from causal_otel.collector.web.compare import Comparison, compare
+from tests.collector.analysis.test_trace_tree import TRACES
 from tests.collector.oracle import MemoryReader
 from tests.collector.web.sample_traces import Builder, shop
 from tests.collector.web.test_trace_page import application, follow
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
     from tests.collector.web.browser import OpenPage
 
+MS = 1_000_000
 A, B = "aa" * 16, "bb" * 16
 
 
@@ -66,11 +70,52 @@ def test_rows_are_a_tree_in_order_of_time() -> None:
     ]  # fmt: skip
 
 
-def test_the_difference_is_blamed_on_own_time() -> None:
-    """What differs most by itself comes first; a parent is not blamed for its children."""
-    culprits = [(row.operation, row.own_delta) for row in compared().culprits]
-    assert culprits[0] == ("query", 40_000_000)
-    assert ("render", -30_000_000) in culprits
+def test_the_whole_difference_is_explained() -> None:
+    """Each path's own time on the critical path, the root's as well, adds up to what the traces differ by."""
+    result = compared()
+    assert [(cause.row.operation, cause.waiting, cause.delta // MS) for cause in result.causes] == [
+        ("query", False, 40), ("render", False, -30), ("GET /", False, 12), ("cache", False, -10), ("check", False, 8),
+    ]  # fmt: skip
+    assert (result.other_causes, result.rest) == (0, 0)
+    assert {row.operation: row.explains // MS for row in result.rows if row.explains} == {
+        "query": 40, "render": -30, "GET /": 12, "cache": -10, "check": 8,
+    }  # fmt: skip
+    assert sum(row.explains for row in result.rows) == 20 * MS
+
+
+def test_a_gap_in_a_queue_is_explained() -> None:
+    """The time between a message's sending and its being worked on is its consumer's, as a wait."""
+    a, b = Builder(A), Builder(B)
+    for trace, gap in ((a, 2), (b, 40)):
+        trace.add("web", "GET /", None, 0, 10, "server")
+        trace.add("web", "send", 1, 5, 5, "producer")
+        trace.add("worker", "run", 2, 10 + gap, 20, "consumer")
+    result = compare(build(a.message), build(b.message))
+    (cause,) = result.causes
+    assert (cause.row.operation, cause.waiting, cause.delta) == ("run", True, 38 * MS)
+    assert sum(row.explains for row in result.rows) == 38 * MS
+
+
+def test_small_causes_are_told_together() -> None:
+    """What is not listed by itself is one sum, so that the list adds up as well."""
+    a, b = Builder(A), Builder(B)
+    for trace, longer in ((a, 0), (b, 1)):
+        trace.add("web", "GET /", None, 0, 200, "server")
+        for number in range(12):
+            trace.add("web", f"step {number}", 1, 10 * number, 2 + longer)
+    result = compare(build(a.message), build(b.message))
+    assert (len(result.causes), result.other_causes) == (8, 5)
+    assert sum(cause.delta for cause in result.causes) + result.rest == 0
+    assert result.causes[0].delta == -12 * MS
+
+
+@given(TRACES, TRACES)
+def test_rows_add_up_whatever_the_traces_are(a: TracesData, b: TracesData) -> None:
+    """For any two traces the rows explain exactly what one takes longer."""
+    sides = build(a), build(b)
+    result = compare(*sides)
+    assert sum(row.explains for row in result.rows) == sides[1].duration - sides[0].duration
+    assert sum(cause.delta for cause in result.causes) + result.rest == sides[1].duration - sides[0].duration
 
 
 def test_a_trace_does_not_differ_from_itself() -> None:
@@ -78,7 +123,7 @@ def test_a_trace_does_not_differ_from_itself() -> None:
     trace = build(shop())
     result = compare(trace, trace)
     assert {row.change for row in result.rows} == {"same"}
-    assert not result.culprits
+    assert not result.causes
 
 
 def test_a_very_deep_trace_can_be_compared() -> None:
@@ -103,6 +148,9 @@ def test_traces_are_chosen_compared_filtered_and_swapped(base: str, open_page: O
     follow(page, f"a[href='/compare?a={A}&b={B}']")
     assert page.inner_text(".verdict").startswith("B took 20 ms (20 %) longer than A; of 6 paths, 2 slower, 1 faster")
     assert page.locator(".diff tbody tr").count() == 6
+    assert page.inner_text(".diff tfoot .explains") == "+20 ms"
+    assert "waiting for it to start" not in page.inner_text(".causes")
+    assert "All of it together: +20 ms" in page.inner_text(".causes")
     follow(page, ".filters >> text=Only in A")
     assert "show=only-a" in page.url
     assert page.locator(".diff tbody tr").count() == 1

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _OTHER = "0123456789abcdef0123456789abcdef"
 _PAGES = {
     "trace": f"/trace/{SHOP}",
-    "trace-span": f"/trace/{SHOP}?span={Builder.id(15)}&critical=1",
+    "trace-span": f"/trace/{SHOP}?span={Builder.id(15)}&critical=answer",
     "compare": f"/compare?a={SHOP}&b={_OTHER}",
     "map": "/map?lookback=1h",
     "import": "/import",

@@ -193,7 +193,7 @@ def test_without_scripts_links_open_collapse_and_step(base: str, open_page: Open
     assert parameter_of(page.url, "collapsed") == RESERVE
     assert visible(page) == 19
     follow(page, "#critical")
-    assert "critical=1" in page.url
+    assert "critical=answer" in page.url
     assert page.locator(".path:visible").count() > 10
     page.fill("#find input[name=find]", "charge card")
     with page.expect_navigation():
@@ -209,7 +209,7 @@ def test_without_scripts_links_open_collapse_and_step(base: str, open_page: Open
     assert visible(page) == 23
     follow(page, f"#s-{FAILED} .op")
     assert page.locator(".details").count() == 0
-    assert "critical=1" in page.url
+    assert "critical=answer" in page.url
 
 
 def parameter_of(url: str, name: str) -> str | None:
@@ -271,7 +271,7 @@ def test_keys_move_open_and_collapse(base: str, open_page: OpenPage) -> None:
     press("e")
     assert visible(page) == 23
     press("x")
-    assert parameter(page, "critical") == "1"
+    assert parameter(page, "critical") == "answer"
     press("?")
     assert page.locator("#help .keys dt").count() > 12
     assert "Next error" in page.inner_text("#help")
@@ -327,6 +327,31 @@ def test_find_counts_and_steps_while_typing(base: str, open_page: OpenPage) -> N
     assert page.locator(".row.hit").count() == 0
 
 
+@pytest.mark.parametrize("javascript", [True, False])
+def test_the_critical_path_leads_to_the_answer_or_to_the_end(
+    serve: Callable[[ASGIApp], str], open_page: OpenPage, javascript: bool
+) -> None:
+    """A switch tells the answer from the end of all work where that is later, and keeps what it says."""
+    trace = Builder(SHOP)
+    trace.add("web", "GET /", None, 0, 10, "server")
+    trace.add("web", "task", 1, 5, 45)
+    page = open_page(f"{serve(application(MemoryReader([trace.message])))}/trace/{SHOP}", javascript=javascript)
+    assert page.locator(".path:visible").count() == 0
+    assert page.locator("#until:visible").count() == 0
+    page.click("#critical")
+    page.wait_for_selector("#until:visible")
+    assert (parameter_of(page.url, "critical"), page.locator(".on-path").count()) == ("answer", 1)
+    follow(page, "#until >> text=to the end")
+    assert (parameter_of(page.url, "critical"), page.locator(".on-path").count()) == ("end", 2)
+    assert page.inner_text("#until [aria-current]") == "to the end"
+    assert page.locator(".path:visible").count() == 2
+    if javascript:
+        page.keyboard.press("x")
+        assert (parameter(page, "critical"), page.locator(".path:visible").count()) == (None, 0)
+        page.keyboard.press("x")
+        assert (parameter(page, "critical"), page.locator(".path:visible").count()) == ("end", 2)
+
+
 def test_buttons_and_menus_act(base: str, open_page: OpenPage) -> None:
     """Collapse, expand, critical path, legend and minimap do what they say."""
     page = open_page(f"{base}/trace/{SHOP}")
@@ -343,6 +368,7 @@ def test_buttons_and_menus_act(base: str, open_page: OpenPage) -> None:
     assert page.locator(".path:visible").count() > 10
     page.click(".legend summary")
     assert "waiting for a connection" in page.inner_text(".legend")
+    page.click(".legend summary")
     page.click("#minimap", position={"x": 200, "y": 3})
     assert current(page) == Builder.id(1)
     page.click("#minimap", position={"x": 200, "y": 52})

@@ -22,8 +22,10 @@ function goToError(step) {
 
 function toggleCritical() {
   const on = waterfall.classList.toggle("critical");
-  document.getElementById("critical").ariaPressed = String(on);
-  remember("critical", on ? "1" : "");
+  const button = document.getElementById("critical");
+  button.ariaPressed = String(on);
+  document.getElementById("until")?.toggleAttribute("hidden", !on);
+  remember("critical", on ? button.dataset.until : "");
 }
 
 function fold(place) {
@@ -116,6 +118,13 @@ document.getElementById("minimap")?.addEventListener("click", (event) => {
 onClick("error-next", () => goToError(1));
 onClick("error-previous", () => goToError(-1));
 onClick("critical", toggleCritical);
+for (const link of document.querySelectorAll("#until a")) {
+  link.addEventListener("click", (event) => {
+    event.preventDefault();
+    remember("critical", link.dataset.until); // beside what has changed since the page was made
+    location.reload();
+  });
+}
 onClick("collapse-all", foldAll);
 onClick("expand-all", expandAll);
 showCopyButtons(document);
