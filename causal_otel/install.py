@@ -19,6 +19,7 @@ from opentelemetry import trace
 
 from causal_otel import patches as registry
 from causal_otel._kinds import EXCLUDED_NAMES, EXCLUDED_URLS
+from causal_otel._log import logger
 from causal_otel._version import __version__
 from causal_otel.engine import faults
 from causal_otel.export.leaving import ServerShutdown
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Installation", "Patches", "Status", "install", "installation", "status", "uninstall"]
 
-_logger = logging.getLogger("causal_otel")
+_logger = logger()
 _lock = threading.RLock()
 _current: Installation | None = None
 _CONFIGURATION_FILES = ("OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE")
@@ -135,7 +136,7 @@ class Installation:
     def _apply(self, chosen: Mapping[str, Callable[[Patch], Options]], border: BaggageBorder) -> None:
         if self._policy is not None:
             self._log_filter = self._policy.log_filter()
-            _logger.addFilter(self._log_filter)
+            _logger.logger.addFilter(self._log_filter)
         self._server_shutdown = ServerShutdown(self.flush if self._pipeline is None else self._pipeline.leave)
         for name, options in chosen.items():
             arrival = Arrival(name, partial(self._tracing, options, border))
@@ -148,7 +149,7 @@ class Installation:
 
     def _warn(self, warning: str) -> None:
         self._warnings[warning] = None
-        _logger.warning("causal_otel: %s", warning)
+        _logger.warning("%s", warning)
 
     def _called_again(self, call: _Call) -> None:
         """Say what a later call of :func:`install` wanted and does not get; nothing if it wants the same."""
@@ -222,7 +223,7 @@ class Installation:
         if self._pipeline is not None:
             self._pipeline.close()
         if self._log_filter is not None:
-            _logger.removeFilter(self._log_filter)
+            _logger.logger.removeFilter(self._log_filter)
 
 
 def install(
@@ -333,7 +334,7 @@ def _provider_in_place() -> TracerProvider | None:
 
     if isinstance(provider, OurProvider) and provider.closed:
         return None  # left by an uninstall: the pipeline opens it again
-    _logger.info("a tracer provider is set already: causal_otel's patches use it, and configure no export")
+    _logger.info("a tracer provider is set already: the patches use it, and no export is configured")
     return provider
 
 

@@ -9,7 +9,6 @@ OpenTelemetry's own variables come first, then the names that deployments alread
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from dataclasses import dataclass, field, fields
@@ -47,6 +46,7 @@ from causal_otel._kinds import (
     readable_file,
     remote_sampler,
 )
+from causal_otel._log import logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SettingError", "Settings", "table", "unknown_variables"]
 
-_logger = logging.getLogger("causal_otel")
+_logger = logger()
 _CREDENTIALS = re.compile(r"//[^/\s]*@")
 
 

@@ -334,8 +334,8 @@ def test_retired_jaeger_port_becomes_otlp(port: int, caplog: pytest.LogCaptureFi
         assert settings.destination() == ("http/protobuf", "http://j:4318/v1/traces")
     (record,) = caplog.records
     assert record.getMessage() == (
-        f"JAEGER_PORT={port} is not a port that OTLP over http/protobuf can be sent to; using port 4318 of j: "
-        "set JAEGER_PORT=4318"
+        f"causal_otel: JAEGER_PORT={port} is not a port that OTLP over http/protobuf can be sent to; "
+        "using port 4318 of j: set JAEGER_PORT=4318"
     )
 
 

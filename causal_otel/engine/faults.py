@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
+
+from causal_otel._log import logger
 
 __all__ = ["counts", "report"]
 
-_logger = logging.getLogger("causal_otel")
+_logger = logger()
 _counts: Counter[str] = Counter()
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import time
+
+from causal_otel._log import logger
 
 __all__ = ["Notices"]
 
-_logger = logging.getLogger("causal_otel")
+_logger = logger()
 _SECONDS = 60.0
 _KINDS = 64
 

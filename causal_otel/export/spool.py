@@ -18,7 +18,6 @@ least once, and the ids of its spans tell.
 from __future__ import annotations
 
 import heapq
-import logging
 import os
 import threading
 import time
@@ -27,6 +26,7 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from causal_otel._log import logger
 from causal_otel.engine import faults
 from causal_otel.export._spool_files import HAVE_LOCKS, BatchFile, BatchFiles, file_size
 from causal_otel.settings import SettingError
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Spool"]
 
-_logger = logging.getLogger("causal_otel")
+_logger = logger()
 
 _MOST_BATCHES = 50_000
 """However small they are: a directory of more is slow to list, and a file takes a disk block at least."""

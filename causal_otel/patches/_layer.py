@@ -11,7 +11,6 @@ else has wrapped around ours, ours stays in place and does nothing.
 
 from __future__ import annotations
 
-import logging
 import re
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
+from causal_otel._log import logger
 from causal_otel.engine import faults
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Applied", "Connect", "Patch", "PatchStatus", "Target", "Wrap"]
 
-_logger = logging.getLogger("causal_otel")
+_logger = logger()
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ class Applied:
             if not supported:
                 problem = f"{distribution} {version} is not supported (from {first}, below {last})"
                 self._problem("unsupported", problem)
-                _logger.warning("causal_otel does not trace %s: %s", self.patch.name, problem)
+                _logger.warning("%s is not traced: %s", self.patch.name, problem)
         return self._gate[distribution]
 
     def _problem(self, state: str, problem: str) -> None:

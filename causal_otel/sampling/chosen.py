@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import sampling
 
+from causal_otel._log import logger
 from causal_otel.engine.sampling import EachSpanSampler, RuleSampler
 from causal_otel.sampling.meaning import of_share, usual
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Sampling"]
 
-_logger = logging.getLogger("causal_otel")
+_logger = logger()
 _RULES = "parentbased_rules"
 
 

@@ -6,7 +6,6 @@ the log, which tells of each problem once.
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 import threading
@@ -16,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from causal_otel._log import logger
 from causal_otel.engine import faults
 from causal_otel.engine.sampling import Rules
 from causal_otel.export.threads import Threads
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Watch"]
 
-_logger = logging.getLogger("causal_otel")
+_logger = logger()
 _DISTINCT = 64
 
 

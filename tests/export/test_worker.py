@@ -444,7 +444,9 @@ class TestShutdown:
         finished.join(20)
         assert not finished.is_alive()
         assert _lost(worker) == {"shutdown": 5}
-        assert [record.getMessage()[:32] for record in caplog.records] == ["5 of the last 5 spans could not "]
+        assert [record.getMessage()[:45] for record in caplog.records] == [
+            "causal_otel: 5 of the last 5 spans could not "
+        ]
         transport.gate.set()
         _until(lambda: len(transport.delivered) >= 2)  # the attempt that hung; it does not count any more
         assert worker.status().exported == 0

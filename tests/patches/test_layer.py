@@ -184,7 +184,7 @@ class TestVersions:
         assert not hasattr(driver.Client.call, "__wrapped__")
         assert applied.status.state == "unsupported"
         assert [record.getMessage() for record in caplog.records] == [
-            f"causal_otel does not trace fake: pytest_driver 1.2.3rc1 is not supported (from {first}, below {last})"
+            f"causal_otel: fake is not traced: pytest_driver 1.2.3rc1 is not supported (from {first}, below {last})"
         ]
 
     def test_supported_version(self, driver: Any, apply: Callable[..., Applied]) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
-import logging
 import sqlite3
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from causal_otel._log import logger
 from causal_otel.collector.store import days
 from causal_otel.collector.store.edges import RecentSpans
 from causal_otel.collector.store.incoming import Piece, SpanParser, pieces
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Committer", "Kept", "StoreError", "store_error"]
 
-_LOG = logging.getLogger(__name__)
+_LOG = logger(__name__)
 _DIGEST_BYTES = 16
 _REMEMBERED = 4096
 """Digests in memory: of what may be sent again at any moment, because an answer came too late."""

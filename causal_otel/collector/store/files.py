@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from causal_otel._log import logger
 from causal_otel.collector.store import days
 from causal_otel.collector.store.dayfile import DayFile
 from causal_otel.collector.store.tables import Damaged, is_damage
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DayFiles"]
 
-_LOG = logging.getLogger(__name__)
+_LOG = logger(__name__)
 _MOST_OPEN = 8
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 from functools import partial
 from typing import TYPE_CHECKING
 
+from causal_otel._log import logger
 from causal_otel.collector.store import days
 from causal_otel.collector.store.compaction import SUFFIX, Busy, close_day, is_due
 from causal_otel.collector.store.retention import expired
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Upkeep"]
 
-_LOG = logging.getLogger(__name__)
+_LOG = logger(__name__)
 
 
 class Upkeep:

@@ -10,7 +10,6 @@ nothing. A power cut may lose the last moments of what was acknowledged, but lea
 from __future__ import annotations
 
 import fcntl
-import logging
 import os
 import threading
 import time
@@ -20,6 +19,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from causal_otel._log import logger
 from causal_otel.collector.store import days
 from causal_otel.collector.store.committing import Committer, Kept, StoreError, store_error
 from causal_otel.collector.store.counters import Counters
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Kept", "QueueFull", "StoreError", "StoreInUse", "Writer"]
 
-_LOG = logging.getLogger(__name__)
+_LOG = logger(__name__)
 _LOCK = "writer.lock"
 _COMMIT_BYTES = 8 * 1024 * 1024
 """Requests to write at once: some 20,000 spans, that are 60 MB while they are taken apart."""

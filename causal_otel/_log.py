@@ -1,0 +1,28 @@
+"""Our log: every message begins with ``causal_otel:``, which tells users whose it is in any format of theirs."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+__all__ = ["Logger", "logger"]
+
+
+class Logger(logging.LoggerAdapter[logging.Logger]):
+    """The logger of that name, for messages of ours."""
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        """Put the prefix into the message itself: most formats show no logger's name."""
+        return f"causal_otel: {msg}", kwargs
+
+
+def logger(name: str = "causal_otel") -> Logger:
+    """Where a module of ours logs; nothing of ours calls :func:`logging.getLogger` besides.
+
+    Args:
+        name: ``causal_otel``, or below it.
+    """
+    return Logger(logging.getLogger(name))
