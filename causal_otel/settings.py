@@ -102,12 +102,16 @@ class Settings:
     )
     console: bool = _setting(BOOLEAN, False, "Print every span on standard error as well.", "TRACING_CONSOLE")
     traces_endpoint: str = _setting(
-        URL, "", "The OTLP URL for traces, used as it is.", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+        URL,
+        "",
+        "The OTLP URL for traces, used as it is: with HTTP it mostly ends in `/v1/traces`.",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
     )
     endpoint: str = _setting(
         URL,
         "",
-        "The OTLP base URL; `/v1/traces` is appended for HTTP. Default: port 4318 (HTTP) or 4317 (gRPC) on localhost.",
+        "The OTLP base URL; `/v1/traces` is appended for HTTP, unless it is there already, which is worth a warning. "
+        "Default: port 4318 (HTTP) or 4317 (gRPC) on localhost.",
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         "OTLP_ENDPOINT",
     )
@@ -130,7 +134,8 @@ class Settings:
     headers: Mapping[str, str] = _setting(
         PAIRS,
         {},
-        "Headers of every export, such as credentials.",
+        "Headers of every export, such as credentials. They are read once: after a token was replaced, start the "
+        "program again; what could not be delivered meanwhile waits, see `spool_directory`.",
         "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
         "OTEL_EXPORTER_OTLP_HEADERS",
         secret=True,
@@ -169,7 +174,7 @@ class Settings:
     insecure: bool | None = _setting(
         BOOLEAN,
         None,
-        "gRPC without TLS; default: as the scheme of the endpoint says.",
+        "`false`: gRPC with TLS though the endpoint begins with `http://`; with `https://` it always is.",
         "OTEL_EXPORTER_OTLP_TRACES_INSECURE",
         "OTEL_EXPORTER_OTLP_INSECURE",
     )
@@ -236,7 +241,8 @@ class Settings:
     export_timeout: float = _setting(
         MILLISECONDS,
         30.0,
-        "How long one batch may take, with all attempts and the pauses between them.",
+        "How long one batch may take, with all attempts and the pauses between them. Where we are not let in (401, "
+        "403) it waits longer: see `spool_directory`.",
         "OTEL_BSP_EXPORT_TIMEOUT",
     )
     exit_timeout: float = _setting(
@@ -245,7 +251,9 @@ class Settings:
     spool_directory: str = _setting(
         TEXT,
         "",
-        "Where batches wait on disk while the collector cannot be reached; default: nowhere, they are lost then.",
+        "Where batches wait on disk while the collector cannot be reached, does not let us in (401, 403), or something "
+        "else answers in its place. Default: nowhere. They are lost after `export_timeout` then; where we are not let "
+        "in they wait in memory, some 16 MiB of them, until the process ends.",
         "TRACING_SPOOL_DIRECTORY",
     )
     spool_max_bytes: int = _setting(
@@ -402,10 +410,11 @@ class Settings:
         if protocol == "grpc":
             return protocol, base
         parts = urlsplit(base)
-        return protocol, urlunsplit(parts._replace(path=parts.path.rstrip("/") + "/v1/traces"))
+        path = parts.path.rstrip("/").removesuffix(_TRACES_PATH) + _TRACES_PATH
+        return protocol, urlunsplit(parts._replace(path=path))
 
     def conflicts(self) -> list[str]:
-        """A sentence for each thing that says where spans go and is not used, because another one is."""
+        """A sentence for each thing that says where spans go and is not used, or not as it would be elsewhere."""
         conflicts = []
         for name in ("exporter", "endpoint"):  # those with a variable of OpenTelemetry's and one of older deployments
             (used, *others) = self.given.get(name, {}).items() or [("", "")]
@@ -419,7 +428,14 @@ class Settings:
             return conflicts
         first = {name: next(iter(given.items())) for name, given in self.given.items()}
         used = next((first[name] for name in users if name in first), ("", ""))
-        return conflicts + [_unused(first[name], used) for name in unused if name in first]
+        conflicts += [_unused(first[name], used) for name in unused if name in first]
+        complete = self.protocol != "grpc" and urlsplit(self.endpoint).path.rstrip("/").endswith(_TRACES_PATH)
+        if complete and used == first.get("endpoint"):
+            conflicts.append(
+                f"{_shown(*used)} ends in {_TRACES_PATH}, which is not appended once more: give the base URL alone, or "
+                "all of it in OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+            )
+        return conflicts
 
     def _jaeger(self) -> tuple[str, str]:
         protocol, port = self.protocol, self.jaeger_port
@@ -438,6 +454,7 @@ class Settings:
         return protocol, f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{port}"
 
 
+_TRACES_PATH = "/v1/traces"
 _OTLP_PORTS = {"http/protobuf": 4318, "grpc": 4317}
 _RETIRED_JAEGER_PORTS = (5775, 6831, 6832, 14250, 14268)
 
@@ -461,8 +478,11 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
 
 
 def _unused(unused: tuple[str, object], used: tuple[str, object]) -> str:
-    (name, value), (winner, its) = unused, used
-    return _CREDENTIALS.sub("//…@", f"{name}={value} is not used, because of {winner}={its}: remove one of the two")
+    return f"{_shown(*unused)} is not used, because of {_shown(*used)}: remove one of the two"
+
+
+def _shown(name: str, value: object) -> str:
+    return _CREDENTIALS.sub("//…@", f"{name}={value}")
 
 
 def _near(name: str, names: Iterable[str]) -> str:

@@ -311,6 +311,38 @@ def test_conflict_is_told(environ: dict[str, str], url: str, conflict: str) -> N
     assert settings.conflicts() == [f"{conflict}: remove one of the two"]
 
 
+@pytest.mark.parametrize(
+    ("environ", "url"),
+    [
+        ({"OTLP_ENDPOINT": "http://u:s3cret@c:1/v1/traces"}, "http://u:s3cret@c:1/v1/traces"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:1/base/v1/traces/"}, "http://c:1/base/v1/traces"),
+    ],
+)
+def test_endpoint_that_is_complete_already(environ: dict[str, str], url: str) -> None:
+    """A base URL that ends in /v1/traces is used as it is, and a sentence says so, without credentials."""
+    settings = Settings.load(environ)
+    assert settings.destination() == ("http/protobuf", url)
+    ((name, value),) = environ.items()
+    (sentence,) = settings.conflicts()
+    assert sentence == (
+        f"{name}={value.replace('u:s3cret', '…')} ends in /v1/traces, which is not appended once more: give the base "
+        "URL alone, or all of it in OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+    )
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c:1/v1/traces"},
+        {"OTLP_ENDPOINT": "http://c:1/v1/traces", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+        {"OTLP_ENDPOINT": "http://c:1/v1/traces", "OTEL_TRACES_EXPORTER": "none"},
+    ],
+)
+def test_complete_endpoint_where_it_is_right(environ: dict[str, str]) -> None:
+    """For traces alone the URL is to be complete, gRPC reads no path, and where nothing is sent there is none."""
+    assert Settings.load(environ).conflicts() == []
+
+
 @pytest.mark.parametrize("exporter", ["console", "none"])
 def test_no_conflict_where_nothing_is_sent(exporter: str) -> None:
     """An endpoint beside the exporters ``console`` and ``none`` is no conflict: that is how one switches export off."""

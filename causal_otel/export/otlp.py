@@ -46,7 +46,7 @@ def make_transport(settings: Settings, protocol: str, url: str) -> Transport:
 
         return GrpcTransport(
             url,
-            insecure=settings.insecure if settings.insecure is not None else not url.startswith("https://"),
+            insecure=not url.startswith("https://") and settings.insecure is not False,
             headers=settings.headers,
             compression=settings.compression,
             certificate=settings.certificate,
