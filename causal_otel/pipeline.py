@@ -6,7 +6,6 @@ import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from opentelemetry import propagate, trace
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
@@ -20,6 +19,7 @@ from causal_otel.engine.provider import TracerProvider
 from causal_otel.export.leaving import Termination
 from causal_otel.export.otlp import check, component, make_transport
 from causal_otel.export.telemetry import Telemetry
+from causal_otel.export.transport import without_credentials
 from causal_otel.export.worker import Worker
 from causal_otel.sampling.chosen import Sampling
 
@@ -96,8 +96,7 @@ class Pipeline:
             return None
         protocol, url = settings.destination()
         check(settings, protocol)  # what cannot work stops install(), not the first export
-        parts = urlsplit(url)
-        self.destination = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        self.destination = without_credentials(url)
         self._telemetry = telemetry = Telemetry(component(protocol), url)
         worker = Worker(
             lambda: make_transport(settings, protocol, url),

@@ -1,8 +1,10 @@
-"""HTTP answers that come in time or not at all: however slowly the other side sends its bytes.
+"""HTTP answers that come in time or not at all: however slowly the other side sends its bytes, and whatever they are.
 
 A socket's timeout is for one read. A server that sends a byte a second keeps every read short and the reader for
 ever: the standard library reads the status and all headers before it gives anything back. So what reads from the
 socket gives each read what is left of the attempt.
+
+And it looks at the first bytes: something else than HTTP/1.1, such as a gRPC server, sends no line that would end.
 """
 
 from __future__ import annotations
@@ -18,15 +20,19 @@ if TYPE_CHECKING:
 
 __all__ = ["bounded"]
 
+_BEGINNING = b"HTTP/"
+_SHOWN_BYTES = 64
+
 
 class _UntilDeadline(io.RawIOBase):
-    """Reads from a socket, and raises :class:`TimeoutError` when the time is up."""
+    """Reads from a socket, and raises :class:`TimeoutError` when the time is up, or BadStatusLine at once."""
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: Callable[[], float]) -> None:
         super().__init__()
         self._raw = raw
         self._sock = sock
         self._deadline = deadline
+        self._begun = False
 
     def readable(self) -> bool:
         return True
@@ -36,7 +42,13 @@ class _UntilDeadline(io.RawIOBase):
         if left <= 0:
             raise TimeoutError("no complete answer in time")
         self._sock.settimeout(left)
-        return self._raw.readinto(buffer)
+        count = self._raw.readinto(buffer)
+        if count and not self._begun:
+            self._begun = True
+            first = bytes(buffer[:count])
+            if first[:5] != _BEGINNING[:count]:
+                raise http.client.BadStatusLine(first[:_SHOWN_BYTES].decode("latin-1"))
+        return count
 
     def close(self) -> None:
         if not self.closed:

@@ -80,8 +80,13 @@ class BatchFiles:
 
     # -- one batch ----------------------------------------------------------------------------------------------
 
-    def write(self, payload: bytes, spans: int) -> None:
+    def write(self, payload: bytes, spans: int, name: str = "") -> None:
         """Store a batch, all of it or nothing.
+
+        Args:
+            payload: the batch, encoded.
+            spans: how many spans it holds.
+            name: the file to put it in the place of, which is claimed; empty: a new one, behind all others.
 
         Raises:
             OSError: the disk is full, the directory cannot be written, and so on.
@@ -98,7 +103,7 @@ class BatchFiles:
                 left = memoryview(piece)
                 while left:
                     left = left[os.write(fd, left) :]
-            os.rename(part, part.with_suffix(".spans"))
+            os.rename(part, self.directory / name if name else part.with_suffix(".spans"))
         except BaseException:
             with suppress(OSError):
                 os.unlink(part)

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 __all__ = ["REASONS", "Flush", "Ledger"]
 
 REASONS: Mapping[str, str] = {
-    "queue_full": "ended faster than they could be sent",
+    "queue_full": "did not fit into the queue, which was full",
     "export_failed": "could not be delivered in time",
     "refused": "refused by the back end",
+    "too_large": "a single one was more than the back end takes in a request",
     "rejected": "rejected by the back end (partial success)",
     "encoding": "could not be encoded",
     "shutdown": "not delivered before the end of the process, or ended after it",
@@ -24,13 +25,19 @@ REASONS: Mapping[str, str] = {
 
 
 class Flush:
-    """Somebody waits for all spans before ``target``, a position in the order in which they ended."""
+    """Somebody waits for all spans before ``target``, a position in the order in which they ended.
 
-    __slots__ = ("failed", "target")
+    Attributes:
+        failed: some of them were not delivered.
+        stuck: some of them will not be settled soon, so that waiting is in vain.
+    """
+
+    __slots__ = ("failed", "stuck", "target")
 
     def __init__(self, target: int) -> None:
         self.target = target
         self.failed = False
+        self.stuck = False
 
 
 class Ledger:
@@ -80,6 +87,13 @@ class Ledger:
         with self.lock:
             self.spooled += spans
             self._disappoint(first)
+            self.changed.notify_all()
+
+    def stall(self, first: int) -> None:
+        """The spans from ``first`` on are kept, until somebody has put right what stands in their way."""
+        with self.lock:
+            for flush in self.flushes:
+                flush.stuck |= first < flush.target
             self.changed.notify_all()
 
     def _disappoint(self, first: int | None) -> None:

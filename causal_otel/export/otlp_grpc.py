@@ -1,4 +1,4 @@
-"""OTLP/gRPC: our bytes over the official exporter's channel, one attempt at a time."""
+"""OTLP/gRPC: our bytes over a channel, one attempt at a time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from causal_otel.export._grpc_failures import understood
 from causal_otel.export.transport import Outcome, Verdict, partial_success
 
 if TYPE_CHECKING:
@@ -20,12 +21,12 @@ _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 500),
     ("grpc.max_reconnect_backoff_ms", 5000),
 )
-_RETRYABLE = frozenset({"CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS"})
-"""The codes after which a request may be sent again (OTLP, "Failures"); RESOURCE_EXHAUSTED only where it says when."""
 
 
 class GrpcTransport:
     """Calls the trace service at ``url``. Needs the extra ``grpc``.
+
+    The channel is made by the first :meth:`send`: it starts threads of gRPC's, which a child forked later has not.
 
     Args:
         url: scheme and authority.
@@ -53,102 +54,69 @@ class GrpcTransport:
         self._files = (certificate, client_key, client_certificate)
         self._compression = compression
         self._metadata = tuple((key.lower(), value) for key, value in (headers or {}).items())
+        self._channel: Any = None
+        self._export: Any = None
+        self._closed = False
         self._load()
 
     def _load(self) -> None:
-        """Make the channel, and import whatever a call and its answer may need."""
+        """Import whatever a call and its answer may need.
+
+        The official exporter is not among it: importing it imports the SDK's logs, which start a thread pool
+        (opentelemetry-sdk 1.45), and that raises RuntimeError at the end of a process. All that it would add to a
+        channel is the user agent.
+        """
         import grpc  # type: ignore[import-untyped]
         from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]  # noqa: F401
+        from opentelemetry.exporter.otlp.proto.grpc.version import __version__
         from opentelemetry.proto.collector.trace.v1 import trace_service_pb2  # noqa: F401
 
         self._error: type[Exception] = grpc.RpcError
-        compression = grpc.Compression.Gzip if self._compression == "gzip" else grpc.Compression.NoCompression
-        credentials = None
-        if not self._insecure:
-            credentials = grpc.ssl_channel_credentials(*map(_contents, self._files))
-        self._channel = self._official(credentials, compression) or self._own(credentials, compression)
-        # Without serializers bytes go out and come in as they are.
-        self._export = self._channel.unary_unary(_METHOD)
+        self._user_agent = f"OTel-OTLP-Exporter-Python/{__version__}"
 
-    def _official(self, credentials: Any, compression: Any) -> Any:
-        """The official exporter's channel (user agent, credential provider); None where it keeps it elsewhere."""
-        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-
-        options: Any = _OPTIONS
-        exporter = OTLPSpanExporter(
-            endpoint=self._url,
-            insecure=self._insecure,
-            credentials=credentials,
-            headers=self._metadata,
-            compression=compression,
-            channel_options=options,
-        )
-        return getattr(exporter, "_channel", None)
-
-    def _own(self, credentials: Any, compression: Any) -> Any:
+    def _connect(self) -> None:
+        """Make the channel; without serializers bytes go out and come in as they are."""
         import grpc
 
         target = urlsplit(self._url).netloc or self._url
-        if credentials is None:
-            return grpc.insecure_channel(target, compression=compression, options=_OPTIONS)
-        return grpc.secure_channel(target, credentials, compression=compression, options=_OPTIONS)
+        options: dict[str, Any] = {
+            "compression": grpc.Compression.Gzip if self._compression == "gzip" else grpc.Compression.NoCompression,
+            "options": (*_OPTIONS, ("grpc.primary_user_agent", self._user_agent)),
+        }
+        if self._insecure:
+            self._channel = grpc.insecure_channel(target, **options)
+        else:
+            credentials = grpc.ssl_channel_credentials(*map(_contents, self._files))
+            self._channel = grpc.secure_channel(target, credentials, **options)
+        self._export = self._channel.unary_unary(_METHOD)
 
     def send(self, payload: bytes, deadline: float) -> Outcome:
         """Call once."""
         left = deadline - time.monotonic()
         if left <= 0:
             return Outcome(Verdict.UNREACHABLE, "timeout", "no time left")
+        if self._closed:
+            return Outcome(Verdict.UNREACHABLE, "closed", "the channel was closed")
         try:
+            if self._channel is None:
+                self._connect()
             answer = self._export(payload, timeout=left, metadata=self._metadata)
         except self._error as error:
-            return _understood(error)
-        except Exception as error:  # such as a channel closed by the end of the process
+            return understood(error, self._url)
+        except Exception as error:  # such as a certificate that cannot be read, or a channel that was closed
             return Outcome(Verdict.UNREACHABLE, type(error).__qualname__, str(error))
-        rejected, detail = partial_success(answer)
+        # gRPC says OK in its own words: what the message is besides is no matter.
+        rejected, detail = partial_success(answer) or (0, "")
         return Outcome(Verdict.DELIVERED, "rejected" if rejected else "", detail, rejected=rejected)
 
     def close(self) -> None:
         """Close the channel; a call under way ends."""
-        self._channel.close()
+        self._closed = True
+        if self._channel is not None:
+            self._channel.close()
 
     def abandon(self) -> None:
         """Nothing: gRPC's own fork hooks see to what was inherited."""
-
-
-def _understood(error: Any) -> Outcome:
-    code = error.code().name
-    detail = str(error.details() or "")
-    wait = _retry_delay(error)
-    if code == "RESOURCE_EXHAUSTED" and wait is None:
-        return Outcome(Verdict.REFUSED, code, detail)
-    if wait is not None and (code in _RETRYABLE or code == "RESOURCE_EXHAUSTED"):
-        return Outcome(Verdict.BUSY, code, detail, wait)
-    if code in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):  # what gRPC itself says when nobody answers
-        return Outcome(Verdict.UNREACHABLE, code, detail)
-    return Outcome(Verdict.BUSY if code in _RETRYABLE else Verdict.REFUSED, code, detail)
-
-
-def _retry_delay(error: Any) -> float | None:
-    """The ``RetryInfo`` among a failure's details, in seconds."""
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-    from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]
-    from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
-
-    found = RetryInfo()
-    try:
-        for key, value in error.trailing_metadata() or ():
-            if key == "google.rpc.retryinfo-bin":
-                found.ParseFromString(value)
-                break
-            if key == "grpc-status-details-bin" and any(
-                detail.Unpack(found) for detail in Status.FromString(value).details
-            ):
-                break
-        else:
-            return None
-    except DecodeError:
-        return None
-    return float(found.retry_delay.seconds + found.retry_delay.nanos / 1e9)
 
 
 def _contents(path: str) -> bytes | None:

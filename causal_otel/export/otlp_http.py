@@ -5,11 +5,12 @@ from __future__ import annotations
 import gzip
 import time
 import zlib
-from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
+from causal_otel.export._http_answers import Answer, understood
 from causal_otel.export._http_deadline import bounded
-from causal_otel.export.transport import Outcome, Verdict, partial_success, seconds_to_wait
+from causal_otel.export._http_failures import innermost, no_answer
+from causal_otel.export.transport import Outcome, Verdict, without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,12 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["HttpTransport"]
 
-_RETRYABLE = frozenset({429, 502, 503, 504})
-"""The statuses after which a request may be sent again; after any other failure it must not (OTLP, "Failures")."""
-
 _ANSWER_BYTES = 64 * 1024
 """How much of an answer is read: it may be anything, and is kept in memory."""
-_DETAIL_CHARACTERS = 300
 
 
 class HttpTransport:
@@ -74,6 +71,7 @@ class HttpTransport:
         # Proxies and certificates: what the session would take from the environment anew for each request.
         self._surroundings = self._session.merge_environment_settings(self._url, {}, None, None, None)
         self._surroundings.pop("stream")
+        self._proxy = without_credentials(requests.utils.select_proxy(self._url, self._surroundings["proxies"]) or "")
         if self._files[0]:
             self._surroundings["verify"] = self._files[0]  # requests would prefer REQUESTS_CA_BUNDLE
         self._way = self._straight() or self._through_session
@@ -169,14 +167,11 @@ class HttpTransport:
             try:
                 return self._post(body, deadline)
             except Exception as error:
-                cause = _innermost(error)
+                failure, cause = error, innermost(error)
             self._proven = False
             if not (kept and isinstance(cause, ConnectionError)):
                 break
-        if isinstance(cause, self._timeouts):
-            return Outcome(Verdict.UNREACHABLE, "timeout", "no answer in time")
-        # What was wrong with the connection may pass; what is wrong with the URL or a certificate may be put right.
-        return Outcome(Verdict.UNREACHABLE, type(cause).__qualname__, str(cause) or type(cause).__qualname__)
+        return no_answer(failure, self._url, self._proxy, late=isinstance(cause, self._timeouts))
 
     def _post(self, body: bytes, deadline: float) -> Outcome:
         left = deadline - time.monotonic()
@@ -186,12 +181,13 @@ class HttpTransport:
         answer = self._way(body, left)
         try:
             self._proven = True
-            return self._understood(answer, self._read(answer, deadline))
+            read = self._read(answer, deadline)
+            return understood(Answer(answer.status, str(answer.reason or ""), answer.headers, *read), self._proxy)
         finally:
             answer.close()  # which closes the connection, if not all of the answer was read
 
-    def _read(self, answer: Any, deadline: float) -> bytes:
-        """The answer's body, or what has come of it: the status alone decides whether the request was taken."""
+    def _read(self, answer: Any, deadline: float) -> tuple[bytes, bool]:
+        """The answer's body, or what has come of it, and whether that is all."""
         # read() waits until it has all it was asked for, however slowly that comes.
         read: Callable[[int], bytes] = getattr(answer, "read1", None) or answer.read
         body = b""
@@ -199,27 +195,11 @@ class HttpTransport:
             while len(body) < _ANSWER_BYTES and time.monotonic() < deadline:
                 piece = read(_ANSWER_BYTES)
                 if not piece:
-                    break
+                    return body, True
                 body += piece
         except Exception:
-            return b""
-        return body
-
-    def _understood(self, response: Any, body: bytes) -> Outcome:
-        status: int = response.status
-        kind = str(status)
-        protobuf = response.headers.get("content-type", "").startswith("application/x-protobuf")
-        if 200 <= status < 300:
-            rejected, detail = partial_success(body) if protobuf else (0, "")
-            return Outcome(Verdict.DELIVERED, "rejected" if rejected else "", detail, rejected=rejected)
-        if 300 <= status < 400:
-            parts = urlsplit(response.headers.get("location", ""))
-            target = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
-            return Outcome(Verdict.REFUSED, kind, f"a redirect to {target!r}; set that as the endpoint if it is right")
-        detail = _explanation(body, protobuf) or str(response.reason or "")
-        if status in _RETRYABLE:
-            return Outcome(Verdict.BUSY, kind, detail, seconds_to_wait(response.headers.get("retry-after")))
-        return Outcome(Verdict.REFUSED, kind, detail)
+            return body, False
+        return body, False
 
     def close(self) -> None:
         """Close idle connections."""
@@ -251,25 +231,3 @@ def _gzip(payload: bytes) -> bytes:
 
 
 _COMPRESSIONS: dict[str, Callable[[bytes], bytes] | None] = {"none": None, "gzip": _gzip, "deflate": zlib.compress}
-
-
-def _explanation(body: bytes, protobuf: bool) -> str:
-    """What a failure's body says: a ``google.rpc.Status`` (OTLP), or text."""
-    text = body.decode("utf-8", "replace")
-    if protobuf:
-        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-        from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
-
-        try:
-            text = cast("str", Status.FromString(body).message)
-        except DecodeError:
-            return ""
-    shown = "".join(letter if letter.isprintable() else " " for letter in text[:_DETAIL_CHARACTERS])
-    return " ".join(shown.split())
-
-
-def _innermost(error: BaseException) -> BaseException:
-    """The cause that people recognise: "Connection refused" and not four layers of pools around it."""
-    while error.__context__ is not None:
-        error = error.__context__
-    return error

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from causal_otel.engine import faults
 from causal_otel.engine.span import Span
+from causal_otel.export.backlog import Batch
 from causal_otel.export.encoder import Encoder
-from causal_otel.export.sender import Batch
 
 if TYPE_CHECKING:
     from collections import deque

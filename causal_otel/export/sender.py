@@ -5,35 +5,32 @@ from __future__ import annotations
 import random
 import time
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from causal_otel.engine import faults
-from causal_otel.export.transport import Outcome, Verdict, importing
+from causal_otel.export.attempts import Attempts
+from causal_otel.export.backlog import Backlog, Batch
+from causal_otel.export.splitting import halves
+from causal_otel.export.transport import Outcome, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from causal_otel.export.encoder import Request
     from causal_otel.export.ledger import Ledger
     from causal_otel.export.notices import Notices
     from causal_otel.export.spool import Spool
     from causal_otel.export.transport import Transport
 
-__all__ = ["Batch", "Sender"]
+__all__ = ["Sender"]
 
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 8.0
-_OVERHEAD_BYTES = 300
-"""What a batch occupies besides its payload, about."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Batch:
-    """An encoded request, how many spans are in it, and the position of the first one (see the ledger)."""
-
-    payload: bytes
-    spans: int
-    first: int
+_FIRST_SLOW_PAUSE = 5.0
+_LONGEST_SLOW_PAUSE = 60.0
+"""Where somebody has to put something right, which takes minutes or days."""
+_DECIDED = frozenset({Verdict.DELIVERED, Verdict.REFUSED, Verdict.TOO_LARGE})
+"""Asking again would change nothing; what is too large is halved as far as it can be, before."""
 
 
 class Sender:
@@ -41,10 +38,12 @@ class Sender:
 
     While the back end hangs or is away, batches wait, up to ``max_bytes``; beyond that the oldest go to the spool, or
     are lost. With a spool, what finds nobody at the other end goes there at once, and what follows goes behind it,
-    until the spool could be emptied: so the order is kept, and little is in memory when the process is killed.
+    until the spool could be emptied: so the order is kept, and little is in memory when the process is killed. What is
+    too large for the back end is halved. Where the back end does not let us in, or is none, batches are kept, and tried
+    once a minute.
 
     Args:
-        make_transport: called on the sending thread, once.
+        make_transport: called on the sending thread, when it starts; again after each attempt that was not let in.
         ledger: where to account for every span.
         notices: where to say what goes wrong.
         destination: what to call the back end there.
@@ -68,23 +67,21 @@ class Sender:
         spool: Spool | None,
         observe: Callable[[float, Outcome], None],
     ) -> None:
-        self._make_transport = make_transport
+        self._attempts = Attempts(make_transport, ledger, timeout, observe)
         self._ledger = ledger
         self._notices = notices
         self._destination = destination
         self._timeout = timeout
         self._export_timeout = export_timeout
-        self._max_bytes = max_bytes
         self._spool = spool
-        self._observe = observe
-        self._transport: Transport | None = None
-        self._waiting: deque[Batch] = deque()
-        self._bytes = 0
-        self._open: list[Batch] = []  # taken from there and not accounted for yet
+        self._backlog = Backlog(max_bytes)
         self._spooling = spool is not None  # what earlier processes have left there goes first
         self._drain_at = 0.0
+        self._drained = False
         self._failures = 0
         self._not_before = 0.0  # the back end asked to be left alone until then
+        self._resume_at = 0.0  # nothing is tried until then, because of a misconfiguration
+        self._refused_size: int | None = None  # the smallest that was too large for the back end
         self._hurried = False
         self._no_more = False
         self._stop_at: float | None = None
@@ -93,41 +90,38 @@ class Sender:
         """Everything is accounted for, and nothing more is to come."""
         self.problem = ""
         """What went wrong last."""
+        self.standing_problem = ""
+        """The same, until something is delivered."""
 
     # -- called by others -------------------------------------------------------------------------------------------
 
     def put(self, batches: Iterable[Batch]) -> None:
         """Hand over batches; never waits for the back end. Called with the lock; :meth:`make_room` is to follow."""
-        for batch in batches:
-            self._waiting.append(batch)
-            self._bytes += len(batch.payload) + _OVERHEAD_BYTES
+        self._backlog.put(batches)
         self._ledger.changed.notify_all()
 
     def make_room(self) -> None:
         """Put the oldest aside, as long as too much waits. Called without the lock: it may write to the disk."""
         while True:
             with self._ledger.lock:
-                if self._bytes <= self._max_bytes or not self._waiting:
+                if not self._backlog.overflows:
                     return
-                oldest = self._take()
+                oldest = self._backlog.take()
             self._set_aside(oldest, "queue_full")
 
     def floor(self) -> int | None:
         """The position of the oldest span that is not accounted for; None: there is none. Called with the lock."""
-        positions = [batch.first for batch in self._open]
-        if self._waiting:
-            positions.append(self._waiting[0].first)
-        return min(positions, default=None)
+        return self._backlog.floor()
 
     def spans(self) -> int:
         """How many spans are not accounted for. Called with the lock."""
-        return sum(batch.spans for batch in (*self._open, *self._waiting))
+        return self._backlog.spans()
 
     def hurry(self) -> None:
         """Do not wait out the pause before the next attempt, unless the back end asked for it."""
         with self._ledger.lock:
             self._hurried = True
-            self._drain_at = 0.0
+            self._drain_at = self._resume_at = 0.0
             self._ledger.changed.notify_all()
 
     def stop(self, deadline: float) -> None:
@@ -145,32 +139,24 @@ class Sender:
     def give_up(self) -> None:
         """Account for what is left: it goes to the spool or is lost, whatever an attempt under way yields."""
         with self._ledger.lock:
-            left = [*self._open, *self._waiting]
-            self._waiting.clear()
+            left = self._backlog.clear()
             self._no_more = self._hopeless = self.done = True
         for batch in left:
             self._set_aside(batch, "shutdown", abandoned=True)
 
     def close(self) -> None:
         """Let go of connections, which may end an attempt that hangs."""
-        if self._transport is not None:
-            try:
-                self._transport.close()
-            except Exception:
-                faults.report("export: closing the transport")
+        self._attempts.close()
 
     def abandon(self) -> None:
         """In a forked child: let go of what was inherited."""
-        if self._transport is not None:
-            try:
-                self._transport.abandon()
-            except Exception:
-                faults.report("export: connections of the parent process")
+        self._attempts.abandon()
 
     # -- the sending thread -----------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Send what comes until there is nothing more to come."""
+        self._attempts.prepare()
         while self._wait():
             if self._spooling and not self._hopeless and time.monotonic() >= self._drain_at:
                 self._drain()
@@ -189,26 +175,24 @@ class Sender:
         """Until there is something to do; False: there will not be."""
         ledger = self._ledger
         with ledger.lock:
-            while not self._waiting:
-                if self._no_more:
+            while True:
+                if self._backlog:
+                    due = 0.0 if self._stop_at is not None else self._resume_at
+                elif self._no_more:
                     return False
-                left = None
-                if self._spooling and not self._hopeless:
-                    left = self._drain_at - time.monotonic()
-                    if left <= 0:
-                        break
+                elif self._spooling and not self._hopeless:
+                    due = self._drain_at
+                else:
+                    ledger.changed.wait()
+                    continue
+                left = due - time.monotonic()
+                if left <= 0:
+                    return True
                 ledger.changed.wait(left)
-            return True
 
     def _next(self) -> Batch | None:
         with self._ledger.lock:
-            return self._take() if self._waiting else None
-
-    def _take(self) -> Batch:
-        batch = self._waiting.popleft()
-        self._bytes -= len(batch.payload) + _OVERHEAD_BYTES
-        self._open.append(batch)
-        return batch
+            return self._backlog.take() if self._backlog else None
 
     def _deliver(self, batch: Batch) -> None:
         """Send one batch, or put it aside."""
@@ -218,27 +202,27 @@ class Sender:
             self._set_aside(batch)
             return
         while not self._spooling and not self._hopeless:
-            outcome = self._attempt(batch.payload, batch.spans, give_up)
-            if outcome.verdict is Verdict.DELIVERED:
-                with self._ledger.lock:
-                    if self._settles(batch):
-                        self._taken(batch.spans, outcome, batch.first)
+            outcome = self._attempt((batch.payload, batch.spans), give_up)
+            if outcome.verdict is Verdict.TOO_LARGE and self._halve(batch):
                 return
-            if outcome.verdict is Verdict.REFUSED:
+            if outcome.verdict in _DECIDED:
                 with self._ledger.lock:
                     if self._settles(batch):
-                        self._refused(batch.spans, outcome, batch.first)
+                        self._account((batch.payload, batch.spans), outcome, batch.first)
                 return
             self._say_failing(outcome)
             asked = outcome.retry_after
-            wait = _jittered(pause) if asked is None else asked
+            wait = asked if asked is not None else _jittered(pause)
             if outcome.verdict is Verdict.BUSY:
                 self._not_before = time.monotonic() + wait
             elif self._stop_at is not None:
                 self._hopeless = True
                 break
+            elif outcome.verdict is Verdict.MISCONFIGURED and self._spool is None:
+                self._keep(batch, self._pause_after(outcome))
+                return
             elif self._spool is not None:
-                self._postpone(wait)
+                self._postpone(self._pause_after(outcome))
                 break
             if not self._pause(wait, give_up, patient=asked is not None):
                 if self._spool is not None:
@@ -247,33 +231,54 @@ class Sender:
             pause = min(pause * 2, _LONGEST_PAUSE)
         self._set_aside(batch)
 
+    def _halve(self, batch: Batch) -> bool:
+        """Put the halves of a batch back in its place; False: it is a single span."""
+        parts = halves(batch.payload)
+        if parts is not None:
+            with self._ledger.lock:
+                if not self.done:
+                    self._backlog.put_back(batch, *(Batch(*part, batch.first) for part in parts))
+        return parts is not None
+
+    def _keep(self, batch: Batch, wait: float) -> None:
+        """Back to where it was taken from, as the first to be sent, and to be dropped, after ``wait`` seconds."""
+        with self._ledger.lock:
+            if self.done:
+                return
+            self._backlog.put_back(batch)
+            self._resume_at = time.monotonic() + wait
+            self._ledger.stall(batch.first)
+        self.make_room()
+
+    def _pause_after(self, outcome: Outcome) -> float:
+        """How long to do nothing after one of several failures in a row, in seconds."""
+        self._failures += 1
+        if outcome.retry_after is not None:
+            return outcome.retry_after
+        slow = outcome.verdict is Verdict.MISCONFIGURED
+        first, longest = (_FIRST_SLOW_PAUSE, _LONGEST_SLOW_PAUSE) if slow else (_FIRST_PAUSE, _LONGEST_PAUSE)
+        return _jittered(min(first * 2 ** min(self._failures - 1, 10), longest))
+
     def _postpone(self, wait: float) -> None:
         """Everything goes to the spool from now on, which is tried after ``wait`` seconds."""
         self._spooling = True
         self._drain_at = time.monotonic() + wait
 
-    def _attempt(self, payload: bytes, spans: int, deadline: float) -> Outcome:
+    def _attempt(self, request: Request, deadline: float) -> Outcome:
+        payload, spans = request
+        if spans > 1 and self._refused_size is not None and len(payload) >= self._refused_size:
+            return Outcome(Verdict.TOO_LARGE)  # no need to ask
         self._hurried = False
-        started = time.monotonic()
-        deadline = min(deadline, started + self._timeout)
         if self._stop_at is not None:
             deadline = min(deadline, self._stop_at)
-        ledger = self._ledger
-        ledger.in_flight = spans
-        try:
-            if self._transport is None:
-                with importing():
-                    self._transport = self._make_transport()
-            outcome = self._transport.send(payload, deadline)
-        except Exception as error:
-            faults.report("export: transport")
-            outcome = Outcome(Verdict.UNREACHABLE, type(error).__qualname__, str(error))
-        finally:
-            ledger.in_flight = 0
-        try:
-            self._observe(time.monotonic() - started, outcome)
-        except Exception:
-            faults.report("export: metrics")
+        outcome = self._attempts.send(payload, spans, deadline)
+        if outcome.verdict is Verdict.TOO_LARGE and spans > 1:
+            self._refused_size = len(payload)
+            self._notices.say(
+                "halved",
+                "%s takes no request of %d bytes: %s; larger ones are halved from now on",
+                *(self._destination, len(payload), outcome),
+            )
         return outcome
 
     def _pause(self, seconds: float, give_up: float, *, patient: bool) -> bool:
@@ -298,33 +303,36 @@ class Sender:
     def _drain(self) -> None:
         """Send what is in the spool; if nothing stands in the way, batches are sent directly from now on."""
         assert self._spool is not None
-        failed = False
-
-        def send(payload: bytes, spans: int) -> bool:
-            nonlocal failed
-            if self._stop_at is not None and (self._no_more and not self._waiting):
-                failed = True  # the process is ending, and what is in the spool can wait for the next one
-                return False
-            outcome = self._attempt(payload, spans, time.monotonic() + self._timeout)
-            if outcome.verdict is Verdict.DELIVERED:
-                self._taken(spans, outcome, None)
-                return True
-            if outcome.verdict is Verdict.REFUSED:
-                self._refused(spans, outcome, None)
-                return True
-            failed = True
-            self._failures += 1
-            self._say_failing(outcome)
-            pause = min(_FIRST_PAUSE * 2 ** min(self._failures, 10), _LONGEST_PAUSE)
-            self._drain_at = time.monotonic() + (
-                _jittered(pause) if outcome.retry_after is None else outcome.retry_after
-            )
-            return False
-
-        self._spool.drain(send, self._stop_at)
-        if not failed and (self._stop_at is None or time.monotonic() < self._stop_at):
+        self._drained = True
+        self._spool.drain(self._send_spooled, self._stop_at)
+        if self._drained and (self._stop_at is None or time.monotonic() < self._stop_at):
             self._spooling = False
             self._failures = 0
+
+    def _send_spooled(self, payload: bytes, spans: int) -> bool | Request:
+        """Send a batch of the spool: whether all of it is settled, or what is to stay there."""
+        pieces = deque([(payload, spans)])
+        while pieces:
+            if self._stop_at is not None and (self._no_more and not self._backlog):
+                break  # the process is ending, and what is in the spool can wait for the next one
+            piece = pieces[0]
+            outcome = self._attempt(piece, time.monotonic() + self._timeout)
+            if outcome.verdict is Verdict.TOO_LARGE and (parts := halves(piece[0])) is not None:
+                pieces.popleft()
+                pieces.extendleft(reversed(parts))
+            elif outcome.verdict in _DECIDED:
+                pieces.popleft()
+                self._account(piece, outcome, None)
+            else:
+                self._say_failing(outcome)
+                self._drain_at = time.monotonic() + self._pause_after(outcome)
+                break
+        else:
+            return True
+        self._drained = False
+        # Repeated fields of one message that is written in parts are joined: so these are one request.
+        left = b"".join(piece for piece, _ in pieces), sum(count for _, count in pieces)
+        return left if left[1] < spans else False
 
     def _set_aside(self, batch: Batch, reason: str = "export_failed", *, abandoned: bool = False) -> None:
         """To the spool, or lost for ``reason``."""
@@ -351,12 +359,23 @@ class Sender:
         """Whether to account for ``batch``: after :meth:`give_up` the sending thread has no say. With the lock."""
         if self.done and not abandoned:
             return False
-        if batch in self._open:
-            self._open.remove(batch)
+        self._backlog.settle(batch)
         return True
 
-    def _taken(self, spans: int, outcome: Outcome, first: int | None) -> None:
+    def _account(self, request: Request, outcome: Outcome, first: int | None) -> None:
+        """The back end has decided about a request; one from the spool has no ``first``."""
+        payload, spans = request
+        if outcome.verdict is not Verdict.DELIVERED:
+            self.problem = str(outcome)
+            self._notices.say(
+                f"{outcome.verdict.value} {outcome.kind}",
+                "%d spans are lost, in a request of %d bytes: %s answered %s",
+                *(spans, len(payload), self._destination, outcome),
+            )
+            self._ledger.drop(spans, outcome.verdict.value, first)
+            return
         self._failures = 0
+        self.standing_problem = ""
         rejected = min(outcome.rejected, spans)
         if rejected:
             self._notices.say(
@@ -366,23 +385,16 @@ class Sender:
             self._notices.say("warning", "%s took the spans and says: %s", self._destination, outcome.detail)
         self._ledger.deliver(spans, rejected, first)
 
-    def _refused(self, spans: int, outcome: Outcome, first: int | None) -> None:
-        self.problem = f"{outcome.kind}: {outcome.detail}"
-        self._notices.say(
-            f"refused {outcome.kind}",
-            "%d spans are lost: %s answered %s: %s",
-            *(spans, self._destination, outcome.kind, outcome.detail or "no explanation"),
-        )
-        self._ledger.drop(spans, "refused", first)
-
     def _say_failing(self, outcome: Outcome) -> None:
-        self.problem = f"{outcome.kind}: {outcome.detail}"
+        self.problem = self.standing_problem = str(outcome)
+        if self._spool is not None:
+            what = "they wait in the spool"
+        elif outcome.verdict is Verdict.MISCONFIGURED:
+            what = "they wait in memory, where the oldest go first; TRACING_SPOOL_DIRECTORY would keep them on disk"
+        else:
+            what = "they wait, as long and as far as they may"
         self._notices.say(
-            f"failing {outcome.kind}",
-            "spans cannot be delivered to %s: %s; %s",
-            self._destination,
-            self.problem,
-            "they wait in the spool" if self._spool is not None else "they wait, as long and as far as they may",
+            f"failing {outcome.kind}", "spans cannot be delivered to %s: %s; %s", self._destination, self.problem, what
         )
 
 

@@ -34,6 +34,8 @@ from causal_otel.settings import SettingError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from causal_otel.export.encoder import Request
+
 __all__ = ["Spool"]
 
 _logger = logger()
@@ -193,11 +195,12 @@ class Spool:
 
     # -- sending ------------------------------------------------------------------------------------------------
 
-    def drain(self, send: Callable[[bytes, int], bool], deadline: float | None = None) -> int:
+    def drain(self, send: Callable[[bytes, int], bool | Request], deadline: float | None = None) -> int:
         """Send what waits, oldest first, and remove what was accepted; what comes meanwhile as well. Never raises.
 
         Args:
-            send: takes a payload and its number of spans; False, or an exception, ends the draining.
+            send: takes a payload and its number of spans. True: they are accepted. False, or an exception: they stay,
+                and the draining ends. A request: the same, but this is all that stays of them, in their place.
             deadline: no batch is begun after it, by ``time.monotonic()``; None: no end but the last batch.
 
         Returns:
@@ -214,9 +217,9 @@ class Spool:
                 for name in self._waiting():
                     if self._closed or (deadline is not None and time.monotonic() >= deadline):
                         break
-                    accepted = self._send(name, send)
-                    sent += accepted or 0
-                    if accepted is None or self._unremovable:
+                    accepted, more = self._send(name, send)
+                    sent += accepted
+                    if not more or self._unremovable:
                         break
         except FileNotFoundError:
             pass  # no directory, nothing waits
@@ -237,32 +240,43 @@ class Spool:
                     passed.add(name)
                     yield name
 
-    def _send(self, name: str, send: Callable[[bytes, int], bool]) -> int | None:
-        """Send one batch: how many spans were accepted, None if it was not."""
+    def _send(self, name: str, send: Callable[[bytes, int], bool | Request]) -> tuple[int, bool]:
+        """Send one batch: how many spans were accepted, and whether to go on."""
         try:
             with self._files.claim(name) as fd:
                 if fd is None:
-                    return 0  # being dropped, or renamed this very moment by its writer
+                    return 0, True  # being dropped, or renamed this very moment by its writer
                 found = self._files.read(fd)
                 if found is None:
                     self._count_corrupted()
                     self._files.set_aside(name)
-                    return 0
+                    return 0, True
                 spans, payload = found
                 try:
-                    if not send(payload, spans):
-                        return None
+                    accepted = send(payload, spans)
                 except Exception:
                     faults.report("spool: send")
-                    return None
+                    return 0, False
+                if isinstance(accepted, tuple):
+                    self._replace(name, *accepted)
+                    return spans - accepted[1], False
+                if not accepted:
+                    return 0, False
                 try:
                     self._files.remove(name)
                 except OSError as error:
                     self._unremovable = name
                     self._warn(error)
-                return spans
+                return spans, True
         except FileNotFoundError:
-            return 0
+            return 0, True
+
+    def _replace(self, name: str, payload: bytes, spans: int) -> None:
+        """Write what is left of a batch in its place; where that fails, all of it is sent again."""
+        try:
+            self._files.write(payload, spans, name)
+        except OSError as error:
+            self._warn(error)
 
     # -- the rest -----------------------------------------------------------------------------------------------
 

@@ -43,6 +43,8 @@ class ExportStatus:
     because whoever wrote them was killed."""
     last_success: float | None = None
     """When the back end last accepted something, in Unix time."""
+    problem: str = ""
+    """Why nothing can be delivered now, and what to do about it; empty: the last attempt went well."""
 
     @property
     def lost(self) -> int:
@@ -62,4 +64,6 @@ class ExportStatus:
         parts.append(f"{self.lost} lost" + (f" ({reasons})" if reasons else ""))
         if self.last_success is not None:
             parts.append(f"last delivery {max(0.0, time.time() - self.last_success):.0f} s ago")
+        if self.problem:
+            parts.append(f"cannot be delivered now: {self.problem}")
         return ", ".join(parts)

@@ -33,7 +33,7 @@ _PROCESSOR = {
     "otel.component.name": "batching_span_processor/0",
 }
 _PROCESSOR_ERRORS = {"queue_full": "queue_full", "shutdown": "already_shutdown", "encoding": "encoding"}
-_EXPORTER_ERRORS = ("export_failed", "refused", "rejected", "spool_full")
+_EXPORTER_ERRORS = ("export_failed", "refused", "too_large", "rejected", "spool_full")
 
 
 class Telemetry:
@@ -170,7 +170,7 @@ def _processed(_: CallbackOptions) -> Iterable[Observation]:
     if (watching := _watching()) is not None:
         counts = watching[1].counts()
         lost = {reason: counts.dropped.get(reason, 0) for reason in _PROCESSOR_ERRORS}
-        delivered = sum(counts.dropped.get(reason, 0) for reason in ("export_failed", "refused", "rejected"))
+        delivered = sum(counts.dropped.get(reason, 0) for reason in _EXPORTER_ERRORS if reason != "spool_full")
         yield Observation(counts.exported + counts.spooled + delivered, _PROCESSOR)
         for reason, count in lost.items():
             if count:

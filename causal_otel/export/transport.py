@@ -13,8 +13,19 @@ import time
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import NamedTuple, Protocol
+from urllib.parse import urlsplit
 
-__all__ = ["Outcome", "Transport", "Verdict", "forked", "importing", "partial_success", "seconds_to_wait"]
+__all__ = [
+    "CREDENTIALS",
+    "Outcome",
+    "Transport",
+    "Verdict",
+    "forked",
+    "importing",
+    "partial_success",
+    "seconds_to_wait",
+    "without_credentials",
+]
 
 
 class Verdict(Enum):
@@ -23,6 +34,11 @@ class Verdict(Enum):
     DELIVERED = "delivered"
     REFUSED = "refused"
     """The back end will not have it, now or later: sending it again is forbidden."""
+    TOO_LARGE = "too_large"
+    """The back end takes no request of this size: half of it may be taken."""
+    MISCONFIGURED = "misconfigured"
+    """Nobody has looked at the spans: we are not let in, or what answers is no OTLP receiver, until somebody puts that
+    right. To be sent again, seldom."""
     BUSY = "busy"
     """The back end asked for it to be sent again later."""
     UNREACHABLE = "unreachable"
@@ -41,6 +57,11 @@ class Outcome(NamedTuple):
     """How many seconds the back end wants to be left alone."""
     rejected: int = 0
     """How many spans of a delivered request it did not take."""
+    advice: str = ""
+    """What to do about it, for people."""
+
+    def __str__(self) -> str:
+        return "; ".join(filter(None, (f"{self.kind}: {self.detail or 'no explanation'}", self.advice)))
 
 
 class Transport(Protocol):
@@ -61,8 +82,12 @@ class Transport(Protocol):
         """Called in a forked child, on what was inherited: let go of the connections without using them."""
 
 
-def partial_success(body: bytes) -> tuple[int, str]:
-    """How many spans an ``ExportTraceServiceResponse`` says were rejected, and why; nonsense rejects none."""
+CREDENTIALS = "check the credentials in OTEL_EXPORTER_OTLP_HEADERS, which are read when the program starts"
+"""What to do where we are not let in."""
+
+
+def partial_success(body: bytes) -> tuple[int, str] | None:
+    """How many spans an ``ExportTraceServiceResponse`` says were rejected, and why; None: it is no such message."""
     if not body:
         return 0, ""
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -71,7 +96,7 @@ def partial_success(body: bytes) -> tuple[int, str]:
     try:
         partial = ExportTraceServiceResponse.FromString(body).partial_success
     except DecodeError:
-        return 0, ""
+        return None
     return max(0, partial.rejected_spans), partial.error_message
 
 
@@ -87,6 +112,12 @@ def seconds_to_wait(header: str | None) -> float | None:
         except (ValueError, OverflowError):
             return None
     return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def without_credentials(url: str) -> str:
+    """The URL as it may be shown."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 # -- forking while the sender imports -----------------------------------------------------------------------------

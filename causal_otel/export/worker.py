@@ -229,7 +229,7 @@ class Worker(SpanProcessor):
             with ledger.lock:
                 while packer.settled() < flush.target:
                     left = deadline - time.monotonic()
-                    if left <= 0:
+                    if left <= 0 or flush.stuck:
                         return False
                     ledger.changed.wait(min(left, threading.TIMEOUT_MAX))
                 return not flush.failed
@@ -321,6 +321,7 @@ class Worker(SpanProcessor):
                 recovered=ledger.recovered,
                 damaged={} if self._spool is None else self._spool.damage(),
                 last_success=ledger.last_success,
+                problem=self._sender.standing_problem,
             )
 
     # -- the encoding thread ------------------------------------------------------------------------------------

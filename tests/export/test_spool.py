@@ -61,6 +61,10 @@ def _names(directory: Path, suffix: str = ".spans") -> list[str]:
     return sorted(name for name in os.listdir(directory) if name.endswith(suffix))
 
 
+def _full(*_: object) -> int:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def _start(code: str, *arguments: object) -> subprocess.Popen[str]:
     """Start a program that has ``spool``, on the directory that is its first argument."""
     prelude = f"""
@@ -118,6 +122,32 @@ class TestOrder:
         collector = Collector()
         assert spool.drain(collector) == 30
         assert collector.payloads == [b"2", b"3", b"4"]
+
+    def test_rest_of_a_batch(self, spool: Spool, directory: Path) -> None:
+        """What a sender leaves of a batch takes its place, before those that came later; what it took is counted."""
+        for number in range(3):
+            spool.append(b"%d" % number, 10)
+        names = _names(directory)
+        assert spool.drain(lambda payload, spans: (b"rest of " + payload, 4)) == 6
+        assert _names(directory) == names
+        collector = Collector()
+        assert spool.drain(collector) == 24
+        assert collector.payloads == [b"rest of 0", b"1", b"2"]
+
+    def test_rest_that_cannot_be_written(self, spool: Spool, directory: Path) -> None:
+        """Where the disk is full, all of the batch stays: twice is better than not at all."""
+        spool.append(b"whole", 10)
+
+        def send(payload: bytes, spans: int) -> tuple[bytes, int]:
+            monkey.setattr(os, "write", _full)
+            return b"rest", 4
+
+        with pytest.MonkeyPatch.context() as monkey:
+            assert spool.drain(send) == 6
+        collector = Collector()
+        assert spool.drain(collector) == 10
+        assert collector.payloads == [b"whole"]
+        assert os.listdir(directory) == ["drain.lock"]
 
     def test_raising_sender_is_a_refusal(self, spool: Spool) -> None:
         """A sender that raises is reported, not raised, and its batch stays."""

@@ -30,7 +30,9 @@ __all__ = [
     "Collector",
     "Request",
     "answer",
+    "guard",
     "hang",
+    "limit",
     "partial",
     "refused_port",
     "reset",
@@ -78,6 +80,26 @@ def partial(rejected: int, message: str = "") -> Action:
     response.partial_success.rejected_spans = rejected
     response.partial_success.error_message = message
     return answer(200, {"Content-Type": "application/x-protobuf"}, response.SerializeToString())
+
+
+def limit(most: int) -> Action:
+    """Takes requests of up to ``most`` bytes, decompressed, and says 413 to larger ones."""
+
+    def act(collector: Collector, connection: socket.socket) -> bool:
+        taken = len(collector.requests[-1].body) <= most
+        return (answer(200) if taken else answer(413, {}, b"too large"))(collector, connection)
+
+    return act
+
+
+def guard(authorization: str) -> Action:
+    """Says 401 to every request with another header ``Authorization``."""
+
+    def act(collector: Collector, connection: socket.socket) -> bool:
+        known = collector.requests[-1].headers.get("authorization") == authorization
+        return (answer(200) if known else answer(401, {}, b"the token has expired"))(collector, connection)
+
+    return act
 
 
 def hang(collector: Collector, _: socket.socket) -> bool:
@@ -195,6 +217,8 @@ def _request(file: object) -> Request | None:
     line = file.readline()  # type: ignore[attr-defined]
     if not line.strip():
         return None
+    if line.startswith(b"PRI "):  # HTTP/2, which has no headers here
+        return Request("*", {}, b"", time.monotonic())
     headers = {}
     while (header := file.readline().strip()) != b"":  # type: ignore[attr-defined]
         key, _, value = header.decode().partition(":")

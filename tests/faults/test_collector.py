@@ -9,7 +9,18 @@ from typing import Any
 import pytest
 
 from tests.faults.programs import run
-from tests.faults.scripted import Action, answer, hang, partial, refused_port, reset, scripted, trickle, trickle_headers
+from tests.faults.scripted import (
+    Action,
+    answer,
+    guard,
+    hang,
+    partial,
+    refused_port,
+    reset,
+    scripted,
+    trickle,
+    trickle_headers,
+)
 
 _PROGRAM = """
 import json, sys, causal_otel
@@ -38,9 +49,8 @@ print(json.dumps({"flushed": flushed, "exported": export.exported, "queued": exp
         ((trickle_headers,), {"export_failed": 3}, None),
         ((partial(2, "too old"),), {"rejected": 2}, 1),
         ((answer(400),), {"refused": 3}, 1),
-        ((answer(401),), {"refused": 3}, 1),
         ((answer(500),), {"refused": 3}, 1),
-        ((answer(302, {"Location": "http://127.0.0.1:1/"}),), {"refused": 3}, 1),
+        ((answer(413),), {"too_large": 3}, 5),
         ((answer(503, {"Retry-After": "100"}),), {"export_failed": 3}, 1),
         ((answer(503),), {"export_failed": 3}, None),
         ((hang,), {"export_failed": 3}, None),
@@ -57,8 +67,53 @@ def test_answers(script: tuple[Action, ...], expected: dict[str, int], requests:
         assert told == {"flushed": not lost, "exported": 3 - lost, "queued": 0, "dropped": expected}
         if requests is not None:
             assert len(collector.requests) == requests
-        assert all(request.names == ["a", "b", "c"] for request in collector.requests)
+        assert all(request.names == ["a", "b", "c"] for request in collector.requests) or "too_large" in expected
         assert (done.stderr == "") is (not lost and len(collector.requests) == 1)
+
+
+@pytest.mark.parametrize(
+    ("action", "sentence"),
+    [
+        (answer(401), "401: Reason; check the credentials in OTEL_EXPORTER_OTLP_HEADERS"),
+        (answer(302, {"Location": "http://127.0.0.1:1/"}), "302: a redirect to 'http://127.0.0.1:1/'; set that as the"),
+        (answer(200, {"Content-Type": "text/html"}, b"<html>"), "200: the answer is text/html and no answer of OTLP"),
+    ],
+)
+def test_not_let_in(action: Action, sentence: str) -> None:
+    """What is not about the spans keeps them, flush() is False at once, and each line of the log says what to do."""
+    with scripted(action) as collector:
+        done = run(_PROGRAM, OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"flushed": False, "exported": 0, "queued": 3, "dropped": {}}
+    lines = done.stderr.splitlines()
+    assert len(lines) == 2, lines  # one when it failed, one at the end of the process
+    assert all(sentence in line for line in lines)
+    assert "3 of the last 3 spans could not be delivered" in lines[1]
+
+
+def test_token_that_is_rotated(tmp_path: Path) -> None:
+    """What ended while a program had an old token is sent by its next start, which has the new one."""
+    program = """
+    import os, causal_otel
+    installed = causal_otel.install(patches=[], max_export_batch_size=1)
+    for name in os.environ["NAMES"]:
+        with causal_otel.span(name):
+            pass
+    installed.flush(20)
+    """
+    with scripted(guard("Bearer new")) as collector:
+        for token, names in (("old", "abc"), ("older", "def"), ("new", "g")):
+            done = run(
+                program,
+                OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint,
+                OTEL_EXPORTER_OTLP_HEADERS=f"authorization=Bearer%20{token}",
+                TRACING_SPOOL_DIRECTORY=str(tmp_path / "spool"),
+                NAMES=names,
+            )
+            assert done.returncode == 0, done.stderr
+            assert "Bearer" not in done.stderr
+        let_in = [it for it in collector.requests if it.headers["authorization"] == "Bearer new"]
+        assert [name for request in let_in for name in request.names] == list("abcdefg")
 
 
 def test_nobody_listening_at_exit() -> None:
