@@ -39,8 +39,7 @@ class Sender:
     While the back end hangs or is away, batches wait, up to ``max_bytes``; beyond that the oldest go to the spool, or
     are lost. With a spool, what finds nobody at the other end goes there at once, and what follows goes behind it,
     until the spool could be emptied: so the order is kept, and little is in memory when the process is killed. What is
-    too large for the back end is halved. Where the back end does not let us in, or is none, batches are kept, and tried
-    once a minute.
+    too large is halved. Where the back end does not let us in, or is none, batches are kept, and tried once a minute.
 
     Args:
         make_transport: called on the sending thread, when it starts; again after each attempt that was not let in.
@@ -367,12 +366,9 @@ class Sender:
         payload, spans = request
         if outcome.verdict is not Verdict.DELIVERED:
             self.problem = str(outcome)
-            self._notices.say(
-                f"{outcome.verdict.value} {outcome.kind}",
-                "%d spans are lost, in a request of %d bytes: %s answered %s",
-                *(spans, len(payload), self._destination, outcome),
-            )
-            self._ledger.drop(spans, outcome.verdict.value, first)
+            reason, message = outcome.verdict.value, "%d spans are lost, in a request of %d bytes: %s answered %s"
+            self._notices.say(f"{reason} {outcome.kind}", message, spans, len(payload), self._destination, outcome)
+            self._ledger.drop(spans, reason, first)
             return
         self._failures = 0
         self.standing_problem = ""
