@@ -28,6 +28,8 @@ MOUNTED = "causal_otel.mounted"
 """In a scope: the paths of the mounts that led here, with their parameters' names (``root_path`` has the values)."""
 
 _DEPARTURES = ("ClientDisconnect", "WebSocketDisconnect")  # Starlette's words for a client that has gone
+_UNANSWERED = "No response returned."  # what Starlette's BaseHTTPMiddleware raises where the application sends nothing
+_EVENT_STREAM = b"text/event-stream"
 
 
 def contained(site: str, tell: Callable[..., Any], *args: Any) -> None:
@@ -41,7 +43,11 @@ def contained(site: str, tell: Callable[..., Any], *args: Any) -> None:
 class Exchange:
     """What becomes of a request, told to its span once.
 
-    The router, the wrapped ``receive`` and ``send``, and the end of the application's call tell it as it happens.
+    The router, the wrapped ``receive`` and ``send``, and the end of the application's call tell it as it happens. The
+    server's own ``receive`` and ``send`` alone do not tell how it went: a middleware may send a last message on behalf
+    of an application that has sent none. Starlette's ``BaseHTTPMiddleware`` does, both where the client has left and
+    where the application has failed in the middle of its response. So the response is complete only if neither
+    happened before that message.
 
     Args:
         tracing: the patch's handle.
@@ -61,8 +67,11 @@ class Exchange:
         self._route: str | None = None
         self._status: int | None = None
         self._trailers = False
+        self._event_stream = False
+        self._closing = False  # the last message of the response is with the server
         self._over: int | None = None
         self._gone: int | None = None
+        self._escaped: Exception | None = None  # what has left the route before the response was over
         self._ended = False
         # Kept for the end: duration by the monotonic clock.
         self._clock = perf_counter_ns()
@@ -87,19 +96,28 @@ class Exchange:
             if mount:
                 scope[MOUNTED] = above + path.removesuffix("/{path}")
 
+    def sending(self, message: Message) -> None:
+        """``message`` is about to be sent. From the last one of a response on, a disconnect is how connections end."""
+        kind = message["type"]
+        if self._over is not None:
+            return
+        if kind == "http.response.body":
+            self._closing = not (self._trailers or message.get("more_body"))
+        elif kind == "http.response.pathsend":
+            self._closing = True
+        elif kind == "http.response.trailers":
+            self._closing = not message.get("more_trailers")
+
     def sent(self, message: Message) -> None:
         """``message`` has been sent."""
         kind = message["type"]
-        if kind == "http.response.body":
-            if not (self._trailers or message.get("more_body")):
-                self._complete()
-        elif kind == "http.response.start":
-            self._status = message["status"]
-            self._trailers = message.get("trailers", False)
-        elif kind == "http.response.pathsend" or (
-            kind == "http.response.trailers" and not message.get("more_trailers")
-        ):
+        if self._closing:
             self._complete()
+        elif kind == "http.response.start":
+            if self._gone is None:  # else it is nobody's
+                self._status = message["status"]
+            self._trailers = message.get("trailers", False)
+            self._event_stream = _is_event_stream(message.get("headers"))
         elif kind == "websocket.accept":
             self._status = 101
         elif kind == "websocket.http.response.start":
@@ -108,21 +126,38 @@ class Exchange:
             self._status = 403  # what servers answer where a connection is closed before it was accepted
 
     def _complete(self) -> None:
+        if self._over is not None:
+            return
         self._over = self._now()
-        if self._status is None or self._status < 500:
+        # Otherwise it stays open until the application returns or raises, to learn why.
+        if self._answered() and self._escaped is None:
             self._finish()
+
+    def _answered(self) -> bool:
+        """Whether a whole response has reached the client that does not tell of a failure."""
+        return self._over is not None and self._gone is None and (self._status is None or self._status < 500)
 
     def disconnected(self) -> None:
         """The client has gone, perhaps before the end."""
-        if self._gone is None:
+        if self._gone is None and not self._closing:
             self._gone = self._now()
+
+    def refused(self) -> None:
+        """The server has refused a message, because the client has gone."""
+        self._closing = False
+        self.disconnected()
+
+    def escaped(self, error: Exception) -> None:
+        """``error`` has left the route; middlewares may turn it into a response, or hide it behind the end of one."""
+        if self._over is None:
+            self._escaped = error
 
     def returned(self) -> None:
         """The application has returned."""
         if self._ended:
             return
-        if self._over is None and not self._websocket:
-            self._finish("incomplete_response" if self._gone is None else "client_disconnected")
+        if self._over is None and self._gone is None and not self._websocket:
+            self._finish("incomplete_response")
         else:
             self._finish()
 
@@ -130,20 +165,32 @@ class Exchange:
         """The application has raised ``error``, perhaps after the response."""
         if not isinstance(error, Exception):
             if not self._ended:
-                if outcome.is_cancellation(error) and self._over is None:
+                if outcome.is_cancellation(error) and self._over is None and self._gone is None:
                     self._span.set_attribute(outcome.CANCELLED, True)
                 self._finish()
             return
         error = _alone(error)
-        if type(error).__name__ in _DEPARTURES or (self._gone is not None and isinstance(error, OSError)):
+        if self._is_departure(error):
             if not self._ended:
-                # How most websocket connections end, while a response is left incomplete.
-                self._finish(None if self._websocket else "client_disconnected")
-        elif self._ended:
+                if self._over is None:
+                    self.refused()
+                self._finish()
+            return
+        if self._answered() and not self._ended and not _stems_from(error, self._escaped):
+            self._finish()  # what had escaped was turned into this response
+        if self._ended:
             self._raised_late(error)
         else:
             self._span.record_exception(error)
             self._finish(error_name(error), type(error).__name__)
+
+    def _is_departure(self, error: Exception) -> bool:
+        """Whether ``error`` only says that the client has gone."""
+        if type(error).__name__ in _DEPARTURES:
+            return True
+        if self._gone is None:
+            return False
+        return isinstance(error, OSError) or (isinstance(error, RuntimeError) and str(error) == _UNANSWERED)
 
     def _raised_late(self, error: Exception) -> None:
         span = self._tracing.tracer.start_span(
@@ -156,12 +203,16 @@ class Exchange:
     def _finish(self, error_type: str | None = None, description: str | None = None) -> None:
         self._ended = True
         span, status = self._span, self._status
+        # How a client ends most websocket connections, and every stream of events.
+        left_early = self._gone is not None and not (self._websocket or self._event_stream)
         try:
             attributes: dict[str, Any] = {}
             route = self._route or getattr(self._scope.get("route"), "path_format", None)
             if route is not None:
                 attributes[HTTP_ROUTE] = route
                 span.update_name(f"{self._method} {route}")
+            if error_type is None and left_early:
+                error_type = "client_disconnected"
             if status is not None:
                 attributes[HTTP_RESPONSE_STATUS_CODE] = status
                 if status >= 500:
@@ -171,7 +222,7 @@ class Exchange:
                 span.set_status(StatusCode.ERROR, description)
             span.set_attributes(attributes)
         finally:
-            span.end(self._over or self._gone)
+            span.end(self._gone or self._over)
 
     def receives(self, receive: Receive) -> Receive:
         """``receive``, watched for the client's departure."""
@@ -190,10 +241,11 @@ class Exchange:
         """``send``, watched for the course of the response."""
 
         async def send_(message: Message) -> None:
+            contained("asgi: response", self.sending, message)
             try:
                 await send(message)
             except OSError:  # what ASGI 2.4 has servers raise
-                self.disconnected()
+                self.refused()
                 raise
             contained("asgi: response", self.sent, message)
 
@@ -205,3 +257,22 @@ def _alone(error: Exception) -> Exception:
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
+
+
+def _stems_from(error: BaseException, origin: BaseException | None) -> bool:
+    """Whether ``error`` is ``origin``, or was raised because of it."""
+    seen: set[int] = set()
+    found: BaseException | None = error
+    while found is not None and id(found) not in seen:
+        if found is origin:
+            return True
+        seen.add(id(found))
+        found = found.__cause__ or found.__context__
+    return False
+
+
+def _is_event_stream(headers: Any) -> bool:
+    """Whether a response's headers say that it is a stream of server-sent events."""
+    if not isinstance(headers, list | tuple):  # an iterator is the server's to read
+        return False
+    return any(name.lower() == b"content-type" and value.startswith(_EVENT_STREAM) for name, value in headers)

@@ -9,7 +9,10 @@ the request. Not traced: messages sent and received, the lifespan.
 The span ends with the last message of the response, so background tasks are not in its duration. A response of 500 or
 more ends then too, but is kept open until the application returns, to learn why. An exception after any other response
 gets a span of its own, ``after response``. A client that goes away before the end is an error,
-``client_disconnected``; an application that returns before it has answered, ``incomplete_response``.
+``client_disconnected``, which ends when the application learned of it; what it answers then reaches nobody, and has no
+status code. Not so where a client closes a stream of server-sent events (``text/event-stream``) or a websocket: that is
+how they end. An application that returns before it has answered is the error ``incomplete_response``. Middlewares
+change none of this.
 
 Every response tells its trace in the header ``X-Trace-Id``, whether it is recorded or not. At the end of the lifespan
 all spans are exported before the server goes on to exit.
@@ -125,12 +128,12 @@ async def _serve(tracing: Tracing[AsgiOptions], app: App, scope: Scope, receive:
             where = context.with_span(span, parent)
             found = span.get_span_context()
             if found.is_valid:
-                header = tracing.options.trace_id_header
-                if header is not None:
-                    send = _telling(send, header, found.trace_id)
                 if span.is_recording():
                     exchange = Exchange(tracing, span, where, scope, name)
                     receive, send = exchange.receives(receive), exchange.sends(send)
+                header = tracing.options.trace_id_header
+                if header is not None:
+                    send = _telling(send, header, found.trace_id)
                 marks = {_MARK: exchange, MOUNTED: "", **_TAKEN}
                 activation = context.attach(where)
     except Exception:
@@ -205,7 +208,7 @@ def _wrap_application(tracing: Tracing[Any], original: Callable[..., Any]) -> Ca
 
 
 def _wrap_handle(*, mount: bool = False) -> Callable[[Tracing[Any], Callable[..., Any]], Callable[..., Any]]:
-    """Wraps the method that a router calls on the route it has chosen.
+    """Wraps the method that a router calls on the route it has chosen: what it is, and what it raises.
 
     Not every version leaves the route in the scope (FastAPI for its own, Starlette since 1.7), and none leaves there
     the paths of mounts but with their parameters filled in.
@@ -215,9 +218,14 @@ def _wrap_handle(*, mount: bool = False) -> Callable[[Tracing[Any], Callable[...
         @functools.wraps(original)
         async def handle(self: Any, scope: Scope, receive: Receive, send: Send) -> Any:
             exchange = scope.get(_MARK)
-            if exchange is not None:
-                contained("asgi: route", exchange.routed, self, scope, mount)
-            return await original(self, scope, receive, send)
+            if exchange is None:
+                return await original(self, scope, receive, send)
+            contained("asgi: route", exchange.routed, self, scope, mount)
+            try:
+                return await original(self, scope, receive, send)
+            except Exception as error:
+                contained("asgi: exception", exchange.escaped, error)
+                raise
 
         return handle
 

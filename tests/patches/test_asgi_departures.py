@@ -1,0 +1,360 @@
+"""How a request ends, behind a real uvicorn and below middlewares of every kind: the outcome is the same below each."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from fastapi import FastAPI
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanKind, StatusCode
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.websockets import WebSocket
+from websockets.sync.client import connect
+
+from causal_otel.patches.asgi import TracingMiddleware
+from tests.patches.http_server import serve
+from tests.recording import Recording, recording
+
+BEFORE_LEAVING = 0.2
+"""How long the clients of these tests stay, in seconds."""
+
+BEGUN, LEFT, HEARD = threading.Event(), threading.Event(), threading.Event()
+"""Set by an endpoint that is at work, by its client that has left, and by an endpoint that has learned of that."""
+
+
+# -- the application --------------------------------------------------------------------------------------------------
+
+
+async def stream(request: Request) -> Response:
+    """Chunks for ever, or until it fails; of events, if so asked."""
+
+    async def body() -> AsyncIterator[bytes]:
+        try:
+            for number in range(100_000):
+                yield b"data: %d\n\n" % number
+                await asyncio.sleep(0.01)
+                BEGUN.set()
+                if number and "fail" in request.query_params:
+                    raise LookupError("no more")
+        finally:
+            HEARD.set()
+
+    events = "events" in request.query_params
+    return StreamingResponse(body(), media_type="text/event-stream; charset=utf-8" if events else "text/plain")
+
+
+async def poll(request: Request) -> Response:
+    """Asks whether the client has gone, and answers all the same.
+
+    Below ``BaseHTTPMiddleware`` Starlette says no for ever (seen in 1.10, without us as well), so it gives up asking a
+    good while after the client has gone.
+    """
+    BEGUN.set()
+    asked_since = 0
+    while asked_since < 100 and not await request.is_disconnected():
+        asked_since += LEFT.is_set()
+        await asyncio.sleep(0.01)
+    HEARD.set()
+    return PlainTextResponse("to nobody")
+
+
+async def upload(request: Request) -> Response:
+    """Reads the whole body, if there is one."""
+    BEGUN.set()
+    try:
+        return PlainTextResponse(str(len(await request.body())))
+    finally:
+        HEARD.set()
+
+
+async def short(_: Request) -> Response:
+    """A stream with an end."""
+
+    async def body() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b"x" * 600
+            await asyncio.sleep(0)
+
+    return StreamingResponse(body())
+
+
+async def afterwards(_: Request) -> Response:
+    """Fails when the response is over."""
+
+    async def fail() -> None:
+        await asyncio.sleep(0.05)
+        raise LookupError("too late")
+
+    return PlainTextResponse("done", background=BackgroundTask(fail))
+
+
+async def handled(_: Request) -> Response:
+    """Raises what the application turns into a response."""
+    raise KeyError("known")
+
+
+async def on_key_error(_: Request, __: Exception) -> Response:
+    return PlainTextResponse("handled", 409)
+
+
+async def websocket(websocket: WebSocket) -> None:
+    await websocket.accept()
+    async for text in websocket.iter_text():
+        await websocket.send_text(text)
+
+
+async def unanswered(scope: Any, receive: Any, send: Any) -> None:
+    """Waits for the client to go, and answers nothing at all."""
+    BEGUN.set()
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    HEARD.set()
+
+
+ROUTES = [
+    *(Route(f"/{each.__name__}", each, methods=["GET", "POST"]) for each in (stream, poll, upload, short, afterwards)),
+    Route("/handled", handled),
+    Mount("/unanswered", unanswered),
+    WebSocketRoute("/websocket", websocket),
+]
+HANDLERS: Any = {KeyError: on_key_error}
+
+
+async def _dispatch(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    response = await call_next(request)
+    response.headers["X-Middleware"] = "yes"
+    return response
+
+
+class Pure:
+    """A middleware of plain ASGI."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def receive_() -> Any:
+            return await receive()
+
+        async def send_(message: Any) -> None:
+            await send(message)
+
+        await self.app(scope, receive_, send_)
+
+
+_BASE, _PURE = Middleware(BaseHTTPMiddleware, dispatch=_dispatch), Middleware(Pure)
+_GZIP = Middleware(GZipMiddleware, minimum_size=500)
+
+
+def starlette(*middleware: Middleware) -> Starlette:
+    return Starlette(routes=ROUTES, middleware=middleware, exception_handlers=HANDLERS)
+
+
+def fastapi() -> FastAPI:
+    """An application with a middleware of its own, as FastAPI's documentation makes one."""
+    app = FastAPI(routes=ROUTES, exception_handlers=HANDLERS)
+    app.middleware("http")(_dispatch)
+    return app
+
+
+APPLICATIONS: dict[str, Callable[[], Any]] = {
+    "no middleware": starlette,
+    "@app.middleware": fastapi,
+    "three": lambda: starlette(_BASE, _BASE, _BASE),
+    "pure": lambda: starlette(_PURE),
+    "gzip": lambda: starlette(_GZIP),
+    "mixed": lambda: starlette(_BASE, _GZIP, _PURE, _BASE),
+    "mounted": lambda: Starlette(routes=[Mount("/", starlette(_BASE))]),
+    "mounted below": lambda: Starlette(routes=[Mount("/", starlette(_BASE))], middleware=[_BASE]),
+    "wrapped": lambda: TracingMiddleware(BaseHTTPMiddleware(starlette(), dispatch=_dispatch)),
+}
+
+
+@pytest.fixture(params=list(APPLICATIONS))
+def served(request: pytest.FixtureRequest) -> Iterator[tuple[Recording, str]]:
+    """One of the applications behind uvicorn, and its spans."""
+    for event in (BEGUN, LEFT, HEARD):
+        event.clear()
+    with (
+        recording(["asgi"]) as recorded,
+        serve(APPLICATIONS[request.param](), ws="websockets-sansio") as url,
+    ):
+        yield recorded, url
+
+
+# -- the clients ------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def client(url: str) -> Iterator[socket.socket]:
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname or "", parts.port or 0), 15) as connection:
+        yield connection
+
+
+def ask(connection: socket.socket, path: str, *, method: str = "GET", length: int = 0, body: bytes = b"") -> None:
+    head = f"{method} {path} HTTP/1.1\r\nHost: h\r\nAccept-Encoding: gzip\r\nContent-Length: {length}\r\n\r\n"
+    connection.sendall(head.encode() + body)
+
+
+def read(connection: socket.socket, end: bytes) -> bytes:
+    """All that comes, up to ``end`` or the end of the connection."""
+    received = b""
+    while end not in received and (chunk := connection.recv(65536)):
+        received += chunk
+    return received
+
+
+def eventually(condition: Callable[[], Any]) -> Any:
+    """Wait for what the server's thread is about to do."""
+    deadline = time.monotonic() + 20
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "it has not happened"
+        time.sleep(0.01)
+    return value
+
+
+def server(recorded: Recording) -> ReadableSpan:
+    """The only SERVER span, once it has ended."""
+    eventually(lambda: recorded.spans)
+    [span] = [span for span in recorded.spans if span.kind is SpanKind.SERVER]
+    return span
+
+
+def attributes(span: ReadableSpan) -> dict[str, Any]:
+    return dict(span.attributes or {})
+
+
+def seconds(span: ReadableSpan) -> float:
+    assert span.start_time
+    assert span.end_time
+    return (span.end_time - span.start_time) / 1e9
+
+
+# -- clients that leave -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/stream", "/poll", "/upload", "/unanswered/"])
+def test_a_client_that_leaves_is_an_error_below_any_middleware(served: tuple[Recording, str], path: str) -> None:
+    """Whether it leaves in mid-response, in mid-upload or while the application asks: one ERROR, until it left."""
+    recorded, url = served
+    with client(url) as connection:
+        ask(connection, path, method="POST", length=1000 if path == "/upload" else 0, body=b"x" * 10)
+        assert BEGUN.wait(20)
+        time.sleep(BEFORE_LEAVING)
+        assert not recorded.spans
+        left = time.time_ns()
+    LEFT.set()
+    span = server(recorded)
+    assert HEARD.wait(20)
+    found = attributes(span)
+    assert span.status.status_code is StatusCode.ERROR
+    assert found["error.type"] == "client_disconnected"
+    assert found.get("http.response.status_code") == (200 if path == "/stream" else None)
+    assert span.events == ()
+    assert seconds(span) >= BEFORE_LEAVING
+    assert span.end_time
+    assert span.end_time >= left - 5_000_000  # the two clocks are one, but a trace reads it when it begins
+    assert len(recorded.spans) == 1
+
+
+def test_a_closed_stream_of_events_is_no_error_below_any_middleware(served: tuple[Recording, str]) -> None:
+    """A client ends a stream of server-sent events by closing it: a success, as long as it lasted."""
+    recorded, url = served
+    with client(url) as connection:
+        ask(connection, "/stream?events=1")
+        assert b"text/event-stream" in read(connection, b"\r\n\r\n")
+        assert BEGUN.wait(20)
+        time.sleep(BEFORE_LEAVING)
+    span = server(recorded)
+    assert span.status.status_code is StatusCode.UNSET
+    assert "error.type" not in attributes(span)
+    assert attributes(span)["http.response.status_code"] == 200
+    assert seconds(span) >= BEFORE_LEAVING
+    assert len(recorded.spans) == 1
+
+
+def test_a_connection_that_is_kept_alive_and_closed_is_no_error(served: tuple[Recording, str]) -> None:
+    """Two requests on one connection, which is closed after their ends: two successes."""
+    recorded, url = served
+    with client(url) as connection:
+        for _ in range(2):
+            ask(connection, "/short")
+            assert read(connection, b"\r\n0\r\n\r\n").startswith(b"HTTP/1.1 200")
+    eventually(lambda: len(recorded.spans) == 2)
+    for span in recorded.spans:
+        assert (span.name, span.kind, span.status.status_code) == ("GET /short", SpanKind.SERVER, StatusCode.UNSET)
+        assert attributes(span)["http.response.status_code"] == 200
+
+
+def test_a_client_that_closes_a_websocket_is_no_error(served: tuple[Recording, str]) -> None:
+    """A websocket's client may leave at any time: one span, no error, as long as the connection lasted."""
+    recorded, url = served
+    with connect(url.replace("http", "ws") + "/websocket", proxy=None) as connection:
+        connection.send("hello")
+        assert connection.recv(10) == "hello"
+        time.sleep(BEFORE_LEAVING)
+    span = server(recorded)
+    assert span.status.status_code is StatusCode.UNSET
+    assert "error.type" not in attributes(span)
+    assert attributes(span)["http.response.status_code"] == 101
+    assert seconds(span) >= BEFORE_LEAVING
+    assert len(recorded.spans) == 1
+
+
+# -- applications that fail -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("query", ["?fail=1", "?fail=1&events=1"])
+def test_an_exception_in_mid_stream_is_an_error_below_any_middleware(served: tuple[Recording, str], query: str) -> None:
+    """An exception in the middle of a body is on the request's own span, once, though a middleware ends the body."""
+    recorded, url = served
+    with client(url) as connection:
+        ask(connection, f"/stream{query}")
+        span = server(recorded)
+    assert span.status.status_code is StatusCode.ERROR
+    assert attributes(span)["error.type"] == "LookupError"
+    assert attributes(span)["http.response.status_code"] == 200
+    [event] = span.events
+    assert event.attributes
+    assert event.attributes["exception.message"] == "no more"
+    assert seconds(span) >= 0.02
+    assert len(recorded.spans) == 1
+
+
+def test_an_exception_after_the_response_is_not_the_request_s(served: tuple[Recording, str]) -> None:
+    """A background task that fails leaves the request a success, and has a span of its own."""
+    recorded, url = served
+    with client(url) as connection:
+        ask(connection, "/afterwards")
+        assert read(connection, b"\r\n\r\n").startswith(b"HTTP/1.1 200")
+        eventually(lambda: len(recorded.spans) == 2)
+    assert server(recorded).status.status_code is StatusCode.UNSET
+    assert attributes(recorded.only("after response"))["error.type"] == "LookupError"
+
+
+def test_an_exception_that_is_handled_is_no_error(served: tuple[Recording, str]) -> None:
+    """What the application turns into a response is recorded as that response."""
+    recorded, url = served
+    with client(url) as connection:
+        ask(connection, "/handled")
+        assert read(connection, b"\r\n\r\n").startswith(b"HTTP/1.1 409")
+        span = server(recorded)
+    assert span.status.status_code is StatusCode.UNSET
+    assert attributes(span)["http.response.status_code"] == 409
+    assert span.events == ()
