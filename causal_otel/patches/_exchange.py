@@ -67,7 +67,7 @@ class Exchange:
         self._route: str | None = None
         self._status: int | None = None
         self._trailers = False
-        self._event_stream = False
+        self._headers: Any = ()  # of the response
         self._closing = False  # the last message of the response is with the server
         self._over: int | None = None
         self._gone: int | None = None
@@ -117,7 +117,7 @@ class Exchange:
             if self._gone is None:  # else it is nobody's
                 self._status = message["status"]
             self._trailers = message.get("trailers", False)
-            self._event_stream = _is_event_stream(message.get("headers"))
+            self._headers = message.get("headers")
         elif kind == "websocket.accept":
             self._status = 101
         elif kind == "websocket.http.response.start":
@@ -203,9 +203,9 @@ class Exchange:
     def _finish(self, error_type: str | None = None, description: str | None = None) -> None:
         self._ended = True
         span, status = self._span, self._status
-        # How a client ends most websocket connections, and every stream of events.
-        left_early = self._gone is not None and not (self._websocket or self._event_stream)
         try:
+            # Leaving is how a client ends most websocket connections, and every stream of events.
+            left_early = self._gone is not None and not (self._websocket or _is_event_stream(self._headers))
             attributes: dict[str, Any] = {}
             route = self._route or getattr(self._scope.get("route"), "path_format", None)
             if route is not None:
@@ -241,7 +241,10 @@ class Exchange:
         """``send``, watched for the course of the response."""
 
         async def send_(message: Message) -> None:
-            contained("asgi: response", self.sending, message)
+            try:
+                self.sending(message)
+            except Exception:
+                faults.report("asgi: response")
             try:
                 await send(message)
             except OSError:  # what ASGI 2.4 has servers raise
