@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from causal_otel.engine import faults
@@ -20,14 +21,19 @@ _BEGIN_SECONDS = 1.0
 class Threads:
     """Runs functions, each on a daemon thread of its own, from :meth:`begin` on.
 
+    At its end Python starts no threads: since 3.13 from the moment when the non-daemon ones have ended, 3.12.0 and
+    3.12.1 from the end of the main module. A short program gets there while its first span's threads are being
+    started, so there may be all of them, some or none. What has no thread is run by whoever needs it done:
+    :meth:`run`. Nothing is ever run twice at a time: one takes a function out of a dict to run it, which is a single
+    step under the GIL.
+
     Args:
         bodies: what to run, by name.
     """
 
     def __init__(self, **bodies: Callable[[], None]) -> None:
-        self._bodies = bodies
-        self._running: dict[str, threading.Thread] = {}
-        self._ready = threading.Event()
+        self._untaken = bodies
+        self._settled = threading.Event()  # every thread has been started, or was refused
         self._unbegun = [True]  # whoever pops it starts the threads
 
     @property
@@ -53,32 +59,46 @@ class Threads:
         try:
             _thread.start_new_thread(self._start, ())
         except RuntimeError:
-            self._ready.set()
+            self._settled.set()
             raise
         return True
 
-    def alive(self, *names: str) -> bool:
-        """Whether those threads are running; waits for them to be started, a second at the most."""
-        self._ready.wait(_BEGIN_SECONDS)
-        return all(name in self._running and self._running[name].is_alive() for name in names)
+    def lacking(self) -> bool:
+        """Whether something has no thread, and gets none; waits a second at the most for threads being started."""
+        return self._settled.wait(_BEGIN_SECONDS) and bool(self._untaken)
+
+    def run(self, name: str, deadline: float) -> None:
+        """Run that function here, unless it has a thread.
+
+        Args:
+            name: the function's.
+            deadline: until when to wait for threads being started, in monotonic time; a second at the most.
+        """
+        self._settled.wait(max(0.0, min(_BEGIN_SECONDS, deadline - time.monotonic())))
+        body = self._untaken.pop(name, None)
+        if body is not None:
+            self._run(name, body)
 
     def _start(self) -> None:
-        try:
-            running = {
-                name: threading.Thread(target=self._run, args=(body,), name=f"causal-otel-{name}", daemon=True)
-                for name, body in self._bodies.items()
-            }
-            for thread in running.values():
-                thread.start()
-            self._running = running
-        except RuntimeError:  # the process is ending
-            pass
-        finally:
-            self._ready.set()
+        refused: list[tuple[str, Callable[[], None]]] = []
+        for name in tuple(self._untaken):
+            body = self._untaken.pop(name, None)
+            if body is None:  # it was not waited for any longer
+                continue
+            try:
+                threading.Thread(target=self._run, args=(name, body), name=f"causal-otel-{name}", daemon=True).start()
+            except RuntimeError:  # the process is ending
+                refused.append((name, body))
+        here = refused.pop() if refused else None  # this thread is one, too
+        self._untaken.update(refused)
+        self._settled.set()
+        if here is not None:
+            self._run(*here)
 
-    def _run(self, body: Callable[[], None]) -> None:
+    def _run(self, name: str, body: Callable[[], None]) -> None:
         try:
             with suppression():
                 body()
         except Exception:
             faults.report("export: thread")
+            self._untaken[name] = body  # whoever needs it done may try again

@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING
 from opentelemetry.sdk.trace import SpanProcessor
 
 from causal_otel.engine import faults
-from causal_otel.engine.context import suppression
 from causal_otel.export import leaving, transport
 from causal_otel.export.ledger import Flush, Ledger
 from causal_otel.export.notices import Notices
@@ -204,6 +203,9 @@ class Worker(SpanProcessor):
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Export what has ended so far.
 
+        At the end of the process, where Python starts no threads any more, it is done on the calling thread, as by
+        :meth:`shutdown`: what cannot be delivered is lost then, or goes to the spool.
+
         Args:
             timeout_millis: how long to wait, in milliseconds.
 
@@ -222,6 +224,8 @@ class Worker(SpanProcessor):
             ledger.flushes.append(flush)
         try:
             self._launch()
+            if self._threads.lacking():
+                self.leave(min(self._exit_timeout, timeout_millis / 1000))
             with ledger.lock:
                 self._urgent = True
             self._sender.hurry()
@@ -239,30 +243,37 @@ class Worker(SpanProcessor):
 
     def shutdown(self) -> None:
         """Export what is left and stop, within the exit timeout; one line in the log says what could not be."""
+        self._end(self._exit_timeout)
+        leaving.unregister(self.shutdown)
+
+    def leave(self, timeout: float | None = None) -> None:
+        """As :meth:`shutdown`, for a process that may live on: what ends then is exported as well.
+
+        Args:
+            timeout: instead of the exit timeout, in seconds.
+        """
+        if self._end(self._exit_timeout if timeout is None else timeout):
+            self._begin(self._ledger, self._packer.head)
+
+    def _end(self, timeout: float) -> bool:
+        """Export what is left and stop; False: somebody else has, or does."""
         self._notice_fork()
-        deadline = time.monotonic() + self._exit_timeout
+        deadline = time.monotonic() + timeout
         ledger, sender, packer = self._ledger, self._sender, self._packer
         with ledger.lock:
             if self._stopping:
-                return
+                return False
             self._stopping = True
             self._mark = 0
             left = len(self._queue) + packer.spans()
             before = (sum(ledger.dropped.values()), ledger.spooled)
-        leaving.unregister(self.shutdown)
         if left or self._threads.begun:
             self._notices.muted = True
             sender.stop(deadline)
             self._ring()
-            if self._alive():
-                with ledger.lock:
-                    while not (self._closed and sender.done) and (rest := deadline - time.monotonic()) > 0:
-                        ledger.changed.wait(rest)
-            else:
-                with suppression():  # too late to start threads: Python refuses that at its end
-                    packer.pack_all()
-                    sender.finish()
-                    sender.run()
+            self._launch()
+            if self._finish("encode", lambda: self._closed, deadline):
+                self._finish("send", lambda: sender.done, deadline)
         with ledger.lock:
             self._closed = True
             packer.discard(len(self._queue), "shutdown")
@@ -276,21 +287,18 @@ class Worker(SpanProcessor):
             self._notices.say(
                 "shutdown",
                 "%d of the last %d spans could not be delivered to %s within %g s (%s)%s",
-                *(lost + spooled, left, self._destination, self._exit_timeout, sender.problem or "no answer"),
+                *(lost + spooled, left, self._destination, timeout, sender.problem or "no answer"),
                 f"; {spooled} of them are in the spool" if spooled else "",
             )
+        return True
 
-    def _alive(self) -> bool:
-        """Whether there are threads that will see to the rest."""
-        self._launch()
-        return self._threads.alive("send") and (self._closed or self._threads.alive("encode"))
-
-    def leave(self) -> None:
-        """As :meth:`shutdown`, for a process that may live on: what ends then is exported as well."""
-        if not self._stopping:
-            self.shutdown()
-            self._begin(self._ledger, self._packer.head)
-            leaving.register(self.shutdown)
+    def _finish(self, thread: str, done: Callable[[], bool], deadline: float) -> bool:
+        """Wait for a thread to be done, or do its work here where Python would not start it; False: not in time."""
+        self._threads.run(thread, deadline)
+        with self._ledger.lock:
+            while not done() and (rest := deadline - time.monotonic()) > 0:
+                self._ledger.changed.wait(rest)
+            return done()
 
     def recover(self) -> None:
         """Begin to send what earlier processes have left in the spool; starts no thread where there is nothing."""

@@ -473,6 +473,51 @@ class TestShutdown:
         assert worker.status().exported == 1
 
 
+class TestThreadsRefused:
+    """What Python does at its end, on all versions alike: it lets :class:`threading.Thread` start only some threads."""
+
+    @pytest.fixture(params=[{"encode"}, {"send"}, {"encode", "send"}], ids=" and ".join, autouse=True)
+    def refused(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+        start = threading.Thread.start
+
+        def refusing(thread: threading.Thread) -> None:
+            if thread.name.removeprefix("causal-otel-") in request.param:
+                raise RuntimeError("can't create new thread at interpreter shutdown")
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", refusing)
+
+    def test_shutdown(self, make: Make, transport: Keeping) -> None:
+        """shutdown() exports everything, whichever of the threads there are."""
+        worker, provider = make(max_export_batch_size=2)
+        _end(provider, *"abcde")
+        worker.shutdown()
+        assert transport.delivered == list("abcde")
+        assert (worker.status().exported, worker.status().queued, _lost(worker)) == (5, 0, {})
+
+    def test_flush(self, make: Make, transport: Keeping) -> None:
+        """flush() exports everything and tells the truth; so do the next one, and shutdown()."""
+        worker, provider = make(max_export_batch_size=2)
+        _end(provider, *"abcde")
+        assert worker.force_flush(20_000)
+        assert transport.delivered == list("abcde")
+        _end(provider, "f")
+        assert worker.force_flush(20_000)
+        _end(provider, "g")
+        worker.shutdown()
+        assert transport.delivered == list("abcdefg")
+        assert (worker.status().exported, worker.status().queued, _lost(worker)) == (7, 0, {})
+
+    def test_nobody_there(self, make: Make, transport: Keeping) -> None:
+        """What cannot be delivered is counted, and flush() says so."""
+        worker, provider = make()
+        transport.outcomes = [UNREACHABLE]
+        _end(provider, *"abc")
+        assert not worker.force_flush(50)
+        worker.shutdown()
+        assert (worker.status().exported, worker.status().queued, _lost(worker)) == (0, 0, {"shutdown": 3})
+
+
 class TestSpool:
     def test_unreachable_goes_to_the_spool_and_comes_back_in_order(
         self, make: Make, transport: Keeping, tmp_path: Path

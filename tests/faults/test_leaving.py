@@ -28,18 +28,19 @@ APP = "tests.faults.server_app:app"
 REQUESTS = 20
 
 
-@pytest.mark.parametrize(
-    ("leave", "status"),
-    [
-        ("pass", 0),
-        ("sys.exit(3)", 3),
-        ("raise ValueError", 1),
-        ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)", -signal.SIGTERM),
-        ("os.kill(os.getpid(), signal.SIGINT); time.sleep(60)", 1),
-        ("threading.Thread(target=time.sleep, args=(60,), daemon=True).start()", 0),
-        ("asyncio.run(asyncio.sleep(0))", 0),
-    ],
-)
+ENDS = [
+    ("pass", 0),
+    ("sys.exit(3)", 3),
+    ("raise ValueError", 1),
+    ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)", -signal.SIGTERM),
+    ("os.kill(os.getpid(), signal.SIGINT); time.sleep(60)", 1),
+    ("threading.Thread(target=time.sleep, args=(60,), daemon=True).start()", 0),
+    ("asyncio.run(asyncio.sleep(0))", 0),
+]
+TIMES = 20
+
+
+@pytest.mark.parametrize(("leave", "status"), ENDS)
 def test_leaving(receiver: ReceivedSpans, leave: str, status: int) -> None:
     """A program that ends has exported its last spans, and ends as it would have without us."""
     done = run(
@@ -56,6 +57,53 @@ def test_leaving(receiver: ReceivedSpans, leave: str, status: int) -> None:
     assert done.returncode == status, done.stderr
     names = [span["name"] for span in receiver.spans()]
     assert sorted(names) == sorted(f"span {number}" for number in range(REQUESTS))
+
+
+@pytest.mark.parametrize(("leave", "status"), ENDS)
+def test_leaving_many_times(receiver: ReceivedSpans, leave: str, status: int) -> None:
+    """However the end of a program and the beginning of its export fall together, nothing is lost: 20 times of 20."""
+    done = run(
+        f"""
+        import asyncio, os, signal, sys, threading, time, causal_otel
+        causal_otel.install(patches=[], schedule_delay=60.0)
+        for program in range({TIMES}):
+            if not (pid := os.fork()):  # a copy of a program that has ended no span yet, and has no threads
+                break
+            print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+        else:
+            os._exit(0)
+        for number in range({REQUESTS}):
+            with causal_otel.span(f"span {{program}}"):
+                pass
+        {leave}
+        """,
+        OTLP_ENDPOINT=receiver.endpoint,
+    )
+    assert done.stdout.split() == [str(status)] * TIMES, done.stderr
+    counts = Counter(span["name"] for span in receiver.spans())
+    assert counts == {f"span {program}": REQUESTS for program in range(TIMES)}
+
+
+def test_flush_in_an_atexit_handler(receiver: ReceivedSpans) -> None:
+    """flush() exports what ended in an atexit handler, where Python starts no threads; so does the end after it."""
+    done = run(
+        """
+        import atexit, causal_otel
+        installed = causal_otel.install(patches=[])
+
+        @atexit.register
+        def leaving():
+            for name in ("flushed", "flushed again"):
+                with causal_otel.span(name):
+                    pass
+                print(installed.flush(30))
+            with causal_otel.span("after"):
+                pass
+        """,
+        OTLP_ENDPOINT=receiver.endpoint,
+    )
+    assert (done.returncode, done.stderr, done.stdout.split()) == (0, "", ["True", "True"])
+    assert [span["name"] for span in receiver.spans()] == ["flushed", "flushed again", "after"]
 
 
 def test_spans_in_atexit_handlers(receiver: ReceivedSpans) -> None:
