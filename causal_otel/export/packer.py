@@ -127,6 +127,8 @@ class Packer:
             self.encoding = None
             ledger.changed.notify_all()
         self._sender.make_room()
+        if self._sender.done:  # the end of the process did not wait for this batch
+            self._sender.give_up()
 
     def _popped(self, most: int) -> list[ReadableSpan]:
         """The oldest spans, up to ``most``; called with the lock. Others do not pop, but a collection in here may."""

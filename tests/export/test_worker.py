@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace import sampling
 from causal_otel.engine import faults
 from causal_otel.engine.context import current, suppressed
 from causal_otel.engine.provider import TracerProvider
+from causal_otel.export.privacy import Policy
 from causal_otel.export.spool import Spool
 from causal_otel.export.transport import Outcome, Verdict
 from causal_otel.export.worker import Worker
@@ -450,6 +451,26 @@ class TestShutdown:
         transport.gate.set()
         _until(lambda: len(transport.delivered) >= 2)  # the attempt that hung; it does not count any more
         assert worker.status().exported == 0
+
+    def test_encoding_takes_longer(self, make: Make, transport: Keeping) -> None:
+        """A batch whose encoding shutdown() could not wait for is counted as lost, like those behind it."""
+        hanging, gate = threading.Event(), threading.Event()
+
+        class Slow(Policy):
+            def value(self, key: str, value: Any) -> Any:
+                hanging.set()
+                assert gate.wait(30)
+                return value
+
+        worker, provider = make(exit_timeout=0.1, max_export_batch_size=2, redaction=Slow())
+        for name in "abcde":
+            provider.get_tracer("t").start_span(name, attributes={"slow": name}).end()
+        assert hanging.wait(20)
+        worker.shutdown()
+        gate.set()
+        _until(lambda: _lost(worker) == {"shutdown": 5})
+        assert worker.status().queued == 0
+        assert transport.delivered == []
 
     def test_nobody_there(self, make: Make, transport: Keeping, caplog: pytest.LogCaptureFixture) -> None:
         """With nobody at the other end, shutdown() tries once and not every batch, and says so in one line."""
