@@ -3,45 +3,47 @@
 .PHONY: demo test lint bench docs clean
 
 PYTHON ?= python3
-BIN := .venv/bin
+# Each Python that is asked for by name has its own environment: `make test PYTHON=python3.12` makes .venv-3.12.
+VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
+BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-demo: .venv/installed-demo
+demo: $(VENV)/installed-demo
 	$(BIN)/causal-otel demo
 
-test: .venv/installed-test .venv/installed-browser
+test: $(VENV)/installed-test $(VENV)/installed-browser
 	$(BIN)/python -m pytest
 
-lint: .venv/installed-lint
+lint: $(VENV)/installed-lint
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
-bench: .venv/installed-bench
+bench: $(VENV)/installed-bench
 	$(BIN)/python -m pytest benchmarks
 
-docs: .venv/installed-demo
+docs: $(VENV)/installed-demo
 	$(BIN)/python -c 'from causal_otel.settings import reference; print(reference(), end="")' > docs/settings.md
 	$(BIN)/python -c 'from causal_otel._privacy_page import reference; print(reference(), end="")' > docs/privacy.md
 
-.venv/installed-%: pyproject.toml constraints.txt | .venv/bin/python
+$(VENV)/installed-%: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing what 'make $*' needs, which takes half a minute the first time"
 	@$(INSTALL) ".[$*]"
 	@touch $@
 
 # The pages are tested in a real browser. Where there is none and it cannot be installed, those tests are skipped.
-.venv/installed-browser: | .venv/bin/python
+$(VENV)/installed-browser: | $(BIN)/python
 	@command -v chromium chromium-browser google-chrome >/dev/null || { \
 	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing chromium, for the tests of the pages" && \
 	  apt-get update -qq >/dev/null && apt-get install -y -qq --no-install-recommends chromium >/dev/null 2>&1; } || \
 	  echo "there is no chromium: the tests of the pages will be skipped (Debian: apt-get install chromium)"
 	@touch $@
 
-.venv/bin/python:
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "causal_otel needs Python 3.11 or newer; this is $$($(PYTHON) --version). Try: make PYTHON=python3.12"; exit 1; }
-	@$(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf .venv
+	rm -rf .venv .venv-*

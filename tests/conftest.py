@@ -9,19 +9,22 @@ import threading
 
 import pytest
 
+from tests.newest_python import warn_as_the_newest_does
 from tests.services.fixtures import neo4j_server, postgres_url, receiver, receiver_process, redis_url
 
 __all__ = ["neo4j_server", "postgres_url", "receiver", "receiver_process", "redis_url"]
 
 
 def pytest_configure() -> None:
-    """Let the programs that tests start see signals as usual, also where the run itself ignores them (nohup, ``&``).
+    """Warn as the newest Python does, and let the programs that tests start see signals as usual.
 
-    To ignore a signal is inherited; to handle it, here by doing nothing, is not.
+    Also where the run itself ignores signals (nohup, ``&``). That is inherited; to handle one, here by doing nothing,
+    is not.
     """
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
+    warn_as_the_newest_does()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

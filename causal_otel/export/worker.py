@@ -185,7 +185,8 @@ class Worker(SpanProcessor):
         """The queue has reached the mark: the threads are wanted, a batch is full, or the queue is."""
         try:
             self._notice_fork()
-            self._launch()
+            if not self._stopping:
+                self._launch()
             with self._ledger.lock:
                 if not self._stopping:
                     self._mark = self._max_queue_size + 1

@@ -663,12 +663,15 @@ class TestLeave:
         assert (status.exported, status.queued, status.lost) == (4, 0, 0)
 
     def test_after_shutdown(self, make: Make, transport: Keeping) -> None:
-        """A worker that was shut down stays so."""
+        """A worker that was shut down stays so, and starts no threads."""
         worker, provider = make()
+        before = threading.active_count()
         worker.shutdown()
         worker.leave()
         _end(provider, "late")
         assert _lost(worker) == {"shutdown": 1}
+        assert not worker._threads.begun
+        assert threading.active_count() == before
 
     def test_hanging(self, make: Make, transport: Keeping, tmp_path: Path) -> None:
         """What a hanging back end does not take by then goes to the spool, and later from there."""

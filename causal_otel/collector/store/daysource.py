@@ -33,7 +33,11 @@ class DaySource:
         self._connection = connect(path)
         self._origins: dict[tuple[int, int], Origin] = {}
         self._dictionary = b""
-        (last,) = self._connection.execute("SELECT max(id) FROM chunk").fetchone()
+        try:
+            (last,) = self._connection.execute("SELECT max(id) FROM chunk").fetchone()
+        except BaseException:
+            self.close()
+            raise
         self.last_chunk: int = last or 0
         """The highest id of a chunk when this was made."""
 

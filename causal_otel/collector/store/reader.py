@@ -117,7 +117,7 @@ class Reader:
         rows = self._rows(
             "SELECT s.service, s.operation, s.kind, h.spans, h.errors, h.total, h.longest, h.histogram"
             " FROM series s CROSS JOIN hour h ON h.series = s.id"
-            " WHERE (s.service = ?1 OR ?1 IS NULL) AND h.hour BETWEEN ?2 AND ?3",
+            " WHERE s.service = coalesce(?, s.service) AND h.hour BETWEEN ? AND ?",
             service,
             *_hours(start, end),
         )

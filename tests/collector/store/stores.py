@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
@@ -16,7 +17,7 @@ from causal_otel.collector.store.writer import Writer
 from tests.collector.oracle import MemoryReader
 from tests.collector.spans import HOUR, NOON, SECOND, request
 
-__all__ = ["EVER", "NOW", "close", "contents", "same_answer", "starts", "write", "writing"]
+__all__ = ["EVER", "NOW", "close", "contents", "damage", "same_answer", "starts", "write", "writing"]
 
 NOW = NOON + 6 * HOUR
 """What the writer's clock says, Unix time in nanoseconds."""
@@ -57,6 +58,17 @@ def close(directory: Path) -> None:
         beside = [files[near] for near in (day - 1, day + 1) if near in files]
         for _ in close_day(path, now=NOW / SECOND, beside=beside, release=lambda: None):
             pass
+
+
+def damage(path: Path, table: str) -> None:
+    """Overwrite the first page of a table of a day file, which nobody has open."""
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (page,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
+        (size,) = db.execute("PRAGMA page_size").fetchone()
+    content = bytearray(path.read_bytes())
+    content[(page - 1) * size : page * size] = b"\xa5" * size
+    path.write_bytes(content)
 
 
 def contents(trace: TracesData | None) -> list[tuple[bytes, bytes, bytes]]:

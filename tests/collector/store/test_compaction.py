@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import random
 import sqlite3
@@ -28,7 +29,7 @@ from causal_otel.collector.store.sorter import PostingSorter
 from causal_otel.collector.store.writer import Writer
 from tests.collector.oracle import MemoryReader
 from tests.collector.spans import HOUR, MINUTE, NOON, SECOND, event, merged, request, span, spans_of, trace_id, traces
-from tests.collector.store.stores import EVER, close, contents, same_answer, write
+from tests.collector.store.stores import EVER, close, contents, damage, same_answer, write
 from tests.collector.store.writers import eventually, rows
 
 DAY = 24 * HOUR
@@ -124,6 +125,19 @@ class TestClosedDay:
         ((closed,),) = rows(tmp_path, "SELECT value FROM meta WHERE key = 'closed_chunks'")
         assert rows(tmp_path, "SELECT max(id) FROM chunk") == [(closed,)]
         assert_same(tmp_path, expected)
+
+    def test_a_damaged_day_beside_it(self, tmp_path: Path) -> None:
+        """A day is closed though the one before cannot be read, and no file stays open."""
+        message = traces(span(trace=1, parent=77))
+        write(tmp_path, [traces(span(trace=1, start=NOON - DAY)), message])
+        path = days.path_of(tmp_path, TODAY)
+        damage(days.path_of(tmp_path, TODAY - 1), "chunk")
+        for _ in close_day(path, now=NOON / SECOND, beside=[days.path_of(tmp_path, TODAY - 1)], release=lambda: None):
+            pass
+        assert rows(tmp_path, "SELECT value FROM meta WHERE key = 'state'") == [("closed",)]
+        with Reader(tmp_path) as reader:
+            assert contents(reader.trace(trace_id(1))) == contents(message)
+        gc.collect()  # what was left open is told of here, and not in another test
 
     def test_layout(self, tmp_path: Path) -> None:
         """One chunk for a trace, in the order of their start; postings instead of tags; no digests."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-import sqlite3
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from tests.collector.spans import (
     trace_id,
     traces,
 )
-from tests.collector.store.stores import EVER, close, same_answer, write
+from tests.collector.store.stores import EVER, close, damage, same_answer, write
 
 SERVICES = ("shop", "cart", None)
 OPERATIONS = ("buy", "pay", "käse")
@@ -364,7 +364,8 @@ def test_a_search_out_of_time_returns_what_it_has_and_says_so(looks: int, many: 
     """What it has are the newest ones."""
     directory, expected = many
     query = Query(*EVER, limit=1000)
-    found = search(OpenDays(directory).present(), query, _Patience(looks))
+    with closing(OpenDays(directory)) as open_days:
+        found = search(open_days.present(), query, _Patience(looks))
     assert not found.complete
     assert found.trace_ids == expected.search(query).trace_ids[: len(found.trace_ids)]
 
@@ -380,14 +381,16 @@ def test_frequent_tags_that_are_never_on_one_span_are_not_looked_for_in_every_tr
         Query(*EVER, tags=(("index", "0"), ("even", "true"), ("even", "false"))),
         Query(*EVER, operation="operation 8", tags=(("index", "1"),)),
     ):
-        found = search(OpenDays(tmp_path).present(), query, looks)
+        with closing(OpenDays(tmp_path)) as open_days:
+            found = search(open_days.present(), query, looks)
         assert same_answer(found, expected, query)
 
 
 def test_no_statement_outlasts_the_deadline(many: tuple[Path, MemoryReader]) -> None:
     """SQLite itself is told to stop."""
     directory, _ = many
-    found = search(OpenDays(directory).present(), Query(*EVER), _Patience(10**9, inside=True))
+    with closing(OpenDays(directory)) as open_days:
+        found = search(open_days.present(), Query(*EVER), _Patience(10**9, inside=True))
     assert not found.complete
     with Reader(directory) as reader:
         assert not reader.search(Query(*EVER), seconds=0).complete
@@ -413,9 +416,9 @@ def test_a_day_may_vanish_in_the_middle_of_a_search(tmp_path: Path) -> None:
     yesterday = NOON - 24 * HOUR
     write(tmp_path, [traces(span(trace=1)), traces(span(trace=2, start=yesterday))])
     path = days.path_of(tmp_path, days.day_of(yesterday))
-    with Reader(tmp_path) as reader:
+    with Reader(tmp_path) as reader, closing(OpenDays(tmp_path)) as open_days:
         assert reader.search(Query(*EVER)).trace_ids == (trace_id(1), trace_id(2))
-        found = search(OpenDays(tmp_path).present(), Query(*EVER), _Dropping(path))
+        found = search(open_days.present(), Query(*EVER), _Dropping(path))
         assert found.trace_ids[0] == trace_id(1)
         assert reader.search(Query(*EVER)).trace_ids == (trace_id(1),)
         assert reader.trace(trace_id(2)) is None
@@ -424,10 +427,11 @@ def test_a_day_may_vanish_in_the_middle_of_a_search(tmp_path: Path) -> None:
 def test_a_day_may_vanish_before_it_is_opened(tmp_path: Path) -> None:
     """A file that was listed and is gone is as if it had never been, and not reported as damaged."""
     write(tmp_path, [traces(span(trace=1)), traces(span(trace=2, start=NOON - 24 * HOUR))])
-    present = OpenDays(tmp_path).present()
-    days.remove(present[1].path)
-    assert search(present, Query(*EVER), Deadline(60)).trace_ids == (trace_id(1),)
-    assert present[1].fault == ""
+    with closing(OpenDays(tmp_path)) as open_days:
+        present = open_days.present()
+        days.remove(present[1].path)
+        assert search(present, Query(*EVER), Deadline(60)).trace_ids == (trace_id(1),)
+        assert present[1].fault == ""
 
 
 def test_a_damaged_page_hides_no_other_day(tmp_path: Path) -> None:
@@ -443,14 +447,7 @@ def test_a_damaged_page_hides_no_other_day(tmp_path: Path) -> None:
         ],
     )
     path = days.path_of(tmp_path, days.day_of(NOON))
-    with sqlite3.connect(path) as db:
-        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        (page,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'found'").fetchone()
-        (size,) = db.execute("PRAGMA page_size").fetchone()
-    db.close()
-    content = bytearray(path.read_bytes())
-    content[(page - 1) * size : page * size] = b"\xa5" * size
-    path.write_bytes(content)
+    damage(path, "found")
     with Reader(tmp_path) as reader:
         assert reader.search(Query(*EVER)).trace_ids == (trace_id(9999),)
         assert [name for name, _ in reader.volume().damaged] == [str(path)]
