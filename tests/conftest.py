@@ -7,6 +7,9 @@ import os
 import signal
 import threading
 
+import httpx
+import httpx2
+import hypothesis
 import pytest
 
 from tests.newest_python import warn_as_the_newest_does
@@ -16,7 +19,7 @@ __all__ = ["neo4j_server", "postgres_url", "receiver", "receiver_process", "redi
 
 
 def pytest_configure() -> None:
-    """Warn as the newest Python does, and let the programs that tests start see signals as usual.
+    """Warn as the newest Python does, suppose no idle machine, and let programs that tests start see signals as usual.
 
     Also where the run itself ignores signals (nohup, ``&``). That is inherited; to handle one, here by doing nothing,
     is not.
@@ -25,6 +28,16 @@ def pytest_configure() -> None:
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
     warn_as_the_newest_does()
+    hypothesis.settings.register_profile(
+        "busy machine",
+        parent=hypothesis.settings(),
+        deadline=None,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
+    hypothesis.settings.load_profile("busy machine")
+    for library in (httpx, httpx2):  # which would give up after 5 s; the clients' own default is this very object
+        default = library._config.DEFAULT_TIMEOUT_CONFIG
+        default.connect = default.read = default.write = default.pool = 60.0
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -43,7 +56,7 @@ def pytest_unconfigure() -> None:
     """Say which threads a test has left that Python would now wait for, perhaps for ever, and do not wait."""
     left = [thread for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()]
     for thread in left:
-        thread.join(10)
+        thread.join(60)
     if any(thread.is_alive() for thread in left):
         print(f"These threads would not end: {left}", flush=True)
         faulthandler.dump_traceback()

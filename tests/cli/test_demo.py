@@ -105,8 +105,8 @@ class Demo:
         """Wait for its end; nothing of it may be left, neither processes nor files."""
         status = self.popen.wait(_SECONDS)
         if self._copying is not None:
-            self._copying.join(5)
-        deadline = time.monotonic() + 5  # what has been killed takes a moment to be gone
+            self._copying.join(60)
+        deadline = time.monotonic() + 60  # what has been killed takes a moment to be gone
         while left := _children(os.getpid()).keys() - self._others.keys():
             assert time.monotonic() < deadline, {pid: _children(os.getpid()).get(pid) for pid in left}
             time.sleep(0.05)
@@ -202,7 +202,7 @@ def test_the_demo_prints_one_trace_through_all_services(tmp_path: Path) -> None:
 
 
 def _get(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=10) as response:
+    with urllib.request.urlopen(url, timeout=60) as response:
         text: str = response.read().decode()
         return text
 
@@ -222,7 +222,7 @@ def test_the_links_work_until_ctrl_c(tmp_path: Path, options: list[str], termina
         )
         assert traces is not None
         assert api is not None
-        with urllib.request.urlopen(f"{api[1]}/api/graph/stats", timeout=10) as response:
+        with urllib.request.urlopen(f"{api[1]}/api/graph/stats", timeout=60) as response:
             trace_id = response.headers["x-trace-id"]
             assert json.load(response) == {"companies": 5, "deliveries": 360, "analyses": 2}
         wait_until(lambda: trace_id in _get(traces[1]))

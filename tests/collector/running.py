@@ -104,7 +104,7 @@ def one_span(trace: int, name: str = "work", **fields: Any) -> bytes:
     return request(traces(span(name, trace=trace, start=now(), **fields)))
 
 
-def wait_until(condition: Callable[[], bool], timeout: float = 20.0) -> None:
+def wait_until(condition: Callable[[], bool], timeout: float = 60.0) -> None:
     """Ask ``condition`` again and again until it says yes."""
     deadline = time.monotonic() + timeout
     while not condition():

@@ -48,14 +48,14 @@ class TestEnd:
             barrier = threading.Barrier(4)
 
             def end(span: Span = span, barrier: threading.Barrier = barrier) -> None:
-                barrier.wait(10)
+                barrier.wait(60)
                 span.end()
 
             threads = [threading.Thread(target=end) for _ in range(4)]
             for thread in threads:
                 thread.start()
             for thread in threads:
-                thread.join(10)
+                thread.join(60)
         assert len(exporter.get_finished_spans()) == 50
 
     def test_changes_after_the_end_are_ignored(self, provider: TracerProvider) -> None:

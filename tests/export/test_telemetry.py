@@ -26,7 +26,7 @@ reader = InMemoryMetricReader()
 early = sys.argv[2] == "before"
 if early:
     metrics.set_meter_provider(MeterProvider(metric_readers=[reader]))
-installed = causal_otel.install(patches=[], endpoint=sys.argv[1], service_name="t", export_timeout=0.3)
+installed = causal_otel.install(patches=[], endpoint=sys.argv[1], service_name="t", export_timeout=3.0)
 for name in "abc":
     with causal_otel.span(name):
         pass
@@ -102,8 +102,8 @@ def test_lost(action: Action, reason: str, status: dict[str, Any]) -> None:
         found = _metrics(collector.endpoint, "before")
     exported = {point[1].get("error.type"): point[0] for point in found["otel.sdk.exporter.span.exported"]}
     assert exported == {None: 0, reason: 3}
-    attributes = found["otel.sdk.exporter.operation.duration"][0][1]
-    assert status.items() <= attributes.items()
+    attempts = [attributes for _, attributes, _ in found["otel.sdk.exporter.operation.duration"]]
+    assert any(status.items() <= attributes.items() for attributes in attempts), attempts
 
 
 def test_installing_again_moves_the_metrics() -> None:

@@ -15,7 +15,7 @@ def environment(**variables: str) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], **variables}
 
 
-def run(code: str, *, seconds: float = 60.0, **variables: str) -> subprocess.CompletedProcess[str]:
+def run(code: str, *, seconds: float = 120.0, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run ``code`` to its end."""
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],

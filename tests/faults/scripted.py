@@ -163,7 +163,7 @@ class Collector:
         """The names of all spans that have arrived, however they were answered."""
         return [name for request in list(self.requests) for name in request.names]
 
-    def wait(self, requests: int, timeout: float = 20.0) -> list[Request]:
+    def wait(self, requests: int, timeout: float = 60.0) -> list[Request]:
         """Wait until that many requests have arrived."""
         deadline = time.monotonic() + timeout
         while len(self.requests) < requests:
@@ -171,7 +171,7 @@ class Collector:
             threading.Event().wait(0.005)
         return self.requests
 
-    def wait_until_left(self, timeout: float = 20.0) -> None:
+    def wait_until_left(self, timeout: float = 60.0) -> None:
         """Wait until nobody has a connection open."""
         deadline = time.monotonic() + timeout
         while self._open:

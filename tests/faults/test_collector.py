@@ -24,11 +24,11 @@ from tests.faults.scripted import (
 
 _PROGRAM = """
 import json, sys, causal_otel
-installed = causal_otel.install(patches=[], exit_timeout=0.5, export_timeout=1.0, timeout=0.3)
+installed = causal_otel.install(patches=[], exit_timeout=0.5)
 for name in "abc":
     with causal_otel.span(name):
         pass
-flushed = installed.flush(20)
+flushed = installed.flush(60)
 export = installed.status().export
 print(json.dumps({"flushed": flushed, "exported": export.exported, "queued": export.queued,
                   "dropped": {key: value for key, value in export.dropped.items() if value}}))
@@ -60,7 +60,13 @@ print(json.dumps({"flushed": flushed, "exported": export.exported, "queued": exp
 def test_answers(script: tuple[Action, ...], expected: dict[str, int], requests: int | None) -> None:
     """Each answer costs what it must and no more, is counted by its reason, and flush() tells the truth."""
     with scripted(*script) as collector:
-        done = run(_PROGRAM, OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint)
+        attempt, batch = ("2", "60000") if requests is not None else ("0.3", "1000")
+        done = run(
+            _PROGRAM,
+            OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint,
+            OTEL_EXPORTER_OTLP_TIMEOUT=attempt,
+            OTEL_BSP_EXPORT_TIMEOUT=batch,
+        )
         assert done.returncode == 0, done.stderr
         lost = sum(expected.values())
         told: dict[str, Any] = json.loads(done.stdout)
@@ -122,13 +128,13 @@ def test_nobody_listening_at_exit() -> None:
         done = run(
             """
             import sys, causal_otel
-            causal_otel.install(patches=[], exit_timeout=30)
+            causal_otel.install(patches=[], exit_timeout=110)
             for _ in range(2000):
                 with causal_otel.span("x"):
                     pass
             sys.exit(3)
             """,
-            seconds=25.0,  # less than the exit timeout
+            seconds=100.0,  # less than the exit timeout
             OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}",
         )
     assert done.returncode == 3

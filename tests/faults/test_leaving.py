@@ -196,16 +196,15 @@ if __name__ == "__main__":
             pool.close()
             pool.join()
     else:
-        ready = context.Event() if how == "terminate" else None
-        children = [context.Process(target=work, args=(number, ready)) for number in range(3)]
+        events = [context.Event() if how == "terminate" else None for _ in range(3)]
+        children = [context.Process(target=work, args=each) for each in enumerate(events)]
         for child in children:
             child.start()
-        for child in children:
+        for child, ready in zip(children, events):
             if ready is not None:
-                ready.wait(30)
-                time.sleep(0.5)
+                assert ready.wait(60)
                 child.terminate()
-            child.join(30)
+            child.join(60)
             assert child.exitcode == (-signal.SIGTERM if ready is not None else 0), child.exitcode
 """
 
@@ -270,7 +269,7 @@ def test_sigterm_of_a_server(receiver: ReceivedSpans, name: str, patch: str) -> 
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with _server(SERVERS[name], OTLP_ENDPOINT=receiver.endpoint, PATCH_ASGI=patch) as (url, running):
         for _ in range(REQUESTS):
-            with opener.open(url + "work", timeout=10) as response:
+            with opener.open(url + "work", timeout=60) as response:
                 pids[json.loads(response.read())["pid"]] += 1
         assert not receiver.spans()
         running.stop(signal.SIGTERM, timeout=30.0)
@@ -303,7 +302,7 @@ def test_spool_of_a_server_whose_collector_hangs(tmp_path: Path) -> None:
         _server(SERVERS["uvicorn"], OTLP_ENDPOINT=collector.endpoint, **variables) as (url, running),
     ):
         for _ in range(REQUESTS):
-            opener.open(url + "work", timeout=10).close()
+            opener.open(url + "work", timeout=60).close()
         running.stop(signal.SIGTERM, timeout=60.0)
     with scripted() as collector:
         done = run(

@@ -93,7 +93,8 @@ async def stream(chunks: int = 3, pause: float = 0.03, fail: bool = False) -> St
 
 
 async def _afterwards(seconds: float, fail: bool) -> None:
-    await asyncio.sleep(seconds)
+    with causal_otel.span("afterwards"):
+        await asyncio.sleep(seconds)
     if fail:
         raise LookupError("too late")
 

@@ -36,7 +36,7 @@ def serve(app: Callable[..., Any], **config: Any) -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(15)
+        thread.join(60)
         assert not thread.is_alive(), "the server has not stopped"
 
 

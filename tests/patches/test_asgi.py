@@ -98,7 +98,7 @@ def seconds(span: ReadableSpan) -> float:
     return (span.end_time - span.start_time) / 1e9
 
 
-def eventually(condition: Callable[[], Any], timeout: float = 10.0) -> Any:
+def eventually(condition: Callable[[], Any], timeout: float = 60.0) -> Any:
     """Wait for what another thread is about to do."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):
@@ -486,9 +486,9 @@ async def test_an_exception_in_a_stream_is_recorded_once(recorded: Recording) ->
 @pytest.mark.asyncio
 async def test_background_tasks_are_not_in_the_duration(recorded: Recording, status: int) -> None:
     """What runs after the response does not make the request slower, whatever the status."""
-    await fetch(f"/background?seconds=0.3&status={status}")
-    assert seconds(server(recorded)) < 0.25
+    await fetch(f"/background?status={status}")
     assert attributes(server(recorded))["http.response.status_code"] == status
+    assert (server(recorded).end_time or 0) <= (recorded.only("afterwards").start_time or 0)
 
 
 @pytest.mark.asyncio
@@ -535,12 +535,12 @@ BODY = {"type": "http.request", "body": b"", "more_body": False}
 @pytest.mark.asyncio
 async def test_a_client_that_leaves_is_an_error(recorded: Recording) -> None:
     """A client that disconnects in the middle of a stream makes an ERROR, which ends when it left."""
-    await exchange(app, [BODY], {"path": "/stream", "query_string": b"chunks=100&pause=0.02"})
+    sent = await exchange(app, [BODY], {"path": "/stream", "query_string": b"chunks=100&pause=0.02"})
+    assert len(sent) < 100
     span = server(recorded)
     assert attributes(span)["error.type"] == "client_disconnected"
     assert span.status.status_code is StatusCode.ERROR
     assert span.events == ()
-    assert seconds(span) < 1
 
 
 @pytest.mark.asyncio
@@ -707,14 +707,14 @@ async def test_an_exception_in_a_websocket_is_an_error(recorded: Recording) -> N
 class Flushed:
     """Stands in for the provider's flush, which is at the other end of the process."""
 
-    def __init__(self, seconds: float = 0.0) -> None:
+    def __init__(self) -> None:
         self.calls: list[tuple[float, str]] = []
-        self._seconds = seconds
+        self.gate = threading.Event()
+        self.gate.set()
 
     def __call__(self, timeout: float) -> bool:
         self.calls.append((timeout, threading.current_thread().name))
-        time.sleep(self._seconds)
-        return True
+        return self.gate.wait(60)
 
 
 async def live(of: Any) -> list[str]:
@@ -748,11 +748,14 @@ async def test_a_flush_that_hangs_does_not_keep_the_server(monkeypatch: pytest.M
     """However long the provider's flush takes, the shutdown goes on after a while."""
     monkeypatch.setattr("causal_otel.patches.asgi._FLUSH_SECONDS", 0.2)
     with recording(["asgi"]):
-        flushed = Flushed(seconds=2)
+        flushed = Flushed()
+        flushed.gate.clear()
         monkeypatch.setattr(TracingMiddleware._tracing, "flush", flushed)
         began = time.monotonic()
         assert await live(Starlette()) == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
-        assert 0.15 < time.monotonic() - began < 1.5
+        assert time.monotonic() - began >= 0.2
+        assert len(flushed.calls) == 1  # and it hangs still
+        flushed.gate.set()
 
 
 # -- context ------------------------------------------------------------------------------------------------------
@@ -985,7 +988,7 @@ async def test_a_fault_of_ours_does_not_reach_the_request(monkeypatch: pytest.Mo
 def raw(url: str, head: bytes) -> bytes:
     """Send these bytes and read until the server closes."""
     parts = urlsplit(url)
-    with socket.create_connection((parts.hostname, parts.port), 10) as connection:
+    with socket.create_connection((parts.hostname, parts.port), 60) as connection:
         connection.sendall(head)
         received = b""
         while data := connection.recv(65536):
@@ -1041,10 +1044,10 @@ def test_sigterm_loses_nothing(receiver: ReceivedSpans, lifespan: str) -> None:
     """Uvicorn ends by SIGTERM right after 20 requests: all 20 spans arrive, with a lifespan or without."""
     with uvicorn_process(receiver, "--lifespan", lifespan) as (url, child):
         for number in range(20):
-            with urllib.request.urlopen(f"{url}/items/{number}", timeout=10) as response:
+            with urllib.request.urlopen(f"{url}/items/{number}", timeout=60) as response:
                 assert response.headers["X-Trace-Id"]
         os.kill(child.pid, signal.SIGTERM)
-        assert child.wait(15) in (0, -signal.SIGTERM)
+        assert child.wait(60) in (0, -signal.SIGTERM)
     paths = [span["attributes"]["url.path"] for span in receiver.spans() if span["kind"] == "SERVER"]
     assert [path for path in paths if path.startswith("/items/")] == [f"/items/{number}" for number in range(20)]
 
@@ -1053,11 +1056,11 @@ def test_a_disconnect_behind_uvicorn_is_an_error(receiver: ReceivedSpans) -> Non
     """A client that closes its connection in the middle of a stream is found out by a real server too."""
     with uvicorn_process(receiver) as (url, child):
         parts = urlsplit(url)
-        with socket.create_connection((parts.hostname, parts.port), 10) as connection:
+        with socket.create_connection((parts.hostname, parts.port), 60) as connection:
             connection.sendall(b"GET /stream?chunks=1000&pause=0.05 HTTP/1.1\r\nHost: h\r\n\r\n")
             assert b"x-trace-id" in connection.recv(65536)
         os.kill(child.pid, signal.SIGTERM)
-        child.wait(15)
+        child.wait(60)
     [span] = [span for span in receiver.spans() if span["name"] == "GET /stream"]
     assert span["attributes"]["error.type"] == "client_disconnected"
     assert span["status"]["code"] == "ERROR"

@@ -118,7 +118,7 @@ def test_trace_crosses_to_the_worker(broker: str, shared_worker: None, receiver:
     with recording(["celery"]) as recorded:
         with recorded.tracer.start_as_current_span("request"):
             result = celery_app.inside.delay()
-        seen = result.get(timeout=10)
+        seen = result.get(timeout=60)
         request, send = recorded.only("request"), recorded.only("send tests.inside")
     [executed] = executions(receiver, send, 1)
     assert send.parent == request.context
@@ -137,8 +137,10 @@ def test_trace_crosses_to_the_worker(broker: str, shared_worker: None, receiver:
 def test_attributes_follow_the_messaging_conventions(broker: str, shared_worker: None, receiver: ReceivedSpans) -> None:
     """Both spans tell system, broker, queue and message alike; the task's name and state are ours."""
     with recording(["celery"]) as recorded:
+        begun = time.time()
         result = celery_app.add.delay(1, 2)
-        assert result.get(timeout=10) == 3
+        assert result.get(timeout=60) == 3
+        took = time.time() - begun
         send = recorded.only()
     [executed] = executions(receiver, send, 1)
     address = urlsplit(broker)
@@ -153,7 +155,7 @@ def test_attributes_follow_the_messaging_conventions(broker: str, shared_worker:
     }
     assert send.attributes == common | {"messaging.operation.name": "send", "messaging.operation.type": "send"}
     waited = executed["attributes"].pop("causal.queue.wait")
-    assert 0 <= waited < 10
+    assert 0 <= waited <= took
     assert executed["attributes"] == common | {
         "messaging.operation.name": "process",
         "messaging.operation.type": "process",
@@ -164,7 +166,7 @@ def test_attributes_follow_the_messaging_conventions(broker: str, shared_worker:
 def test_publish_from_a_task_continues_its_trace(broker: str, shared_worker: None, receiver: ReceivedSpans) -> None:
     """A task that a task publishes is below the span that was current there."""
     with recording(["celery"]) as recorded:
-        celery_app.relay.delay().get(timeout=10)
+        celery_app.relay.delay().get(timeout=60)
         send = recorded.only()
     spans = {span["name"]: span for span in executions(receiver, send, 4)}
     line = ["process tests.add", "send tests.add", "work", "process tests.relay"]
@@ -176,7 +178,7 @@ def test_publish_from_a_task_continues_its_trace(broker: str, shared_worker: Non
 def test_retries_are_a_line_of_attempts(broker: str, shared_worker: None, receiver: ReceivedSpans) -> None:
     """Each attempt is below the one before; only the state tells that it was not the last, and it is no error."""
     with recording(["celery"]) as recorded:
-        assert celery_app.flaky.delay(2).get(timeout=10) == 2
+        assert celery_app.flaky.delay(2).get(timeout=60) == 2
         send = recorded.only()
     spans = sorted(executions(receiver, send, 5), key=lambda span: span["start"])
     assert [span["name"].split()[0] for span in spans] == ["process", "send", "process", "send", "process"]
@@ -206,7 +208,7 @@ def test_canvas_is_one_trace(
     with recording(["celery"]) as recorded:
         with recorded.tracer.start_as_current_span("request"):
             result = canvas().apply_async()
-        assert result.get(timeout=10) == value
+        assert result.get(timeout=60) == value
         ours = recorded.spans
     sent = [span for span in ours if span.name != "request"]
     received = executions(receiver, ours[0], 2 * tasks - len(sent))
@@ -219,7 +221,7 @@ def test_canvas_is_one_trace(
 
 def test_task_without_our_headers_is_a_root(broker: str, shared_worker: None, receiver: ReceivedSpans) -> None:
     """A message from a program that is not traced starts a trace in the worker; how long it waited, nobody knows."""
-    seen = celery_app.inside.delay().get(timeout=10)
+    seen = celery_app.inside.delay().get(timeout=60)
     assert seen["headers"] is None
     [executed] = receiver.wait_for(bool, trace_id=seen["traceparent"].split("-")[1])
     assert executed["parent_span_id"] is None
@@ -247,7 +249,7 @@ def test_failing_task(broker: str, shared_worker: None, receiver: ReceivedSpans)
     """A failure is an error named by its class; neither the arguments nor the message is recorded anywhere."""
     with recording(["celery"]) as recorded:
         with pytest.raises(ValueError, match=SECRET):
-            celery_app.fail.apply_async((SECRET,), headers={"authorization": SECRET}).get(timeout=10)
+            celery_app.fail.apply_async((SECRET,), headers={"authorization": SECRET}).get(timeout=60)
         send = recorded.only()
     [executed] = executions(receiver, send, 1)
     assert executed["status"] == {"code": "ERROR", "message": "ValueError"}
@@ -278,7 +280,7 @@ def test_what_a_task_means_to_do_is_no_error(
 def test_queue_wait_begins_at_the_eta(broker: str, shared_worker: None, receiver: ReceivedSpans) -> None:
     """A task that was told to wait has not waited in the queue, and says when it was due."""
     with recording(["celery"]) as recorded:
-        celery_app.add.apply_async((1, 2), countdown=1).get(timeout=10)
+        celery_app.add.apply_async((1, 2), countdown=1).get(timeout=60)
         send = recorded.only()
     [executed] = executions(receiver, send, 1)
     due = datetime.fromisoformat(executed["attributes"]["celery.task.eta"]).timestamp()
@@ -316,7 +318,7 @@ def test_headers_of_the_user_are_kept(broker: str, shared_worker: None, receiver
     with recording(["celery"]) as recorded:
         activation = attach(baggage.set_baggage("region", "eu"))
         try:
-            seen = celery_app.inside.apply_async(headers=given).get(timeout=10)
+            seen = celery_app.inside.apply_async(headers=given).get(timeout=60)
         finally:
             activation.end()
         send = recorded.only()
@@ -331,8 +333,8 @@ def test_unsampled_decision_travels(broker: str, shared_worker: None) -> None:
     """Where the publisher's trace is not sampled, nothing is recorded, and the worker follows without a span."""
     with recording(["celery"], sampler=ALWAYS_OFF) as recorded:
         with recorded.tracer.start_as_current_span("request") as request:
-            seen = celery_app.inside.delay().get(timeout=10)
-        alone = celery_app.inside.delay().get(timeout=10)
+            seen = celery_app.inside.delay().get(timeout=60)
+        alone = celery_app.inside.delay().get(timeout=60)
         assert recorded.spans == []
     identity = request.get_span_context()
     assert seen["headers"]["traceparent"].startswith(f"00-{identity.trace_id:032x}-{identity.span_id:016x}-")
@@ -345,7 +347,7 @@ def test_suppressed_publish_is_left_alone(broker: str, shared_worker: None) -> N
     """Where tracing is suppressed there is no span, and the message is as Celery makes it."""
     with recording(["celery"]) as recorded:
         with recorded.tracer.start_as_current_span("request"), suppression():
-            seen = celery_app.inside.delay().get(timeout=10)
+            seen = celery_app.inside.delay().get(timeout=60)
         assert recorded.names() == ["request"]
     assert seen["headers"] is None
 
@@ -353,7 +355,7 @@ def test_suppressed_publish_is_left_alone(broker: str, shared_worker: None) -> N
 def test_hostile_headers_do_no_harm(broker: str, shared_worker: None, receiver: ReceivedSpans) -> None:
     """Headers of any type in our names, from programs that we do not know, cost the parent and nothing else."""
     hostile: dict[str, Any] = {"traceparent": 7, "causal-published": "now"}
-    seen = celery_app.inside.apply_async(headers=hostile).get(timeout=10)
+    seen = celery_app.inside.apply_async(headers=hostile).get(timeout=60)
     assert seen["headers"] == hostile
     [executed] = receiver.wait_for(bool, trace_id=seen["traceparent"].split("-")[1])
     assert executed["parent_span_id"] is None
@@ -690,7 +692,7 @@ def test_other_pools(broker: str, receiver: ReceivedSpans, pool: str) -> None:
         with running_worker(broker, receiver, pool, pool=pool, schedule_delay=60) as worker:
             results = [celery_app.relay.apply_async(queue=pool) for _ in range(5)]
             for result in results:
-                app.AsyncResult(result.get(timeout=10)).get(timeout=10)
+                app.AsyncResult(result.get(timeout=60)).get(timeout=60)
             worker.stop()
         sent = recorded.spans
     spans = of_service(receiver.spans(), pool)
@@ -709,7 +711,7 @@ def test_warm_shutdown_loses_nothing(broker: str, receiver: ReceivedSpans) -> No
     """Ten tasks and then SIGTERM: ten spans, though the next export was a minute away."""
     with recording(["celery"]), running_worker(broker, receiver, "stopping", schedule_delay=60) as worker:
         for result in [celery_app.add.apply_async((n, n), queue="stopping") for n in range(10)]:
-            result.get(timeout=10)
+            result.get(timeout=60)
         worker.stop()
     assert [span["name"] for span in of_service(receiver.spans(), "stopping")] == ["process tests.add"] * 10
 
@@ -719,7 +721,7 @@ def test_recycled_children_lose_nothing(broker: str, receiver: ReceivedSpans) ->
     recycling = running_worker(broker, receiver, "recycling", "--max-tasks-per-child", "1", schedule_delay=60)
     with recording(["celery"]), recycling:
         results = [celery_app.inside.apply_async(queue="recycling") for _ in range(4)]
-        assert len({result.get(timeout=20)["pid"] for result in results}) == 4
+        assert len({result.get(timeout=60)["pid"] for result in results}) == 4
         receiver.wait_for(lambda spans: len(of_service(spans, "recycling")) == 4)
 
 
@@ -727,7 +729,7 @@ def test_worker_makes_no_spans_of_its_own(broker: str, receiver: ReceivedSpans) 
     """Starting, waiting, fetching, acknowledging and stopping are no spans, with the broker's own client traced."""
     with recording(["celery"]) as recorded:
         with running_worker(broker, receiver, "quiet", patches="celery,redis", pool="solo") as worker:
-            celery_app.add.apply_async((1, 2), queue="quiet").get(timeout=10)
+            celery_app.add.apply_async((1, 2), queue="quiet").get(timeout=60)
             assert app.control.ping(["quiet@tests"], timeout=10, limit=1) == [{"quiet@tests": {"ok": "pong"}}]
             worker.stop()
         send = recorded.only()

@@ -411,9 +411,9 @@ def test_an_excluded_task_that_a_worker_runs(
         recording({"celery": CeleryOptions(excluded=())}) as recorded,
         inside(recorded) as trace_id,
     ):
-        seen = celery_app.inside.apply_async(queue="silent").get(timeout=10)
-        celery_app.relay.apply_async(queue="silent").get(timeout=10)
-        assert celery_app.total.apply_async(([1, 2],), queue="silent").get(timeout=10) == 3
+        seen = celery_app.inside.apply_async(queue="silent").get(timeout=60)
+        celery_app.relay.apply_async(queue="silent").get(timeout=60)
+        assert celery_app.total.apply_async(([1, 2],), queue="silent").get(timeout=60) == 3
         [executed, *_] = receiver.wait_for(
             lambda spans: any(span["name"] == "process tests.total" for span in spans), trace_id=trace_id
         )

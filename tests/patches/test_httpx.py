@@ -297,7 +297,7 @@ async def test_a_request_cancelled_while_waiting_is_marked(recorded: Recording, 
 def test_a_timeout_of_the_client_is_an_error(recorded: Recording, server: str, call: Call) -> None:
     """A timeout that the client itself raises is an ERROR, named by its class."""
     with recorded.tracer.start_as_current_span("parent"), pytest.raises(httpx.ReadTimeout) as caught:
-        call("GET", f"{server}/slow/30", timeout=0.2)
+        call("GET", f"{server}/slow/30", timeout=httpx.Timeout(60, read=0.2))
     span = recorded.only("GET")
     assert attributes(span)["error.type"] == "httpx.ReadTimeout"
     assert span.status.status_code is StatusCode.ERROR

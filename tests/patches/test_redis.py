@@ -9,6 +9,7 @@ import importlib
 import inspect
 import pickle
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,12 +74,12 @@ def valkey_server(*arguments: str, config: str = "") -> Iterator[int]:
     port = claim_port(None, "Valkey")
 
     def ready(_: Any) -> bool:
-        with redis.Redis(port=port, socket_timeout=1.0, retry=Retry(NoBackoff(), 0)) as client:
+        with redis.Redis(port=port, socket_timeout=10.0, retry=Retry(NoBackoff(), 0)) as client:
             try:
                 return bool(client.ping())
             except redis.AuthenticationError:
                 return True
-            except redis.ConnectionError as error:
+            except (redis.ConnectionError, redis.TimeoutError) as error:
                 raise OSError from error
 
     with workdir("Valkey") as work:
@@ -105,9 +106,9 @@ def cluster_port() -> Iterator[int]:
     with valkey_server("--cluster-enabled", "yes", "--cluster-port", str(claim_port(None, "Valkey"))) as port:
         with redis.Redis(port=port) as client:
             client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-            for _ in range(500):
-                if client.execute_command("CLUSTER INFO")["cluster_state"] == "ok":
-                    break
+            deadline = time.monotonic() + 60
+            while client.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
+                assert time.monotonic() < deadline
                 threading.Event().wait(0.01)
         yield port
 

@@ -201,9 +201,9 @@ def test_errors_are_kept() -> None:
     """With keep_errors=process failures and slow traces are exported though the sampler said no; the status counts."""
     found = _run(
         """
-install(sampler="always_off", keep_errors="process", keep_slow=0.05)
-with causal_otel.span("well"):
-    pass
+install(sampler="always_off", keep_errors="process", keep_slow=60.0)
+now = time.time_ns()
+installed.tracer.start_span("well", start_time=now - 50 * 10**9).end(now)
 try:
     with causal_otel.span("failed"):
         with causal_otel.span("child"):
@@ -211,8 +211,7 @@ try:
         raise ValueError
 except ValueError:
     pass
-with causal_otel.span("slow"):
-    time.sleep(0.06)
+installed.tracer.start_span("slow", start_time=now - 70 * 10**9).end(now)
 keeping = causal_otel.status().keeping
 text = str(causal_otel.status())
 assert "not sampled: 2 kept, 1 held back" in text, text

@@ -123,17 +123,17 @@ def test_requests_go_by_the_last_good_file(tmp_path: Path, watching: Callable[..
 
                 def requests(gate: threading.Barrier = under_way) -> list[bool]:
                     first = [watched.sampled() for _ in range(_ROOTS // 2)]
-                    gate.wait(20)
-                    gate.wait(20)
+                    gate.wait(60)
+                    gate.wait(60)
                     return first + [watched.sampled() for _ in range(_ROOTS // 2)]
 
                 futures = [pool.submit(requests) for _ in range(_THREADS)]
-                under_way.wait(20)
+                under_way.wait(60)
                 problem = breaks(path)
                 watched.fail(problem, str(path))
-                under_way.wait(20)
+                under_way.wait(60)
                 for future in futures:
-                    found = future.result(20)
+                    found = future.result(60)
                     assert found == [bool(share)] * _ROOTS
                     decided += len(found)
     assert decided == 10_000

@@ -25,7 +25,7 @@ from causal_otel.cli.demo.process import LOOPBACK, claim_port, http_status, proc
 __all__ = ["ReceivedEvent", "ReceivedLink", "ReceivedSpan", "ReceivedSpans", "ReceivedStatus", "receiver"]
 
 _POLL_SECONDS = 0.02
-_REQUEST_SECONDS = 10.0
+_REQUEST_SECONDS = 60.0
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -114,7 +114,7 @@ class ReceivedSpans:
     def wait_for(
         self,
         predicate: Callable[[list[ReceivedSpan]], bool],
-        timeout: float = 10.0,
+        timeout: float = 60.0,
         *,
         trace_id: str | None = None,
     ) -> list[ReceivedSpan]:

@@ -44,7 +44,7 @@ from tests.services import received
 from tests.services.fixtures import GraphServer
 from tests.services.receiver import BODY_LIMIT, SPAN_LIMIT
 
-_DEADLINE = 30.0
+_DEADLINE = 60.0
 
 _HOLD_SERVER = """
 import signal, sys

@@ -173,7 +173,7 @@ def process(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     user: str | None = None,
-    start_timeout: float = 30.0,
+    start_timeout: float = 60.0,
     stop_timeout: float = 15.0,
     stop_signal: signal.Signals = signal.SIGTERM,
     death_signal: signal.Signals = signal.SIGKILL,
@@ -280,7 +280,7 @@ def claim_port(port: int | None, name: str) -> int:
         return int(probe.getsockname()[1])
 
 
-def http_status(url: str, timeout: float = 1.0) -> int:
+def http_status(url: str, timeout: float = 5.0) -> int:
     """The status of ``GET url``, never through a proxy.
 
     Raises:

@@ -75,7 +75,7 @@ def stored(messages: Iterable[TracesData], directory: Path) -> Iterator[TraceRea
     writer.start()
     try:
         for message in messages:
-            writer.put(message.SerializeToString()).result(20)
+            writer.put(message.SerializeToString()).result(60)
         with Reader(directory) as reader:
             yield reader
     finally:

@@ -33,7 +33,7 @@ _ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-_PATIENCE = 10.0
+_PATIENCE = 60.0
 
 
 class OpenPage(Protocol):

@@ -129,7 +129,7 @@ def test_a_collector_that_stops_is_told(open_page: OpenPage) -> None:
 def test_the_stream_repeats_nothing(serve: Serve, query: str) -> None:
     """After the first events, an unchanged trace is not sent again; comments keep the connection alive."""
     url = serve(site(MemoryReader([_one(1, error=True)])))
-    with httpx.stream("GET", f"{url}/ui/live{query}", timeout=10, trust_env=False) as answer:
+    with httpx.stream("GET", f"{url}/ui/live{query}", timeout=60, trust_env=False) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         lines = []
         for line in answer.iter_lines():
