@@ -7,7 +7,7 @@ import time
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from causal_otel.collector.config import CollectorSettings
 from causal_otel.collector.units import moment, parse_duration
@@ -31,6 +31,8 @@ __all__ = [
     "times",
     "utc",
 ]
+
+_Value = TypeVar("_Value")
 
 _FAILED, _UNUSABLE = 1, 2
 _FOREVER = 2**63 - 1
@@ -136,7 +138,7 @@ def times(arguments: argparse.Namespace, *, lookback: str | None) -> tuple[int, 
     return start, until
 
 
-def read(option: str, reader: Callable[[str], int], text: str | None) -> int | None:
+def read(option: str, reader: Callable[[str], _Value], text: str | None) -> _Value | None:
     """What ``reader`` makes of an option's text, None if it was not given.
 
     Raises:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from causal_otel.cli.stored import UsageError, add_data_dir, add_times, carry_out, read, stored, times, utc
+from causal_otel.cli.stored import add_data_dir, add_times, carry_out, read, stored, times, utc
 from causal_otel.cli.terminal import Screen, cells, fit, printable
+from causal_otel.collector.conditions import Conditions, merged, parse_one
+from causal_otel.collector.conditions import operation as read_operation
 from causal_otel.collector.units import duration, parse_duration
 
 if TYPE_CHECKING:
@@ -29,9 +31,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.epilog = "All conditions have to hold for one span of the trace. `causal-otel trace ID` shows a trace."
     parser.add_argument("--service", metavar="NAME", help="the service's name")
-    parser.add_argument("--operation", metavar="NAME", help="the span's name")
     parser.add_argument(
-        "--tag", metavar="KEY=VALUE", action="append", default=[], help="an attribute of the span; may be repeated"
+        "--operation", metavar="NAME", help='a part of the span\'s name; * is any text, "NAME" in quotes just this name'
+    )
+    parser.add_argument(
+        "--tag",
+        metavar="CONDITION",
+        action="append",
+        default=[],
+        help="on an attribute of the span: KEY=VALUE, KEY=GET*, KEY!=VALUE, KEY>500 (also >= < <=), KEY>20ms,"
+        " KEY~EXPRESSION, KEY (it has it) or !KEY (it has not); duration>20ms is the span's; may be repeated",
     )
     add_times(parser, lookback=_LOOKBACK)
     parser.add_argument("--min-duration", metavar="TIME", help="the span's, such as 100ms or 1.5s")
@@ -50,15 +59,23 @@ def run(arguments: argparse.Namespace) -> int:
 def _search(arguments: argparse.Namespace) -> int:
     from causal_otel.collector.query import Query
 
+    wanted = merged(read("--tag", parse_one, text) or Conditions() for text in arguments.tag)
+    operation, like = read("--operation", read_operation, arguments.operation) or (None, None)
+    shortest, longest = wanted.within(
+        read("--min-duration", parse_duration, arguments.min_duration),
+        read("--max-duration", parse_duration, arguments.max_duration),
+    )
     start, end = times(arguments, lookback=_LOOKBACK)
     query = Query(
         start=start,
         end=end,
         service=arguments.service,
-        operation=arguments.operation,
-        tags=tuple(_tag(text) for text in arguments.tag),
-        shortest=read("--min-duration", parse_duration, arguments.min_duration),
-        longest=read("--max-duration", parse_duration, arguments.max_duration),
+        operation=operation,
+        operation_like=like,
+        tags=wanted.tags,
+        conditions=wanted.conditions,
+        shortest=shortest,
+        longest=longest,
         errors=arguments.errors,
         limit=read("--limit", _limit, arguments.limit) or 1,
     )
@@ -67,7 +84,7 @@ def _search(arguments: argparse.Namespace) -> int:
         summaries = reader.summaries(found.trace_ids)
     if arguments.json:
         for each in summaries:
-            print(json.dumps(_plain(each), ensure_ascii=False))
+            print(json.dumps(each.document(), ensure_ascii=False))
     else:
         _print(summaries)
     if not found.complete:
@@ -75,32 +92,10 @@ def _search(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _tag(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not key or not equals:
-        raise UsageError(f"--tag: write KEY=VALUE, not {text!r}")
-    return key, value
-
-
 def _limit(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 10 and 1 <= int(text) <= _MOST):
         raise ValueError(f"a whole number from 1 to {_MOST} is needed, not {text!r}")
     return int(text)
-
-
-def _plain(trace: Summary) -> dict[str, Any]:
-    return {
-        "trace_id": trace.trace_id.hex(),
-        "service": trace.root_service,
-        "operation": trace.root_operation,
-        "kind": trace.root_kind,
-        "start_unix_nano": trace.start,
-        "duration_nano": trace.duration,
-        "spans": trace.spans,
-        "errors": trace.errors,
-        "orphans": trace.orphans,
-        "services": {each.name: {"spans": each.spans, "errors": each.errors} for each in trace.services},
-    }
 
 
 def _print(traces: Sequence[Summary]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from causal_otel.collector.attributes import KINDS, plain, service_name, tags, text
+from causal_otel.collector.conditions import holds, is_like
 from causal_otel.collector.query import ServiceCount, Summary
 from causal_otel.collector.times import is_time, length
 
@@ -39,27 +40,44 @@ def matching_span(trace: TracesData, query: Query) -> Span | None:
     for group in trace.resource_spans:
         if query.service is not None and service_name(group.resource) != query.service:
             continue
-        wanted = _not_in_resource(group.resource, query)
-        keys = {key for key, _ in wanted}
+        wanted = _TagsWanted(query, group.resource)
         for scoped in group.scope_spans:
             for span in scoped.spans:
                 later = best is None or span.start_time_unix_nano > best.start_time_unix_nano
-                if later and _matches(span, scoped, query, wanted, keys):
+                if later and _matches(span, query) and wanted.are_on(span, scoped):
                     best = span
     return best
 
 
-def _not_in_resource(resource: Resource, query: Query) -> set[tuple[str, str]]:
-    wanted = set(query.tags)
-    if wanted:
-        wanted -= {(pair.key, text(plain(pair.value))) for pair in resource.attributes}
-    return wanted
+class _TagsWanted:
+    """What a query asks of the tags of the spans of a resource."""
+
+    def __init__(self, query: Query, resource: Resource) -> None:
+        self._tags = set(query.tags)
+        self._conditions = query.conditions
+        self._of_resource: list[tuple[str, str]] = []
+        if self._tags or self._conditions:
+            self._of_resource = [(pair.key, text(plain(pair.value))) for pair in resource.attributes]
+            self._tags.difference_update(self._of_resource)
+        self._keys = {key for key, _ in self._tags}.union(each.key for each in self._conditions)
+
+    def are_on(self, span: Span, scoped: ScopeSpans) -> bool:
+        """Whether a span has them."""
+        if not self._tags and not self._conditions:
+            return True
+        found = list(tags(span, scoped.scope, self._keys))
+        if not self._tags.issubset(found):
+            return False
+        found += self._of_resource
+        return all(holds(each, [text for key, text in found if key == each.key]) for each in self._conditions)
 
 
-def _matches(span: Span, scoped: ScopeSpans, query: Query, wanted: set[tuple[str, str]], keys: set[str]) -> bool:
+def _matches(span: Span, query: Query) -> bool:
     if not query.start <= span.start_time_unix_nano <= query.end:
         return False
     if query.operation is not None and span.name != query.operation:
+        return False
+    if query.operation_like is not None and not is_like(query.operation_like, span.name):
         return False
     if query.kind is not None and kind_name(span) != query.kind:
         return False
@@ -67,9 +85,7 @@ def _matches(span: Span, scoped: ScopeSpans, query: Query, wanted: set[tuple[str
         return False
     if query.shortest is not None and duration(span) < query.shortest:
         return False
-    if query.longest is not None and duration(span) > query.longest:
-        return False
-    return not wanted or wanted <= set(tags(span, scoped.scope, keys))
+    return query.longest is None or duration(span) <= query.longest
 
 
 def summary(trace: TracesData) -> Summary:

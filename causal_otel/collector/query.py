@@ -7,12 +7,14 @@ messages (``TracesData``), each span in it once, however often it was received.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+
+    from causal_otel.collector.conditions import Condition
 
 __all__ = [
     "DayVolume",
@@ -37,10 +39,12 @@ class Query:
         end: only spans that start at this Unix time in nanoseconds or earlier.
         service: the service's name; None: any.
         operation: the span's name; None: any.
+        operation_like: what it is to be like, see :func:`causal_otel.collector.conditions.is_like`; None: anything.
         kind: ``internal``, ``server``, ``client``, ``producer``, ``consumer`` or ``unspecified``; None: any.
         tags: keys and values, compared as :func:`causal_otel.collector.attributes.text` writes values; looked for among
             the span's attributes, its resource's, its events', and what
             :func:`causal_otel.collector.attributes.tags` adds.
+        conditions: on the values of keys, which are looked for in the same places.
         shortest: of the span, in nanoseconds; None: any.
         longest: of the span, in nanoseconds; None: any.
         errors: only spans whose status is an error.
@@ -51,8 +55,10 @@ class Query:
     end: int
     service: str | None = None
     operation: str | None = None
+    operation_like: str | None = None
     kind: str | None = None
     tags: tuple[tuple[str, str], ...] = ()
+    conditions: tuple[Condition, ...] = ()
     shortest: int | None = None
     longest: int | None = None
     errors: bool = False
@@ -113,6 +119,21 @@ class Summary:
     def duration(self) -> int:
         """Nanoseconds from the first start to the last end."""
         return self.end - self.start
+
+    def document(self) -> dict[str, Any]:
+        """It as JSON has it, for programs."""
+        return {
+            "trace_id": self.trace_id.hex(),
+            "service": self.root_service,
+            "operation": self.root_operation,
+            "kind": self.root_kind,
+            "start_unix_nano": self.start,
+            "duration_nano": self.duration,
+            "spans": self.spans,
+            "errors": self.errors,
+            "orphans": self.orphans,
+            "services": {each.name: {"spans": each.spans, "errors": each.errors} for each in self.services},
+        }
 
 
 @dataclass(frozen=True, slots=True, order=True)

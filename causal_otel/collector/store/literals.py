@@ -1,7 +1,8 @@
 """A look at the bytes of a chunk's spans, before messages are made out of them: of most spans none need be.
 
 A string is in a span as it is. So a span does not have a name, or a tag with a key, whose bytes are not among its own;
-nor a tag whose text can only be a string's (or the Base64 of bytes) if neither is.
+nor a tag whose text can only be a string's (or the Base64 of bytes) if neither is. A condition on a key's values is
+satisfied by no span without the key, unless it asks for just that.
 """
 
 from __future__ import annotations
@@ -36,15 +37,19 @@ class Literals:
     """
 
     def __init__(self, query: Query, resource_tags: Mapping[int, frozenset[tuple[str, str]]]) -> None:
-        self._resource_tags = resource_tags
-        # A tag, if it may be the resource's instead, and the bytes of which the span must have some.
-        self._wanted: list[tuple[tuple[str, str] | None, list[bytes]]] = []
+        # The resources whose spans need not have it, and the bytes of which all others must have some.
+        self._wanted: list[tuple[frozenset[int], list[bytes]]] = []
         if query.operation is not None:
-            self._wanted.append((None, [query.operation.encode()]))
+            self._wanted.append((frozenset(), [query.operation.encode()]))
         for tag in query.tags:
-            self._wanted += [(tag, forms) for forms in (_key(tag[0]), _forms(*tag)) if forms]
+            having = frozenset(resource for resource, tags in resource_tags.items() if tag in tags)
+            self._wanted += [(having, forms) for forms in (_key(tag[0]), _forms(*tag)) if forms]
+        for key in {each.key for each in query.conditions if each.operator != "lacks"}:
+            if forms := _key(key):
+                having = frozenset(each for each, tags in resource_tags.items() if any(name == key for name, _ in tags))
+                self._wanted.append((having, forms))
         # What no resource has instead.
-        self._always = [forms for tag, forms in self._wanted if not any(tag in tags for tags in resource_tags.values())]
+        self._always = [forms for having, forms in self._wanted if not having]
 
     def __bool__(self) -> bool:
         return bool(self._wanted)
@@ -57,8 +62,7 @@ class Literals:
         """The groups of a chunk with those spans only that may satisfy the query."""
         narrowed = []
         for resource, scope, spans in groups:
-            tags = self._resource_tags.get(resource, ())
-            wanted = [forms for tag, forms in self._wanted if tag not in tags]
+            wanted = [forms for having, forms in self._wanted if resource not in having]
             if _has(spans, wanted):
                 some = [raw for raw in raw_spans(spans) if _has(raw, wanted)]
                 if some:

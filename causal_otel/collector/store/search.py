@@ -13,11 +13,13 @@ knows the last start, ``chunk`` the first.
 from __future__ import annotations
 
 import heapq
+import json
 from dataclasses import dataclass
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING
 
 from causal_otel.collector.attributes import KINDS
+from causal_otel.collector.conditions import is_like
 from causal_otel.collector.matching import matching_span
 from causal_otel.collector.query import Found
 from causal_otel.collector.store.candidates import TagIndex, Wanted
@@ -121,6 +123,10 @@ class _Conditions:
         if query.longest is not None:
             self._add(self._times, "{}.shortest <= :longest", longest=within_range(query.longest))
 
+    def require_one_of(self, series: Iterable[int]) -> None:
+        """Only spans of these series, by their ids."""
+        self._add(self._series, "s.id IN (SELECT value FROM json_each(:ids))", ids=json.dumps(list(series)))
+
     def require_kind(self, kind: str) -> None:
         """Only spans of a kind, one that there is."""
         self._series.append(f"s.kind = {KINDS.index(kind)}")
@@ -207,8 +213,11 @@ class _DaySearch:
         return min(start, self._end) if start < LARGEST else _NEVER
 
     def _candidates(self, db: DayReading, first: int, last: int) -> Iterator[_Candidate]:
-        resource_tags = db.resource_tags() if self._query.tags else {}
+        resource_tags = db.resource_tags() if self._query.tags or self._query.conditions else {}
         self._literals = Literals(self._query, resource_tags)
+        if (like := self._query.operation_like) is not None:
+            names = db.execute("SELECT id, operation FROM series")
+            self._conditions.require_one_of(each for each, name in names if is_like(like, name))
         index = TagIndex(db, resource_tags)
         tags: list[Wanted] = []
         named: set[int] = set()

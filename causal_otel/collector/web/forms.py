@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlencode
 
-from causal_otel.collector import units
+from causal_otel.collector import conditions, units
 from causal_otel.collector.attributes import KINDS
 from causal_otel.collector.query import Query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["LIMIT", "LOOKBACKS", "SORTS", "FormError", "SearchForm", "lookback", "tags"]
+__all__ = ["LIMIT", "LOOKBACKS", "SORTS", "FormError", "SearchForm", "lookback"]
 
 LIMIT = 500
 """Traces that one page shows at most."""
@@ -44,11 +43,6 @@ SORTS: dict[str, str] = {
 
 _Value = TypeVar("_Value")
 
-_LONGEST_TAGS = 4000
-_QUOTED = r'"((?:[^"\\]|\\.)*)"'
-_TAG = re.compile(rf'\s*(?:{_QUOTED}|([^\s="]+))(?:=(?:{_QUOTED}|([^\s"]*)))?(?=\s|$)', re.DOTALL)
-_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
-
 
 class FormError(ValueError):
     """Fields cannot be understood; ``fields`` says for each what it takes."""
@@ -64,9 +58,9 @@ class SearchForm:
 
     Attributes:
         service: as in :class:`~causal_otel.collector.query.Query`, like the next two; empty: any.
-        operation: the span's name.
+        operation: as :func:`~causal_otel.collector.conditions.operation` reads it.
         kind: the span's kind.
-        tags: as :func:`tags` reads them.
+        tags: as :func:`~causal_otel.collector.conditions.parse` reads them.
         lookback: a key of :data:`LOOKBACKS`; ``start`` and ``end`` win over it.
         start: as :func:`~causal_otel.collector.units.moment` reads it; empty: as far back as there are traces.
         end: likewise; empty: now.
@@ -130,56 +124,30 @@ class SearchForm:
             back = read("lookback", lookback)
             start = None if back is None else now - back
         shortest, longest = read("shortest", units.parse_duration), read("longest", units.parse_duration)
-        wanted, limit, kind = read("tags", tags), read("limit", _limit), read("kind", _kind)
+        wanted = read("tags", conditions.parse) or conditions.Conditions()
+        operation, like = read("operation", conditions.operation) or (None, None)
+        limit, kind = read("limit", _limit), read("kind", _kind)
         if start is not None and end is not None and end < start:
             mistakes["end"] = "the end is before the start"
         if shortest is not None and longest is not None and longest < shortest:
             mistakes["longest"] = "the longest duration is below the shortest"
+        shortest, longest = wanted.within(shortest, longest)
         if mistakes:
             raise FormError(mistakes)
         return Query(
             start=start or 0,
             end=now if end is None else end,
             service=self.service or None,
-            operation=self.operation or None,
+            operation=operation,
+            operation_like=like,
             kind=kind,
-            tags=wanted or (),
+            tags=wanted.tags,
+            conditions=wanted.conditions,
             shortest=shortest,
             longest=longest,
             errors=self.errors in ("1", "true"),
             limit=limit or 0,
         )
-
-
-def tags(text: str) -> tuple[tuple[str, str], ...]:
-    r"""Read ``key=value`` pairs as logfmt has them; a key alone stands for ``key=true``.
-
-    Keys and values with spaces, quotes or ``=`` in the key are quoted: ``"http.route"="GET /orders"``, with ``\"`` and
-    ``\\`` for a quote and a backslash.
-
-    Raises:
-        ValueError: The text is not such pairs, or too long.
-    """
-    if len(text) > _LONGEST_TAGS:
-        raise ValueError(f"tags are at most {_LONGEST_TAGS} characters; these are {len(text)}")
-    text = text.strip()
-    pairs = []
-    at = 0
-    while at < len(text):
-        match = _TAG.match(text, at)
-        if match is None:
-            raise ValueError(
-                f'write tags as key=value or key="some value"; not understood: {text[at : at + 40].strip()}'
-            )
-        quoted_key, key, quoted, value = match.groups()
-        pairs.append(
-            (
-                key if quoted_key is None else _ESCAPE.sub(r"\1", quoted_key),
-                _ESCAPE.sub(r"\1", quoted) if quoted is not None else "true" if value is None else value,
-            )
-        )
-        at = match.end()
-    return tuple(pairs)
 
 
 def lookback(text: str) -> int:

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from starlette.routing import Route
 
+from causal_otel.collector.conditions import quoted
 from causal_otel.collector.web.first_steps import otlp_endpoint
 from causal_otel.collector.web.forms import LOOKBACKS, SearchForm
 from causal_otel.collector.web.templating import colours, page
@@ -75,7 +76,8 @@ class _View:
 
     def search(self, each: OperationStatistics, **more: str) -> str:
         """The search for the traces of an operation."""
-        form = SearchForm(service=each.service, operation=each.operation, kind=each.kind, lookback=self.lookback)
+        operation = quoted(each.operation)
+        form = SearchForm(service=each.service, operation=operation, kind=each.kind, lookback=self.lookback)
         return form.address(**more)
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from causal_otel.collector.attributes import plain, text
+from causal_otel.collector.conditions import parse
 from causal_otel.collector.query import Query
 from causal_otel.collector.store import chunks, days
 from causal_otel.collector.store.literals import Literals
@@ -106,14 +107,28 @@ def _optional(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.one_of(st.none(), st.none(), values)
 
 
+CONDITIONS = tuple(
+    condition
+    for text in (
+        "n>0", "n!=1", "n<=1.0", "n=true", "n=1.00", "!n", "user", "!user", "user~Ü|O", "user=*b", "user!=bob", "host!=a",
+        "host=*", "host~span", "error~t", "!error", "long~xx", "db.query.text=SELECT*", "in*=x", "nobody>1", "!nobody",
+        "event~MISS", "otel.status_code!=OK", "span.kind!=server", "service.name~sh.p", "list~a,null", "raw~ap8",
+    )
+    for condition in parse(text).conditions
+)  # fmt: skip
+"""Conditions that a part of the spans satisfy."""
+LIKE = ("B", "ay", "p*", "*Ä*", "nothing", "")
+
 QUERIES = st.builds(
     Query,
     start=st.one_of(st.just(0), TIMES),
     end=st.one_of(st.just(2**64), TIMES),
     service=_optional(st.sampled_from(["shop", "cart", "missing-service-name", "nobody", "\ud800"])),
     operation=_optional(st.sampled_from([*OPERATIONS, "nothing"])),
+    operation_like=_optional(st.sampled_from(LIKE)),
     kind=_optional(st.sampled_from(["server", "client", "unspecified", "internal", "odd"])),
     tags=st.lists(st.sampled_from(WANTED), max_size=2).map(tuple),
+    conditions=st.one_of(st.just(()), st.lists(st.sampled_from(CONDITIONS), max_size=2).map(tuple)),
     shortest=_optional(st.sampled_from([0, 1, SECOND, MINUTE, 2**70])),
     longest=_optional(st.sampled_from([0, MILLISECOND, SECOND, 2**70])),
     errors=st.sampled_from([False, False, True]),
@@ -127,7 +142,9 @@ TAGGED = st.builds(
     end=st.just(2**64),
     service=_optional(st.sampled_from(["shop", "cart"])),
     operation=_optional(st.sampled_from(OPERATIONS)),
+    operation_like=_optional(st.sampled_from(LIKE)),
     tags=st.lists(st.sampled_from(WANTED), min_size=1, max_size=3).map(tuple),
+    conditions=st.lists(st.sampled_from(CONDITIONS), max_size=1).map(tuple),
     limit=st.sampled_from([1, 20]),
 )
 """Those that only the index of tags can help with."""

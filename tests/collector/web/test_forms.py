@@ -4,40 +4,11 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from causal_otel.collector.conditions import Condition, quoted
 from causal_otel.collector.query import Query
-from causal_otel.collector.web.forms import LIMIT, FormError, SearchForm, tags
+from causal_otel.collector.web.forms import LIMIT, FormError, SearchForm
 
 NOW = 1_795_348_800 * 10**9
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("", ()),
-        ("  ", ()),
-        ("user.id=42", (("user.id", "42"),)),
-        ("a=1  b=2\n c=3", (("a", "1"), ("b", "2"), ("c", "3"))),
-        ('http.route="GET /orders"', (("http.route", "GET /orders"),)),
-        (r'note="a \"quoted\" back\\slash"', (("note", r'a "quoted" back\slash'),)),
-        ('"a key"=1', (("a key", "1"),)),
-        ("url=/a?b=c&d=e", (("url", "/a?b=c&d=e"),)),
-        ("error", (("error", "true"),)),
-        ("empty= other=x", (("empty", ""), ("other", "x"))),
-        ('empty=""', (("empty", ""),)),
-        ("größe=ü☃", (("größe", "ü☃"),)),
-        ("twice=1 twice=2", (("twice", "1"), ("twice", "2"))),
-    ],
-)
-def test_tags_are_read_as_logfmt(text: str, expected: tuple[tuple[str, str], ...]) -> None:
-    """Tags are key=value pairs, quoted where they need it; a key alone is true."""
-    assert tags(text) == expected
-
-
-@pytest.mark.parametrize("text", ['a="open', "=1", 'a=b"c', '"a"b=1', 'a="1"2', '"', "a=1 =2", "x" * 5000])
-def test_what_are_no_tags_is_refused(text: str) -> None:
-    """What cannot be read as tags raises an error that says how to write them."""
-    with pytest.raises(ValueError, match="tags"):
-        tags(text)
 
 
 def test_an_empty_form_asks_for_the_last_hour_of_everything() -> None:
@@ -50,9 +21,9 @@ def test_every_field_reaches_the_query() -> None:
     form = SearchForm.read(
         {
             "service": "shop",
-            "operation": "GET /orders ",
+            "operation": '"GET /orders "',
             "kind": "server",
-            "tags": "a=1 b=2",
+            "tags": "a=1 b=2 c>5 duration<1s",
             "start": "2026-11-22T11:00",
             "end": "2026-11-22T12:00",
             "shortest": "20ms",
@@ -68,11 +39,20 @@ def test_every_field_reaches_the_query() -> None:
         operation="GET /orders ",
         kind="server",
         tags=(("a", "1"), ("b", "2")),
+        conditions=(Condition("c", ">", "5"),),
         shortest=20_000_000,
-        longest=1_500_000_000,
+        longest=10**9 - 1,
         errors=True,
         limit=7,
     )
+
+
+def test_an_operation_without_quotes_is_a_part_of_its_name() -> None:
+    """In quotes it is the whole name, whatever is in it."""
+    assert SearchForm(operation=" get /b").query(NOW).operation_like == "get /b"
+    for name in ('say "hi" \\ *', " ", "GET /b"):
+        query = SearchForm(operation=quoted(name)).query(NOW)
+        assert (query.operation, query.operation_like) == (name, None)
 
 
 def test_one_end_of_a_range_is_enough() -> None:
@@ -83,10 +63,12 @@ def test_one_end_of_a_range_is_enough() -> None:
 
 def test_all_mistakes_are_told_at_once() -> None:
     """Every field that cannot be understood is named, with what it takes."""
-    form = SearchForm(tags='"', start="x", end="y", shortest="3", longest="z", limit=str(LIMIT + 1), kind="odd")
+    form = SearchForm(
+        operation='"', tags='"', start="x", end="y", shortest="3", longest="z", limit=str(LIMIT + 1), kind="odd"
+    )
     with pytest.raises(FormError) as caught:
         form.query(NOW)
-    assert caught.value.fields.keys() == {"tags", "start", "end", "shortest", "longest", "limit", "kind"}
+    assert caught.value.fields.keys() == {"operation", "tags", "start", "end", "shortest", "longest", "limit", "kind"}
 
 
 @pytest.mark.parametrize(
