@@ -151,7 +151,8 @@ def _odd(spans: Sequence[SpanView]) -> Iterator[Line]:
 
 
 def _name(span: SpanView) -> Line:
-    return (printable(f"{span.service}: {span.name}"), ""), (f" [{span.span_id}]", "dim")
+    system = f" ({span.system})" if span.system else ""
+    return (printable(f"{span.service}: {span.name}{system}"), ""), (f" [{span.span_id}]", "dim")
 
 
 def _left_out(number: int, noun: str) -> Iterator[Line]:

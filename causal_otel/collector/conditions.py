@@ -186,7 +186,7 @@ def _first(text: str, *, to_the_end: bool) -> tuple[Conditions, str]:
         if at < len(text) and not text[at].isspace():
             raise ValueError(f"{_HOW}; not understood as tags: {text[:40]}")
         return _alone(key, bool(absent), quoted is not None), text[at:].lstrip()
-    before, operator, after = operator_match.groups()
+    before, operator, _ = operator_match.groups()
     if operator not in _OPERATORS:
         hint = _INSTEAD.get(operator)
         raise ValueError(

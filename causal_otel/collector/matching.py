@@ -13,6 +13,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status
 from causal_otel.collector.attributes import KINDS, plain, service_name, tags, text
 from causal_otel.collector.conditions import holds, is_like
 from causal_otel.collector.query import ServiceCount, Summary
+from causal_otel.collector.systems import OTHERS, system_of
 from causal_otel.collector.times import is_time, length
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ def _matches(span: Span, query: Query) -> bool:
     if query.operation_like is not None and not is_like(query.operation_like, span.name):
         return False
     if query.kind is not None and kind_name(span) != query.kind:
+        return False
+    if query.system not in (None, OTHERS) and system_of(span) != query.system:
         return False
     if query.errors and span.status.code != Status.STATUS_CODE_ERROR:
         return False

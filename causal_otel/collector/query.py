@@ -41,6 +41,9 @@ class Query:
         operation: the span's name; None: any.
         operation_like: what it is to be like, see :func:`causal_otel.collector.conditions.is_like`; None: anything.
         kind: ``internal``, ``server``, ``client``, ``producer``, ``consumer`` or ``unspecified``; None: any.
+        system: what the span talks to, as :func:`causal_otel.collector.systems.system_of` names it;
+            :data:`~causal_otel.collector.systems.OTHERS` is any, in the store those that it does not tell apart; None:
+            any.
         tags: keys and values, compared as :func:`causal_otel.collector.attributes.text` writes values; looked for among
             the span's attributes, its resource's, its events', and what
             :func:`causal_otel.collector.attributes.tags` adds.
@@ -57,6 +60,7 @@ class Query:
     operation: str | None = None
     operation_like: str | None = None
     kind: str | None = None
+    system: str | None = None
     tags: tuple[tuple[str, str], ...] = ()
     conditions: tuple[Condition, ...] = ()
     shortest: int | None = None
@@ -151,6 +155,7 @@ class OperationStatistics:
     service: str
     operation: str
     kind: str
+    system: str
     calls: int
     errors: int
     total: int

@@ -1,7 +1,8 @@
-"""Calls, errors and durations by service, span name, kind and status, counted as spans come in.
+"""Calls, errors and durations by service, span name, kind, system and status, counted as spans come in.
 
-The names and labels are those of the OpenTelemetry Collector's span metrics, so that one dashboard serves both. They
-start at 0 with the process and only grow; what is deleted from the store stays counted.
+The names and labels are those of the OpenTelemetry Collector's span metrics, so that one dashboard serves both. Spans
+of a system (see :mod:`.systems`) have its name besides, those of HTTP clients the server's address as well. They start
+at 0 with the process and only grow; what is deleted from the store stays counted.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from causal_otel.collector.attributes import service_name
 from causal_otel.collector.matching import duration
 from causal_otel.collector.prometheus import Family
+from causal_otel.collector.systems import BoundedSystems, host, system_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,10 +32,11 @@ SERIES_LIMIT = 2000
 """How many series there may be: span names with an id in them would otherwise fill any memory."""
 
 _BOUNDS = tuple(round(bound * 1e9) for bound in BOUNDS)
+_SYSTEM_LABELS = ("system", "server_address")
 _INVALID_IDS = (bytes(16), bytes(8))
 
-_Key = tuple[str, str, int, int]
-"""Service, span name, the numbers of kind and status."""
+_Key = tuple[str, str, int, int, str]
+"""Service, span name, the numbers of kind and status, system."""
 
 
 class _Series:
@@ -60,7 +63,7 @@ def count_spans(request: bytes) -> SpanCounts:
             for span in scoped.spans:
                 if not _valid(span):
                     continue
-                key = (service, span.name, span.kind, span.status.code)
+                key = (service, span.name, span.kind, span.status.code, system_of(span))
                 series = counts.get(key)
                 if series is None:
                     series = counts[key] = _Series()
@@ -81,10 +84,12 @@ class SpanMetrics:
     def __init__(self) -> None:
         self._series: SpanCounts = {}
         self._left_out = 0
+        self._systems = BoundedSystems()
 
     def add(self, counts: SpanCounts) -> None:
         """Add ``counts``; a new series beyond :data:`SERIES_LIMIT` is only counted as left out."""
-        for key, new in counts.items():
+        for (service, name, kind, status, system), new in counts.items():
+            key = (service, name, kind, status, self._systems.bounded(service, system))
             series = self._series.get(key)
             if series is None:
                 if len(self._series) >= SERIES_LIMIT:
@@ -98,13 +103,14 @@ class SpanMetrics:
         """The metrics, for Prometheus."""
         calls = Family("traces_span_metrics_calls_total", "counter", "Spans received since the collector started.")
         durations = Family("traces_span_metrics_duration_seconds", "histogram", "How long they took.")
-        for (service, name, kind, status), series in self._series.items():
+        for (service, name, kind, status, system), series in self._series.items():
             labels = {
                 "service_name": service,
                 "span_name": name,
                 "span_kind": _name(Span.SpanKind, kind),
                 "status_code": _name(Status.StatusCode, status),
             }
+            labels |= {label: text for label, text in zip(_SYSTEM_LABELS, host(system), strict=True) if text}
             calls.add(sum(series.counts), labels)
             durations.add_histogram(BOUNDS, list(accumulate(series.counts)), series.total / 1e9, labels)
         left_out = Family(

@@ -202,9 +202,9 @@ def test_a_trace_is_shown_as_a_tree(directory: Path, capsys: pytest.CaptureFixtu
         "POST /orders", "├╴postgresql: SELECT orders", "╰╴✗ GET (timeout)", "work (parent not received)",
     ]  # fmt: skip
     text = "\n".join(lines)
-    assert " 60.0%     60 ms  api: SELECT orders [" in text
+    assert " 60.0%     60 ms  api: SELECT orders (postgresql) [" in text
     assert " 40.0%     40 ms  api: POST /orders [" in text
-    assert "api: SELECT orders [7175657279" in text
+    assert "api: SELECT orders (postgresql) [7175657279" in text
     assert ": pool wait 45 ms (75%), rest 15 ms (25%)" in text
     assert "api: GET [63616c6c2d2d2d2d] - timeout: no answer" in text
     assert "worker: work [776f726b2d2d2d2d]: the span that it names as its parent is not in the trace" in text

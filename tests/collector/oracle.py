@@ -19,6 +19,7 @@ from causal_otel.collector.query import (
     Summary,
     Volume,
 )
+from causal_otel.collector.systems import system_of
 
 HOUR = 3600 * 10**9
 
@@ -91,11 +92,11 @@ class MemoryReader:
         return [Dependency(*edge, count, errors[edge]) for edge, count in sorted(calls.items())]
 
     def statistics(self, start: int, end: int, service: str | None = None) -> list[OperationStatistics]:
-        spans: dict[tuple[str, str, str], list[Span]] = {}
+        spans: dict[tuple[str, str, str, str], list[Span]] = {}
         for trace in self._traces.values():
             for span, name in _spans(trace):
                 if service in (None, name) and _within(span, start, end):
-                    spans.setdefault((name, span.name, kind_name(span)), []).append(span)
+                    spans.setdefault((name, span.name, kind_name(span), system_of(span)), []).append(span)
         return [_statistics(*key, found) for key, found in sorted(spans.items())]
 
     def volume(self) -> Volume:
@@ -121,7 +122,7 @@ def _within(span: Span, start: int, end: int) -> bool:
     return start // HOUR <= span.start_time_unix_nano // HOUR <= end // HOUR
 
 
-def _statistics(service: str, operation: str, kind: str, spans: list[Span]) -> OperationStatistics:
+def _statistics(service: str, operation: str, kind: str, system: str, spans: list[Span]) -> OperationStatistics:
     durations = sorted(map(duration, spans))
     errors = sum(span.status.code == Status.STATUS_CODE_ERROR for span in spans)
 
@@ -130,6 +131,6 @@ def _statistics(service: str, operation: str, kind: str, spans: list[Span]) -> O
 
     buckets = tuple(sorted(Counter(durations).items()))
     return OperationStatistics(
-        service, operation, kind, len(spans), errors, sum(durations), durations[-1],
+        service, operation, kind, system, len(spans), errors, sum(durations), durations[-1],
         rank(0.5), rank(0.95), rank(0.99), buckets,
     )  # fmt: skip

@@ -6,6 +6,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from causal_otel.collector.prometheus import Family, render
 from causal_otel.collector.span_metrics import BOUNDS, SERIES_LIMIT, SpanMetrics, count_spans
+from causal_otel.collector.systems import MOST
 from tests.collector.spans import MILLISECOND, SECOND, request, span, traces
 
 
@@ -75,6 +76,20 @@ def test_spans_are_counted_by_service_name_kind_and_status() -> None:
     assert samples[name + ',status_code="STATUS_CODE_ERROR"}'] == 1
     assert samples[name + ',status_code="STATUS_CODE_OK"}'] == 1
     assert _sum(samples, "traces_span_metrics_calls_total", 'service_name="missing-service-name"', 'kind="99"') == 1
+
+
+def test_spans_of_one_name_are_counted_by_system() -> None:
+    """Redis' GET and HTTP's are two series, and HTTP clients have one for each host, up to a bound."""
+    kind = Span.SPAN_KIND_CLIENT
+    many = [{"http.request.method": "GET", "server.address": f"host-{number}"} for number in range(MOST + 10)]
+    tags = [{"db.system.name": "redis"}, {"db.system.name": "redis"}, *many]
+    samples = _counted(request(traces(*(span("GET", kind=kind, tags=each) for each in tags), span("GET", kind=kind))))
+    calls = "traces_span_metrics_calls_total"
+    assert _sum(samples, calls, 'span_name="GET"', 'system="redis"') == 2
+    assert _sum(samples, calls, 'system="http"', 'server_address="host-3"') == 1
+    assert _sum(samples, calls, 'system="others"') == 11
+    assert len([name for name in samples if name.startswith(calls)]) == MOST + 2
+    assert sum(value for name, value in samples.items() if name.startswith(calls) and "system" not in name) == 1
 
 
 def test_durations_fall_into_the_collectors_buckets() -> None:

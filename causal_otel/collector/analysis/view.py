@@ -10,6 +10,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from causal_otel.collector.attributes import plain_dict
 from causal_otel.collector.matching import duration, kind_name
+from causal_otel.collector.systems import system_of
 
 if TYPE_CHECKING:
     from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
@@ -104,6 +105,11 @@ class SpanView:
     def kind(self) -> str:
         """``internal``, ``server``, ``client``, ``producer``, ``consumer`` or ``unspecified``."""
         return kind_name(self.message)
+
+    @cached_property
+    def system(self) -> str:
+        """What it talks to, see :mod:`causal_otel.collector.systems`; empty: none that it tells of."""
+        return system_of(self.message)
 
     @property
     def status(self) -> str:

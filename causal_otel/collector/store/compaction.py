@@ -298,7 +298,7 @@ class _Compaction:
             tags = self._parser.add(raw, span, origin, piece)
             tags |= origin.hashes
             tags.add(resource_hash(self._day.names.resource(origin.resource)))
-            yield piece, piece.observations[-1][:3], tags
+            yield piece, piece.observations[-1][:4], tags
 
     def _add_edges(self, trace_id: bytes, pieces: Iterable[Piece]) -> None:
         observations = [each for piece in pieces for each in piece.observations]

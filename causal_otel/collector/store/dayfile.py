@@ -149,8 +149,8 @@ class DayFile:
         series_of = self.names.series
         touch = self._hours.touch
         for each in observations:
-            _, _, _, start, duration, error, _, _ = each
-            series = series_of(each[:3])
+            _, _, _, _, start, duration, error, _, _ = each
+            series = series_of(each[:4])
             before = found.get(series)
             if before is None:
                 found[series] = (series, start, chunk, duration, duration, int(error))

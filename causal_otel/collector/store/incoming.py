@@ -13,6 +13,7 @@ from causal_otel.collector.store import indexing
 from causal_otel.collector.store.days import LARGEST
 from causal_otel.collector.store.otlp_slim import RawRequest, SlimSpan
 from causal_otel.collector.store.schema import SPREAD
+from causal_otel.collector.systems import named
 from causal_otel.collector.times import length
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Observation(NamedTuple):
     service: str
     name: str
     kind: int
+    system: str
     start: int
     duration: int
     error: bool
@@ -104,7 +106,13 @@ class SpanParser:
         Returns:
             The hashes of the span's own tags.
         """
-        hashes = set(map(self._tags.__getitem__, span.attributes))
+        self._tags.make_room()
+        attributes = list(span.attributes)
+        hashes = set(map(self._tags.__getitem__, attributes))
+        kind = span.kind
+        system = ""
+        if not self._tags.of_systems.isdisjoint(hashes):
+            system = named(self._tags.system_values(attributes), kind)
         error = False
         if status := span.status:
             known = self._statuses.get(status)
@@ -116,7 +124,6 @@ class SpanParser:
             self._add_events(events, hashes)
         if state := span.trace_state:
             hashes |= indexing.hashes([("w3c.tracestate", state)])
-        kind = span.kind
         start = span.start
         duration = length(start, span.end)
         if start > LARGEST:
@@ -133,6 +140,7 @@ class SpanParser:
                 origin.service,
                 span.name,
                 kind if 0 <= kind < len(KINDS) else 0,
+                system,
                 start,
                 duration,
                 error,

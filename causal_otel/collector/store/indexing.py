@@ -12,6 +12,7 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
 from causal_otel.collector.attributes import plain, text
 from causal_otel.collector.store.schema import tag_hash
+from causal_otel.collector.systems import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,6 +25,7 @@ NOT_INDEXED = -1
 _LONGEST = 256
 _KEYS = frozenset({"db.query.text", "exception.stacktrace", "url.full", "url.query"})
 _RAW_KEYS = frozenset(key.encode() for key in _KEYS)
+_SYSTEM_KEYS = frozenset(key.encode() for key in KEYS)
 _BYTE = 0x80
 """A protobuf length below it is one byte."""
 
@@ -47,25 +49,52 @@ class TagHashes(dict[bytes, int]):
 
     Args:
         size: how many to remember.
+
+    Attributes:
+        of_systems: the hashes of those that tell a span's system: whoever has none of them need not look further.
     """
 
     def __init__(self, size: int = 1 << 16) -> None:
         super().__init__()
         self._size = size
+        self.of_systems: set[int] = set()
+        self._systems: dict[bytes, tuple[str, str]] = {}
+
+    def make_room(self) -> None:
+        """Forget all, if there is too much. Not in the midst of a span, whose system would be forgotten by half."""
+        if len(self) >= self._size:
+            self.clear()
+            self._systems.clear()
+            self.of_systems.clear()
+
+    def system_values(self, attributes: Iterable[bytes]) -> dict[str, str]:
+        """The values of those attributes that tell a span's system, see :func:`~causal_otel.collector.systems.named`.
+
+        Args:
+            attributes: serialized; the hash of each was asked for before.
+        """
+        return dict(self._systems[raw] for raw in attributes if raw in self._systems)
 
     def __missing__(self, raw: bytes) -> int:
         hashed = _short_string(raw)
         if hashed is None:
             hashed = _decoded(raw)
-        if len(self) >= self._size:
-            self.clear()
         self[raw] = hashed
+        if _names_system(raw):
+            pair = KeyValue.FromString(raw)
+            self._systems[raw] = pair.key, text(plain(pair.value))
+            self.of_systems.add(hashed)
         return hashed
 
 
 def hashes(pairs: Iterable[tuple[str, str]]) -> set[int]:
     """The hashes of those tags that are indexed."""
     return {tag_hash(key, value) for key, value in pairs if indexed(key, value)}
+
+
+def _names_system(raw: bytes) -> bool:
+    # key = 1: a string, with a length of one byte.
+    return len(raw) > 2 and raw[0] == 0x0A and raw[2 : 2 + raw[1]] in _SYSTEM_KEYS
 
 
 def _decoded(raw: bytes) -> int:

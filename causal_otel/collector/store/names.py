@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from causal_otel.collector.systems import BoundedSystems
+
 if TYPE_CHECKING:
     import sqlite3
 
@@ -32,7 +34,8 @@ class Names:
         self._connection = connection
         self._resources: dict[bytes, int] = {}
         self._scopes: dict[bytes, int] = {}
-        self._series: dict[tuple[str, str, int], int] = {}
+        self._series: dict[tuple[str, str, int, str], int] = {}
+        self._systems = BoundedSystems(connection.execute("SELECT DISTINCT service, system FROM series"))
 
     def resource(self, body: bytes) -> int:
         """The id of a resource, a new one if need be."""
@@ -42,13 +45,17 @@ class Names:
         """The id of a scope, a new one if need be."""
         return self._scopes.get(body) or self._body("scope", self._scopes, body)
 
-    def series(self, key: tuple[str, str, int]) -> int:
-        """The id of a service's operation of a kind, a new one if need be."""
+    def series(self, key: tuple[str, str, int, str]) -> int:
+        """The id of a service's operation of a kind and a system, a new one if need be."""
         known = self._series.get(key)
         if known is None:
-            self._connection.execute("INSERT OR IGNORE INTO series (service, operation, kind) VALUES (?, ?, ?)", key)
+            service, operation, kind, system = key
+            row = (service, operation, kind, self._systems.bounded(service, system))
+            self._connection.execute(
+                "INSERT OR IGNORE INTO series (service, operation, kind, system) VALUES (?, ?, ?, ?)", row
+            )
             (known,) = self._connection.execute(
-                "SELECT id FROM series WHERE (service, operation, kind) = (?, ?, ?)", key
+                "SELECT id FROM series WHERE (service, operation, kind, system) = (?, ?, ?, ?)", row
             ).fetchone()
             remember(self._series, key, known)
         return known

@@ -111,18 +111,18 @@ class Reader:
 
     def statistics(self, start: int, end: int, service: str | None = None) -> list[OperationStatistics]:
         """How every operation (of a service) went between two Unix times in nanoseconds, to the hour."""
-        sums: dict[tuple[str, str, str], _Sum] = {}
+        sums: dict[tuple[str, str, str, str], _Sum] = {}
         if service is not None and not is_unicode(service):
             return []
         rows = self._rows(
-            "SELECT s.service, s.operation, s.kind, h.spans, h.errors, h.total, h.longest, h.histogram"
+            "SELECT s.service, s.operation, s.kind, s.system, h.spans, h.errors, h.total, h.longest, h.histogram"
             " FROM series s CROSS JOIN hour h ON h.series = s.id"
             " WHERE s.service = coalesce(?, s.service) AND h.hour BETWEEN ? AND ?",
             service,
             *_hours(start, end),
         )
-        for name, operation, kind, *row in rows:
-            sums.setdefault((name, operation, KINDS[kind]), _Sum()).add(*row)
+        for name, operation, kind, system, *row in rows:
+            sums.setdefault((name, operation, KINDS[kind], system), _Sum()).add(*row)
         return [sums[key].statistics(*key) for key in sorted(sums)]
 
     def volume(self) -> Volume:
@@ -218,12 +218,13 @@ class _Sum:
         self._longest = max(self._longest, longest)
         self._durations.merge([Histogram.decode(histogram)])
 
-    def statistics(self, service: str, operation: str, kind: str) -> OperationStatistics:
+    def statistics(self, service: str, operation: str, kind: str, system: str) -> OperationStatistics:
         p50, p95, p99 = (min(self._durations.quantile(share), self._longest) for share in (0.5, 0.95, 0.99))
         return OperationStatistics(
             service,
             operation,
             kind,
+            system,
             self._calls,
             self._errors,
             self._total,

@@ -7,8 +7,9 @@ tag index is posting lists. Late spans of a closed day go to the open tables of 
 * ``chunk``: the spans of one trace that came together, compressed (see :mod:`.chunks`). They start within
   :data:`SPREAD` of each other: where the spans of a trace lie further apart, in a commit or in compaction, it gets
   several chunks. So a chunk's ``start`` (its earliest) bounds every span in it, and a search can skip times by it.
-* ``series``: the distinct (service, operation, kind) of the day. ``found`` has a row for every series in a chunk and
-  answers service, operation, kind, time, duration and errors, newest first.
+* ``series``: the distinct (service, operation, kind, system) of the day, see :mod:`causal_otel.collector.systems`.
+  ``found`` has a row for every series in a chunk and answers service, operation, kind, system, time, duration and
+  errors, newest first.
 * ``hour``: counts and durations of a series in an hour. It serves statistics, and tells a search which hours of which
   series cannot hold a span that long or that short.
 * ``tag``: one integer for every tag of a chunk, see :func:`tag_key`. ``posting``: the same once the day is closed: the
@@ -24,7 +25,7 @@ from zlib import crc32
 
 __all__ = ["BUCKET_BITS", "SCHEMA_VERSION", "SPREAD", "TABLES", "slot", "tag_hash", "tag_key", "tag_range"]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Kept in SQLite's ``user_version``; a file with another one is not opened."""
 
 SPREAD = 60 * 10**9
@@ -38,8 +39,8 @@ CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE resource (id INTEGER PRIMARY KEY, body BLOB NOT NULL UNIQUE);
 CREATE TABLE scope (id INTEGER PRIMARY KEY, body BLOB NOT NULL UNIQUE);
 CREATE TABLE series (
-  id INTEGER PRIMARY KEY, service TEXT NOT NULL, operation TEXT NOT NULL, kind INTEGER NOT NULL,
-  UNIQUE (service, operation, kind)
+  id INTEGER PRIMARY KEY, service TEXT NOT NULL, operation TEXT NOT NULL, kind INTEGER NOT NULL, system TEXT NOT NULL,
+  UNIQUE (service, operation, kind, system)
 );
 CREATE TABLE chunk (
   id INTEGER PRIMARY KEY, trace_id BLOB NOT NULL, start INTEGER NOT NULL, spans INTEGER NOT NULL, body BLOB NOT NULL

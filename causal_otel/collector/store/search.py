@@ -28,6 +28,7 @@ from causal_otel.collector.store.limits import is_unicode, within_range
 from causal_otel.collector.store.literals import Literals
 from causal_otel.collector.store.open_days import OutOfTime, Skipped
 from causal_otel.collector.store.schema import SPREAD
+from causal_otel.collector.systems import OTHERS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
@@ -97,7 +98,7 @@ def search(days: Sequence[OpenDay], query: Query, deadline: Deadline) -> Found:
 def _satisfiable(query: Query) -> bool:
     if query.limit <= 0 or query.end < max(0, query.start) or query.kind not in (None, *KINDS):
         return False
-    return all(name is None or is_unicode(name) for name in (query.service, query.operation))
+    return all(name is None or is_unicode(name) for name in (query.service, query.operation, query.system))
 
 
 class _Conditions:
@@ -118,6 +119,9 @@ class _Conditions:
             self._add(self._series, "s.operation = :operation", operation=query.operation)
         if query.kind is not None:
             self.require_kind(query.kind)
+        if query.system is not None:
+            # A day file may have run out of systems that it tells apart.
+            self._add(self._series, "s.system IN (:system, :others)", system=query.system, others=OTHERS)
         if query.shortest is not None:
             self._add(self._times, "{}.longest >= :shortest", shortest=within_range(query.shortest))
         if query.longest is not None:

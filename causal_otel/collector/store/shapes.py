@@ -31,8 +31,8 @@ _SHARES = (64, 32, 16, 8)
 _SPANS_PER_SHAPE = 2
 """In the sample. If they are fewer, shapes are not few."""
 
-Series = tuple[str, str, int]
-"""Service, operation, kind."""
+Series = tuple[str, str, int, str]
+"""Service, operation, kind, system."""
 
 
 def shape_hash(shape: int) -> int:

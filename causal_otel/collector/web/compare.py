@@ -1,4 +1,4 @@
-"""The difference of two traces, explained by paths of services and operations."""
+"""The difference of two traces, explained by paths of services, operations and systems."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ class Row:
     depth: int
     service: str
     operation: str
+    system: str
     a: Side
     b: Side
     change: Change
@@ -100,20 +101,24 @@ class Comparison:
 class _Path:
     service: str
     operation: str
+    system: str
     first: int
     a: Side = field(default_factory=Side)
     b: Side = field(default_factory=Side)
-    children: dict[tuple[str, str], _Path] = field(default_factory=dict)
+    children: dict[tuple[str, str, str], _Path] = field(default_factory=dict)
 
 
 def compare(a: TraceView, b: TraceView) -> Comparison:
-    """What differs between ``a`` and ``b``; spans with equal services and operations up to the root are one path."""
-    root = _Path("", "", 0)
+    """What differs between ``a`` and ``b``.
+
+    Spans of the same service, operation and system are one path if their parents are.
+    """
+    root = _Path("", "", "", 0)
     _add(root, a, "a")
     _add(root, b, "b")
     notable = _NOTABLE_OF_TRACE * max(a.duration, b.duration)
     rows = tuple(
-        Row(depth, path.service, path.operation, path.a, path.b, _change(path, notable))
+        Row(depth, path.service, path.operation, path.system, path.a, path.b, _change(path, notable))
         for depth, path in _in_order(root)
     )
     counts: dict[Change, int] = dict.fromkeys(("only-a", "only-b", "slower", "faster", "same"), 0)
@@ -145,7 +150,7 @@ def _add(root: _Path, trace: TraceView, which: Literal["a", "b"]) -> None:
     for span in trace.spans:
         del above[span.depth + 1 :]
         siblings = above[-1].children
-        key = span.service, span.name
+        key = span.service, span.name, span.system
         offset = span.start - trace.start
         path = siblings.get(key)
         if path is None:

@@ -13,7 +13,7 @@ from causal_otel.collector.query import Query
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["LIMIT", "LOOKBACKS", "SORTS", "FormError", "SearchForm", "lookback"]
+__all__ = ["LIMIT", "LOOKBACKS", "NO_SYSTEM", "SORTS", "FormError", "SearchForm", "lookback"]
 
 LIMIT = 500
 """Traces that one page shows at most."""
@@ -32,6 +32,9 @@ LOOKBACKS: dict[str, tuple[str, int]] = {
     )
 }
 """What an address calls each look-back, what the page calls it, and its nanoseconds; ascending."""
+
+NO_SYSTEM = "none"
+"""The system of spans that have none, as the form has it."""
 
 SORTS: dict[str, str] = {
     "newest": "Newest",
@@ -60,6 +63,7 @@ class SearchForm:
         service: as in :class:`~causal_otel.collector.query.Query`, like the next two; empty: any.
         operation: as :func:`~causal_otel.collector.conditions.operation` reads it.
         kind: the span's kind.
+        system: what the span talks to; :data:`NO_SYSTEM`: none that it tells of.
         tags: as :func:`~causal_otel.collector.conditions.parse` reads them.
         lookback: a key of :data:`LOOKBACKS`; ``start`` and ``end`` win over it.
         start: as :func:`~causal_otel.collector.units.moment` reads it; empty: as far back as there are traces.
@@ -74,6 +78,7 @@ class SearchForm:
     service: str = ""
     operation: str = ""
     kind: str = ""
+    system: str = ""
     tags: str = ""
     lookback: str = "1h"
     start: str = ""
@@ -88,7 +93,7 @@ class SearchForm:
     def read(cls, parameters: Mapping[str, str]) -> SearchForm:
         """The form that an address's parameters describe; what it does not name or leaves empty is as by default."""
         given = {field.name: parameters.get(field.name, "") for field in fields(cls)}
-        for name in given.keys() - {"service", "operation"}:  # names may begin or end with a space
+        for name in given.keys() - {"service", "operation", "system"}:  # names may begin or end with a space
             given[name] = given[name].strip()
         if given["sort"] not in SORTS:
             given["sort"] = ""
@@ -141,6 +146,7 @@ class SearchForm:
             operation=operation,
             operation_like=like,
             kind=kind,
+            system="" if self.system == NO_SYSTEM else self.system or None,
             tags=wanted.tags,
             conditions=wanted.conditions,
             shortest=shortest,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -12,7 +13,7 @@ from starlette.routing import Route
 
 from causal_otel.collector.conditions import quoted
 from causal_otel.collector.web.first_steps import otlp_endpoint
-from causal_otel.collector.web.forms import LOOKBACKS, SearchForm
+from causal_otel.collector.web.forms import LOOKBACKS, NO_SYSTEM, SearchForm
 from causal_otel.collector.web.templating import colours, page
 
 if TYPE_CHECKING:
@@ -74,10 +75,13 @@ class _View:
         given = {"service": self.service, "lookback": self.lookback, "sort": column, "order": order}
         return f"/operations?{urlencode({name: value for name, value in given.items() if value})}"
 
-    def search(self, each: OperationStatistics, **more: str) -> str:
-        """The search for the traces of an operation."""
+    def search(self, each: OperationStatistics, *, alone: bool, **more: str) -> str:
+        """The search for the traces of an operation; ``alone``: there is none of its name and kind in other systems."""
         operation = quoted(each.operation)
-        form = SearchForm(service=each.service, operation=operation, kind=each.kind, lookback=self.lookback)
+        system = each.system or ("" if alone else NO_SYSTEM)
+        form = SearchForm(
+            system=system, service=each.service, operation=operation, kind=each.kind, lookback=self.lookback
+        )
         return form.address(**more)
 
 
@@ -89,8 +93,13 @@ def routes(reader: TraceReader, status: Callable[[], dict[str, Any]]) -> list[Ro
         services = reader.services()
         found = reader.statistics(now - LOOKBACKS[view.lookback][1], now, view.service or None)
         value = COLUMNS[view.sort][2]
+        rows = Counter(map(_without_system, found))
+
+        def search(each: OperationStatistics, **more: str) -> str:
+            return view.search(each, alone=rows[_without_system(each)] == 1, **more)
+
         # Equals stay in the order of their names, whichever way the column goes.
-        found.sort(key=lambda each: (each.service, each.operation, each.kind))
+        found.sort(key=lambda each: (each.service, each.operation, each.kind, each.system))
         found.sort(key=value, reverse=view.order == "desc")
         context = {
             "view": view,
@@ -101,11 +110,16 @@ def routes(reader: TraceReader, status: Callable[[], dict[str, Any]]) -> list[Ro
             "lookbacks": LOOKBACKS,
             "colours": colours([*services, *(each.service for each in found)]),
             "histogram": histogram,
+            "search": search,
             "endpoint": "" if services else otlp_endpoint(request, status),
         }
         return page(request, "operations.html", context)
 
     return [Route("/operations", operations)]
+
+
+def _without_system(each: OperationStatistics) -> tuple[str, str, str]:
+    return each.service, each.operation, each.kind
 
 
 def histogram(each: OperationStatistics) -> list[tuple[int, float]]:

@@ -120,6 +120,7 @@ def _suggestions(form: SearchForm) -> list[tuple[str, str]]:
         ("operation", "Search all operations"),
         ("service", "Search all services"),
         ("kind", "Search all kinds"),
+        ("system", "Search all systems"),
         ("errors", "Include spans without errors"),
     ):
         if getattr(form, name):

@@ -40,6 +40,12 @@ from tests.collector.spans import (
 from tests.collector.store.stores import EVER, close, contents, write, writing
 
 DAY = 24 * HOUR
+SYSTEMS: tuple[dict[str, str], ...] = (
+    {},
+    {"db.system.name": "redis"},
+    {"http.request.method": "GET", "server.address": "a.example"},
+    {"http.request.method": "GET", "server.address": "b.example"},
+)
 TODAY = days.day_of(NOON)
 
 
@@ -69,6 +75,7 @@ def _spans(draw: st.DrawFn) -> list[TracesData]:
                         duration=draw(st.sampled_from([0, MILLISECOND, SECOND, 2 * HOUR])),
                         kind=draw(st.integers(0, 5)),
                         error=draw(st.booleans()),
+                        tags=draw(st.sampled_from(SYSTEMS)),
                     )
                 )
             groups.append(traces(*spans, service=service))
@@ -122,7 +129,7 @@ def _same(reader: TraceReader, expected: MemoryReader, begin: int, end: int) -> 
 
 def _exact(each: OperationStatistics) -> tuple[object, ...]:
     """What of it is no estimate."""
-    return each.service, each.operation, each.kind, each.calls, each.errors, each.total, each.longest
+    return each.service, each.operation, each.kind, each.system, each.calls, each.errors, each.total, each.longest
 
 
 def test_a_span_that_was_received_twice_is_in_its_trace_once(tmp_path: Path, reader: Reader) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
 
 from causal_otel.collector.attributes import plain, text
 from causal_otel.collector.conditions import parse
@@ -21,6 +21,7 @@ from causal_otel.collector.store.literals import Literals
 from causal_otel.collector.store.open_days import Deadline, OpenDays
 from causal_otel.collector.store.reader import Reader
 from causal_otel.collector.store.search import search
+from causal_otel.collector.systems import MOST, OTHERS
 from tests.collector.oracle import MemoryReader
 from tests.collector.spans import (
     HOUR,
@@ -48,6 +49,8 @@ TAGS: tuple[dict[str, Any], ...] = (
     {"span.kind": "server", "host": "span's own"},
     {"db.query.text": "SELECT 1", "long": "x" * 300},
     {"raw": b"\x00\xff", "empty": "", "none": None},
+    {"db.system.name": "redis", "user": "bob"},
+    {"http.request.method": "GET", "server.address": "a.example"},
 )
 RESOURCES: tuple[dict[str, Any], ...] = ({}, {"host": "a"}, {"host": "b", "n": 1}, {"error": True})
 DURATIONS = (0, MILLISECOND, 3 * MILLISECOND, SECOND, 2 * MINUTE)
@@ -110,8 +113,9 @@ def _optional(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 CONDITIONS = tuple(
     condition
     for text in (
-        "n>0", "n!=1", "n<=1.0", "n=true", "n=1.00", "!n", "user", "!user", "user~Ü|O", "user=*b", "user!=bob", "host!=a",
-        "host=*", "host~span", "error~t", "!error", "long~xx", "db.query.text=SELECT*", "in*=x", "nobody>1", "!nobody",
+        "n>0", "n!=1", "n<=1.0", "n=true", "n=1.00", "!n", "user", "!user", "user~Ü|O", "user=*b", "user!=bob",
+        "host!=a", "host=*", "host~span", "error~t", "!error", "long~xx", "db.query.text=SELECT*", "in*=x",
+        "nobody>1", "!nobody",
         "event~MISS", "otel.status_code!=OK", "span.kind!=server", "service.name~sh.p", "list~a,null", "raw~ap8",
     )
     for condition in parse(text).conditions
@@ -131,6 +135,7 @@ QUERIES = st.builds(
     conditions=st.one_of(st.just(()), st.lists(st.sampled_from(CONDITIONS), max_size=2).map(tuple)),
     shortest=_optional(st.sampled_from([0, 1, SECOND, MINUTE, 2**70])),
     longest=_optional(st.sampled_from([0, MILLISECOND, SECOND, 2**70])),
+    system=_optional(st.sampled_from(["redis", "http", "http a.example", "", "\ud800"])),
     errors=st.sampled_from([False, False, True]),
     limit=st.sampled_from([0, 1, 2, 20]),
 )
@@ -356,6 +361,26 @@ def test_a_service_with_thousands_of_operations_can_be_searched(tmp_path: Path) 
         ):
             assert same_answer(reader.search(query, seconds=60), expected, query)
         assert len(reader.operations("shop")) == 3000
+
+
+def test_systems_without_end_are_searched_all_the_same(tmp_path: Path) -> None:
+    """A day tells a hundred of a service apart; those of the others are found by looking."""
+    kind = Span.SPAN_KIND_CLIENT
+    hosts = [{"http.request.method": "GET", "server.address": f"host-{number}"} for number in range(MOST + 20)]
+    spans = [span("GET", trace=n + 1, start=NOON + n, kind=kind, tags=tags) for n, tags in enumerate(hosts)]
+    expected = write(tmp_path, [traces(each) for each in spans])
+    for _ in range(2):
+        with Reader(tmp_path) as reader:
+            for number in (0, MOST - 1, MOST, MOST + 19):
+                query = Query(*EVER, service="shop", system=f"http host-{number}")
+                assert same_answer(reader.search(query, seconds=60), expected, query)
+                assert reader.search(query).trace_ids == (trace_id(number + 1),)
+            found = {each.system: each.calls for each in reader.statistics(*EVER)}
+            assert len(found) == MOST + 1
+            assert found[OTHERS] == 20
+            others = reader.search(Query(*EVER, system=OTHERS))
+            assert others.trace_ids == tuple(trace_id(number) for number in range(MOST + 20, MOST, -1))
+        close(tmp_path)
 
 
 class _Patience(Deadline):

@@ -46,6 +46,23 @@ def compared() -> Comparison:
     return compare(build(a.message), build(b.message))
 
 
+def test_calls_of_one_name_to_different_systems_are_different_paths() -> None:
+    """Redis' GET does not make up for HTTP's, nor one host's for another's."""
+    a, b = Builder(A), Builder(B)
+    for each, length in ((a, 10), (b, 40)):
+        each.add("web", "GET /", None, 0, 100, "server", http__request__method="GET")
+        each.add("web", "GET", 1, 0, length, "client", http__request__method="GET", server__address="a.example")
+        each.add("web", "GET", 1, 50, 5, "client", http__request__method="GET", server__address="b.example")
+        each.add("web", "GET", 1, 60, 50 - length, "client", db__system__name="redis")
+    rows = compare(build(a.message), build(b.message)).rows
+    assert [(row.system, row.change) for row in rows] == [
+        ("http", "same"),
+        ("http a.example", "slower"),
+        ("http b.example", "same"),
+        ("redis", "faster"),
+    ]
+
+
 def test_paths_are_told_apart_by_how_they_changed() -> None:
     """A path is in one trace only, slower, faster, or alike; equal calls of one parent count together."""
     changes = {row.operation: row.change for row in compared().rows}

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from html import unescape
 from itertools import product
 from typing import TYPE_CHECKING, Literal
 
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
@@ -15,7 +17,7 @@ from starlette.testclient import TestClient
 from causal_otel.collector import web
 from causal_otel.collector.web.templating import STATIC, age, colours, page, share, size, static, utc
 from tests.collector.oracle import MemoryReader
-from tests.collector.spans import HOUR, NOON, SECOND
+from tests.collector.spans import HOUR, NOON, SECOND, span, trace_id, traces
 from tests.collector.web.browser import screenshot
 from tests.collector.web.sites import site, status_document
 from tests.collector.web.traffic import shop
@@ -188,6 +190,32 @@ def _column(html: str, place: int) -> list[int]:
     return [int(re.sub(r"<[^>]+>|\s", "", row[place])) for row in cells]
 
 
+def test_operations_of_one_name_are_told_apart_by_system() -> None:
+    """Redis' GET has a row beside HTTP's to each host, and the row's search finds its traces only."""
+    hosts = ("a.example", "b.example")
+    tags = [
+        {},
+        {"db.system.name": "redis"},
+        *({"http.request.method": "GET", "server.address": host} for host in hosts),
+    ]
+    start = time.time_ns() - 2 * SECOND
+    spans = [
+        span("GET", trace=number, start=start, kind=Span.SPAN_KIND_CLIENT, tags=each)
+        for number, each in enumerate(tags, 1)
+    ]
+    client = TestClient(site(MemoryReader([traces(*spans)])))
+    html = client.get("/operations").text
+    rows = re.findall(r'<a class="name" href="([^"]+)">GET</a>[^/]*/span> <span class="system">([^<]+)<', html)
+    systems = ["none", "redis", "http a.example", "http b.example"]
+    (plain,) = re.findall(r'<a class="name" href="([^"]+system=none[^"]*)">GET</a>', html)
+    assert sorted(system for _, system in rows) == sorted(systems[1:])
+    for address, system in [*rows, (plain, "none")]:
+        found = client.get(unescape(address)).text
+        number = systems.index(system) + 1
+        assert re.findall(r'<li class="trace[^"]*" id="t([0-9a-f]{32})"', found) == [trace_id(number).hex()]
+        assert f'name="system" value="{system}"' in found
+
+
 def test_operations_are_sorted_by_link(client: TestClient) -> None:
     """A column's link sorts by it, largest first; the same link again turns the order round."""
     html = client.get("/operations").text
@@ -209,7 +237,7 @@ def test_an_operation_leads_to_its_traces(client: TestClient) -> None:
     html = client.get("/operations?service=payments&lookback=24h").text
     assert _operations(html) == ["payments charge"]
     for extra, number in (("", _column(html, 1)[0]), ("&amp;errors=1", _column(html, 2)[0])):
-        address = f"/?service=payments&amp;operation=charge&amp;kind=consumer&amp;lookback=24h{extra}"
+        address = f"/?service=payments&amp;operation=%22charge%22&amp;kind=consumer&amp;lookback=24h{extra}"
         assert f'href="{address}"' in html
         found = client.get(f"{unescape(address)}&limit=100").text
         assert found.count('<li class="trace') == number > 0
