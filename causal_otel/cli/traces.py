@@ -1,4 +1,4 @@
-"""``causal-otel traces``: search the traces that are kept, newest first."""
+"""``causal-otel traces``: search the traces that are kept."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from causal_otel.collector.query import Summary
+    from causal_otel.collector.query import Found, Summary
 
 __all__ = ["HELP", "configure", "run"]
 
 HELP = "Search the traces that are kept on this machine."
 
+_SORTS = ("newest", "longest", "spans", "errors")
 _LOOKBACK = "1h"
 _SECONDS = 10.0
 _MOST = 100_000
@@ -46,6 +47,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--min-duration", metavar="TIME", help="the span's, such as 100ms or 1.5s")
     parser.add_argument("--max-duration", metavar="TIME", help="likewise")
     parser.add_argument("--errors", action="store_true", help="only spans that have failed")
+    parser.add_argument(
+        "--sort",
+        metavar="ORDER",
+        default="newest",
+        help=f"which come first, of all that match: {', '.join(_SORTS)}; default: %(default)s",
+    )
     parser.add_argument("--limit", metavar="N", default="20", help="how many traces at most; default: %(default)s")
     parser.add_argument("--json", action="store_true", help="print each trace found as a line of JSON")
     add_data_dir(parser)
@@ -78,6 +85,7 @@ def _search(arguments: argparse.Namespace) -> int:
         longest=longest,
         errors=arguments.errors,
         limit=read("--limit", _limit, arguments.limit) or 1,
+        sort=read("--sort", _sort, arguments.sort) or "newest",
     )
     with stored(arguments) as reader:
         found = reader.search(query, seconds=_SECONDS)
@@ -88,8 +96,21 @@ def _search(arguments: argparse.Namespace) -> int:
     else:
         _print(summaries)
     if not found.complete:
-        print(f"The search took {_SECONDS:g} s and was ended: narrow the time to see all.", file=sys.stderr)
+        print(
+            f"The search took {_SECONDS:g} s and was ended{_compared(found)}: narrow the time to see all.",
+            file=sys.stderr,
+        )
     return 0
+
+
+def _compared(found: Found) -> str:
+    return "" if found.since is None else f", when only traces since {utc(found.since)} UTC were compared"
+
+
+def _sort(text: str) -> str:
+    if text not in _SORTS:
+        raise ValueError(f"one of {', '.join(_SORTS)} is needed, not {text!r}")
+    return text
 
 
 def _limit(text: str) -> int:

@@ -6,6 +6,7 @@ messages (``TracesData``), each span in it once, however often it was received.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from causal_otel.collector.conditions import Condition
 
 __all__ = [
+    "SORTS",
     "DayVolume",
     "Dependency",
     "Found",
@@ -52,6 +54,9 @@ class Query:
         longest: of the span, in nanoseconds; None: any.
         errors: only spans whose status is an error.
         limit: how many traces at most.
+        sort: which ones, and in which order: a key of :data:`SORTS`. Of ``newest``, those whose matching span starts
+            last; of the others those first of all that match whose :class:`Summary` has the largest ``duration``,
+            ``spans`` or ``errors``; of equals any.
     """
 
     start: int
@@ -67,6 +72,7 @@ class Query:
     longest: int | None = None
     errors: bool = False
     limit: int = 20
+    sort: str = "newest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +80,15 @@ class Found:
     """What a search has found.
 
     Attributes:
-        trace_ids: 16 bytes each, those first whose matching span started last.
+        trace_ids: 16 bytes each, in the order that was asked for.
         complete: False if the deadline came before all days were searched: there may be more.
+        since: if it is not complete and in another order than ``newest``, from which Unix time in nanoseconds on the
+            traces were compared; None: from none on, they are just some.
     """
 
     trace_ids: tuple[bytes, ...]
     complete: bool = True
+    since: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +210,15 @@ class Volume:
     damaged: tuple[tuple[str, str], ...] = ()
 
 
+SORTS: dict[str, Callable[[Summary], int]] = {
+    "newest": lambda trace: 0,
+    "longest": lambda trace: trace.duration,
+    "spans": lambda trace: trace.spans,
+    "errors": lambda trace: trace.errors,
+}
+"""The orders of a search, and what of a trace each of them compares, the largest first."""
+
+
 class TraceReader(Protocol):
     """Reads traces. All methods may block on the disk: call them from a thread, never from an event loop."""
 
@@ -211,7 +229,7 @@ class TraceReader(Protocol):
         """The operations of ``service``, of all kinds or one, sorted; empty for a service not known."""
 
     def search(self, query: Query, *, seconds: float = 2.0) -> Found:
-        """Find traces, newest first, for at most about ``seconds``."""
+        """Find traces, in the order that the query asks for, for at most about ``seconds``."""
 
     def summaries(self, trace_ids: Iterable[bytes]) -> list[Summary]:
         """One for each of those traces that are there, in the order asked for."""

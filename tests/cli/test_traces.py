@@ -53,6 +53,10 @@ def test_traces_are_listed_newest_first(directory: Path, capsys: pytest.CaptureF
     [
         ((), [REPORT, ORDER]),
         (("--limit", "1"), [REPORT]),
+        (("--sort", "spans", "--limit", "1"), [ORDER]),
+        (("--sort", "errors", "--limit", "1"), [ORDER]),
+        (("--sort", "longest", "--limit", "1"), [REPORT]),
+        (("--sort", "longest", "--service", "worker"), [ORDER]),
         (("--service", "worker"), [ORDER]),
         (("--operation", "GET /report"), [REPORT]),
         (("--tag", "user.id=42"), [ORDER]),
@@ -122,6 +126,7 @@ def test_nothing_found_is_said(directory: Path, capsys: pytest.CaptureFixture[st
         (("--tag", "user.id>many"), "--tag: > compares numbers: write one, as in user.id>500 or user.id>20ms"),
         (("--tag", "user.id~(4"), "--tag: user.id~(4: a ( has no ) after it"),
         (("--operation", '"GET'), "--operation: write a name in quotes"),
+        (("--sort", "oldest"), "--sort: one of newest, longest, spans, errors is needed, not 'oldest'"),
         (("--limit", "0"), "--limit: a whole number from 1 to"),
     ],
 )

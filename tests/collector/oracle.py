@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status, TracesData
 
 from causal_otel.collector.attributes import service_name
 from causal_otel.collector.matching import duration, kind_name, matching_span, summary
 from causal_otel.collector.query import (
+    SORTS,
     DayVolume,
     Dependency,
     Found,
@@ -69,8 +70,14 @@ class MemoryReader:
             span = matching_span(trace, query)
             if span is not None:
                 found.append((span.start_time_unix_nano, trace_id))
-        found.sort(reverse=True)
+        score = SORTS[query.sort]
+        found.sort(key=lambda each: self._place(score, *each), reverse=True)
         return Found(tuple(trace_id for _, trace_id in found[: query.limit]))
+
+    def _place(self, score: Callable[[Summary], int], start: int, trace_id: bytes) -> tuple[int, int, bytes]:
+        whole = summary(self._traces[trace_id])
+        size = score(whole)
+        return size, whole.start if score is not SORTS["newest"] else start, trace_id
 
     def summaries(self, trace_ids: Iterable[bytes]) -> list[Summary]:
         return [summary(self._traces[trace_id]) for trace_id in trace_ids if trace_id in self._traces]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from causal_otel._log import logger
 from causal_otel.collector.store import days
-from causal_otel.collector.store.edges import RecentSpans
+from causal_otel.collector.store.edges import RecentSpans, RecentTraces
 from causal_otel.collector.store.incoming import Piece, SpanParser, pieces
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class Committer:
         self._retention_days = retention_days
         self._parser = SpanParser()
         self._recent = RecentSpans()
+        self._traces = RecentTraces()
         self._digests: dict[bytes, None] = {}
 
     def keep(self, taken: Sequence[tuple[bytes, Future[Kept]]]) -> None:
@@ -77,7 +78,7 @@ class Committer:
         try:
             self._keep(taken)
         except Exception as error:
-            self._recent = RecentSpans()  # what it has seen was not kept
+            self._recent, self._traces = RecentSpans(), RecentTraces()  # what they have seen was not kept
             if isinstance(error, (OSError, sqlite3.Error)):
                 failure = store_error(self._files.directory, error)
             elif len(taken) > 1:
@@ -148,22 +149,28 @@ class Committer:
         edges: dict[int, dict[Edge, Calls]] = {}
         for day, found in by_day.items():
             self._recent.add(day, found, edges)
+        elsewhere = self._traces.elsewhere(by_day)
         for _ in range(_DAMAGED_FILES):
-            if self._try_commit(by_day, edges, digests, today):
+            if self._try_commit(by_day, edges, elsewhere, digests, today):
                 break
         else:
             raise OSError(f"{self._files.directory}: one file after the other is damaged: check the disk")
         self._files.trim()
 
     def _try_commit(
-        self, by_day: dict[int, list[Piece]], edges: dict[int, dict[Edge, Calls]], digests: list[bytes], today: int
+        self,
+        by_day: dict[int, list[Piece]],
+        edges: dict[int, dict[Edge, Calls]],
+        elsewhere: dict[int, set[bytes]],
+        digests: list[bytes],
+        today: int,
     ) -> bool:
         """One transaction for each day; False if a file was damaged and set aside.
 
         The last one notes the requests: if it fails, what was committed before may be kept twice, never not at all.
         """
         last = today if today in by_day else max(by_day)
-        other = {day for day in edges if day not in by_day and self._files.path(day).exists()}
+        other = {day for day in (*edges, *elsewhere) if day not in by_day and self._files.path(day).exists()}
         touched = [*other, *(day for day in by_day if day != last), last]
         begun: list[int] = []
         day = last
@@ -174,6 +181,7 @@ class Committer:
                 file.begin()
                 file.add(by_day.get(day, ()))
                 file.add_edges(edges.get(day, {}))
+                file.mark_elsewhere(elsewhere.get(day, ()))
                 if day == last:
                     file.add_digests(digests)
             for day in touched:

@@ -246,12 +246,16 @@ class _Compaction:
         packer = chunks.Packer(dictionary, level=_LEVEL)
         for some in _slices(traces):
             connection.execute("BEGIN")
+            some_ids = []
             for trace_id in some:
+                some_ids.append(trace_id)
                 pieces = self._pieces(self._source.spans(trace_id), shapes)
                 day.add_chunks(pieces, packer.pack, self._sorter.add)
                 self._add_edges(trace_id, pieces)
+            day.mark_elsewhere(each for each in some_ids if any(other.has(each) for other in self._others))
             connection.execute("COMMIT")
             yield 0.0
+        day.mark_elsewhere(self._source.elsewhere())
         if shapes:
             shapes.save(connection, day.names.series)
         bits = self._sorter.slot_bits()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from causal_otel.collector.store import chunks, indexing
-from causal_otel.collector.store.days import hour_of
+from causal_otel.collector.store.days import LARGEST, hour_of
 from causal_otel.collector.store.dictionary import Dictionary
 from causal_otel.collector.store.hours import Hours
 from causal_otel.collector.store.names import Names
@@ -24,6 +24,11 @@ __all__ = ["DayFile"]
 _TAGS_AT_ONCE = 50
 """Rows in a statement: in one of its own each would take nearly twice as long."""
 _INSERT_TAG = "INSERT INTO tag VALUES (?)"
+_ADD_TO_TRACE = (
+    "INSERT INTO trace (id, start, end, spans, errors, newest) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+    " start = min(start, excluded.start), end = max(end, excluded.end), spans = spans + excluded.spans,"
+    " errors = errors + excluded.errors, newest = excluded.newest"
+)
 _INSERT_TAGS = _INSERT_TAG + ", (?)" * (_TAGS_AT_ONCE - 1)
 
 
@@ -113,6 +118,7 @@ class DayFile:
             index: is told a chunk's id and the hashes that it is to be indexed by.
         """
         rows = []
+        traces = []
         found: list[tuple[int, ...]] = []
         names = self.names
         for piece in pieces:
@@ -127,8 +133,10 @@ class DayFile:
             index(chunk, hashes)
             rows.append((chunk, piece.trace_id, piece.start, len(piece.observations), pack(groups)))
             found.extend(self._found(chunk, piece.observations))
+            traces.append((piece.trace_id, *_extent(piece.start, piece.observations), chunk))
         execute = self.connection.executemany
         execute("INSERT INTO chunk VALUES (?, ?, ?, ?, ?)", rows)
+        execute(_ADD_TO_TRACE, traces)
         execute("INSERT INTO found VALUES (?, ?, ?, ?, ?, ?)", found)
         self._hours.save()
 
@@ -143,6 +151,10 @@ class DayFile:
             " SET calls = calls + excluded.calls, errors = errors + excluded.errors",
             [(*edge, calls.calls, calls.errors) for edge, calls in edges.items()],
         )
+
+    def mark_elsewhere(self, trace_ids: Iterable[bytes]) -> None:
+        """Note that parts of these traces, if they are here, are in other days' files."""
+        self.connection.executemany("UPDATE trace SET elsewhere = 1 WHERE id = ?", [(each,) for each in trace_ids])
 
     def _found(self, chunk: int, observations: Iterable[Observation]) -> Iterable[tuple[int, ...]]:
         found: dict[int, tuple[int, ...]] = {}
@@ -161,3 +173,14 @@ class DayFile:
                 )  # fmt: skip
             touch((series, hour_of(start))).add(duration, error)
         return found.values()
+
+
+def _extent(start: int, observations: Iterable[Observation]) -> tuple[int, int, int, int]:
+    """The start, the end, the spans and the errors of a part of a trace that starts then."""
+    end = start
+    spans = errors = 0
+    for _, _, _, _, begin, duration, error, _, _ in observations:
+        spans += 1
+        errors += error
+        end = max(end, begin + duration)
+    return start, min(end, LARGEST), spans, errors

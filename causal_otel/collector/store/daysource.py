@@ -66,6 +66,14 @@ class DaySource:
                 found.setdefault(raw, origin)
         return [(origin, raw) for raw, origin in found.items()]
 
+    def has(self, trace_id: bytes) -> bool:
+        """Whether there are spans of a trace."""
+        return self._connection.execute("SELECT 1 FROM trace WHERE id = ?", (trace_id,)).fetchone() is not None
+
+    def elsewhere(self) -> list[bytes]:
+        """The traces that parts of are in other days' files, as far as was noted."""
+        return [trace_id for (trace_id,) in self._connection.execute("SELECT id FROM trace WHERE elsewhere")]
+
     def late(self) -> Iterator[tuple[bytes, list[tuple[Origin, bytes]]]]:
         """The chunks after :attr:`last_chunk`: the trace id and the spans.
 

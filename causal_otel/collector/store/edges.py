@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from causal_otel.collector.store.incoming import Observation, Piece
 
-__all__ = ["Calls", "Edge", "RecentSpans", "edges_of"]
+__all__ = ["Calls", "Edge", "RecentSpans", "RecentTraces", "edges_of"]
 
 Edge = tuple[int, str, str]
 """The hour in which the child starts, the parent's service and the child's."""
@@ -72,6 +72,31 @@ class _Recent(Generic[_Value]):
         if len(self._new) >= self._size:
             self._old, self._new = self._new, {}
         self._new[key] = value
+
+
+class RecentTraces:
+    """Finds the traces that parts of come for several days.
+
+    Args:
+        size: how many traces to remember, at the least.
+    """
+
+    def __init__(self, size: int = 20_000) -> None:
+        self._days: _Recent[tuple[int, ...]] = _Recent(size)
+
+    def elsewhere(self, by_day: Mapping[int, Iterable[Piece]]) -> dict[int, set[bytes]]:
+        """The ids of those traces that parts of are in other days' files, by every day that has a part."""
+        found: dict[int, set[bytes]] = {}
+        for day, pieces in by_day.items():
+            for piece in pieces:
+                known = self._days.get(piece.trace_id)
+                if known is None:
+                    self._days.put(piece.trace_id, (day,))
+                elif day not in known:
+                    self._days.put(piece.trace_id, (*known, day))
+                    for each in (*known, day):
+                        found.setdefault(each, set()).add(piece.trace_id)
+        return found
 
 
 class RecentSpans:

@@ -43,6 +43,14 @@ class Deadline:
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
 
+    def extend(self, seconds: float) -> None:
+        """Set it so much later."""
+        self._end += seconds
+
+    def left(self) -> float:
+        """The seconds until then."""
+        return self._end - time.monotonic()
+
     def passed(self) -> bool:
         """Whether it is over."""
         return time.monotonic() >= self._end
@@ -88,7 +96,7 @@ class OpenDay:
             Skipped: The file cannot be read, or a statement in the block could not read it.
             OutOfTime: A statement in the block was broken off.
         """
-        try:
+        with self.failing():
             reading = self._borrow()
             try:
                 if deadline is not None:
@@ -98,6 +106,12 @@ class OpenDay:
                 self._obstacle = ""
             finally:
                 self._give_back(reading)
+
+    @contextmanager
+    def failing(self) -> Iterator[None]:
+        """What statements raise in the block becomes what :meth:`reading` raises, and is noted."""
+        try:
+            yield
         except OtherVersion as error:
             self._obstacle = str(error)
             raise Skipped(str(self.path)) from None

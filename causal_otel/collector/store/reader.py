@@ -23,6 +23,7 @@ from causal_otel.collector.store.days import hour_of
 from causal_otel.collector.store.histogram import Histogram
 from causal_otel.collector.store.limits import is_unicode, within_range
 from causal_otel.collector.store.open_days import Deadline, OpenDays, Skipped
+from causal_otel.collector.store.ranking import ranked
 from causal_otel.collector.store.schema import SPREAD
 from causal_otel.collector.store.search import search
 
@@ -80,8 +81,11 @@ class Reader:
         return sorted(operation for operation in found if kind in (None, operation.kind))
 
     def search(self, query: Query, *, seconds: float = 2.0) -> Found:
-        """Find traces, newest first, for at most about ``seconds``."""
-        return search(self._days.present(), query, Deadline(seconds))
+        """Find traces, in the order that the query asks for, for at most about ``seconds``."""
+        present, deadline = self._days.present(), Deadline(seconds)
+        if query.sort == "newest":
+            return search(present, query, deadline)
+        return ranked(present, query, deadline, self.summaries)
 
     def summaries(self, trace_ids: Iterable[bytes]) -> list[Summary]:
         """One for each of those traces that are there, in the order asked for."""
@@ -130,7 +134,7 @@ class Reader:
 
         def ask(day: OpenDay, db: DayReading) -> DayVolume:
             (spans,) = db.execute("SELECT coalesce(sum(spans), 0) FROM hour").fetchone()
-            (traces,) = db.execute("SELECT count(DISTINCT trace_id) FROM chunk").fetchone()
+            (traces,) = db.execute("SELECT count(*) FROM trace").fetchone()
             state = db.execute("SELECT value FROM meta WHERE key = 'state'").fetchone()
             return DayVolume(days.label(day.day), spans, traces, days.size_of(day.path), state == ("closed",))
 

@@ -12,6 +12,9 @@ tag index is posting lists. Late spans of a closed day go to the open tables of 
   errors, newest first.
 * ``hour``: counts and durations of a series in an hour. It serves statistics, and tells a search which hours of which
   series cannot hold a span that long or that short.
+* ``trace``: what the chunks of a trace in this file are together, as they came: times, spans and errors, those that
+  came twice counted twice. So a search knows the longest and the largest ones without a look into any. ``newest`` is
+  its chunk that came last, ``elsewhere`` whether a part of it is in another day's file, as far as was noticed.
 * ``tag``: one integer for every tag of a chunk, see :func:`tag_key`. ``posting``: the same once the day is closed: the
   chunks of a slot of hashes, see :func:`slot`. ``shape`` and ``shape_tag``: which of the tags are on one span together,
   see :mod:`.shapes`.
@@ -46,6 +49,11 @@ CREATE TABLE chunk (
   id INTEGER PRIMARY KEY, trace_id BLOB NOT NULL, start INTEGER NOT NULL, spans INTEGER NOT NULL, body BLOB NOT NULL
 );
 CREATE INDEX chunk_trace ON chunk (trace_id);
+CREATE TABLE trace (
+  id BLOB PRIMARY KEY, start INTEGER NOT NULL, end INTEGER NOT NULL, spans INTEGER NOT NULL, errors INTEGER NOT NULL,
+  newest INTEGER NOT NULL, elsewhere INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE INDEX trace_elsewhere ON trace (elsewhere) WHERE elsewhere;
 CREATE TABLE found (
   series INTEGER NOT NULL, start INTEGER NOT NULL, chunk INTEGER NOT NULL,
   shortest INTEGER NOT NULL, longest INTEGER NOT NULL, errors INTEGER NOT NULL,

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from causal_otel.collector.store.day_reading import DayReading
     from causal_otel.collector.store.open_days import Deadline, OpenDay
 
-__all__ = ["search"]
+__all__ = ["MOST_COUNTED", "DaySearch", "satisfiable", "search"]
 
 _SLICE_ROWS = 2000
 """Rows of ``found`` to take at a time: what is sorted and fetched in a few milliseconds."""
@@ -50,7 +50,7 @@ _ROWS_PER_LOOK = 200
 _PATIENCE = 16
 """Chunks of a day looked at in vain before it is worth while to ask the tag index which ones may match."""
 
-_MOST_COUNTED = 1 << 14
+MOST_COUNTED = 1 << 14
 """Chunks of a tag. To count more of them takes longer than it can save."""
 
 _FEW_NAMED = 64
@@ -76,10 +76,10 @@ def search(days: Sequence[OpenDay], query: Query, deadline: Deadline) -> Found:
         query: what for.
         deadline: when to stop.
     """
-    if not _satisfiable(query):
+    if not satisfiable(query):
         return Found(())
     taken: dict[bytes, None] = {}
-    streams = [_DaySearch(day, query, deadline, taken).matches() for day in days]
+    streams = [DaySearch(day, query, deadline, taken).matches() for day in days]
     try:
         for _, trace_id in heapq.merge(*streams, key=itemgetter(0), reverse=True):
             if trace_id:
@@ -95,7 +95,8 @@ def search(days: Sequence[OpenDay], query: Query, deadline: Deadline) -> Found:
     return Found(tuple(taken))
 
 
-def _satisfiable(query: Query) -> bool:
+def satisfiable(query: Query) -> bool:
+    """Whether there can be such a trace."""
     if query.limit <= 0 or query.end < max(0, query.start) or query.kind not in (None, *KINDS):
         return False
     return all(name is None or is_unicode(name) for name in (query.service, query.operation, query.system))
@@ -176,7 +177,7 @@ class _Filter:
     chunks: set[int] | None = None
 
 
-class _DaySearch:
+class DaySearch:
     """The search in one day file.
 
     Args:
@@ -187,25 +188,25 @@ class _DaySearch:
     """
 
     def __init__(self, day: OpenDay, query: Query, deadline: Deadline, taken: Collection[bytes]) -> None:
-        self._day = day
-        self._query = query
-        self._deadline = deadline
+        self.day = day
+        self.query = query
+        self.deadline = deadline
         self._taken = taken
-        self._start = within_range(query.start)
-        self._end = within_range(query.end)
-        self._conditions = _Conditions(query)
-        self._filters: list[_Filter] = []
-        self._literals: Literals | None = None
+        self.start = within_range(query.start)
+        self.end = within_range(query.end)
+        self.conditions = _Conditions(query)
+        self.filters: list[_Filter] = []
+        self.literals: Literals | None = None
         self._in_vain = 0
 
     def matches(self) -> Generator[Match, None, None]:
         """Every match, those first that start last, and between them how late one can be."""
         try:
-            with self._day.reading(self._deadline) as db:
+            with self.day.reading(self.deadline) as db:
                 within = db.hours()
                 if within is None:
                     return
-                first, last = max(within[0], hour_of(self._start)), min(within[1], hour_of(self._end))
+                first, last = max(within[0], hour_of(self.start)), min(within[1], hour_of(self.end))
                 if first <= last:
                     yield self._latest((last + 1) * HOUR), b""
                     yield from self._verified(db, self._candidates(db, first, last))
@@ -214,26 +215,35 @@ class _DaySearch:
 
     def _latest(self, start: int) -> int:
         """When a match can start at the latest, if the tables say that its chunk does not start after ``start``."""
-        return min(start, self._end) if start < LARGEST else _NEVER
+        return min(start, self.end) if start < LARGEST else _NEVER
 
-    def _candidates(self, db: DayReading, first: int, last: int) -> Iterator[_Candidate]:
-        resource_tags = db.resource_tags() if self._query.tags or self._query.conditions else {}
-        self._literals = Literals(self._query, resource_tags)
-        if (like := self._query.operation_like) is not None:
+    def prepared(self, db: DayReading) -> tuple[TagIndex, set[int]]:
+        """Read what the tables tell of the query's conditions.
+
+        Returns:
+            The index, and the chunks to look at besides those that the conditions lead to.
+        """
+        resource_tags = db.resource_tags() if self.query.tags or self.query.conditions else {}
+        self.literals = Literals(self.query, resource_tags)
+        if (like := self.query.operation_like) is not None:
             names = db.execute("SELECT id, operation FROM series")
-            self._conditions.require_one_of(each for each, name in names if is_like(like, name))
+            self.conditions.require_one_of(each for each, name in names if is_like(like, name))
         index = TagIndex(db, resource_tags)
         tags: list[Wanted] = []
         named: set[int] = set()
-        for key, text in self._query.tags:
+        for key, text in self.query.tags:
             named |= self._want(index, key, text, tags)
-        self._filters = self._filtered(index, tags)
-        least = self._filters[0].count if self._filters else _NEVER
-        if least <= (_PATIENCE if self._conditions.on_rows else _ALWAYS_BY_TAG):
+        self.filters = self._filtered(index, tags)
+        return index, named
+
+    def _candidates(self, db: DayReading, first: int, last: int) -> Iterator[_Candidate]:
+        index, named = self.prepared(db)
+        least = self.filters[0].count if self.filters else _NEVER
+        if least <= (_PATIENCE if self.conditions.on_rows else _ALWAYS_BY_TAG):
             found = self._by_tag(db, index)
         else:
             hours = self._hours(db, first, last)
-            few = min(sum(hours.values()) // _ROWS_PER_LOOK, _MOST_COUNTED)
+            few = min(sum(hours.values()) // _ROWS_PER_LOOK, MOST_COUNTED)
             found = self._by_tag(db, index) if least <= few else self._by_time(db, index, hours)
         return heapq.merge(found, self._by_start(db, named), key=itemgetter(0), reverse=True) if named else found
 
@@ -241,7 +251,7 @@ class _DaySearch:
         """What the index can tell of the tags, the fewest chunks first."""
         filters = _counted(index, tags)
         if filters and filters[0].count > _PATIENCE:
-            filters = _counted(index, index.together(tags, self._conditions.series, self._conditions.values))
+            filters = _counted(index, index.together(tags, self.conditions.series, self.conditions.values))
         return filters
 
     def _want(self, index: TagIndex, key: str, text: str, tags: list[Wanted]) -> set[int]:
@@ -261,24 +271,24 @@ class _DaySearch:
         if len(named) > _FEW_NAMED:
             return set()
         if of_kind:
-            self._conditions.require_kind(text)
+            self.conditions.require_kind(text)
         else:
-            self._conditions.require_errors()
+            self.conditions.require_errors()
         return named
 
     def _hours(self, db: DayReading, first: int, last: int) -> dict[int, int]:
         """The hours in which a span may match, latest first, and how many spans they have of the series."""
         statement = (
             "SELECT h.hour, sum(h.spans) FROM series s CROSS JOIN hour h ON h.series = s.id"  # noqa: S608 - our own SQL
-            f" WHERE h.hour BETWEEN :first AND :last AND {self._conditions.sql('h')}"
+            f" WHERE h.hour BETWEEN :first AND :last AND {self.conditions.sql('h')}"
             " GROUP BY h.hour ORDER BY h.hour DESC"
         )
-        return dict(db.execute(statement, {**self._conditions.values, "first": first, "last": last}).fetchall())
+        return dict(db.execute(statement, {**self.conditions.values, "first": first, "last": last}).fetchall())
 
     def _by_tag(self, db: DayReading, index: TagIndex) -> Iterator[_Candidate]:
         """The chunks that pass the first filter and, unless there are few of them, all the others."""
-        chunks = index.chunks(self._filters[0].wanted)
-        for each in self._filters[1:]:
+        chunks = index.chunks(self.filters[0].wanted)
+        for each in self.filters[1:]:
             if len(chunks) > _PATIENCE:
                 chunks &= index.chunks(each.wanted)
         return self._by_start(db, chunks)
@@ -291,7 +301,7 @@ class _DaySearch:
             some = ids[position : position + _IDS_AT_ONCE]
             marks = ",".join("?" * len(some))
             statement = f"SELECT start, id FROM chunk WHERE id IN ({marks}) AND start BETWEEN ? AND ?"  # noqa: S608
-            found += db.execute(statement, (*some, self._start - SPREAD, self._end))
+            found += db.execute(statement, (*some, self.start - SPREAD, self.end))
         found.sort(reverse=True)
         for start, chunk in found:
             yield self._latest(start + SPREAD), chunk
@@ -301,8 +311,8 @@ class _DaySearch:
         seen: set[int] = set()
         width = max(_SLICE_AT_LEAST, HOUR * _SLICE_ROWS // max(hours.values(), default=1))
         for begin, high in _intervals(hours):
-            low = max(begin, self._start)
-            high = min(high, self._end + SPREAD)
+            low = max(begin, self.start)
+            high = min(high, self.end + SPREAD)
             while high > low:
                 yield self._latest(high), 0
                 middle = max(low, high - width)
@@ -313,7 +323,7 @@ class _DaySearch:
                     if self._in_vain > _PATIENCE:
                         self._ask(index)
                     seen.add(chunk)
-                    if all(each.chunks is None or chunk in each.chunks for each in self._filters):
+                    if all(each.chunks is None or chunk in each.chunks for each in self.filters):
                         yield self._latest(start), chunk
                 # Narrower or wider next time, by eight at the most.
                 width = width * _SLICE_ROWS // min(max(len(rows), _SLICE_ROWS // 8), _SLICE_ROWS * 8)
@@ -326,23 +336,23 @@ class _DaySearch:
         statement = (
             "SELECT f.start, f.chunk FROM series s CROSS JOIN hour h ON h.series = s.id"  # noqa: S608 - the same
             " CROSS JOIN found f ON f.series = s.id"
-            f" WHERE h.hour BETWEEN :first AND :last AND {self._conditions.sql('h', 'f')}"
+            f" WHERE h.hour BETWEEN :first AND :last AND {self.conditions.sql('h', 'f')}"
             " AND f.start >= max(:low, h.hour * :hour) AND f.start <= min(:high, (h.hour + 1) * :hour + :spread)"
             " ORDER BY f.start DESC"
         )
         values = {
-            "first": hour_of(max(low - SPREAD, self._start)),
-            "last": hour_of(min(high - 1, self._end)),
+            "first": hour_of(max(low - SPREAD, self.start)),
+            "last": hour_of(min(high - 1, self.end)),
             "low": low,
             "high": within_range(high - 1),
             "hour": HOUR,
             "spread": SPREAD,
         }
-        return db.execute(statement, {**self._conditions.values, **values}).fetchall()
+        return db.execute(statement, {**self.conditions.values, **values}).fetchall()
 
     def _ask(self, index: TagIndex) -> None:
         self._in_vain = 0
-        for each in self._filters:
+        for each in self.filters:
             if each.chunks is None:
                 each.chunks = index.chunks(each.wanted)
 
@@ -354,18 +364,19 @@ class _DaySearch:
                 start, trace_id = heapq.heappop(held)
                 yield -start, trace_id
             yield latest, b""
-            if chunk and (match := self._match(db, chunk)):
+            if chunk and (match := self.match(db, chunk)):
                 heapq.heappush(held, match)
         while held:
             start, trace_id = heapq.heappop(held)
             yield -start, trace_id
 
-    def _match(self, db: DayReading, chunk: int) -> tuple[int, bytes] | None:
-        row = db.execute("SELECT trace_id, body FROM chunk WHERE id = ? AND start <= ?", (chunk, self._end)).fetchone()
+    def match(self, db: DayReading, chunk: int) -> tuple[int, bytes] | None:
+        """When the last matching span of a chunk starts, negated, and the trace's id; None if there is none."""
+        row = db.execute("SELECT trace_id, body FROM chunk WHERE id = ? AND start <= ?", (chunk, self.end)).fetchone()
         if row is None or row[0] in self._taken:
             return None
-        trace = db.unpack(row[1], self._literals)
-        span = None if trace is None else matching_span(trace, self._query)
+        trace = db.unpack(row[1], self.literals)
+        span = None if trace is None else matching_span(trace, self.query)
         if span is None:
             self._in_vain += 1
             return None
@@ -373,7 +384,7 @@ class _DaySearch:
 
 
 def _counted(index: TagIndex, tags: Iterable[Wanted]) -> list[_Filter]:
-    return sorted((_Filter(tag, index.count(tag, _MOST_COUNTED)) for tag in tags), key=attrgetter("count"))
+    return sorted((_Filter(tag, index.count(tag, MOST_COUNTED)) for tag in tags), key=attrgetter("count"))
 
 
 def _intervals(hours: Iterable[int]) -> Iterator[tuple[int, int]]:

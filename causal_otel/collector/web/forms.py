@@ -153,6 +153,7 @@ class SearchForm:
             longest=longest,
             errors=self.errors in ("1", "true"),
             limit=limit or 0,
+            sort=self.sort,
         )
 
 

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, RedirectResponse
 from starlette.routing import Route
 
 from causal_otel.collector.attributes import KINDS
+from causal_otel.collector.query import Found
 from causal_otel.collector.web.first_steps import otlp_endpoint
 from causal_otel.collector.web.forms import LIMIT, LOOKBACKS, SORTS, FormError, SearchForm
 from causal_otel.collector.web.scatter import scatter
@@ -28,20 +29,22 @@ __all__ = ["routes"]
 
 _TRACE_ID = re.compile(r"[0-9a-f]{1,32}")
 
-_ORDERS: dict[str, Callable[[Summary], int]] = {
-    "newest": lambda trace: 0,  # the reader's order
-    "longest": lambda trace: -trace.duration,
-    "spans": lambda trace: -trace.spans,
-    "errors": lambda trace: -trace.errors,
+_ORDERS = {
+    "newest": "the newest first",
+    "longest": "the longest first, of all that match",
+    "spans": "those with the most spans first, of all that match",
+    "errors": "those with the most errors first, of all that match",
 }
+"""What the page says of the traces that it shows, by the order."""
 
 
 def routes(reader: TraceReader, status: Callable[[], dict[str, Any]]) -> list[Route]:
-    """``/``, ``/jump`` and ``/ui/operations``."""
+    """``/``, ``/search.json``, ``/jump`` and ``/ui/operations``."""
     pages = _Search(reader, status)
     # None is async: Starlette calls them from threads, where they may wait for the disk.
     return [
         Route("/", pages.search),
+        Route("/search.json", pages.document),
         Route("/jump", pages.jump),
         Route("/ui/operations", pages.operations),
     ]
@@ -77,18 +80,18 @@ class _Search:
             mistakes = dict(error.fields)
         services = self._reader.services()
         traces: list[Summary] = []
-        complete = True
+        found = Found(())
         if query is not None:
             found = self._reader.search(query)
-            complete = found.complete
-            traces = sorted(self._reader.summaries(found.trace_ids), key=_ORDERS[form.sort])
+            traces = self._reader.summaries(found.trace_ids)
         context = {
             "form": form,
             "defaults": SearchForm(),
             "mistakes": mistakes,
             "query": query,
             "traces": traces,
-            "complete": complete,
+            "found": found,
+            "order": _ORDERS[form.sort],
             "scatter": scatter(traces),
             "services": services,
             "operations": self._operations(form.service),
@@ -103,6 +106,20 @@ class _Search:
             "limit": LIMIT,
         }
         return page(request, "search.html", context, status=400 if mistakes else 200)
+
+    def document(self, request: Request) -> Response:
+        """What the page shows, for programs."""
+        try:
+            query = SearchForm.read(request.query_params).query(time.time_ns())
+        except FormError as error:
+            return JSONResponse({"mistakes": dict(error.fields)}, status_code=400, headers=HEADERS)
+        found = self._reader.search(query)
+        document = {
+            "traces": [each.document() for each in self._reader.summaries(found.trace_ids)],
+            "complete": found.complete,
+            "compared_since_unix_nano": found.since,
+        }
+        return JSONResponse(document, headers=HEADERS)
 
     def _operations(self, service: str) -> list[str]:
         return sorted({operation.name for operation in self._reader.operations(service)}) if service else []

@@ -6,11 +6,12 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-from causal_otel.collector.matching import matching_span
-from causal_otel.collector.query import Found, Query
+from causal_otel.collector.matching import matching_span, summary
+from causal_otel.collector.query import SORTS, Found, Query
 from causal_otel.collector.store import days
 from causal_otel.collector.store.compaction import close_day
 from causal_otel.collector.store.writer import Writer
@@ -86,13 +87,16 @@ def contents(trace: TracesData | None) -> list[tuple[bytes, bytes, bytes]]:
     )
 
 
-def starts(expected: MemoryReader, query: Query, trace_ids: Iterable[bytes]) -> list[int | None]:
-    """When the matching span of each trace starts, None where none matches: the order of a search, up to ties."""
-    found = []
+def starts(expected: MemoryReader, query: Query, trace_ids: Iterable[bytes]) -> list[Any]:
+    """What each trace is compared by, None where none matches: the order of a search, up to ties."""
+    found: list[Any] = []
     for trace_id in trace_ids:
         trace = expected.trace(trace_id)
         span = None if trace is None else matching_span(trace, query)
-        found.append(None if span is None else span.start_time_unix_nano)
+        if span is None or trace is None or query.sort == "newest":
+            found.append(None if span is None else span.start_time_unix_nano)
+        else:
+            found.append(SORTS[query.sort](summary(trace)))
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import tempfile
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
 
 from causal_otel.collector.attributes import plain, text
-from causal_otel.collector.conditions import parse
+from causal_otel.collector.conditions import Condition, parse
 from causal_otel.collector.query import Query
 from causal_otel.collector.store import chunks, days
 from causal_otel.collector.store.literals import Literals
@@ -141,6 +142,8 @@ QUERIES = st.builds(
 )
 
 
+RANKED = st.builds(replace, QUERIES, sort=st.sampled_from(["longest", "spans", "errors"]))
+
 TAGGED = st.builds(
     Query,
     start=st.just(0),
@@ -192,6 +195,43 @@ def test_a_search_finds_what_brute_force_finds(messages: list[TracesData], queri
         for query in queries:
             found = reader.search(query, seconds=60)
             assert same_answer(found, expected, query), query
+
+
+@pytest.mark.usefixtures("large")
+@settings(
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
+)
+@given(messages=_messages(), queries=st.lists(RANKED, min_size=12, max_size=12))
+def test_the_first_of_an_order_are_the_first_of_all_that_match(
+    messages: list[TracesData], queries: list[Query]
+) -> None:
+    """Not of the newest: the longest, the largest, or those with the most errors; also of traces over midnight."""
+    with tempfile.TemporaryDirectory() as name, Reader(Path(name)) as reader:
+        expected = write(Path(name), messages)
+        for _ in range(2):
+            for query in queries:
+                assert same_answer(reader.search(query, seconds=60), expected, query), query
+            close(Path(name))
+
+
+@pytest.mark.parametrize("sort", ["longest", "spans", "errors"])
+def test_a_trace_over_midnight_is_compared_as_a_whole(sort: str, tmp_path: Path) -> None:
+    """Also if another process wrote its second part, once one of the days is closed."""
+    midnight = NOON - 12 * HOUR
+    whole = [span(trace=1, start=midnight + index * SECOND, duration=SECOND, error=True) for index in (-2, -1, 0, 1)]
+    others = [
+        span(trace=number, start=midnight + hours * HOUR + index, duration=3 * SECOND, error=True)
+        for number, hours in ((2, -1), (3, 1))
+        for index in range(3)
+    ]
+    expected = write(tmp_path, [traces(*whole[:2], *others)])
+    write(tmp_path, [traces(*whole[2:])], expected)
+    close(tmp_path)
+    with Reader(tmp_path) as reader:
+        found = reader.search(Query(*EVER, sort=sort, limit=2))
+        assert found.trace_ids == (trace_id(1), trace_id(3))
 
 
 @pytest.mark.parametrize(
@@ -337,6 +377,14 @@ def many(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         Query(NOON + 100 * SECOND, NOON + 200 * SECOND, limit=1000),
         Query(NOON + 100 * SECOND, NOON + 200 * SECOND, tags=(("even", "true"),), limit=10),
         Query(*EVER, tags=(("nobody", "has this"),)),
+        Query(*EVER, sort="longest"),
+        Query(*EVER, sort="spans", limit=700),
+        Query(*EVER, sort="longest", tags=(("even", "true"),)),
+        Query(*EVER, sort="errors", operation="operation 3", limit=100),
+        Query(*EVER, sort="longest", tags=(("number", "16"),)),
+        Query(NOON + 100 * SECOND, NOON + 200 * SECOND, sort="longest", limit=30),
+        Query(*EVER, sort="longest", conditions=(Condition("number", "<", "40"),)),
+        Query(*EVER, sort="longest", tags=(("index", "0"), ("index", "1"))),
     ],
 )
 def test_every_way_through_a_large_day_leads_to_the_same(query: Query, many: tuple[Path, MemoryReader]) -> None:

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from causal_otel.collector.query import Found, Query
 from tests.collector.oracle import MemoryReader
-from tests.collector.spans import MILLISECOND, SECOND, merged, span, trace_id, traces
+from tests.collector.spans import MILLISECOND, NOON, SECOND, merged, span, trace_id, traces
 from tests.collector.web.sites import site, status_document
 from tests.collector.web.traffic import EVIL, evil_trace, shop
 
@@ -86,6 +86,10 @@ def test_a_row_tells_the_trace(client: TestClient) -> None:
         ("/?limit=2", [1, 2]),
         ("/?sort=longest", [3, 1, 2]),
         ("/?sort=spans", [1, 2, 3]),
+        ("/?sort=longest&limit=1", [3]),
+        ("/?tags=duration>10ms+otel.scope.name~T.STS", [1, 3]),
+        ("/?operation=get+*a", [1]),
+        ("/?operation=GET", [1, 2]),
         ("/?service=nobody", []),
         ("/?start=2020-01-01&end=2020-01-02", []),
     ],
@@ -127,6 +131,33 @@ def test_a_partial_result_is_told() -> None:
 
     assert "Partial result" not in TestClient(site(shop(3))).get("/").text
     assert "Partial result" in TestClient(site(Hurried())).get("/").text
+    assert "come first of all" in TestClient(site(Hurried())).get("/?sort=spans").text
+
+
+def test_what_was_compared_is_told(client: TestClient) -> None:
+    """The page says which traces come first, of which; and from when on, if time did not suffice for all."""
+
+    class Hurried(MemoryReader):
+        def search(self, query: Query, *, seconds: float = 2.0) -> Found:
+            return Found(super().search(query).trace_ids, complete=False, since=NOON)
+
+    assert "the newest first" in client.get("/").text
+    assert "the longest first, of all that match" in client.get("/?sort=longest").text
+    html = TestClient(site(Hurried())).get("/?sort=longest").text
+    assert "only traces since Nov 22 12:00 UTC were compared" in html
+
+
+def test_programs_get_the_same_as_json(client: TestClient) -> None:
+    """The parameters are the page's; what cannot be understood is refused, by its field."""
+    answer = client.get("/search.json?sort=longest&limit=2&tags=!nothing")
+    assert answer.status_code == 200
+    assert answer.json()["complete"] is True
+    first, second = answer.json()["traces"]
+    assert (first["trace_id"], second["trace_id"]) == (trace_id(3).hex(), trace_id(1).hex())
+    assert first["duration_nano"] == 9 * SECOND
+    refused = client.get("/search.json?tags=a%3E%3Ex&operation=%22&limit=0")
+    assert refused.status_code == 400
+    assert refused.json()["mistakes"].keys() == {"tags", "operation", "limit"}
 
 
 def test_mistakes_are_told_at_their_fields(client: TestClient) -> None:

@@ -1,0 +1,329 @@
+"""A search for the longest traces, or the largest, or those with the most errors, of all that match.
+
+The table ``trace`` tells how long and how large each trace of a day can be at the most, so the days' traces are merged,
+the largest first, and looked at until there are as many matches as were asked for and none that follows can be larger.
+A trace that has parts in several days' files is compared by all of them together.
+
+Where few chunks satisfy the conditions that the tables know of, their traces are compared; else all of the day, of
+which those without such a chunk are passed over.
+"""
+
+from __future__ import annotations
+
+import heapq
+from contextlib import suppress
+from functools import partial
+from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple
+
+from causal_otel.collector.query import SORTS, Found
+from causal_otel.collector.store.days import DAY, LARGEST, hour_of
+from causal_otel.collector.store.limits import within_range
+from causal_otel.collector.store.open_days import OutOfTime, Skipped
+from causal_otel.collector.store.schema import SPREAD
+from causal_otel.collector.store.search import MOST_COUNTED, DaySearch, satisfiable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+
+    from causal_otel.collector.query import Query, Summary
+    from causal_otel.collector.store.day_reading import DayReading
+    from causal_otel.collector.store.open_days import Deadline, OpenDay
+
+__all__ = ["ranked"]
+
+_TIME_TO_COMPARE = 0.7
+"""The share of the time in which all days have to be ready; the rest is for looking at traces."""
+_FEW = 2000
+"""Chunks whose traces are looked up one by one."""
+_FIRST_PAGE = 500
+"""Rows of a day's ``trace`` to sort at first; each further time four times as many."""
+_IDS_AT_ONCE = 500
+_BATCH = 20
+"""Traces to make summaries of at once, when there are enough."""
+_UNKNOWN = 1 << 64
+"""Instead of a start or a duration that is too large for the tables to tell."""
+
+_Row = tuple[bytes, int, int, int, int]
+"""A trace's id, start, end, spans and errors, as the table has it."""
+_COLUMNS = "id, start, end, spans, errors"
+# As `_size` has it.
+_SIZES = {
+    "longest": f"CASE WHEN end < {LARGEST} THEN end - start ELSE {LARGEST} END",
+    "spans": "spans",
+    "errors": "errors",
+}
+
+
+class _Part(NamedTuple):
+    """A trace, or a part of one, that may match: how large it is at the most, and what tells whether it does."""
+
+    size: int
+    start: int
+    trace_id: bytes
+    matches: Callable[[], bool]
+
+
+_Parts = "Generator[_Part | None, None, None]"
+
+
+def ranked(
+    days: Sequence[OpenDay], query: Query, deadline: Deadline, summaries: Callable[[Iterable[bytes]], list[Summary]]
+) -> Found:
+    """Find the traces that satisfy ``query`` and come first in its order.
+
+    Args:
+        days: where to look; the newest first.
+        query: what for.
+        deadline: when to stop.
+        summaries: gives those of traces by their ids.
+    """
+    if not satisfiable(query):
+        return Found(())
+    reserve = deadline.left() * (1 - _TIME_TO_COMPARE)
+    deadline.extend(-reserve)
+    order = _Order(query, summaries)
+    streams: list[Generator[_Part | None, None, None]] = []
+    since: int | None = query.end
+    complete = False
+    try:
+        scattered = _Scattered(days, query, deadline)
+    except OutOfTime:
+        return Found((), False, query.end)
+    try:
+        for day in days:
+            stream = _DayRanking(day, query, deadline, scattered).parts()
+            next(stream, None)  # it reads what it has to begin with
+            streams.append(stream)
+            since = min(query.end, day.day * DAY)
+        since = None
+    except OutOfTime:
+        pass
+    deadline.extend(reserve)
+    try:
+        for part in heapq.merge(*map(_ready, streams), scattered.parts(), key=itemgetter(0, 1), reverse=True):
+            if order.is_done(part):
+                break
+            if part.trace_id not in order and part.matches():
+                order.add(part.trace_id)
+            deadline.check()
+        complete = since is None
+    except OutOfTime:
+        pass
+    finally:
+        for stream in streams:
+            stream.close()
+    return Found(order.first(), complete, since)
+
+
+def _ready(stream: Iterable[_Part | None]) -> Iterator[_Part]:
+    return (part for part in stream if part is not None)
+
+
+def _size(sort: str, row: _Row) -> int:
+    _, start, end, spans, errors = row
+    if sort == "longest":
+        return end - start if end < LARGEST else _UNKNOWN
+    return spans if sort == "spans" else errors
+
+
+def _part(sort: str, row: _Row, matches: Callable[[], bool]) -> _Part:
+    trace_id, start, *_ = row
+    return _Part(_size(sort, row), start if start < LARGEST else _UNKNOWN, trace_id, matches)
+
+
+class _Order:
+    """The traces that match, as they are compared in the end: by their summaries."""
+
+    def __init__(self, query: Query, summaries: Callable[[Iterable[bytes]], list[Summary]]) -> None:
+        self._limit = query.limit
+        self._score = SORTS[query.sort]
+        self._summaries = summaries
+        self._known: set[bytes] = set()
+        self._waiting: list[bytes] = []
+        self._compared: list[tuple[int, int, bytes]] = []
+
+    def __contains__(self, trace_id: bytes) -> bool:
+        return trace_id in self._known
+
+    def add(self, trace_id: bytes) -> None:
+        """Add one that matches."""
+        self._known.add(trace_id)
+        self._waiting.append(trace_id)
+
+    def is_done(self, following: _Part) -> bool:
+        """Whether there are enough that are as large as this one, and so as all that follow it."""
+        missing = self._limit - len(self._compared)
+        if len(self._waiting) >= (missing if missing > 0 else _BATCH):
+            self._compare()
+        return len(self._compared) >= self._limit and self._compared[self._limit - 1][0] >= following.size
+
+    def first(self) -> tuple[bytes, ...]:
+        """As many as were asked for, the largest first."""
+        self._compare()
+        return tuple(trace_id for _, _, trace_id in self._compared[: self._limit])
+
+    def _compare(self) -> None:
+        self._compared += [(self._score(each), each.start, each.trace_id) for each in self._summaries(self._waiting)]
+        self._compared.sort(reverse=True)
+        self._waiting.clear()
+
+
+class _Scattered:
+    """The traces that have parts in several days' files.
+
+    Args:
+        days: all of them.
+        query: what is asked for.
+        deadline: when to stop.
+
+    Raises:
+        OutOfTime: It has passed.
+    """
+
+    def __init__(self, days: Sequence[OpenDay], query: Query, deadline: Deadline) -> None:
+        self._sort = query.sort
+        self._extents: dict[bytes, _Row] = {}
+        self._matches: dict[bytes, list[Callable[[], bool]]] = {}
+        ids: set[bytes] = set()
+        for day in days:
+            with suppress(Skipped), day.reading(deadline) as db:
+                ids.update(trace_id for (trace_id,) in db.execute("SELECT id FROM trace WHERE elsewhere"))
+        for day in days if ids else ():
+            with suppress(Skipped), day.reading(deadline) as db:
+                for row in _rows_of(db, ids):
+                    self._add(row)
+
+    def _add(self, row: _Row) -> None:
+        trace_id, start, end, spans, errors = row
+        _, begun, ended, more, failed = self._extents.get(trace_id, (trace_id, LARGEST, 0, 0, 0))
+        self._extents[trace_id] = (trace_id, min(start, begun), max(end, ended), spans + more, errors + failed)
+
+    def __contains__(self, trace_id: bytes) -> bool:
+        return trace_id in self._extents
+
+    def ids(self) -> Iterable[bytes]:
+        """Their ids."""
+        return self._extents
+
+    def add(self, trace_id: bytes, matches: Callable[[], bool]) -> None:
+        """Add what tells whether a part of one of them matches."""
+        self._matches.setdefault(trace_id, []).append(matches)
+
+    def parts(self) -> list[_Part]:
+        """Those of which a part may match, the largest first. To be asked when all days have added theirs."""
+        matches = self._matches.items()
+        found = [_part(self._sort, self._extents[trace_id], partial(_any, several)) for trace_id, several in matches]
+        found.sort(key=itemgetter(0, 1), reverse=True)
+        return found
+
+
+def _any(several: Iterable[Callable[[], bool]]) -> bool:
+    return any(matches() for matches in several)
+
+
+def _rows_of(db: DayReading, trace_ids: Iterable[bytes]) -> Iterator[_Row]:
+    """What the day's table has of some traces."""
+    ids = list(trace_ids)
+    for position in range(0, len(ids), _IDS_AT_ONCE):
+        some = ids[position : position + _IDS_AT_ONCE]
+        marks = ",".join("?" * len(some))
+        yield from db.execute(f"SELECT {_COLUMNS} FROM trace WHERE id IN ({marks})", some)  # noqa: S608
+
+
+class _DayRanking(DaySearch):
+    """The traces of a day that may match, the largest first.
+
+    Args:
+        day: the file.
+        query: what for.
+        deadline: when to stop.
+        scattered: gets those that have parts elsewhere.
+    """
+
+    def __init__(self, day: OpenDay, query: Query, deadline: Deadline, scattered: _Scattered) -> None:
+        super().__init__(day, query, deadline, ())
+        self._scattered = scattered
+        self._marks: bytearray | None = None
+
+    def parts(self) -> Generator[_Part | None, None, None]:
+        """None once all is ready that takes long, and then the parts."""
+        try:
+            with self.day.reading(self.deadline) as db:
+                within = db.hours()
+                if within is None or within[0] > hour_of(self.end) or within[1] < hour_of(self.start):
+                    return
+                self._marks = self._marked(db)
+                for trace_id in self._scattered.ids():
+                    if self._chunks(db, trace_id):
+                        self._scattered.add(trace_id, partial(self._matches, db, trace_id))
+                rows = self._rows_of_few(db) if self._marks and self._marks.count(1) <= _FEW else self._all_rows(db)
+                first = next(rows, None)
+                yield None
+                while first is not None:
+                    trace_id = first[0]
+                    if trace_id not in self._scattered and self._chunks(db, trace_id):
+                        yield _part(self.query.sort, first, partial(self._matches, db, trace_id))
+                    self.deadline.check()
+                    first = next(rows, None)
+        except Skipped:
+            return
+
+    def _marked(self, db: DayReading) -> bytearray | None:
+        """By its id, whether a chunk may match, as far as the tables tell; None: any may."""
+        index, named = self.prepared(db)
+        (last,) = db.execute("SELECT max(id) FROM chunk").fetchone()
+        marks: bytearray | None = None
+        if self.conditions.series or self.conditions.on_rows:
+            statement = (
+                "SELECT f.chunk FROM series s CROSS JOIN found f ON f.series = s.id"  # noqa: S608 - our own SQL
+                f" WHERE {self.conditions.sql('f')} AND f.start BETWEEN :low AND :high"
+            )
+            times = {"low": self.start, "high": within_range(self.end + SPREAD)}
+            marks = bytearray(last + 1)
+            for (chunk,) in db.execute(statement, {**self.conditions.values, **times}):
+                marks[chunk] = 1
+        for each in self.filters:
+            if each.count <= MOST_COUNTED:
+                having = bytearray(last + 1)
+                for chunk in index.chunks(each.wanted):
+                    if chunk <= last and (marks is None or marks[chunk]):
+                        having[chunk] = 1
+                marks = having
+        if marks is not None:
+            for chunk in named:
+                marks[chunk] = 1
+        return marks
+
+    def _chunks(self, db: DayReading, trace_id: bytes) -> list[int]:
+        """The chunks of a trace that may match."""
+        chunks = [chunk for (chunk,) in db.execute("SELECT id FROM chunk WHERE trace_id = ?", (trace_id,))]
+        return chunks if self._marks is None else [chunk for chunk in chunks if self._marks[chunk]]
+
+    def _matches(self, db: DayReading, trace_id: bytes) -> bool:
+        # The block of the connection is left for the time being: what fails here does not fail there.
+        with suppress(Skipped), self.day.failing():
+            return any(self.match(db, chunk) for chunk in self._chunks(db, trace_id))
+        return False
+
+    def _rows_of_few(self, db: DayReading) -> Iterator[_Row]:
+        marks = self._marks or b""
+        chunks = [chunk for chunk, marked in enumerate(marks) if marked]
+        ids = {trace_id for chunk in chunks for (trace_id,) in db.execute(_TRACE_OF, (chunk,))}
+        rows = sorted(_rows_of(db, ids), key=itemgetter(1), reverse=True)
+        rows.sort(key=partial(_size, self.query.sort), reverse=True)
+        return iter(rows)
+
+    def _all_rows(self, db: DayReading) -> Iterator[_Row]:
+        statement = (
+            f"SELECT {_COLUMNS} FROM trace WHERE start <= ? AND end >= ?"  # noqa: S608 - our own SQL
+            f" ORDER BY {_SIZES[self.query.sort]} DESC, start DESC LIMIT ? OFFSET ?"
+        )
+        offset, count = 0, _FIRST_PAGE
+        while rows := db.execute(statement, (self.end, self.start, count, offset)).fetchall():
+            yield from rows
+            offset += count
+            count *= 4
+
+
+_TRACE_OF = "SELECT trace_id FROM chunk WHERE id = ?"
