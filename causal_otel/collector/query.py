@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
@@ -25,6 +25,7 @@ __all__ = [
     "Operation",
     "OperationStatistics",
     "Query",
+    "Recent",
     "ServiceCount",
     "Summary",
     "TraceReader",
@@ -210,6 +211,21 @@ class Volume:
     damaged: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """The traces that were received last.
+
+    Attributes:
+        trace_ids: 16 bytes each, newest first.
+        more: how many others were received after the mark that was given, for which there was no room; without one 0.
+        mark: how far this answer goes: for the next question.
+    """
+
+    trace_ids: tuple[bytes, ...]
+    more: int
+    mark: object
+
+
 SORTS: dict[str, Callable[[Summary], int]] = {
     "newest": lambda trace: 0,
     "longest": lambda trace: trace.duration,
@@ -249,5 +265,12 @@ class TraceReader(Protocol):
     def trace_ids(self, start: int, end: int) -> Iterable[bytes]:
         """Every trace with a span that starts in that time, oldest day first: for an export."""
 
-    def recent(self, limit: int) -> Sequence[bytes]:
-        """The traces that were received last, newest first."""
+    def recent(self, limit: int, *, service: str | None = None, errors: bool = False, after: object = None) -> Recent:
+        """The traces that were received last. Of one over midnight, the store filters each day's part by itself.
+
+        Args:
+            limit: how many at most.
+            service: only those with a span of this one; None: any.
+            errors: only those with a span whose status is an error.
+            after: only those of which something was received after this mark of an earlier answer; None: at any time.
+        """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status, TracesData
 
@@ -17,6 +17,7 @@ from causal_otel.collector.query import (
     Operation,
     OperationStatistics,
     Query,
+    Recent,
     Summary,
     Volume,
 )
@@ -30,7 +31,8 @@ class MemoryReader:
 
     def __init__(self, messages: Iterable[TracesData] = ()) -> None:
         self._traces: dict[bytes, TracesData] = {}
-        self._order: dict[bytes, None] = {}
+        self._order: dict[bytes, int] = {}
+        self._received = 0
         for message in messages:
             self.add(message)
 
@@ -41,7 +43,8 @@ class MemoryReader:
                 for span in scoped.spans:
                     trace = self._traces.setdefault(span.trace_id, TracesData())
                     self._order.pop(span.trace_id, None)
-                    self._order[span.trace_id] = None
+                    self._received += 1
+                    self._order[span.trace_id] = self._received
                     if any(known == span for known, _ in _spans(trace)):
                         continue
                     target = next((each for each in trace.resource_spans if each.resource == group.resource), None)
@@ -113,8 +116,17 @@ class MemoryReader:
     def trace_ids(self, start: int, end: int) -> Iterable[bytes]:
         return list(self.search(Query(start, end, limit=len(self._traces))).trace_ids)[::-1]
 
-    def recent(self, limit: int) -> Sequence[bytes]:
-        return list(reversed(self._order))[:limit]
+    def recent(self, limit: int, *, service: str | None = None, errors: bool = False, after: object = None) -> Recent:
+        assert after is None or isinstance(after, int)
+        found = [
+            whole.trace_id
+            for whole in self.summaries(reversed(self._order))
+            if self._order[whole.trace_id] > (after or 0)
+            and (whole.errors or not errors)
+            and (service is None or any(each.name == service for each in whole.services))
+        ]
+        more = 0 if after is None else max(0, len(found) - limit)
+        return Recent(tuple(found[:limit]), more, max(self._order.values(), default=0))
 
 
 def _spans(trace: TracesData) -> Iterator[tuple[Span, str]]:

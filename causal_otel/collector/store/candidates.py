@@ -11,7 +11,7 @@ from causal_otel.collector.store.schema import BUCKET_BITS, slot, tag_hash, tag_
 from causal_otel.collector.store.shapes import OTHERS, shape_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from causal_otel.collector.store.day_reading import DayReading
 
@@ -113,6 +113,15 @@ class TagIndex:
         late = map(self._late, wanted.late)
         return found.union(set.intersection(*late))
 
+    def newest_of_resources(self, resources: Collection[int]) -> Iterator[int]:
+        """The chunks with spans of some resources, the latest first, and perhaps a few others."""
+        hashes = list(map(resource_hash, resources))
+        for bucket in self._buckets:
+            late = {chunk for hashed in hashes for chunk in self._late_in(bucket, hashed)}
+            yield from sorted(late, reverse=True)
+        closed = {chunk for hashed in hashes for chunk in postings.find(self._posting(hashed), hashed)}
+        yield from sorted(closed, reverse=True)
+
     def _count_late(self, hashes: Sequence[int], most: int) -> int:
         found = 0
         for hashed in hashes:
@@ -129,11 +138,14 @@ class TagIndex:
         found: set[int] = set()
         for hashed in hashes:
             for bucket in self._buckets:
-                first, last = tag_range(bucket, hashed)
-                base = (bucket << BUCKET_BITS) - first
-                rows = self._db.execute("SELECT key + ? FROM tag WHERE key BETWEEN ? AND ?", (base, first, last))
-                found.update(chunk for (chunk,) in rows)
+                found.update(self._late_in(bucket, hashed))
         return found
+
+    def _late_in(self, bucket: int, hashed: int) -> Iterator[int]:
+        first, last = tag_range(bucket, hashed)
+        base = (bucket << BUCKET_BITS) - first
+        rows = self._db.execute("SELECT key + ? FROM tag WHERE key BETWEEN ? AND ?", (base, first, last))
+        return (chunk for (chunk,) in rows)
 
     def _posting(self, hashed: int) -> bytes:
         if self._slot_bits is None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
-from causal_otel.collector.attributes import plain, text
+from causal_otel.collector.attributes import plain, service_name, text
 from causal_otel.collector.store import chunks
 from causal_otel.collector.store.schema import SCHEMA_VERSION
 
@@ -52,6 +53,7 @@ class DayReading:
         self._scopes: Mapping[int, bytes] = {}
         self._dictionary = b""
         self._resource_tags: dict[int, frozenset[tuple[str, str]]] = {}
+        self._services: dict[int, str] = {}
         self._hours_version: int | None = None
         self._hours: tuple[int, int] | None = None
         try:
@@ -113,12 +115,29 @@ class DayReading:
         latest = max(self._resource_tags, default=0)
         for resource, body in self.execute("SELECT id, body FROM resource WHERE id > ?", (latest,)).fetchall():
             try:
-                pairs = ResourceSpans.FromString(body).resource.attributes
+                message = ResourceSpans.FromString(body).resource
             except DecodeError as error:
                 self.fault = f"a resource cannot be read: {error!r}"
                 continue
-            self._resource_tags[resource] = frozenset((pair.key, text(plain(pair.value))) for pair in pairs)
+            tags = ((pair.key, text(plain(pair.value))) for pair in message.attributes)
+            self._resource_tags[resource] = frozenset(tags)
+            self._services[resource] = service_name(message)
         return self._resource_tags
+
+    def resources_of(self, service: str) -> frozenset[int]:
+        """The ids of a service's resources."""
+        self.resource_tags()
+        return frozenset(each for each, name in self._services.items() if name == service)
+
+    def resources_in(self, body: bytes) -> set[int]:
+        """The ids of the resources that spans of a chunk are of; none if it is damaged."""
+        for again in (False, True):
+            if again:
+                self._learn()
+            with suppress(ValueError):
+                return {resource for resource, _, _ in chunks.groups(chunks.decompressed(body, self._dictionary))}
+        self.fault = "a chunk cannot be read"
+        return set()
 
     def hours(self) -> tuple[int, int] | None:
         """The first and the last hour that a span of the file starts in; None if it is empty."""

@@ -14,10 +14,12 @@ from causal_otel.collector.query import (
     Operation,
     OperationStatistics,
     Query,
+    Recent,
     Summary,
     Volume,
 )
 from causal_otel.collector.store import days
+from causal_otel.collector.store.arrivals import recent
 from causal_otel.collector.store.assembling import assembled
 from causal_otel.collector.store.days import hour_of
 from causal_otel.collector.store.histogram import Histogram
@@ -162,20 +164,9 @@ class Reader:
         for found in self._ask(ask, oldest_first=True):
             yield from found
 
-    def recent(self, limit: int) -> Sequence[bytes]:
-        """The traces that were received last, newest first, as far as their days' files tell."""
-        found: dict[bytes, None] = {}
-
-        def ask(_: OpenDay, db: DayReading) -> None:
-            for (trace_id,) in db.execute("SELECT trace_id FROM chunk ORDER BY id DESC"):
-                if len(found) >= limit:
-                    return
-                found[trace_id] = None
-
-        for _ in self._ask(ask):
-            if len(found) >= limit:
-                break
-        return list(found)
+    def recent(self, limit: int, *, service: str | None = None, errors: bool = False, after: object = None) -> Recent:
+        """The traces that were received last, as far as their days' files tell."""
+        return recent(self._days.present(), limit, service, errors, after)
 
     def _parts(self, trace_ids: Sequence[bytes]) -> dict[bytes, list[TracesData]]:
         """What the chunks of each trace hold, oldest day first."""

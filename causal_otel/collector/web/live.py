@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from causal_otel.collector.query import Summary, TraceReader
+    from causal_otel.collector.query import Recent, TraceReader
 
 __all__ = ["SHOWN", "routes"]
 
 SHOWN = 50
-"""Traces that are looked at and shown."""
+"""Traces that are shown, and that are sent at a time."""
 
 _SECONDS_BETWEEN = 1.0
 _STREAM_SECONDS = 600.0
@@ -55,10 +55,9 @@ class _View:
     def read(cls, request: Request) -> _View:
         return cls(request.query_params.get("service", ""), request.query_params.get("errors", ""))
 
-    def shows(self, trace: Summary) -> bool:
-        if self.errors and not trace.errors:
-            return False
-        return not self.service or any(each.name == self.service for each in trace.services)
+    def recent(self, reader: TraceReader, after: object = None) -> Recent:
+        """Those that were received last; with a mark, since then."""
+        return reader.recent(SHOWN, service=self.service or None, errors=bool(self.errors), after=after)
 
     @property
     def parameters(self) -> str:
@@ -66,13 +65,9 @@ class _View:
         return urlencode({name: value for name, value in given.items() if value})
 
 
-def _recent(reader: TraceReader, view: _View) -> list[Summary]:
-    return [trace for trace in reader.summaries(reader.recent(SHOWN)) if view.shows(trace)]
-
-
 def _page(reader: TraceReader, request: Request, status: Callable[[], dict[str, Any]]) -> Response:
     view, services = _View.read(request), reader.services()
-    traces = _recent(reader, view)
+    traces = reader.summaries(view.recent(reader).trace_ids)
     context = {
         "view": view,
         "services": services,
@@ -88,28 +83,31 @@ def _page(reader: TraceReader, request: Request, status: Callable[[], dict[str, 
 async def _events(reader: TraceReader, view: _View) -> AsyncIterator[str]:
     """Every second what has come or changed, oldest first, as rows of the page; a comment if nothing has.
 
+    Where more has come than is shown, the event ``more`` tells how many others.
+
     The stream ends after a while, and the browser asks for another: a server that stops waits no longer than that.
     """
-    known: dict[bytes, Summary] = {}
+    mark: object = None
     until = anyio.current_time() + _STREAM_SECONDS
     yield "retry: 1000\n\n"
     while anyio.current_time() < until:
-        rows, known = await run_sync(_changes, reader, view, known)
+        events, mark = await run_sync(_changes, reader, view, mark)
         # The comment finds out whether anybody is still there.
-        yield "".join(rows) or ": nothing new\n\n"
+        yield "".join(events) or ": nothing new\n\n"
         await anyio.sleep(_SECONDS_BETWEEN)
 
 
-def _changes(reader: TraceReader, view: _View, known: dict[bytes, Summary]) -> tuple[list[str], dict[bytes, Summary]]:
-    """The events for what is not as ``known`` has it, and what is known then."""
-    traces = _recent(reader, view)
-    changed = [trace for trace in reversed(traces) if known.get(trace.trace_id) != trace]
-    if not changed:
-        return [], known
-    chosen = colours([*reader.services(), *(each.name for trace in changed for each in trace.services)])
+def _changes(reader: TraceReader, view: _View, mark: object) -> tuple[list[str], object]:
+    """The events for what was received since a mark, and the next mark."""
+    recent = view.recent(reader, mark)
+    traces = reader.summaries(recent.trace_ids)
+    if not traces:
+        return [], recent.mark
+    chosen = colours([*reader.services(), *(each.name for trace in traces for each in trace.services)])
     now = time.time_ns()
-    rows = [fragment("_traces.html", "trace_row", trace, chosen, now, 0) for trace in changed]
-    return [_event(row) for row in rows], {trace.trace_id: trace for trace in traces}
+    rows = [fragment("_traces.html", "trace_row", trace, chosen, now, 0) for trace in reversed(traces)]
+    told = [f"event: more\ndata: {recent.more}\n\n"] if recent.more else []
+    return [*map(_event, rows), *told], recent.mark
 
 
 def _event(html: str) -> str:

@@ -198,7 +198,7 @@ class _Pages:
             "problems": problems,
             "chosen": len(chosen),
             "comparison": None,
-            "candidates": self._reader.summaries(self._reader.recent(_CANDIDATES)),
+            "candidates": self._reader.summaries(self._reader.recent(_CANDIDATES).trace_ids),
         }
         services = [candidate.root_service for candidate in context["candidates"]]
         first, second = messages

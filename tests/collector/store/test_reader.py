@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -114,7 +115,9 @@ def _same(reader: TraceReader, expected: MemoryReader, begin: int, end: int) -> 
         assert (found is None) == (wanted is None)
         assert found is None or contents(found) == contents(wanted)
     assert sorted(reader.trace_ids(begin, end)) == sorted(expected.trace_ids(begin, end))
-    assert set(reader.recent(100)) == set(expected.recent(100))
+    filters: list[dict[str, Any]] = [{}, {"service": "shop"}, {"service": "nobody"}, {"errors": True}]
+    for each in filters:
+        assert set(reader.recent(100, **each).trace_ids) == set(expected.recent(100, **each).trace_ids)
     for service_or_all in (None, "shop", "nobody"):
         answer = reader.statistics(begin, end, service_or_all)
         right = expected.statistics(begin, end, service_or_all)
@@ -164,7 +167,7 @@ def test_a_directory_that_is_empty_or_missing_is_an_empty_store(tmp_path: Path) 
             assert reader.trace(trace_id(1)) is None
             assert reader.summaries([trace_id(1)]) == []
             assert list(reader.trace_ids(*EVER)) == []
-            assert reader.recent(5) == []
+            assert reader.recent(5).trace_ids == ()
             assert reader.volume().days == ()
             assert reader.dependencies(*EVER) == []
             assert reader.statistics(*EVER) == []
@@ -179,16 +182,57 @@ def test_what_is_committed_is_seen_at_once(tmp_path: Path, reader: Reader) -> No
             writer.put(request(message)).result(30)
             assert contents(reader.trace(trace_id(number))) == contents(message)
             assert set(reader.search(Query(*EVER)).trace_ids) == {trace_id(each) for each in range(1, number + 1)}
-            assert trace_id(number) in reader.recent(10)
+            assert trace_id(number) in reader.recent(10).trace_ids
             assert reader.search(Query(*EVER, tags=(("number", str(number)),))).trace_ids == (trace_id(number),)
 
 
 def test_recent_traces_are_those_received_last(tmp_path: Path, reader: Reader) -> None:
     """Within a day by their arrival, whenever they started."""
     write(tmp_path, [traces(span(trace=n, start=NOON - n * MINUTE)) for n in (1, 2, 3)] + [traces(span(trace=1))])
-    assert list(reader.recent(10)) == [trace_id(1), trace_id(3), trace_id(2)]
-    assert list(reader.recent(2)) == [trace_id(1), trace_id(3)]
-    assert list(reader.recent(0)) == []
+    assert list(reader.recent(10).trace_ids) == [trace_id(1), trace_id(3), trace_id(2)]
+    assert list(reader.recent(2).trace_ids) == [trace_id(1), trace_id(3)]
+    assert list(reader.recent(0).trace_ids) == []
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_quiet_service_is_found_behind_whatever_others_have_sent(tmp_path: Path, closed: bool) -> None:
+    """And the failed traces, too: what is asked for is looked up, not filtered out of what came last."""
+    quiet = [traces(span(trace=number), service="quiet") for number in (1, 2)]
+    failed = [traces(span(trace=number, error=True), service="failing") for number in (3, 4)]
+    busy = [traces(*[span(trace=1000 + 100 * part + n) for n in range(100)], service="busy") for part in range(6)]
+    write(tmp_path, [quiet[0], failed[0], *busy[:3], quiet[1], failed[1], *busy[3:]])
+    if closed:
+        close(tmp_path)
+    with Reader(tmp_path) as reader:
+        assert set(reader.recent(50, service="quiet").trace_ids) == {trace_id(1), trace_id(2)}
+        assert set(reader.recent(50, errors=True).trace_ids) == {trace_id(3), trace_id(4)}
+        assert set(reader.recent(50, service="failing", errors=True).trace_ids) == {trace_id(3), trace_id(4)}
+        assert reader.recent(50, service="quiet", errors=True).trace_ids == ()
+        assert reader.recent(50, service="nobody").trace_ids == ()
+        assert len(reader.recent(50, service="busy").trace_ids) == 50
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_what_came_since_is_told_and_what_had_no_room_is_counted(tmp_path: Path, closed: bool) -> None:
+    """Also of another day, and where a span of another service makes a trace one that is asked for."""
+    write(tmp_path, [traces(span(trace=1), service="quiet"), traces(span(trace=2), service="busy")])
+    if closed:
+        close(tmp_path)
+    with Reader(tmp_path) as reader:
+        kinds: list[dict[str, Any]] = [{}, {"service": "quiet"}, {"errors": True}, {"service": "quiet", "errors": True}]
+        marks = [reader.recent(10, **kind).mark for kind in kinds]
+        for kind, mark in zip(kinds, marks, strict=True):
+            recent = reader.recent(10, after=mark, **kind)
+            assert (recent.trace_ids, recent.more) == ((), 0)
+        many = [span(trace=number) for number in range(10, 40)]
+        yesterday = span(trace=3, start=NOON - DAY)
+        write(tmp_path, [traces(*many, span(trace=1, error=True), service="busy"), traces(yesterday, service="quiet")])
+        found = [reader.recent(3, after=mark, **kind) for kind, mark in zip(kinds, marks, strict=True)]
+        assert [each.more for each in found] == [29, 0, 0, 0]
+        assert len(found[0].trace_ids) == 3
+        assert set(found[1].trace_ids) == {trace_id(1), trace_id(3)}
+        assert found[2].trace_ids == found[3].trace_ids == (trace_id(1),)
+        assert reader.recent(3, after=found[0].mark).trace_ids == ()
 
 
 def test_a_trace_over_midnight_is_one_trace(tmp_path: Path, reader: Reader) -> None:

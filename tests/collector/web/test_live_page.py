@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from causal_otel.collector.web.live import SHOWN
 from tests.collector.oracle import MemoryReader
-from tests.collector.spans import SECOND, span, trace_id, traces
+from tests.collector.spans import SECOND, merged, span, trace_id, traces
 from tests.collector.web.browser import serving
 from tests.collector.web.sites import site
 from tests.collector.web.traffic import EVIL, evil_trace, shop
@@ -108,6 +108,22 @@ def test_the_keyboard_stays_with_its_trace(open_page: OpenPage, serve: Serve) ->
     reader.add(_one(1, id=9))
     page.wait_for_selector(f"{_row(1)}:first-child")
     assert page.evaluate("document.activeElement.closest('.trace').id") == _row(1)[1:]
+
+
+def test_a_quiet_service_is_shown_beside_a_busy_one(open_page: OpenPage, serve: Serve) -> None:
+    """What is there and what comes of it is shown, whatever else comes; too much at once is counted."""
+    reader = MemoryReader([_one(1, service="quiet"), *(_one(100 + number) for number in range(2 * SHOWN))])
+    url = serve(site(reader))
+    quiet, all_of_them = open_page(f"{url}/live?service=quiet"), open_page(f"{url}/live")
+    assert quiet.locator(".trace").count() == 1
+    quiet.wait_for_selector("#state.on")
+    all_of_them.wait_for_selector("#state.on")
+    messages = [_one(2, service="quiet"), *(_one(1000 + number) for number in range(SHOWN + 20))]
+    reader.add(merged(*messages))
+    quiet.wait_for_selector(_row(2))
+    assert quiet.locator(".trace").count() == 2
+    all_of_them.wait_for_selector("#state:has-text('more came too quickly to be shown')")
+    assert all_of_them.locator(".trace").count() == SHOWN
 
 
 def test_without_scripts_there_is_a_list_to_refresh() -> None:

@@ -525,7 +525,7 @@ def test_a_file_that_is_none_is_refused_with_the_reason(data: bytes, reason: str
     answer = post(TestClient(application(reader)), data)
     assert answer.status_code == 400
     assert reason in answer.text
-    assert not reader.recent(1)
+    assert not reader.recent(1).trace_ids
 
 
 def test_uploads_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

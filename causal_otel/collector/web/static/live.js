@@ -11,6 +11,8 @@ const shown = Number(list.dataset.shown);
 
 /** Rows that wait while the list is paused, by id, the newest last. @type {Map<string, Element>} */
 const waiting = new Map();
+/** Traces that came when there were too many to show. */
+let more = 0;
 let paused = new URLSearchParams(location.search).has("paused");
 
 function put(row) {
@@ -46,6 +48,7 @@ function tell() {
   state.className = `muted ${connected && !paused ? "on" : "off"}`;
   if (paused) state.textContent = `paused${waiting.size ? `, ${waiting.size} new` : ""}`;
   else state.textContent = connected ? "receiving" : "the collector does not answer; trying again";
+  if (more) state.textContent += `; ${more} more came too quickly to be shown`;
   pause.textContent = paused ? "Resume" : "Pause";
   pause.setAttribute("aria-pressed", String(paused));
 }
@@ -67,6 +70,10 @@ const stream = new EventSource(list.dataset.stream);
 stream.addEventListener("open", tell);
 stream.addEventListener("error", tell);
 stream.addEventListener("message", take);
+stream.addEventListener("more", ({ data }) => {
+  more += Number(data);
+  tell();
+});
 
 const form = document.getElementById("choose");
 form.addEventListener("change", () => form.requestSubmit());
