@@ -25,6 +25,7 @@ import pytest
 
 from benchmarks.collector.generate import OPERATIONS, SERVICES, USERS, requests
 from benchmarks.collector.rows import DuckRows, SqliteRows
+from causal_otel.collector.conditions import Condition
 from causal_otel.collector.query import Query
 from causal_otel.collector.store import days
 from causal_otel.collector.store.compaction import close_day, is_due
@@ -85,6 +86,22 @@ KINDS: dict[str, Kind] = {
     "no service: error=true": lambda _: {"tags": (("error", "true"),)},
 }
 
+OF_OURS: dict[str, Kind] = {
+    "service, part of an operation": lambda rng: {**_service(rng), "operation_like": rng.choice(["get", "SELECT*"])},
+    "service, status>=500": lambda rng: {
+        **_service(rng),
+        "conditions": (Condition("http.response.status_code", ">=", "500"),),
+    },
+    "no service: status>=500": lambda rng: {
+        "conditions": (Condition("http.response.status_code", ">=", str(500 - rng.randrange(3))),)
+    },
+    "no service: longest": lambda _: {"sort": "longest"},
+    "service: longest": lambda rng: {**_service(rng), "sort": "longest"},
+    "service, operation: most errors": lambda rng: {**_operation(rng), "sort": "errors"},
+    "no service: user.id, most spans": lambda rng: {"tags": _user(rng), "sort": "spans"},
+}
+"""Questions that only the store is asked."""
+
 
 class Ours:
     """The store."""
@@ -118,7 +135,7 @@ class Ours:
                     pass
 
     def search(self, query: Query) -> Any:
-        """The newest traces."""
+        """The first traces."""
         found = self.reader.search(query, seconds=60)
         assert found.complete
         return found.trace_ids
@@ -230,6 +247,8 @@ def main() -> None:
         for name, kind in KINDS.items():
             asked = questions(kind)
             line(name, [timed(each.search, asked) for each in made])
+        for name, kind in OF_OURS.items():
+            line(name, [timed(made[0].search, questions(kind))])
         newest = [reader.search(query).trace_ids for query in questions(_operation)]
         line("summaries of 20", [timed(reader.summaries, newest)])
         ids = [trace_id for some in newest for trace_id in some] or [bytes(16)]

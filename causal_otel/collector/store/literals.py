@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from causal_otel.collector.store.chunks import raw_spans, spans_field
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from causal_otel.collector.query import Query
     from causal_otel.collector.store.chunks import Group
@@ -34,9 +34,16 @@ class Literals:
     Args:
         query: the query.
         resource_tags: what the resources of the day in question have, by their ids.
+        resources: the ids of those whose spans are wanted; None: of all.
     """
 
-    def __init__(self, query: Query, resource_tags: Mapping[int, frozenset[tuple[str, str]]]) -> None:
+    def __init__(
+        self,
+        query: Query,
+        resource_tags: Mapping[int, frozenset[tuple[str, str]]],
+        resources: Collection[int] | None = None,
+    ) -> None:
+        self._resources = resources
         # The resources whose spans need not have it, and the bytes of which all others must have some.
         self._wanted: list[tuple[frozenset[int], list[bytes]]] = []
         if query.operation is not None:
@@ -62,6 +69,8 @@ class Literals:
         """The groups of a chunk with those spans only that may satisfy the query."""
         narrowed = []
         for resource, scope, spans in groups:
+            if self._resources is not None and resource not in self._resources:
+                continue
             wanted = [forms for having, forms in self._wanted if resource not in having]
             if _has(spans, wanted):
                 some = [raw for raw in raw_spans(spans) if _has(raw, wanted)]

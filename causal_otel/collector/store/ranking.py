@@ -34,8 +34,8 @@ __all__ = ["ranked"]
 
 _TIME_TO_COMPARE = 0.7
 """The share of the time in which all days have to be ready; the rest is for looking at traces."""
-_FEW = 2000
-"""Chunks whose traces are looked up one by one."""
+_FEW = 6
+"""Where one chunk in so many may match, or fewer, looking their traces up takes less time than to sort the day's."""
 _FIRST_PAGE = 500
 """Rows of a day's ``trace`` to sort at first; each further time four times as many."""
 _IDS_AT_ONCE = 500
@@ -257,7 +257,9 @@ class _DayRanking(DaySearch):
                 for trace_id in self._scattered.ids():
                     if self._chunks(db, trace_id):
                         self._scattered.add(trace_id, partial(self._matches, db, trace_id))
-                rows = self._rows_of_few(db) if self._marks and self._marks.count(1) <= _FEW else self._all_rows(db)
+                marks = self._marks
+                few = marks is not None and marks.count(1) * _FEW <= len(marks)
+                rows = self._rows_of_few(db) if few else self._all_rows(db)
                 first = next(rows, None)
                 yield None
                 while first is not None:

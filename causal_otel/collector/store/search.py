@@ -224,7 +224,8 @@ class DaySearch:
             The index, and the chunks to look at besides those that the conditions lead to.
         """
         resource_tags = db.resource_tags() if self.query.tags or self.query.conditions else {}
-        self.literals = Literals(self.query, resource_tags)
+        service = self.query.service
+        self.literals = Literals(self.query, resource_tags, None if service is None else db.resources_of(service))
         if (like := self.query.operation_like) is not None:
             names = db.execute("SELECT id, operation FROM series")
             self.conditions.require_one_of(each for each, name in names if is_like(like, name))

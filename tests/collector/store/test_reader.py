@@ -106,8 +106,8 @@ def _same(reader: TraceReader, expected: MemoryReader, begin: int, end: int) -> 
     everything = [trace_id(number) for number in range(6)]
     assert reader.services() == expected.services()
     for service in (*expected.services(), "nobody"):
-        for kind in (None, "server", "internal", "odd"):
-            assert reader.operations(service, kind) == expected.operations(service, kind)
+        for span_kind in (None, "server", "internal", "odd"):
+            assert reader.operations(service, span_kind) == expected.operations(service, span_kind)
     assert reader.summaries(everything) == expected.summaries(everything)
     for each in everything:
         wanted = expected.trace(each)
@@ -116,8 +116,8 @@ def _same(reader: TraceReader, expected: MemoryReader, begin: int, end: int) -> 
         assert found is None or contents(found) == contents(wanted)
     assert sorted(reader.trace_ids(begin, end)) == sorted(expected.trace_ids(begin, end))
     filters: list[dict[str, Any]] = [{}, {"service": "shop"}, {"service": "nobody"}, {"errors": True}]
-    for each in filters:
-        assert set(reader.recent(100, **each).trace_ids) == set(expected.recent(100, **each).trace_ids)
+    for kind in filters:
+        assert set(reader.recent(100, **kind).trace_ids) == set(expected.recent(100, **kind).trace_ids)
     for service_or_all in (None, "shop", "nobody"):
         answer = reader.statistics(begin, end, service_or_all)
         right = expected.statistics(begin, end, service_or_all)
