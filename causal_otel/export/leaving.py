@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
+from causal_otel._binding import bindable
 from causal_otel.engine import faults
 
 if TYPE_CHECKING:
@@ -108,10 +109,11 @@ class ServerShutdown:
         original = vars(server).get("shutdown") if server is not None else None
         if self._action is None or original is None:
             return
+        call = bindable(server, "shutdown", original)
 
-        @functools.wraps(original)
+        @functools.wraps(call)
         async def shutdown(*args: Any, **kwargs: Any) -> Any:
-            result = await original(*args, **kwargs)
+            result = await call(*args, **kwargs)
             if self._action is not None:
                 try:
                     await asyncio.to_thread(self._action)

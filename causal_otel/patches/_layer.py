@@ -1,4 +1,4 @@
-"""The layer under every patch: post-import hooks, version gate, placing, contained failure, exact undoing.
+"""The layer under every patch: post-import hooks, version gate, placing all or nothing, exact undoing.
 
 A patch is a declaration (:class:`Patch`): which distribution, which versions, and which targets. A target is an
 attribute of a class (:class:`Wrap`) or an extension point that the driver itself offers (:class:`Connect`).
@@ -12,6 +12,7 @@ else has wrapped around ours, ours stays in place and does nothing.
 from __future__ import annotations
 
 import re
+from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
+from causal_otel._binding import bindable, in_place
 from causal_otel._log import logger
 from causal_otel.engine import faults
 
@@ -41,7 +43,8 @@ class Wrap:
         module: its module; importing that module is what applies the target.
         attribute: its path in the module, such as ``"Connection.fetch"``.
         wrap: takes the tracing handle and the original, and returns the replacement: a plain function made with
-            :func:`functools.wraps`.
+            :func:`functools.wraps`; or the original itself, to leave it alone. The original is to be called with the
+            instance first, whatever kind of thing it is.
         optional: whether some supported versions lack it, so that its absence is nothing to report.
     """
 
@@ -75,7 +78,9 @@ class Patch:
         name: what ``install(patches=...)`` calls it.
         versions: per distribution that it covers, the first version supported and the first that is not.
         options: its options class.
-        targets: where it takes hold.
+        targets: where it takes hold: all of them, or none where one cannot be placed or a distribution has another
+            version. Half a patch would leave spans out, or tell them twice, here and there.
+        independent: whether its distributions do not need each other, so that each is such a whole by itself.
         records: the keys of all attributes that its spans may have.
         never: in words, what it has at hand and does not record.
     """
@@ -86,14 +91,16 @@ class Patch:
     targets: tuple[Target, ...]
     records: tuple[str, ...] = ()
     never: tuple[str, ...] = ()
+    independent: bool = False
 
 
 @dataclass
 class PatchStatus:
     """What a patch is doing. ``str()`` is a line for people.
 
-    ``state`` is ``off`` (not chosen), ``waiting`` (the driver is not imported yet), ``on``, ``partial`` (something it
-    wanted is not there), ``unsupported`` (a version outside the range), or ``failed``.
+    ``state`` is ``off`` (not chosen), ``waiting`` (the driver is not imported yet), ``on``, ``unsupported`` (a version
+    outside the range, or without something that the patch needs), ``failed`` (while patching, by our own fault), or
+    ``partial`` (of drivers that do not need each other some are on, others not).
     """
 
     name: str
@@ -105,15 +112,40 @@ class PatchStatus:
         return " ".join(filter(None, (f"{self.name}: {self.state}", self.version, "; ".join(self.problems))))
 
 
+class _Whole:
+    """Targets that are placed all together or not at all.
+
+    Attributes:
+        tracing: their handle, with a switch of their own.
+        undoing: takes away what is placed.
+        state: see :class:`PatchStatus`.
+    """
+
+    def __init__(self, tracing: Tracing[Any]) -> None:
+        self.tracing = tracing
+        self.undoing: list[Callable[[], None]] = []
+        self.state = "waiting"
+
+    def undo(self, site: str) -> None:
+        """Turn the switch off, then put every attribute back to the very object that stood there."""
+        self.tracing.active = False
+        while self.undoing:
+            try:
+                self.undoing.pop()()
+            except Exception:
+                faults.report(site)
+
+
 class Applied:
     """A patch at work: waits for its modules, places the targets, and takes them away again."""
 
     def __init__(self, patch: Patch, tracing: Tracing[Any]) -> None:
         self.patch = patch
-        self.tracing = tracing
         self.status = PatchStatus(patch.name, "waiting")
-        self._undo: list[Callable[[], None]] = []
-        self._gate: dict[str, bool] = {}
+        self._tracing = tracing
+        self._over = False
+        self._wholes: dict[str, _Whole] = {}
+        self._gate: dict[str, str] = {}
 
     def apply(self) -> None:
         """Take hold of every module that is imported already, and of the others when they are."""
@@ -122,73 +154,91 @@ class Applied:
             wrapt.register_post_import_hook(partial(self._arrived, target), target.module)
 
     def undo(self) -> None:
-        """Turn the switch off, then put every attribute back to the very object that stood there."""
-        self.tracing.active = False
-        for undo in reversed(self._undo):
-            try:
-                undo()
-            except Exception:
-                faults.report(f"{self.patch.name}: uninstall")
-        self._undo.clear()
+        """Take all of it away, exactly."""
+        self._over = True
+        for whole in reversed(list(self._wholes.values())):
+            whole.undo(f"{self.patch.name}: uninstall")
 
     def _arrived(self, target: Target, module: ModuleType) -> None:
-        if not self.tracing.active:
+        if self._over:
+            return
+        distribution = target.module.partition(".")[0]
+        whole = self._whole(distribution)
+        if whole.state in ("unsupported", "failed"):
             return
         try:
-            if self._supported(target.module.partition(".")[0]):
-                self._place(module, target)
+            problem = self._out_of_range(distribution) or self._place(whole, module, target)
         except Exception:
-            self._problem("failed", f"{target.module}: see the log")
             faults.report(f"{self.patch.name}: patching {target.module}")
-
-    def _place(self, module: ModuleType, target: Target) -> None:
-        if isinstance(target, Connect):
-            self._undo.append(target.connect(self.tracing))
+            self._leave_alone(whole, "failed", f"{target.module}: see the log")
         else:
-            try:
-                owner, attribute, original = wrapt.resolve_path(module, target.attribute)
-            except AttributeError:
-                if not target.optional:
-                    self._problem("partial", f"{target.module}.{target.attribute} does not exist in this version")
-                return
-            inherited = attribute not in vars(owner)
-            replacement = target.wrap(self.tracing, original)
-            wrapt.apply_patch(owner, attribute, replacement)
+            if problem:
+                self._leave_alone(whole, "unsupported", problem)
+            elif distribution in self.patch.versions:
+                whole.state = "on"
+        self._tell()
 
-            def undo() -> None:
-                if vars(owner).get(attribute) is not replacement:
-                    return  # somebody wrapped around ours: theirs stays, ours is switched off
-                if inherited:
-                    delattr(owner, attribute)
-                else:
-                    setattr(owner, attribute, original)
-
-            self._undo.append(undo)
-        if self.status.state == "waiting" and self._gate:
-            self.status.state = "on"
-
-    def _supported(self, distribution: str) -> bool:
-        """The version gate; a driver outside the range is left alone, visibly."""
+    def _whole(self, distribution: str) -> _Whole:
+        """What stands or falls with ``distribution``."""
         if distribution not in self.patch.versions:
-            return True  # no driver: a module of ours
-        if distribution not in self._gate:
+            key = ""  # no driver: a module of ours, which works without one
+        else:
+            key = distribution if self.patch.independent else self.patch.name
+        return self._wholes.setdefault(key, _Whole(copy(self._tracing)))
+
+    def _leave_alone(self, whole: _Whole, state: str, problem: str) -> None:
+        """All of it: also what is placed already, and what will be imported later."""
+        whole.state = state
+        whole.undo(f"{self.patch.name}: undoing")
+        self.status.problems.append(problem)
+        _logger.warning("%s is not traced: %s", self.patch.name, problem)
+
+    def _tell(self) -> None:
+        states = {whole.state for whole in self._wholes.values()} - {"waiting"}
+        if states:
+            self.status.state = states.pop() if len(states) == 1 else "partial"
+
+    def _place(self, whole: _Whole, module: ModuleType, target: Target) -> str:
+        """Place ``target``; the answer is why that cannot be, if so."""
+        if isinstance(target, Connect):
+            whole.undoing.append(target.connect(whole.tracing))
+            return ""
+        try:
+            owner, attribute, original = wrapt.resolve_path(module, target.attribute)
+        except AttributeError:
+            return "" if target.optional else f"{target.module}.{target.attribute} does not exist in this version"
+        inherited = attribute not in vars(owner)
+        call = bindable(owner, attribute, original)
+        replacement = target.wrap(whole.tracing, call)
+        if replacement is call:
+            return ""  # the patch has thought better of it
+        placed = in_place(original, replacement)
+        wrapt.apply_patch(owner, attribute, placed)
+
+        def undo() -> None:
+            if vars(owner).get(attribute) is not placed:
+                return  # somebody wrapped around ours: theirs stays, ours is switched off
+            if inherited:
+                delattr(owner, attribute)
+            else:
+                setattr(owner, attribute, original)
+
+        whole.undoing.append(undo)
+        return ""
+
+    def _out_of_range(self, distribution: str) -> str:
+        """The version gate: says what is wrong with the version of a driver, if anything."""
+        if distribution in self.patch.versions and distribution not in self._gate:
             first, last = self.patch.versions[distribution]
             try:
                 version = metadata.version(distribution)
             except metadata.PackageNotFoundError:  # a copy of the driver that was not installed as a package
                 version = "of unknown version"
+            found = f"{distribution} {version}"
+            self.status.version = " ".join(filter(None, (self.status.version, found)))
             supported = _release(first) <= _release(version) < _release(last)
-            self._gate[distribution] = supported
-            self.status.version = " ".join(filter(None, (self.status.version, f"{distribution} {version}")))
-            if not supported:
-                problem = f"{distribution} {version} is not supported (from {first}, below {last})"
-                self._problem("unsupported", problem)
-                _logger.warning("%s is not traced: %s", self.patch.name, problem)
-        return self._gate[distribution]
-
-    def _problem(self, state: str, problem: str) -> None:
-        self.status.state = state
-        self.status.problems.append(problem)
+            self._gate[distribution] = "" if supported else f"{found} is not supported (from {first}, below {last})"
+        return self._gate.get(distribution, "")
 
 
 def _release(version: str) -> tuple[int, ...]:

@@ -11,20 +11,20 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from opentelemetry.trace import SpanKind, StatusCode
 
 from causal_otel.engine import context, faults, outcome
 from causal_otel.engine.context import SPAN_KEY
 from causal_otel.engine.unsampled import SilentSpan
+from causal_otel.patches._awaiting import Call, Inside, activate, failed, goes_on, succeeded, watched
 from causal_otel.patches._baggage import BaggageBorder
 from causal_otel.patches._excluded import names, urls
-from causal_otel.semconv import DB_QUERY_TEXT, ERROR_TYPE
+from causal_otel.semconv import ABANDONED, DB_QUERY_TEXT, ERROR_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from contextlib import AbstractContextManager
 
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, Tracer
@@ -35,6 +35,7 @@ __all__ = [
     "Call",
     "ClientOptions",
     "Describe",
+    "Inside",
     "Operation",
     "Options",
     "Silence",
@@ -162,19 +163,11 @@ class Tracing(Generic[OptionsT]):
         return SilentSpan(None if span is None else span.get_span_context())
 
 
-class Silence:
-    """A call that is excluded and everything inside it, from now until one of the methods of :class:`Call`."""
+class Silence(Inside):
+    """A call that is excluded, and everything inside it."""
 
     def __init__(self, tracing: Tracing[Any]) -> None:
-        self._activation = context.attach(context.with_span(tracing.start_silent()))
-
-    def succeeded(self, result: Any) -> None:
-        """It is over."""
-        self._activation.end()
-
-    def failed(self, error: BaseException) -> None:
-        """It is over."""
-        self._activation.end()
+        super().__init__(context.with_span(tracing.start_silent()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +195,7 @@ def mark_failed(
     error_type: Callable[[BaseException], str | None] = error_name,
     code_attribute: str | None = None,
 ) -> None:
-    """Tell ``span`` that its operation failed with ``error``, or was cancelled. Never raises.
+    """Tell ``span`` that its operation failed with ``error``, was cancelled, or was abandoned. Never raises.
 
     The error's message is not recorded: servers repeat the caller's values in it.
 
@@ -215,6 +208,8 @@ def mark_failed(
     try:
         if outcome.is_cancellation(error):
             span.set_attribute(outcome.CANCELLED, True)
+        elif isinstance(error, GeneratorExit):  # a coroutine that is closed, or goes, before it has ended
+            span.set_attribute(ABANDONED, True)
         elif isinstance(error, Exception):
             code = error_type(error)
             if code is None:
@@ -238,53 +233,10 @@ def end_failed(
     span.end()
 
 
-def held(
-    manager: Callable[[], AbstractContextManager[object]],
-) -> Callable[[Tracing[Any], Callable[..., Any]], Callable[..., Any]]:
-    """A wrapper (see :class:`~causal_otel.patches._layer.Wrap`) that makes no span and holds ``manager()``."""
-
-    def wrap(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
-        if inspect.iscoroutinefunction(original):
-
-            @functools.wraps(original)
-            async def async_call(*args: Any, **kwargs: Any) -> Any:
-                if not tracing.recorded():
-                    return await original(*args, **kwargs)
-                with manager():
-                    return await original(*args, **kwargs)
-
-            return async_call
-
-        @functools.wraps(original)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            if not tracing.recorded():
-                return original(*args, **kwargs)
-            with manager():
-                return original(*args, **kwargs)
-
-        return call
-
-    return wrap
-
-
-silent = held(context.suppression)
-"""A wrapper for what a driver runs on its own account: the operations inside are none of the user's."""
-
-
-class Call(Protocol):
-    """A traced call under way. It is told how it ended, once; what it raises then is contained."""
-
-    def succeeded(self, result: Any) -> None:
-        """The driver has returned ``result``."""
-
-    def failed(self, error: BaseException) -> None:
-        """The driver has raised ``error``, or the call was cancelled."""
-
-
 def traced_call(
     begin: Callable[[Tracing[Any], Any, tuple[Any, ...], dict[str, Any]], Call | None],
 ) -> Callable[[Tracing[Any], Callable[..., Any]], Callable[..., Any]]:
-    """A wrapper (see :class:`~causal_otel.patches._layer.Wrap`) for a method, a coroutine function or not.
+    """A wrapper (see :class:`~causal_otel.patches._layer.Wrap`) for a method, whether or not its result is awaited.
 
     Args:
         begin: starts a call, from the instance and the arguments; None: this one is not traced.
@@ -306,21 +258,23 @@ def traced_call(
                     faults.report(site)
                 if call is None:
                     return await original(self, *args, **kwargs)
+                activation = activate(call)
                 try:
                     result = await original(self, *args, **kwargs)
                 except BaseException as error:
-                    _failed(call, error, site)
+                    if activation is not None:
+                        activation.end()
+                    failed(call, error, site)
                     raise
-                try:
-                    call.succeeded(result)
-                except Exception:
-                    faults.report(site)
+                if activation is not None:
+                    activation.end()
+                succeeded(call, result, site)
                 return result
 
             return async_call
 
         @functools.wraps(original)
-        def sync_call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        def call_(self: Any, /, *args: Any, **kwargs: Any) -> Any:
             if not tracing.recorded():
                 return original(self, *args, **kwargs)
             try:
@@ -330,31 +284,56 @@ def traced_call(
                 faults.report(site)
             if call is None:
                 return original(self, *args, **kwargs)
+            activation = activate(call)
             try:
                 result = original(self, *args, **kwargs)
             except BaseException as error:
-                _failed(call, error, site)
+                if activation is not None:
+                    activation.end()
+                failed(call, error, site)
                 raise
-            try:
-                call.succeeded(result)
-            except Exception:
-                faults.report(site)
+            if activation is not None:
+                activation.end()
+            if goes_on(type(result)):
+                return watched(result, call, site)
+            succeeded(call, result, site)
             return result
 
-        return sync_call
+        return call_
 
     return wrap
 
 
-def _failed(call: Call, error: BaseException, site: str) -> None:
-    try:
-        call.failed(error)
-    except Exception:
-        faults.report(site)
+def held(inside: Callable[[], Context]) -> Callable[[Tracing[Any], Callable[..., Any]], Callable[..., Any]]:
+    """A wrapper (see :class:`~causal_otel.patches._layer.Wrap`) that makes no span: ``inside()`` is current."""
+    return traced_call(lambda tracing, instance, args, kwargs: Inside(inside()))
+
+
+silent = held(context.suppressing)
+"""A wrapper for what a driver runs on its own account: the operations inside are none of the user's."""
 
 
 Describe = Callable[[Tracing[Any], Any, tuple[Any, ...], dict[str, Any]], Operation | None]
 """Says what a call is, from the instance and the arguments; None: nothing worth a span."""
+
+
+class _Leaf:
+    """A call of :func:`client_call` whose end is awaited."""
+
+    __slots__ = ("_code_attribute", "_error_type", "_span")
+
+    def __init__(
+        self, span: Span, error_type: Callable[[BaseException], str | None], code_attribute: str | None
+    ) -> None:
+        self._span = span
+        self._error_type = error_type
+        self._code_attribute = code_attribute
+
+    def succeeded(self, result: Any) -> None:
+        self._span.end()
+
+    def failed(self, error: BaseException) -> None:
+        end_failed(self._span, error, self._error_type, self._code_attribute)
 
 
 def client_call(
@@ -364,8 +343,8 @@ def client_call(
 ) -> Callable[[Tracing[Any], Callable[..., Any]], Callable[..., Any]]:
     """A wrapper (see :class:`~causal_otel.patches._layer.Wrap`) for a method that is one operation of a client.
 
-    Its span is current in nothing, since drivers start no spans of their own. So where it is excluded there is just
-    none.
+    The operation is over when the method returns, or when what it returned has been awaited. Its span is current in
+    nothing, since drivers start no spans of their own. So where it is excluded there is just none.
 
     Args:
         describe: says what a call is.
@@ -404,7 +383,7 @@ def client_call(
             return async_call
 
         @functools.wraps(original)
-        def sync_call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
             span = begin(self, args, kwargs) if tracing.recorded() else None
             if span is None:
                 return original(self, *args, **kwargs)
@@ -413,9 +392,11 @@ def client_call(
             except BaseException as error:
                 end_failed(span, error, error_type, code_attribute)
                 raise
+            if goes_on(type(result)):
+                return watched(result, _Leaf(span, error_type, code_attribute), site)
             span.end()
             return result
 
-        return sync_call
+        return call
 
     return wrap

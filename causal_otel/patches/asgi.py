@@ -285,7 +285,7 @@ def _claim_export(tracing: Tracing[Any]) -> Callable[[], None]:
 
 PATCH = Patch(
     name="asgi",
-    versions={"starlette": ("0.37", "2"), "fastapi": ("0.110", "1")},
+    versions={"starlette": ("0.36.3", "2"), "fastapi": ("0.110", "1")},
     options=AsgiOptions,
     targets=(
         Connect(__name__, _enable_middleware),

@@ -25,6 +25,7 @@ from causal_otel.patches import _sql
 from causal_otel.patches._layer import Patch, Wrap
 from causal_otel.patches._tracing import ClientOptions, Describe, Operation, Tracing, client_call, error_name, silent
 from causal_otel.semconv import (
+    ABANDONED,
     DB_COLLECTION_NAME,
     DB_NAMESPACE,
     DB_OPERATION_BATCH_SIZE,
@@ -222,6 +223,7 @@ PATCH = Patch(
         SERVER_PORT,
         ERROR_TYPE,
         CANCELLED,
+        ABANDONED,
     ),
     never=(
         "values in statements (each literal is `?`) and comments",

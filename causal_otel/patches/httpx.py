@@ -37,7 +37,7 @@ from causal_otel.engine import context, faults
 from causal_otel.engine.outcome import CANCELLED
 from causal_otel.patches._excluded import url
 from causal_otel.patches._layer import Patch, Wrap
-from causal_otel.patches._tracing import ClientOptions, Silence, Tracing, end_failed
+from causal_otel.patches._tracing import ClientOptions, Tracing, end_failed
 from causal_otel.patches._urls import DEFAULT_PORTS, method_attributes, redact_url, span_method
 from causal_otel.semconv import (
     ABANDONED,
@@ -302,12 +302,12 @@ def _unless_excluded(tracing: Tracing[Any], call: Callable[..., Any]) -> Callabl
     if excluded is None:
         return call
 
-    def begin(request: Request) -> Silence | None:
+    def begin(request: Request) -> context.Activation | None:
         try:
             if tracing.recorded():
                 found = request.url
                 if excluded(url(found.scheme, found.host, found.port, found.path)):
-                    return Silence(tracing)
+                    return context.attach(context.with_span(tracing.start_silent()))
         except Exception:
             faults.report("httpx: excluded")
         return None
@@ -316,23 +316,23 @@ def _unless_excluded(tracing: Tracing[Any], call: Callable[..., Any]) -> Callabl
 
         @functools.wraps(call)
         async def async_call(self: Any, request: Request, *args: Any, **kwargs: Any) -> Any:
-            silence = begin(request)
+            activation = begin(request)
             try:
                 return await call(self, request, *args, **kwargs)
             finally:
-                if silence is not None:
-                    silence.succeeded(None)
+                if activation is not None:
+                    activation.end()
 
         return async_call
 
     @functools.wraps(call)
     def sync_call(self: Any, request: Request, *args: Any, **kwargs: Any) -> Any:
-        silence = begin(request)
+        activation = begin(request)
         try:
             return call(self, request, *args, **kwargs)
         finally:
-            if silence is not None:
-                silence.succeeded(None)
+            if activation is not None:
+                activation.end()
 
     return sync_call
 
@@ -424,6 +424,7 @@ def _async_body(library: Any) -> type[_Body]:
 PATCH = Patch(
     name="httpx",
     versions={"httpx": ("0.27", "1"), "httpx2": ("2", "3")},
+    independent=True,
     options=HttpxOptions,
     targets=tuple(
         target

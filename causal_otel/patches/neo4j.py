@@ -43,7 +43,7 @@ from causal_otel.engine.outcome import CANCELLED
 from causal_otel.patches import _cypher
 from causal_otel.patches._layer import Patch, Wrap
 from causal_otel.patches._neo4j_results import Stream, end_failed, private
-from causal_otel.patches._tracing import Call, ClientOptions, Operation, Silence, Tracing, traced_call
+from causal_otel.patches._tracing import Call, ClientOptions, Inside, Operation, Silence, Tracing, traced_call
 from causal_otel.semconv import (
     ABANDONED,
     DB_NAMESPACE,
@@ -143,7 +143,7 @@ class _Query:
         end_failed(self._span, error)
 
 
-class _Execution:
+class _Execution(Inside):
     """``execute_read``, ``execute_write`` or ``execute_query``. The context inside knows it.
 
     Args:
@@ -161,7 +161,7 @@ class _Execution:
         values: dict[str, Any] = {**context.current(), _EXECUTION: self}
         if not quiet:
             values[context.SPAN_KEY] = span
-        self._activation = context.attach(Context(values))
+        super().__init__(Context(values))
 
     @staticmethod
     def current() -> _Execution | None:
@@ -195,7 +195,6 @@ class _Execution:
         end_failed(self._span, error)
 
     def _finish(self, result: Any) -> None:
-        self._activation.end()
         try:
             learned: dict[str, Any] = {NEO4J_ATTEMPTS: self._attempts}
             database = private(self._session, "_config", "database")

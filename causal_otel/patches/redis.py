@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import functools
 import re
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +40,7 @@ from causal_otel.patches._tracing import (
     Call,
     ClientOptions,
     Describe,
+    Inside,
     Operation,
     Silence,
     Tracing,
@@ -52,6 +52,7 @@ from causal_otel.patches._tracing import (
     traced_call,
 )
 from causal_otel.semconv import (
+    ABANDONED,
     DB_NAMESPACE,
     DB_OPERATION_BATCH_SIZE,
     DB_OPERATION_NAME,
@@ -65,7 +66,7 @@ from causal_otel.semconv import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
 
 __all__ = ["PATCH", "RedisOptions"]
@@ -263,25 +264,19 @@ class _Pipeline(_Command):
 _ASKED = create_key("causal-otel-redis-asked")
 
 
-@contextmanager
-def _handling_noscript() -> Iterator[None]:
-    activation = context.attach(Context({**context.current(), _SCRIPTED: True}))
-    try:
-        yield
-    finally:
-        activation.end()
+def _handling_noscript() -> Context:
+    return Context({**context.current(), _SCRIPTED: True})
 
 
-class _Routed(_Command):
+class _Routed(_Command, Inside):
     """A cluster's operation: its parts make no spans of their own, and the node is noted."""
 
     def __init__(self, tracing: Tracing[Any], operation: Operation) -> None:
         super().__init__(tracing, operation)
         self._asked: set[tuple[Any, Any]] = set()
-        self._activation = context.attach(Context({**context.suppressing(), _ASKED: self._asked}))
+        self.inside = Context({**context.suppressing(), _ASKED: self._asked})
 
     def _arrived(self) -> None:
-        self._activation.end()
         if len(self._asked) == 1:
             self.span.set_attributes(_address(*self._asked.pop()))
 
@@ -390,6 +385,7 @@ PATCH = Patch(
         SERVER_PORT,
         ERROR_TYPE,
         CANCELLED,
+        ABANDONED,
     ),
     never=(
         "keys and values: each argument is `?`",

@@ -40,6 +40,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from causal_otel.cli.demo.process import claim_port, http_status, process
 from causal_otel.engine import context, faults
+from causal_otel.install import Installation
 from causal_otel.patches.asgi import PATCH, AsgiOptions, TracingMiddleware
 from tests.patches.asgi_app import CONSTANT, app, text
 from tests.patches.checks import originals, placed
@@ -733,8 +734,8 @@ async def test_a_lifespan_is_no_span_and_ends_with_a_flush(monkeypatch: pytest.M
         yield
         order.append(f"shut down after {len(flushed.calls)} flushes")
 
+    monkeypatch.setattr(Installation, "flush", flushed)
     with recording(["asgi"]) as kept:
-        monkeypatch.setattr(TracingMiddleware._tracing, "flush", flushed)
         for kind in (FastAPI, Starlette):
             sent = await live(kind(lifespan=lifespan))
             assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
@@ -747,10 +748,10 @@ async def test_a_lifespan_is_no_span_and_ends_with_a_flush(monkeypatch: pytest.M
 async def test_a_flush_that_hangs_does_not_keep_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """However long the provider's flush takes, the shutdown goes on after a while."""
     monkeypatch.setattr("causal_otel.patches.asgi._FLUSH_SECONDS", 0.2)
+    flushed = Flushed()
+    flushed.gate.clear()
+    monkeypatch.setattr(Installation, "flush", flushed)
     with recording(["asgi"]):
-        flushed = Flushed()
-        flushed.gate.clear()
-        monkeypatch.setattr(TracingMiddleware._tracing, "flush", flushed)
         began = time.monotonic()
         assert await live(Starlette()) == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
         assert time.monotonic() - began >= 0.2

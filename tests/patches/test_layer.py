@@ -128,18 +128,59 @@ class TestPlacing:
             sys.modules.pop("late_one", None)
             sys.modules.pop("late_two", None)
 
-    def test_missing_target_is_reported(self, driver: Any, apply: Callable[..., Applied]) -> None:
-        """A target that this version lacks shows in the status, unless it is optional; the others are placed."""
+    def test_missing_target_leaves_all_alone(
+        self, driver: Any, apply: Callable[..., Applied], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Without a target that is not optional none is placed, before or after it; status and one line say so."""
+        before = dict(vars(driver.Client))
+        with caplog.at_level(logging.WARNING):
+            applied = apply(
+                _patch(
+                    Wrap("pytest_driver", "Client.call", _passing),
+                    Wrap("pytest_driver", "Client.gone_too", _passing, optional=True),
+                    Wrap("pytest_driver", "Client.gone", _passing),
+                    Wrap("pytest_driver", "Client.gone_also", _passing),
+                    Wrap("pytest_driver", "Client.acall", _passing),
+                )
+            )
+        problem = "pytest_driver.Client.gone does not exist in this version"
+        assert (applied.status.state, applied.status.problems) == ("unsupported", [problem])
+        assert [record.getMessage() for record in caplog.records] == [f"causal_otel: fake is not traced: {problem}"]
+        assert dict(vars(driver.Client)) == before
+
+    def test_optional_target(self, driver: Any, apply: Callable[..., Applied]) -> None:
+        """A target that some versions lack is nothing to report, and the others are placed."""
         applied = apply(
             _patch(
-                Wrap("pytest_driver", "Client.gone", _passing),
-                Wrap("pytest_driver", "Client.gone_too", _passing, optional=True),
+                Wrap("pytest_driver", "Client.gone", _passing, optional=True),
                 Wrap("pytest_driver", "Client.call", _passing),
             )
         )
-        assert applied.status.state == "partial"
-        assert applied.status.problems == ["pytest_driver.Client.gone does not exist in this version"]
+        assert (applied.status.state, applied.status.problems) == ("on", [])
         assert hasattr(driver.Client.call, "__wrapped__")
+
+    def test_below_somebody_else_s_wrapper_switched_off(self, driver: Any, apply: Callable[..., Applied]) -> None:
+        """Left alone after all, what somebody has wrapped by then stays and does nothing."""
+        handles: list[Tracing[Any]] = []
+
+        def wrap(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+            handles.append(tracing)
+            return _passing(tracing, original)
+
+        def wrapped_by_others(tracing: Tracing[Any]) -> Callable[[], None]:
+            driver.Client.call = _passing(tracing, driver.Client.call)
+            return lambda: None
+
+        applied = apply(
+            _patch(
+                Wrap("pytest_driver", "Client.call", wrap),
+                Connect("pytest_driver", wrapped_by_others),
+                Wrap("pytest_driver", "Client.gone", _passing),
+            )
+        )
+        assert applied.status.state == "unsupported"
+        assert not handles[0].active
+        assert driver.Client().call("x") == "x"
 
     def test_connect(self, driver: Any, apply: Callable[..., Applied]) -> None:
         """An extension point is connected once and disconnected by the undoing."""

@@ -1,0 +1,243 @@
+"""Whatever stands where a patch takes hold, the user's call reaches it as it would without us.
+
+Every target of every patch is tried, over each kind of thing that others leave in a class. What the drivers do with
+it on their servers is asserted in ``test_peers.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import importlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+import wrapt
+from opentelemetry import trace
+
+from causal_otel.engine.provider import TracerProvider
+from causal_otel.patches import NAMES, get
+from causal_otel.patches._layer import Applied, Patch, Wrap
+from causal_otel.patches._tracing import ClientOptions, Operation, Tracing, client_call
+from tests.recording import Recording, recording
+
+
+@dataclass
+class Spot:
+    """Where a target is, and how it is called there."""
+
+    patch: Patch
+    target: Wrap
+    owner: Any
+    name: str
+    is_async: bool
+
+    def arguments(self) -> tuple[Any, ...]:
+        if self.patch.name == "httpx":
+            return (httpx.Request("GET", "http://127.0.0.1:1/"),)
+        if self.patch.name == "asgi":
+            return ({"type": "unheard of"}, "receive", "send")
+        return ("SELECT 1", "two")
+
+    def result(self) -> Any:
+        return httpx.Response(200) if self.patch.name == "httpx" else ["result"]
+
+    def instance(self) -> Any:
+        """An object of the class, with nothing in it."""
+        if isinstance(self.owner, ModuleType):
+            return self.owner
+        return object.__new__(type("Blank", (self.owner,), {"__del__": lambda self: None}))
+
+
+def _spots() -> list[Any]:
+    spots = []
+    for name in NAMES:
+        for target in get(name).targets:
+            if isinstance(target, Wrap):
+                owner, attribute, found = wrapt.resolve_path(importlib.import_module(target.module), target.attribute)
+                spot = Spot(get(name), target, owner, attribute, inspect.iscoroutinefunction(found))
+                spots.append(pytest.param(spot, id=f"{target.module}.{target.attribute}"))
+    return spots
+
+
+# -- what others leave in a class: each takes the function that it calls -----------------------------------------------
+
+
+def _wrapt(function: Callable[..., Any]) -> Any:
+    def around(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        return wrapped(*args, **kwargs)
+
+    async def async_around(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        return await wrapped(*args, **kwargs)
+
+    return wrapt.FunctionWrapper(function, async_around if inspect.iscoroutinefunction(function) else around)
+
+
+def _wraps(function: Callable[..., Any]) -> Any:
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return call
+
+
+class _Callable:
+    """An attribute that is called and never bound."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._function(*args, **kwargs)
+
+
+KINDS: dict[str, Callable[[Callable[..., Any]], Any]] = {
+    "function": lambda function: function,
+    "wrapt": _wrapt,
+    "wraps": _wraps,
+    "wrapt over wraps over wrapt": lambda function: _wrapt(_wraps(_wrapt(function))),
+    "partialmethod": lambda function: functools.partialmethod(function, "given before"),
+    "partialmethod over wrapt": lambda function: functools.partialmethod(_wrapt(function), "given before"),
+    "builtin": functools.lru_cache(0),  # written in C; binds as a Cython function does
+    "classmethod": classmethod,
+    "wrapt over classmethod": lambda function: _wrapt(classmethod(function)),  # type: ignore[arg-type]
+    "staticmethod": staticmethod,
+    "object": _Callable,
+}
+
+
+def _outcome(call: Callable[..., Any], spot: Spot) -> Any:
+    result = call(*spot.arguments())
+    return asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
+
+
+async def _awaited(awaitable: Any) -> Any:
+    return await awaitable
+
+
+def _tracing(patch: Patch, provider: TracerProvider) -> Tracing[Any]:
+    return Tracing(provider.get_tracer("tests"), patch.options(), lambda timeout: True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("spot", _spots())
+def test_every_target_over_every_kind(monkeypatch: pytest.MonkeyPatch, spot: Spot, kind: str) -> None:
+    """It is given what it was given before us, the instance or not, and once; what it returns comes back."""
+    if isinstance(spot.owner, ModuleType) and kind not in ("function", "wrapt", "wraps", "builtin", "object"):
+        pytest.skip("no such thing in a module")
+    result, seen = spot.result(), list[tuple[Any, ...]]()
+
+    def stub(*args: Any, **kwargs: Any) -> Any:
+        seen.append((*args, kwargs))
+        return result
+
+    async def async_stub(*args: Any, **kwargs: Any) -> Any:
+        return stub(*args, **kwargs)
+
+    placed = KINDS[kind](async_stub if spot.is_async else stub)
+    monkeypatch.setattr(spot.owner, spot.name, placed)
+    instance = spot.instance()
+
+    def through(place: Any) -> tuple[Any, ...]:
+        seen.clear()
+        assert _outcome(getattr(place, spot.name), spot) is result
+        (call,) = seen
+        return tuple("a request" if isinstance(each, httpx.Request) else each for each in call)
+
+    places = [instance]
+    if isinstance(placed, classmethod | staticmethod):
+        places.append(type(instance))
+    before = [through(place) for place in places]
+    declared_async = inspect.iscoroutinefunction(getattr(instance, spot.name))
+    provider = TracerProvider()
+    applied = Applied(replace(spot.patch, targets=(spot.target,)), _tracing(spot.patch, provider))
+    applied.apply()
+    try:
+        assert applied.status.state == "on"
+        assert vars(spot.owner)[spot.name] is not placed
+        assert [through(place) for place in places] == before
+        with trace.use_span(provider.get_tracer("tests").start_span("root")):
+            assert [through(place) for place in places] == before
+        assert inspect.iscoroutinefunction(getattr(instance, spot.name)) or not declared_async
+    finally:
+        applied.undo()
+        provider.shutdown()
+    assert vars(spot.owner)[spot.name] is placed
+
+
+# -- names and signatures ----------------------------------------------------------------------------------------------
+
+
+class Client:
+    """A driver's."""
+
+    def call(self, word: str, *, times: int = 1) -> str:
+        """Say it."""
+        return word * times
+
+    async def acall(self, word: str, *, times: int = 1) -> str:
+        """Say it later."""
+        return word * times
+
+
+@pytest.mark.parametrize("attribute", ["call", "acall"])
+@pytest.mark.parametrize("kind", ["wrapt", "wraps", "builtin"])
+def test_names_and_signatures_stay(monkeypatch: pytest.MonkeyPatch, kind: str, attribute: str) -> None:
+    """Name, documentation, signature and kind are what they were over somebody else's wrapper too."""
+
+    def described() -> tuple[Any, ...]:
+        method: Any = getattr(Client(), attribute)
+        asks = (inspect.signature, inspect.iscoroutinefunction, inspect.getdoc)
+        return (method.__name__, method.__qualname__, method.__module__, *(ask(method) for ask in asks))
+
+    monkeypatch.setattr(Client, attribute, KINDS[kind](vars(Client)[attribute]))
+    before = described()
+    patch = Patch("fake", {"tests": ("0", "1")}, ClientOptions, (Wrap(__name__, f"Client.{attribute}", _described()),))
+    monkeypatch.setattr("causal_otel.patches._layer.metadata.version", lambda name: "0.1")
+    applied = Applied(patch, _tracing(patch, TracerProvider()))
+    applied.apply()
+    assert described() == before
+    applied.undo()
+
+
+def _described() -> Any:
+    return client_call(lambda tracing, instance, args, kwargs: Operation("protocol", {}))
+
+
+# -- Cython ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("over", ["function", "wrapt", "wraps"])
+async def test_a_cython_function(monkeypatch: pytest.MonkeyPatch, postgres_url: str, over: str) -> None:
+    """The protocol of asyncpg, which is Cython and inherited: it works, and its span lasts as long as the server."""
+    assert type(asyncpg.protocol.Protocol.query).__name__ == "cython_function_or_method"
+    if over != "function":
+        monkeypatch.setattr(asyncpg.protocol.Protocol, "query", KINDS[over](asyncpg.protocol.Protocol.query))
+    targets = (Wrap("asyncpg.protocol", "Protocol.query", _described()),)
+    connection = await asyncpg.connect(postgres_url)
+    with recording([]) as recorded:
+        applied = _placed(recorded, replace(get("asyncpg"), targets=targets))
+        with recorded.tracer.start_as_current_span("root") as root:
+            assert await connection.execute("SELECT pg_sleep(0.1)") == "SELECT 1"
+        applied.undo()
+        span = recorded.only("protocol")
+        assert span.parent == root.get_span_context()
+        assert span.end_time is not None
+        assert span.start_time is not None
+        assert span.end_time - span.start_time >= 100_000_000
+    assert await connection.execute("SELECT 1") == "SELECT 1"
+    await connection.close()
+
+
+def _placed(recorded: Recording, patch: Patch) -> Applied:
+    applied = Applied(patch, _tracing(patch, recorded.provider))
+    applied.apply()
+    assert applied.status.state == "on"
+    return applied
