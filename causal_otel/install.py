@@ -22,6 +22,7 @@ from causal_otel._kinds import EXCLUDED_NAMES, EXCLUDED_URLS
 from causal_otel._log import logger
 from causal_otel._version import __version__
 from causal_otel.engine import faults
+from causal_otel.engine.children import Children
 from causal_otel.export.leaving import ServerShutdown
 from causal_otel.patches._arrival import Arrival
 from causal_otel.patches._baggage import BaggageBorder
@@ -130,6 +131,7 @@ class Installation:
         self._reason = reason
         self._patches: list[Arrival] = []
         self._server_shutdown: ServerShutdown | None = None
+        self._children: Children | None = None
         self._policy = policy
         self._log_filter: logging.Filter | None = None
 
@@ -137,6 +139,7 @@ class Installation:
         if self._policy is not None:
             self._log_filter = self._policy.log_filter()
             _logger.logger.addFilter(self._log_filter)
+        self._children = Children()
         self._server_shutdown = ServerShutdown(self.flush if self._pipeline is None else self._pipeline.leave)
         for name, options in chosen.items():
             arrival = Arrival(name, partial(self._tracing, options, border))
@@ -217,6 +220,8 @@ class Installation:
             _current = None
         if self._server_shutdown is not None:
             self._server_shutdown.remove()
+        if self._children is not None:
+            self._children.forget()
         for arrival in reversed(self._patches):
             arrival.undo()
         self._reason = "uninstalled"

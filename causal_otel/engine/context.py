@@ -1,9 +1,13 @@
 """What is current: activation of contexts and the questions asked of them.
 
 The value lives in the OpenTelemetry API's own runtime context, so that ``opentelemetry.trace.get_current_span()``
-sees our spans and we see other libraries'. Activation sets the variable; deactivation puts the previous value back
-only where ours is still current. It compares values instead of resetting a token: a token belongs to one
-``contextvars.Context`` and raises in any other, which is what "Failed to detach context" is about.
+sees our spans and we see other libraries'.
+
+A block begins by setting the variable, and ends by :func:`leave`: in the ``contextvars.Context`` that it began in, what
+was current before is current again, whatever is current now. So a block inside that never ended (somebody's forgotten
+detach, a generator left early) is over with the one around it. In any other Context, such as that of the task in which
+an event loop closes an async generator, nothing changes. Only the token of the block's beginning can tell the two
+apart: it refuses, and raises, before anything has changed. That is what "Failed to detach context" is about elsewhere.
 """
 
 from __future__ import annotations
@@ -26,8 +30,10 @@ __all__ = [
     "current",
     "current_span",
     "detached_from",
+    "enter",
     "incoming",
     "is_recorded",
+    "leave",
     "suppressed",
     "suppressing",
     "suppression",
@@ -54,34 +60,107 @@ current: Callable[[], Context] = context_api.get_current if variable is None els
 """The current OpenTelemetry context. The variable's own method, so that asking makes no Python frame."""
 
 
-class Activation:
-    """A context that was made current; :meth:`end` puts the one before it back, once."""
+def leave(token: Token[Context], span: trace.Span | None) -> bool:
+    """End a block: what was current before it is current again, if this is the Context that it began in.
 
-    __slots__ = ("_context", "_previous", "_token")
+    A span that has ended is not made current again, but for one whose own block belongs to another Context: a task
+    that a request has started goes on in the request's trace, after its end as well.
+
+    Args:
+        token: of the block's beginning. It must not have been given before.
+        span: what the block made current.
+
+    Returns:
+        Whether the block is over; False: this is another Context, in which nothing has changed.
+    """
+    assert variable is not None  # or there would be no token
+    previous = token.old_value
+    ended = _ended_in(previous)
+    wanted: Any = previous
+    if ended is not None:
+        if getattr(ended, "_token", None) is not None:  # its block goes on: it was ended by hand
+            wanted = _before_ended(previous)
+        elif not _is_inside(variable.get(), span):
+            return True  # the block around this one was left in this very Context, and this one with it
+    try:
+        variable.reset(token)
+    except ValueError:
+        return False
+    if wanted is not previous:
+        variable.set(wanted)
+    return True
+
+
+def _ended_in(context: Any) -> trace.Span | None:
+    """The span of ``context``, if there is one and it has ended; that context may be the token's word for none."""
+    span = context.get(SPAN_KEY) if context and context is not Token.MISSING else None
+    if span is None:
+        return None
+    try:
+        return span if span._end else None
+    except AttributeError:
+        return span if getattr(span, "end_time", None) is not None else None
+
+
+def _before_ended(context: Any) -> Context:
+    """The nearest context around that has no ended span; at the latest, ``context`` without one."""
+    found = context
+    while (span := _ended_in(found)) is not None:
+        token = getattr(span, "_token", None)
+        if token is None:
+            return Context({key: value for key, value in found.items() if key != SPAN_KEY})
+        found = token.old_value
+    return Context() if found is Token.MISSING else found
+
+
+def _is_inside(context: Context, span: trace.Span | None) -> bool:
+    """Whether ``context`` was made in the block of ``span``: its span is that one, or has a block further inside."""
+    found = context.get(SPAN_KEY)
+    while found is not span:
+        token = getattr(found, "_token", None)
+        if token is None or token.old_value is Token.MISSING:
+            return False
+        found = token.old_value.get(SPAN_KEY)
+    return True
+
+
+class Activation:
+    """A context that was made current; :meth:`end` ends that, once. See :func:`leave`."""
+
+    __slots__ = ("_block", "_span", "_token")
 
     def __init__(self, context: Context) -> None:
-        self._context = context
-        self._token: Token[Context] | None = None
-        if variable is None:  # a runtime context of the user's own (OTEL_PYTHON_CONTEXT)
-            self._previous = context_api.get_current()
-            self._token = context_api.attach(context)
-        else:
-            self._previous = variable.get()
-            variable.set(context)
+        self._span = current_span(context)
+        self._block: Any = None  # the span of ours, if any, whose block this is
+        self._token: Token[Context] | None
+        self._token = context_api.attach(context) if variable is None else variable.set(context)
 
     def end(self) -> None:
-        """Make the previous context current again; does nothing where something else is current by now."""
-        if variable is None:
-            if self._token is not None and context_api.get_current() is self._context:
+        """Make current again what was current before."""
+        if self._token is None:
+            return
+        if variable is None:  # a runtime context of the user's own (OTEL_PYTHON_CONTEXT)
+            if current_span() is self._span:
                 context_api.detach(self._token)
-            self._token = None
-        elif variable.get() is self._context:
-            variable.set(self._previous)
+        elif not leave(self._token, self._span):
+            return
+        self._token = None
+        if self._block is not None:
+            self._block._token = None
 
 
 def attach(context: Context) -> Activation:
     """Make ``context`` current until the returned activation ends."""
     return Activation(context)
+
+
+def enter(span: trace.Span, context: Context | None = None) -> Activation:
+    """Begin the block of ``span``: make it current, with what else is in ``context`` (default: the current one)."""
+    activation = Activation(with_span(span, context))
+    if hasattr(span, "_token"):  # one of ours
+        activation._block = span
+        span._token = activation._token
+    return activation
 
 
 def with_span(span: trace.Span, context: Context | None = None) -> Context:

@@ -10,7 +10,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from causal_otel.engine import outcome
-from causal_otel.engine.context import Activation, attach, with_span
+from causal_otel.engine.context import Activation, enter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
@@ -54,7 +54,7 @@ class SpanScope:
 
     def __enter__(self) -> Span:
         self._span = span = self._start()
-        self._activation = attach(with_span(span, self._context))
+        self._activation = enter(span, self._context)
         return span
 
     def __exit__(
@@ -115,7 +115,7 @@ class SpanScope:
                 steps = function(*args, **kwargs)
                 step: Callable[[], Any] = functools.partial(next, steps)
                 while True:
-                    activation = attach(with_span(span, self._context))
+                    activation = enter(span, self._context)
                     try:
                         item = step()
                     except StopIteration as stop:
@@ -145,7 +145,7 @@ class SpanScope:
                 steps = function(*args, **kwargs)
                 step: Callable[[], Any] = functools.partial(anext, steps)
                 while True:
-                    activation = attach(with_span(span, self._context))
+                    activation = enter(span, self._context)
                     try:
                         item = await step()
                     except StopAsyncIteration:

@@ -78,6 +78,7 @@ class Span(trace.Span, ReadableSpan):
     _detailed: bool  # it has some of what most spans never have: a status, events, links, something dropped
 
     _own_context: SpanContext | None = None
+    _token: Any = None  # a context's, while its block goes on, if it has one
     _shared: bool = False  # the attributes are others' as well, who do not change them
     _record_exception: bool = True
     _set_status_on_exception: bool = True
