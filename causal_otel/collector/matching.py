@@ -56,11 +56,12 @@ class _TagsWanted:
     def __init__(self, query: Query, resource: Resource) -> None:
         self._tags = set(query.tags)
         self._conditions = query.conditions
-        self._of_resource: list[tuple[str, str]] = []
-        if self._tags or self._conditions:
-            self._of_resource = [(pair.key, text(plain(pair.value))) for pair in resource.attributes]
-            self._tags.difference_update(self._of_resource)
         self._keys = {key for key, _ in self._tags}.union(each.key for each in self._conditions)
+        # The resource has them for all of its spans.
+        self._of_resource = [
+            (pair.key, text(plain(pair.value))) for pair in resource.attributes if pair.key in self._keys
+        ]
+        self._tags.difference_update(self._of_resource)
 
     def are_on(self, span: Span, scoped: ScopeSpans) -> bool:
         """Whether a span has them."""

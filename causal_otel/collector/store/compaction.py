@@ -292,6 +292,7 @@ class _Compaction:
 
     def _tagged(self, spans: Iterable[tuple[Origin, bytes]]) -> Iterator[tuple[Piece, Series, set[int]]]:
         """The spans of a trace, as they start: the chunk, the series and the hashes of all tags of each."""
+        self._parser.make_room()
         parsed = [(SlimSpan.FromString(raw), origin, raw) for origin, raw in spans]
         parsed.sort(key=lambda each: each[0].start)
         piece: Piece | None = None

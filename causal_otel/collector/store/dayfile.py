@@ -132,8 +132,9 @@ class DayFile:
             hashes.discard(indexing.NOT_INDEXED)
             index(chunk, hashes)
             rows.append((chunk, piece.trace_id, piece.start, len(piece.observations), pack(groups)))
-            found.extend(self._found(chunk, piece.observations))
-            traces.append((piece.trace_id, *_extent(piece.start, piece.observations), chunk))
+            series, end, errors = self._found(chunk, piece.observations)
+            found.extend(series)
+            traces.append((piece.trace_id, piece.start, min(end, LARGEST), len(piece.observations), errors, chunk))
         execute = self.connection.executemany
         execute("INSERT INTO chunk VALUES (?, ?, ?, ?, ?)", rows)
         execute(_ADD_TO_TRACE, traces)
@@ -156,8 +157,10 @@ class DayFile:
         """Note that parts of these traces, if they are here, are in other days' files."""
         self.connection.executemany("UPDATE trace SET elsewhere = 1 WHERE id = ?", [(each,) for each in trace_ids])
 
-    def _found(self, chunk: int, observations: Iterable[Observation]) -> Iterable[tuple[int, ...]]:
+    def _found(self, chunk: int, observations: Iterable[Observation]) -> tuple[Iterable[tuple[int, ...]], int, int]:
+        """The rows of ``found`` for a chunk, when its last span ends, and how many have failed."""
         found: dict[int, tuple[int, ...]] = {}
+        end = failed = 0
         series_of = self.names.series
         touch = self._hours.touch
         for each in observations:
@@ -172,15 +175,7 @@ class DayFile:
                     series, max(start, latest), chunk, min(duration, shortest), max(duration, longest), errors + error,
                 )  # fmt: skip
             touch((series, hour_of(start))).add(duration, error)
-        return found.values()
-
-
-def _extent(start: int, observations: Iterable[Observation]) -> tuple[int, int, int, int]:
-    """The start, the end, the spans and the errors of a part of a trace that starts then."""
-    end = start
-    spans = errors = 0
-    for _, _, _, _, begin, duration, error, _, _ in observations:
-        spans += 1
-        errors += error
-        end = max(end, begin + duration)
-    return start, min(end, LARGEST), spans, errors
+            failed += error
+            if start + duration > end:
+                end = start + duration
+        return found.values(), end, failed

@@ -100,13 +100,16 @@ class SpanParser:
         self._tags = indexing.TagHashes()
         self._statuses: dict[bytes, tuple[bool, frozenset[int]]] = {}
 
+    def make_room(self) -> None:
+        """Forget what is remembered, if it is too much. To be called now and then, between spans."""
+        self._tags.make_room()
+
     def add(self, raw: bytes, span: Any, origin: Origin, piece: Piece) -> set[int]:
         """Put a span into its trace's piece: ``raw``, and the :class:`~.otlp_slim.SlimSpan` that it is.
 
         Returns:
             The hashes of the span's own tags.
         """
-        self._tags.make_room()
         attributes = list(span.attributes)
         hashes = set(map(self._tags.__getitem__, attributes))
         kind = span.kind
@@ -186,6 +189,7 @@ def pieces(request: bytes, into: dict[bytes, Piece], parser: SpanParser) -> tupl
         message = ExportTraceServiceRequest.FromString(request)
     except DecodeError as error:
         raise ValueError(f"not an ExportTraceServiceRequest: {error}") from None
+    parser.make_room()
     kept = rejected = 0
     for group, raw_group in zip(message.resource_spans, RawRequest.FromString(request).resource_spans, strict=True):
         service = service_name(group.resource)
