@@ -11,8 +11,9 @@ which those without such a chunk are passed over.
 from __future__ import annotations
 
 import heapq
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
+from itertools import chain, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,7 +25,7 @@ from causal_otel.collector.store.schema import SPREAD
 from causal_otel.collector.store.search import MOST_COUNTED, DaySearch, satisfiable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from causal_otel.collector.query import Query, Summary
     from causal_otel.collector.store.day_reading import DayReading
@@ -46,6 +47,7 @@ _UNKNOWN = 1 << 64
 
 _Row = tuple[bytes, int, int, int, int]
 """A trace's id, start, end, spans and errors, as the table has it."""
+_TRACE_OF = "SELECT trace_id FROM chunk WHERE id = ?"
 _COLUMNS = "id, start, end, spans, errors"
 # As `_size` has it.
 _SIZES = {
@@ -64,9 +66,6 @@ class _Part(NamedTuple):
     matches: Callable[[], bool]
 
 
-_Parts = "Generator[_Part | None, None, None]"
-
-
 def ranked(
     days: Sequence[OpenDay], query: Query, deadline: Deadline, summaries: Callable[[Iterable[bytes]], list[Summary]]
 ) -> Found:
@@ -83,41 +82,35 @@ def ranked(
     reserve = deadline.left() * (1 - _TIME_TO_COMPARE)
     deadline.extend(-reserve)
     order = _Order(query, summaries)
-    streams: list[Generator[_Part | None, None, None]] = []
     since: int | None = query.end
     complete = False
-    try:
-        scattered = _Scattered(days, query, deadline)
-    except OutOfTime:
-        return Found((), False, query.end)
-    try:
-        for day in days:
-            stream = _DayRanking(day, query, deadline, scattered).parts()
-            next(stream, None)  # it reads what it has to begin with
-            streams.append(stream)
-            since = min(query.end, day.day * DAY)
-        since = None
-    except OutOfTime:
-        pass
-    deadline.extend(reserve)
-    try:
-        for part in heapq.merge(*map(_ready, streams), scattered.parts(), key=itemgetter(0, 1), reverse=True):
-            if order.is_done(part):
-                break
-            if part.trace_id not in order and part.matches():
-                order.add(part.trace_id)
-            deadline.check()
-        complete = since is None
-    except OutOfTime:
-        pass
-    finally:
-        for stream in streams:
-            stream.close()
+    with ExitStack() as connections:
+        ready: list[Iterator[_Part]] = []
+        try:
+            scattered = _Scattered(days, query, deadline)
+        except OutOfTime:
+            return Found((), False, since)
+        try:
+            for day in days:
+                with suppress(Skipped):
+                    db = connections.enter_context(day.reading(deadline))
+                    ready.append(_DayRanking(day, query, deadline, scattered, db).parts())
+                since = min(query.end, day.day * DAY)
+            since = None
+        except OutOfTime:
+            pass
+        deadline.extend(reserve)
+        try:
+            for part in heapq.merge(*ready, scattered.parts(), key=itemgetter(0, 1), reverse=True):
+                if order.is_done(part):
+                    break
+                if part.trace_id not in order and part.matches():
+                    order.add(part.trace_id)
+                deadline.check()
+            complete = since is None
+        except OutOfTime:
+            pass
     return Found(order.first(), complete, since)
-
-
-def _ready(stream: Iterable[_Part | None]) -> Iterator[_Part]:
-    return (part for part in stream if part is not None)
 
 
 def _size(sort: str, row: _Row) -> int:
@@ -232,44 +225,48 @@ def _rows_of(db: DayReading, trace_ids: Iterable[bytes]) -> Iterator[_Row]:
 
 
 class _DayRanking(DaySearch):
-    """The traces of a day that may match, the largest first.
+    """The traces of a day that may match. What takes long is read at once.
 
     Args:
         day: the file.
         query: what for.
         deadline: when to stop.
         scattered: gets those that have parts elsewhere.
+        db: the connection to the file; it must stay open as long as any of them is looked at.
+
+    Raises:
+        OutOfTime: The deadline has passed.
+        Skipped: The file cannot be read.
     """
 
-    def __init__(self, day: OpenDay, query: Query, deadline: Deadline, scattered: _Scattered) -> None:
+    def __init__(self, day: OpenDay, query: Query, deadline: Deadline, scattered: _Scattered, db: DayReading) -> None:
         super().__init__(day, query, deadline, ())
         self._scattered = scattered
+        self._db = db
         self._marks: bytearray | None = None
+        self._largest: Iterator[_Row] = iter(())
+        with day.failing():
+            self._read()
 
-    def parts(self) -> Generator[_Part | None, None, None]:
-        """None once all is ready that takes long, and then the parts."""
-        try:
-            with self.day.reading(self.deadline) as db:
-                within = db.hours()
-                if within is None or within[0] > hour_of(self.end) or within[1] < hour_of(self.start):
-                    return
-                self._marks = self._marked(db)
-                for trace_id in self._scattered.ids():
-                    if self._chunks(db, trace_id):
-                        self._scattered.add(trace_id, partial(self._matches, db, trace_id))
-                marks = self._marks
-                few = marks is not None and marks.count(1) * _FEW <= len(marks)
-                rows = self._rows_of_few(db) if few else self._all_rows(db)
-                first = next(rows, None)
-                yield None
-                while first is not None:
-                    trace_id = first[0]
-                    if trace_id not in self._scattered and self._chunks(db, trace_id):
-                        yield _part(self.query.sort, first, partial(self._matches, db, trace_id))
-                    self.deadline.check()
-                    first = next(rows, None)
-        except Skipped:
+    def _read(self) -> None:
+        within = self._db.hours()
+        if within is None or within[0] > hour_of(self.end) or within[1] < hour_of(self.start):
             return
+        self._marks = marks = self._marked(self._db)
+        few = marks is not None and marks.count(1) * _FEW <= len(marks)
+        rows = self._rows_of_few() if few else self._all_rows()
+        self._largest = chain(list(islice(rows, 1)), rows)  # the first of them takes the time
+        for trace_id in [each for each in self._scattered.ids() if self._chunks(each)]:
+            self._scattered.add(trace_id, partial(self._matches, trace_id))
+
+    def parts(self) -> Iterator[_Part]:
+        """The traces, the largest first, but for those that have parts elsewhere."""
+        with suppress(Skipped), self.day.failing():
+            for row in self._largest:
+                trace_id = row[0]
+                if trace_id not in self._scattered and self._chunks(trace_id):
+                    yield _part(self.query.sort, row, partial(self._matches, trace_id))
+                self.deadline.check()
 
     def _marked(self, db: DayReading) -> bytearray | None:
         """By its id, whether a chunk may match, as far as the tables tell; None: any may."""
@@ -297,35 +294,32 @@ class _DayRanking(DaySearch):
                 marks[chunk] = 1
         return marks
 
-    def _chunks(self, db: DayReading, trace_id: bytes) -> list[int]:
+    def _chunks(self, trace_id: bytes) -> list[int]:
         """The chunks of a trace that may match."""
-        chunks = [chunk for (chunk,) in db.execute("SELECT id FROM chunk WHERE trace_id = ?", (trace_id,))]
+        chunks = [chunk for (chunk,) in self._db.execute("SELECT id FROM chunk WHERE trace_id = ?", (trace_id,))]
         return chunks if self._marks is None else [chunk for chunk in chunks if self._marks[chunk]]
 
-    def _matches(self, db: DayReading, trace_id: bytes) -> bool:
-        # The block of the connection is left for the time being: what fails here does not fail there.
+    def _matches(self, trace_id: bytes) -> bool:
+        """Whether a span of a trace matches."""
         with suppress(Skipped), self.day.failing():
-            return any(self.match(db, chunk) for chunk in self._chunks(db, trace_id))
+            return any(self.match(self._db, chunk) for chunk in self._chunks(trace_id))
         return False
 
-    def _rows_of_few(self, db: DayReading) -> Iterator[_Row]:
+    def _rows_of_few(self) -> Iterator[_Row]:
         marks = self._marks or b""
         chunks = [chunk for chunk, marked in enumerate(marks) if marked]
-        ids = {trace_id for chunk in chunks for (trace_id,) in db.execute(_TRACE_OF, (chunk,))}
-        rows = sorted(_rows_of(db, ids), key=itemgetter(1), reverse=True)
+        ids = {trace_id for chunk in chunks for (trace_id,) in self._db.execute(_TRACE_OF, (chunk,))}
+        rows = sorted(_rows_of(self._db, ids), key=itemgetter(1), reverse=True)
         rows.sort(key=partial(_size, self.query.sort), reverse=True)
         return iter(rows)
 
-    def _all_rows(self, db: DayReading) -> Iterator[_Row]:
+    def _all_rows(self) -> Iterator[_Row]:
         statement = (
             f"SELECT {_COLUMNS} FROM trace WHERE start <= ? AND end >= ?"  # noqa: S608 - our own SQL
             f" ORDER BY {_SIZES[self.query.sort]} DESC, start DESC LIMIT ? OFFSET ?"
         )
         offset, count = 0, _FIRST_PAGE
-        while rows := db.execute(statement, (self.end, self.start, count, offset)).fetchall():
+        while rows := self._db.execute(statement, (self.end, self.start, count, offset)).fetchall():
             yield from rows
             offset += count
             count *= 4
-
-
-_TRACE_OF = "SELECT trace_id FROM chunk WHERE id = ?"
