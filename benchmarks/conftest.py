@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from tests.services.received import ReceivedSpans
 
 __all__ = ["Record", "Sink", "postgres_url", "receiver_process", "redis_url"]
+
+# As for the tests: Logfire is not to be imported with FastAPI.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "logfire-plugin")
 
 _ARRIVAL_SECONDS = 30.0
 

@@ -17,6 +17,9 @@ from tests.services.fixtures import neo4j_server, postgres_url, receiver, receiv
 
 __all__ = ["neo4j_server", "postgres_url", "receiver", "receiver_process", "redis_url"]
 
+# Logfire is here for one test. As a plugin of pydantic it would be imported wherever FastAPI is, and the SDK with it.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "logfire-plugin")
+
 
 def pytest_configure() -> None:
     """Warn as the newest Python does, suppose no idle machine, and let programs that tests start see signals as usual.

@@ -45,10 +45,17 @@ class _Interest(NamedTuple):
     """All of them, as they stand in a scope."""
 
 
-@functools.lru_cache(8)
+_latest: tuple[TextMapPropagator, _Interest] | None = None
+
+
 def _interest(propagator: TextMapPropagator) -> _Interest:
-    fields = frozenset(field.lower() for field in propagator.fields)
-    return _Interest(fields, frozenset(name.encode("latin-1") for name in (*fields, "host", "user-agent")))
+    global _latest
+    # Known by identity: Logfire's propagator is a dataclass, and so not hashable.
+    if _latest is None or _latest[0] is not propagator:
+        fields = frozenset(field.lower() for field in propagator.fields)
+        names = frozenset(name.encode("latin-1") for name in (*fields, "host", "user-agent"))
+        _latest = propagator, _Interest(fields, names)
+    return _latest[1]
 
 
 class _Headers(Getter[dict[str, str]]):

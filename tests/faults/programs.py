@@ -11,8 +11,8 @@ __all__ = ["environment", "run"]
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """PATH, and ``variables``."""
-    return {"PATH": os.environ["PATH"], **variables}
+    """PATH, ``variables``, and nothing that is here for other tests only."""
+    return {"PATH": os.environ["PATH"], "PYDANTIC_DISABLE_PLUGINS": "logfire-plugin", **variables}
 
 
 def run(code: str, *, seconds: float = 120.0, **variables: str) -> subprocess.CompletedProcess[str]:
