@@ -1,9 +1,11 @@
 """HTTPX, 0.27 and later, and its successor HTTPX2: requests of every client, sync and async, over any transport.
 
 One CLIENT span for each request on the wire, so each redirect and each repetition for authentication has its own. It
-is a child of the current span, and is never current itself. It ends with the response's body: when that has been read,
-which ``client.get()`` and the like do, or when a streamed response is closed. A response that nobody closes ends it
-when it is collected, marked ``causal.abandoned``. Connection retries inside a transport are part of one span.
+is a child of the current span, and is never current itself. It lasts until the headers of the response are there and,
+added to that, as long as its body is waited for; what you do between two chunks of a streamed response does not count,
+nor does closing it. It is handed over when the body has been read, which ``client.get()`` and the like do, or the
+response is closed; a response that nobody closes has its span handed over when it is collected, marked
+``causal.abandoned``. Connection retries inside a transport are part of one span.
 
 The request carries the span's context in its headers (as ``opentelemetry.propagate`` says, W3C by default) in place of
 any that were there. What is sent is a copy: the caller's request, headers and client keep theirs. Where nothing is
@@ -26,7 +28,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -37,7 +39,8 @@ from causal_otel.engine import context, faults
 from causal_otel.engine.outcome import CANCELLED
 from causal_otel.patches._excluded import url
 from causal_otel.patches._layer import Patch, Wrap
-from causal_otel.patches._tracing import ClientOptions, Tracing, end_failed
+from causal_otel.patches._stopwatch import Stopwatch
+from causal_otel.patches._tracing import ClientOptions, Tracing, end_failed, mark_failed
 from causal_otel.patches._urls import DEFAULT_PORTS, method_attributes, redact_url, span_method
 from causal_otel.semconv import (
     ABANDONED,
@@ -123,11 +126,13 @@ class _Attempt:
         span: the span of this attempt, not ended yet.
     """
 
-    __slots__ = ("_given", "_request", "_sent", "request", "span")
+    __slots__ = ("_given", "_request", "_sent", "_stopwatch", "request", "span")
 
     def __init__(self, request: Request, where: Context, span: Span | None) -> None:
         self._request = self.request = request
         self.span = span
+        if span is not None:
+            self._stopwatch = Stopwatch()
         from opentelemetry import propagate
 
         carrier: dict[str, str] = {}
@@ -174,17 +179,18 @@ class _Attempt:
         if self.span is not None:
             end_failed(self.span, error)
 
-    def responded(self, response: Response, body: Callable[[Any, Span], Any]) -> None:
-        """The headers are there; from here on the span lasts as long as the body."""
+    def responded(self, response: Response, body: Callable[[Any, Span, Stopwatch], Any]) -> None:
+        """The headers are there; from here on waits for the body count."""
         self.returned(response)
         if self.span is None:
             return
+        self._stopwatch.pause()
         try:
             _set_response_attributes(self.span, response)
             if response.is_closed:  # it was made with its body in hand, as MockTransport does
                 self.span.end()
             else:
-                response.stream = body(response.stream, self.span)
+                response.stream = body(response.stream, self.span, self._stopwatch)
         except Exception:
             faults.report("httpx: response")
             self.span.end()
@@ -343,9 +349,10 @@ def _unless_excluded(tracing: Tracing[Any], call: Callable[..., Any]) -> Callabl
 class _Body:
     """What both kinds of bodies share: the stream behind shows through, and the span ends once."""
 
-    def __init__(self, stream: Any, span: Span) -> None:
+    def __init__(self, stream: Any, span: Span, stopwatch: Stopwatch) -> None:
         self._causal_stream = stream
         self._causal_span = span
+        self._causal_stopwatch = stopwatch
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith(("__", "_causal_")):  # asked of a copy that is not filled yet
@@ -356,32 +363,44 @@ class _Body:
         span = self._causal_span
         if not span.is_recording():
             return
-        if error is None:
-            span.end()
-        else:
-            end_failed(span, error)
+        if error is not None:
+            mark_failed(span, error)
+        self._causal_stopwatch.end(span)
 
     def __del__(self) -> None:
         span = vars(self).get("_causal_span")
         if span is not None and span.is_recording():
             span.set_attribute(ABANDONED, True)
-            span.end()
+            self._causal_stopwatch.end(span)
 
 
 @functools.cache
 def _sync_body(library: Any) -> type[_Body]:
     class TracedStream(_Body, library.SyncByteStream):  # type: ignore[misc]  # clients check for their own class
         def __iter__(self) -> Iterator[bytes]:
+            stopwatch = self._causal_stopwatch
+            chunks = iter(self._causal_stream)
             try:
-                yield from self._causal_stream
-            except GeneratorExit:
-                raise  # the reader has stopped: the request ends when it is closed
+                while True:
+                    stopwatch.resume()
+                    try:
+                        chunk = next(chunks)
+                    except StopIteration:
+                        break
+                    finally:
+                        stopwatch.pause()
+                    yield chunk
+            except GeneratorExit:  # the reader has stopped: the request ends when it is closed
+                if isinstance(chunks, Generator):
+                    chunks.close()
+                raise
             except BaseException as error:
                 self._causal_end(error)
                 raise
             self._causal_end()
 
         def close(self) -> None:
+            self._causal_stopwatch.stop()
             try:
                 self._causal_stream.close()
             except BaseException as error:
@@ -396,9 +415,17 @@ def _sync_body(library: Any) -> type[_Body]:
 def _async_body(library: Any) -> type[_Body]:
     class TracedAsyncStream(_Body, library.AsyncByteStream):  # type: ignore[misc]
         async def __aiter__(self) -> AsyncIterator[bytes]:
+            stopwatch = self._causal_stopwatch
             chunks = self._causal_stream.__aiter__()
             try:
-                async for chunk in chunks:
+                while True:
+                    stopwatch.resume()
+                    try:
+                        chunk = await anext(chunks)
+                    except StopAsyncIteration:
+                        break
+                    finally:
+                        stopwatch.pause()
                     yield chunk
             except GeneratorExit:
                 raise
@@ -411,6 +438,7 @@ def _async_body(library: Any) -> type[_Body]:
             self._causal_end()
 
         async def aclose(self) -> None:
+            self._causal_stopwatch.stop()
             try:
                 await self._causal_stream.aclose()
             except BaseException as error:

@@ -1,11 +1,13 @@
 """neo4j: queries, managed transactions and ``execute_query``, of the synchronous and the asynchronous driver alike.
 
 ========================================  ===========================================================================
-``Session.run``, ``Transaction.run``      A CLIENT span each, from the call until the last of the result has arrived:
-                                          read, consumed or discarded, failed, or cancelled. Where you read it only in
-                                          part, the driver fetches the rest before the session's next query, or when
-                                          the session or transaction closes. A result that dies before all that ends
-                                          its span, marked ``causal.abandoned``.
+``Session.run``, ``Transaction.run``      A CLIENT span each, as long as the call and, added to that, each wait for
+                                          records while you read the result. What you do between two records does not
+                                          count, nor what the driver fetches or discards because you have not read it:
+                                          before the session's next query, or when the session or transaction closes.
+                                          So the span of a result that nobody reads is as long as ``run``. It is handed
+                                          over when it is known how the result went: all of it has arrived, it failed
+                                          or was cancelled; or it died before that, marked ``causal.abandoned``.
 ``Driver.execute_query``                  One CLIENT span; session, transaction and query inside it have none.
 ``Session.execute_read``,                 An INTERNAL span, current while your function runs, with the queries of every
 ``Session.execute_write``                 attempt in it. It is an error if the call fails, not if a retry succeeds.
@@ -19,8 +21,8 @@ statements that are excluded. A managed transaction that is excluded is silent w
 Span names are query summaries, ``MATCH Person``; else ``neo4j.execute_write``, ``COMMIT orders``. Attributes:
 ``db.system.name``, ``db.namespace``, ``db.query.summary``, ``db.query.text`` (every string and number as ``?``,
 parameters never), ``db.operation.name`` (of ``BEGIN``, ``COMMIT`` and ``ROLLBACK``; nothing is parsed into it),
-``server.address`` and ``server.port`` (those the driver was given, in a cluster too), ``causal.fetch`` (seconds from
-``run``'s return until the last of the result), ``causal.neo4j.attempts``, and on failure ``db.response.status_code``
+``server.address`` and ``server.port`` (those the driver was given, in a cluster too), ``causal.fetch`` (seconds that
+were waited for records after ``run``), ``causal.neo4j.attempts``, and on failure ``db.response.status_code``
 and ``error.type`` (the Neo4j code). The server's message is not recorded: it repeats values. A database that the
 server chose is known, if at all, when the span ends.
 
@@ -30,7 +32,8 @@ Options: :class:`Neo4jOptions`.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from time import time_ns
 from typing import TYPE_CHECKING, Any
@@ -43,6 +46,7 @@ from causal_otel.engine.outcome import CANCELLED
 from causal_otel.patches import _cypher
 from causal_otel.patches._layer import Patch, Wrap
 from causal_otel.patches._neo4j_results import Stream, end_failed, private
+from causal_otel.patches._stopwatch import Stopwatch
 from causal_otel.patches._tracing import Call, ClientOptions, Inside, Operation, Silence, Tracing, traced_call
 from causal_otel.semconv import (
     ABANDONED,
@@ -135,9 +139,10 @@ class _Query:
 
     def __init__(self, span: Span) -> None:
         self._span = span
+        self._stopwatch = Stopwatch()
 
     def succeeded(self, result: Any) -> None:
-        Stream.follow(result, self._span)
+        Stream.follow(result, self._span, self._stopwatch)
 
     def failed(self, error: BaseException) -> None:
         end_failed(self._span, error)
@@ -330,6 +335,51 @@ def _session_killed(tracing: Tracing[Neo4jOptions], original: Callable[..., Any]
     return handle_cancellation
 
 
+def _leaves(results: Callable[[Any], Iterable[Any]]) -> _Wrapper:
+    """A wrapper for what first fetches or discards the rest of results, of which nobody is reading that.
+
+    Args:
+        results: those results, from the instance.
+    """
+
+    def wrap(tracing: Tracing[Neo4jOptions], original: Callable[..., Any]) -> Callable[..., Any]:
+        def leave(instance: Any) -> None:
+            try:
+                for result in results(instance):
+                    stream = Stream.of(result)
+                    if stream is not None:
+                        stream.left()
+            except Exception:
+                faults.report("neo4j: a result that is left")
+
+        if inspect.iscoroutinefunction(original):
+
+            @functools.wraps(original)
+            async def async_call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+                leave(self)
+                return await original(self, *args, **kwargs)
+
+            return async_call
+
+        @functools.wraps(original)
+        def sync_call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+            leave(self)
+            return original(self, *args, **kwargs)
+
+        return sync_call
+
+    return wrap
+
+
+def _both(outer: _Wrapper, inner: _Wrapper) -> _Wrapper:
+    return lambda tracing, original: outer(tracing, inner(tracing, original))
+
+
+# A session fetches the rest of its result before its next query, and discards it before anything else.
+_leaves_session = _leaves(lambda session: (private(session, "_auto_result"),))
+_leaves_transaction = _leaves(lambda result: (result,))
+
+
 def _targets(prefix: str) -> tuple[Wrap, ...]:
     """The targets of one of the two drivers, whose classes are public under names that differ by a prefix."""
 
@@ -338,7 +388,10 @@ def _targets(prefix: str) -> tuple[Wrap, ...]:
 
     return (
         wrap("Driver.execute_query", traced_call(_execute_query)),
-        wrap("Session.run", traced_call(_session_run)),
+        wrap("Session.run", _both(_leaves_session, traced_call(_session_run))),
+        wrap("Session.begin_transaction", _leaves_session),
+        wrap("Session.last_bookmarks", _leaves_session),
+        wrap("Session.close", _leaves_session),
         wrap("Session.execute_read", traced_call(_managed("neo4j.execute_read"))),
         wrap("Session.execute_write", traced_call(_managed("neo4j.execute_write"))),
         wrap("Session._open_transaction", traced_call(_begin)),
@@ -348,6 +401,7 @@ def _targets(prefix: str) -> tuple[Wrap, ...]:
         wrap("ManagedTransaction.run", traced_call(_transaction_run)),
         wrap("ManagedTransaction._commit", traced_call(_ending("COMMIT"))),
         wrap("ManagedTransaction._rollback", traced_call(_ending("ROLLBACK"))),
+        wrap("Result._tx_end", _leaves_transaction),
         wrap("Result._tx_failure", _result_failed),
     )
 

@@ -1,0 +1,56 @@
+"""How long a driver has been waited for, where the application reads the answer piece by piece.
+
+Such an answer takes as long as the application takes to read it, which says nothing about the server. So the span lasts
+as long as the driver has been waited for: from the call until it returns, and then, added to that, each wait for more.
+It ends before the last piece is read where the application has worked in between; the waits themselves lay later by as
+much as it worked. Whether the answer failed is known only in the end, so that is when the span is handed over.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter_ns, time_ns
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+__all__ = ["Stopwatch"]
+
+
+class Stopwatch:
+    """Counts the waits of one span, in nanoseconds of the monotonic clock. It runs from the beginning.
+
+    Attributes:
+        total: what it has counted, without the wait that is under way.
+    """
+
+    __slots__ = ("_began", "_since", "_stopped", "total")
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._stopped = False
+        self._began = self._since = perf_counter_ns()
+
+    def pause(self) -> None:
+        """The driver has returned to the application."""
+        if self._since:
+            self.total += perf_counter_ns() - self._since
+            self._since = 0
+
+    def resume(self) -> None:
+        """The application waits for the driver again."""
+        if not self._stopped and not self._since:
+            self._since = perf_counter_ns()
+
+    def stop(self) -> None:
+        """Count no more: what the driver still waits for is nothing that the application reads."""
+        self.pause()
+        self._stopped = True
+
+    def end(self, span: Span) -> None:
+        """Stop, and end ``span``, which began with this, after as long as has been counted."""
+        self.stop()
+        start = getattr(span, "start_time", None)
+        if not isinstance(start, int):  # a tracer that does not tell
+            start = time_ns() - (perf_counter_ns() - self._began)
+        span.end(start + self.total)

@@ -1,0 +1,73 @@
+"""A TCP proxy before a server, whose answers come late: for waits of a known length that no server can be asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+__all__ = ["SlowServer", "slow"]
+
+
+class SlowServer:
+    """What stands before the server.
+
+    Attributes:
+        port: where it listens, on 127.0.0.1.
+        delay: by how many seconds each of the server's answers is late, from now on.
+    """
+
+    def __init__(self, listener: socket.socket, address: tuple[str, int]) -> None:
+        self.port: int = listener.getsockname()[1]
+        self.delay = 0.0
+        self._listener = listener
+        self._address = address
+        self._sockets: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self._start(self._accept)
+
+    def _start(self, target: object, *args: object) -> None:
+        thread = threading.Thread(target=target, args=args)  # type: ignore[arg-type]
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(self._address)
+                self._sockets += [client, server]
+                self._start(self._pass, client, server, False)
+                self._start(self._pass, server, client, True)
+
+    def _pass(self, source: socket.socket, target: socket.socket, late: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if late and self.delay:
+                    time.sleep(self.delay)
+                target.sendall(data)
+        for each in (source, target):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Break all connections off and stop."""
+        for each in (self._listener, *self._sockets):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+        for thread in self._threads:
+            thread.join(10)
+
+
+@contextlib.contextmanager
+def slow(host: str, port: int) -> Iterator[SlowServer]:
+    """A proxy before the server at ``host`` and ``port``."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        proxy = SlowServer(listener, (host, port))
+        try:
+            yield proxy
+        finally:
+            proxy.close()
