@@ -79,7 +79,21 @@ async def _asyncpg() -> None:
         async for _ in connection.cursor("SELECT $1::text", s["SQL cursor parameter"]):
             pass
     await connection.copy_records_to_table("planted", records=[(s["COPY record"], 1)], columns=["email", "n"])
+    with _failing("COMMIT"):
+        async with connection.transaction():
+            await connection.execute("CREATE TEMP TABLE late (email text UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+            await connection.executemany("INSERT INTO late VALUES ($1)", [(s["SQL late row"],)] * 2)
+    with _failing("prepare"):
+        await connection.prepare(f"SELECT '{s['SQL prepared']}' FROM missing")
     await connection.close()
+    server = os.environ["PLANTED_POSTGRES"].rpartition("@")[2].partition("/")[0]
+    for kind, place in (("refused", "127.0.0.1:1/shop"), ("missing", f"{server}/missing")):
+        dsn = f"postgresql://postgres:{s[f'{kind} DSN']}@{place}?application_name={s[f'{kind} application']}"
+        with _failing("refused connection"):
+            await asyncpg.connect(dsn)
+        with _failing("refused pool"):
+            async with asyncpg.create_pool(dsn, min_size=0) as pool:
+                await pool.fetchval("SELECT 1")
     with _failing("connect"):
         dsn = f"postgresql://app:{s['DSN password']}@127.0.0.1:1/shop?password={s['DSN parameter']}"
         raise ConnectionError(f"cannot connect to {dsn}")
@@ -105,6 +119,9 @@ async def _redis() -> None:
     with contextlib.suppress(redis.ConnectionError):
         async with redis.asyncio.from_url(f"redis://:{s['Redis URL password']}@127.0.0.1:1/0") as client:
             await client.get("a")
+    with contextlib.suppress(redis.ConnectionError):
+        async with redis.asyncio.from_url(f"redis://:{s['Redis pubsub password']}@127.0.0.1:1/0") as client:
+            await client.pubsub().subscribe(s["Redis channel"])
 
 
 async def _neo4j() -> None:
@@ -121,8 +138,10 @@ async def _neo4j() -> None:
                 await (await session.run(f"RETURN toInteger('{s['Cypher failing literal']}'")).consume()
         await driver.execute_query("RETURN $p AS p", p={"token": s["Cypher map parameter"]}, database_=database)
     SECRETS["graph password"] = password
-    with contextlib.suppress(neo4j.exceptions.Neo4jError, neo4j.exceptions.DriverError):
-        async with neo4j.AsyncGraphDatabase.driver(url, auth=(user, s["graph wrong password"])) as driver:
+    async with neo4j.AsyncGraphDatabase.driver(url, auth=(user, s["graph wrong password"])) as driver:
+        with contextlib.suppress(neo4j.exceptions.Neo4jError, neo4j.exceptions.DriverError):
+            await driver.verify_connectivity(database=database)
+        with contextlib.suppress(neo4j.exceptions.Neo4jError, neo4j.exceptions.DriverError):
             await driver.execute_query("RETURN 1 AS n", database_=database)
 
 

@@ -88,7 +88,8 @@ def test_enough_is_planted(left: Left) -> None:
     assert len(set(left.secrets.values())) == len(left.secrets) >= FEWEST
     for name in NAMES:
         assert f"causal_otel.{name}".encode() in left.exported
-    for name in ("unique", "AUTH", "Cypher", "boom", "celery", "chained", "process tests.fail"):
+    plumbing = ("COMMIT postgres", "PREPARE SELECT missing", "CONNECT shop", "CONNECT missing", "SUBSCRIBE")
+    for name in ("unique", "AUTH", "Cypher", "boom", "celery", "chained", "process tests.fail", *plumbing):
         assert name.encode() in left.exported
         assert name in left.printed or name.startswith("process")
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Span
 
-__all__ = ["Stream", "end_failed", "mark_failed", "private"]
+__all__ = ["Stream", "code", "end_failed", "mark_failed", "private"]
 
 
 def private(thing: Any, *path: str) -> Any:
@@ -28,16 +28,17 @@ def private(thing: Any, *path: str) -> Any:
     return thing
 
 
-def _code(error: BaseException) -> str:
+def code(error: BaseException) -> str:
+    """How errors are told: by the Neo4j code, or the class."""
     from neo4j.exceptions import Neo4jError
 
-    code = error.code if isinstance(error, Neo4jError) else None
-    return code if isinstance(code, str) else _tracing.error_name(error)
+    found = error.code if isinstance(error, Neo4jError) else None
+    return found if isinstance(found, str) else _tracing.error_name(error)
 
 
 def mark_failed(span: Span, error: BaseException) -> None:
     """Tell ``span`` that ``error`` is how it went, with the Neo4j code."""
-    _tracing.mark_failed(span, error, _code, DB_RESPONSE_STATUS_CODE)
+    _tracing.mark_failed(span, error, code, DB_RESPONSE_STATUS_CODE)
 
 
 def end_failed(span: Span, error: BaseException) -> None:

@@ -11,7 +11,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from opentelemetry.trace import SpanKind, StatusCode
 
@@ -21,6 +21,7 @@ from causal_otel.engine.unsampled import SilentSpan
 from causal_otel.patches._awaiting import Call, Inside, activate, failed, goes_on, succeeded, watched
 from causal_otel.patches._baggage import BaggageBorder
 from causal_otel.patches._excluded import names, urls
+from causal_otel.patches._failures import FailureSpan, tell
 from causal_otel.semconv import ABANDONED, DB_QUERY_TEXT, ERROR_TYPE
 
 if TYPE_CHECKING:
@@ -177,6 +178,8 @@ class Operation:
     name: str
     attributes: dict[str, Any]
     """Never changed once the operation is made: all spans of an operation share them."""
+    plumbing: bool = False
+    """Whether it is a span only if it fails or is cancelled."""
 
     def fits(self, excluded: Excluded) -> bool:
         """Whether it is excluded by its name, or by the text of its query as it would be recorded."""
@@ -218,6 +221,7 @@ def mark_failed(
             if code_attribute is not None and code != error_name(error):
                 span.set_attribute(code_attribute, code)
             span.set_status(StatusCode.ERROR, type(error).__name__)
+        tell(error)
     except Exception:
         faults.report("recording an error")
 
@@ -360,6 +364,8 @@ def client_call(
             try:
                 operation = describe(tracing, instance, args, kwargs)
                 if operation is not None and (excluded is None or not operation.fits(excluded)):
+                    if operation.plumbing:
+                        return cast("Span", FailureSpan(tracing, lambda: operation))
                     return tracing.start_leaf(operation.name, SpanKind.CLIENT, operation.attributes)
             except Exception:
                 faults.report(site)

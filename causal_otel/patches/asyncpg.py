@@ -1,13 +1,21 @@
 """asyncpg: queries on connections, pools, prepared statements and cursors, and COPY.
 
 One CLIENT span for each call of ``execute``, ``executemany``, ``fetch``, ``fetchval``, ``fetchrow``, ``fetchmany`` and
-the ``copy_*`` methods, and for each round trip of a cursor. A pool's connections are connections, and ``pool.fetch()``
-calls theirs. Not traced: ``BEGIN``, ``COMMIT``, ``ROLLBACK`` and savepoints of ``connection.transaction()``, what a
-pool runs to reset a connection, type introspection, a cursor's rows one by one, and statements that are excluded.
+the ``copy_*`` methods, and for each time that a cursor fetches rows. A pool's connections are connections, and
+``pool.fetch()`` calls theirs.
+
+What is done for that is a CLIENT span only if it fails or is cancelled, and only the innermost that does: connecting
+(``CONNECT shop``), a pool's ``OPEN POOL``, ``ACQUIRE``, ``RELEASE`` and ``CLOSE POOL``, the ``BEGIN``, ``COMMIT``,
+``ROLLBACK`` and savepoints of ``connection.transaction()``, preparing a statement (``PREPARE SELECT orders``) or a
+cursor (``SELECT orders``), moving and closing a cursor, ``RESET``, ``CLOSE``, ``LISTEN`` and ``UNLISTEN``, and looking
+up types for codecs. A query that fails inside one of them, as in a pool's ``init``, is a span and the other none.
+Not traced: a cursor's rows one by one, what asyncpg runs to reset a connection, to know types and to choose a host,
+connections that a pool restores in the background (0.32), and statements that are excluded.
 
 Span names are query summaries, ``SELECT orders``. Attributes: ``db.system.name``, ``db.namespace``,
 ``db.query.summary``, ``db.query.text`` (every literal as ``?``, parameters never), ``db.operation.batch.size``,
-``db.collection.name`` (COPY only, where it is an argument), ``server.address``, ``server.port``, and on failure
+``db.collection.name`` (COPY only, where it is an argument), ``db.operation.name`` (COPY and the above; nothing is
+parsed into it), ``server.address``, ``server.port`` (where connecting failed, those tried last), and on failure
 ``db.response.status_code`` and ``error.type`` (the SQLSTATE). The server's message is not recorded: it repeats values.
 
 Options: :class:`AsyncpgOptions`.
@@ -16,14 +24,29 @@ Options: :class:`AsyncpgOptions`.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Sized
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry.context import Context, create_key
+
+from causal_otel.engine import context
 from causal_otel.engine.outcome import CANCELLED
 from causal_otel.patches import _sql
+from causal_otel.patches._asyncpg_plumbing import TARGETS, constants, if_failed, on_statement, place, plumbing, sqlstate
 from causal_otel.patches._layer import Patch, Wrap
-from causal_otel.patches._tracing import ClientOptions, Describe, Operation, Tracing, client_call, error_name, silent
+from causal_otel.patches._tracing import (
+    Call,
+    ClientOptions,
+    Describe,
+    Inside,
+    Operation,
+    Tracing,
+    client_call,
+    silent,
+    traced_call,
+)
 from causal_otel.semconv import (
     ABANDONED,
     DB_COLLECTION_NAME,
@@ -44,7 +67,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PATCH", "AsyncpgOptions"]
 
-_DEFAULT_PORT = 5432
 _CACHED = 1024  # statements; a program has few, unless it builds them, and then remembering them is no use
 
 
@@ -61,28 +83,10 @@ class AsyncpgOptions(ClientOptions):
 # -- attributes ---------------------------------------------------------------------------------------------------
 
 
-def _place(connection: Any) -> tuple[Any, str]:
-    """Address and database of a connection, which it keeps to itself; unknown where a version hides them elsewhere."""
-    return getattr(connection, "_addr", None), getattr(getattr(connection, "_params", None), "database", None) or ""
-
-
-def _constants(address: Any, database: str) -> dict[str, Any]:
-    attributes: dict[str, Any] = {DB_SYSTEM_NAME: "postgresql"}
-    if database:
-        attributes[DB_NAMESPACE] = database
-    if isinstance(address, str):  # a Unix socket
-        attributes[SERVER_ADDRESS] = address
-    elif address is not None:
-        attributes[SERVER_ADDRESS] = address[0]
-        if address[1] != _DEFAULT_PORT:
-            attributes[SERVER_PORT] = address[1]
-    return attributes
-
-
 @functools.lru_cache(_CACHED)
 def _query_operation(address: Any, database: str, query: str) -> Operation:
     statement = _sql.describe(query)
-    attributes = _constants(address, database)
+    attributes = constants(address, database)
     attributes[DB_QUERY_TEXT] = statement.text
     if statement.summary:
         attributes[DB_QUERY_SUMMARY] = statement.summary
@@ -90,14 +94,15 @@ def _query_operation(address: Any, database: str, query: str) -> Operation:
 
 
 # What asyncpg.transaction.Transaction sends: one of these, with a semicolon at the end and nothing after it.
-_TRANSACTION = ("BEGIN", "COMMIT;", "ROLLBACK;", "SAVEPOINT ", "RELEASE SAVEPOINT ", "ROLLBACK TO ")
+_TRANSACTION = re.compile(r"(BEGIN|COMMIT|SAVEPOINT|RELEASE SAVEPOINT|ROLLBACK TO|ROLLBACK)\b[^;]*;")
 
 
 @functools.lru_cache(_CACHED)
-def _sent_operation(address: Any, database: str, query: str) -> Operation | None:
+def _sent_operation(address: Any, database: str, query: str) -> Operation:
     """The same, for what may be the driver's own doing."""
-    if query.startswith(_TRANSACTION) and query.find(";") == len(query) - 1:
-        return None
+    sent = _TRANSACTION.fullmatch(query)
+    if sent is not None:
+        return plumbing(sent.group(1), address, database)
     return _query_operation.__wrapped__(address, database, query)
 
 
@@ -106,7 +111,7 @@ def _operation(connection: Any, query: Any, known: Any = _query_operation) -> Op
         return None  # the driver is about to say so
     if len(query) > _sql.MAX_TEXT:
         known = known.__wrapped__
-    return known(*_place(connection), query)  # type: ignore[no-any-return]
+    return known(*place(connection), query)  # type: ignore[no-any-return]
 
 
 def _batch(operation: Operation | None, args: Any) -> Operation | None:
@@ -151,12 +156,25 @@ def _many_of_statement(
     return _batch(_of_statement(tracing, statement, args, kwargs), _argument(0, "args", args, kwargs))
 
 
+_COPYING = create_key("causal-otel-asyncpg-copying")
+
+
+def _prepare(tracing: Tracing[AsyncpgOptions], connection: Any, args: _Args, kwargs: _Kwargs) -> Operation | None:
+    if context.current().get(_COPYING) is connection:
+        return None  # 0.31 prepares a query of its own to know the columns; COPY says that it failed
+    return _of_query("PREPARE", _operation(connection, _argument(0, "query", args, kwargs)))
+
+
 def _copy_query(tracing: Tracing[AsyncpgOptions], connection: Any, args: _Args, kwargs: _Kwargs) -> Operation | None:
-    query = _operation(connection, _argument(0, "query", args, kwargs))
+    return _of_query("COPY", _operation(connection, _argument(0, "query", args, kwargs)))
+
+
+def _of_query(operation: str, query: Operation | None) -> Operation | None:
+    """What is done with a query other than running it."""
     if query is None:
         return None
-    summary = f"COPY {query.name}"
-    return Operation(summary, {**query.attributes, DB_QUERY_SUMMARY: summary, DB_OPERATION_NAME: "COPY"})
+    summary = f"{operation} {query.name}"
+    return Operation(summary, {**query.attributes, DB_QUERY_SUMMARY: summary, DB_OPERATION_NAME: operation})
 
 
 def _copy_table(tracing: Tracing[AsyncpgOptions], connection: Any, args: _Args, kwargs: _Kwargs) -> Operation | None:
@@ -165,14 +183,15 @@ def _copy_table(tracing: Tracing[AsyncpgOptions], connection: Any, args: _Args, 
         return None
     schema = kwargs.get("schema_name")
     target = f"{schema}.{table}" if schema else table
-    attributes = _constants(*_place(connection))
+    attributes = constants(*place(connection))
     summary = f"COPY {target}"
     attributes |= {DB_QUERY_SUMMARY: summary, DB_OPERATION_NAME: "COPY", DB_COLLECTION_NAME: target}
     return Operation(summary, attributes)
 
 
-def _sqlstate(error: BaseException) -> str:
-    return getattr(error, "sqlstate", None) or error_name(error)
+def _unprepared(tracing: Tracing[AsyncpgOptions], cursor: Any, args: _Args, kwargs: _Kwargs) -> Operation | None:
+    """The first step of a cursor's iteration, until it has its statement: what follows is traced by itself."""
+    return _of_statement(tracing, cursor, args, kwargs) if getattr(cursor, "_state", None) is None else None
 
 
 # -- wrappers -----------------------------------------------------------------------------------------------------
@@ -180,7 +199,26 @@ def _sqlstate(error: BaseException) -> str:
 
 def _traced(describe: Describe) -> Callable[[Tracing[Any], Callable[..., Any]], Callable[..., Any]]:
     """A call whose errors are told by their SQLSTATE."""
-    return client_call(describe, _sqlstate, DB_RESPONSE_STATUS_CODE)
+    return client_call(describe, sqlstate, DB_RESPONSE_STATUS_CODE)
+
+
+def _copy_records(tracing: Tracing[AsyncpgOptions], original: Callable[..., Any]) -> Callable[..., Any]:
+    def begin(tracing: Tracing[Any], connection: Any, args: _Args, kwargs: _Kwargs) -> Call:
+        return Inside(Context({**context.current(), _COPYING: connection}))
+
+    return _traced(_copy_table)(tracing, traced_call(begin)(tracing, original))
+
+
+def _first_step(tracing: Tracing[AsyncpgOptions], original: Callable[..., Any]) -> Callable[..., Any]:
+    """For a cursor's ``__anext__``, which is called for each row and prepares its statement when first called."""
+    call = if_failed(_unprepared)(tracing, original)
+
+    @functools.wraps(original)
+    def __anext__(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        step = call if getattr(self, "_state", None) is None else original
+        return step(self, *args, **kwargs)
+
+    return __anext__
 
 
 _CONNECTION, _STATEMENT, _CURSOR = "asyncpg.connection", "asyncpg.prepared_stmt", "asyncpg.cursor"
@@ -199,8 +237,8 @@ PATCH = Patch(
         Wrap(_CONNECTION, "Connection.copy_from_query", _traced(_copy_query)),
         Wrap(_CONNECTION, "Connection.copy_from_table", _traced(_copy_table)),
         Wrap(_CONNECTION, "Connection.copy_to_table", _traced(_copy_table)),
-        Wrap(_CONNECTION, "Connection.copy_records_to_table", _traced(_copy_table)),
-        Wrap(_CONNECTION, "Connection.reset", silent),
+        Wrap(_CONNECTION, "Connection.copy_records_to_table", _copy_records),
+        Wrap(_CONNECTION, "Connection.prepare", if_failed(_prepare)),
         Wrap("asyncpg.utils", "_mogrify", silent, optional=True),  # has the server quote copy_from_query's arguments
         Wrap(_STATEMENT, "PreparedStatement.fetch", _traced(_of_statement)),
         Wrap(_STATEMENT, "PreparedStatement.fetchval", _traced(_of_statement)),
@@ -209,6 +247,11 @@ PATCH = Patch(
         Wrap(_STATEMENT, "PreparedStatement.executemany", _traced(_many_of_statement)),
         Wrap(_CURSOR, "BaseCursor._bind_exec", _traced(_of_statement)),
         Wrap(_CURSOR, "BaseCursor._exec", _traced(_of_statement)),
+        Wrap(_CURSOR, "BaseCursor._close_portal", if_failed(on_statement("CLOSE")), optional=True),
+        Wrap(_CURSOR, "Cursor._init", if_failed(_of_statement), optional=True),
+        Wrap(_CURSOR, "Cursor.forward", if_failed(on_statement("MOVE"))),
+        Wrap(_CURSOR, "CursorIterator.__anext__", _first_step),
+        *TARGETS,
     ),
     records=(
         DB_SYSTEM_NAME,

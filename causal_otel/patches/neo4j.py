@@ -11,16 +11,18 @@
 ``Driver.execute_query``                  One CLIENT span; session, transaction and query inside it have none.
 ``Session.execute_read``,                 An INTERNAL span, current while your function runs, with the queries of every
 ``Session.execute_write``                 attempt in it. It is an error if the call fails, not if a retry succeeds.
-``BEGIN``, ``COMMIT``, ``ROLLBACK``       A CLIENT span only where they fail or are cancelled.
+``BEGIN``, ``COMMIT``, ``ROLLBACK``;      A CLIENT span only where they fail or are cancelled; the last is that of
+``CONNECT``                               ``verify_connectivity``, ``verify_authentication`` and ``get_server_info``.
 ========================================  ===========================================================================
 
 A failure in a transaction is the end of all its unfinished results, and their spans end with that same error.
-Not traced: pool, connections, ``HELLO``, ``LOGON``, ``RESET``, ``ROUTE``, ``verify_connectivity``, bookmarks, and
-statements that are excluded. A managed transaction that is excluded is silent with everything inside it.
+Not traced: pool, connections, ``HELLO``, ``LOGON``, ``RESET``, ``ROUTE``, bookmarks, whose failures are those of the
+call that needs them, and statements that are excluded. A managed transaction that is excluded is silent with everything
+inside it.
 
 Span names are query summaries, ``MATCH Person``; else ``neo4j.execute_write``, ``COMMIT orders``. Attributes:
 ``db.system.name``, ``db.namespace``, ``db.query.summary``, ``db.query.text`` (every string and number as ``?``,
-parameters never), ``db.operation.name`` (of ``BEGIN``, ``COMMIT`` and ``ROLLBACK``; nothing is parsed into it),
+parameters never), ``db.operation.name`` (of ``BEGIN`` and so on; nothing is parsed into it),
 ``server.address`` and ``server.port`` (those the driver was given, in a cluster too), ``causal.fetch`` (seconds that
 were waited for records after ``run``), ``causal.neo4j.attempts``, and on failure ``db.response.status_code``
 and ``error.type`` (the Neo4j code). The server's message is not recorded: it repeats values. A database that the
@@ -35,7 +37,6 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context, create_key
@@ -45,7 +46,8 @@ from causal_otel.engine import context, faults
 from causal_otel.engine.outcome import CANCELLED
 from causal_otel.patches import _cypher
 from causal_otel.patches._layer import Patch, Wrap
-from causal_otel.patches._neo4j_results import Stream, end_failed, private
+from causal_otel.patches._neo4j_results import Stream, code, end_failed, private
+from causal_otel.patches._plumbing import Plumbing, failure_call
 from causal_otel.patches._stopwatch import Stopwatch
 from causal_otel.patches._tracing import Call, ClientOptions, Inside, Operation, Silence, Tracing, traced_call
 from causal_otel.semconv import (
@@ -89,6 +91,10 @@ _Place = tuple[Any, Any]
 """Address and database, either None where unknown."""
 
 
+def _place_of_driver(driver: Any) -> _Place:
+    return private(driver, "_pool", "address"), None
+
+
 def _place_of_session(session: Any) -> _Place:
     return private(session, "_pool", "address"), private(session, "_config", "database")
 
@@ -118,6 +124,15 @@ def _operation(address: Any, database: Any, query: str) -> Operation:
     if statement.summary:
         attributes[DB_QUERY_SUMMARY] = statement.summary
     return Operation(statement.summary or attributes.get(DB_NAMESPACE) or "neo4j", attributes)
+
+
+def _plumbing(operation: str, place: Callable[[Any], _Place], instance: Any) -> Operation:
+    """What is a span only if it fails."""
+    attributes = {**_constants(*place(instance)), DB_OPERATION_NAME: operation}
+    return Operation(" ".join(filter(None, (operation, attributes.get(DB_NAMESPACE)))), attributes, plumbing=True)
+
+
+_TOLD_BY: dict[str, Any] = {"error_type": code, "code_attribute": DB_RESPONSE_STATUS_CODE}
 
 
 def _query(tracing: Tracing[Neo4jOptions], query: Any, place: _Place, call: Callable[[Span], Call]) -> Call | None:
@@ -216,36 +231,26 @@ class _Execution(Inside):
         self._session, self._transaction = self, None
 
 
-class _Transition:
-    """``BEGIN``, ``COMMIT`` or ``ROLLBACK``: a span only if it fails.
+class _Begin(Plumbing):
+    """``BEGIN``, perhaps of an attempt of an execution.
 
     Args:
         tracing: the handle.
-        operation: which of them.
-        place: where.
+        session: which opens the transaction.
         attempt: the execution that it begins an attempt of.
     """
 
-    def __init__(
-        self, tracing: Tracing[Neo4jOptions], operation: str, place: _Place, attempt: _Execution | None = None
-    ) -> None:
-        self._tracing = tracing
-        self._operation = operation
-        self._place = place
+    def __init__(self, tracing: Tracing[Neo4jOptions], session: Any, attempt: _Execution | None) -> None:
+        super().__init__(tracing, _plumbing, "BEGIN", _place_of_session, session, **_TOLD_BY)
         self._attempt = attempt
-        self._began = time_ns()
 
     def succeeded(self, result: Any) -> None:
         if self._attempt is not None:
             self._attempt.opened()
 
     def failed(self, error: BaseException) -> None:
-        if self._attempt is not None and self._attempt.quiet:
-            return
-        attributes = {**_constants(*self._place), DB_OPERATION_NAME: self._operation}
-        name = " ".join(filter(None, (self._operation, attributes.get(DB_NAMESPACE))))
-        start = self._tracing.tracer.start_span
-        end_failed(start(name, kind=SpanKind.CLIENT, attributes=attributes, start_time=self._began), error)
+        if self._attempt is None or not self._attempt.quiet:
+            super().failed(error)
 
 
 # -- what a call is -----------------------------------------------------------------------------------------------
@@ -289,7 +294,7 @@ def _managed(name: str) -> _Describe:
 def _begin(tracing: Tracing[Neo4jOptions], session: Any, args: _Args, kwargs: _Kwargs) -> Call:
     execution = _Execution.current()
     attempt = execution if execution is not None and execution.attempt(session) else None
-    return _Transition(tracing, "BEGIN", _place_of_session(session), attempt)
+    return _Begin(tracing, session, attempt)
 
 
 def _ending(operation: str) -> _Describe:
@@ -297,7 +302,7 @@ def _ending(operation: str) -> _Describe:
         execution = _Execution.current()
         if execution is not None and execution.silences(transaction):
             return None
-        return _Transition(tracing, operation, _place_of_transaction(transaction))
+        return Plumbing(tracing, _plumbing, operation, _place_of_transaction, transaction, **_TOLD_BY)
 
     return describe
 
@@ -375,6 +380,10 @@ def _both(outer: _Wrapper, inner: _Wrapper) -> _Wrapper:
     return lambda tracing, original: outer(tracing, inner(tracing, original))
 
 
+_connecting = failure_call(
+    lambda tracing, driver, args, kwargs: _plumbing("CONNECT", _place_of_driver, driver), nests=True, **_TOLD_BY
+)
+
 # A session fetches the rest of its result before its next query, and discards it before anything else.
 _leaves_session = _leaves(lambda session: (private(session, "_auto_result"),))
 _leaves_transaction = _leaves(lambda result: (result,))
@@ -388,6 +397,9 @@ def _targets(prefix: str) -> tuple[Wrap, ...]:
 
     return (
         wrap("Driver.execute_query", traced_call(_execute_query)),
+        wrap("Driver.verify_connectivity", _connecting),
+        wrap("Driver.verify_authentication", _connecting),
+        wrap("Driver.get_server_info", _connecting),
         wrap("Session.run", _both(_leaves_session, traced_call(_session_run))),
         wrap("Session.begin_transaction", _leaves_session),
         wrap("Session.last_bookmarks", _leaves_session),

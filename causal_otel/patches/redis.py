@@ -2,8 +2,12 @@
 
 One CLIENT span for each command and for each pipeline that holds any, retries and cluster redirections included. Not
 traced: what sets a connection up (``HELLO``, ``AUTH``, ``SELECT``, health checks), what finds servers (Sentinel's and
-a cluster's discovery), checking a pipeline's scripts, reading pub/sub messages and ``MONITOR``, and what a cluster's
-transaction sends between ``WATCH`` and ``MULTI``; and commands that are excluded.
+a cluster's discovery), checking a pipeline's scripts, and what a cluster's transaction sends between ``WATCH`` and
+``MULTI``; and commands that are excluded. Where one of these fails, so does the command that needs it.
+
+What belongs to no command is a CLIENT span only if it fails: ``SUBSCRIBE`` and the like, ``RECEIVE`` (waiting for a
+message of pub/sub; not if it is cancelled), ``MONITOR``, ``DISCOVER`` (``sentinel.discover_master()``), and ``CONNECT``
+(a client with a single connection, and a cluster's nodes).
 
 Span names are ``db.operation.name``, with no target: the convention keeps the database's number out of names, and a
 host says little. That is a command of Redis as documented, two words where it has two (``CLIENT LIST``), whatever its
@@ -36,6 +40,7 @@ from causal_otel.engine import context, faults
 from causal_otel.engine.outcome import CANCELLED
 from causal_otel.patches._layer import Patch, Wrap
 from causal_otel.patches._redis_commands import MAX_SHOWN, OTHER, command, text
+from causal_otel.patches._redis_plumbing import targets
 from causal_otel.patches._tracing import (
     Call,
     ClientOptions,
@@ -365,13 +370,12 @@ PATCH = Patch(
         Wrap("redis.cluster", "RedisCluster.get_redis_connection", _noting_argument),
         Wrap("redis.asyncio.cluster", "ClusterNode.execute_command", _noting_self),
         Wrap("redis.asyncio.cluster", "ClusterNode.execute_pipeline", _noting_self),
-        Wrap("redis.cluster", "NodesManager.initialize", silent),
         Wrap("redis._parsers.commands", "CommandsParser.initialize", silent),
         Wrap("redis._parsers.commands", "CommandsParser._get_moveable_keys", silent),
-        *_of_both("sentinel", "Sentinel.discover_master", silent),
         *_of_both("sentinel", "Sentinel.discover_slaves", silent),
         Wrap("redis.commands.core", "Script.__call__", _script),
         Wrap("redis.commands.core", "AsyncScript.__call__", _script),
+        *targets(_called, lambda name, instance: _operation(name, -1, _place(instance)), _code),
     ),
     records=(
         DB_SYSTEM_NAME,

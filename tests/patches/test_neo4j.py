@@ -27,6 +27,7 @@ from causal_otel.patches import _neo4j_results
 from causal_otel.patches import neo4j as patch
 from causal_otel.patches._stopwatch import Stopwatch
 from causal_otel.patches.neo4j import PATCH, Neo4jOptions
+from tests.faults.scripted import refused_port
 from tests.patches.checks import originals, placed
 from tests.recording import Recording, recording
 from tests.services.slow import SlowServer, slow
@@ -523,6 +524,30 @@ async def test_no_server(recorded: Recording, graph: Graph) -> None:
     await settle(driver.close())
     assert attributes(recorded.spans[0])["error.type"] == "neo4j.exceptions.ServiceUnavailable"
     assert "db.response.status_code" not in attributes(recorded.spans[0])
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("method", ["verify_connectivity", "get_server_info"])
+async def test_driver_that_finds_no_server(recorded: Recording, graph: Graph, method: str) -> None:
+    """A driver that is asked whether its server is there, and cannot reach it, has one span from the call on."""
+    factory: Any = neo4j.AsyncGraphDatabase if graph.is_async else neo4j.GraphDatabase
+    with refused_port() as port, inside(recorded) as root:
+        driver = factory.driver(f"bolt://127.0.0.1:{port}", auth=("a", SECRET))
+        began = perf_counter()
+        with pytest.raises(ServiceUnavailable):
+            await settle(getattr(driver, method)())
+        elapsed = perf_counter() - began
+        await settle(driver.close())
+        (span,) = children(recorded, root)
+    assert (span.name, span.kind, span.status.status_code) == ("CONNECT", SpanKind.CLIENT, StatusCode.ERROR)
+    assert attributes(span) == {
+        "db.system.name": "neo4j",
+        "db.operation.name": "CONNECT",
+        "server.address": "127.0.0.1",
+        "server.port": port,
+        "error.type": "neo4j.exceptions.ServiceUnavailable",
+    }
+    assert 0 < seconds(span) <= elapsed
 
 
 # -- transactions -------------------------------------------------------------------------------------------------
