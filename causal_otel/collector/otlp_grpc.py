@@ -1,4 +1,7 @@
-"""OTLP/gRPC: ``TraceService/Export``. Needs the extra ``grpc``."""
+"""OTLP/gRPC: ``TraceService/Export``. Needs the extra ``grpc``.
+
+Logs and metrics are refused as not implemented, which exporters do not try again, with how to switch them off.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,22 @@ from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from causal_otel.collector.intake import BODY_LIMIT, Busy
-from causal_otel.collector.security import TOKEN_HEADER
+from causal_otel.collector.otlp_http import other_signal
+from causal_otel.collector.security import TOKEN_HEADER, TOO_MANY, shown_token
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from causal_otel.collector.intake import Intake
     from causal_otel.collector.security import Access
 
 __all__ = ["grpc_server"]
 
 _SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
+_OTHER_SERVICES = {
+    "opentelemetry.proto.collector.logs.v1.LogsService": "logs",
+    "opentelemetry.proto.collector.metrics.v1.MetricsService": "metrics",
+}
 _OPTIONS = (
     ("grpc.max_receive_message_length", BODY_LIMIT),
     ("grpc.max_concurrent_streams", 32),  # of one connection; more wait
@@ -46,8 +56,14 @@ def grpc_server(
     """
     server = grpc.aio.server(options=_OPTIONS)
     # Without (de)serializers the messages come and go as bytes.
-    export = grpc.unary_unary_rpc_method_handler(_Receiver(intake, access).export)
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, {"Export": export}),))
+    receiver = _Receiver(intake, access)
+    methods = {_SERVICE: receiver.export} | {
+        service: receiver.refuses(signal) for service, signal in _OTHER_SERVICES.items()
+    }
+    server.add_generic_rpc_handlers(
+        grpc.method_handlers_generic_handler(service, {"Export": grpc.unary_unary_rpc_method_handler(method)})
+        for service, method in methods.items()
+    )
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
         if tls is None:
@@ -62,13 +78,32 @@ class _Receiver:
         self._intake = intake
         self._access = access
 
-    async def export(self, request: bytes, context: Any) -> bytes:
+    async def _admit(self, context: Any) -> None:
         metadata = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
+        failed, given = self._access.failed_logins, shown_token(metadata)
+        address = _address(context.peer())
+        if given and failed.busy(address):
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, TOO_MANY)
         if not self._access.admits(metadata):
+            if given:
+                await failed.failed(address)
             await context.abort(
                 grpc.StatusCode.UNAUTHENTICATED,
                 f"a token is needed: send it as authorization, after the word Bearer, or as {TOKEN_HEADER}",
             )
+
+    def refuses(self, signal: str) -> Callable[[bytes, Any], Awaitable[bytes]]:
+        """The method of ``signal``, which is not taken here."""
+
+        async def refuse(_: bytes, context: Any) -> bytes:
+            await self._admit(context)
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, other_signal(signal))
+            return b""
+
+        return refuse
+
+    async def export(self, request: bytes, context: Any) -> bytes:
+        await self._admit(context)
         try:
             kept = await self._intake.put(request, "grpc")
         except ValueError as error:
@@ -82,6 +117,11 @@ class _Receiver:
             answer.partial_success.error_message = kept.message
         serialized: bytes = answer.SerializeToString()
         return serialized
+
+
+def _address(peer: str) -> str:
+    """The client's address, without the port: ``ipv4:127.0.0.1:4711``, ``ipv6:[::1]:4711``."""
+    return peer.partition(":")[2].rpartition(":")[0].strip("[]") or peer
 
 
 def _retry(busy: Busy) -> bytes:

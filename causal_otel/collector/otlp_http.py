@@ -1,5 +1,7 @@
 """OTLP/HTTP: ``POST /v1/traces``, protobuf or JSON, plain, gzip or deflate.
 
+Logs and metrics are refused as what is not here, which exporters do not try again, with how to switch them off.
+
 Every failure has a ``google.rpc.Status`` as its body, in the request's content type, as OTLP wants it.
 """
 
@@ -19,6 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
+from causal_otel._log import logger
 from causal_otel.collector import otlp_json
 from causal_otel.collector.intake import BODY_LIMIT, Busy
 
@@ -29,9 +32,18 @@ if TYPE_CHECKING:
 
     from causal_otel.collector.intake import Intake
 
-__all__ = ["PATH", "otlp_app", "refusal"]
+__all__ = ["OTHER_SIGNALS", "PATH", "other_signal", "otlp_app", "refusal"]
 
 PATH = "/v1/traces"
+
+_logger = logger(__name__)
+_told: set[str] = set()
+
+OTHER_SIGNALS = {
+    signal: f"this collector takes traces only: set OTEL_{signal.upper()}_EXPORTER=none, or send {signal} elsewhere"
+    for signal in ("logs", "metrics")
+}
+"""By the last part of their path, what to answer to those that are not kept here. See :func:`other_signal`."""
 
 _PROTOBUF, _JSON = "application/x-protobuf", "application/json"
 _WINDOW_BITS = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
@@ -59,9 +71,21 @@ def otlp_app(intake: Intake) -> Starlette:
     """The application that takes OTLP/HTTP."""
     receiver = _Receiver(intake)
     return Starlette(
-        routes=[Route(PATH, receiver.export, methods=["POST"])],
+        routes=[
+            Route(PATH, receiver.export, methods=["POST"]),
+            *(Route(f"/v1/{signal}", receiver.refuse, methods=["POST"]) for signal in OTHER_SIGNALS),
+        ],
         exception_handlers={HTTPException: _answer_exception, 500: _answer_fault},
     )
+
+
+def other_signal(signal: str) -> str:
+    """What to answer to ``signal``. It is logged as well, once: exporters over HTTP do not show answers."""
+    message = OTHER_SIGNALS[signal]
+    if signal not in _told:
+        _told.add(signal)
+        _logger.warning("%s are sent here: %s", signal, message)
+    return message
 
 
 def refusal(scope: Scope, status: int, message: str) -> Response:
@@ -104,6 +128,10 @@ class _Receiver:
             answer.partial_success.rejected_spans = kept.rejected
             answer.partial_success.error_message = kept.message
         return _response(answer, content_type, 200)
+
+    async def refuse(self, request: Request) -> Response:
+        await self._read(request)
+        raise HTTPException(404, other_signal(request.url.path.rpartition("/")[2]))
 
     async def _message(self, request: Request, content_type: str) -> bytes:
         """The serialized ``ExportTraceServiceRequest`` that was sent."""

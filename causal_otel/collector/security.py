@@ -21,6 +21,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from causal_otel.collector.config import is_loopback
+from causal_otel.collector.failed_logins import FailedLogins
 from causal_otel.collector.web.templating import page
 
 if TYPE_CHECKING:
@@ -30,7 +31,12 @@ if TYPE_CHECKING:
 
     from causal_otel.collector.config import CollectorSettings
 
-__all__ = ["HEADERS", "TOKEN_HEADER", "Access", "Guard", "login_routes"]
+__all__ = ["HEADERS", "LOGGED_IN", "TOKEN_HEADER", "TOO_MANY", "Access", "Guard", "login_routes", "shown_token"]
+
+LOGGED_IN = "causal_otel.logged_in"
+"""In a scope: whether it was the cookie that let the request in, so that its page offers to log out."""
+
+TOO_MANY = "too many wrong tokens have come from this address: wait a little"
 
 TOKEN_HEADER = "x-causal-otel-token"  # noqa: S105 - its name
 """What a client may send the token in, besides Authorization."""
@@ -59,10 +65,12 @@ class Access:
     Args:
         token: what clients have to show; empty: nothing.
         hosts: names that requests may come under besides this machine's own and IP addresses, in lower case; None: any.
+        failed_logins: slows whoever shows wrong tokens, on all ports together.
     """
 
     token: str = field(default="", repr=False)
     hosts: frozenset[str] | None = frozenset()
+    failed_logins: FailedLogins = field(default_factory=FailedLogins, repr=False, compare=False)
 
     @classmethod
     def of(cls, settings: CollectorSettings) -> Access:
@@ -87,11 +95,11 @@ class Access:
 
     def admits(self, headers: Mapping[str, str], cookies: Mapping[str, str] | None = None) -> bool:
         """Whether one of them has the token; the headers' names are in lower case."""
-        if not self.token:
-            return True
-        scheme, _, bearer = headers.get("authorization", "").partition(" ")
-        given = bearer.strip() if scheme.lower() == "bearer" else headers.get(TOKEN_HEADER, "")
-        return self.is_token(given) or _equal((cookies or {}).get(self.cookie_name, ""), self.cookie_value)
+        return not self.token or self.is_token(shown_token(headers)) or self.is_logged_in(cookies or {})
+
+    def is_logged_in(self, cookies: Mapping[str, str]) -> bool:
+        """Whether a browser has been given the cookie that stands for the token."""
+        return bool(self.token) and _equal(cookies.get(self.cookie_name, ""), self.cookie_value)
 
     def is_token(self, text: str) -> bool:
         """Whether ``text`` is the token, in a time that tells nothing about it."""
@@ -109,6 +117,12 @@ class Access:
 
     def _derived(self, purpose: str) -> str:
         return hmac.new(self.token.encode(), f"causal_otel collector {purpose}".encode(), hashlib.sha256).hexdigest()
+
+
+def shown_token(headers: Mapping[str, str]) -> str:
+    """The token in a request's headers, right or wrong; empty: there is none."""
+    scheme, _, bearer = headers.get("authorization", "").partition(" ")
+    return bearer.strip() if scheme.lower() == "bearer" else headers.get(TOKEN_HEADER, "")
 
 
 def _equal(given: str, secret: str) -> bool:
@@ -167,12 +181,22 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
-        refused = self._refused(HTTPConnection(scope), scope)
+        connection = HTTPConnection(scope)
+        refused = self._too_many(connection, scope) or self._refused(connection, scope)
+        if refused is not None and refused.status_code == 401 and shown_token(connection.headers):
+            await self._access.failed_logins.failed(_address(connection))
         if refused is None:
             await self._app(scope, receive, send_with_headers)
         else:
             await _drain(receive)
             await refused(scope, receive, send_with_headers)
+
+    def _too_many(self, connection: HTTPConnection, scope: Scope) -> Response | None:
+        if not shown_token(connection.headers) or not self._access.failed_logins.busy(_address(connection)):
+            return None
+        refused = self._refusal(scope, 429, TOO_MANY)
+        refused.headers["Retry-After"] = "5"
+        return refused
 
     def _refused(self, connection: HTTPConnection, scope: Scope) -> Response | None:
         host = connection.headers.get("host", "")
@@ -188,6 +212,7 @@ class Guard:
         if self._pages and (scope["path"] == "/login" or scope["path"].startswith("/static/")):
             return None
         if self._access.admits(connection.headers, connection.cookies):
+            scope[LOGGED_IN] = self._access.is_logged_in(connection.cookies)
             return None
         if self._pages and scope["method"] == "GET" and "text/html" in connection.headers.get("accept", ""):
             wanted = scope["path"] + (f"?{query}" if (query := scope["query_string"].decode("latin-1")) else "")
@@ -199,6 +224,10 @@ class Guard:
         )
         refused.headers["WWW-Authenticate"] = "Bearer"
         return refused
+
+
+def _address(connection: HTTPConnection) -> str:
+    return connection.client.host if connection.client is not None else ""
 
 
 def _same_origin(origin: str, host: str) -> bool:
@@ -225,19 +254,23 @@ async def _drain(receive: Receive) -> None:
 
 
 def login_routes(access: Access) -> list[Route]:
-    """``/login``, which trades the token for a cookie."""
+    """``/login``, which trades the token for a cookie, and ``/logout``, which takes it back."""
 
     def show(request: Request) -> Response:
         wanted = _local(request.query_params.get("next", "/"))
         if access.admits(request.headers, request.cookies):
             return RedirectResponse(wanted, status_code=303)
-        return page(request, "login.html", {"next": wanted, "failed": False})
+        return page(request, "login.html", {"next": wanted, "failed": ""})
 
     async def login(request: Request) -> Response:
         fields = await _form(request)
-        wanted = _local(fields.get("next", "/"))
+        wanted, address = _local(fields.get("next", "/")), _address(request)
+        if access.failed_logins.busy(address):
+            return page(request, "login.html", {"next": wanted, "failed": TOO_MANY}, status=429)
         if not access.is_token(fields.get("token", "").strip()):
-            return page(request, "login.html", {"next": wanted, "failed": True}, status=401)
+            await access.failed_logins.failed(address)
+            return page(request, "login.html", {"next": wanted, "failed": "That is not the token."}, status=401)
+        access.failed_logins.succeeded(address)
         response = RedirectResponse(wanted, status_code=303)
         response.set_cookie(
             access.cookie_name,
@@ -248,7 +281,18 @@ def login_routes(access: Access) -> list[Route]:
         )
         return response
 
-    return [Route("/login", show, methods=["GET"]), Route("/login", login, methods=["POST"])]
+    def logout(request: Request) -> Response:
+        response = RedirectResponse("/login", status_code=303)
+        response.delete_cookie(
+            access.cookie_name, httponly=True, samesite="strict", secure=request.url.scheme == "https"
+        )
+        return response
+
+    return [
+        Route("/login", show, methods=["GET"]),
+        Route("/login", login, methods=["POST"]),
+        Route("/logout", logout, methods=["POST"]),
+    ]
 
 
 async def _form(request: Request) -> dict[str, str]:

@@ -154,3 +154,13 @@ async def test_port_in_use_is_an_error(tmp_path: Path) -> None:
         intake = Intake(Writer(tmp_path / "other"), SpanMetrics())
         with pytest.raises(OSError, match=port):
             grpc_server(intake, Access(), host=host, port=int(port), tls=None)
+
+
+@pytest.mark.parametrize("signal", ["logs", "metrics"])
+def test_logs_and_metrics_are_refused_with_how_to_switch_them_off(address: str, signal: str) -> None:
+    """What the collector does not take is not implemented, which no exporter tries again, with the variable to set."""
+    method = f"/opentelemetry.proto.collector.{signal}.v1.{signal.capitalize()}Service/Export"
+    with grpc.insecure_channel(address) as channel, pytest.raises(grpc.RpcError) as caught:
+        channel.unary_unary(method)(b"", timeout=30)
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert f"set OTEL_{signal.upper()}_EXPORTER=none" in caught.value.details()

@@ -12,6 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from causal_otel.collector.config import CollectorSettings, is_loopback
+from causal_otel.collector.failed_logins import FailedLogins
 from causal_otel.collector.security import HEADERS, Access, Guard, login_routes
 from causal_otel.settings import SettingError
 from tests.patches.http_server import serve
@@ -32,8 +33,8 @@ def _app(access: Access) -> Guard:
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """A guarded application that asks for :data:`TOKEN`."""
-    with serve(_app(Access(TOKEN))) as found:
+    """A guarded application that asks for :data:`TOKEN`, and is patient with wrong ones."""
+    with serve(_app(Access(TOKEN, failed_logins=FailedLogins(first=0)))) as found:
         yield found
 
 
