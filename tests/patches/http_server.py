@@ -23,11 +23,17 @@ __all__ = ["echo_app", "serve"]
 def serve(app: Callable[..., Any], **config: Any) -> Iterator[str]:
     """Serve ``app`` on a free port for as long as the block lasts; yields its base URL."""
     listener = socket.create_server(("127.0.0.1", 0))
-    defaults = {"log_level": "critical", "lifespan": "off", "ws": "none", "timeout_graceful_shutdown": 1}
+    defaults = {
+        "log_level": "critical",
+        "lifespan": "off",
+        "ws": "none",
+        "timeout_graceful_shutdown": 1,
+        "timeout_keep_alive": 300,  # else a connection is closed under a client that has had to wait for 5 s
+    }
     server = uvicorn.Server(uvicorn.Config(app, **{**defaults, **config}))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while not server.started:
         assert thread.is_alive(), "the server has ended"
         assert time.monotonic() < deadline, "the server has not started"

@@ -67,6 +67,7 @@ def test_every_failure_and_one_in_a_hundred(redis_url: str, receiver_process: Re
         _service(
             "shop-api",
             *("uvicorn", "tests.sampling.shop:api", "--port", str(port), "--no-access-log"),
+            *("--timeout-keep-alive", "300"),  # else a connection is closed under a client that has had to wait for 5 s
             broker=broker,
             receiver=receiver_process,
             url=url,
@@ -98,7 +99,7 @@ def test_every_failure_and_one_in_a_hundred(redis_url: str, receiver_process: Re
         def failures_are_there(spans: list[ReceivedSpan]) -> bool:
             return failing <= {span["trace_id"] for span in spans if span["status"]["code"] == "ERROR"}
 
-        spans = [span for span in receiver_process.wait_for(failures_are_there, 60) if span["trace_id"] in kinds]
+        spans = [span for span in receiver_process.wait_for(failures_are_there, 200) if span["trace_id"] in kinds]
 
     by_trace: dict[str, set[tuple[str, str]]] = {}
     for span in spans:

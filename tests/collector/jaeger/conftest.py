@@ -52,7 +52,7 @@ def served(app: Starlette) -> Iterator[httpx.Client]:
     thread.start()
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while not server.started:
                 assert thread.is_alive(), "the server did not start"
                 assert time.monotonic() < deadline, "the server did not start in time"
