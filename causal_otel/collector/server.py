@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 import ssl
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +41,10 @@ _CLOSE_SECONDS = 30.0
 _KEEP_ALIVE_SECONDS = 300
 # Pages and answers that are made at a time; others wait. More would be no faster, as they all want the one interpreter,
 # and each may hold the spans of a large answer in memory.
+_SWITCH_SECONDS = 0.0005
+"""How long a thread that draws a page keeps the interpreter while others want it. Python's own default is ten times as
+long, and a request of spans waits for it some ten times: in the event loop, the writer's thread and back."""
+
 _READERS = 4
 
 
@@ -59,6 +64,8 @@ async def serve(settings: CollectorSettings, listening: Callable[[dict[str, str]
     """
     sampling = Sampling(Path(settings.sampling_file) if settings.sampling_file else None)
     with contextlib.ExitStack() as stack:
+        stack.callback(sys.setswitchinterval, sys.getswitchinterval())
+        sys.setswitchinterval(_SWITCH_SECONDS)
         pages_socket = stack.enter_context(listen(settings.host, settings.port, "--port"))
         otlp_socket = stack.enter_context(listen(settings.host, settings.otlp_http_port, "--otlp-http-port"))
         directory = Path(settings.data_dir)

@@ -24,10 +24,10 @@ from causal_otel.collector.web.page_state import PageState
 from causal_otel.collector.web.service_map import rates, service_map
 from causal_otel.collector.web.span_details import LONG, LONGEST, SpanDetails, span_details
 from causal_otel.collector.web.templating import HEADERS, colours, page
+from causal_otel.collector.web.views import Shown, Views
 from causal_otel.collector.web.waterfall import CHUNK, KINDS, find_spans, parents, waterfall
 
 if TYPE_CHECKING:
-    from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
     from starlette.requests import Request
 
     from causal_otel.collector.analysis import SpanView, TraceView
@@ -85,19 +85,22 @@ def _parse_id(text: str) -> bytes | None:
 class _Pages:
     def __init__(self, reader: TraceReader, put: Put | None) -> None:
         self._reader = reader
+        self._views = Views(reader)
         self._put = put
 
     def trace(self, request: Request) -> Response:
-        message = self._message(request)
-        if message is None:
-            return _no_trace(request)
-        view = build(message)
+        trace_id, toggled = _parse_id(request.path_params["trace_id"]), request.query_params.get("toggle")
+        if toggled:
+            shown = self._views.recent(trace_id)
+            return _no_trace(request) if shown is None else _toggle(shown.view, toggled, request)
+        with self._views.fresh(trace_id) as shown:
+            return _no_trace(request) if shown is None else self._trace_page(shown, request)
+
+    def _trace_page(self, shown: Shown, request: Request) -> Response:
+        message, view = shown
         path = f"/trace/{view.trace_id}"
         state = PageState.parse(request.query_params)
         over = parents(view)
-        toggled = request.query_params.get("toggle")
-        if toggled:
-            return RedirectResponse(_toggled(view, state, toggled, over).address(path), 303, headers=HEADERS)
         state = replace(state, open=tuple(each for each in state.open if view.span(each)))
         collapsed = state.collapsed_among(over)
         if state.open:
@@ -155,8 +158,8 @@ class _Pages:
 
     def span(self, request: Request) -> Response:
         """A span's details alone, for the page to put in its place."""
-        message = self._message(request)
-        view = build(message) if message is not None else None
+        shown = self._views.recent(_parse_id(request.path_params["trace_id"]))
+        view = shown.view if shown is not None else None
         span_id = request.path_params["span_id"].lower()
         if view is None or view.span(span_id) is None:
             return Response("There is no such span here.", 404, HEADERS, "text/plain")
@@ -172,11 +175,11 @@ class _Pages:
 
     def find(self, request: Request) -> Response:
         """The ids of the spans that hold a text."""
-        message = self._message(request)
-        if message is None:
+        shown = self._views.recent(_parse_id(request.path_params["trace_id"]))
+        if shown is None:
             return Response("There is no such trace here.", 404, HEADERS, "text/plain")
         text = PageState.parse({"find": request.query_params.get("text", "")}).find
-        found = find_spans(build(message), text) if text else []
+        found = find_spans(shown.view, text) if text else []
         return JSONResponse({"spans": [span.span_id for span in found]}, headers=HEADERS)
 
     def compare(self, request: Request) -> Response:
@@ -284,10 +287,6 @@ class _Pages:
         }
         return page(request, "import.html", context, status=status)
 
-    def _message(self, request: Request) -> TracesData | None:
-        trace_id = _parse_id(request.path_params["trace_id"])
-        return self._reader.trace(trace_id) if trace_id else None
-
     def _colours(self, services: Any) -> dict[str, int]:
         return colours([*self._reader.services(), *services])
 
@@ -309,6 +308,11 @@ def _above(span: SpanView | None) -> set[str]:
         span = span.parent
         found.add(span.span_id)
     return found
+
+
+def _toggle(view: TraceView, what: str, request: Request) -> Response:
+    state = _toggled(view, PageState.parse(request.query_params), what, parents(view))
+    return RedirectResponse(state.address(f"/trace/{view.trace_id}"), 303, headers=HEADERS)
 
 
 def _toggled(view: TraceView, state: PageState, what: str, over: list[str]) -> PageState:
