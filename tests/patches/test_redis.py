@@ -621,6 +621,20 @@ async def test_a_cluster_is_one_span_a_pipeline(make_cluster: Any, cluster_port:
 
 
 @pytest.mark.asyncio
+async def test_a_cluster_lasts_as_long_as_its_server(make_cluster: Any, traced: Recording) -> None:
+    """A command and a pipeline of a cluster, of either client, take what the server takes."""
+    cluster = await make_cluster()
+    assert await done(cluster.execute_command("BLPOP", "{a}empty", 0.1)) is None
+    assert await done(cluster.pipeline().execute_command("BLPOP", "{a}empty", 0.1).execute()) == [None]
+    assert traced.names() == ["BLPOP", "PIPELINE BLPOP"]
+    for span in traced.spans:
+        assert span.start_time is not None
+        assert span.end_time is not None
+        assert span.end_time - span.start_time >= 100_000_000
+        assert span.status.status_code is StatusCode.UNSET
+
+
+@pytest.mark.asyncio
 @pytest.mark.skipif(not hasattr(redis.cluster, "TransactionStrategy"), reason="redis-py has it since 6.0")
 async def test_a_clusters_transaction_is_one_span(make_cluster: Any, traced: Recording) -> None:
     """A transaction in a cluster is one span named MULTI."""
