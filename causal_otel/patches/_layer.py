@@ -116,12 +116,14 @@ class _Whole:
     """Targets that are placed all together or not at all.
 
     Attributes:
+        name: what they trace.
         tracing: their handle, with a switch of their own.
         undoing: takes away what is placed.
         state: see :class:`PatchStatus`.
     """
 
-    def __init__(self, tracing: Tracing[Any]) -> None:
+    def __init__(self, name: str, tracing: Tracing[Any]) -> None:
+        self.name = name
         self.tracing = tracing
         self.undoing: list[Callable[[], None]] = []
         self.state = "waiting"
@@ -184,14 +186,14 @@ class Applied:
             key = ""  # no driver: a module of ours, which works without one
         else:
             key = distribution if self.patch.independent else self.patch.name
-        return self._wholes.setdefault(key, _Whole(copy(self._tracing)))
+        return self._wholes.setdefault(key, _Whole(key or self.patch.name, copy(self._tracing)))
 
     def _leave_alone(self, whole: _Whole, state: str, problem: str) -> None:
         """All of it: also what is placed already, and what will be imported later."""
         whole.state = state
         whole.undo(f"{self.patch.name}: undoing")
         self.status.problems.append(problem)
-        _logger.warning("%s is not traced: %s", self.patch.name, problem)
+        _logger.warning("%s is not traced: %s", whole.name, problem)
 
     def _tell(self) -> None:
         states = {whole.state for whole in self._wholes.values()} - {"waiting"}

@@ -78,7 +78,7 @@ def _prepared_batch(method: str) -> Prepare:
 
 async def _iterated(connection: Any, fails: bool) -> Call:
     statement = await connection.prepare("SELECT 1 / $1::int")
-    await connection.execute("BEGIN")  # not connection.transaction(), which would want to be ended
+    await connection.transaction().start()
 
     async def iterate() -> None:
         async for _ in statement.cursor(0 if fails else 1):
@@ -88,7 +88,7 @@ async def _iterated(connection: Any, fails: bool) -> Call:
 
 
 async def _fetched(connection: Any, fails: bool) -> Call:
-    await connection.execute("BEGIN")
+    await connection.transaction().start()
     cursor = await connection.cursor("SELECT 1 / (2 - n) FROM generate_series(1, 2) AS n")
     return lambda: cursor.fetch(2 if fails else 1)
 

@@ -624,8 +624,8 @@ async def test_a_cluster_is_one_span_a_pipeline(make_cluster: Any, cluster_port:
 async def test_a_cluster_lasts_as_long_as_its_server(make_cluster: Any, traced: Recording) -> None:
     """A command and a pipeline of a cluster, of either client, take what the server takes."""
     cluster = await make_cluster()
-    assert await done(cluster.execute_command("BLPOP", "{a}empty", 0.1)) is None
-    assert await done(cluster.pipeline().execute_command("BLPOP", "{a}empty", 0.1).execute()) == [None]
+    assert await done(cluster.execute_command("BLPOP", "{a}empty", 0.12)) is None
+    assert await done(cluster.pipeline().execute_command("BLPOP", "{a}empty", 0.12).execute()) == [None]
     assert traced.names() == ["BLPOP", "PIPELINE BLPOP"]
     for span in traced.spans:
         assert span.start_time is not None
