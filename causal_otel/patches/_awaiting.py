@@ -7,8 +7,8 @@ any ``async`` method behind somebody's ``functools.wraps``.
 from __future__ import annotations
 
 import asyncio
-import functools
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import wrapt
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
 
-__all__ = ["Call", "Inside", "activate", "failed", "goes_on", "succeeded", "watched"]
+__all__ = ["Call", "Inside", "at_once", "failed", "goes_on", "watched"]
+
+_REMEMBERED = 256  # types; drivers have few, unless they make them
 
 
 class Call(Protocol):
@@ -52,12 +54,7 @@ class Inside:
         """It is over."""
 
 
-def activate(call: Call) -> context.Activation | None:
-    """Make current what is to be current during ``call``, if anything is."""
-    return context.attach(call.inside) if isinstance(call, Inside) else None
-
-
-def succeeded(call: Call, result: Any, site: str) -> None:
+def _succeeded(call: Call, result: Any, site: str) -> None:
     """Tell ``call`` that it returned ``result``. Never raises."""
     try:
         call.succeeded(result)
@@ -73,16 +70,21 @@ def failed(call: Call, error: BaseException, site: str) -> None:
         faults.report(site)
 
 
-def _goes_on(kind: type) -> bool:
-    return hasattr(kind, "__await__") and not any(hasattr(kind, other) for other in ("__aenter__", "__aiter__"))
+at_once: set[type] = {NoneType, bool, bytes, dict, float, int, list, str, tuple}
+"""Types of results that are nothing to await, as far as :func:`goes_on` has seen: ask this first."""
 
 
-goes_on: Callable[[type], bool] = functools.lru_cache(256)(_goes_on)
-"""Whether a call that returned an object of this type is over only when that has been awaited.
+def goes_on(kind: type) -> bool:
+    """Whether a call that returned an object of this type is over only when that has been awaited.
 
-An awaitable that is more than that, such as the context manager of ``pool.acquire()``, is a result like any other: the
-caller may never await it.
-"""
+    An awaitable that is more than that, such as the context manager of ``pool.acquire()``, is a result like any other:
+    the caller may never await it.
+    """
+    if hasattr(kind, "__await__") and not any(hasattr(kind, other) for other in ("__aenter__", "__aiter__")):
+        return True
+    if len(at_once) < _REMEMBERED:
+        at_once.add(kind)
+    return False
 
 
 def watched(awaitable: Any, call: Call, site: str) -> Any:
@@ -127,7 +129,7 @@ class _Watch:
         awaitable, site, call = self._awaitable, self._site, self._taken()
         if call is None:
             return await awaitable  # once more: it knows what to say to that
-        activation = activate(call)
+        activation = context.attach(call.inside) if isinstance(call, Inside) else None
         try:
             result = await awaitable
         except BaseException as error:
@@ -137,7 +139,7 @@ class _Watch:
             raise
         if activation is not None:
             activation.end()
-        succeeded(call, result, site)
+        _succeeded(call, result, site)
         return result
 
     def done(self, future: asyncio.Future[Any]) -> None:
@@ -148,7 +150,7 @@ class _Watch:
         # Asking for the exception would keep asyncio from telling that nobody else has.
         error = asyncio.CancelledError() if future.cancelled() else getattr(future, "_exception", None)
         if error is None:
-            succeeded(call, future.result(), self._site)
+            _succeeded(call, future.result(), self._site)
         else:
             failed(call, error, self._site)
 

@@ -18,7 +18,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from causal_otel.engine import context, faults, outcome
 from causal_otel.engine.context import SPAN_KEY
 from causal_otel.engine.unsampled import SilentSpan
-from causal_otel.patches._awaiting import Call, Inside, activate, failed, goes_on, succeeded, watched
+from causal_otel.patches._awaiting import Call, Inside, at_once, failed, goes_on, watched
 from causal_otel.patches._baggage import BaggageBorder
 from causal_otel.patches._excluded import names, urls
 from causal_otel.patches._failures import FailureSpan, tell
@@ -262,7 +262,7 @@ def traced_call(
                     faults.report(site)
                 if call is None:
                     return await original(self, *args, **kwargs)
-                activation = activate(call)
+                activation = context.attach(call.inside) if isinstance(call, Inside) else None
                 try:
                     result = await original(self, *args, **kwargs)
                 except BaseException as error:
@@ -272,7 +272,10 @@ def traced_call(
                     raise
                 if activation is not None:
                     activation.end()
-                succeeded(call, result, site)
+                try:
+                    call.succeeded(result)
+                except Exception:
+                    faults.report(site)
                 return result
 
             return async_call
@@ -288,7 +291,7 @@ def traced_call(
                 faults.report(site)
             if call is None:
                 return original(self, *args, **kwargs)
-            activation = activate(call)
+            activation = context.attach(call.inside) if isinstance(call, Inside) else None
             try:
                 result = original(self, *args, **kwargs)
             except BaseException as error:
@@ -298,9 +301,12 @@ def traced_call(
                 raise
             if activation is not None:
                 activation.end()
-            if goes_on(type(result)):
+            if type(result) not in at_once and goes_on(type(result)):
                 return watched(result, call, site)
-            succeeded(call, result, site)
+            try:
+                call.succeeded(result)
+            except Exception:
+                faults.report(site)
             return result
 
         return call_
@@ -398,7 +404,7 @@ def client_call(
             except BaseException as error:
                 end_failed(span, error, error_type, code_attribute)
                 raise
-            if goes_on(type(result)):
+            if type(result) not in at_once and goes_on(type(result)):
                 return watched(result, _Leaf(span, error_type, code_attribute), site)
             span.end()
             return result
