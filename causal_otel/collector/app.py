@@ -9,7 +9,8 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from causal_otel.collector import metrics, sampling
+from causal_otel.collector import health, metrics, sampling
+from causal_otel.collector.compression import Compression
 from causal_otel.collector.jaeger import legacy, openapi, unknown, v3
 from causal_otel.collector.otlp_http import otlp_app, refusal
 from causal_otel.collector.security import Guard, login_routes
@@ -46,6 +47,7 @@ def query_app(parts: Parts, span_metrics: SpanMetrics, access: Access) -> ASGIAp
     app = Starlette(
         routes=[
             Route("/status.json", status_json, methods=["GET"]),
+            *health.routes(parts.writer),
             *metrics.routes(status, span_metrics),
             *sampling.routes(parts.sampling),
             *login_routes(access),
@@ -57,7 +59,7 @@ def query_app(parts: Parts, span_metrics: SpanMetrics, access: Access) -> ASGIAp
         ],
         exception_handlers=EXCEPTION_HANDLERS,
     )
-    return Guard(app, access, pages=True)
+    return Guard(Compression(app), access, pages=True, open_paths=health.PATHS)
 
 
 def receiver_app(intake: Intake, access: Access) -> ASGIApp:

@@ -152,6 +152,7 @@ class Guard:
         app: what is guarded.
         access: who may ask.
         pages: whether people look at it: without a token they are sent to the login page.
+        open_paths: those that need no token.
         refusal: makes the answer to what is refused, from the scope, the HTTP status and the reason.
     """
 
@@ -161,11 +162,13 @@ class Guard:
         access: Access,
         *,
         pages: bool = False,
+        open_paths: tuple[str, ...] = (),
         refusal: Callable[[Scope, int, str], Response] = plain_refusal,
     ) -> None:
         self._app = app
         self._access = access
         self._pages = pages
+        self._open_paths = ("/login", *open_paths) if pages else open_paths
         self._refusal = refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -209,7 +212,7 @@ class Guard:
         origin = connection.headers.get("origin")
         if origin is not None and scope["method"] not in _SAFE_METHODS and not _same_origin(origin, host):
             return self._refusal(scope, 403, "pages of other sites may not send this")
-        if self._pages and (scope["path"] == "/login" or scope["path"].startswith("/static/")):
+        if scope["path"] in self._open_paths or (self._pages and scope["path"].startswith("/static/")):
             return None
         if self._access.admits(connection.headers, connection.cookies):
             scope[LOGGED_IN] = self._access.is_logged_in(connection.cookies)

@@ -117,6 +117,7 @@ class Committer:
                     answers[digest] = Kept(spans, rejected, _REJECTED if rejected else ""), [future]
         if by_trace:
             self._commit(self._by_day(by_trace.values(), today), list(answers), today)
+            self._counters.last_commit_time = self._clock()
             self._count_misdated(by_trace.values(), self._oldest(today) * days.DAY, now + days.HOUR)
         for digest, (kept, futures) in answers.items():
             self._remember(digest)

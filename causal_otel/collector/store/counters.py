@@ -26,6 +26,7 @@ class Counters:
         compacting: the day that is being written anew, as in ``2026-11-22``; empty: none.
         damaged_files: set aside.
         excess_bytes: by how much today's file alone is larger than the whole store may be.
+        last_commit_time: when spans were kept last, Unix time in seconds; 0: never.
         last_error: what went wrong last, for people; empty: nothing.
         last_error_time: when, Unix time in seconds.
     """
@@ -44,6 +45,7 @@ class Counters:
     compacting: str = ""
     damaged_files: int = 0
     excess_bytes: int = 0
+    last_commit_time: float = 0.0
     last_error: str = ""
     last_error_time: float = 0.0
 

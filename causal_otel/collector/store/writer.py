@@ -155,6 +155,17 @@ class Writer:
             "queue_limit_bytes": self._queue_bytes,
         }
 
+    def not_ready(self) -> str:
+        """Why spans cannot be kept now, for people; empty: they can, as far as is known."""
+        counters = self._counters
+        if self._waiting >= self._queue_bytes:
+            return "too many spans are waiting to be written"
+        if counters.last_error and counters.last_error_time > counters.last_commit_time:
+            return counters.last_error
+        if not os.access(self._directory, os.W_OK | os.X_OK):
+            return f"{self._directory} cannot be written to"
+        return ""
+
     def _take_directory(self) -> int:
         descriptor = os.open(self._directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:

@@ -1,4 +1,4 @@
-"""Every page at the width of a phone, a tablet and a desk: nothing sticks out sideways, and no text is squeezed away."""
+"""Every page at the width of a phone, a tablet and a desk: nothing sticks out sideways, no text is squeezed away."""
 
 from __future__ import annotations
 
@@ -48,17 +48,19 @@ SQUEEZED = """() => {
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const node = walker.currentNode, element = node.parentElement;
-    if (!node.textContent.trim() || element.closest("script, style, noscript, .visually-hidden, .skip-link, [hidden]")) continue;
+    if (!node.textContent.trim()) continue;
+    if (element.closest("script, style, noscript, .visually-hidden, .skip-link, [hidden]")) continue;
     if (!element.checkVisibility({ checkVisibilityCSS: true })) continue;
     let clip = element, width = Infinity;
     for (; clip && clip !== document.body; clip = clip.parentElement) {
-      const style = getComputedStyle(clip);
-      if (style.overflowX !== "visible" && style.display !== "inline") width = Math.min(width, clip.getBoundingClientRect().width);
+      const { overflowX, display } = getComputedStyle(clip);
+      if (overflowX !== "visible" && display !== "inline") width = Math.min(width, clip.getBoundingClientRect().width);
     }
     const range = document.createRange();
     range.selectNodeContents(node);
     const { width: own, height } = range.getBoundingClientRect();
-    if (own < 1 || height < 1 || width < 1) found.push(`${element.tagName}.${element.className}: ${node.textContent.trim().slice(0, 40)}`);
+    if (own < 1 || height < 1 || width < 1)
+      found.push(`${element.tagName}.${element.className}: ${node.textContent.trim().slice(0, 40)}`);
   }
   return found;
 }"""
@@ -70,7 +72,7 @@ def deep(start: int) -> Builder:
     made = Builder(DEEP, start)
     for number in range(30):
         made.add(
-            f"a-service-with-quite-a-long-name-{number % 3}", "GET /a/rather/long/{path}/with/many/{segments}/in/it " * 2,
+            f"a-service-with-quite-a-long-name-{number % 3}", "GET /a/rather/long/{path}/with/many/{segments} " * 2,
             number or None, number, 200 - 2 * number, "server" if number % 2 else "client",
             a__key=f"{'unbroken' * 40}{number}", error="failed" if number == 29 else None,
         )  # fmt: skip
@@ -88,7 +90,8 @@ def _check(open_page: OpenPage, url: str, name: str, width: int, theme: str) -> 
     found = open_page(url, theme=theme, width=width, expected=("404",))  # type: ignore[arg-type]
     screenshot(found, f"width-{name}-{theme}-{width}", full=False)
     outside = found.evaluate(
-        """() => [...document.querySelectorAll("body *")].filter((each) => each.getBoundingClientRect().right > innerWidth + 1)
+        """() => [...document.querySelectorAll("body *")]
+        .filter((each) => each.getBoundingClientRect().right > innerWidth + 1)
         .slice(0, 8).map((each) => `${each.tagName}.${each.className?.baseVal ?? each.className}`)"""
     )
     assert found.evaluate("document.documentElement.scrollWidth <= innerWidth"), outside
