@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
-from causal_otel.engine import context
+from causal_otel.engine import carriers, context
+from causal_otel.engine.foreign import starter
 from causal_otel.engine.scope import SpanScope
 from causal_otel.install import installation
 
@@ -17,16 +18,17 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from opentelemetry.context import Context
-    from opentelemetry.trace import Span, Tracer
+    from opentelemetry.trace import Span
 
 __all__ = ["current_trace_id", "detached", "extract", "inject", "keep", "span", "traced"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
 
-def _tracer() -> Tracer:
+def _start() -> Callable[..., Span]:
+    """What starts spans now, with the arguments of a tracer's ``start_span``."""
     installed = installation()
-    return trace.get_tracer("causal_otel") if installed is None else installed.tracer
+    return starter(trace.get_tracer("causal_otel")) if installed is None else installed.start
 
 
 def span(
@@ -41,17 +43,24 @@ def span(
     The span is current inside the block. An exception that leaves the block is recorded and goes on; cancellation is
     marked ``causal.cancelled`` and is no error.
 
+    With a tracer provider of your own the span is that provider's. What its processors, sampler or id generator raise
+    at the beginning and the end of the block is counted (:func:`causal_otel.status`) and logged once; a span that could
+    not be started is replaced by one that is not recorded. What you call on the span yourself is between you and your
+    provider, and ``KeyboardInterrupt`` and ``SystemExit`` pass everywhere.
+
     Args:
         name: the operation, not an instance of it.
         attributes: what is known at the start.
         kind: its role towards other processes.
         parent: what :func:`extract` returned, where the parent is in another process; default: the current span.
     """
-    tracer = _tracer()
+    installed = installation()
+    tracer = trace.get_tracer("causal_otel") if installed is None else installed.tracer
     if parent is None and hasattr(tracer, "start_leaf"):  # ours, which makes one object of scope and span
         current: AbstractContextManager[Span] = tracer.start_as_current_span(name, None, kind, attributes)
         return current
-    return SpanScope(lambda: tracer.start_span(name, parent, kind, attributes), context=parent)
+    start = starter(tracer)
+    return SpanScope(lambda: start(name, parent, kind, attributes), context=parent)
 
 
 @overload
@@ -74,24 +83,26 @@ def traced(name: Any = None, attributes: Mapping[str, Any] | None = None, *, kin
 
     def decorate(function: F) -> F:
         span_name = name if isinstance(name, str) else function.__qualname__
-        # The tracer is looked up at each call: install() may come later than the decorator.
-        return SpanScope(lambda: _tracer().start_span(span_name, None, kind, attributes))(function)
+        # What starts it is looked up at each call: install() may come later than the decorator.
+        return SpanScope(lambda: _start()(span_name, None, kind, attributes))(function)
 
     return decorate(name) if callable(name) else decorate
 
 
 def inject(carrier: MutableMapping[str, str]) -> None:
-    """Write the current context into ``carrier``, such as headers (W3C Trace Context, unless set otherwise)."""
-    from opentelemetry import propagate
+    """Write the current context into ``carrier``, such as headers (W3C Trace Context, unless set otherwise).
 
-    propagate.inject(carrier)
+    A propagator of yours that raises is counted and logged once; the carrier holds what was written until then.
+    """
+    carriers.inject(carrier)
 
 
 def extract(carrier: Mapping[str, str]) -> Context:
-    """Read a context out of ``carrier``, to be given to :func:`span` as ``parent``. Malformed input is no context."""
-    from opentelemetry import propagate
+    """Read a context out of ``carrier``, to be given to :func:`span` as ``parent``. Malformed input is no context.
 
-    return propagate.extract(carrier)
+    A propagator of yours that raises is counted and logged once, and gives no context either.
+    """
+    return carriers.extract(carrier)
 
 
 def current_trace_id() -> str | None:

@@ -23,6 +23,7 @@ from causal_otel._log import logger
 from causal_otel._version import __version__
 from causal_otel.engine import faults
 from causal_otel.engine.children import Children
+from causal_otel.engine.foreign import contained, starter
 from causal_otel.export.leaving import ServerShutdown
 from causal_otel.patches._arrival import Arrival
 from causal_otel.patches._baggage import BaggageBorder
@@ -35,7 +36,7 @@ from causal_otel.settings import SettingError, Settings, unknown_variables
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from opentelemetry.trace import Tracer, TracerProvider
+    from opentelemetry.trace import Span, Tracer, TracerProvider
 
     from causal_otel.export.privacy import Policy
     from causal_otel.export.status import ExportStatus
@@ -112,7 +113,9 @@ class Installation:
 
     Attributes:
         tracer_provider: the provider that the patches use.
-        tracer: the tracer for spans of your own; the one that :func:`causal_otel.span` uses.
+        tracer: the tracer for spans of your own; the one that :func:`causal_otel.span` uses. With a provider of your
+            own it starts that provider's spans, and never raises in doing so.
+        start: starts the spans that our own code ends, with the arguments of the tracer's ``start_span``.
     """
 
     def __init__(
@@ -124,7 +127,8 @@ class Installation:
         policy: Policy | None = None,
     ) -> None:
         self.tracer_provider = tracer_provider
-        self.tracer: Tracer = _tracer(tracer_provider, "causal_otel")
+        self.tracer: Tracer = contained(_tracer(tracer_provider, "causal_otel"))
+        self.start: Callable[..., Span] = starter(self.tracer)
         self._pipeline = pipeline
         self._call = call
         self._warnings: dict[str, None] = {}
@@ -183,7 +187,11 @@ class Installation:
             Whether all of them were delivered in that time.
         """
         force_flush: Callable[[int], bool] | None = getattr(self.tracer_provider, "force_flush", None)
-        return force_flush is None or bool(force_flush(int(timeout * 1000)))
+        try:
+            return force_flush is None or bool(force_flush(int(timeout * 1000)))
+        except Exception:
+            faults.report("your tracer provider: force_flush")
+            return False
 
     def status(self) -> Status:
         """What is patched, where spans go, and what has become of them."""

@@ -20,6 +20,8 @@ from opentelemetry import context as context_api
 from opentelemetry import trace
 from opentelemetry.context import Context
 
+from causal_otel.engine.contained import ContainedSpan
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -165,6 +167,8 @@ def enter(span: trace.Span, context: Context | None = None) -> Activation:
 
 def with_span(span: trace.Span, context: Context | None = None) -> Context:
     """A copy of ``context`` (default: the current one) in which ``span`` is current."""
+    if type(span) is ContainedSpan:
+        span = span.theirs  # user code finds the span that its own provider has made
     return Context({**(current() if context is None else context), SPAN_KEY: span})
 
 

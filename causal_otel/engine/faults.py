@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 
 from causal_otel._log import logger
@@ -15,18 +16,19 @@ _counts: Counter[str] = Counter()
 def report(site: str) -> None:
     """Take note of the exception being handled.
 
-    Call it inside an ``except`` block that then goes on as if tracing were not there.
+    Call it inside an ``except`` block that then goes on as if tracing were not there. Never raises.
 
     Args:
         site: where it happened, as a stable short name such as ``"asyncpg: Connection.fetch"``.
     """
     _counts[site] += 1
     if _counts[site] == 1:
-        _logger.warning(
-            "tracing failed in %s; the call itself is not affected, and further failures here are only counted",
-            site,
-            exc_info=True,
-        )
+        with contextlib.suppress(Exception):  # a filter or a handler of the user's logging that raises
+            _logger.warning(
+                "tracing failed in %s; the call itself is not affected, and further failures here are only counted",
+                site,
+                exc_info=True,
+            )
 
 
 def counts() -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import SynchronousMultiSpanProcessor
@@ -52,3 +53,33 @@ class ContainedProcessors(SynchronousMultiSpanProcessor):
                 processor.on_end(span)
             except Exception:
                 faults.report(f"span processor {type(processor).__name__}: on_end")
+
+    def shutdown(self) -> None:
+        """Have every processor finish."""
+        for processor in self._span_processors:
+            try:
+                processor.shutdown()
+            except Exception:
+                faults.report(f"span processor {type(processor).__name__}: shutdown")
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Have every processor export what it holds.
+
+        Args:
+            timeout_millis: how long all of them together may take, in milliseconds.
+
+        Returns:
+            Whether all of them did in that time.
+        """
+        deadline = monotonic() + timeout_millis / 1000
+        flushed = True
+        for processor in self._span_processors:
+            left = deadline - monotonic()
+            if left <= 0:
+                return False
+            try:
+                flushed &= processor.force_flush(int(left * 1000)) is not False
+            except Exception:
+                faults.report(f"span processor {type(processor).__name__}: force_flush")
+                flushed = False
+        return flushed

@@ -10,6 +10,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from causal_otel.engine import outcome
+from causal_otel.engine.contained import ContainedSpan
 from causal_otel.engine.context import Activation, enter
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class SpanScope:
     def __enter__(self) -> Span:
         self._span = span = self._start()
         self._activation = enter(span, self._context)
-        return span
+        return span.theirs if type(span) is ContainedSpan else span
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

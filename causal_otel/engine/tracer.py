@@ -208,7 +208,10 @@ class Tracer(trace.Tracer):
     ) -> SamplingResult:
         sampler = self.provider.sampler
         try:
-            return sampler.should_sample(where, trace_id, name, kind, attributes, links)
+            found = sampler.should_sample(where, trace_id, name, kind, attributes, links)
+            if isinstance(found, SamplingResult):
+                return found
+            raise TypeError(f"should_sample() returned {found!r}, which is no SamplingResult")
         except Exception:
             faults.report(f"sampler {type(sampler).__name__}")
             parent = contexts.current_span(where)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from time import perf_counter_ns, time_ns
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.trace import StatusCode
+from opentelemetry.trace import SpanKind, StatusCode
 
 from causal_otel.engine import faults, outcome
 from causal_otel.patches._tracing import Tracing, error_name
@@ -193,9 +193,8 @@ class Exchange:
         return isinstance(error, OSError) or (isinstance(error, RuntimeError) and str(error) == _UNANSWERED)
 
     def _raised_late(self, error: Exception) -> None:
-        span = self._tracing.tracer.start_span(
-            "after response", self._where, attributes={ERROR_TYPE: error_name(error)}, start_time=self._over
-        )
+        attributes = {ERROR_TYPE: error_name(error)}
+        span = self._tracing.start("after response", SpanKind.INTERNAL, attributes, self._where, self._over)
         span.record_exception(error)
         span.set_status(StatusCode.ERROR, type(error).__name__)
         span.end()

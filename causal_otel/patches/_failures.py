@@ -74,12 +74,8 @@ class FailureSpan:
             excluded = self._tracing.excluded
             if operation is None or (excluded is not None and operation.fits(excluded)):
                 return
-            span = self._tracing.tracer.start_span(
-                operation.name,
-                kind=SpanKind.CLIENT,
-                attributes={**operation.attributes, **marks},
-                start_time=_unix(self._began),
-            )
+            attributes = {**operation.attributes, **marks}
+            span = self._tracing.start(operation.name, SpanKind.CLIENT, attributes, start_time=_unix(self._began))
             if self._status is not None:
                 span.set_status(*self._status)
             span.end()

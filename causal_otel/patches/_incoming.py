@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from opentelemetry import propagate
 from opentelemetry.propagators.textmap import Getter
 
-from causal_otel.engine import context, faults
+from causal_otel.engine import carriers, context, faults
 from causal_otel.patches._excluded import url
 from causal_otel.patches._urls import DEFAULT_PORTS, method_attributes, redact_query
 from causal_otel.semconv import (
@@ -45,15 +45,21 @@ class _Interest(NamedTuple):
     """All of them, as they stand in a scope."""
 
 
-_latest: tuple[TextMapPropagator, _Interest] | None = None
+_NO_FIELDS = _Interest(frozenset(), frozenset((b"host", b"user-agent")))
+_latest: tuple[TextMapPropagator | None, _Interest] = None, _NO_FIELDS
 
 
-def _interest(propagator: TextMapPropagator) -> _Interest:
+def _interest() -> _Interest:
     global _latest
+    propagator = propagate.get_global_textmap()
     # Known by identity: Logfire's propagator is a dataclass, and so not hashable.
-    if _latest is None or _latest[0] is not propagator:
-        fields = frozenset(field.lower() for field in propagator.fields)
-        names = frozenset(name.encode("latin-1") for name in (*fields, "host", "user-agent"))
+    if _latest[0] is not propagator:
+        try:
+            fields = frozenset(field.lower() for field in propagator.fields)
+            names = frozenset(name.encode("latin-1") for name in (*fields, "host", "user-agent"))
+        except Exception:
+            faults.report("propagator: fields")
+            return _NO_FIELDS
         _latest = propagator, _Interest(fields, names)
     return _latest[1]
 
@@ -77,7 +83,7 @@ def headers_of_interest(scope: Mapping[str, Any]) -> dict[str, str]:
 
     Values of a header that was sent several times are joined, which makes of two ``traceparent`` headers none.
     """
-    wanted = _interest(propagate.get_global_textmap()).names
+    wanted = _interest().names
     found: dict[str, str] = {}
     for raw, value in scope.get("headers", ()):
         if raw in wanted:
@@ -94,16 +100,12 @@ def parent_context(headers: dict[str, str], border: BaggageBorder) -> Context:
         border: says what that is.
     """
     base = context.incoming()
-    if headers.keys().isdisjoint(_interest(propagate.get_global_textmap()).fields):
+    if headers.keys().isdisjoint(_interest().fields):
         return base
     baggage = headers.pop("baggage", None)
     if baggage is not None and (read := border.incoming(baggage)) is not None:
         headers["baggage"] = read
-    try:
-        return propagate.extract(headers, base, _getter)
-    except Exception:
-        faults.report("asgi: reading the parent")
-        return base
+    return carriers.extract(headers, base, _getter)
 
 
 def request_url(scope: Mapping[str, Any], headers: Mapping[str, str]) -> str:

@@ -17,6 +17,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from causal_otel.engine import context, faults, outcome
 from causal_otel.engine.context import SPAN_KEY
+from causal_otel.engine.foreign import starter
 from causal_otel.engine.unsampled import SilentSpan
 from causal_otel.patches._awaiting import Call, Inside, at_once, failed, goes_on, watched
 from causal_otel.patches._baggage import BaggageBorder
@@ -84,10 +85,11 @@ OptionsT = TypeVar("OptionsT", bound=Options)
 
 
 class Tracing(Generic[OptionsT]):
-    """The handle given to a patch's wrappers.
+    """The handle given to a patch's wrappers, made with the tracer that spans come from.
+
+    That is ours, or one of the provider that the user gave. Starting a span never raises, nor does a method of one.
 
     Attributes:
-        tracer: where spans come from: ours, or one of the provider that the user gave.
         options: the patch's options.
         active: the switch; off after an uninstall.
         flush: exports what is waiting, within a number of seconds; tells whether all of it arrived.
@@ -104,7 +106,7 @@ class Tracing(Generic[OptionsT]):
         flush: Callable[[float], bool],
         border: BaggageBorder | None = None,
     ) -> None:
-        self.tracer = tracer
+        self._start = start = starter(tracer)
         self.border = border or BaggageBorder()
         self.options = options
         if options.excluded:
@@ -114,7 +116,7 @@ class Tracing(Generic[OptionsT]):
         self._roots = not getattr(options, "require_parent", False)
         # Ours starts leaves cheaply; anybody else's tracer has what the API prescribes.
         self.start_leaf: Callable[[str, SpanKind, dict[str, Any]], Span] = getattr(
-            tracer, "start_leaf", lambda name, kind, attributes: tracer.start_span(name, None, kind, attributes)
+            tracer, "start_leaf", lambda name, kind, attributes: start(name, None, kind, attributes)
         )
         """Start a span under the current one that is not made current: name, kind, and attributes that nobody changes
         any more, so that one dict may serve any number of spans. The caller keeps the span and ends it."""
@@ -135,7 +137,11 @@ class Tracing(Generic[OptionsT]):
                     return True
             except (KeyError, AttributeError):
                 pass
-        return context.is_recorded(found, roots=self._roots)
+        try:
+            return context.is_recorded(found, roots=self._roots)
+        except Exception:  # of a span that is not ours
+            faults.report("whether the current span is recorded")
+            return False
 
     def start(
         self,
@@ -143,6 +149,7 @@ class Tracing(Generic[OptionsT]):
         kind: SpanKind,
         attributes: Mapping[str, Any],
         parent: Context | None = None,
+        start_time: int | None = None,
     ) -> Span:
         """Start a span that is not current: the caller keeps it in a local variable and ends it.
 
@@ -151,8 +158,9 @@ class Tracing(Generic[OptionsT]):
             kind: its kind.
             attributes: all that is known now, in one mapping.
             parent: the context to find the parent in; default: the current one.
+            start_time: Unix time in nanoseconds; default: now.
         """
-        return self.tracer.start_span(name, parent, kind, attributes)
+        return self._start(name, parent, kind, attributes, None, start_time)
 
     def start_silent(self, parent: Context | None = None) -> Span:
         """What is to be current instead of a span inside something that is excluded.

@@ -59,7 +59,7 @@ from opentelemetry.context import Context, create_key
 from opentelemetry.trace import SpanKind
 
 from causal_otel import semconv
-from causal_otel.engine import faults, outcome
+from causal_otel.engine import carriers, faults, outcome
 from causal_otel.engine.context import attach, current, is_recorded, suppressed, suppression, with_span
 from causal_otel.patches._layer import Connect, Patch, Wrap
 from causal_otel.patches._tracing import Options, Tracing, end_failed, error_name
@@ -228,14 +228,12 @@ def _before_publish(
     Here and not in the arguments of ``send_task``, because here the headers are the message's own: those of the
     caller, of the route and of the attempt before are in them by now, and nobody else holds them.
     """
-    from opentelemetry import propagate
-
     context = current()
     span: Span | None = context.get(_SENDING)  # type: ignore[assignment]
     if span is None and suppressed(context):
         return
     fields = dict[str, Any]()
-    propagate.inject(fields, context)
+    carriers.inject(fields, context)
     if "traceparent" in fields:
         headers.pop("tracestate", None)  # it belonged to the traceparent that is replaced
     headers.update(fields)
@@ -271,8 +269,6 @@ class _Execution:
 
 def _begin(tracing: Tracing[CeleryOptions], task: Any) -> None:
     """``task_prerun``: called just before the task's code, in its thread."""
-    from opentelemetry import propagate
-
     request: Request = task.request
     headers: dict[str, Any] = {}
     if request.is_eager:
@@ -283,7 +279,7 @@ def _begin(tracing: Tracing[CeleryOptions], task: Any) -> None:
         baggage = texts.pop("baggage", None)
         if baggage is not None and (read := tracing.border.incoming(baggage)) is not None:
             texts["baggage"] = read
-        context = propagate.extract(texts, Context())
+        context = carriers.extract(texts, Context())
     span = None
     recorded = is_recorded(context, roots=True)
     if tracing.excluded is not None and tracing.excluded(task.name):

@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry.trace import SpanKind, StatusCode
 
-from causal_otel.engine import context, faults
+from causal_otel.engine import carriers, context, faults
 from causal_otel.engine.outcome import CANCELLED
 from causal_otel.patches._excluded import url
 from causal_otel.patches._layer import Patch, Wrap
@@ -133,10 +133,8 @@ class _Attempt:
         self.span = span
         if span is not None:
             self._stopwatch = Stopwatch()
-        from opentelemetry import propagate
-
         carrier: dict[str, str] = {}
-        propagate.inject(carrier, where)
+        carriers.inject(carrier, where)
         if not carrier:
             return
         self._given = given = request.headers

@@ -178,10 +178,8 @@ class _Execution(Inside):
         self._session = session
         self._transaction: Any = None
         self._attempts = 0
-        values: dict[str, Any] = {**context.current(), _EXECUTION: self}
-        if not quiet:
-            values[context.SPAN_KEY] = span
-        super().__init__(Context(values))
+        inside = Context({**context.current(), _EXECUTION: self})
+        super().__init__(inside if quiet else context.with_span(span, inside))
 
     @staticmethod
     def current() -> _Execution | None:
