@@ -112,6 +112,19 @@ KINDS: dict[str, Callable[[Callable[..., Any]], Any]] = {
 }
 
 
+_OF_MODULES = ("function", "wrapt", "wraps", "builtin", "object")
+"""Those of the kinds that stand in a module; the others need a class."""
+
+
+def _cases() -> list[Any]:
+    return [
+        pytest.param(*spot.values, kind, id=f"{kind}-{spot.id}")
+        for kind in KINDS
+        for spot in _spots()
+        if kind in _OF_MODULES or not isinstance(spot.values[0].owner, ModuleType)
+    ]
+
+
 def _outcome(call: Callable[..., Any], spot: Spot) -> Any:
     result = call(*spot.arguments())
     return asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
@@ -125,12 +138,9 @@ def _tracing(patch: Patch, provider: TracerProvider) -> Tracing[Any]:
     return Tracing(provider.get_tracer("tests"), patch.options(), lambda timeout: True)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("spot", _spots())
+@pytest.mark.parametrize(("spot", "kind"), _cases())
 def test_every_target_over_every_kind(monkeypatch: pytest.MonkeyPatch, spot: Spot, kind: str) -> None:
     """It is given what it was given before us, the instance or not, and once; what it returns comes back."""
-    if isinstance(spot.owner, ModuleType) and kind not in ("function", "wrapt", "wraps", "builtin", "object"):
-        pytest.skip("no such thing in a module")
     result, seen = spot.result(), list[tuple[Any, ...]]()
 
     def stub(*args: Any, **kwargs: Any) -> Any:
