@@ -12,13 +12,17 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import uvicorn
+import wrapt
 
 from causal_otel.cli.demo.process import LOOPBACK, Process, claim_port, http_status, process
+from causal_otel.export.leaving import ServerShutdown
 from tests.faults.programs import environment, run
 from tests.faults.scripted import hang, refused_port, scripted
+from tests.patches.http_server import echo_app, serve
 
 if TYPE_CHECKING:
     from tests.services.received import ReceivedSpans
@@ -392,3 +396,21 @@ def test_spool_found_before_workers_are_forked(receiver: ReceivedSpans, tmp_path
     assert (done.returncode, done.stderr) == (0, "")
     names = sorted(span["name"] for span in receiver.spans())
     assert names == [*(f"child {number}" for number in range(4)), "left"]
+
+
+def test_uvicorn_behind_somebody_else_s_wrapper(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server whose shutdown another tool has wrapped shuts down, and spans are exported when it has."""
+    order: list[str] = []
+
+    async def around(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        await wrapped(*args, **kwargs)
+        order.append("shut down")
+
+    monkeypatch.setattr(uvicorn.Server, "shutdown", wrapt.FunctionWrapper(uvicorn.Server.shutdown, around))
+    hook = ServerShutdown(lambda: order.append("exported"))
+    try:
+        with serve(echo_app):
+            pass
+    finally:
+        hook.remove()
+    assert order == ["shut down", "exported"]
