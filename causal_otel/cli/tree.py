@@ -176,8 +176,8 @@ def _names(view: TraceView, ascii_only: bool) -> Iterator[list[tuple[str, str]]]
 def _described(span: SpanView, cross: str) -> Iterator[tuple[str, str]]:
     if span.error:
         yield f"{cross} ", "red"
-    if span.system:
-        yield printable(f"{span.system}: "), "dim"
+    if system := span.attributes.get("db.system.name"):
+        yield printable(f"{system}: "), "dim"
     yield printable(span.name), "red" if span.error else ""
     if span.error and "error.type" in span.attributes:
         yield printable(f" ({span.attributes['error.type']})"), ""
