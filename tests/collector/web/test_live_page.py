@@ -57,7 +57,7 @@ def test_a_paused_page_stands_still(open_page: OpenPage, serve: Serve) -> None:
     page.wait_for_selector("#state:has-text('1 new')")
     assert page.locator(".trace").count() == 1
     page.reload()
-    assert page.get_attribute("#pause", "aria-pressed") == "true"
+    page.wait_for_selector("#pause[aria-pressed=true]")
     page.click("#pause")
     page.wait_for_selector(_row(2))
     assert page.url.endswith("/live?service=shop")

@@ -7,14 +7,24 @@ export function ids(name) {
   return (url.searchParams.get(name) ?? "").split(",").filter(Boolean);
 }
 
-/** Set a parameter, or drop it if there is nothing to say. */
-export function remember(name, value) {
+function change(name, value) {
   if (value) url.searchParams.set(name, value);
   else url.searchParams.delete(name);
   // Commas stay readable; URLSearchParams would escape them.
   url.search = url.search.replaceAll("%2C", ",");
   url.hash = "";
+}
+
+/** Set a parameter, or drop it if there is nothing to say. */
+export function remember(name, value) {
+  change(name, value);
   history.replaceState(null, "", url);
+}
+
+/** Go to the page with that parameter, beside all that has changed since this one was made. */
+export function visit(name, value) {
+  change(name, value);
+  location.assign(url);
 }
 
 /** Have a message read out. */

@@ -5,7 +5,7 @@ import { closeHidden, goTo, showCopyButtons, toggleDetails } from "./details.js"
 import "./find.js";
 import { bind } from "./keys.js";
 import { currentPlace, isParent, length, level, move, nextAmong, parentOf, placeAround, placeOf, row, setCurrent, waterfall } from "./rows.js";
-import { announce, ids, remember } from "./state.js";
+import { announce, ids, remember, visit } from "./state.js";
 
 const errors = JSON.parse(document.getElementById("errors").textContent).map(placeOf).filter((place) => place !== undefined);
 
@@ -121,8 +121,7 @@ onClick("critical", toggleCritical);
 for (const link of document.querySelectorAll("#until a")) {
   link.addEventListener("click", (event) => {
     event.preventDefault();
-    remember("critical", link.dataset.until); // beside what has changed since the page was made
-    location.reload();
+    visit("critical", link.dataset.until);
   });
 }
 onClick("collapse-all", foldAll);
