@@ -1,0 +1,178 @@
+"""Long names and deep traces on every page, at three widths: nothing sticks out, and of every text some is seen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+from starlette.applications import Starlette
+
+from causal_otel.collector import web
+from causal_otel.collector.security import Access, Guard, login_routes
+from tests.collector.oracle import MemoryReader
+from tests.collector.web.browser import screenshot
+from tests.collector.web.sample_traces import Builder, shop
+from tests.collector.web.sites import status_document
+from tests.collector.web.traffic import shop as traffic
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from playwright.sync_api import Page
+    from starlette.types import ASGIApp
+
+    from tests.collector.web.browser import OpenPage
+
+_SHOP = "5b8aa5a2d2c872e8321cf37308d69df2"
+_OTHER = "0123456789abcdef0123456789abcdef"
+_DEEP = "de" * 16
+_TOKEN = "a-long-and-random-token"
+_LONG = "com.example.checkout.internal.adapters.persistence.OrderRepositoryImplementation.findAllByCustomerIdentifier"
+
+_PAGES = {
+    "search": "/",
+    "results": "/?lookback=1h&limit=100",
+    "no-results": "/?tags=none%3Dnone",
+    "mistakes": "/?shortest=soon&longest=later&tags=%22",
+    "trace": f"/trace/{_SHOP}",
+    "trace-span": f"/trace/{_SHOP}?span={Builder.id(15)},{Builder.id(7)}&critical=1&find=charge",
+    "trace-deep": f"/trace/{_DEEP}?span={Builder.id(30)}",
+    "no-trace": f"/trace/{'ab' * 16}",
+    "no-trace-id": f"/trace/{'xyz' * 30}",
+    "compare": "/compare",
+    "compare-two": f"/compare?a={_SHOP}&b={_OTHER}",
+    "compare-deep": f"/compare?a={_SHOP}&b={_DEEP}",
+    "compare-missing": f"/compare?a={'ab' * 16}&b=nonsense",
+    "map": "/map?lookback=1h",
+    "map-empty": "/map?lookback=1ms",
+    "operations": "/operations",
+    "live": "/live",
+    "status": "/status",
+    "import": "/import",
+    "error": f"/{'there-is-no-such-page' * 8}",
+    "jump-error": "/jump?trace=nonsense",
+}
+
+_SIDEWAYS = "document.documentElement.scrollWidth - window.innerWidth"
+
+# What of a text can be seen is what its ancestors leave of it, those aside that can be scrolled. Text in a drawing is
+# as wide as its picture, and what is for screen readers alone has no width.
+_WITHOUT_ROOM = """() => {
+  const found = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  const range = document.createRange();
+  while (walker.nextNode()) {
+    const text = walker.currentNode;
+    const element = text.parentElement;
+    if (!text.data.trim() || element.closest("script, style, noscript, option, textarea, title, svg")) continue;
+    if (element.closest(".visually-hidden, .skip-link")) continue;
+    if (!element.checkVisibility({ visibilityProperty: true })) continue;
+    range.selectNodeContents(text);
+    const whole = range.getBoundingClientRect();
+    let { left, right, top, bottom } = whole;
+    for (let box = element; box !== document.body; box = box.parentElement) {
+      const style = getComputedStyle(box);
+      if (!["hidden", "clip"].includes(style.overflowX) || style.display === "inline") continue;
+      const edge = box.getBoundingClientRect();
+      left = Math.max(left, edge.left);
+      right = Math.min(right, edge.right);
+      top = Math.max(top, edge.top);
+      bottom = Math.min(bottom, edge.bottom);
+    }
+    if (right - left < Math.min(whole.width, 20) - 0.5 || bottom - top < 5)
+      found.push(`${Math.round(right - left)} x ${Math.round(bottom - top)} px for ${text.data.trim().slice(0, 60)}`);
+  }
+  return found;
+}"""
+
+
+def _deep(start: int) -> TracesData:
+    """Thirty spans, each below the one before, with long names and flags."""
+    built = Builder(_DEEP, start)
+    built.add(_LONG, f"GET {_LONG}", None, 0, 4000, "server")
+    for number in range(1, 40):
+        built.add(
+            _LONG if number % 2 else "db",
+            f"{number} {_LONG if number % 3 else 'q'}",
+            number,
+            number * 10,
+            3000 - number * 50,
+            error="x" * 300 if number % 5 == 0 else None,
+            **{f"attribute__{_LONG}": _LONG * 3},
+        )
+    built.add("orphaned", _LONG, 999, 10, 10)
+    return built.message
+
+
+def _filled(reader: MemoryReader) -> MemoryReader:
+    now = time.time_ns() - 5 * 10**9
+    for message in (shop(start=now), shop(_OTHER, now, slower=1.6), _deep(now)):
+        reader.add(message)
+    return reader
+
+
+def _application(reader: MemoryReader, document: dict[str, Any]) -> ASGIApp:
+    def put(_: bytes) -> Future[Any]:
+        raise OSError("the disk is full")
+
+    access = Access(_TOKEN)
+    routes = [*login_routes(access), *web.routes(reader, status=lambda: document, put=put)]
+    return Guard(Starlette(routes=routes, exception_handlers=web.EXCEPTION_HANDLERS), access, pages=True)
+
+
+def _problems(page: Page) -> list[str]:
+    """What is wrong with the page, each with its address."""
+    found: list[str] = page.evaluate(_WITHOUT_ROOM)
+    sideways: int = page.evaluate(_SIDEWAYS)
+    if sideways > 0:
+        found.append(f"sticks out by {sideways} px")
+    return [f"{page.url[-60:]}: {each}" for each in found]
+
+
+def _log_in(page: Page) -> None:
+    page.get_by_label("Token").fill(_TOKEN)
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("button", name="Log out").wait_for()
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_page_has_room(
+    open_page: OpenPage, serve: Callable[[ASGIApp], str], theme: Literal["light", "dark"], width: int
+) -> None:
+    """No page can be scrolled sideways, and every text that is shown can be seen."""
+    document = status_document(
+        writer={**status_document()["writer"], "last_error": f"/var/lib/{_LONG}: no space", "last_error_time": 1.0}
+    )
+    url = serve(_application(_filled(traffic()), document))
+    page = open_page(f"{url}/", theme=theme, width=width, expected=("40", "favicon"))
+    problems = _problems(page)
+    screenshot(page, f"login-{theme}-{width}", full=False)
+    page.get_by_label("Token").fill("wrong")
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("alert").wait_for()
+    problems += _problems(page)
+    _log_in(page)
+    for name, path in _PAGES.items():
+        page.goto(url + path)
+        screenshot(page, f"{name}-{theme}-{width}", full=False)
+        problems += _problems(page)
+    assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_first_steps_have_room(open_page: OpenPage, serve: Callable[[ASGIApp], str], width: int) -> None:
+    """What is shown while nothing was received fits as well."""
+    url = serve(_application(MemoryReader(), status_document(days=0)))
+    page = open_page(f"{url}/", width=width, expected=("40",))
+    _log_in(page)
+    problems = []
+    for path in ("/", "/live", "/operations", "/map", "/compare", "/status"):
+        page.goto(url + path)
+        problems += _problems(page)
+        if path == "/":
+            screenshot(page, f"first-steps-{width}", full=False)
+    assert not problems, "\n".join(problems)
