@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from starlette.responses import PlainTextResponse
@@ -28,8 +29,9 @@ def routes(writer: Writer) -> list[Route]:
     async def health(_: Request) -> Response:
         return PlainTextResponse("ok\n")
 
-    def ready(_: Request) -> Response:  # not async: it looks at the disk, from a thread
-        reason = writer.not_ready()
+    async def ready(_: Request) -> Response:
+        # It looks at the disk. The threads that pages are made in may all be busy, which is no reason not to be ready.
+        reason = await asyncio.to_thread(writer.not_ready)
         return PlainTextResponse(f"{reason or 'ready'}\n", 503 if reason else 200)
 
     return [Route(path, answer, methods=["GET"]) for path, answer in zip(PATHS, (health, ready), strict=True)]

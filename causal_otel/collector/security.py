@@ -52,6 +52,7 @@ HEADERS = {
 }
 """What every answer has that does not say otherwise."""
 
+_COOKIE = "causal-otel-"
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - to recognise them
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _FORM_LIMIT = 8192
@@ -108,7 +109,7 @@ class Access:
     @property
     def cookie_name(self) -> str:
         """Another one for every token: collectors on other ports of this host share the browser's cookies with us."""
-        return f"causal-otel-{self._derived('name')[:8]}"
+        return f"{_COOKIE}{self._derived('name')[:8]}"
 
     @property
     def cookie_value(self) -> str:
@@ -186,7 +187,8 @@ class Guard:
 
         connection = HTTPConnection(scope)
         refused = self._too_many(connection, scope) or self._refused(connection, scope)
-        if refused is not None and refused.status_code == 401 and shown_token(connection.headers):
+        # Whoever takes HTML is sent to the login page instead of a 401, and learns as much from it.
+        if refused is not None and refused.status_code in (401, 303) and _shows_something(connection):
             await self._access.failed_logins.failed(_address(connection))
         if refused is None:
             await self._app(scope, receive, send_with_headers)
@@ -195,7 +197,7 @@ class Guard:
             await refused(scope, receive, send_with_headers)
 
     def _too_many(self, connection: HTTPConnection, scope: Scope) -> Response | None:
-        if not shown_token(connection.headers) or not self._access.failed_logins.busy(_address(connection)):
+        if not _shows_something(connection) or not self._access.failed_logins.busy(_address(connection)):
             return None
         refused = self._refusal(scope, 429, TOO_MANY)
         refused.headers["Retry-After"] = "5"
@@ -227,6 +229,11 @@ class Guard:
         )
         refused.headers["WWW-Authenticate"] = "Bearer"
         return refused
+
+
+def _shows_something(connection: HTTPConnection) -> bool:
+    """Whether a request shows a token, or a cookie: its name and value come from the token, so it can be guessed by."""
+    return bool(shown_token(connection.headers)) or any(name.startswith(_COOKIE) for name in connection.cookies)
 
 
 def _address(connection: HTTPConnection) -> str:
@@ -280,15 +287,13 @@ def login_routes(access: Access) -> list[Route]:
             access.cookie_value,
             httponly=True,
             samesite="strict",
-            secure=request.url.scheme == "https",
+            secure=_encrypted(request),
         )
         return response
 
     def logout(request: Request) -> Response:
         response = RedirectResponse("/login", status_code=303)
-        response.delete_cookie(
-            access.cookie_name, httponly=True, samesite="strict", secure=request.url.scheme == "https"
-        )
+        response.delete_cookie(access.cookie_name, httponly=True, samesite="strict", secure=_encrypted(request))
         return response
 
     return [
@@ -296,6 +301,11 @@ def login_routes(access: Access) -> list[Route]:
         Route("/login", login, methods=["POST"]),
         Route("/logout", logout, methods=["POST"]),
     ]
+
+
+def _encrypted(request: Request) -> bool:
+    # Who lies about a proxy that does TLS only makes their own browser more careful with the cookie.
+    return "https" in (request.url.scheme, request.headers.get("x-forwarded-proto", ""))
 
 
 async def _form(request: Request) -> dict[str, str]:

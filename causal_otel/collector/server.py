@@ -123,6 +123,9 @@ class _Server(uvicorn.Server):
                 lifespan="off",
                 ws="none",
                 server_header=False,
+                # By default uvicorn believes X-Forwarded-For of everybody on this machine, who could so pass for any
+                # number of clients and never wait for a wrong token.
+                proxy_headers=False,
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=_GRACE_SECONDS,
                 ssl_certfile=settings.tls_cert or None,

@@ -8,8 +8,10 @@ import time
 import httpx
 import pytest
 
+from causal_otel.collector.config import CollectorSettings
 from causal_otel.collector.failed_logins import FailedLogins
 from causal_otel.collector.security import TOO_MANY, Access
+from causal_otel.collector.server import _Server
 from tests.collector.test_security import TOKEN, _app
 
 _LATE = 0.2
@@ -89,3 +91,29 @@ async def test_memory_is_bounded() -> None:
         await slow.failed("a")
     await asyncio.sleep(0.01)
     assert slow.delay("a") == 0.001
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"authorization": "Bearer wrong", "accept": "text/html"},
+        {"cookie": "causal-otel-12345678=wrong"},
+        {"cookie": "causal-otel-12345678=wrong", "accept": "text/html"},
+    ],
+)
+async def test_every_way_to_guess_is_slowed(headers: dict[str, str]) -> None:
+    """A token beside Accept: text/html, and a cookie that is made of a guessed token, wait like any wrong token."""
+    failed = FailedLogins(first=_LATE)
+    async with _client(failed) as client:
+        status, took = await _seconds(client, **headers)
+    assert status == (303 if "accept" in headers else 401)
+    assert took >= _LATE
+    assert failed.delay("10.1.2.3") == 2 * _LATE
+
+
+def test_no_header_says_who_a_client_is() -> None:
+    """The collector's servers do not take a client's address from X-Forwarded-For, not even from this machine."""
+    server = _Server(_app(Access(TOKEN)), CollectorSettings.load({}, {}))
+    assert server.config.loaded_app is not None
+    assert not server.config.proxy_headers
