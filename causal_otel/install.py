@@ -152,7 +152,7 @@ class Installation:
 
     def _tracing(self, options: Callable[[Patch], Options], border: BaggageBorder, patch: Patch) -> Tracing[Any]:
         tracer = _tracer(self.tracer_provider, f"causal_otel.{patch.name}")
-        return Tracing(tracer, options(patch), self.flush, border)
+        return Tracing(tracer, options(patch), self.flush, border, self._policy)
 
     def _warn(self, warning: str) -> None:
         self._warnings[warning] = None

@@ -51,6 +51,7 @@ MESSAGING_MESSAGE_CONVERSATION_ID: Final = "messaging.message.conversation_id"
 CELERY_TASK_NAME: Final = "celery.task.name"
 CELERY_TASK_STATE: Final = "celery.task.state"
 CELERY_TASK_ETA: Final = "celery.task.eta"
+CELERY_TASK_REDELIVERED: Final = "celery.task.redelivered"
 CELERY_TASK_RETRIES: Final = "celery.task.retries"
 CELERY_TASK_RETRY_REASON: Final = "celery.task.retry.reason"
 

@@ -4,6 +4,9 @@
 * A child of ``multiprocessing``: before Python 3.13 it leaves by ``os._exit()`` and runs the finalizers of
   ``multiprocessing.util`` only; since then it runs ``atexit`` too, but forgets what was registered before it began.
   It clears both registries while it starts, so registering waits for the first span that ends there.
+* A child of ``billiard``, Celery's own ``multiprocessing``: it runs the finalizers of ``billiard.util`` only. So ends
+  the beat that a worker embeds (``celery worker -B``). A process of a pool calls ``os._exit()`` before that, and runs
+  its ``on_exit`` only.
 * SIGTERM with nobody handling it: the kernel ends the process at once, unless there is a handler: :class:`Termination`.
 * SIGTERM of uvicorn, alone, with workers or below gunicorn: it shuts down, puts the handler back that was there before
   it began, which may have been before ``install()``, and raises the signal again: :class:`ServerShutdown`. Other
@@ -40,13 +43,39 @@ def register(action: Callable[[], None]) -> None:
 
 
 def register_in_child(action: Callable[[], None]) -> None:
-    """The same, again, if this is a child of ``multiprocessing``."""
+    """The same, again, if this is a child of ``multiprocessing`` or of ``billiard``."""
+    _register_in_billiard(action)
     process, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
     if process is None or util is None or process.parent_process() is None:
         return
     util.Finalize(None, action, exitpriority=0)
     atexit.unregister(action)
     atexit.register(action)
+
+
+def _register_in_billiard(action: Callable[[], None]) -> None:
+    process, util = sys.modules.get("billiard.process"), sys.modules.get("billiard.util")
+    if process is None or util is None:
+        return
+    this = process.current_process()
+    if getattr(this, "_parent_pid", None) in (None, os.getpid()):
+        return  # the main process, which has no parent, or one that was forked by other means
+    util.Finalize(None, action, exitpriority=0)
+    worker = getattr(this, "_target", None)
+    on_exit: Callable[[int, int], None] | None = getattr(worker, "on_exit", None)
+    if on_exit is None:
+        return
+
+    def on_exit_(pid: int, exitcode: int) -> None:
+        try:
+            on_exit(pid, exitcode)
+        finally:
+            try:
+                action()
+            except Exception:
+                faults.report("export: end of a pool's process")
+
+    worker.on_exit = on_exit_  # type: ignore[union-attr]
 
 
 def unregister(action: Callable[[], None]) -> None:

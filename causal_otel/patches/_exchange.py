@@ -181,7 +181,7 @@ class Exchange:
         if self._ended:
             self._raised_late(error)
         else:
-            self._span.record_exception(error)
+            self._tracing.record_exception(self._span, error)
             self._finish(error_name(error), type(error).__name__)
 
     def _is_departure(self, error: Exception) -> bool:
@@ -195,7 +195,7 @@ class Exchange:
     def _raised_late(self, error: Exception) -> None:
         attributes = {ERROR_TYPE: error_name(error)}
         span = self._tracing.start("after response", SpanKind.INTERNAL, attributes, self._where, self._over)
-        span.record_exception(error)
+        self._tracing.record_exception(span, error)
         span.set_status(StatusCode.ERROR, type(error).__name__)
         span.end()
 

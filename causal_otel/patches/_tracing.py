@@ -16,8 +16,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 from opentelemetry.trace import SpanKind, StatusCode
 
 from causal_otel.engine import context, faults, outcome
+from causal_otel.engine.adoption import as_sampled, take_over
 from causal_otel.engine.context import SPAN_KEY
+from causal_otel.engine.exceptions import capture
 from causal_otel.engine.foreign import starter
+from causal_otel.engine.span import Span as EngineSpan
+from causal_otel.engine.tracer import Tracer as EngineTracer
 from causal_otel.engine.unsampled import SilentSpan
 from causal_otel.patches._awaiting import Call, Inside, at_once, failed, goes_on, watched
 from causal_otel.patches._baggage import BaggageBorder
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, Tracer
 
+    from causal_otel.engine.redaction import Redaction
     from causal_otel.patches._excluded import Excluded
 
 __all__ = [
@@ -95,6 +100,8 @@ class Tracing(Generic[OptionsT]):
         flush: exports what is waiting, within a number of seconds; tells whether all of it arrived.
         border: where baggage may go, and how much of it may come in.
         excluded: tells what is excluded; None: nothing. Ask once, when wrapping, whether it is None.
+        redaction: takes secrets out of what another provider's span is told of an exception.
+        ours: whether the tracer is ours.
     """
 
     excluded: Excluded | None = None
@@ -105,8 +112,11 @@ class Tracing(Generic[OptionsT]):
         options: OptionsT,
         flush: Callable[[float], bool],
         border: BaggageBorder | None = None,
+        redaction: Redaction | None = None,
     ) -> None:
         self._start = start = starter(tracer)
+        self.redaction = redaction
+        self.ours = isinstance(tracer, EngineTracer)
         self.border = border or BaggageBorder()
         self.options = options
         if options.excluded:
@@ -161,6 +171,47 @@ class Tracing(Generic[OptionsT]):
             start_time: Unix time in nanoseconds; default: now.
         """
         return self._start(name, parent, kind, attributes, None, start_time)
+
+    def adopt(
+        self,
+        name: str,
+        kind: SpanKind,
+        attributes: Mapping[str, Any],
+        parent: Context,
+        identity: tuple[int, int] | None,
+        start_time: int,
+    ) -> Span:
+        """Start a span again that a process has begun which does not live to end it.
+
+        Another provider than ours cannot be told an identity: its span has the parent, and an id of its own.
+
+        Args:
+            name: the span's name.
+            kind: its kind.
+            attributes: all that is known of it.
+            parent: the context to find the parent in.
+            identity: its trace id and its span id; None: they are not known.
+            start_time: Unix time in nanoseconds.
+        """
+        if identity is None or not self.ours:
+            return self.start(name, kind, attributes, parent, start_time)
+        context, root = as_sampled(parent, identity)
+        span = self.start(name, kind, attributes, context, start_time)
+        take_over(span, identity[1], root=root)
+        return span
+
+    def record_exception(self, span: Span, error: BaseException) -> None:
+        """Add the ``exception`` event: type, message as redaction leaves it, and the stack without source lines.
+
+        A span of ours with a redaction of its own does all that when it is exported; any other one is told the result.
+        """
+        if isinstance(span, EngineSpan) and span.provider.redaction is not None:
+            span.record_exception(error)
+            return
+        attributes = capture(error).attributes()
+        if self.redaction is not None:
+            attributes = {key: self.redaction.value(key, value) for key, value in attributes.items()}
+        span.add_event("exception", attributes)
 
     def start_silent(self, parent: Context | None = None) -> Span:
         """What is to be current instead of a span inside something that is excluded.

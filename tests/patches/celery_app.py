@@ -7,6 +7,8 @@ Broker and result backend come from Celery's own variables, CELERY_BROKER_URL an
 from __future__ import annotations
 
 import os
+import signal
+import time
 from typing import Any
 
 from celery import Celery, Task
@@ -14,6 +16,7 @@ from celery.exceptions import Ignore, Reject
 from opentelemetry import trace
 
 import causal_otel
+from causal_otel.install import installation
 
 __all__ = ["Expected", "app"]
 
@@ -81,6 +84,54 @@ def inside(self: Task[..., Any]) -> dict[str, Any]:
         "traceparent": f"00-{current.trace_id:032x}-{current.span_id:016x}-{int(current.trace_flags):02x}",
         "pid": os.getpid(),
     }
+
+
+@app.task(name="tests.leave")
+def leave(code: int) -> None:
+    raise SystemExit(code)
+
+
+@app.task(name="tests.exit")
+def exit_at_once(code: int) -> None:
+    os._exit(code)
+
+
+def _work_for_ever() -> None:
+    """Work that is traced, once, and then waits for whatever ends it; a process that is killed has exported it."""
+    with causal_otel.span("work"):
+        pass
+    installed = installation()
+    if installed is not None:
+        installed.flush(10)
+    time.sleep(60)
+
+
+@app.task(name="tests.hang")
+def hang() -> None:
+    _work_for_ever()
+
+
+@app.task(name="tests.stubborn")
+def stubborn() -> None:
+    """What tells it to end does not end it."""
+    try:
+        _work_for_ever()
+    except BaseException:
+        time.sleep(60)
+
+
+@app.task(name="tests.killed")
+def killed() -> None:
+    with causal_otel.span("work"):
+        time.sleep(0.2)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task(name="tests.killed_once", acks_late=True, reject_on_worker_lost=True, bind=True)
+def killed_once(self: Task[..., Any]) -> None:
+    if not (self.request.delivery_info or {}).get("redelivered"):
+        time.sleep(0.2)
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 @app.task(name="tests.relay")

@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -31,48 +30,19 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode, TraceFlags
 
-from causal_otel.cli.demo.process import Process, claim_port, process
+from causal_otel.cli.demo.process import claim_port
 from causal_otel.engine.context import attach, current, suppressed, suppression
 from causal_otel.patches.celery import PATCH, CeleryOptions
 from tests.patches import celery_app
 from tests.patches.celery_app import app
+from tests.patches.celery_worker import executions, hexadecimal, of_service, running_worker
 from tests.recording import recording
-from tests.services.received import ReceivedSpan, ReceivedSpans
+from tests.services.received import ReceivedSpans
 
 SECRET = "hunter2-planted"
+ERROR_MESSAGE = f"cannot connect to redis://app:{SECRET}@cache.example/0"
 SIGNALS = ("before_task_publish", "task_prerun", "task_postrun", "worker_process_shutdown", "worker_shutdown")
 STALE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-
-
-@contextmanager
-def running_worker(
-    broker: str,
-    receiver: ReceivedSpans,
-    name: str,
-    *options: str,
-    pool: str = "prefork",
-    patches: str = "celery",
-    schedule_delay: float = 0.1,
-) -> Iterator[Process]:
-    """A worker of the queue ``name``, traced as the service ``name``."""
-    environment = {
-        **os.environ,
-        "C_FORCE_ROOT": "1",
-        "CELERY_BROKER_URL": broker,
-        "CELERY_RESULT_BACKEND": broker,
-        "OTEL_BSP_SCHEDULE_DELAY": str(int(schedule_delay * 1000)),
-        "OTEL_SERVICE_NAME": name,
-        "OTLP_ENDPOINT": receiver.endpoint,
-        "TESTS_QUEUE": name,
-        "TESTS_WORKER_PATCHES": patches,
-    }
-    command = [sys.executable, "-m", "celery", "-A", "tests.patches.celery_app", "worker", "-Q", name]
-    command += ["-n", f"{name}@tests", "-P", pool, "-c", "2", "-l", "INFO", "--without-mingle", "--without-gossip"]
-    command += options
-    with process(
-        command, name=f"worker {name}", env=environment, ready=lambda worker: " ready." in worker.output()
-    ) as worker:
-        yield worker
 
 
 @pytest.fixture(scope="module")
@@ -90,24 +60,9 @@ def local() -> Celery:
     return local
 
 
-def hexadecimal(span: ReadableSpan) -> str:
-    """The span's id as the receiver writes it."""
-    return f"{span.context.span_id:016x}"
-
-
 def traceparent(span: ReadableSpan) -> str:
     """The header that names ``span`` as the parent."""
     return f"00-{span.context.trace_id:032x}-{span.context.span_id:016x}-{span.context.trace_flags:02x}"
-
-
-def executions(receiver: ReceivedSpans, sent: ReadableSpan, count: int) -> list[ReceivedSpan]:
-    """The spans that workers have sent in the trace of ``sent``, when there are ``count`` of them."""
-    return receiver.wait_for(lambda spans: len(spans) >= count, trace_id=f"{sent.context.trace_id:032x}")
-
-
-def of_service(spans: list[ReceivedSpan], service: str) -> list[ReceivedSpan]:
-    """Those of one worker: late ones of the shared worker may be among them."""
-    return [span for span in spans if span["service"] == service]
 
 
 # -- one trace --------------------------------------------------------------------------------------------------------
@@ -246,15 +201,22 @@ def test_old_task_protocol(broker: str, shared_worker: None, receiver: ReceivedS
 
 
 def test_failing_task(broker: str, shared_worker: None, receiver: ReceivedSpans) -> None:
-    """A failure is an error named by its class; neither the arguments nor the message is recorded anywhere."""
+    """A failure is an error named by its class, with why and where, without arguments, secrets and source lines."""
     with recording(["celery"]) as recorded:
         with pytest.raises(ValueError, match=SECRET):
-            celery_app.fail.apply_async((SECRET,), headers={"authorization": SECRET}).get(timeout=60)
+            celery_app.fail.apply_async((ERROR_MESSAGE,), headers={"authorization": SECRET}).get(timeout=60)
         send = recorded.only()
     [executed] = executions(receiver, send, 1)
     assert executed["status"] == {"code": "ERROR", "message": "ValueError"}
     assert executed["attributes"]["error.type"] == "ValueError"
     assert executed["attributes"]["celery.task.state"] == "FAILURE"
+    [event] = executed["events"]
+    assert event["name"] == "exception"
+    assert event["attributes"]["exception.type"] == "ValueError"
+    assert event["attributes"]["exception.message"].startswith("cannot connect to redis://")
+    assert event["attributes"]["exception.message"].endswith("@cache.example/0")
+    assert "in fail\n" in event["attributes"]["exception.stacktrace"]
+    assert "raise ValueError(text)" not in event["attributes"]["exception.stacktrace"]
     assert send.status.status_code is StatusCode.UNSET
     assert SECRET not in f"{executed} {send.to_json()}"
 
@@ -274,6 +236,7 @@ def test_what_a_task_means_to_do_is_no_error(
     [executed] = executions(receiver, send, 1)
     assert executed["status"]["code"] == "UNSET"
     assert "error.type" not in executed["attributes"]
+    assert executed["events"] == []
     assert executed["attributes"]["celery.task.state"] == state
 
 
@@ -292,7 +255,7 @@ def test_queue_wait_begins_at_the_eta(broker: str, shared_worker: None, receiver
 
 def test_queue_wait_of_a_naive_eta_and_a_fast_clock(local: Celery) -> None:
     """An eta without a time zone is in the app's, one that is no time tells nothing, and no clock makes it negative."""
-    from causal_otel.patches.celery import _queue_wait
+    from causal_otel.patches._celery_attributes import queue_wait
 
     request: Any = Request()
     local.conf.update(timezone="Asia/Tokyo")
@@ -304,9 +267,9 @@ def test_queue_wait_of_a_naive_eta_and_a_fast_clock(local: Celery) -> None:
         (now.isoformat(), time.time() + 60, 0.0),
     ]:
         request.eta = eta
-        assert _queue_wait(local, request, published) == pytest.approx(expected, abs=1)
+        assert queue_wait(local, request, published, time.time()) == pytest.approx(expected, abs=1)
     request.eta = "soon"
-    assert _queue_wait(local, request, time.time()) is None
+    assert queue_wait(local, request, time.time(), time.time()) is None
 
 
 # -- the message ------------------------------------------------------------------------------------------------------
@@ -488,10 +451,10 @@ def test_parents_of_concurrent_publishes(broker: str) -> None:
 )
 def test_broker_attributes(local: Celery, url: Any, expected: tuple[str, str | None, int | None]) -> None:
     """The system is the broker's; an address is told where it is certain, and never what may be a credential."""
-    from causal_otel.patches.celery import _common
+    from causal_otel.patches._celery_attributes import common
 
     local.conf.update(broker_url=url)
-    attributes = _common(local, "t", "send")
+    attributes = common(local, "t", "send")
     assert tuple(map(attributes.get, ("messaging.system", "server.address", "server.port"))) == expected
 
 
@@ -530,7 +493,7 @@ def test_eager_task_is_a_child_of_its_caller(local: Celery, call: str) -> None:
 @pytest.mark.parametrize("throw", [True, False])
 def test_failing_eager_task_is_an_error(local: Celery, throw: bool) -> None:
     """A failing eager task is an error, whether its exception reaches the caller or the result."""
-    error = LookupError(SECRET)
+    error = LookupError(ERROR_MESSAGE)
 
     @local.task(name="local.fail")
     def fail() -> None:
@@ -547,10 +510,36 @@ def test_failing_eager_task_is_an_error(local: Celery, throw: bool) -> None:
     assert (executed.status.status_code, executed.status.description) == (StatusCode.ERROR, "LookupError")
     assert executed.attributes
     assert executed.attributes["error.type"] == "LookupError"
+    assert executed.attributes["celery.task.state"] == "FAILURE"
+    [event] = executed.events
+    assert event.attributes
+    assert event.attributes["exception.type"] == "LookupError"
+    assert ".fail\n" in str(event.attributes["exception.stacktrace"])
     assert SECRET not in executed.to_json()
 
 
-@pytest.mark.parametrize("raised", [SystemExit(3), KeyboardInterrupt(), Ignore(), celery_app.Expected()])
+@pytest.mark.parametrize("raised", [SystemExit(3), KeyboardInterrupt()])
+def test_eager_task_that_exits_is_an_error(local: Celery, raised: BaseException) -> None:
+    """A task that ends by SystemExit or an interrupt has failed, and what it raised goes through the caller."""
+
+    @local.task(name="local.leave")
+    def leave() -> None:
+        raise raised
+
+    with recording(["celery"]) as recorded:
+        before = current()
+        with pytest.raises(type(raised)) as caught:
+            leave.apply()
+        assert caught.value is raised
+        assert current() is before
+        executed = recorded.only()
+    assert executed.status.status_code is StatusCode.ERROR
+    assert executed.attributes
+    assert executed.attributes["error.type"] == type(raised).__name__
+    assert [event.name for event in executed.events] == ["exception"]
+
+
+@pytest.mark.parametrize("raised", [Ignore(), celery_app.Expected()])
 def test_eager_task_left_otherwise_is_no_error(local: Celery, raised: BaseException) -> None:
     """What is no failure ends the span with its status unset, on its way through the caller as well."""
 
@@ -668,7 +657,7 @@ def test_context_left_behind_by_a_task(local: Celery) -> None:
 
 
 def test_exit_of_the_worker_inside_a_task(local: Celery) -> None:
-    """SystemExit, as a worker's end raises it, ends the span without an error and restores the context."""
+    """SystemExit, as a worker's end raises it too, is an error of the attempt, and the context is restored."""
 
     @local.task(name="local.leave")
     def leave() -> None:
@@ -679,7 +668,10 @@ def test_exit_of_the_worker_inside_a_task(local: Celery) -> None:
         with pytest.raises(SystemExit):
             execute(leave)
         assert current() is before
-        assert recorded.only().status.status_code is StatusCode.UNSET
+        executed = recorded.only()
+    assert executed.status.status_code is StatusCode.ERROR
+    assert executed.attributes
+    assert executed.attributes["error.type"] == "SystemExit"
 
 
 # -- workers ----------------------------------------------------------------------------------------------------------

@@ -41,8 +41,8 @@ from causal_otel.patches.neo4j import Neo4jOptions
 from causal_otel.patches.redis import RedisOptions
 from causal_otel.settings import SettingError
 from tests.patches import celery_app
+from tests.patches.celery_worker import running_worker
 from tests.patches.http_server import echo_app, serve
-from tests.patches.test_celery import running_worker
 from tests.recording import Recording, recording
 
 if TYPE_CHECKING:

@@ -1,0 +1,41 @@
+"""A span of ours that a process has begun and does not live to end, started again by another one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
+
+from causal_otel.engine.context import current_span, with_span
+from causal_otel.engine.span import Span
+
+if TYPE_CHECKING:
+    from opentelemetry import trace
+    from opentelemetry.context import Context
+
+__all__ = ["as_sampled", "take_over"]
+
+_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+
+
+def as_sampled(context: Context, identity: tuple[int, int]) -> tuple[Context, bool]:
+    """What to start the span in again, so that it is in its trace, and whether it is the root of that.
+
+    The other process has decided that a root is recorded. That is as good as a sampled parent.
+
+    Args:
+        context: where the parent is, if there is one.
+        identity: the span's trace id and its span id.
+    """
+    parent = current_span(context)
+    if parent is not None and parent.get_span_context().is_valid:
+        return context, False
+    return with_span(NonRecordingSpan(SpanContext(*identity, True, _SAMPLED)), context), True
+
+
+def take_over(span: trace.Span, span_id: int, *, root: bool) -> None:
+    """Make ``span``, which nobody has seen yet, the one with that id."""
+    if isinstance(span, Span):
+        span._id = span_id.to_bytes(8, "big")
+        if root:
+            span._parent_span = None

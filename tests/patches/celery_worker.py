@@ -1,0 +1,61 @@
+"""Celery workers for tests, as processes of their own, and what they have sent to the receiver."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from opentelemetry.sdk.trace import ReadableSpan
+
+from causal_otel.cli.demo.process import Process, process
+from tests.services.received import ReceivedSpan, ReceivedSpans
+
+__all__ = ["executions", "hexadecimal", "of_service", "running_worker"]
+
+
+@contextmanager
+def running_worker(
+    broker: str,
+    receiver: ReceivedSpans,
+    name: str,
+    *options: str,
+    pool: str = "prefork",
+    patches: str = "celery",
+    schedule_delay: float = 0.1,
+) -> Iterator[Process]:
+    """A worker of the queue ``name``, traced as the service ``name``."""
+    environment = {
+        **os.environ,
+        "C_FORCE_ROOT": "1",
+        "CELERY_BROKER_URL": broker,
+        "CELERY_RESULT_BACKEND": broker,
+        "OTEL_BSP_SCHEDULE_DELAY": str(int(schedule_delay * 1000)),
+        "OTEL_SERVICE_NAME": name,
+        "OTLP_ENDPOINT": receiver.endpoint,
+        "TESTS_QUEUE": name,
+        "TESTS_WORKER_PATCHES": patches,
+    }
+    command = [sys.executable, "-m", "celery", "-A", "tests.patches.celery_app", "worker", "-Q", name]
+    command += ["-n", f"{name}@tests", "-P", pool, "-c", "2", "-l", "INFO", "--without-mingle", "--without-gossip"]
+    command += options
+    with process(
+        command, name=f"worker {name}", env=environment, ready=lambda worker: " ready." in worker.output()
+    ) as worker:
+        yield worker
+
+
+def hexadecimal(span: ReadableSpan) -> str:
+    """The span's id as the receiver writes it."""
+    return f"{span.context.span_id:016x}"
+
+
+def executions(receiver: ReceivedSpans, sent: ReadableSpan, count: int) -> list[ReceivedSpan]:
+    """The spans that workers have sent in the trace of ``sent``, when there are ``count`` of them."""
+    return receiver.wait_for(lambda spans: len(spans) >= count, trace_id=f"{sent.context.trace_id:032x}")
+
+
+def of_service(spans: list[ReceivedSpan], service: str) -> list[ReceivedSpan]:
+    """Those of one worker: late ones of the shared worker may be among them."""
+    return [span for span in spans if span["service"] == service]

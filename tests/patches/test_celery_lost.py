@@ -1,0 +1,258 @@
+"""Executions that their process does not live to end: the worker's main process ends their spans, each once."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from celery.exceptions import TimeLimitExceeded, WorkerLostError
+from celery.result import AsyncResult
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanContext
+
+from causal_otel.patches import _celery_pool
+from causal_otel.patches._celery_pool import PoolAttempts
+from tests.faults.programs import run
+from tests.patches import celery_app
+from tests.patches.celery_app import app
+from tests.patches.celery_worker import executions, hexadecimal, running_worker
+from tests.recording import recording
+from tests.services.received import ReceivedSpan, ReceivedSpans
+
+QUEUE = "lost"
+BEFORE = 0.3
+"""How long a task works before it is ended from outside, at the least, in seconds."""
+
+
+@pytest.fixture(scope="module")
+def worker(broker: str, receiver_process: ReceivedSpans) -> Iterator[None]:
+    """A prefork worker whose processes export at once."""
+    with running_worker(broker, receiver_process, QUEUE):
+        yield
+
+
+def publish(task: Any, *args: Any, **options: Any) -> tuple[AsyncResult[Any], ReadableSpan]:
+    """Send a task; its result, and the span of sending it."""
+    with recording(["celery"]) as recorded:
+        result = task.apply_async(args, queue=QUEUE, **options)
+        return result, recorded.only()
+
+
+def consumers(receiver: ReceivedSpans, sent: ReadableSpan, count: int = 1) -> list[ReceivedSpan]:
+    """The executions below ``sent``, of which there are ``count``, once whatever might add another is over.
+
+    A task that is sent after them to each process of the pool flushes what they might still hold.
+    """
+
+    def enough(spans: list[ReceivedSpan]) -> bool:
+        return sum(span["kind"] == "CONSUMER" for span in spans) >= count
+
+    receiver.wait_for(enough, 30, trace_id=f"{sent.context.trace_id:032x}")
+    pids = set[int]()
+    deadline = time.monotonic() + 60
+    while len(pids) < 2:
+        assert time.monotonic() < deadline
+        results = [publish(celery_app.inside)[0] for _ in range(4)]
+        pids |= {result.get(timeout=30)["pid"] for result in results}
+    # Exported after what the same processes did before.
+    last = [publish(celery_app.inside) for _ in range(4)]
+    for result, send in last:
+        result.get(timeout=30)
+        executions(receiver, send, 1)
+    spans = receiver.spans(f"{sent.context.trace_id:032x}")
+    found = [span for span in spans if span["kind"] == "CONSUMER"]
+    assert len(found) == count
+    return sorted(found, key=lambda span: span["start"])
+
+
+def is_failed(span: ReceivedSpan, sent: ReadableSpan, error: str, state: str | None = "FAILURE") -> None:
+    """Assert what every lost execution is."""
+    assert span["parent_span_id"] == hexadecimal(sent)
+    assert span["trace_id"] == f"{sent.context.trace_id:032x}"
+    assert span["status"] == {"code": "ERROR", "message": error.rpartition(".")[2]}
+    assert span["attributes"]["error.type"] == error
+    assert span["attributes"].get("celery.task.state") == state
+    assert span["attributes"]["messaging.destination.name"] == QUEUE
+    assert 0 <= span["attributes"]["causal.queue.wait"] < 60
+    [event] = span["events"]
+    assert event["attributes"]["exception.type"] == error
+    assert event["attributes"]["exception.message"]
+
+
+def seconds(span: ReceivedSpan) -> float:
+    return (span["end"] - span["start"]) / 1e9
+
+
+@pytest.mark.parametrize("task", [celery_app.hang, celery_app.stubborn], ids=["hang", "stubborn"])
+def test_hard_time_limit(broker: str, worker: None, receiver: ReceivedSpans, task: Any) -> None:
+    """A task over its hard time limit is one ERROR as long as the limit, the parent of what it had traced."""
+    result, sent = publish(task, time_limit=5)
+    with pytest.raises(TimeLimitExceeded):
+        result.get(timeout=30)
+    [span] = consumers(receiver, sent)
+    is_failed(span, sent, "billiard.exceptions.TimeLimitExceeded")
+    assert seconds(span) >= 4.9
+    [work] = [each for each in receiver.spans(span["trace_id"]) if each["name"] == "work"]
+    assert work["parent_span_id"] == span["span_id"]
+    assert span["start"] <= work["start"]
+    assert work["end"] <= span["end"]
+
+
+def test_killed_process(broker: str, worker: None, receiver: ReceivedSpans) -> None:
+    """A task whose process is killed, as for want of memory, is one ERROR that lasted until then."""
+    result, sent = publish(celery_app.killed)
+    with pytest.raises(WorkerLostError):
+        result.get(timeout=30)
+    [span] = consumers(receiver, sent)
+    is_failed(span, sent, "billiard.exceptions.WorkerLostError")
+    assert seconds(span) >= 0.2
+    assert "SIGKILL" in span["events"][0]["attributes"]["exception.message"]
+
+
+def test_process_that_exits_at_once(broker: str, worker: None, receiver: ReceivedSpans) -> None:
+    """``os._exit()`` in a task is a lost process as well."""
+    result, sent = publish(celery_app.exit_at_once, 3)
+    with pytest.raises(WorkerLostError):
+        result.get(timeout=30)
+    [span] = consumers(receiver, sent)
+    is_failed(span, sent, "billiard.exceptions.WorkerLostError")
+
+
+@pytest.mark.parametrize("signal", ["SIGTERM", "SIGKILL"])
+def test_terminated_task(broker: str, worker: None, receiver: ReceivedSpans, signal: str) -> None:
+    """A task that is revoked while it runs is one ERROR, whether its process could have ended the span or not."""
+    result, sent = publish(celery_app.hang)
+    receiver.wait_for(bool, 30, trace_id=f"{sent.context.trace_id:032x}")  # the task's own span: it is at work
+    time.sleep(BEFORE)
+    app.control.revoke(result.id, terminate=True, signal=signal)
+    [span] = consumers(receiver, sent)
+    is_failed(span, sent, "billiard.exceptions.Terminated", "REVOKED")
+    assert seconds(span) >= BEFORE
+    [work] = [each for each in receiver.spans(span["trace_id"]) if each["name"] == "work"]
+    assert work["parent_span_id"] == span["span_id"]
+
+
+def test_system_exit(broker: str, worker: None, receiver: ReceivedSpans) -> None:
+    """A task that raises SystemExit is one ERROR, told by the process itself, which knows where it was raised."""
+    result, sent = publish(celery_app.leave, 3)
+    with pytest.raises(WorkerLostError):
+        result.get(timeout=30)
+    [span] = consumers(receiver, sent)
+    is_failed(span, sent, "SystemExit")
+    assert "in leave\n" in span["events"][0]["attributes"]["exception.stacktrace"]
+
+
+def test_soft_time_limit(broker: str, worker: None, receiver: ReceivedSpans) -> None:
+    """A soft time limit is raised in the task, whose process tells of it, alone."""
+    result, sent = publish(celery_app.hang, soft_time_limit=1, time_limit=30)
+    with pytest.raises(Exception, match="SoftTimeLimitExceeded"):
+        result.get(timeout=30)
+    [span] = consumers(receiver, sent)
+    is_failed(span, sent, "billiard.exceptions.SoftTimeLimitExceeded")
+    assert seconds(span) >= 0.9
+
+
+def test_redelivered_task(broker: str, worker: None, receiver: ReceivedSpans) -> None:
+    """A message that is delivered again is a second execution below the same sender, and says so."""
+    result, sent = publish(celery_app.killed_once)
+    assert result.get(timeout=30) is None
+    lost, done = consumers(receiver, sent, 2)
+    is_failed(lost, sent, "billiard.exceptions.WorkerLostError")
+    assert seconds(lost) >= 0.2
+    assert "celery.task.redelivered" not in lost["attributes"]
+    assert done["parent_span_id"] == hexadecimal(sent)
+    assert done["span_id"] != lost["span_id"]
+    assert done["status"]["code"] == "UNSET"
+    assert done["attributes"]["celery.task.redelivered"] is True
+    assert done["attributes"]["celery.task.state"] == "SUCCESS"
+
+
+def test_lost_task_of_nobody(broker: str, worker: None, receiver: ReceivedSpans) -> None:
+    """A message without a trace, lost with its process, is a root with what the process had traced below it."""
+    with pytest.raises(TimeLimitExceeded):
+        celery_app.hang.apply_async(queue=QUEUE, time_limit=5).get(timeout=30)
+
+    def both(spans: list[ReceivedSpan]) -> bool:
+        return {"work", "process tests.hang"} <= {span["name"] for span in spans}
+
+    spans = {span["name"]: span for span in receiver.wait_for(both, 30)}
+    root, work = spans["process tests.hang"], spans["work"]
+    assert root["parent_span_id"] is None
+    assert (work["trace_id"], work["parent_span_id"]) == (root["trace_id"], root["span_id"])
+    assert root["status"]["code"] == "ERROR"
+
+
+@pytest.mark.parametrize("pool", ["solo", "threads"])
+def test_system_exit_in_other_pools(broker: str, receiver: ReceivedSpans, pool: str) -> None:
+    """Where the task runs in the worker's own process, SystemExit is one ERROR, too."""
+    with running_worker(broker, receiver, QUEUE + pool, pool=pool), recording(["celery"]) as recorded:
+        celery_app.leave.apply_async((3,), queue=QUEUE + pool)
+        sent = recorded.only()
+        [span] = executions(receiver, sent, 1)
+    assert span["parent_span_id"] == hexadecimal(sent)
+    assert span["status"] == {"code": "ERROR", "message": "SystemExit"}
+    assert span["attributes"]["error.type"] == "SystemExit"
+    assert "in leave\n" in span["events"][0]["attributes"]["exception.stacktrace"]
+
+
+# -- the table --------------------------------------------------------------------------------------------------------
+
+SPAN = SpanContext(0xABC, 0xDEF, False)
+
+
+def test_a_process_tells_what_it_executes() -> None:
+    """The main process gives up once what a forked one executed, and not what that has ended or does not record."""
+    done = run(
+        """
+        import os
+        from opentelemetry.trace import SpanContext
+        from causal_otel.patches._celery_pool import Attempt, PoolAttempts
+
+        attempts = PoolAttempts()
+        span = SpanContext(0xABC, 0xDEF, False)
+        pid = os.fork()
+        if not pid:
+            assert attempts.watched()
+            attempts.skip("not recorded")
+            attempts.begin("ended", span, 5)
+            assert attempts.end("ended")
+            attempts.begin("lost", span, 7)
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert not attempts.watched()
+        assert attempts.give_up(pid, "lost") == Attempt(0xABC, 0xDEF, 7)
+        assert attempts.give_up(pid, "lost") is False
+        assert attempts.give_up(pid, "another") is True
+        """
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_has_ended_is_not_given_up() -> None:
+    """An execution that its process has ended, or that is not recorded, is not reported by the main process."""
+    attempts = PoolAttempts()
+    attempts.begin("task", SPAN, 7)
+    assert attempts.end("task")
+    assert attempts.give_up(os.getpid(), "task") is False
+    attempts.skip("next")
+    assert attempts.give_up(os.getpid(), "next") is False
+
+
+def test_what_is_given_up_is_not_ended() -> None:
+    """A process whose execution the main process has reported does not end the span, and does the next one's."""
+    attempts = PoolAttempts()
+    attempts.begin("task", SPAN, 7)
+    attempts.give_up(os.getpid(), "task")
+    assert not attempts.end("task")
+    attempts.begin("next", SPAN, 7)
+    assert attempts.end("next")
+
+
+def test_processes_that_share_an_entry() -> None:
+    """A process id that differs by the table's length belongs to another process: nothing is known of that one."""
+    attempts = PoolAttempts()
+    attempts.begin("task", SPAN, 7)
+    assert attempts.give_up(os.getpid() + _celery_pool._ENTRIES, "task") is True
