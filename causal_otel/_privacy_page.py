@@ -32,8 +32,8 @@ you use that; what your exporters send, they send as it was recorded.
 """
 
 _EXCEPTIONS = """
-Of an exception that leaves a span of yours or a request's, its class, its message, and file, line and function of each
-frame are recorded, and the same of its causes. Source lines and local variables never are. Message and places go
+Of an exception that leaves a span of yours, a request or a task, its class, its message, and file, line and function of
+each frame are recorded, and the same of its causes. Source lines and local variables never are. Message and places go
 through the policy. A client's spans tell an error's class or code, and no message.
 
 ## What is taken out

@@ -30,6 +30,7 @@ app.conf.update(
     worker_hijack_root_logger=False,
     broker_connection_retry_on_startup=True,
     task_publish_retry=False,
+    beat_schedule={"tick": {"task": "tests.tick", "schedule": 0.3}} if "TESTS_BEAT" in os.environ else {},
 )
 
 
@@ -84,6 +85,12 @@ def inside(self: Task[..., Any]) -> dict[str, Any]:
         "traceparent": f"00-{current.trace_id:032x}-{current.span_id:016x}-{int(current.trace_flags):02x}",
         "pid": os.getpid(),
     }
+
+
+@app.task(name="tests.tick")
+def tick() -> None:
+    with causal_otel.span("tock"):
+        pass
 
 
 @app.task(name="tests.leave")

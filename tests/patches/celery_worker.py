@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -12,7 +12,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 from causal_otel.cli.demo.process import Process, process
 from tests.services.received import ReceivedSpan, ReceivedSpans
 
-__all__ = ["executions", "hexadecimal", "of_service", "running_worker"]
+__all__ = ["executions", "hexadecimal", "of_service", "running_beat", "running_worker"]
+
+_CELERY = [sys.executable, "-m", "celery", "-A", "tests.patches.celery_app"]
 
 
 @contextmanager
@@ -24,9 +26,41 @@ def running_worker(
     pool: str = "prefork",
     patches: str = "celery",
     schedule_delay: float = 0.1,
+    variables: Mapping[str, str] | None = None,
 ) -> Iterator[Process]:
     """A worker of the queue ``name``, traced as the service ``name``."""
+    command = ["worker", "-Q", name, "-n", f"{name}@tests", "-P", pool, "-c", "2", "-l", "INFO"]
+    command += ["--without-mingle", "--without-gossip", *options]
     environment = {
+        **_environment(broker, receiver, name, patches, schedule_delay),
+        **(variables or {}),
+    }
+    with process(
+        [*_CELERY, *command],
+        name=f"worker {name}",
+        env=environment,
+        ready=lambda worker: " ready." in worker.output(),
+    ) as worker:
+        yield worker
+
+
+@contextmanager
+def running_beat(broker: str, receiver: ReceivedSpans, name: str, *options: str) -> Iterator[Process]:
+    """A beat of its own, which sends ``tests.tick`` to the queue ``name``; exports only when it must."""
+    environment = {**_environment(broker, receiver, name, "celery", 60), "TESTS_BEAT": "1"}
+    with process(
+        [*_CELERY, "beat", "-l", "INFO", *options],
+        name=f"beat {name}",
+        env=environment,
+        ready=lambda beat: "Sending due task" in beat.output(),
+    ) as beat:
+        yield beat
+
+
+def _environment(
+    broker: str, receiver: ReceivedSpans, name: str, patches: str, schedule_delay: float
+) -> dict[str, str]:
+    return {
         **os.environ,
         "C_FORCE_ROOT": "1",
         "CELERY_BROKER_URL": broker,
@@ -37,13 +71,6 @@ def running_worker(
         "TESTS_QUEUE": name,
         "TESTS_WORKER_PATCHES": patches,
     }
-    command = [sys.executable, "-m", "celery", "-A", "tests.patches.celery_app", "worker", "-Q", name]
-    command += ["-n", f"{name}@tests", "-P", pool, "-c", "2", "-l", "INFO", "--without-mingle", "--without-gossip"]
-    command += options
-    with process(
-        command, name=f"worker {name}", env=environment, ready=lambda worker: " ready." in worker.output()
-    ) as worker:
-        yield worker
 
 
 def hexadecimal(span: ReadableSpan) -> str:
