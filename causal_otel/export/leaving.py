@@ -60,22 +60,46 @@ def _register_in_billiard(action: Callable[[], None]) -> None:
     this = process.current_process()
     if getattr(this, "_parent_pid", None) in (None, os.getpid()):
         return  # the main process, which has no parent, or one that was forked by other means
-    util.Finalize(None, action, exitpriority=0)
+
+    def export() -> None:
+        try:
+            action()
+        except Exception:
+            faults.report("export: end of a child of billiard")
+
+    util.Finalize(None, functools.partial(_undisturbed, export), exitpriority=0)
     worker = getattr(this, "_target", None)
     on_exit: Callable[[int, int], None] | None = getattr(worker, "on_exit", None)
     if on_exit is None:
         return
 
     def on_exit_(pid: int, exitcode: int) -> None:
-        try:
-            on_exit(pid, exitcode)
-        finally:
+        def end() -> None:
             try:
-                action()
-            except Exception:
-                faults.report("export: end of a pool's process")
+                on_exit(pid, exitcode)
+            finally:
+                export()
+
+        _undisturbed(end)
 
     worker.on_exit = on_exit_  # type: ignore[union-attr]
+
+
+def _undisturbed(action: Callable[[], None]) -> None:
+    """Call ``action`` in a process that is ending, where a second SIGTERM must not end it at once.
+
+    Billiard's handler of the first one has put the default back. A service manager that signals a whole group of
+    processes (systemd does) makes two of them: its own, and that of the worker's main process.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        action()
+        return
+    handler = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        action()
+    finally:
+        if handler is not None:  # one that was not set from Python
+            signal.signal(signal.SIGTERM, handler)
 
 
 def unregister(action: Callable[[], None]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,7 +23,7 @@ import wrapt
 from causal_otel.cli.demo.process import LOOPBACK, Process, claim_port, http_status, process
 from causal_otel.export.leaving import ServerShutdown
 from tests.faults.programs import environment, run
-from tests.faults.scripted import hang, refused_port, scripted
+from tests.faults.scripted import Collector, answer, hang, refused_port, scripted
 from tests.patches.http_server import echo_app, serve
 
 if TYPE_CHECKING:
@@ -229,6 +231,50 @@ def test_multiprocessing(receiver: ReceivedSpans, tmp_path: Path, method: str, h
     assert (done.returncode, done.stderr) == (0, "")
     counts = Counter(span["name"] for span in receiver.spans())
     assert counts == {"parent": 1, **{f"child {number}": 5 for number in range(3)}}
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["once", "again"])
+def test_billiard(tmp_path: Path, again: bool) -> None:
+    """A child of billiard exports its spans when it is terminated, and a second SIGTERM meanwhile does not stop it."""
+    ready = tmp_path / "pid"
+
+    def take(collector: Collector, connection: socket.socket) -> bool:
+        if again:
+            os.kill(int(ready.read_text()), signal.SIGTERM)
+        return answer(200)(collector, connection)
+
+    with scripted(take) as collector:
+        done = run(
+            """
+            import os, pathlib, sys, time
+            import billiard, causal_otel
+            from billiard.common import reset_signals
+            causal_otel.install(patches=[], schedule_delay=60.0)
+            ready = pathlib.Path(os.environ["READY"])
+
+            def work():
+                reset_signals()
+                for number in range(5):
+                    with causal_otel.span(f"span {number}"):
+                        pass
+                ready.with_suffix(".new").write_text(str(os.getpid()))
+                ready.with_suffix(".new").rename(ready)
+                time.sleep(60)
+
+            child = billiard.Process(target=work)
+            child.start()
+            while not ready.exists():
+                time.sleep(0.01)
+            child.terminate()
+            child.join(30)
+            assert not child.is_alive()
+            """,
+            OTLP_ENDPOINT=collector.endpoint,
+            OTEL_BSP_MAX_EXPORT_BATCH_SIZE="1",
+            READY=str(ready),
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert sorted(collector.names()) == [f"span {number}" for number in range(5)]
 
 
 # -- servers ------------------------------------------------------------------------------------------------------
