@@ -28,6 +28,9 @@ import starlette.applications
 from fastapi import FastAPI
 from opentelemetry import baggage, trace
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
 from starlette.applications import Starlette
@@ -38,6 +41,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.websockets import WebSocketDisconnect
 
+import causal_otel
 from causal_otel.cli.demo.process import claim_port, http_status, process
 from causal_otel.engine import context, faults
 from causal_otel.install import Installation
@@ -442,6 +446,32 @@ async def test_the_exception_itself_comes_through(recorded: Recording) -> None:
             await client.get("/")
     assert caught.value is raised
     assert attributes(server(recorded))["error.type"] == "LookupError"
+
+
+@pytest.mark.asyncio
+async def test_an_exception_is_redacted_on_somebody_else_s_span_too() -> None:
+    """A span of the SDK's is told no secret of an exception's message, and no source line."""
+
+    async def endpoint(_: Request) -> Response:
+        raise LookupError(f"cannot connect to redis://app:{SECRET}@cache.example/0")
+
+    exporter = InMemorySpanExporter()
+    provider = SdkTracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    installed = causal_otel.install(patches=["asgi"], tracer_provider=provider)
+    try:
+        await fetch("/", of=Starlette(routes=[Route("/", endpoint)]))
+    finally:
+        installed.uninstall()
+        provider.shutdown()
+    [span] = exporter.get_finished_spans()
+    [event] = span.events
+    found = dict(event.attributes or {})
+    assert (event.name, found["exception.type"]) == ("exception", "LookupError")
+    assert str(found["exception.message"]).startswith("cannot connect to redis://")
+    assert "endpoint\n" in str(found["exception.stacktrace"])
+    assert "raise LookupError" not in str(found)
+    assert SECRET not in span.to_json()
 
 
 @pytest.mark.asyncio
