@@ -189,7 +189,9 @@ def work(number, ready):
             pass
     if ready is not None:
         ready.set()
-        time.sleep(60)
+        # Python sleeps on over a signal that comes just before it sleeps: so it sleeps for a moment, again and again.
+        for _ in range(6000):
+            time.sleep(0.01)
 
 if __name__ == "__main__":
     method, how = sys.argv[1:]
@@ -259,7 +261,8 @@ def test_billiard(tmp_path: Path, again: bool) -> None:
                         pass
                 ready.with_suffix(".new").write_text(str(os.getpid()))
                 ready.with_suffix(".new").rename(ready)
-                time.sleep(60)
+                for _ in range(6000):  # see above: a signal may come just before a sleep
+                    time.sleep(0.01)
 
             child = billiard.Process(target=work)
             child.start()

@@ -103,6 +103,12 @@ def exit_at_once(code: int) -> None:
     os._exit(code)
 
 
+def _sleep() -> None:
+    """A minute, in moments: Python sleeps on over a signal that comes just before it sleeps."""
+    for _ in range(6000):
+        time.sleep(0.01)
+
+
 def _work_for_ever() -> None:
     """Work that is traced, once, and then waits for whatever ends it; a process that is killed has exported it."""
     with causal_otel.span("work"):
@@ -110,7 +116,7 @@ def _work_for_ever() -> None:
     installed = installation()
     if installed is not None:
         installed.flush(10)
-    time.sleep(60)
+    _sleep()
 
 
 @app.task(name="tests.hang")
@@ -124,7 +130,7 @@ def stubborn() -> None:
     try:
         _work_for_ever()
     except BaseException:
-        time.sleep(60)
+        _sleep()
 
 
 @app.task(name="tests.killed")
