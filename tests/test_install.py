@@ -118,6 +118,13 @@ class TestPatches:
         )
         assert (done.returncode, done.stderr) == (0, "")
 
+    def test_importing_does_not_import_the_sdk(self) -> None:
+        """The SDK reads variables while it is imported: it is imported when they have been looked at."""
+        done = _run(
+            "import sys, causal_otel; print([name for name in sys.modules if name.startswith('opentelemetry.sdk')])"
+        )
+        assert (done.stdout, done.stderr) == ("[]\n", "")
+
     def test_somebody_else_wrapped_around_us(self) -> None:
         """What others put around our wrapper stays in place when we leave, and ours inside it is switched off."""
         original = asyncpg.Connection.fetch

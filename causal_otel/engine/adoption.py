@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from causal_otel.engine.context import current_span, with_span
-from causal_otel.engine.span import Span
 
 if TYPE_CHECKING:
     from opentelemetry import trace
@@ -35,6 +34,8 @@ def as_sampled(context: Context, identity: tuple[int, int]) -> tuple[Context, bo
 
 def take_over(span: trace.Span, span_id: int, *, root: bool) -> None:
     """Make ``span``, which nobody has seen yet, the one with that id."""
+    from causal_otel.engine.span import Span  # it imports the SDK, which is not to be imported before install()
+
     if isinstance(span, Span):
         span._id = span_id.to_bytes(8, "big")
         if root:

@@ -20,8 +20,6 @@ from causal_otel.engine.adoption import as_sampled, take_over
 from causal_otel.engine.context import SPAN_KEY
 from causal_otel.engine.exceptions import capture
 from causal_otel.engine.foreign import starter
-from causal_otel.engine.span import Span as EngineSpan
-from causal_otel.engine.tracer import Tracer as EngineTracer
 from causal_otel.engine.unsampled import SilentSpan
 from causal_otel.patches._awaiting import Call, Inside, at_once, failed, goes_on, watched
 from causal_otel.patches._baggage import BaggageBorder
@@ -116,7 +114,7 @@ class Tracing(Generic[OptionsT]):
     ) -> None:
         self._start = start = starter(tracer)
         self.redaction = redaction
-        self.ours = isinstance(tracer, EngineTracer)
+        self.ours = hasattr(tracer, "start_leaf")
         self.border = border or BaggageBorder()
         self.options = options
         if options.excluded:
@@ -205,7 +203,8 @@ class Tracing(Generic[OptionsT]):
 
         A span of ours with a redaction of its own does all that when it is exported; any other one is told the result.
         """
-        if isinstance(span, EngineSpan) and span.provider.redaction is not None:
+        # By name: the engine's classes import the SDK, which is not to be imported before install().
+        if getattr(getattr(span, "provider", None), "redaction", None) is not None:
             span.record_exception(error)
             return
         attributes = capture(error).attributes()
