@@ -497,7 +497,11 @@ class TestShutdown:
 class TestThreadsRefused:
     """What Python does at its end, on all versions alike: it lets :class:`threading.Thread` start only some threads."""
 
-    @pytest.fixture(params=[{"encode"}, {"send"}, {"encode", "send"}], ids=" and ".join, autouse=True)
+    @pytest.fixture(
+        params=[{"encode"}, {"send"}, {"encode", "send"}],
+        ids=lambda threads: " and ".join(sorted(threads)),
+        autouse=True,
+    )
     def refused(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
         start = threading.Thread.start
 

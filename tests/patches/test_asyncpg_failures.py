@@ -231,13 +231,16 @@ async def test_block_whose_connection_has_gone(
 async def test_begin_on_a_connection_that_has_gone(
     recorded: Recording, connection: asyncpg.Connection[Any], postgres_url: str
 ) -> None:
-    """A transaction that cannot begin has a span, and so has a listener that cannot be added: its query."""
-    for number, expected in enumerate(("BEGIN postgres", 'LISTEN "news"')):
+    """A transaction that cannot begin has a span, and so has a listener that cannot be added.
+
+    The listener's is its query, or its own where the connection knew by then that it had gone.
+    """
+    for number, expected in enumerate((["BEGIN postgres"], ['LISTEN "news"', "LISTEN postgres"])):
         victim = await asyncpg.connect(postgres_url)
         await connection.execute("SELECT pg_terminate_backend($1)", victim.get_server_pid())
         call = victim.transaction().start if number == 0 else lambda victim=victim: victim.add_listener("news", print)
         failure = await fails(recorded, call)
-        assert failure.span.name == expected
+        assert failure.span.name in expected
         await victim.close()
 
 
@@ -461,7 +464,6 @@ async def test_connection_that_is_released_broken(
     """A reset that fails when a connection goes back to its pool is one span."""
     async with asyncpg.create_pool(postgres_url, min_size=0) as pool:
         borrowed = await pool.acquire()
-        await borrowed.execute("SET statement_timeout = 1; SELECT pg_advisory_lock(7)")
         failure = await fails(recorded, lambda: pool.release(borrowed, timeout=1e-9))
     assert failure.span.name == "RESET postgres"
     assert failure.attributes["error.type"] == "TimeoutError"
