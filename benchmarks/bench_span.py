@@ -12,7 +12,10 @@ from opentelemetry.trace import SpanKind
 
 from benchmarks.peers import ATTRIBUTES, NAME, Peer, opentelemetry, ours
 from benchmarks.rounds import BARE, DDTRACE, OPENTELEMETRY, OURS, ddtrace, in_turns
-from causal_otel.patches._tracing import ClientOptions, Operation, Tracing, client_call
+from causal_otel.instrument.calls import client_call
+from causal_otel.instrument.operation import Operation
+from causal_otel.instrument.options import ClientOptions
+from causal_otel.instrument.tracing import Tracing
 
 if TYPE_CHECKING:
     import asyncio

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from causal_otel import patches
 from causal_otel._secrets import ENDINGS, EXACT, PARAMETERS, RULES, Rule
 from causal_otel.export.privacy import Policy
+from causal_otel.instrument.registry import BUILT_IN
 from causal_otel.settings import table
 
 __all__ = ["reference"]
@@ -80,8 +80,8 @@ OpenTelemetry's `propagate.inject()` write, since there you say where it goes. B
 def reference() -> str:
     """The page, in Markdown."""
     page = _INTRODUCTION
-    for name in patches.NAMES:
-        patch = patches.get(name)
+    for name, registered in BUILT_IN.items():
+        patch = registered.load()
         page += f"| `{name}` | {_codes(patch.records)} | {'; '.join(patch.never)} |\n"
     page += _EXCEPTIONS
     page += "".join(_rule(rule) for rule in RULES)

@@ -10,28 +10,28 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 
-from causal_otel import patches as registry
-from causal_otel._kinds import EXCLUDED_NAMES, EXCLUDED_URLS
 from causal_otel._log import logger
 from causal_otel._version import __version__
 from causal_otel.engine import faults
 from causal_otel.engine.children import Children
 from causal_otel.engine.foreign import contained, starter
 from causal_otel.export.leaving import ServerShutdown
-from causal_otel.patches._arrival import Arrival
-from causal_otel.patches._baggage import BaggageBorder
-from causal_otel.patches._layer import PatchStatus
-from causal_otel.patches._tracing import Options, Tracing
-from causal_otel.patches._untraced import untraced
+from causal_otel.instrument import registry
+from causal_otel.instrument.baggage import BaggageBorder
+from causal_otel.instrument.declaration import PatchStatus
+from causal_otel.instrument.deferred import DeferredPatch
+from causal_otel.instrument.tracing import Tracing
+from causal_otel.instrument.untraced import untraced
+from causal_otel.patch_choice import Patches, check_app, choose, with_defaults
 from causal_otel.semconv import SCHEMA_URL
-from causal_otel.settings import SettingError, Settings, unknown_variables
+from causal_otel.settings import Settings, unknown_variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,9 @@ if TYPE_CHECKING:
 
     from causal_otel.export.privacy import Policy
     from causal_otel.export.status import ExportStatus
-    from causal_otel.patches._layer import Patch
+    from causal_otel.instrument.declaration import Patch
+    from causal_otel.instrument.options import Options
+    from causal_otel.instrument.registry import Registered
     from causal_otel.pipeline import Pipeline
     from causal_otel.sampling.status import KeepingStatus, SamplingStatus
 
@@ -50,9 +52,6 @@ _logger = logger()
 _lock = threading.RLock()
 _current: Installation | None = None
 _CONFIGURATION_FILES = ("OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE")
-
-Patches = Iterable[str] | Mapping[str, "bool | Options"] | None
-"""What to patch: None for everything, names, or a mapping of name to bool or to the patch's options."""
 
 
 @dataclass(frozen=True)
@@ -133,22 +132,29 @@ class Installation:
         self._call = call
         self._warnings: dict[str, None] = {}
         self._reason = reason
-        self._patches: list[Arrival] = []
+        self._patches: list[DeferredPatch] = []
+        self._registered: Mapping[str, Registered] = {}
         self._server_shutdown: ServerShutdown | None = None
         self._children: Children | None = None
         self._policy = policy
         self._log_filter: logging.Filter | None = None
 
-    def _apply(self, chosen: Mapping[str, Callable[[Patch], Options]], border: BaggageBorder) -> None:
+    def _apply(
+        self,
+        registered: Mapping[str, Registered],
+        chosen: Mapping[str, Callable[[Patch], Options]],
+        border: BaggageBorder,
+    ) -> None:
+        self._registered = registered
         if self._policy is not None:
             self._log_filter = self._policy.log_filter()
             _logger.logger.addFilter(self._log_filter)
         self._children = Children()
         self._server_shutdown = ServerShutdown(self.flush if self._pipeline is None else self._pipeline.leave)
         for name, options in chosen.items():
-            arrival = Arrival(name, partial(self._tracing, options, border))
-            self._patches.append(arrival)
-            arrival.apply()
+            patch = DeferredPatch(registered[name], partial(self._tracing, options, border))
+            self._patches.append(patch)
+            patch.apply()
 
     def _tracing(self, options: Callable[[Patch], Options], border: BaggageBorder, patch: Patch) -> Tracing[Any]:
         tracer = _tracer(self.tracer_provider, f"causal_otel.{patch.name}")
@@ -197,8 +203,8 @@ class Installation:
         """What is patched, where spans go, and what has become of them."""
         if self._reason:
             return Status(False, self._reason)
-        rows = {status.name: status for status in (arrival.status for arrival in self._patches)}
-        patches = tuple(rows.get(name, PatchStatus(name)) for name in registry.NAMES)
+        rows = {status.name: status for status in (patch.status for patch in self._patches)}
+        patches = tuple(rows.get(name, PatchStatus(name)) for name in self._registered)
         common = Status(
             True,
             destination="it",
@@ -230,8 +236,8 @@ class Installation:
             self._server_shutdown.remove()
         if self._children is not None:
             self._children.forget()
-        for arrival in reversed(self._patches):
-            arrival.undo()
+        for patch in reversed(self._patches):
+            patch.undo()
         self._reason = "uninstalled"
         if self._pipeline is not None:
             self._pipeline.close()
@@ -284,9 +290,10 @@ def install(
             variable = "OTEL_SDK_DISABLED=true" if loaded.sdk_disabled else "TRACING_ENABLED=false"
             _current = Installation(trace.NoOpTracerProvider(), None, call, f"switched off by {variable}")
             return _current
-        chosen = _chosen(patches)
+        registered = registry.patches()
+        chosen = choose(patches, registered)
         excluded = {"asgi": loaded.excluded_urls, "httpx": loaded.excluded_urls, "celery": loaded.excluded_tasks}
-        _check_app(app, chosen)
+        check_app(app, chosen)
         from causal_otel.export.privacy import Policy
 
         policy = Policy(loaded.redact, loaded.redact_keys, loaded.redact_patterns)
@@ -302,8 +309,10 @@ def install(
                 _current._warn(warning)
         for warning in (*_unread_configuration(), *unknown_variables(os.environ)):
             _current._warn(warning)
-        options = {name: partial(_options, given, excluded.get(name, ())) for name, given in chosen.items()}
-        _current._apply(options, BaggageBorder(loaded.baggage_hosts, loaded.baggage_max_bytes))
+        options = {
+            name: partial(with_defaults, given, {"excluded": excluded.get(name, ())}) for name, given in chosen.items()
+        }
+        _current._apply(registered, options, BaggageBorder(loaded.baggage_hosts, loaded.baggage_max_bytes))
         return _current
 
 
@@ -349,58 +358,3 @@ def _provider_in_place() -> TracerProvider | None:
         return None  # left by an uninstall: the pipeline opens it again
     _logger.info("a tracer provider is set already: the patches use it, and no export is configured")
     return provider
-
-
-def _chosen(patches: Patches) -> dict[str, Options | None]:
-    """Which patches to apply, with their options; None: the usual ones, for which nothing need be imported."""
-    if isinstance(patches, str):
-        raise SettingError(f"patches={patches!r} is not allowed; it must be a list of names: [{patches!r}]")
-    if patches is None:
-        patches = registry.NAMES
-    wanted = dict(patches) if isinstance(patches, Mapping) else dict.fromkeys(patches, True)
-    chosen: dict[str, Options | None] = {}
-    for name, choice in wanted.items():
-        if name not in registry.NAMES:
-            raise SettingError(f"patches: there is no {name!r}; there are: {', '.join(registry.NAMES)}")
-        if choice is True:
-            chosen[name] = None
-        elif choice is not False:
-            chosen[name] = _given(name, choice)
-    return chosen
-
-
-def _given(name: str, options: object) -> Options:
-    """The options that the user gives a patch, looked at."""
-    kind = registry.get(name).options
-    if not isinstance(options, kind):
-        raise SettingError(f"patches: {name}={options!r} is not allowed; it must be True, False or {kind.__name__}")
-    excluded = EXCLUDED_URLS if options.by_url else EXCLUDED_NAMES
-    try:
-        allowed = options.excluded is None or excluded.accepts(options.excluded)
-    except (TypeError, AttributeError):
-        allowed = False
-    if not allowed:
-        raise SettingError(
-            f"patches: {name}: excluded={options.excluded!r} is not allowed; it must be {excluded.allowed}"
-        )
-    return options
-
-
-def _options(given: Options | None, excluded: tuple[str, ...], patch: Patch) -> Options:
-    """A patch's options, with ``excluded`` for what is excluded if they do not say."""
-    options = patch.options() if given is None else given
-    return replace(options, excluded=excluded) if options.excluded is None else options
-
-
-def _check_app(app: object, chosen: Mapping[str, Options | None]) -> None:
-    """An application that would silently go untraced is an error here."""
-    if app is None:
-        return
-    if "asgi" not in chosen:
-        raise SettingError("install(app) needs the patch 'asgi', and patches= leaves it out")
-    names = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(app).__mro__}
-    if "starlette.applications.Starlette" not in names:
-        raise SettingError(
-            f"install(app): {type(app).__name__} is no FastAPI or Starlette application; wrap other ASGI applications "
-            "in causal_otel.patches.asgi.TracingMiddleware"
-        )

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 import causal_otel
 from causal_otel.engine import faults
 from causal_otel.engine.provider import TracerProvider
-from causal_otel.patches import NAMES, get
+from causal_otel.instrument.registry import BUILT_IN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.sampling import Sampler
 
-    from causal_otel.install import Patches
+    from causal_otel.patch_choice import Patches
 
 __all__ = ["Recording", "recording"]
 
@@ -59,8 +59,8 @@ def _undeclared(spans: Iterable[ReadableSpan]) -> set[str]:
     for span in spans:
         scope = span.instrumentation_scope
         name = scope.name.removeprefix("causal_otel.") if scope is not None else ""
-        if name in NAMES:
-            found |= {f"{name}: {key}" for key in (span.attributes or {}) if key not in get(name).records}
+        if name in BUILT_IN:
+            found |= {f"{name}: {key}" for key in (span.attributes or {}) if key not in BUILT_IN[name].load().records}
     return {each for each in found if "." in each}
 
 

@@ -16,8 +16,8 @@ from opentelemetry import propagate, trace
 
 import causal_otel
 from causal_otel.engine.provider import TracerProvider
-from causal_otel.patches import NAMES, get
-from causal_otel.patches._layer import Wrap
+from causal_otel.instrument.declaration import Wrap
+from causal_otel.instrument.registry import BUILT_IN
 from causal_otel.patches.asyncpg import AsyncpgOptions
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ def _run(code: str, **environ: str) -> subprocess.CompletedProcess[str]:
 def _patched() -> dict[str, Any]:
     """Every attribute that any patch may replace, of the modules that are imported."""
     found = {}
-    for name in NAMES:
-        for target in get(name).targets:
+    for name in BUILT_IN:
+        for target in BUILT_IN[name].load().targets:
             module = sys.modules.get(target.module)
             if isinstance(target, Wrap) and module is not None:
                 owner, _, attribute = target.attribute.rpartition(".")
@@ -62,7 +62,7 @@ class TestPatches:
     def test_all_by_default(self) -> None:
         """Without ``patches`` every patch is chosen."""
         status = causal_otel.install(tracer_provider=trace.NoOpTracerProvider()).status()
-        assert [patch.name for patch in status.patches] == list(NAMES)
+        assert [patch.name for patch in status.patches] == list(BUILT_IN)
         assert all(patch.state in ("on", "waiting") for patch in status.patches)
 
     @pytest.mark.parametrize(

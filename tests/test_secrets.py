@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from causal_otel.cli.demo.process import process
-from causal_otel.patches import NAMES
+from causal_otel.instrument.registry import BUILT_IN
 from tests.faults.programs import run
 from tests.faults.scripted import refused_port, scripted
 
@@ -86,7 +86,7 @@ def _spellings(secret: str) -> list[str]:
 def test_enough_is_planted(left: Left) -> None:
     """There are enough secrets, all different, and every patch has recorded and exported something."""
     assert len(set(left.secrets.values())) == len(left.secrets) >= FEWEST
-    for name in NAMES:
+    for name in BUILT_IN:
         assert f"causal_otel.{name}".encode() in left.exported
     plumbing = ("COMMIT postgres", "PREPARE SELECT missing", "CONNECT shop", "CONNECT missing", "SUBSCRIBE")
     for name in ("unique", "AUTH", "Cypher", "boom", "celery", "chained", "process tests.fail", *plumbing):

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.context import Context, create_key
 
 from causal_otel.engine import context
-from causal_otel.patches._layer import Wrap
-from causal_otel.patches._plumbing import Nest, failure_call
-from causal_otel.patches._tracing import Call, Describe, Operation, Tracing, error_name, silent, traced_call
+from causal_otel.instrument.calls import Args, Describe, Kwargs, Wrapper, failure_call, suppressed, traced_call
+from causal_otel.instrument.declaration import Wrap
+from causal_otel.instrument.errors import Errors, error_name
+from causal_otel.instrument.operation import Operation
+from causal_otel.instrument.plumbing import Nest
+from causal_otel.instrument.tracing import Tracing
 from causal_otel.semconv import (
     DB_NAMESPACE,
     DB_OPERATION_NAME,
@@ -23,7 +26,7 @@ from causal_otel.semconv import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["TARGETS", "constants", "if_failed", "on_statement", "place", "plumbing", "sqlstate"]
+__all__ = ["ERRORS", "TARGETS", "constants", "on_statement", "place", "plumbing"]
 
 _DEFAULT_PORT = 5432
 
@@ -56,15 +59,15 @@ def plumbing(operation: str, address: Any, database: str) -> Operation:
     return Operation(f"{operation} {database}".rstrip(), attributes, plumbing=True)
 
 
-def sqlstate(error: BaseException) -> str:
-    """How errors are told: by the server's code, or the class."""
+def _sqlstate(error: BaseException) -> str:
     return getattr(error, "sqlstate", None) or error_name(error)
 
 
-# -- what a call is -----------------------------------------------------------------------------------------------
+ERRORS = Errors(_sqlstate, DB_RESPONSE_STATUS_CODE)
+"""How errors are told: by the server's code, or the class."""
 
-_Args = tuple[Any, ...]
-_Kwargs = dict[str, Any]
+
+# -- what a call is -----------------------------------------------------------------------------------------------
 
 
 def _on_connection(operation: str) -> Describe:
@@ -77,7 +80,7 @@ def on_statement(operation: str) -> Describe:
 
 
 def _on_pool(operation: str) -> Describe:
-    def describe(tracing: Tracing[Any], pool: Any, args: _Args, kwargs: _Kwargs) -> Operation:
+    def describe(tracing: Tracing[Any], pool: Any, args: Args, kwargs: Kwargs) -> Operation:
         """The place is that of any connection it has; without one, only the driver knows how to read its arguments."""
         connections = (getattr(holder, "_con", None) for holder in getattr(pool, "_holders", ()))
         places = (place(connection) for connection in connections if connection is not None)
@@ -89,7 +92,7 @@ def _on_pool(operation: str) -> Describe:
 def _transition(outer: str, nested: str) -> Describe:
     """The beginning or end of a transaction, or of a savepoint in one."""
 
-    def describe(tracing: Tracing[Any], transaction: Any, args: _Args, kwargs: _Kwargs) -> Operation:
+    def describe(tracing: Tracing[Any], transaction: Any, args: Args, kwargs: Kwargs) -> Operation:
         operation = nested if getattr(transaction, "_nested", False) else outer
         return plumbing(operation, *place(getattr(transaction, "_connection", None)))
 
@@ -101,7 +104,7 @@ _commit = _transition("COMMIT", "RELEASE SAVEPOINT")
 _rollback = _transition("ROLLBACK", "ROLLBACK TO")
 
 
-def _leave(tracing: Tracing[Any], transaction: Any, args: _Args, kwargs: _Kwargs) -> Operation | None:
+def _leave(tracing: Tracing[Any], transaction: Any, args: Args, kwargs: Kwargs) -> Operation | None:
     """``__aexit__``, which rolls back after an exception."""
     return (_rollback if args and args[0] is not None else _commit)(tracing, transaction, args, kwargs)
 
@@ -113,21 +116,18 @@ class _Connecting(Nest):
     """A connection being made. The addresses that are tried are noted: the arguments may name them in many ways."""
 
     def __init__(self, tracing: Tracing[Any]) -> None:
-        super().__init__(tracing, self._describe, error_type=sqlstate, code_attribute=DB_RESPONSE_STATUS_CODE)
-        self.inside = Context({**self.inside, _CONNECTING: self})
+        super().__init__(tracing, self._operation, errors=ERRORS)
+        self.inside = Context({**self._told.inside(), _CONNECTING: self})
         self.place: tuple[Any, str] = None, ""
         self.over = False
 
-    def _describe(self) -> Operation:
+    def _operation(self) -> Operation:
         return plumbing("CONNECT", *self.place)
 
-    def succeeded(self, result: Any) -> None:
+    def end(self, result: Any = None, error: BaseException | None = None) -> None:
+        """The connection is made, or not."""
         self.over = True
-        super().succeeded(result)
-
-    def failed(self, error: BaseException) -> None:
-        self.over = True
-        super().failed(error)
+        super().end(result, error)
 
     @staticmethod
     def current() -> _Connecting | None:
@@ -136,18 +136,15 @@ class _Connecting(Nest):
         return found if isinstance(found, _Connecting) and not found.over else None
 
 
-def _connecting(tracing: Tracing[Any], instance: None, args: _Args, kwargs: _Kwargs) -> Call | None:
+def _connecting(tracing: Tracing[Any], instance: None, args: Args, kwargs: Kwargs) -> _Connecting | None:
     return None if _Connecting.current() is not None else _Connecting(tracing)
 
 
 # -- wrappers -----------------------------------------------------------------------------------------------------
 
 
-def if_failed(
-    describe: Describe, *, nests: bool = False
-) -> Callable[[Tracing[Any], Callable[..., Any]], Callable[..., Any]]:
-    """A wrapper for a call that is a span only if it fails."""
-    return failure_call(describe, sqlstate, DB_RESPONSE_STATUS_CODE, nests=nests)
+def _if_failed(describe: Describe, *, nests: bool = False) -> Wrapper:
+    return failure_call(describe, ERRORS, nests=nests)
 
 
 def _connect(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
@@ -180,7 +177,7 @@ def _noting_address(tracing: Tracing[Any], original: Callable[..., Any]) -> Call
 
 
 def _reset(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
-    return if_failed(_on_connection("RESET"))(tracing, silent(tracing, original))
+    return _if_failed(_on_connection("RESET"))(tracing, suppressed(tracing, original))
 
 
 _CONNECTION, _POOL, _TRANSACTION = "asyncpg.connection", "asyncpg.pool", "asyncpg.transaction"
@@ -188,27 +185,27 @@ _CONNECT = "asyncpg.connect_utils"
 
 TARGETS = (
     Wrap(_CONNECTION, "Connection.reset", _reset),
-    Wrap(_CONNECTION, "Connection._reset", silent, optional=True),  # since 0.30, before a reset of the user's own
-    Wrap(_CONNECTION, "Connection.close", if_failed(_on_connection("CLOSE"))),
-    Wrap(_CONNECTION, "Connection.add_listener", if_failed(_on_connection("LISTEN"), nests=True)),
-    Wrap(_CONNECTION, "Connection.remove_listener", if_failed(_on_connection("UNLISTEN"), nests=True)),
-    Wrap(_CONNECTION, "Connection.set_type_codec", if_failed(_on_connection("SET TYPE CODEC"))),
-    Wrap(_CONNECTION, "Connection.set_builtin_type_codec", if_failed(_on_connection("SET TYPE CODEC"))),
-    Wrap(_CONNECTION, "Connection.reset_type_codec", if_failed(_on_connection("RESET TYPE CODEC"))),
-    Wrap(_TRANSACTION, "Transaction.start", if_failed(_begin, nests=True)),
-    Wrap(_TRANSACTION, "Transaction.commit", if_failed(_commit, nests=True)),
-    Wrap(_TRANSACTION, "Transaction.rollback", if_failed(_rollback, nests=True)),
-    Wrap(_TRANSACTION, "Transaction.__aexit__", if_failed(_leave, nests=True)),
+    Wrap(_CONNECTION, "Connection._reset", suppressed, optional=True),  # since 0.30, before a reset of the user's own
+    Wrap(_CONNECTION, "Connection.close", _if_failed(_on_connection("CLOSE"))),
+    Wrap(_CONNECTION, "Connection.add_listener", _if_failed(_on_connection("LISTEN"), nests=True)),
+    Wrap(_CONNECTION, "Connection.remove_listener", _if_failed(_on_connection("UNLISTEN"), nests=True)),
+    Wrap(_CONNECTION, "Connection.set_type_codec", _if_failed(_on_connection("SET TYPE CODEC"))),
+    Wrap(_CONNECTION, "Connection.set_builtin_type_codec", _if_failed(_on_connection("SET TYPE CODEC"))),
+    Wrap(_CONNECTION, "Connection.reset_type_codec", _if_failed(_on_connection("RESET TYPE CODEC"))),
+    Wrap(_TRANSACTION, "Transaction.start", _if_failed(_begin, nests=True)),
+    Wrap(_TRANSACTION, "Transaction.commit", _if_failed(_commit, nests=True)),
+    Wrap(_TRANSACTION, "Transaction.rollback", _if_failed(_rollback, nests=True)),
+    Wrap(_TRANSACTION, "Transaction.__aexit__", _if_failed(_leave, nests=True)),
     # Both when the package is complete: it copies the one, which is to be the driver's own, to the other.
     Wrap("asyncpg", "connect", _connect),
     Wrap("asyncpg", "connection.connect", _connect),
     Wrap(_CONNECT, "_connect", _connect, optional=True),  # for whoever has imported one of them before
     Wrap(_CONNECT, "_connect_addr", _noting_address, optional=True),
-    Wrap(_CONNECT, "_can_use_connection", silent, optional=True),
-    Wrap(_POOL, "Pool._async__init__", if_failed(_on_pool("OPEN POOL"), nests=True), optional=True),
-    Wrap(_POOL, "Pool._acquire", if_failed(_on_pool("ACQUIRE"), nests=True), optional=True),
-    Wrap(_POOL, "Pool.release", if_failed(_on_pool("RELEASE"), nests=True)),
-    Wrap(_POOL, "Pool.close", if_failed(_on_pool("CLOSE POOL"), nests=True)),
-    Wrap(_POOL, "Pool._maintain_min_size", silent, optional=True),  # since 0.32
+    Wrap(_CONNECT, "_can_use_connection", suppressed, optional=True),
+    Wrap(_POOL, "Pool._async__init__", _if_failed(_on_pool("OPEN POOL"), nests=True), optional=True),
+    Wrap(_POOL, "Pool._acquire", _if_failed(_on_pool("ACQUIRE"), nests=True), optional=True),
+    Wrap(_POOL, "Pool.release", _if_failed(_on_pool("RELEASE"), nests=True)),
+    Wrap(_POOL, "Pool.close", _if_failed(_on_pool("CLOSE POOL"), nests=True)),
+    Wrap(_POOL, "Pool._maintain_min_size", suppressed, optional=True),  # since 0.32
 )
 """Where all that takes hold. What is optional without a version is private, and not worth losing the others for."""

@@ -9,20 +9,21 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import SpanKind
 
 from causal_otel import semconv
 from causal_otel.engine import carriers, faults, outcome
 from causal_otel.engine.context import attach, current, is_recorded, with_span
+from causal_otel.instrument.errors import error_name
+from causal_otel.instrument.operation import Operation, Running
+from causal_otel.instrument.tracing import Tracing
 from causal_otel.patches._celery_attributes import execution_attributes, headers_of
 from causal_otel.patches._celery_pool import Attempt, PoolAttempts, is_terminated
-from causal_otel.patches._tracing import Tracing, error_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from celery.app.task import Context as Request
-    from opentelemetry.trace import Span
 
     from causal_otel.engine.context import Activation
 
@@ -42,15 +43,15 @@ class _Execution:
     """What lasts from ``task_prerun`` to ``task_postrun``, kept on the task's request.
 
     Attributes:
-        span: the span, or None where the trace is not recorded.
+        running: the operation; None: the trace is not recorded.
         activation: what is current for the task.
         handled: the exception that was being handled when it began, as in a task applied in an ``except`` block.
     """
 
-    __slots__ = ("activation", "handled", "span")
+    __slots__ = ("activation", "handled", "running")
 
-    def __init__(self, span: Span | None, activation: Activation) -> None:
-        self.span = span
+    def __init__(self, running: Running | None, activation: Activation) -> None:
+        self.running = running
         self.activation = activation
         self.handled = sys.exception()
 
@@ -77,22 +78,26 @@ def begin_execution(tracing: Tracing[Any], task: Any) -> None:
     else:
         headers = headers_of(request)
         context = _parent(tracing, headers)
-    span = None
+    running = None
     recorded = is_recorded(context, roots=True)
     if tracing.excluded is not None and tracing.excluded(task.name):
         context = with_span(tracing.start_silent(context), context)
     elif recorded or not request.is_eager:  # the tracer may hold back what was not sampled elsewhere
         attributes = execution_attributes(task.app, task.name, request, headers, time.time())
-        started = tracing.start(f"process {task.name}", SpanKind.CONSUMER, attributes, context)
-        if recorded or started.is_recording():
-            span, context = started, with_span(started, context)
+        operation = Operation(f"process {task.name}", attributes, kind=SpanKind.CONSUMER)
+        started = tracing.begin(operation, objects=(task,), parent=context)
+        if recorded or started.span.is_recording():
+            context = with_span(started.span, context)
+            running = started
+        elif started.observation is not None:
+            running = started
     if not request.is_eager and _attempts.watched():
-        if span is None:
+        if running is None:
             _attempts.skip(str(request.id))
         else:
-            at = getattr(span, "start_time", None) or time.time_ns()
-            _attempts.begin(str(request.id), span.get_span_context(), at)
-    setattr(request, _EXECUTION, _Execution(span, attach(context)))
+            at = getattr(running.span, "start_time", None) or time.time_ns()
+            _attempts.begin(str(request.id), running.span.get_span_context(), at)
+    setattr(request, _EXECUTION, _Execution(running, attach(context)))
 
 
 def end_execution(tracing: Tracing[Any], task: Any, state: str | None, retval: Any) -> None:
@@ -102,8 +107,8 @@ def end_execution(tracing: Tracing[Any], task: Any, state: str | None, retval: A
     if execution is None:
         return
     execution.activation.end()
-    span = execution.span
-    if span is None:
+    running = execution.running
+    if running is None:
         return
     # On its way out to the caller: no state then, or one that no longer holds.
     error = sys.exception()
@@ -118,24 +123,24 @@ def end_execution(tracing: Tracing[Any], task: Any, state: str | None, retval: A
         state = "FAILURE"
     elif error is None and state == "FAILURE" and isinstance(retval, BaseException):
         error = retval
-    if state is not None:
-        span.set_attribute(semconv.CELERY_TASK_STATE, state)
+    learned = {} if state is None else {semconv.CELERY_TASK_STATE: state}
     reason = getattr(retval, "exc", None) if state == "RETRY" else None
     if isinstance(reason, BaseException):
-        span.set_attribute(semconv.CELERY_TASK_RETRY_REASON, error_name(reason))
+        learned[semconv.CELERY_TASK_RETRY_REASON] = error_name(reason)
+    if learned:
+        running.learn(learned)
     if error is not None and not _is_expected(task, error):
-        _mark_failed(tracing, span, error)
-    span.end()
+        _fail(tracing, running, error)
+    running.end(retval)
 
 
-def _mark_failed(tracing: Tracing[Any], span: Span, error: BaseException) -> None:
-    """Tell ``span`` why its execution failed. What else ends a task than an ``Exception`` is a failure, too."""
+def _fail(tracing: Tracing[Any], running: Running, error: BaseException) -> None:
+    """Say why an execution failed. What else ends a task than an ``Exception`` is a failure, too."""
     if outcome.is_cancellation(error):
-        span.set_attribute(outcome.CANCELLED, True)
+        running.learn({outcome.CANCELLED: True})
         return
-    span.set_attribute(semconv.ERROR_TYPE, error_name(error))
-    tracing.record_exception(span, error)
-    span.set_status(StatusCode.ERROR, type(error).__name__)
+    tracing.record_exception(running.span, error)
+    running.fail(error_name(error), type(error).__name__)
 
 
 def _is_expected(task: Any, error: BaseException) -> bool:
@@ -164,22 +169,25 @@ def wrap_on_failure(tracing: Tracing[Any], original: Callable[..., Any]) -> Call
                 faults.report("celery: on_failure")
         if begun is None:
             return original(self, *args, **kwargs)
-        span, context = begun
+        running, context, start = begun
         now = time.time_ns()
-        activation = attach(with_span(span, context))
+        activation = attach(with_span(running.span, context))
         try:
             return original(self, *args, **kwargs)
         finally:
             activation.end()
-            span.end(now)
+            try:
+                running.end(at=now, duration=max(now - start, 0))
+            except Exception:
+                faults.report("celery: on_failure")
 
     return on_failure
 
 
 def _begin_report(
     tracing: Tracing[Any], job: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Span, Context] | None:
-    """The span of an execution whose process has been lost, all but ended, and its parent's context.
+) -> tuple[Running, Context, int] | None:
+    """An execution whose process has been lost, all but ended, its parent's context, and when it began.
 
     None: the process has ended it, or it is not recorded.
 
@@ -218,6 +226,8 @@ def _begin_report(
         attributes[semconv.CELERY_TASK_STATE] = "FAILURE"
     elif not getattr(job, "_already_cancelled", False):  # else the broker delivers it again
         attributes[semconv.CELERY_TASK_STATE] = "REVOKED"
-    span = tracing.adopt(f"process {task.name}", SpanKind.CONSUMER, attributes, context, identity, start)
-    _mark_failed(tracing, span, error)
-    return span, context
+    operation = Operation(f"process {task.name}", attributes, kind=SpanKind.CONSUMER)
+    span = tracing.adopt(operation.name, operation.kind, attributes, context, identity, start)
+    running = tracing.running(operation, span, objects=(task,))
+    _fail(tracing, running, error)
+    return running, context, start

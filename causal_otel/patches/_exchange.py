@@ -6,15 +6,16 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from time import perf_counter_ns, time_ns
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import SpanKind
 
 from causal_otel.engine import faults, outcome
-from causal_otel.patches._tracing import Tracing, error_name
-from causal_otel.semconv import ERROR_TYPE, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE
+from causal_otel.instrument.errors import error_name
+from causal_otel.instrument.operation import Operation, Running
+from causal_otel.instrument.tracing import Tracing
+from causal_otel.semconv import HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
-    from opentelemetry.trace import Span
 
 __all__ = ["MOUNTED", "App", "Exchange", "Message", "Receive", "Scope", "Send", "contained"]
 
@@ -51,15 +52,15 @@ class Exchange:
 
     Args:
         tracing: the patch's handle.
-        span: the SERVER span.
+        running: the operation, with the SERVER span.
         where: the context in which that is current.
         scope: of the type ``http`` or ``websocket``.
         method: the method, as names of spans show it.
     """
 
-    def __init__(self, tracing: Tracing[Any], span: Span, where: Context, scope: Scope, method: str) -> None:
+    def __init__(self, tracing: Tracing[Any], running: Running, where: Context, scope: Scope, method: str) -> None:
         self._tracing = tracing
-        self._span = span
+        self._running = running
         self._where = where
         self._scope = scope
         self._method = method
@@ -75,7 +76,7 @@ class Exchange:
         self._ended = False
         # Kept for the end: duration by the monotonic clock.
         self._clock = perf_counter_ns()
-        self._started: int = getattr(span, "start_time", None) or time_ns()
+        self._started: int = getattr(running.span, "start_time", None) or time_ns()
 
     def _now(self) -> int:
         return self._started + perf_counter_ns() - self._clock
@@ -166,7 +167,7 @@ class Exchange:
         if not isinstance(error, Exception):
             if not self._ended:
                 if outcome.is_cancellation(error) and self._over is None and self._gone is None:
-                    self._span.set_attribute(outcome.CANCELLED, True)
+                    self._running.learn({outcome.CANCELLED: True})
                 self._finish()
             return
         error = _alone(error)
@@ -181,7 +182,7 @@ class Exchange:
         if self._ended:
             self._raised_late(error)
         else:
-            self._tracing.record_exception(self._span, error)
+            self._tracing.record_exception(self._running.span, error)
             self._finish(error_name(error), type(error).__name__)
 
     def _is_departure(self, error: Exception) -> bool:
@@ -193,15 +194,18 @@ class Exchange:
         return isinstance(error, OSError) or (isinstance(error, RuntimeError) and str(error) == _UNANSWERED)
 
     def _raised_late(self, error: Exception) -> None:
-        attributes = {ERROR_TYPE: error_name(error)}
-        span = self._tracing.start("after response", SpanKind.INTERNAL, attributes, self._where, self._over)
+        """Its span is no request: no observer is told of it."""
+        operation = Operation("after response", {}, kind=SpanKind.INTERNAL)
+        span = self._tracing.start(operation.name, operation.kind, operation.attributes, self._where, self._over)
         self._tracing.record_exception(span, error)
-        span.set_status(StatusCode.ERROR, type(error).__name__)
-        span.end()
+        running = Running(operation, span)
+        running.fail(error_name(error), type(error).__name__)
+        running.end()
 
     def _finish(self, error_type: str | None = None, description: str | None = None) -> None:
         self._ended = True
-        span, status = self._span, self._status
+        running, status = self._running, self._status
+        at = self._gone or self._over
         try:
             # Leaving is how a client ends most websocket connections, and every stream of events.
             left_early = self._gone is not None and not (self._websocket or _is_event_stream(self._headers))
@@ -209,19 +213,19 @@ class Exchange:
             route = self._route or getattr(self._scope.get("route"), "path_format", None)
             if route is not None:
                 attributes[HTTP_ROUTE] = route
-                span.update_name(f"{self._method} {route}")
+                running.span.update_name(f"{self._method} {route}")
             if error_type is None and left_early:
                 error_type = "client_disconnected"
             if status is not None:
                 attributes[HTTP_RESPONSE_STATUS_CODE] = status
                 if status >= 500:
                     error_type = error_type or str(status)
+            if attributes:
+                running.learn(attributes)
             if error_type is not None:
-                attributes[ERROR_TYPE] = error_type
-                span.set_status(StatusCode.ERROR, description)
-            span.set_attributes(attributes)
+                running.fail(error_type, description)
         finally:
-            span.end(self._gone or self._over)
+            running.end(status, None, at, None if at is None else at - self._started)
 
     def receives(self, receive: Receive) -> Receive:
         """``receive``, watched for the client's departure."""

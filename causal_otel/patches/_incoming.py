@@ -11,7 +11,7 @@ from opentelemetry import propagate
 from opentelemetry.propagators.textmap import Getter
 
 from causal_otel.engine import carriers, context, faults
-from causal_otel.patches._excluded import url
+from causal_otel.instrument.exclusion import url
 from causal_otel.patches._urls import DEFAULT_PORTS, method_attributes, redact_query
 from causal_otel.semconv import (
     CLIENT_ADDRESS,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.propagators.textmap import TextMapPropagator
 
-    from causal_otel.patches._baggage import BaggageBorder
+    from causal_otel.instrument.baggage import BaggageBorder
 
 __all__ = ["headers_of_interest", "parent_context", "request_attributes", "request_url"]
 

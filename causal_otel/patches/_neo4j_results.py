@@ -9,16 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from causal_otel.engine import faults, outcome
-from causal_otel.patches import _tracing
-from causal_otel.patches._stopwatch import Stopwatch
+from causal_otel.instrument.errors import Errors, error_name
+from causal_otel.instrument.stopwatch import Stopwatch
 from causal_otel.semconv import ABANDONED, DB_NAMESPACE, DB_RESPONSE_STATUS_CODE, FETCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from opentelemetry.trace import Span
+    from causal_otel.instrument.operation import Running
 
-__all__ = ["Stream", "code", "end_failed", "mark_failed", "private"]
+__all__ = ["ERRORS", "Stream", "private"]
 
 
 def private(thing: Any, *path: str) -> Any:
@@ -28,23 +28,15 @@ def private(thing: Any, *path: str) -> Any:
     return thing
 
 
-def code(error: BaseException) -> str:
-    """How errors are told: by the Neo4j code, or the class."""
+def _code(error: BaseException) -> str:
     from neo4j.exceptions import Neo4jError
 
     found = error.code if isinstance(error, Neo4jError) else None
-    return found if isinstance(found, str) else _tracing.error_name(error)
+    return found if isinstance(found, str) else error_name(error)
 
 
-def mark_failed(span: Span, error: BaseException) -> None:
-    """Tell ``span`` that ``error`` is how it went, with the Neo4j code."""
-    _tracing.mark_failed(span, error, code, DB_RESPONSE_STATUS_CODE)
-
-
-def end_failed(span: Span, error: BaseException) -> None:
-    """End ``span`` as :func:`mark_failed` by ``error``."""
-    mark_failed(span, error)
-    span.end()
+ERRORS = Errors(_code, DB_RESPONSE_STATUS_CODE)
+"""How errors are told: by the Neo4j code, or the class."""
 
 
 class _TimedConnection:
@@ -100,17 +92,17 @@ class Stream:
     span of a result that nobody reads is as long as ``run`` (semantic conventions for databases, span duration).
     """
 
-    __slots__ = ("_on_closed", "_on_error", "_request", "_result", "_span", "_stopwatch")
+    __slots__ = ("_on_closed", "_on_error", "_request", "_result", "_running", "_stopwatch")
 
     def __init__(
         self,
         result: Any,
-        span: Span,
+        running: Running,
         stopwatch: Stopwatch,
         on_closed: Callable[[], Any],
         on_error: Callable[[Any], Any],
     ) -> None:
-        self._span: Span | None = span
+        self._running: Running | None = running
         self._result = result
         self._on_closed = on_closed
         self._on_error = on_error
@@ -118,25 +110,25 @@ class Stream:
         self._request = stopwatch.total
 
     @classmethod
-    def follow(cls, result: Any, span: Span, stopwatch: Stopwatch) -> None:
-        """End ``span`` when it is known how ``result`` went; at once, if it is or if this version cannot tell.
+    def follow(cls, result: Any, running: Running, stopwatch: Stopwatch) -> None:
+        """End ``running`` when it is known how ``result`` went; at once, if it is or if this version cannot tell.
 
         Args:
             result: what ``run`` has returned.
-            span: the span of ``run``.
-            stopwatch: began with the span.
+            running: the operation that ``run`` has begun.
+            stopwatch: began with it.
         """
         stopwatch.pause()
         on_closed, on_error = private(result, "_on_closed"), private(result, "_on_error")
         connection = private(result, "_connection")
         known = connection is not None and callable(on_closed) and callable(on_error)
         if known and private(result, "_attached") is True:
-            stream = cls(result, span, stopwatch, on_closed, on_error)
+            stream = cls(result, running, stopwatch, on_closed, on_error)
             timed = _TimedAsyncConnection if hasattr(type(result), "__aiter__") else _TimedConnection
             result._connection = timed(connection, stopwatch)
             result._on_closed, result._on_error = stream.closed, stream.failed
         else:
-            span.end()
+            running.end(result)
 
     @classmethod
     def of(cls, result: Any) -> Stream | None:
@@ -168,27 +160,25 @@ class Stream:
         self.end(mark=ABANDONED)
 
     def end(self, error: BaseException | None = None, mark: str = "") -> None:
-        """End the span, if it has not ended. Never raises.
+        """End the operation, if it has not ended. Never raises.
 
         Args:
             error: what the driver raises, or has raised.
             mark: an attribute to set to true.
         """
         try:
-            span, result = self._span, self._result
-            self._span = self._result = None
-            if span is None:
+            running, result, stopwatch = self._running, self._result, self._stopwatch
+            self._running = self._result = None
+            if running is None:
                 return
-            self._stopwatch.stop()
-            learned: dict[str, Any] = {FETCH: (self._stopwatch.total - self._request) / 1e9}
-            if mark:
-                learned[mark] = True
+            stopwatch.stop()
+            running.part(FETCH, (stopwatch.total - self._request) / 1e9)
+            learned: dict[str, Any] = {mark: True} if mark else {}
             database = private(result, "_database")
             if isinstance(database, str):
                 learned[DB_NAMESPACE] = database
-            span.set_attributes(learned)
-            if error is not None:
-                mark_failed(span, error)
-            self._stopwatch.end(span)
+            if learned:
+                running.learn(learned)
+            running.end(result, error, stopwatch.end_time(running.span), stopwatch.total)
         except Exception:
             faults.report("neo4j: the end of a result")

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from causal_otel.engine.outcome import is_cancellation
-from causal_otel.patches._layer import Wrap
-from causal_otel.patches._plumbing import Nest, failure_call
-from causal_otel.patches._tracing import Tracing, silent, traced_call
+from causal_otel.instrument.calls import Args, Describe, Kwargs, Wrapper, failure_call, suppressed, traced_call
+from causal_otel.instrument.declaration import Wrap
+from causal_otel.instrument.errors import Errors
+from causal_otel.instrument.plumbing import Nest
+from causal_otel.instrument.tracing import Tracing
 from causal_otel.semconv import DB_RESPONSE_STATUS_CODE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from causal_otel.patches._tracing import Describe, Operation
+    from causal_otel.instrument.operation import Operation
 
 __all__ = ["targets"]
 
@@ -21,11 +23,10 @@ __all__ = ["targets"]
 class _Read(Nest):
     """Waiting for a message. To give that up is how listeners end, not worth a span as long as they lived."""
 
-    def failed(self, error: BaseException) -> None:
-        if isinstance(error, Exception) and not is_cancellation(error):
-            super().failed(error)
-        else:
-            self.succeeded(None)
+    def end(self, result: Any = None, error: BaseException | None = None) -> None:
+        """There is a message, or none."""
+        given_up = error is not None and (not isinstance(error, Exception) or is_cancellation(error))
+        super().end(result, None if given_up else error)
 
 
 def targets(
@@ -45,19 +46,19 @@ def targets(
 
         return code(error) if isinstance(error, RedisError | RedisClusterException | OSError) else None
 
-    def named(name: str) -> Callable[..., Any]:
-        return failure_call(
-            lambda tracing, instance, args, kwargs: operation(name, instance), told, DB_RESPONSE_STATUS_CODE, nests=True
-        )
+    errors = Errors(told, DB_RESPONSE_STATUS_CODE)
 
-    def quiet(name: str) -> Callable[[Tracing[Any], Callable[..., Any]], Callable[..., Any]]:
+    def named(name: str) -> Wrapper:
+        return failure_call(lambda tracing, instance, args, kwargs: operation(name, instance), errors, nests=True)
+
+    def alone(name: str) -> Wrapper:
         """The same, with nothing traced inside."""
-        return lambda tracing, original: named(name)(tracing, silent(tracing, original))
+        return lambda tracing, original: named(name)(tracing, suppressed(tracing, original))
 
-    def read(tracing: Tracing[Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Read:
-        return _Read(tracing, operation, "RECEIVE", instance, error_type=told, code_attribute=DB_RESPONSE_STATUS_CODE)
+    def read(tracing: Tracing[Any], instance: Any, args: Args, kwargs: Kwargs) -> _Read:
+        return _Read(tracing, operation, ("RECEIVE", instance), errors)
 
-    subscribe = failure_call(command, told, DB_RESPONSE_STATUS_CODE, nests=True)
+    subscribe = failure_call(command, errors, nests=True)
     receive = traced_call(read)
     return (
         Wrap("redis.client", "Redis.__init__", named("CONNECT")),  # connects if it is to have a single connection
@@ -71,11 +72,11 @@ def targets(
         Wrap("redis.client", "Monitor.__init__", named("MONITOR")),
         Wrap("redis.client", "Monitor.__enter__", named("MONITOR")),
         Wrap("redis.asyncio.client", "Monitor.__aenter__", named("MONITOR")),
-        Wrap("redis.cluster", "NodesManager.initialize", quiet("CONNECT")),
-        Wrap("redis.asyncio.cluster", "NodesManager.initialize", quiet("CONNECT")),
-        Wrap("redis.sentinel", "Sentinel.discover_master", quiet("DISCOVER")),
-        Wrap("redis.asyncio.sentinel", "Sentinel.discover_master", quiet("DISCOVER")),
+        Wrap("redis.cluster", "NodesManager.initialize", alone("CONNECT")),
+        Wrap("redis.asyncio.cluster", "NodesManager.initialize", alone("CONNECT")),
+        Wrap("redis.sentinel", "Sentinel.discover_master", alone("DISCOVER")),
+        Wrap("redis.asyncio.sentinel", "Sentinel.discover_master", alone("DISCOVER")),
         # A command that cannot find its master says so itself.
-        Wrap("redis.sentinel", "SentinelConnectionPoolProxy.get_master_address", silent),
-        Wrap("redis.asyncio.sentinel", "SentinelConnectionPool.get_master_address", silent),
+        Wrap("redis.sentinel", "SentinelConnectionPoolProxy.get_master_address", suppressed),
+        Wrap("redis.asyncio.sentinel", "SentinelConnectionPool.get_master_address", suppressed),
     )

@@ -44,10 +44,12 @@ from opentelemetry.trace import SpanKind, format_trace_id, get_tracer_provider
 
 from causal_otel import semconv
 from causal_otel.engine import context, faults, outcome
+from causal_otel.instrument.declaration import Connect, Patch, Wrap
+from causal_otel.instrument.operation import Operation
+from causal_otel.instrument.options import Options
+from causal_otel.instrument.tracing import Tracing
 from causal_otel.patches._exchange import MOUNTED, App, Exchange, Message, Receive, Scope, Send, contained
 from causal_otel.patches._incoming import headers_of_interest, parent_context, request_attributes, request_url
-from causal_otel.patches._layer import Connect, Patch, Wrap
-from causal_otel.patches._tracing import Options, Tracing
 from causal_otel.patches._urls import span_method
 
 __all__ = ["PATCH", "AsgiOptions", "TracingMiddleware"]
@@ -56,6 +58,9 @@ __all__ = ["PATCH", "AsgiOptions", "TracingMiddleware"]
 @dataclass(frozen=True, kw_only=True)
 class AsgiOptions(Options):
     """Options of the asgi patch.
+
+    The hooks are called with the span and the ASGI scope, and ``response_hook`` with the status code of the response,
+    None if there is none.
 
     Args:
         excluded: paths, such as ``/health``, ``/static/**``, ``/users/{id}/avatar``, as ``url.path`` shows them; or
@@ -121,15 +126,19 @@ async def _serve(tracing: Tracing[AsgiOptions], app: App, scope: Scope, receive:
             headers = headers_of_interest(scope)
             parent = parent_context(headers, tracing.border)
             name = span_method(method)
+            running = None
             if tracing.excluded is not None and tracing.excluded(request_url(scope, headers)):
                 span = tracing.start_silent(parent)
             else:
-                span = tracing.start(name, SpanKind.SERVER, request_attributes(scope, method, headers), parent)
+                attributes = request_attributes(scope, method, headers)
+                operation = Operation(name, attributes, kind=SpanKind.SERVER)
+                running = tracing.begin(operation, objects=(scope,), parent=parent)
+                span = running.span
             where = context.with_span(span, parent)
             found = span.get_span_context()
             if found.is_valid:
-                if span.is_recording():
-                    exchange = Exchange(tracing, span, where, scope, name)
+                if running is not None and (span.is_recording() or running.observation is not None):
+                    exchange = Exchange(tracing, running, where, scope, name)
                     receive, send = exchange.receives(receive), exchange.sends(send)
                 header = tracing.options.trace_id_header
                 if header is not None:

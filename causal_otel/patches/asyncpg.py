@@ -33,20 +33,24 @@ from opentelemetry.context import Context, create_key
 
 from causal_otel.engine import context
 from causal_otel.engine.outcome import CANCELLED
-from causal_otel.patches import _sql
-from causal_otel.patches._asyncpg_plumbing import TARGETS, constants, if_failed, on_statement, place, plumbing, sqlstate
-from causal_otel.patches._layer import Patch, Wrap
-from causal_otel.patches._tracing import (
-    Call,
-    ClientOptions,
+from causal_otel.instrument.calls import (
+    Args,
     Describe,
     Inside,
-    Operation,
-    Tracing,
+    Kwargs,
+    Wrapper,
+    argument,
     client_call,
-    silent,
+    failure_call,
+    suppressed,
     traced_call,
 )
+from causal_otel.instrument.declaration import Patch, Wrap
+from causal_otel.instrument.operation import Operation
+from causal_otel.instrument.options import ClientOptions
+from causal_otel.instrument.tracing import Tracing
+from causal_otel.patches import _sql
+from causal_otel.patches._asyncpg_plumbing import ERRORS, TARGETS, constants, on_statement, place, plumbing
 from causal_otel.semconv import (
     ABANDONED,
     DB_COLLECTION_NAME,
@@ -72,7 +76,7 @@ _CACHED = 1024  # statements; a program has few, unless it builds them, and then
 
 @dataclass(frozen=True, kw_only=True)
 class AsyncpgOptions(ClientOptions):
-    """Options of the asyncpg patch; see :class:`~causal_otel.patches._tracing.ClientOptions`.
+    """Options of the asyncpg patch; see :class:`~causal_otel.instrument.options.ClientOptions`.
 
     Args:
         excluded: names, such as ``SELECT heartbeats``, or texts, such as ``SELECT pg_sleep*``; both as a trace shows
@@ -118,55 +122,48 @@ def _batch(operation: Operation | None, args: Any) -> Operation | None:
     size = len(args) if isinstance(args, Sized) else 0
     if operation is None or size < 2:
         return operation
-    return Operation(operation.name, {**operation.attributes, DB_OPERATION_BATCH_SIZE: size})
+    return operation.of_this_call({DB_OPERATION_BATCH_SIZE: size})
 
 
 # -- what a call is -----------------------------------------------------------------------------------------------
 
-_Args = tuple[Any, ...]
-_Kwargs = dict[str, Any]
 
-
-def _argument(position: int, name: str, args: _Args, kwargs: _Kwargs) -> Any:
-    return args[position] if len(args) > position else kwargs.get(name)
-
-
-def _of_connection(tracing: Tracing[AsyncpgOptions], connection: Any, args: _Args, kwargs: _Kwargs) -> Operation | None:
+def _of_connection(tracing: Tracing[AsyncpgOptions], connection: Any, args: Args, kwargs: Kwargs) -> Operation | None:
     return _operation(connection, args[0] if args else kwargs.get("query"), _sent_operation)
 
 
-def _executemany(tracing: Tracing[AsyncpgOptions], connection: Any, args: _Args, kwargs: _Kwargs) -> Operation | None:
-    query = _argument(0, "command", args, kwargs)
-    return _batch(_operation(connection, query), _argument(1, "args", args, kwargs))
+def _executemany(tracing: Tracing[AsyncpgOptions], connection: Any, args: Args, kwargs: Kwargs) -> Operation | None:
+    query = argument(0, "command", args, kwargs)
+    return _batch(_operation(connection, query), argument(1, "args", args, kwargs))
 
 
-def _fetchmany(tracing: Tracing[AsyncpgOptions], connection: Any, args: _Args, kwargs: _Kwargs) -> Operation | None:
-    query = _argument(0, "query", args, kwargs)
-    return _batch(_operation(connection, query), _argument(1, "args", args, kwargs))
+def _fetchmany(tracing: Tracing[AsyncpgOptions], connection: Any, args: Args, kwargs: Kwargs) -> Operation | None:
+    query = argument(0, "query", args, kwargs)
+    return _batch(_operation(connection, query), argument(1, "args", args, kwargs))
 
 
-def _of_statement(tracing: Tracing[AsyncpgOptions], statement: Any, args: _Args, kwargs: _Kwargs) -> Operation | None:
+def _of_statement(tracing: Tracing[AsyncpgOptions], statement: Any, args: Args, kwargs: Kwargs) -> Operation | None:
     """A prepared statement or a cursor: both know their connection and query."""
     return _operation(getattr(statement, "_connection", None), getattr(statement, "_query", None))
 
 
 def _many_of_statement(
-    tracing: Tracing[AsyncpgOptions], statement: Any, args: _Args, kwargs: _Kwargs
+    tracing: Tracing[AsyncpgOptions], statement: Any, args: Args, kwargs: Kwargs
 ) -> Operation | None:
-    return _batch(_of_statement(tracing, statement, args, kwargs), _argument(0, "args", args, kwargs))
+    return _batch(_of_statement(tracing, statement, args, kwargs), argument(0, "args", args, kwargs))
 
 
 _COPYING = create_key("causal-otel-asyncpg-copying")
 
 
-def _prepare(tracing: Tracing[AsyncpgOptions], connection: Any, args: _Args, kwargs: _Kwargs) -> Operation | None:
+def _prepare(tracing: Tracing[AsyncpgOptions], connection: Any, args: Args, kwargs: Kwargs) -> Operation | None:
     if context.current().get(_COPYING) is connection:
         return None  # 0.31 prepares a query of its own to know the columns; COPY says that it failed
-    return _of_query("PREPARE", _operation(connection, _argument(0, "query", args, kwargs)))
+    return _of_query("PREPARE", _operation(connection, argument(0, "query", args, kwargs)))
 
 
-def _copy_query(tracing: Tracing[AsyncpgOptions], connection: Any, args: _Args, kwargs: _Kwargs) -> Operation | None:
-    return _of_query("COPY", _operation(connection, _argument(0, "query", args, kwargs)))
+def _copy_query(tracing: Tracing[AsyncpgOptions], connection: Any, args: Args, kwargs: Kwargs) -> Operation | None:
+    return _of_query("COPY", _operation(connection, argument(0, "query", args, kwargs)))
 
 
 def _of_query(operation: str, query: Operation | None) -> Operation | None:
@@ -174,22 +171,26 @@ def _of_query(operation: str, query: Operation | None) -> Operation | None:
     if query is None:
         return None
     summary = f"{operation} {query.name}"
-    return Operation(summary, {**query.attributes, DB_QUERY_SUMMARY: summary, DB_OPERATION_NAME: operation})
+    return Operation(summary, query.attributes, {DB_QUERY_SUMMARY: summary, DB_OPERATION_NAME: operation})
 
 
-def _copy_table(tracing: Tracing[AsyncpgOptions], connection: Any, args: _Args, kwargs: _Kwargs) -> Operation | None:
-    table = _argument(0, "table_name", args, kwargs)
+def _copy_table(tracing: Tracing[AsyncpgOptions], connection: Any, args: Args, kwargs: Kwargs) -> Operation | None:
+    table = argument(0, "table_name", args, kwargs)
     if not isinstance(table, str):
         return None
     schema = kwargs.get("schema_name")
-    target = f"{schema}.{table}" if schema else table
-    attributes = constants(*place(connection))
+    return _copy_operation(*place(connection), f"{schema}.{table}" if schema else table)
+
+
+@functools.lru_cache(_CACHED)
+def _copy_operation(address: Any, database: str, target: str) -> Operation:
+    attributes = constants(address, database)
     summary = f"COPY {target}"
     attributes |= {DB_QUERY_SUMMARY: summary, DB_OPERATION_NAME: "COPY", DB_COLLECTION_NAME: target}
     return Operation(summary, attributes)
 
 
-def _unprepared(tracing: Tracing[AsyncpgOptions], cursor: Any, args: _Args, kwargs: _Kwargs) -> Operation | None:
+def _unprepared(tracing: Tracing[AsyncpgOptions], cursor: Any, args: Args, kwargs: Kwargs) -> Operation | None:
     """The first step of a cursor's iteration, until it has its statement: what follows is traced by itself."""
     return _of_statement(tracing, cursor, args, kwargs) if getattr(cursor, "_state", None) is None else None
 
@@ -197,13 +198,16 @@ def _unprepared(tracing: Tracing[AsyncpgOptions], cursor: Any, args: _Args, kwar
 # -- wrappers -----------------------------------------------------------------------------------------------------
 
 
-def _traced(describe: Describe) -> Callable[[Tracing[Any], Callable[..., Any]], Callable[..., Any]]:
-    """A call whose errors are told by their SQLSTATE."""
-    return client_call(describe, sqlstate, DB_RESPONSE_STATUS_CODE)
+def _traced(describe: Describe) -> Wrapper:
+    return client_call(describe, ERRORS)
+
+
+def _if_failed(describe: Describe) -> Wrapper:
+    return failure_call(describe, ERRORS)
 
 
 def _copy_records(tracing: Tracing[AsyncpgOptions], original: Callable[..., Any]) -> Callable[..., Any]:
-    def begin(tracing: Tracing[Any], connection: Any, args: _Args, kwargs: _Kwargs) -> Call:
+    def begin(tracing: Tracing[Any], connection: Any, args: Args, kwargs: Kwargs) -> Inside:
         return Inside(Context({**context.current(), _COPYING: connection}))
 
     return _traced(_copy_table)(tracing, traced_call(begin)(tracing, original))
@@ -211,7 +215,7 @@ def _copy_records(tracing: Tracing[AsyncpgOptions], original: Callable[..., Any]
 
 def _first_step(tracing: Tracing[AsyncpgOptions], original: Callable[..., Any]) -> Callable[..., Any]:
     """For a cursor's ``__anext__``, which is called for each row and prepares its statement when first called."""
-    call = if_failed(_unprepared)(tracing, original)
+    call = _if_failed(_unprepared)(tracing, original)
 
     @functools.wraps(original)
     def __anext__(self: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -238,8 +242,8 @@ PATCH = Patch(
         Wrap(_CONNECTION, "Connection.copy_from_table", _traced(_copy_table)),
         Wrap(_CONNECTION, "Connection.copy_to_table", _traced(_copy_table)),
         Wrap(_CONNECTION, "Connection.copy_records_to_table", _copy_records),
-        Wrap(_CONNECTION, "Connection.prepare", if_failed(_prepare)),
-        Wrap("asyncpg.utils", "_mogrify", silent, optional=True),  # has the server quote copy_from_query's arguments
+        Wrap(_CONNECTION, "Connection.prepare", _if_failed(_prepare)),
+        Wrap("asyncpg.utils", "_mogrify", suppressed, optional=True),  # quotes what copy_from_query is given
         Wrap(_STATEMENT, "PreparedStatement.fetch", _traced(_of_statement)),
         Wrap(_STATEMENT, "PreparedStatement.fetchval", _traced(_of_statement)),
         Wrap(_STATEMENT, "PreparedStatement.fetchrow", _traced(_of_statement)),
@@ -247,9 +251,9 @@ PATCH = Patch(
         Wrap(_STATEMENT, "PreparedStatement.executemany", _traced(_many_of_statement)),
         Wrap(_CURSOR, "BaseCursor._bind_exec", _traced(_of_statement)),
         Wrap(_CURSOR, "BaseCursor._exec", _traced(_of_statement)),
-        Wrap(_CURSOR, "BaseCursor._close_portal", if_failed(on_statement("CLOSE")), optional=True),
-        Wrap(_CURSOR, "Cursor._init", if_failed(_of_statement), optional=True),
-        Wrap(_CURSOR, "Cursor.forward", if_failed(on_statement("MOVE"))),
+        Wrap(_CURSOR, "BaseCursor._close_portal", _if_failed(on_statement("CLOSE")), optional=True),
+        Wrap(_CURSOR, "Cursor._init", _if_failed(_of_statement), optional=True),
+        Wrap(_CURSOR, "Cursor.forward", _if_failed(on_statement("MOVE"))),
         Wrap(_CURSOR, "CursorIterator.__anext__", _first_step),
         *TARGETS,
     ),

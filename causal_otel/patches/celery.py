@@ -54,7 +54,6 @@ they leave: at a warm shutdown as well as after ``max_tasks_per_child``.
 
 from __future__ import annotations
 
-import functools
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -64,29 +63,35 @@ from opentelemetry.trace import SpanKind
 
 from causal_otel import semconv
 from causal_otel.engine import carriers, faults, outcome
-from causal_otel.engine.context import attach, current, suppressed, suppression, with_span
+from causal_otel.engine.context import current, suppressed, suppressing, with_span
+from causal_otel.instrument.calls import Args, Inside, Kwargs, traced_call
+from causal_otel.instrument.declaration import Connect, Patch, Wrap
+from causal_otel.instrument.operation import Operation, Running
+from causal_otel.instrument.options import Options
+from causal_otel.instrument.tracing import Tracing
 from causal_otel.patches._celery_attributes import PUBLISHED, common, message
 from causal_otel.patches._celery_execution import begin_execution, end_execution, wrap_on_failure
-from causal_otel.patches._layer import Connect, Patch, Wrap
-from causal_otel.patches._tracing import Options, Tracing, end_failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from celery import Celery
-    from opentelemetry.trace import Span
 
-    from causal_otel.engine.context import Activation
+    from causal_otel.instrument.awaiting import Call
 
 __all__ = ["PATCH", "CeleryOptions"]
 
 _SENDING = create_key("causal-otel-celery-sending")
-"""Holds the PRODUCER span while its message is on the way."""
+"""Holds the sending while its message is on the way."""
+_EXCLUDED = Operation("excluded", {})
 
 
 @dataclass(frozen=True, kw_only=True)
 class CeleryOptions(Options):
     """The options of the patch for Celery.
+
+    The hooks are called with the span and, where a task is sent, the application, and the positional and keyword
+    arguments of its ``send_task``; where one is executed, the task, whose ``request`` tells of the message.
 
     Args:
         excluded: names of tasks, such as ``reports.*``, in any case: neither sent nor executed in a trace that is
@@ -100,41 +105,16 @@ class CeleryOptions(Options):
 # -- sending ----------------------------------------------------------------------------------------------------------
 
 
-def _wrap_send_task(tracing: Tracing[CeleryOptions], original: Callable[..., Any]) -> Callable[..., Any]:
+def _begin_sending(tracing: Tracing[CeleryOptions], app: Celery, args: Args, kwargs: Kwargs) -> Call:
     """The bracket around sending. What only Celery knows, and the headers, are left to :func:`_before_publish`."""
-    excluded = tracing.excluded
-
-    def begin(app: Celery, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Span, Activation] | None:
-        try:
-            name = str(args[0] if args else kwargs.get("name"))
-            if excluded is not None and excluded(name):
-                span = tracing.start_silent()
-            else:
-                span = tracing.start(f"send {name}", SpanKind.PRODUCER, common(app, name, "send"))
-            return span, attach(Context({**with_span(span), _SENDING: span}))
-        except Exception:
-            faults.report("celery: send_task")
-            return None
-
-    @functools.wraps(original)
-    def send_task(self: Celery, /, *args: Any, **kwargs: Any) -> Any:
-        begun = begin(self, args, kwargs) if tracing.recorded() else None
-        if begun is None:
-            return original(self, *args, **kwargs)
-        span, activation = begun
-        try:
-            with suppression():
-                result = original(self, *args, **kwargs)
-        except BaseException as error:
-            end_failed(span, error)
-            raise
-        else:
-            span.end()
-            return result
-        finally:
-            activation.end()
-
-    return send_task
+    name = str(args[0] if args else kwargs.get("name"))
+    if tracing.excluded is not None and tracing.excluded(name):
+        silent = tracing.start_silent()
+        return Inside(Context({**suppressing(), **with_span(silent), _SENDING: Running(_EXCLUDED, silent)}))
+    operation = Operation(f"send {name}", common(app, name, "send"), kind=SpanKind.PRODUCER)
+    running = tracing.begin(operation, objects=(app, args, kwargs))
+    running.inside = Context({**suppressing(), **with_span(running.span), _SENDING: running})
+    return running
 
 
 def _before_publish(
@@ -146,8 +126,8 @@ def _before_publish(
     caller, of the route and of the attempt before are in them by now, and nobody else holds them.
     """
     context = current()
-    span: Span | None = context.get(_SENDING)  # type: ignore[assignment]
-    if span is None and suppressed(context):
+    running: Running | None = context.get(_SENDING)  # type: ignore[assignment]
+    if running is None and suppressed(context):
         return
     fields = dict[str, Any]()
     carriers.inject(fields, context)
@@ -155,9 +135,9 @@ def _before_publish(
         headers.pop("tracestate", None)  # it belonged to the traceparent that is replaced
     headers.update(fields)
     headers[PUBLISHED] = time.time()
-    if span is not None and span.is_recording():
+    if running is not None and (running.span.is_recording() or running.observation is not None):
         task_id = headers.get("id") or properties["correlation_id"]
-        span.set_attributes(message(task_id, headers.get("root_id"), exchange, routing_key))
+        running.learn(message(task_id, headers.get("root_id"), exchange, routing_key))
 
 
 # -- placing ----------------------------------------------------------------------------------------------------------
@@ -213,7 +193,7 @@ PATCH = Patch(
     versions={"celery": ("5.3", "6")},
     options=CeleryOptions,
     targets=(
-        Wrap("celery.app.base", "Celery.send_task", _wrap_send_task),
+        Wrap("celery.app.base", "Celery.send_task", traced_call(_begin_sending)),
         Wrap("celery.worker.request", "Request.on_failure", wrap_on_failure),
         Connect("celery.signals", _connect),
     ),

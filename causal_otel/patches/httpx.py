@@ -25,22 +25,22 @@ Options: :class:`HttpxOptions`.
 
 from __future__ import annotations
 
-import functools
-import inspect
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
-from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.context import Context, create_key
 
 from causal_otel.engine import carriers, context, faults
 from causal_otel.engine.outcome import CANCELLED
-from causal_otel.patches._excluded import url
-from causal_otel.patches._layer import Patch, Wrap
-from causal_otel.patches._stopwatch import Stopwatch
-from causal_otel.patches._tracing import ClientOptions, Tracing, end_failed, mark_failed
+from causal_otel.instrument.calls import Args, Inside, Kwargs, Wrapper, argument, excluded_call, traced_call
+from causal_otel.instrument.declaration import Patch, Wrap
+from causal_otel.instrument.exclusion import url
+from causal_otel.instrument.operation import Operation, Running
+from causal_otel.instrument.options import ClientOptions
+from causal_otel.instrument.stopwatch import Stopwatch
+from causal_otel.instrument.tracing import Tracing
+from causal_otel.patches._httpx_bodies import async_body, sync_body
 from causal_otel.patches._urls import DEFAULT_PORTS, method_attributes, redact_url, span_method
 from causal_otel.semconv import (
     ABANDONED,
@@ -59,15 +59,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from httpx import Request, Response
-    from opentelemetry.context import Context
-    from opentelemetry.trace import Span
+
+    from causal_otel.instrument.awaiting import Call
 
 __all__ = ["PATCH", "HttpxOptions"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class HttpxOptions(ClientOptions):
-    """Options of the httpx patch; see :class:`~causal_otel.patches._tracing.ClientOptions`.
+    """Options of the httpx patch; see :class:`~causal_otel.instrument.options.ClientOptions`.
+
+    The hooks are called with the span and the request, and ``response_hook`` with the response, whose body has been
+    read or closed, or the exception.
 
     Args:
         excluded: URLs, such as ``*.example.com/**`` or ``https://example.com:8443/v1/{id}``, or paths on any host,
@@ -77,8 +80,8 @@ class HttpxOptions(ClientOptions):
     by_url = True
 
 
-_sent: ContextVar[list[int] | None] = ContextVar("causal_otel_httpx_sent", default=None)
-"""How many requests the current ``send()`` has put on the wire, as the one item of a list."""
+_SENT = create_key("causal-otel-httpx-sent")
+"""Under this key: how many requests the current ``send()`` has put on the wire, as the one item of a list."""
 
 
 # -- attributes ---------------------------------------------------------------------------------------------------
@@ -94,44 +97,55 @@ def _request_attributes(request: Request) -> dict[str, Any]:
     port = url.port or DEFAULT_PORTS.get(url.scheme)
     if port is not None:
         attributes[SERVER_PORT] = port
-    sent = _sent.get()
-    if sent is not None:
+    sent = context.current().get(_SENT)
+    if isinstance(sent, list):
         if sent[0]:
             attributes[HTTP_REQUEST_RESEND_COUNT] = sent[0]
         sent[0] += 1
     return attributes
 
 
-def _set_response_attributes(span: Span, response: Response) -> None:
+def _learn_response(running: Running, response: Response) -> None:
     status = response.status_code
     attributes: dict[str, Any] = {HTTP_RESPONSE_STATUS_CODE: status}
     version = response.extensions.get("http_version")  # as b"HTTP/1.1"; not every transport tells
     if version is not None:
         attributes[NETWORK_PROTOCOL_VERSION] = version.decode("ascii", "replace").rpartition("/")[2]
+    running.learn(attributes)
     if status >= 400:
-        attributes[ERROR_TYPE] = str(status)
-        span.set_status(StatusCode.ERROR)
-    span.set_attributes(attributes)
+        running.fail(str(status))
 
 
 # -- one request on the wire --------------------------------------------------------------------------------------
 
 
 class _Attempt:
-    """A request on its way: the copy that carries the context, and the span, if it is recorded.
+    """A request on its way: the copy that carries the context, and the operation, if anybody wants to know of it.
 
     Args:
         request: what the client was about to send.
         where: the context to carry.
-        span: the span of this attempt, not ended yet.
+        running: the operation; None: the request only carries a context.
+        body: the class of the library's bodies as we see through them.
+        inside: what is to be current meanwhile; None: what is.
     """
 
-    __slots__ = ("_given", "_request", "_sent", "_stopwatch", "request", "span")
+    __slots__ = ("_body", "_given", "_request", "_running", "_sent", "_stopwatch", "args", "inside", "request")
 
-    def __init__(self, request: Request, where: Context, span: Span | None) -> None:
+    def __init__(
+        self,
+        request: Request,
+        where: Context,
+        running: Running | None,
+        body: Callable[..., Any],
+        inside: Context | None = None,
+    ) -> None:
         self._request = self.request = request
-        self.span = span
-        if span is not None:
+        self._running = running
+        self._body = body
+        self.inside = inside
+        self.args: Args | None = None
+        if running is not None:
             self._stopwatch = Stopwatch()
         carrier: dict[str, str] = {}
         carriers.inject(carrier, where)
@@ -147,8 +161,9 @@ class _Attempt:
         # Not copy.copy(): the state that a request gives for copying leaves its body out.
         self.request = object.__new__(type(request))
         vars(self.request).update(vars(request), headers=headers)
+        self.args = (self.request,)
 
-    def returned(self, outcome: Response | BaseException) -> None:
+    def _returned(self, outcome: Response | BaseException) -> None:
         """Let the caller find the request where the client put the copy, as the client would have left it."""
         try:
             if self.request is not self._request:
@@ -171,27 +186,25 @@ class _Attempt:
         if getattr(outcome, "_request", None) is self.request:
             outcome.request = self._request
 
-    def failed(self, error: BaseException) -> None:
-        """There will be no response."""
-        self.returned(error)
-        if self.span is not None:
-            end_failed(self.span, error)
-
-    def responded(self, response: Response, body: Callable[[Any, Span, Stopwatch], Any]) -> None:
-        """The headers are there; from here on waits for the body count."""
-        self.returned(response)
-        if self.span is None:
+    def end(self, result: Any = None, error: BaseException | None = None) -> None:
+        """The headers of the response are there, from where on waits for the body count; or there is no response."""
+        self._returned(error or result)
+        running = self._running
+        if running is None:
             return
-        self._stopwatch.pause()
+        if error is not None:
+            running.end(error=error)
+            return
+        stopwatch = self._stopwatch
+        stopwatch.pause()
         try:
-            _set_response_attributes(self.span, response)
-            if response.is_closed:  # it was made with its body in hand, as MockTransport does
-                self.span.end()
-            else:
-                response.stream = body(response.stream, self.span, self._stopwatch)
+            _learn_response(running, result)
+            if not result.is_closed:  # else it was made with its body in hand, as MockTransport does
+                result.stream = self._body(result.stream, running, stopwatch)
+                return
         except Exception:
             faults.report("httpx: response")
-            self.span.end()
+        running.end(result)
 
 
 def _items(headers: Any) -> list[tuple[bytes, bytes, bytes]]:
@@ -199,252 +212,59 @@ def _items(headers: Any) -> list[tuple[bytes, bytes, bytes]]:
     return list(getattr(headers, "_list", ()))
 
 
-def _begin(tracing: Tracing[HttpxOptions], request: Request) -> _Attempt | None:
-    """The attempt to send ``request``; None if there is nothing to record nor to carry."""
-    span = None
-    try:
-        where = tracing.border.outgoing(context.current(), request.url.host)
-        if tracing.recorded():
-            span = tracing.start(span_method(request.method), SpanKind.CLIENT, _request_attributes(request))
-            return _Attempt(request, context.with_span(span, where), span if span.is_recording() else None)
-        current = context.current_span(where) if tracing.active else None
-        if current is not None and current.get_span_context().is_valid and not context.suppressed(where):
-            return _Attempt(request, where, None)
-    except Exception:
-        faults.report("httpx: request")
-        if span is not None:
-            span.end()
-    return None
-
-
 # -- wrappers -----------------------------------------------------------------------------------------------------
 
 
-def _wrap_send(library: str) -> Callable[[Tracing[Any], Callable[..., Any]], Callable[..., Any]]:
+def _is_excluded(tracing: Tracing[HttpxOptions], request: Request) -> bool:
+    if tracing.excluded is None or not tracing.wanted():
+        return False
+    found = request.url
+    return tracing.excluded(url(found.scheme, found.host, found.port, found.path))
+
+
+def _attempt(tracing: Tracing[HttpxOptions], request: Request, body: Callable[..., Any]) -> _Attempt | None:
+    """One request on the wire; None if there is nothing to record nor to carry."""
+    if _is_excluded(tracing, request):
+        inside = context.with_span(tracing.start_silent())
+        return _Attempt(request, tracing.border.outgoing(inside, request.url.host), None, body, inside)
+    where = tracing.border.outgoing(context.current(), request.url.host)
+    if tracing.wanted():
+        operation = Operation(span_method(request.method), _request_attributes(request))
+        running = tracing.begin(operation, objects=(request,))
+        try:
+            followed = running.span.is_recording() or running.observation is not None
+            return _Attempt(request, context.with_span(running.span, where), running if followed else None, body)
+        except Exception:
+            running.end()
+            raise
+    span = context.current_span(where)
+    if span is not None and span.get_span_context().is_valid and not context.suppressed(where):
+        return _Attempt(request, where, None, body)
+    return None
+
+
+def _wrap_send(library: str, body: Callable[[Any], Callable[..., Any]]) -> Wrapper:
     def wrap(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
         if sys.modules[library].__name__ != library:
             return original  # httpx2.alias_httpx() has been called: it is patched under its own name
-        body = _sync_body(sys.modules[library])
+        kind = body(sys.modules[library])
 
-        @functools.wraps(original)
-        def _send_single_request(self: Any, request: Request) -> Response:
-            attempt = _begin(tracing, request)
-            if attempt is None:
-                return cast("Response", original(self, request))
-            try:
-                response: Response = original(self, attempt.request)
-            except BaseException as error:
-                attempt.failed(error)
-                raise
-            attempt.responded(response, body)
-            return response
+        def begin(tracing: Tracing[Any], client: Any, args: Args, kwargs: Kwargs) -> Call | None:
+            return _attempt(tracing, args[0], kind) if args else None  # as every version gives it
 
-        return _unless_excluded(tracing, _send_single_request)
+        return traced_call(begin, carries=True)(tracing, original)
 
     return wrap
 
 
-def _wrap_async_send(library: str) -> Callable[[Tracing[Any], Callable[..., Any]], Callable[..., Any]]:
-    def wrap(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
-        if sys.modules[library].__name__ != library:
-            return original
-        body = _async_body(sys.modules[library])
-
-        @functools.wraps(original)
-        async def _send_single_request(self: Any, request: Request) -> Response:
-            attempt = _begin(tracing, request)
-            if attempt is None:
-                return cast("Response", await original(self, request))
-            try:
-                response: Response = await original(self, attempt.request)
-            except BaseException as error:
-                attempt.failed(error)
-                raise
-            attempt.responded(response, body)
-            return response
-
-        return _unless_excluded(tracing, _send_single_request)
-
-    return wrap
-
-
-def _wrap_attempts(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+def _begin_send(tracing: Tracing[HttpxOptions], client: Any, args: Args, kwargs: Kwargs) -> Call:
     """Count what one ``send()`` puts on the wire: this method follows redirects and repeats for authentication."""
-
-    @functools.wraps(original)
-    def _send_handling_auth(*args: Any, **kwargs: Any) -> Any:
-        if not tracing.recorded():
-            return original(*args, **kwargs)
-        outer = _sent.get()
-        _sent.set([0])
-        try:
-            return original(*args, **kwargs)
-        finally:
-            _sent.set(outer)
-
-    return _unless_excluded(tracing, _send_handling_auth)
+    if _is_excluded(tracing, argument(0, "request", args, kwargs)):
+        return excluded_call(tracing)
+    return Inside(Context({**context.current(), _SENT: [0]}))
 
 
-def _wrap_async_attempts(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    async def _send_handling_auth(*args: Any, **kwargs: Any) -> Any:
-        if not tracing.recorded():
-            return await original(*args, **kwargs)
-        outer = _sent.get()
-        _sent.set([0])
-        try:
-            return await original(*args, **kwargs)
-        finally:
-            _sent.set(outer)
-
-    return _unless_excluded(tracing, _send_handling_auth)
-
-
-def _unless_excluded(tracing: Tracing[Any], call: Callable[..., Any]) -> Callable[..., Any]:
-    """``call``, a method that takes a request, which is silent with all that is inside it where that is excluded."""
-    excluded = tracing.excluded
-    if excluded is None:
-        return call
-
-    def begin(request: Request) -> context.Activation | None:
-        try:
-            if tracing.recorded():
-                found = request.url
-                if excluded(url(found.scheme, found.host, found.port, found.path)):
-                    return context.attach(context.with_span(tracing.start_silent()))
-        except Exception:
-            faults.report("httpx: excluded")
-        return None
-
-    if inspect.iscoroutinefunction(call):
-
-        @functools.wraps(call)
-        async def async_call(self: Any, request: Request, *args: Any, **kwargs: Any) -> Any:
-            activation = begin(request)
-            try:
-                return await call(self, request, *args, **kwargs)
-            finally:
-                if activation is not None:
-                    activation.end()
-
-        return async_call
-
-    @functools.wraps(call)
-    def sync_call(self: Any, request: Request, *args: Any, **kwargs: Any) -> Any:
-        activation = begin(request)
-        try:
-            return call(self, request, *args, **kwargs)
-        finally:
-            if activation is not None:
-                activation.end()
-
-    return sync_call
-
-
-# -- bodies: the library's own stream, seen through ---------------------------------------------------------------
-
-
-class _Body:
-    """What both kinds of bodies share: the stream behind shows through, and the span ends once."""
-
-    def __init__(self, stream: Any, span: Span, stopwatch: Stopwatch) -> None:
-        self._causal_stream = stream
-        self._causal_span = span
-        self._causal_stopwatch = stopwatch
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith(("__", "_causal_")):  # asked of a copy that is not filled yet
-            raise AttributeError(name)
-        return getattr(self._causal_stream, name)
-
-    def _causal_end(self, error: BaseException | None = None) -> None:
-        span = self._causal_span
-        if not span.is_recording():
-            return
-        if error is not None:
-            mark_failed(span, error)
-        self._causal_stopwatch.end(span)
-
-    def __del__(self) -> None:
-        span = vars(self).get("_causal_span")
-        if span is not None and span.is_recording():
-            span.set_attribute(ABANDONED, True)
-            self._causal_stopwatch.end(span)
-
-
-@functools.cache
-def _sync_body(library: Any) -> type[_Body]:
-    class TracedStream(_Body, library.SyncByteStream):  # type: ignore[misc]  # clients check for their own class
-        def __iter__(self) -> Iterator[bytes]:
-            stopwatch = self._causal_stopwatch
-            chunks = iter(self._causal_stream)
-            try:
-                while True:
-                    stopwatch.resume()
-                    try:
-                        chunk = next(chunks)
-                    except StopIteration:
-                        break
-                    finally:
-                        stopwatch.pause()
-                    yield chunk
-            except GeneratorExit:  # the reader has stopped: the request ends when it is closed
-                if isinstance(chunks, Generator):
-                    chunks.close()
-                raise
-            except BaseException as error:
-                self._causal_end(error)
-                raise
-            self._causal_end()
-
-        def close(self) -> None:
-            self._causal_stopwatch.stop()
-            try:
-                self._causal_stream.close()
-            except BaseException as error:
-                self._causal_end(error)
-                raise
-            self._causal_end()
-
-    return TracedStream
-
-
-@functools.cache
-def _async_body(library: Any) -> type[_Body]:
-    class TracedAsyncStream(_Body, library.AsyncByteStream):  # type: ignore[misc]
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            stopwatch = self._causal_stopwatch
-            chunks = self._causal_stream.__aiter__()
-            try:
-                while True:
-                    stopwatch.resume()
-                    try:
-                        chunk = await anext(chunks)
-                    except StopAsyncIteration:
-                        break
-                    finally:
-                        stopwatch.pause()
-                    yield chunk
-            except GeneratorExit:
-                raise
-            except BaseException as error:
-                self._causal_end(error)
-                raise
-            finally:
-                if isinstance(chunks, AsyncGenerator):
-                    await chunks.aclose()
-            self._causal_end()
-
-        async def aclose(self) -> None:
-            self._causal_stopwatch.stop()
-            try:
-                await self._causal_stream.aclose()
-            except BaseException as error:
-                self._causal_end(error)
-                raise
-            self._causal_end()
-
-    return TracedAsyncStream
+_wrap_attempts = traced_call(_begin_send)
 
 
 PATCH = Patch(
@@ -456,10 +276,10 @@ PATCH = Patch(
         target
         for library in ("httpx", "httpx2")
         for target in (
-            Wrap(library, "Client._send_single_request", _wrap_send(library)),
-            Wrap(library, "AsyncClient._send_single_request", _wrap_async_send(library)),
+            Wrap(library, "Client._send_single_request", _wrap_send(library, sync_body)),
+            Wrap(library, "AsyncClient._send_single_request", _wrap_send(library, async_body)),
             Wrap(library, "Client._send_handling_auth", _wrap_attempts, optional=True),
-            Wrap(library, "AsyncClient._send_handling_auth", _wrap_async_attempts, optional=True),
+            Wrap(library, "AsyncClient._send_handling_auth", _wrap_attempts, optional=True),
         )
     ),
     records=(

@@ -44,12 +44,15 @@ from opentelemetry.trace import SpanKind
 
 from causal_otel.engine import context, faults
 from causal_otel.engine.outcome import CANCELLED
+from causal_otel.instrument.calls import Args, Kwargs, Wrapper, argument, excluded_call, failure_call, traced_call
+from causal_otel.instrument.declaration import Patch, Wrap
+from causal_otel.instrument.operation import Operation, Running
+from causal_otel.instrument.options import ClientOptions
+from causal_otel.instrument.plumbing import Plumbing
+from causal_otel.instrument.stopwatch import Stopwatch
+from causal_otel.instrument.tracing import Tracing
 from causal_otel.patches import _cypher
-from causal_otel.patches._layer import Patch, Wrap
-from causal_otel.patches._neo4j_results import Stream, code, end_failed, private
-from causal_otel.patches._plumbing import Plumbing, failure_call
-from causal_otel.patches._stopwatch import Stopwatch
-from causal_otel.patches._tracing import Call, ClientOptions, Inside, Operation, Silence, Tracing, traced_call
+from causal_otel.patches._neo4j_results import ERRORS, Stream, private
 from causal_otel.semconv import (
     ABANDONED,
     DB_NAMESPACE,
@@ -66,7 +69,8 @@ from causal_otel.semconv import (
 )
 
 if TYPE_CHECKING:
-    from opentelemetry.trace import Span
+    from causal_otel.instrument.awaiting import Call
+    from causal_otel.instrument.calls import Begin
 
 __all__ = ["PATCH", "Neo4jOptions"]
 
@@ -77,7 +81,7 @@ _EXECUTION = create_key("causal-otel-neo4j-execution")
 
 @dataclass(frozen=True, kw_only=True)
 class Neo4jOptions(ClientOptions):
-    """Options of the neo4j patch; see :class:`~causal_otel.patches._tracing.ClientOptions`.
+    """Options of the neo4j patch; see :class:`~causal_otel.instrument.options.ClientOptions`.
 
     Args:
         excluded: names, such as ``MATCH Heartbeat`` or ``neo4j.execute_read`` (with all that is inside), or texts, such
@@ -132,18 +136,22 @@ def _plumbing(operation: str, place: Callable[[Any], _Place], instance: Any) -> 
     return Operation(" ".join(filter(None, (operation, attributes.get(DB_NAMESPACE)))), attributes, plumbing=True)
 
 
-_TOLD_BY: dict[str, Any] = {"error_type": code, "code_attribute": DB_RESPONSE_STATUS_CODE}
-
-
-def _query(tracing: Tracing[Neo4jOptions], query: Any, place: _Place, call: Callable[[Span], Call]) -> Call | None:
+def _query(
+    tracing: Tracing[Neo4jOptions],
+    query: Any,
+    place: _Place,
+    objects: tuple[Any, ...],
+    call: Callable[[Running], Call],
+) -> Call | None:
     """The call of a query, a string or a ``neo4j.Query``; None if it is neither, as the driver is about to say."""
     text = getattr(query, "text", query)
     if not isinstance(text, str):
         return None
     operation = _operation(*place, text[: _cypher.MAX_TEXT])
     if tracing.excluded is not None and operation.fits(tracing.excluded):
-        return Silence(tracing)
-    return call(tracing.start_leaf(operation.name, SpanKind.CLIENT, operation.attributes))
+        return excluded_call(tracing)
+    running = tracing.leaf(operation, ERRORS, objects)
+    return None if running is None else call(running)
 
 
 # -- calls under way ----------------------------------------------------------------------------------------------
@@ -152,34 +160,40 @@ def _query(tracing: Tracing[Neo4jOptions], query: Any, place: _Place, call: Call
 class _Query:
     """``run``, which returns before the records arrive."""
 
-    def __init__(self, span: Span) -> None:
-        self._span = span
+    args: Args | None = None
+    inside: Context | None = None
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
         self._stopwatch = Stopwatch()
 
-    def succeeded(self, result: Any) -> None:
-        Stream.follow(result, self._span, self._stopwatch)
+    def end(self, result: Any = None, error: BaseException | None = None) -> None:
+        """``run`` has returned or raised."""
+        if error is None:
+            Stream.follow(result, self._running, self._stopwatch)
+        else:
+            self._running.end(error=error)
 
-    def failed(self, error: BaseException) -> None:
-        end_failed(self._span, error)
 
-
-class _Execution(Inside):
+class _Execution:
     """``execute_read``, ``execute_write`` or ``execute_query``. The context inside knows it.
 
     Args:
-        span: its span.
+        running: the operation.
         session: whose transactions are its attempts; None: the first that opens one.
-        quiet: whether it is one operation to the caller: not current, and nothing inside has a span.
+        single_span: whether it is one operation to the caller: not current, and nothing inside has a span.
     """
 
-    def __init__(self, span: Span, session: Any, *, quiet: bool) -> None:
-        self.quiet = quiet
-        self._span = span
+    args: Args | None = None
+
+    def __init__(self, running: Running, session: Any, *, single_span: bool) -> None:
+        self.single_span = single_span
+        self._running = running
         self._session = session
         self._transaction: Any = None
         self._attempts = 0
         inside = Context({**context.current(), _EXECUTION: self})
-        super().__init__(inside if quiet else context.with_span(span, inside))
+        self.inside: Context | None = inside if single_span else context.with_span(running.span, inside)
 
     @staticmethod
     def current() -> _Execution | None:
@@ -201,32 +215,30 @@ class _Execution(Inside):
         self._transaction = private(self._session, "_transaction")
 
     def silences(self, transaction: Any) -> bool:
-        """Whether ``transaction`` is an attempt of it, and quiet."""
-        return self.quiet and self._transaction is transaction
+        """Whether ``transaction`` is an attempt of it, and has no spans of its own."""
+        return self.single_span and self._transaction is transaction
 
-    def succeeded(self, result: Any) -> None:
-        self._finish(result)
-        self._span.end()
-
-    def failed(self, error: BaseException) -> None:
-        self._finish(None)
-        end_failed(self._span, error)
-
-    def _finish(self, result: Any) -> None:
+    def end(self, result: Any = None, error: BaseException | None = None) -> None:
+        """The call is over."""
         try:
-            learned: dict[str, Any] = {NEO4J_ATTEMPTS: self._attempts}
-            database = private(self._session, "_config", "database")
-            if self.quiet and database is None:
-                from neo4j import EagerResult
-
-                database = result.summary.database if isinstance(result, EagerResult) else None
-            if isinstance(database, str):
-                learned[DB_NAMESPACE] = database
-            self._span.set_attributes(learned)
+            self._learn(result)
         except Exception:
             faults.report("neo4j: the end of an execution")
-        # Tasks that your function has started keep their context, and so this. No session is it, so it owns none.
+        # Tasks that your function has started keep their context, and so this object. It must match no real session,
+        # or it would adopt a later transaction.
         self._session, self._transaction = self, None
+        self._running.end(result, error)
+
+    def _learn(self, result: Any) -> None:
+        learned: dict[str, Any] = {NEO4J_ATTEMPTS: self._attempts}
+        database = private(self._session, "_config", "database")
+        if self.single_span and database is None:
+            from neo4j import EagerResult
+
+            database = result.summary.database if isinstance(result, EagerResult) else None
+        if isinstance(database, str):
+            learned[DB_NAMESPACE] = database
+        self._running.learn(learned)
 
 
 class _Begin(Plumbing):
@@ -239,68 +251,65 @@ class _Begin(Plumbing):
     """
 
     def __init__(self, tracing: Tracing[Neo4jOptions], session: Any, attempt: _Execution | None) -> None:
-        super().__init__(tracing, _plumbing, "BEGIN", _place_of_session, session, **_TOLD_BY)
+        super().__init__(tracing, _plumbing, ("BEGIN", _place_of_session, session), ERRORS)
         self._attempt = attempt
 
-    def succeeded(self, result: Any) -> None:
-        if self._attempt is not None:
-            self._attempt.opened()
-
-    def failed(self, error: BaseException) -> None:
-        if self._attempt is None or not self._attempt.quiet:
-            super().failed(error)
+    def end(self, result: Any = None, error: BaseException | None = None) -> None:
+        """The transaction is open, or not."""
+        if error is None:
+            if self._attempt is not None:
+                self._attempt.opened()
+        elif self._attempt is None or not self._attempt.single_span:
+            super().end(result, error)
 
 
 # -- what a call is -----------------------------------------------------------------------------------------------
 
-_Args = tuple[Any, ...]
-_Kwargs = dict[str, Any]
-_Describe = Callable[[Tracing[Neo4jOptions], Any, _Args, _Kwargs], Call | None]
-_Wrapper = Callable[[Tracing[Any], Callable[..., Any]], Callable[..., Any]]
+
+def _session_run(tracing: Tracing[Neo4jOptions], session: Any, args: Args, kwargs: Kwargs) -> Call | None:
+    query = argument(0, "query", args, kwargs)
+    return _query(tracing, query, _place_of_session(session), (session, args, kwargs), _Query)
 
 
-def _argument(position: int, name: str, args: _Args, kwargs: _Kwargs) -> Any:
-    return args[position] if len(args) > position else kwargs.get(name)
-
-
-def _session_run(tracing: Tracing[Neo4jOptions], session: Any, args: _Args, kwargs: _Kwargs) -> Call | None:
-    return _query(tracing, _argument(0, "query", args, kwargs), _place_of_session(session), _Query)
-
-
-def _transaction_run(tracing: Tracing[Neo4jOptions], transaction: Any, args: _Args, kwargs: _Kwargs) -> Call | None:
+def _transaction_run(tracing: Tracing[Neo4jOptions], transaction: Any, args: Args, kwargs: Kwargs) -> Call | None:
     execution = _Execution.current()
     if execution is not None and execution.silences(transaction):
         return None
-    return _query(tracing, _argument(0, "query", args, kwargs), _place_of_transaction(transaction), _Query)
+    query = argument(0, "query", args, kwargs)
+    return _query(tracing, query, _place_of_transaction(transaction), (transaction, args, kwargs), _Query)
 
 
-def _execute_query(tracing: Tracing[Neo4jOptions], driver: Any, args: _Args, kwargs: _Kwargs) -> Call | None:
-    place = private(driver, "_pool", "address"), _argument(3, "database_", args, kwargs)
-    return _query(tracing, _argument(0, "query_", args, kwargs), place, lambda span: _Execution(span, None, quiet=True))
+def _execute_query(tracing: Tracing[Neo4jOptions], driver: Any, args: Args, kwargs: Kwargs) -> Call | None:
+    place = private(driver, "_pool", "address"), argument(3, "database_", args, kwargs)
+    query = argument(0, "query_", args, kwargs)
+    return _query(
+        tracing, query, place, (driver, args, kwargs), lambda running: _Execution(running, None, single_span=True)
+    )
 
 
-def _managed(name: str) -> _Describe:
-    def describe(tracing: Tracing[Neo4jOptions], session: Any, args: _Args, kwargs: _Kwargs) -> Call:
+def _managed(name: str) -> Begin:
+    def describe(tracing: Tracing[Neo4jOptions], session: Any, args: Args, kwargs: Kwargs) -> Call:
         if tracing.excluded is not None and tracing.excluded(name):
-            return Silence(tracing)
-        span = tracing.start(name, SpanKind.INTERNAL, _constants(*_place_of_session(session)))
-        return _Execution(span, session, quiet=False)
+            return excluded_call(tracing)
+        operation = Operation(name, _constants(*_place_of_session(session)), kind=SpanKind.INTERNAL)
+        running = tracing.begin(operation, ERRORS, (session, args, kwargs))
+        return _Execution(running, session, single_span=False)
 
     return describe
 
 
-def _begin(tracing: Tracing[Neo4jOptions], session: Any, args: _Args, kwargs: _Kwargs) -> Call:
+def _begin(tracing: Tracing[Neo4jOptions], session: Any, args: Args, kwargs: Kwargs) -> Call:
     execution = _Execution.current()
     attempt = execution if execution is not None and execution.attempt(session) else None
     return _Begin(tracing, session, attempt)
 
 
-def _ending(operation: str) -> _Describe:
-    def describe(tracing: Tracing[Neo4jOptions], transaction: Any, args: _Args, kwargs: _Kwargs) -> Call | None:
+def _ending(operation: str) -> Begin:
+    def describe(tracing: Tracing[Neo4jOptions], transaction: Any, args: Args, kwargs: Kwargs) -> Call | None:
         execution = _Execution.current()
         if execution is not None and execution.silences(transaction):
             return None
-        return Plumbing(tracing, _plumbing, operation, _place_of_transaction, transaction, **_TOLD_BY)
+        return Plumbing(tracing, _plumbing, (operation, _place_of_transaction, transaction), ERRORS)
 
     return describe
 
@@ -315,7 +324,7 @@ def _result_failed(tracing: Tracing[Neo4jOptions], original: Callable[..., Any])
     def tx_failure(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         stream = Stream.of(self)
         if stream is not None:
-            stream.end(_argument(0, "exc", args, kwargs))
+            stream.end(argument(0, "exc", args, kwargs))
         return original(self, *args, **kwargs)
 
     return tx_failure
@@ -338,7 +347,7 @@ def _session_killed(tracing: Tracing[Neo4jOptions], original: Callable[..., Any]
     return handle_cancellation
 
 
-def _leaves(results: Callable[[Any], Iterable[Any]]) -> _Wrapper:
+def _leaves(results: Callable[[Any], Iterable[Any]]) -> Wrapper:
     """A wrapper for what first fetches or discards the rest of results, of which nobody is reading that.
 
     Args:
@@ -374,12 +383,12 @@ def _leaves(results: Callable[[Any], Iterable[Any]]) -> _Wrapper:
     return wrap
 
 
-def _both(outer: _Wrapper, inner: _Wrapper) -> _Wrapper:
+def _both(outer: Wrapper, inner: Wrapper) -> Wrapper:
     return lambda tracing, original: outer(tracing, inner(tracing, original))
 
 
 _connecting = failure_call(
-    lambda tracing, driver, args, kwargs: _plumbing("CONNECT", _place_of_driver, driver), nests=True, **_TOLD_BY
+    lambda tracing, driver, args, kwargs: _plumbing("CONNECT", _place_of_driver, driver), ERRORS, nests=True
 )
 
 # A session fetches the rest of its result before its next query, and discards it before anything else.
@@ -390,7 +399,7 @@ _leaves_transaction = _leaves(lambda result: (result,))
 def _targets(prefix: str) -> tuple[Wrap, ...]:
     """The targets of one of the two drivers, whose classes are public under names that differ by a prefix."""
 
-    def wrap(attribute: str, wrapper: _Wrapper) -> Wrap:
+    def wrap(attribute: str, wrapper: Wrapper) -> Wrap:
         return Wrap("neo4j", prefix + attribute, wrapper)
 
     return (

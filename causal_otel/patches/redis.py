@@ -34,28 +34,27 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context, create_key
-from opentelemetry.trace import SpanKind
 
 from causal_otel.engine import context, faults
 from causal_otel.engine.outcome import CANCELLED
-from causal_otel.patches._layer import Patch, Wrap
-from causal_otel.patches._redis_commands import MAX_SHOWN, OTHER, command, text
-from causal_otel.patches._redis_plumbing import targets
-from causal_otel.patches._tracing import (
-    Call,
-    ClientOptions,
+from causal_otel.instrument.calls import (
+    Args,
     Describe,
-    Inside,
-    Operation,
-    Silence,
-    Tracing,
+    Kwargs,
+    Wrapper,
     client_call,
-    end_failed,
-    error_name,
-    held,
-    silent,
+    excluded_call,
+    inside,
+    suppressed,
     traced_call,
 )
+from causal_otel.instrument.declaration import Patch, Wrap
+from causal_otel.instrument.errors import Errors, error_name
+from causal_otel.instrument.operation import Operation, Running
+from causal_otel.instrument.options import ClientOptions
+from causal_otel.instrument.tracing import Tracing
+from causal_otel.patches._redis_commands import MAX_SHOWN, OTHER, command, text
+from causal_otel.patches._redis_plumbing import targets
 from causal_otel.semconv import (
     ABANDONED,
     DB_NAMESPACE,
@@ -82,7 +81,7 @@ _CACHED = 1024  # kinds of operation: command, number of arguments, server
 
 @dataclass(frozen=True, kw_only=True)
 class RedisOptions(ClientOptions):
-    """Options of the redis patch; see :class:`~causal_otel.patches._tracing.ClientOptions`.
+    """Options of the redis patch; see :class:`~causal_otel.instrument.options.ClientOptions`.
 
     Args:
         excluded: names, such as ``PING``, ``CLIENT *``, ``PIPELINE*``, or texts, such as ``INFO ?``; both as a trace
@@ -159,13 +158,13 @@ def _executed(tracing: Tracing[RedisOptions], pipeline: Any, args: Any, kwargs: 
     names = {command((spelling,))[0] for spelling in {queued[0] for queued in commands}}
     if len(names) == 1:
         name = f"{name} {names.pop()}"
-    attributes = dict(_operation(name, -1, _place(pipeline)).attributes)
+    own: dict[str, Any] = {}
     if size > 1:
-        attributes[DB_OPERATION_BATCH_SIZE] = size
+        own[DB_OPERATION_BATCH_SIZE] = size
     if commands:
         texts = [text(*command(queued)) for queued in commands[:MAX_SHOWN]]
-        attributes[DB_QUERY_TEXT] = "; ".join(texts) + ("; ..." if size > MAX_SHOWN else "")
-    return Operation(name, attributes)
+        own[DB_QUERY_TEXT] = "; ".join(texts) + ("; ..." if size > MAX_SHOWN else "")
+    return _operation(name, -1, _place(pipeline)).of_this_call(own)
 
 
 def _queue(pipeline: Any) -> list[Sequence[Any]]:
@@ -240,29 +239,8 @@ def _failure(error: BaseException) -> str | None:
     return _code(error)
 
 
-class _Command:
-    """An operation with more to it than :func:`client_call` knows. Errors are told by the prefix of the server's."""
-
-    def __init__(self, tracing: Tracing[Any], operation: Operation) -> None:
-        self.span = tracing.start_leaf(operation.name, SpanKind.CLIENT, operation.attributes)
-
-    def succeeded(self, result: Any) -> None:
-        self.span.end()
-
-    def failed(self, error: BaseException) -> None:
-        end_failed(self.span, error, _failure, DB_RESPONSE_STATUS_CODE)
-
-
-class _Pipeline(_Command):
-    """The execution of a pipeline. Told not to raise, it returns errors among its results."""
-
-    def succeeded(self, result: Any) -> None:
-        error = next((each for each in result if isinstance(each, Exception)), None)
-        if error is None:
-            self.span.end()
-        else:
-            end_failed(self.span, error, _code, DB_RESPONSE_STATUS_CODE)
-
+_ERRORS = Errors(_failure, DB_RESPONSE_STATUS_CODE)
+_RETURNED = Errors(_code, DB_RESPONSE_STATUS_CODE)
 
 # -- wrappers -----------------------------------------------------------------------------------------------------
 
@@ -273,33 +251,60 @@ def _handling_noscript() -> Context:
     return Context({**context.current(), _SCRIPTED: True})
 
 
-class _Routed(_Command, Inside):
-    """A cluster's operation: its parts make no spans of their own, and the node is noted."""
+class _Routed:
+    """A cluster's operation: its parts make no spans of their own, and the node is noted.
 
-    def __init__(self, tracing: Tracing[Any], operation: Operation) -> None:
-        super().__init__(tracing, operation)
+    Args:
+        running: the operation.
+    """
+
+    args: Args | None = None
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
         self._asked: set[tuple[Any, Any]] = set()
-        self.inside = Context({**context.suppressing(), _ASKED: self._asked})
+        self.inside: Context | None = Context({**context.suppressing(), _ASKED: self._asked})
 
-    def _arrived(self) -> None:
+    def end(self, result: Any = None, error: BaseException | None = None) -> None:
+        """The operation is over."""
         if len(self._asked) == 1:
-            self.span.set_attributes(_address(*self._asked.pop()))
-
-    def succeeded(self, result: Any) -> None:
-        try:
-            self._arrived()
-        finally:
-            super().succeeded(result)
-
-    def failed(self, error: BaseException) -> None:
-        try:
-            self._arrived()
-        finally:
-            super().failed(error)
+            self._running.learn(_address(*self._asked.pop()))
+        self._running.end(result, error)
 
 
-class _RoutedPipeline(_Routed, _Pipeline):
+class _RoutedPipeline(_Routed):
     """A cluster's pipeline."""
+
+    def end(self, result: Any = None, error: BaseException | None = None) -> None:
+        """The pipeline has been executed."""
+        _find_failure(self._running, result)
+        super().end(result, error)
+
+
+class _Pipeline:
+    """The execution of a pipeline.
+
+    Args:
+        running: the operation.
+    """
+
+    args: Args | None = None
+    inside: Context | None = None
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+
+    def end(self, result: Any = None, error: BaseException | None = None) -> None:
+        """The pipeline has been executed."""
+        _find_failure(self._running, result)
+        self._running.end(result, error)
+
+
+def _find_failure(running: Running, results: Any) -> None:
+    """A pipeline that is told not to raise returns errors among its results."""
+    failure = next((each for each in results or () if isinstance(each, Exception)), None)
+    if failure is not None:
+        running.failed(failure, _RETURNED)
 
 
 def _note(node: Any) -> None:
@@ -333,19 +338,21 @@ def _noting_self(tracing: Tracing[RedisOptions], original: Callable[..., Any]) -
     return execute
 
 
-def _call(describe: Describe, call: type[_Command]) -> Callable[[Tracing[Any], Callable[..., Any]], Callable[..., Any]]:
-    def begin(tracing: Tracing[Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
+def _call(describe: Describe, call: Callable[[Running], Any]) -> Wrapper:
+    def begin(tracing: Tracing[Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
         operation = describe(tracing, instance, args, kwargs)
         if operation is None:
             return None
-        excluded = tracing.excluded
-        return call(tracing, operation) if excluded is None or not operation.fits(excluded) else Silence(tracing)
+        if tracing.excluded is not None and operation.fits(tracing.excluded):
+            return excluded_call(tracing)
+        running = tracing.leaf(operation, _ERRORS, (instance, args, kwargs))
+        return None if running is None else call(running)
 
     return traced_call(begin)
 
 
-_script = held(_handling_noscript)
-_traced_command = client_call(_called, _failure, DB_RESPONSE_STATUS_CODE)
+_script = inside(_handling_noscript)
+_traced_command = client_call(_called, _ERRORS)
 _traced_pipeline = _call(_executed, _Pipeline)
 _traced_cluster_command = _call(_called, _Routed)
 _traced_cluster_pipeline = _call(_executed, _RoutedPipeline)
@@ -364,15 +371,15 @@ PATCH = Patch(
         *_of_both("client", "Redis.execute_command", _traced_command),
         *_of_both("client", "Pipeline.immediate_execute_command", _traced_command),
         *_of_both("client", "Pipeline.execute", _traced_pipeline),
-        *_of_both("client", "Pipeline.load_scripts", silent),
+        *_of_both("client", "Pipeline.load_scripts", suppressed),
         *_of_both("cluster", "RedisCluster.execute_command", _traced_cluster_command),
         *_of_both("cluster", "ClusterPipeline.execute", _traced_cluster_pipeline),
         Wrap("redis.cluster", "RedisCluster.get_redis_connection", _noting_argument),
         Wrap("redis.asyncio.cluster", "ClusterNode.execute_command", _noting_self),
         Wrap("redis.asyncio.cluster", "ClusterNode.execute_pipeline", _noting_self),
-        Wrap("redis._parsers.commands", "CommandsParser.initialize", silent),
-        Wrap("redis._parsers.commands", "CommandsParser._get_moveable_keys", silent),
-        *_of_both("sentinel", "Sentinel.discover_slaves", silent),
+        Wrap("redis._parsers.commands", "CommandsParser.initialize", suppressed),
+        Wrap("redis._parsers.commands", "CommandsParser._get_moveable_keys", suppressed),
+        *_of_both("sentinel", "Sentinel.discover_slaves", suppressed),
         Wrap("redis.commands.core", "Script.__call__", _script),
         Wrap("redis.commands.core", "AsyncScript.__call__", _script),
         *targets(_called, lambda name, instance: _operation(name, -1, _place(instance)), _code),

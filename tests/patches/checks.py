@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-from causal_otel.patches._layer import Wrap
+from causal_otel.instrument.declaration import Wrap
 
 if TYPE_CHECKING:
-    from causal_otel.patches._layer import Patch
+    from causal_otel.instrument.declaration import Patch
 
 __all__ = ["originals", "placed"]
 

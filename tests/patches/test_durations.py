@@ -22,8 +22,8 @@ import redis.asyncio
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
 
-from causal_otel.patches import get
-from causal_otel.patches._layer import Wrap
+from causal_otel.instrument.declaration import Wrap
+from causal_otel.instrument.registry import BUILT_IN
 from tests.patches.http_server import echo_app, serve
 from tests.recording import Recording, recording
 from tests.services.fixtures import GraphServer
@@ -407,5 +407,5 @@ async def test_every_neo4j_call(
 @pytest.mark.parametrize("driver", [*CALLS, "neo4j"])
 def test_the_calls_are_targets(driver: str) -> None:
     """What is called here is what the patches wrap."""
-    targets = {target.attribute for target in get(driver).targets if isinstance(target, Wrap)}
+    targets = {target.attribute for target in BUILT_IN[driver].load().targets if isinstance(target, Wrap)}
     assert {name.partition(" ")[0] for name in {**CALLS, "neo4j": NEO4J}[driver]} <= targets

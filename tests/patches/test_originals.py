@@ -22,9 +22,13 @@ import wrapt
 from opentelemetry import trace
 
 from causal_otel.engine.provider import TracerProvider
-from causal_otel.patches import NAMES, get
-from causal_otel.patches._layer import Applied, Patch, Wrap
-from causal_otel.patches._tracing import ClientOptions, Operation, Tracing, client_call
+from causal_otel.instrument.applying import Applied
+from causal_otel.instrument.calls import client_call
+from causal_otel.instrument.declaration import Patch, Wrap
+from causal_otel.instrument.operation import Operation
+from causal_otel.instrument.options import ClientOptions
+from causal_otel.instrument.registry import BUILT_IN
+from causal_otel.instrument.tracing import Tracing
 from tests.recording import Recording, recording
 
 
@@ -57,11 +61,11 @@ class Spot:
 
 def _spots() -> list[Any]:
     spots = []
-    for name in NAMES:
-        for target in get(name).targets:
+    for name in BUILT_IN:
+        for target in BUILT_IN[name].load().targets:
             if isinstance(target, Wrap):
                 owner, attribute, found = wrapt.resolve_path(importlib.import_module(target.module), target.attribute)
-                spot = Spot(get(name), target, owner, attribute, inspect.iscoroutinefunction(found))
+                spot = Spot(BUILT_IN[name].load(), target, owner, attribute, inspect.iscoroutinefunction(found))
                 spots.append(pytest.param(spot, id=f"{target.module}.{target.attribute}"))
     return spots
 
@@ -209,7 +213,7 @@ def test_names_and_signatures_stay(monkeypatch: pytest.MonkeyPatch, kind: str, a
     monkeypatch.setattr(Client, attribute, KINDS[kind](vars(Client)[attribute]))
     before = described()
     patch = Patch("fake", {"tests": ("0", "1")}, ClientOptions, (Wrap(__name__, f"Client.{attribute}", _described()),))
-    monkeypatch.setattr("causal_otel.patches._layer.metadata.version", lambda name: "0.1")
+    monkeypatch.setattr("causal_otel.instrument.applying.metadata.version", lambda name: "0.1")
     applied = Applied(patch, _tracing(patch, TracerProvider()))
     applied.apply()
     assert described() == before
@@ -233,7 +237,7 @@ async def test_a_cython_function(monkeypatch: pytest.MonkeyPatch, postgres_url: 
     targets = (Wrap("asyncpg.protocol", "Protocol.query", _described()),)
     connection = await asyncpg.connect(postgres_url)
     with recording([]) as recorded:
-        applied = _placed(recorded, replace(get("asyncpg"), targets=targets))
+        applied = _placed(recorded, replace(BUILT_IN["asyncpg"].load(), targets=targets))
         with recorded.tracer.start_as_current_span("root") as root:
             assert await connection.execute("SELECT pg_sleep(0.1)") == "SELECT 1"
         applied.undo()

@@ -27,8 +27,8 @@ from redis.retry import Retry
 
 from causal_otel.cli.demo.process import LOOPBACK, claim_port, process, workdir
 from causal_otel.engine.context import suppression
+from causal_otel.instrument.declaration import Wrap
 from causal_otel.patches import _redis_commands
-from causal_otel.patches._layer import Wrap
 from causal_otel.patches.redis import PATCH, RedisOptions, _operation
 from tests.recording import Recording, recording
 

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from causal_otel.patches import NAMES, get
+from causal_otel.instrument.registry import BUILT_IN
 from tests.faults.programs import run
 
 PROJECT: dict[str, Any] = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
@@ -26,21 +26,21 @@ OLDEST = {("fastapi", "0.110"): Requirement("starlette<0.37.0,>=0.36.3")}
 
 
 def _supported(name: str, distribution: str) -> SpecifierSet:
-    first, last = get(name).versions[distribution]
+    first, last = BUILT_IN[name].load().versions[distribution]
     return SpecifierSet(f">={first},<{last}")
 
 
-@pytest.mark.parametrize(("name", "extra"), [*((name, name) for name in NAMES if name != "asgi"), ("asgi", "fastapi")])
+@pytest.mark.parametrize(("name", "extra"), [(name, {"asgi": "fastapi"}.get(name, name)) for name in BUILT_IN])
 def test_an_extra_is_what_its_patch_supports(name: str, extra: str) -> None:
     """Whatever ``causal-otel[extra]`` lets pip install is traced, and nothing that is traced is kept out."""
     (requirement,) = (Requirement(each) for each in PROJECT["optional-dependencies"][extra])
     assert requirement.specifier == _supported(name, requirement.name)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if len(get(name).versions) > 1])
+@pytest.mark.parametrize("name", [name for name in BUILT_IN if len(BUILT_IN[name].load().versions) > 1])
 def test_ranges_fit_each_other(name: str) -> None:
     """A supported driver, the oldest and the one installed, can be had with supported versions of the others."""
-    versions = get(name).versions
+    versions = BUILT_IN[name].load().versions
     for distribution, (first, _) in versions.items():
         assert metadata.version(distribution) in _supported(name, distribution)
         oldest = [
@@ -75,9 +75,9 @@ _PROGRAM = """
     installed = causal_otel.install(patches=[{patch!r}], tracer_provider=TracerProvider())
     {imports}
     from tests.patches.checks import originals
-    from causal_otel.patches import get
+    from causal_otel.instrument.registry import BUILT_IN
 
-    placed = [name for name, found in originals(get({patch!r})).items() if found is not None
+    placed = [name for name, found in originals(BUILT_IN[{patch!r}].load()).items() if found is not None
               and getattr(found, "__code__", None) is not None and "causal_otel" in found.__code__.co_filename]
     (status,) = [each for each in causal_otel.status().patches if each.name == {patch!r}]
     print(json.dumps([lines, str(status), status.state, placed]))

@@ -17,8 +17,12 @@ from opentelemetry import trace
 
 from causal_otel.engine import faults
 from causal_otel.engine.provider import TracerProvider
-from causal_otel.patches._layer import Applied, Connect, Patch, Wrap
-from causal_otel.patches._tracing import ClientOptions, Operation, Tracing, client_call
+from causal_otel.instrument.applying import Applied
+from causal_otel.instrument.calls import client_call
+from causal_otel.instrument.declaration import Connect, Patch, Wrap
+from causal_otel.instrument.operation import Operation
+from causal_otel.instrument.options import ClientOptions
+from causal_otel.instrument.tracing import Tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,7 +76,7 @@ def _patch(*targets: Wrap | Connect, versions: tuple[str, str] = ("0", "9999")) 
 @pytest.fixture
 def apply(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Applied]]:
     """Applies a patch, with the version 1.2.3 of everything, and undoes it."""
-    monkeypatch.setattr("causal_otel.patches._layer.metadata.version", lambda name: "1.2.3rc1")
+    monkeypatch.setattr("causal_otel.instrument.applying.metadata.version", lambda name: "1.2.3rc1")
     made = []
 
     def apply(patch: Patch, tracer: trace.Tracer | None = None, options: ClientOptions | None = None) -> Applied:

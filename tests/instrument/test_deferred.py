@@ -6,33 +6,32 @@ import importlib
 import subprocess
 import sys
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import pytest
 from opentelemetry import trace
 
-from causal_otel import patches
 from causal_otel.engine import faults
-from causal_otel.patches._arrival import Arrival
-from causal_otel.patches._tracing import Tracing
+from causal_otel.instrument.deferred import DeferredPatch
+from causal_otel.instrument.registry import BUILT_IN, Registered
+from causal_otel.instrument.tracing import Tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
-    from causal_otel.patches._layer import Patch
+    from causal_otel.instrument.declaration import Patch
 
 
 def _tracing(patch: Patch) -> Tracing[Any]:
     return Tracing(trace.NoOpTracer(), patch.options(), lambda timeout: True)
 
 
-@pytest.mark.parametrize("name", patches.NAMES)
+@pytest.mark.parametrize("name", BUILT_IN)
 def test_what_it_waits_for_comes_before_whatever_it_patches(name: str) -> None:
     """The modules of all targets are, or are inside, the modules that a patch waits for."""
-    drivers = patches.DRIVERS[name]
-    for target in patches.get(name).targets:
+    drivers = BUILT_IN[name].modules
+    for target in BUILT_IN[name].load().targets:
         assert any(f"{target.module}.".startswith(f"{driver}.") for driver in drivers), target.module
 
 
@@ -43,8 +42,8 @@ def test_nothing_is_imported_before_its_driver(driver: str, name: str) -> None:
     """Not by installing; and by importing a driver its own patch is."""
     code = f"""
         import importlib, sys, causal_otel
-        from causal_otel.patches import NAMES
-        loaded = lambda: {{name for name in NAMES if f"causal_otel.patches.{{name}}" in sys.modules}}
+        from causal_otel.instrument.registry import BUILT_IN
+        loaded = lambda: {{name for name in BUILT_IN if f"causal_otel.patches.{{name}}" in sys.modules}}
         states = lambda: {{patch.name: patch.state for patch in causal_otel.status().patches}}
         causal_otel.install(exporter="none")
         assert loaded() == set() and set(states().values()) == {{"waiting"}}
@@ -57,54 +56,57 @@ def test_nothing_is_imported_before_its_driver(driver: str, name: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_undone_before_it_began(monkeypatch: pytest.MonkeyPatch) -> None:
+def _waiting_for(*modules: str, **changes: Any) -> Registered:
+    """The patch for asyncpg, which waits for other modules."""
+    return BUILT_IN["asyncpg"]._replace(modules=modules, **changes)
+
+
+def test_undone_before_it_began() -> None:
     """A driver that comes after that is left alone."""
-    monkeypatch.setitem(patches.DRIVERS, "asyncpg", ("causal_otel_late_driver",))
     fetch = asyncpg.Connection.fetch
-    arrival = Arrival("asyncpg", _tracing)
-    arrival.apply()
-    assert str(arrival.status) == "asyncpg: waiting"
-    arrival.undo()
+    waiting = DeferredPatch(_waiting_for("causal_otel_late_driver"), _tracing)
+    waiting.apply()
+    assert str(waiting.status) == "asyncpg: waiting"
+    waiting.undo()
     _arrive("causal_otel_late_driver")
-    assert str(arrival.status) == "asyncpg: waiting"
+    assert str(waiting.status) == "asyncpg: waiting"
     assert asyncpg.Connection.fetch is fetch
 
 
-def test_several_drivers_apply_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_drivers_apply_it_once() -> None:
     """The second one finds the work done; undoing restores what stood there before the first."""
-    monkeypatch.setitem(patches.DRIVERS, "asyncpg", ("causal_otel_driver_one", "causal_otel_driver_two"))
     fetch = asyncpg.Connection.fetch
-    arrival = Arrival("asyncpg", _tracing)
-    arrival.apply()
+    waiting = DeferredPatch(_waiting_for("causal_otel_driver_one", "causal_otel_driver_two"), _tracing)
+    waiting.apply()
     _arrive("causal_otel_driver_one")
     patched = asyncpg.Connection.fetch
     assert patched is not fetch
     _arrive("causal_otel_driver_two")
     assert asyncpg.Connection.fetch is patched
-    arrival.undo()
+    waiting.undo()
     assert asyncpg.Connection.fetch is fetch
 
 
 @pytest.mark.parametrize("broken", ["the patch", "its options"])
-def test_failure_is_contained(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failure_is_contained(broken: str) -> None:
     """Whatever fails in us, the import of the driver does not, and the status says what happened."""
 
-    def fail(*_: object) -> Tracing[Any]:
+    def fail(*_: object) -> Any:
         raise RuntimeError("boom")
 
     tracing: Callable[[Patch], Tracing[Any]] = _tracing
+    registered = _waiting_for("causal_otel_driver")
     if broken == "the patch":
-        monkeypatch.setattr(patches, "get", fail)
+        registered = registered._replace(load=fail)
     else:
         tracing = fail
-    monkeypatch.setitem(patches.DRIVERS, "asyncpg", ("causal_otel_driver",))
-    arrival = Arrival("asyncpg", tracing)
-    arrival.apply()
+    waiting = DeferredPatch(registered, tracing)
+    waiting.apply()
     before = faults.counts().get("asyncpg: patching", 0)
     _arrive("causal_otel_driver")
-    assert str(arrival.status) == "asyncpg: failed see the log"
+    assert str(waiting.status) == "asyncpg: failed see the log"
     assert faults.counts()["asyncpg: patching"] == before + 1
-    arrival.undo()
+    waiting.undo()
 
 
 @pytest.fixture(autouse=True)

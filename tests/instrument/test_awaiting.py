@@ -7,28 +7,22 @@ import functools
 import gc
 import inspect
 import warnings
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import StatusCode
 
 from causal_otel.engine import context, faults
 from causal_otel.engine.provider import TracerProvider
-from causal_otel.patches._tracing import (
-    Call,
-    ClientOptions,
-    Inside,
-    Operation,
-    Tracing,
-    client_call,
-    end_failed,
-    silent,
-    traced_call,
-)
+from causal_otel.instrument.awaiting import Call
+from causal_otel.instrument.calls import client_call, suppressed, traced_call
+from causal_otel.instrument.operation import Operation
+from causal_otel.instrument.options import ClientOptions
+from causal_otel.instrument.tracing import Tracing
 
 WORK = 0.05  # seconds, of a driver; asyncio waits no less, but for the resolution of its clock
 LASTED = 45_000_000
@@ -50,6 +44,7 @@ class Managed(Once):
     """What can be awaited, or entered."""
 
     async def __aenter__(self) -> str:
+        await self
         return "entered"
 
     async def __aexit__(self, *_: object) -> None:
@@ -84,6 +79,16 @@ class Driver:
         """A context manager that can be awaited instead."""
         return Managed(self._work)
 
+    async def items(self) -> AsyncGenerator[Any, Any]:
+        """Work in two steps, one before each item."""
+        try:
+            await asyncio.sleep(WORK / 2)
+            sent = yield 0
+            await asyncio.sleep(WORK / 2)
+            yield 1 if sent is None else sent
+        finally:
+            Driver.ran += 1
+
     def plain(self) -> str:
         """No work."""
         return "plain"
@@ -116,22 +121,11 @@ def lasted(span: ReadableSpan) -> int:
     return span.end_time - span.start_time
 
 
-class _Under(Inside):
-    """A call whose span is current meanwhile."""
-
-    def __init__(self, tracing: Tracing[Any]) -> None:
-        self._span = tracing.start("call", SpanKind.CLIENT, {})
-        super().__init__(context.with_span(self._span))
-
-    def succeeded(self, result: Any) -> None:
-        self._span.end()
-
-    def failed(self, error: BaseException) -> None:
-        end_failed(self._span, error)
-
-
 def _under(tracing: Tracing[Any], instance: Any, args: Any, kwargs: Any) -> Call:
-    return _Under(tracing)
+    """A call whose span is current meanwhile."""
+    running = tracing.begin(Operation("call", {}))
+    running.inside = context.with_span(running.span)
+    return running
 
 
 WRAPPERS = {
@@ -144,7 +138,7 @@ WRAPPERS = {
 def spans(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Spans]:
     """Both wrappers do the same for the caller, and nothing of ours fails."""
     spans, before = Spans(), faults.counts()
-    for name in ("fetch", "task", "once", "managed", "plain"):
+    for name in ("fetch", "task", "once", "managed", "items", "plain"):
         monkeypatch.setattr(Driver, name, WRAPPERS[request.param](spans.tracing, vars(Driver)[name]))
     monkeypatch.setattr(Driver, "ran", 0)
     yield spans
@@ -300,14 +294,68 @@ async def test_another_awaitable_shows_through(spans: Spans) -> None:
 
 
 @pytest.mark.asyncio
-async def test_what_is_more_than_awaitable_is_a_result(spans: Spans) -> None:
-    """An awaitable context manager is handed over untouched; its call is over, since it may never be awaited."""
+async def test_a_context_manager_is_over_when_it_is_entered(spans: Spans) -> None:
+    """What can be entered is still of its class; its call is over when it has been entered, whatever follows inside."""
     with spans.tracer.start_as_current_span("request"):
         managed = Driver().managed()
-        assert type(managed) is Managed
-        assert attributes(spans.only()) == {}
+        assert isinstance(managed, Managed)
+        assert spans.all() == []
         async with managed as entered:
             assert entered == "entered"
+            assert lasted(spans.only()) >= LASTED
+            assert attributes(spans.only()) == {}
+    assert len(spans.all()) == 1
+
+
+@pytest.mark.asyncio
+async def test_a_context_manager_may_be_awaited_instead(spans: Spans) -> None:
+    """That ends its call as well."""
+    with spans.tracer.start_as_current_span("request"):
+        await Driver().managed()
+    assert lasted(spans.only()) >= LASTED
+
+
+@pytest.mark.asyncio
+async def test_an_async_generator_is_over_with_its_last_item(spans: Spans) -> None:
+    """Only waiting for its items counts, not what the caller does with them, and nothing is current for the caller."""
+    with spans.tracer.start_as_current_span("request") as request:
+        items = Driver().items()
+        assert inspect.isasyncgen(items)
+        seen = []
+        async for item in items:
+            seen.append(item)
+            assert context.current_span() is request
+            assert spans.all() == []
+            await asyncio.sleep(5 * WORK)
+    assert seen == [0, 1]
+    assert LASTED <= lasted(spans.only()) < 10 * WORK * 1e9
+    assert attributes(spans.only()) == {}
+
+
+@pytest.mark.asyncio
+async def test_an_async_generator_that_fails(spans: Spans) -> None:
+    """The caller gets its exception, and what is sent and thrown in reaches it."""
+    with spans.tracer.start_as_current_span("request"):
+        items = Driver().items()
+        assert await anext(items) == 0
+        assert await items.asend("sent") == "sent"
+        with pytest.raises(KeyError):
+            await items.athrow(KeyError("thrown"))
+    assert (spans.only().status.status_code, attributes(spans.only())) == (
+        StatusCode.ERROR,
+        {"error.type": "KeyError"},
+    )
+
+
+@pytest.mark.asyncio
+async def test_an_async_generator_left_early(spans: Spans) -> None:
+    """It is closed, and its call is over without a failure."""
+    with spans.tracer.start_as_current_span("request"):
+        items = Driver().items()
+        assert await anext(items) == 0
+        await items.aclose()
+    assert Driver.ran == 1  # its clean-up
+    assert (spans.only().status.status_code, attributes(spans.only())) == (StatusCode.UNSET, {})
 
 
 def test_plain_results_are_at_once(spans: Spans) -> None:
@@ -321,7 +369,7 @@ def test_plain_results_are_at_once(spans: Spans) -> None:
 async def test_current_inside_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is current for a call is so while the driver works, and not for the caller between call and await."""
     spans = Spans()
-    for wrapper, expected in ((WRAPPERS["traced_call"], "call"), (silent, "request")):
+    for wrapper, expected in ((WRAPPERS["traced_call"], "call"), (suppressed, "request")):
         monkeypatch.setattr(Driver, "fetch", wrapper(spans.tracing, vars(Driver)["fetch"]))
         with spans.tracer.start_as_current_span("request") as request:
             work = Driver().fetch()
@@ -330,5 +378,5 @@ async def test_current_inside_only(monkeypatch: pytest.MonkeyPatch) -> None:
             assert context.current_span() is request
             assert not context.suppressed(context.current())
         current: Any = context.current_span(inside)
-        assert (current.name, context.suppressed(inside)) == (expected, wrapper is silent)
+        assert (current.name, context.suppressed(inside)) == (expected, wrapper is suppressed)
         monkeypatch.undo()

@@ -47,10 +47,9 @@ class Stopwatch:
         self.pause()
         self._stopped = True
 
-    def end(self, span: Span) -> None:
-        """Stop, and end ``span``, which began with this, after as long as has been counted."""
-        self.stop()
+    def end_time(self, span: Span) -> int:
+        """When ``span``, which began with this, ends: Unix time in nanoseconds, after as long as has been counted."""
         start = getattr(span, "start_time", None)
         if not isinstance(start, int):  # a tracer that does not tell
             start = time_ns() - (perf_counter_ns() - self._began)
-        span.end(start + self.total)
+        return start + self.total

@@ -18,7 +18,7 @@ from opentelemetry.sdk.resources import Resource
 import causal_otel
 from causal_otel.engine.context import attach, current
 from causal_otel.engine.provider import TracerProvider
-from causal_otel.patches._baggage import BaggageBorder
+from causal_otel.instrument.baggage import BaggageBorder
 from tests.patches.http_server import echo_app, serve
 
 BAGGAGE = baggage.set_baggage("tenant", "red", Context())

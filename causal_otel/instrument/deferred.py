@@ -7,30 +7,32 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-from causal_otel import patches
 from causal_otel.engine import faults
-from causal_otel.patches._layer import Applied, PatchStatus
+from causal_otel.instrument.applying import Applied
+from causal_otel.instrument.declaration import PatchStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
-    from causal_otel.patches._layer import Patch
-    from causal_otel.patches._tracing import Tracing
+    from causal_otel.instrument.declaration import Patch
+    from causal_otel.instrument.registry import Registered
+    from causal_otel.instrument.tracing import Tracing
 
-__all__ = ["Arrival"]
+__all__ = ["DeferredPatch"]
 
 
-class Arrival:
-    """Applies one of :data:`causal_otel.patches.NAMES` as soon as its driver is there.
+class DeferredPatch:
+    """Applies a patch as soon as its driver is there.
 
     Args:
-        name: the patch's.
+        registered: which one.
         tracing: makes the handle that the patch works with.
     """
 
-    def __init__(self, name: str, tracing: Callable[[Patch], Tracing[Any]]) -> None:
-        self._status = PatchStatus(name, "waiting")
+    def __init__(self, registered: Registered, tracing: Callable[[Patch], Tracing[Any]]) -> None:
+        self._registered = registered
+        self._status = PatchStatus(registered.name, "waiting")
         self._tracing = tracing
         self._applied: Applied | None = None
         self._over = False
@@ -43,8 +45,8 @@ class Arrival:
 
     def apply(self) -> None:
         """Wait; or do not, if the driver is there already."""
-        for module in patches.DRIVERS[self._status.name]:
-            wrapt.register_post_import_hook(self._arrived, module)
+        for module in self._registered.modules:
+            wrapt.register_post_import_hook(self._imported, module)
 
     def undo(self) -> None:
         """Wait no longer, and put everything back that was patched."""
@@ -53,11 +55,11 @@ class Arrival:
         if self._applied is not None:
             self._applied.undo()
 
-    def _arrived(self, _module: ModuleType) -> None:
+    def _imported(self, _module: ModuleType) -> None:
         # wrapt keeps hooks for ever and lets their exceptions fail the import.
         try:
             # Not under the lock: another thread may be importing the same, and wait here.
-            patch = None if self._over else patches.get(self._status.name)
+            patch = None if self._over else self._registered.load()
             with self._lock:
                 if patch is None or self._over or self._applied is not None:
                     return

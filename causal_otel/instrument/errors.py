@@ -1,0 +1,83 @@
+"""How an operation failed, as its span tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from opentelemetry.trace import StatusCode
+
+from causal_otel.engine import faults, outcome
+from causal_otel.instrument.told import tell
+from causal_otel.semconv import ABANDONED, ERROR_TYPE
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+__all__ = ["BY_CLASS", "Errors", "error_name", "failure_attributes", "mark_failed"]
+
+
+def error_name(error: BaseException) -> str:
+    """The ``error.type`` of an exception without a code of its own: its class, with the module unless built in."""
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+class Errors(NamedTuple):
+    """How the errors of a driver are told.
+
+    Args:
+        code: gives the server's code of an error, or the name of its class; None: it is no failure of the operation.
+        attribute: where a code from the server is recorded besides ``error.type``.
+    """
+
+    code: Callable[[BaseException], str | None] = error_name
+    attribute: str | None = None
+
+
+BY_CLASS = Errors()
+"""By the class alone: the driver's errors have no codes."""
+
+
+def failure_attributes(error: BaseException, errors: Errors = BY_CLASS) -> dict[str, Any] | None:
+    """What a span says of an operation that failed with ``error``, was cancelled, or was abandoned.
+
+    None: it is no failure of the operation. The error's message is not recorded: servers repeat the caller's values.
+
+    Args:
+        error: what the driver raised, or returned. ``GeneratorExit``: a coroutine was closed, or went, before its end.
+        errors: how the driver's errors are told.
+    """
+    if outcome.is_cancellation(error):
+        return {outcome.CANCELLED: True}
+    if isinstance(error, GeneratorExit):
+        return {ABANDONED: True}
+    if not isinstance(error, Exception):
+        return None
+    code = errors.code(error)
+    if code is None:
+        return None
+    if errors.attribute is None or code == error_name(error):
+        return {ERROR_TYPE: code}
+    return {ERROR_TYPE: code, errors.attribute: code}
+
+
+def mark_failed(span: Span, error: BaseException, errors: Errors = BY_CLASS) -> str | None:
+    """Tell ``span``, still open, what :func:`failure_attributes` say, and that it is an ERROR if so. Never raises.
+
+    Returns:
+        The ``error.type``; None: it is no error.
+    """
+    try:
+        attributes = failure_attributes(error, errors)
+        if attributes is None:
+            return None
+        span.set_attributes(attributes)
+        error_type: str | None = attributes.get(ERROR_TYPE)
+        if error_type is not None:
+            span.set_status(StatusCode.ERROR, type(error).__name__)
+        tell(error)
+    except Exception:
+        faults.report("recording an error")
+        return None
+    return error_type

@@ -1,0 +1,204 @@
+"""An operation of a driver, and one that is under way: its span, the parts of its time, and its one end.
+
+Whatever shape a call has (a query, a request with a body that is read later, the execution of a task), it is a
+:class:`Running`, and :meth:`Running.end` is where it ends. So what has to be known at the end of every operation (how
+long it waited, a metric, a hook) is told in one place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any, Protocol
+
+from opentelemetry.trace import SpanKind, StatusCode
+
+from causal_otel.engine import faults
+from causal_otel.instrument.errors import BY_CLASS, mark_failed
+from causal_otel.semconv import DB_QUERY_TEXT, ERROR_TYPE
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span
+
+    from causal_otel.instrument.errors import Errors
+    from causal_otel.instrument.exclusion import Excluded
+
+__all__ = ["Observation", "Observer", "Operation", "Running"]
+
+
+@dataclass(slots=True, eq=False)
+class Operation:
+    """What a call is, in the words of the semantic conventions. Nobody changes one once it is made.
+
+    Args:
+        name: the name of its spans.
+        attributes: all its spans share this very dict, which is encoded once. So it holds nothing of one call only.
+        own: attributes of this call only, such as the size of a batch.
+        kind: the kind of its spans.
+        plumbing: whether it is a span only if it fails or is cancelled.
+        background: whether it is done on the driver's own account, or is a wait for work, such as a ping or a blocking
+            pop. Then it starts no trace: it is recorded only inside a span.
+        cell: where an observer keeps what it has found out about the operation.
+    """
+
+    name: str
+    attributes: dict[str, Any]
+    own: dict[str, Any] | None = None
+    kind: SpanKind = SpanKind.CLIENT
+    plumbing: bool = False
+    background: bool = False
+    cell: Any = None
+
+    def fits(self, excluded: Excluded) -> bool:
+        """Whether it is excluded by its name, or by the text of its query as it would be recorded."""
+        return excluded(self.name) or excluded(self.attributes.get(DB_QUERY_TEXT, ""))
+
+    def of_this_call(self, own: dict[str, Any]) -> Operation:
+        """The same operation, with attributes of one call."""
+        return Operation(
+            self.name, self.attributes, {**(self.own or {}), **own}, self.kind, self.plumbing, self.background
+        )
+
+
+class Observer(Protocol):
+    """Is told of every operation of a patch, at its beginning and at its end. What it raises is contained.
+
+    Attributes:
+        unsampled: whether it is told of operations too that no span is recorded of, as a metric must be.
+    """
+
+    unsampled: bool
+
+    def started(self, running: Running, observation: Observation) -> None:
+        """The operation is about to begin."""
+
+    def ended(self, running: Running, observation: Observation) -> None:
+        """The operation is over; its span, if it is recorded, has not ended yet."""
+
+
+class Observation:
+    """What the observers of a patch know of one operation.
+
+    Attributes:
+        observers: who is told.
+        objects: the driver's own objects: what was called, with what.
+        began: when it began, by ``perf_counter_ns()``.
+        duration: how long it took, in seconds; known at its end.
+        outcome: at its end, what the driver has returned or raised.
+        error_type: at its end, the ``error.type``, if it failed.
+        learned: attributes that became known after it began.
+    """
+
+    __slots__ = ("began", "duration", "error_type", "learned", "objects", "observers", "outcome")
+
+    def __init__(self, observers: tuple[Observer, ...], objects: tuple[Any, ...]) -> None:
+        self.observers = observers
+        self.objects = objects
+        self.duration = 0.0
+        self.outcome: Any = None
+        self.error_type: str | None = None
+        self.learned: dict[str, Any] | None = None
+        self.began = perf_counter_ns()
+
+    def start(self, running: Running) -> None:
+        """Tell them that it begins."""
+        for observer in self.observers:
+            try:
+                observer.started(running, self)
+            except Exception:
+                faults.report(f"{type(observer).__name__}: started")
+
+    def end(self, running: Running) -> None:
+        """Tell them that it is over."""
+        for observer in self.observers:
+            try:
+                observer.ended(running, self)
+            except Exception:
+                faults.report(f"{type(observer).__name__}: ended")
+
+
+class Running:
+    """An operation under way.
+
+    Args:
+        operation: which one.
+        span: its span, which may be one that is not recorded. It ends with the operation.
+        errors: how the driver's errors are told.
+        inside: the context that is current while the driver works; None: the caller's.
+        observation: what observers know of it; None: nobody observes.
+    """
+
+    __slots__ = ("_parts", "errors", "inside", "observation", "operation", "span")
+
+    args: tuple[Any, ...] | None = None
+
+    def __init__(
+        self,
+        operation: Operation,
+        span: Span,
+        errors: Errors = BY_CLASS,
+        inside: Context | None = None,
+        observation: Observation | None = None,
+    ) -> None:
+        self.operation = operation
+        self.span = span
+        self.errors = errors
+        self.inside = inside
+        self.observation = observation
+        self._parts: dict[str, float] | None = None
+
+    def part(self, key: str, seconds: float) -> None:
+        """Note where a part of its time went: ``causal.pool.wait``, ``causal.fetch``. Parts of one key add up."""
+        if self._parts is None:
+            self._parts = {}
+        self._parts[key] = self._parts.get(key, 0.0) + seconds
+
+    def learn(self, attributes: dict[str, Any]) -> None:
+        """Set attributes that were not known when it began."""
+        self.span.set_attributes(attributes)
+        observation = self.observation
+        if observation is not None:
+            observation.learned = {**(observation.learned or {}), **attributes}
+
+    def fail(self, error_type: str, description: str | None = None) -> None:
+        """Say that it failed where no exception says so, as an HTTP status does."""
+        span = self.span
+        span.set_attribute(ERROR_TYPE, error_type)
+        span.set_status(StatusCode.ERROR, description)
+        if self.observation is not None:
+            self.observation.error_type = error_type
+
+    def failed(self, error: BaseException, errors: Errors | None = None) -> None:
+        """Say that it failed with ``error``, was cancelled, or was abandoned (``GeneratorExit``)."""
+        error_type = mark_failed(self.span, error, errors or self.errors)
+        if self.observation is not None:
+            self.observation.error_type = error_type
+
+    def end(
+        self,
+        result: Any = None,
+        error: BaseException | None = None,
+        at: int | None = None,
+        duration: int | None = None,
+    ) -> None:
+        """The one end of an operation.
+
+        Args:
+            result: what the driver has returned.
+            error: what it has raised; a cancellation too. ``GeneratorExit``: nobody waited for its end.
+            at: when it ended, as Unix time in nanoseconds; None: now.
+            duration: how long it took, in nanoseconds, where that is not the time since it began.
+        """
+        if error is not None:
+            self.failed(error)
+        span = self.span
+        if self._parts is not None:
+            span.set_attributes(self._parts)
+        observation = self.observation
+        if observation is not None:
+            self.observation = None
+            observation.outcome = result if error is None else error
+            observation.duration = (perf_counter_ns() - observation.began if duration is None else duration) / 1e9
+            observation.end(self)
+        span.end(at)

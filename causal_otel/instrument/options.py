@@ -1,0 +1,45 @@
+"""The base of every patch's options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+__all__ = ["ClientOptions", "Hook", "Options"]
+
+Hook = Callable[..., None]
+"""Called with a span that is recorded and the driver's own objects, which each patch's documentation names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The base of every patch's options.
+
+    Args:
+        excluded: what is not recorded, nor anything inside it: patterns, in which ``*`` is anything, of what the
+            patch's documentation says. Other processes are handed the trace as one that is not sampled. None: what the
+            settings say, and nothing where they do not.
+        request_hook: is called when an operation begins, with its span and the driver's own objects: what the method
+            was called on, its positional and its keyword arguments, unless the patch's documentation says otherwise.
+            It may add attributes. What it raises is contained, and counted in ``status()``.
+        response_hook: likewise when the operation is over, with what the driver has returned or raised as well.
+    """
+
+    excluded: tuple[str, ...] | None = None
+    request_hook: Hook | None = None
+    response_hook: Hook | None = None
+    by_url: ClassVar[bool] = False
+    """Whether the patterns are those of URLs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientOptions(Options):
+    """The options of a patch for a client.
+
+    Args:
+        require_parent: whether an operation is recorded only inside a span that is. Otherwise it starts a trace of its
+            own, which makes background polling as loud as the requests that matter.
+    """
+
+    require_parent: bool = True

@@ -1,0 +1,94 @@
+"""Silent when well, loud when not: calls that are a span only if they fail or are cancelled.
+
+Plumbing is what a driver does so that operations can be done: connecting, getting a connection from a pool, ``BEGIN``,
+preparing. A span for each would drown the operations; without any, a refused connection leaves a request that failed
+for no reason.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter_ns, time_ns
+from typing import TYPE_CHECKING, Any
+
+from causal_otel.engine import context
+from causal_otel.instrument.errors import BY_CLASS, failure_attributes, mark_failed
+from causal_otel.instrument.told import Told, tell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.context import Context
+
+    from causal_otel.instrument.errors import Errors
+    from causal_otel.instrument.operation import Operation
+    from causal_otel.instrument.tracing import Tracing
+
+__all__ = ["Nest", "Plumbing"]
+
+
+class Plumbing:
+    """A call under way that becomes a span, from its beginning on, if it fails. No observer is told of it.
+
+    Args:
+        tracing: the handle, which has said that the call is recorded.
+        describe: says what the call is, when it has failed; None: nothing worth a span.
+        arguments: for ``describe``.
+        errors: how the driver's errors are told.
+    """
+
+    __slots__ = ("_arguments", "_began", "_describe", "_errors", "_tracing", "inside")
+
+    args: tuple[Any, ...] | None = None
+
+    def __init__(
+        self,
+        tracing: Tracing[Any],
+        describe: Callable[..., Operation | None],
+        arguments: tuple[Any, ...] = (),
+        errors: Errors = BY_CLASS,
+    ) -> None:
+        self.inside: Context | None = None
+        self._tracing = tracing
+        self._describe = describe
+        self._arguments = arguments
+        self._errors = errors
+        self._began = perf_counter_ns()
+
+    def end(self, result: Any = None, error: BaseException | None = None) -> None:
+        """The call is over."""
+        if error is None or failure_attributes(error, self._errors) is None or not self._tracing.recorded():
+            return
+        operation = self._describe(*self._arguments)
+        excluded = self._tracing.excluded
+        if operation is None or (excluded is not None and operation.fits(excluded)):
+            return
+        attributes = {**operation.attributes, **(operation.own or {})}
+        span = self._tracing.start(operation.name, operation.kind, attributes, start_time=_unix(self._began))
+        mark_failed(span, error, self._errors)
+        span.end()
+
+
+class Nest(Plumbing):
+    """The same with other traced calls inside. Where one of them has told of the failure, this one does not."""
+
+    __slots__ = ("_told",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._told = Told()
+        self.inside = self._told.inside()
+
+    def end(self, result: Any = None, error: BaseException | None = None) -> None:
+        """The call is over."""
+        if error is None:
+            self._told.close()
+        elif self._told.closes_with(error):
+            tell(error)  # whoever is around this call will ask as well
+        else:
+            super().end(result, error)
+
+
+def _unix(moment: int) -> int:
+    """Unix time of a moment of the monotonic clock, by the current trace's clock: not before its parent has begun."""
+    local = getattr(context.current_span(), "_local_trace", None)
+    return moment + (time_ns() - perf_counter_ns() if local is None else local.clock)

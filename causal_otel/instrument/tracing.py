@@ -1,0 +1,250 @@
+"""What a patch sees of the tracer: does anybody want to know of this, start a span, begin an operation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from opentelemetry.trace import INVALID_SPAN, SpanKind
+
+from causal_otel.engine import context, faults
+from causal_otel.engine.adoption import as_sampled, take_over
+from causal_otel.engine.context import SPAN_KEY
+from causal_otel.engine.exceptions import capture
+from causal_otel.engine.foreign import starter
+from causal_otel.engine.unsampled import SilentSpan
+from causal_otel.instrument.baggage import BaggageBorder
+from causal_otel.instrument.errors import BY_CLASS
+from causal_otel.instrument.exclusion import names, urls
+from causal_otel.instrument.hooks import Hooks
+from causal_otel.instrument.operation import Observation, Running
+from causal_otel.instrument.options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span, Tracer
+
+    from causal_otel.engine.redaction import Redaction
+    from causal_otel.instrument.errors import Errors
+    from causal_otel.instrument.exclusion import Excluded
+    from causal_otel.instrument.operation import Observer, Operation
+
+__all__ = ["Tracing"]
+
+_current = context.current
+
+OptionsT = TypeVar("OptionsT", bound=Options)
+
+
+class Tracing(Generic[OptionsT]):
+    """The handle given to a patch's wrappers, made with the tracer that spans come from.
+
+    That is ours, or one of the provider that the user gave. Starting a span never raises, nor does a method of one.
+
+    Attributes:
+        options: the patch's options.
+        active: the switch; off after an uninstall.
+        flush: exports what is waiting, within a number of seconds; tells whether all of it arrived.
+        border: where baggage may go, and how much of it may come in.
+        excluded: tells what is excluded; None: nothing. Ask once, when wrapping, whether it is None.
+        redaction: takes secrets out of what another provider's span is told of an exception.
+        ours: whether the tracer is ours.
+        observers: who is told of each operation. Ask once, when wrapping, whether there are any.
+        measures: whether one of them wants to know of operations as well that no span is recorded of.
+    """
+
+    excluded: Excluded | None = None
+
+    def __init__(
+        self,
+        tracer: Tracer,
+        options: OptionsT,
+        flush: Callable[[float], bool],
+        border: BaggageBorder | None = None,
+        redaction: Redaction | None = None,
+        observers: tuple[Observer, ...] = (),
+    ) -> None:
+        self._start = start = starter(tracer)
+        self.redaction = redaction
+        self.ours = hasattr(tracer, "start_leaf")
+        self.border = border or BaggageBorder()
+        self.options = options
+        if options.excluded:
+            self.excluded = (urls if options.by_url else names)(options.excluded)
+        if options.request_hook is not None or options.response_hook is not None:
+            observers = (*observers, Hooks(options.request_hook, options.response_hook))
+        self.observers = observers
+        self.measures = any(observer.unsampled for observer in observers)
+        self.active = True
+        self.flush = flush
+        self._roots = not getattr(options, "require_parent", False)
+        # Ours starts leaves cheaply; anybody else's tracer has what the API prescribes.
+        self.start_leaf: Callable[[str, SpanKind, dict[str, Any]], Span] = getattr(
+            tracer, "start_leaf", lambda name, kind, attributes: start(name, None, kind, attributes)
+        )
+        """Start a span under the current one that is not made current: name, kind, and attributes that nobody changes
+        any more, so that one dict may serve any number of spans. The caller keeps the span and ends it."""
+
+    def recorded(self) -> bool:
+        """Whether an operation that starts now is recorded, as far as can be told before naming it.
+
+        Ask this before anything else: where the answer is no, call through at once.
+        """
+        if not self.active:
+            return False
+        found = _current()
+        if not found:
+            return self._roots
+        if len(found) == 1:  # a span and nothing else, as nearly always
+            try:
+                if found[SPAN_KEY]._local_trace.recorded:  # type: ignore[attr-defined]  # one of ours
+                    return True
+            except (KeyError, AttributeError):
+                pass
+        try:
+            return context.is_recorded(found, roots=self._roots)
+        except Exception:  # of a span that is not ours
+            faults.report("whether the current span is recorded")
+            return False
+
+    def is_active(self) -> bool:
+        """Whether the patch is at work: not after an uninstall."""
+        return self.active
+
+    def wanted(self) -> bool:
+        """Whether anybody wants to know of an operation that starts now: where ``measures``, ask this instead."""
+        return self.recorded() or (self.active and self.measures and not context.suppressed(_current()))
+
+    def leaf(self, operation: Operation, errors: Errors = BY_CLASS, objects: tuple[Any, ...] = ()) -> Running | None:
+        """Begin an operation under the current span, which stays current; None: nothing that starts a trace.
+
+        Args:
+            operation: which one.
+            errors: how the driver's errors are told.
+            objects: the driver's own, for the hooks.
+        """
+        if operation.background and context.current_span() is None:
+            return None
+        if self.measures and not self.recorded():
+            return self.running(operation, INVALID_SPAN, errors, objects)
+        span = self.start_leaf(operation.name, operation.kind, operation.attributes)
+        if operation.own is not None:
+            span.set_attributes(operation.own)
+        if self.observers:
+            return self.running(operation, span, errors, objects)
+        return Running(operation, span, errors)
+
+    def begin(
+        self,
+        operation: Operation,
+        errors: Errors = BY_CLASS,
+        objects: tuple[Any, ...] = (),
+        parent: Context | None = None,
+    ) -> Running:
+        """Begin an operation whose span will be current inside: the caller says where.
+
+        Args:
+            operation: which one.
+            errors: how the driver's errors are told.
+            objects: the driver's own, for the hooks.
+            parent: the context to find the parent in; default: the current one.
+        """
+        attributes = operation.attributes if operation.own is None else {**operation.attributes, **operation.own}
+        span = self._start(operation.name, parent, operation.kind, attributes)
+        return self.running(operation, span, errors, objects)
+
+    def running(
+        self,
+        operation: Operation,
+        span: Span,
+        errors: Errors = BY_CLASS,
+        objects: tuple[Any, ...] = (),
+        inside: Context | None = None,
+    ) -> Running:
+        """An operation whose span has been started just now.
+
+        Args:
+            operation: which one.
+            span: its span, recorded or not.
+            errors: how the driver's errors are told.
+            objects: the driver's own, for the hooks.
+            inside: the context that is current while the driver works; None: the caller's.
+        """
+        if not self.observers:
+            return Running(operation, span, errors, inside)
+        observation = Observation(self.observers, objects)
+        running = Running(operation, span, errors, inside, observation)
+        observation.start(running)
+        return running
+
+    def start(
+        self,
+        name: str,
+        kind: SpanKind,
+        attributes: Mapping[str, Any],
+        parent: Context | None = None,
+        start_time: int | None = None,
+    ) -> Span:
+        """Start a span that is not current: the caller keeps it in a local variable and ends it.
+
+        Args:
+            name: the span's name.
+            kind: its kind.
+            attributes: all that is known now, in one mapping.
+            parent: the context to find the parent in; default: the current one.
+            start_time: Unix time in nanoseconds; default: now.
+        """
+        return self._start(name, parent, kind, attributes, None, start_time)
+
+    def adopt(
+        self,
+        name: str,
+        kind: SpanKind,
+        attributes: Mapping[str, Any],
+        parent: Context,
+        identity: tuple[int, int] | None,
+        start_time: int,
+    ) -> Span:
+        """Start a span again that a process has begun which does not live to end it.
+
+        Another provider than ours cannot be told an identity: its span has the parent, and an id of its own.
+
+        Args:
+            name: the span's name.
+            kind: its kind.
+            attributes: all that is known of it.
+            parent: the context to find the parent in.
+            identity: its trace id and its span id; None: they are not known.
+            start_time: Unix time in nanoseconds.
+        """
+        if identity is None or not self.ours:
+            return self.start(name, kind, attributes, parent, start_time)
+        context, root = as_sampled(parent, identity)
+        span = self.start(name, kind, attributes, context, start_time)
+        take_over(span, identity[1], root=root)
+        return span
+
+    def record_exception(self, span: Span, error: BaseException) -> None:
+        """Add the ``exception`` event: type, message as redaction leaves it, and the stack without source lines.
+
+        A span of ours with a redaction of its own does all that when it is exported; any other one is told the result.
+        """
+        # By name: the engine's classes import the SDK, which is not to be imported before install().
+        if getattr(getattr(span, "provider", None), "redaction", None) is not None:
+            span.record_exception(error)
+            return
+        attributes = capture(error).attributes()
+        if self.redaction is not None:
+            attributes = {key: self.redaction.value(key, value) for key, value in attributes.items()}
+        span.add_event("exception", attributes)
+
+    def start_silent(self, parent: Context | None = None) -> Span:
+        """What is to be current instead of a span inside something that is excluded.
+
+        Args:
+            parent: the context to find the trace in that is carried on; default: the current one.
+        """
+        span = context.current_span(parent)
+        return SilentSpan(None if span is None else span.get_span_context())

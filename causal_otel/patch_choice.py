@@ -1,0 +1,88 @@
+"""What ``install(patches=...)`` says: which patches to apply, with which options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from causal_otel._kinds import EXCLUDED_NAMES, EXCLUDED_URLS
+from causal_otel.instrument.options import Options
+from causal_otel.settings import SettingError
+
+if TYPE_CHECKING:
+    from causal_otel.instrument.declaration import Patch
+    from causal_otel.instrument.registry import Registered
+
+__all__ = ["Patches", "check_app", "choose", "with_defaults"]
+
+Patches = Iterable[str] | Mapping[str, "bool | Options"] | None
+"""What to patch: None for everything, names, or a mapping of name to bool or to the patch's options."""
+
+
+def choose(patches: Patches, registered: Mapping[str, Registered]) -> dict[str, Options | None]:
+    """Which patches to apply, with the options that the user gives them; None: none, and nothing is imported for it.
+
+    Raises:
+        SettingError: there is no such patch, or its options are not allowed.
+    """
+    if isinstance(patches, str):
+        raise SettingError(f"patches={patches!r} is not allowed; it must be a list of names: [{patches!r}]")
+    if patches is None:
+        patches = tuple(registered)
+    wanted = dict(patches) if isinstance(patches, Mapping) else dict.fromkeys(patches, True)
+    chosen: dict[str, Options | None] = {}
+    for name, choice in wanted.items():
+        if name not in registered:
+            raise SettingError(f"patches: there is no {name!r}; there are: {', '.join(registered)}")
+        if choice is True:
+            chosen[name] = None
+        elif choice is not False:
+            chosen[name] = _checked(registered[name], choice)
+    return chosen
+
+
+def _checked(registered: Registered, options: object) -> Options:
+    """The options that the user gives a patch, looked at."""
+    name, kind = registered.name, registered.load().options
+    if not isinstance(options, kind):
+        raise SettingError(f"patches: {name}={options!r} is not allowed; it must be True, False or {kind.__name__}")
+    excluded = EXCLUDED_URLS if options.by_url else EXCLUDED_NAMES
+    try:
+        allowed = options.excluded is None or excluded.accepts(options.excluded)
+    except (TypeError, AttributeError):
+        allowed = False
+    if not allowed:
+        raise SettingError(
+            f"patches: {name}: excluded={options.excluded!r} is not allowed; it must be {excluded.allowed}"
+        )
+    for hook in ("request_hook", "response_hook"):
+        given = getattr(options, hook)
+        if given is not None and not callable(given):
+            raise SettingError(f"patches: {name}: {hook}={given!r} is not allowed; it must be callable")
+    return options
+
+
+def with_defaults(given: Options | None, defaults: Mapping[str, object], patch: Patch) -> Options:
+    """A patch's options, where what they leave open is as ``defaults`` say."""
+    options = patch.options() if given is None else given
+    missing: dict[str, Any] = {key: value for key, value in defaults.items() if getattr(options, key, ...) is None}
+    return replace(options, **missing) if missing else options
+
+
+def check_app(app: object, chosen: Mapping[str, Options | None]) -> None:
+    """An application that would silently go untraced is an error here.
+
+    Raises:
+        SettingError: ``app`` is not traced.
+    """
+    if app is None:
+        return
+    if "asgi" not in chosen:
+        raise SettingError("install(app) needs the patch 'asgi', and patches= leaves it out")
+    names = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(app).__mro__}
+    if "starlette.applications.Starlette" not in names:
+        raise SettingError(
+            f"install(app): {type(app).__name__} is no FastAPI or Starlette application; wrap other ASGI applications "
+            "in causal_otel.patches.asgi.TracingMiddleware"
+        )
