@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp
 
-    from causal_otel.collector.intake import Intake
     from causal_otel.collector.security import Access
     from causal_otel.collector.span_metrics import SpanMetrics
     from causal_otel.collector.status import Parts
@@ -63,6 +62,7 @@ def query_app(parts: Parts, span_metrics: SpanMetrics, access: Access) -> ASGIAp
     return Guard(Compression(app), access, pages=True, open_paths=health.PATHS)
 
 
-def receiver_app(intake: Intake, access: Access) -> ASGIApp:
-    """The application of the OTLP/HTTP port."""
-    return Guard(otlp_app(intake), access, refusal=refusal)
+def receiver_app(parts: Parts, access: Access) -> ASGIApp:
+    """The application of the OTLP/HTTP port. It tells its health there too: load balancers probe where they send."""
+    app = otlp_app(parts.intake, health.routes(parts.writer))
+    return Guard(app, access, open_paths=health.PATHS, refusal=refusal)

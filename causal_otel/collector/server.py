@@ -91,7 +91,7 @@ async def _serve(
     settings, access, stopping = parts.settings, Access.of(parts.settings), asyncio.Event()
     anyio.to_thread.current_default_thread_limiter().total_tokens = _READERS
     pages = _Server(EndStreams(query_app(parts, metrics, access), stopping), settings)
-    otlp = _Server(receiver_app(parts.intake, access), settings)
+    otlp = _Server(receiver_app(parts, access), settings)
     scheme = "https" if settings.tls else "http"
     parts.addresses["pages"] = f"{scheme}://{authority(*pages_socket.getsockname()[:2])}"
     parts.addresses["otlp_http"] = f"{scheme}://{authority(*otlp_socket.getsockname()[:2])}"
