@@ -2,8 +2,8 @@
 
 Sending is ``delay()``, to a real broker. Executing is what a process of a pool does with a message
 (``celery.app.trace.trace_task_ret``: read the body, run the task, send Celery's signals), in this process. A worker
-would add polling and acknowledging, which no patch touches and which take longer than what is measured.
-The messages are real ones, which the same tracer has sent to the broker.
+would add polling and acknowledging, which no patch touches and which take longer than what is measured. The messages
+are real ones, which the same tracer has sent to the broker; each execution has an id of its own, as in life.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class Operation:
     times: int = 512
     rounds: int = 12
     unsampled_times: int = 200
-    unsampled_rounds: int = 40
+    unsampled_rounds: int = 20
 
     def perform(self, column: str, peer: Peer | None, times: int) -> Callable[[], None]:
         """What performs it so many times, inside a span or not."""
