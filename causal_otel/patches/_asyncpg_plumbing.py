@@ -195,6 +195,7 @@ TARGETS = (
     Wrap(_CONNECTION, "Connection.set_type_codec", if_failed(_on_connection("SET TYPE CODEC"))),
     Wrap(_CONNECTION, "Connection.set_builtin_type_codec", if_failed(_on_connection("SET TYPE CODEC"))),
     Wrap(_CONNECTION, "Connection.reset_type_codec", if_failed(_on_connection("RESET TYPE CODEC"))),
+    Wrap(_CONNECTION, "Connection.transaction", if_failed(_on_connection("BEGIN"))),  # which a closed one refuses
     Wrap(_TRANSACTION, "Transaction.start", if_failed(_begin, nests=True)),
     Wrap(_TRANSACTION, "Transaction.commit", if_failed(_commit, nests=True)),
     Wrap(_TRANSACTION, "Transaction.rollback", if_failed(_rollback, nests=True)),
