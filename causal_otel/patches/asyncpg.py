@@ -35,7 +35,16 @@ from opentelemetry.context import Context, create_key
 from causal_otel.engine import context
 from causal_otel.engine.outcome import CANCELLED
 from causal_otel.patches import _sql
-from causal_otel.patches._asyncpg_plumbing import TARGETS, constants, if_failed, on_statement, place, plumbing, sqlstate
+from causal_otel.patches._asyncpg_plumbing import (
+    TARGETS,
+    constants,
+    if_failed,
+    if_refused,
+    on_statement,
+    place,
+    plumbing,
+    sqlstate,
+)
 from causal_otel.patches._layer import Patch, Wrap
 from causal_otel.patches._tracing import (
     Call,
@@ -243,9 +252,8 @@ PATCH = Patch(
         Wrap(_CONNECTION, "Connection.copy_to_table", _traced(_copy_table)),
         Wrap(_CONNECTION, "Connection.copy_records_to_table", _copy_records),
         Wrap(_CONNECTION, "Connection.prepare", if_failed(_prepare)),
-        # Refused at once where the connection is closed.
-        Wrap(_CONNECTION, "Connection.cursor", if_failed(_of_connection)),
-        Wrap(_STATEMENT, "PreparedStatement.cursor", if_failed(_of_statement)),
+        Wrap(_CONNECTION, "Connection.cursor", if_refused(_of_connection)),
+        Wrap(_STATEMENT, "PreparedStatement.cursor", if_refused(_of_statement)),
         Wrap("asyncpg.utils", "_mogrify", silent, optional=True),  # has the server quote copy_from_query's arguments
         Wrap(_STATEMENT, "PreparedStatement.fetch", _traced(_of_statement)),
         Wrap(_STATEMENT, "PreparedStatement.fetchval", _traced(_of_statement)),
