@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry.context import Context, create_key
 
 from causal_otel.engine import context
+from causal_otel.patches._failures import FailureSpan
 from causal_otel.patches._layer import Wrap
 from causal_otel.patches._plumbing import Nest, failure_call
-from causal_otel.patches._tracing import Call, Describe, Operation, Tracing, error_name, silent, traced_call
+from causal_otel.patches._tracing import Call, Describe, Operation, Tracing, end_failed, error_name, silent, traced_call
 from causal_otel.semconv import (
     DB_NAMESPACE,
     DB_OPERATION_NAME,
@@ -23,7 +24,9 @@ from causal_otel.semconv import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["TARGETS", "constants", "if_failed", "on_statement", "place", "plumbing", "sqlstate"]
+    from opentelemetry.trace import Span
+
+__all__ = ["TARGETS", "constants", "if_failed", "if_refused", "on_statement", "place", "plumbing", "sqlstate"]
 
 _DEFAULT_PORT = 5432
 
@@ -150,6 +153,28 @@ def if_failed(
     return failure_call(describe, sqlstate, DB_RESPONSE_STATUS_CODE, nests=nests)
 
 
+def if_refused(describe: Describe) -> Callable[[Tracing[Any], Callable[..., Any]], Callable[..., Any]]:
+    """A wrapper for a function that asks the server nothing, and raises at once where the connection is closed.
+
+    Nothing is done for it unless it raises; so its span begins where it ends.
+    """
+
+    def wrap(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return original(self, *args, **kwargs)
+            except Exception as error:
+                if tracing.recorded():
+                    span = FailureSpan(tracing, describe, tracing, self, args, kwargs)
+                    end_failed(cast("Span", span), error, sqlstate, DB_RESPONSE_STATUS_CODE)
+                raise
+
+        return call
+
+    return wrap
+
+
 def _connect(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
     """For the functions that connect."""
 
@@ -195,6 +220,7 @@ TARGETS = (
     Wrap(_CONNECTION, "Connection.set_type_codec", if_failed(_on_connection("SET TYPE CODEC"))),
     Wrap(_CONNECTION, "Connection.set_builtin_type_codec", if_failed(_on_connection("SET TYPE CODEC"))),
     Wrap(_CONNECTION, "Connection.reset_type_codec", if_failed(_on_connection("RESET TYPE CODEC"))),
+    Wrap(_CONNECTION, "Connection.transaction", if_refused(_on_connection("BEGIN"))),
     Wrap(_TRANSACTION, "Transaction.start", if_failed(_begin, nests=True)),
     Wrap(_TRANSACTION, "Transaction.commit", if_failed(_commit, nests=True)),
     Wrap(_TRANSACTION, "Transaction.rollback", if_failed(_rollback, nests=True)),

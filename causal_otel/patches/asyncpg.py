@@ -7,8 +7,9 @@ the ``copy_*`` methods, and for each time that a cursor fetches rows. A pool's c
 What is done for that is a CLIENT span only if it fails or is cancelled, and only the innermost that does: connecting
 (``CONNECT shop``), a pool's ``OPEN POOL``, ``ACQUIRE``, ``RELEASE`` and ``CLOSE POOL``, the ``BEGIN``, ``COMMIT``,
 ``ROLLBACK`` and savepoints of ``connection.transaction()``, preparing a statement (``PREPARE SELECT orders``) or a
-cursor (``SELECT orders``), moving and closing a cursor, ``RESET``, ``CLOSE``, ``LISTEN`` and ``UNLISTEN``, and looking
-up types for codecs. A query that fails inside one of them, as in a pool's ``init``, is a span and the other none.
+cursor (``SELECT orders``), moving and closing a cursor, ``RESET``, ``CLOSE``, ``LISTEN`` and ``UNLISTEN``, looking up
+types for codecs, and the empty query (``PING``) with which SQLAlchemy's ``pool_pre_ping`` tries a connection. A query
+that fails inside one of them, as in a pool's ``init``, is a span and the other none.
 Not traced: a cursor's rows one by one, what asyncpg runs to reset a connection, to know types and to choose a host,
 connections that a pool restores in the background (0.32), and statements that are excluded.
 
@@ -34,7 +35,16 @@ from opentelemetry.context import Context, create_key
 from causal_otel.engine import context
 from causal_otel.engine.outcome import CANCELLED
 from causal_otel.patches import _sql
-from causal_otel.patches._asyncpg_plumbing import TARGETS, constants, if_failed, on_statement, place, plumbing, sqlstate
+from causal_otel.patches._asyncpg_plumbing import (
+    TARGETS,
+    constants,
+    if_failed,
+    if_refused,
+    on_statement,
+    place,
+    plumbing,
+    sqlstate,
+)
 from causal_otel.patches._layer import Patch, Wrap
 from causal_otel.patches._tracing import (
     Call,
@@ -103,7 +113,10 @@ def _sent_operation(address: Any, database: str, query: str) -> Operation:
     sent = _TRANSACTION.fullmatch(query)
     if sent is not None:
         return plumbing(sent.group(1), address, database)
-    return _query_operation.__wrapped__(address, database, query)
+    operation = _query_operation.__wrapped__(address, database, query)
+    if len(query) <= _sql.MAX_TEXT and not operation.attributes[DB_QUERY_TEXT].strip("; "):
+        return plumbing("PING", address, database)  # an empty query, as SQLAlchemy's pool_pre_ping sends
+    return operation
 
 
 def _operation(connection: Any, query: Any, known: Any = _query_operation) -> Operation | None:
@@ -239,6 +252,8 @@ PATCH = Patch(
         Wrap(_CONNECTION, "Connection.copy_to_table", _traced(_copy_table)),
         Wrap(_CONNECTION, "Connection.copy_records_to_table", _copy_records),
         Wrap(_CONNECTION, "Connection.prepare", if_failed(_prepare)),
+        Wrap(_CONNECTION, "Connection.cursor", if_refused(_of_connection)),
+        Wrap(_STATEMENT, "PreparedStatement.cursor", if_refused(_of_statement)),
         Wrap("asyncpg.utils", "_mogrify", silent, optional=True),  # has the server quote copy_from_query's arguments
         Wrap(_STATEMENT, "PreparedStatement.fetch", _traced(_of_statement)),
         Wrap(_STATEMENT, "PreparedStatement.fetchval", _traced(_of_statement)),
