@@ -8,7 +8,7 @@ import time
 import asyncpg
 import pytest
 
-from causal_otel.patches._sql import MAX_TEXT, describe
+from causal_otel.statements.sql import MAX_TEXT, describe
 
 
 @pytest.mark.parametrize(

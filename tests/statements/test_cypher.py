@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from causal_otel.patches._cypher import MAX_TEXT, describe
+from causal_otel.statements.cypher import MAX_TEXT, describe
 
 
 @pytest.mark.parametrize(
