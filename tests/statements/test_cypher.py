@@ -1,4 +1,4 @@
-"""Cypher made safe and short."""
+"""Cypher's statements: sanitised text and summary."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from causal_otel.statements.cypher import MAX_TEXT, describe
         ("MATCH (n) // 'one'\nWHERE n.x IN [1, 2,'c'] /* two */ RETURN n", "MATCH (n) WHERE n.x IN [?] RETURN n"),
         ("RETURN range(1, 2), true, null", "RETURN range(?, ?), true, null"),
         ("RETURN 'never closed", "RETURN ?"),
+        ("MATCH (n:`never closed {password: 'secret'})", "MATCH (n:?"),
         ("RETURN 'never closed \\", "RETURN ?"),
         ("RETURN 1 /* never closed 'secret'", "RETURN ?"),
         ("  RETURN\n\t1  ", "RETURN ?"),
