@@ -85,7 +85,7 @@ class AsyncpgOptions(ClientOptions):
 
 @functools.lru_cache(_CACHED)
 def _query_operation(address: Any, database: str, query: str) -> Operation:
-    statement = sql.describe(query)
+    statement = sql.describe(query, sql.POSTGRESQL)
     attributes = constants(address, database)
     attributes[DB_QUERY_TEXT] = statement.text
     if statement.summary:

@@ -1,48 +1,24 @@
-"""SQL text made safe and short: literals out, and a summary of low cardinality.
+"""SQL text in, sanitised text and a summary of low cardinality out.
 
-Not a parser: one regular expression splits the text into tokens in linear time, where PostgreSQL splits it, and what it
-does not understand it keeps as it is, literals excepted. Statements are described once and remembered by the callers.
+This is no parser. A regular expression of the :class:`Dialect` splits the text into tokens in linear time, where the
+server splits it. Literals become ``?``, comments go, everything else stays as it is written. Nothing is cached here:
+callers describe a statement once and cache the result.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from causal_otel.engine.redaction import Sanitised
+from causal_otel.statements._statement import MAX_SUMMARY, MAX_TEXT, Statement
+from causal_otel.statements.dialects import MYSQL, POSTGRESQL, Dialect, mysql
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
-__all__ = ["MAX_TEXT", "Statement", "describe"]
+__all__ = ["MAX_TEXT", "MYSQL", "POSTGRESQL", "Dialect", "Statement", "describe", "mysql"]
 
-MAX_TEXT = 8192
-"""Characters of a statement that are looked at and recorded."""
-_MAX_SUMMARY = 255  # semantic conventions: db.query.summary
-
-# As PostgreSQL's lexer has it (src/backend/parser/scan.l): white space is ASCII, every sign beyond ASCII belongs to an
-# identifier, so does "$" but at its beginning, and a literal goes on after white space with a line's end in it.
-# Possessive (*+): nothing is read twice, and what is left open reaches to the end.
-_LETTER = r"A-Za-z_\u0080-\U0010ffff"
-_IDENTIFIER = rf"[{_LETTER}][{_LETTER}0-9$]*+"
-_AND_ON = r"'(?:[ \t\f\v]|--[^\n\r]*+)*+[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*+[\n\r])*+'"
-_STRING = r"(?:[^']|'')*+"
-_ESCAPED = r"(?:[^'\\]|\\.?|'')*+"
-_TOKEN = re.compile(
-    rf"""
-      (?P<comment> --[^\n\r]*+ )
-    | (?P<block>   /\* )
-    | (?P<literal> [eE]'{_ESCAPED}(?:{_AND_ON}{_ESCAPED})*+(?:'|\Z)
-                 | (?:[bBxXnN]|[uU]&)?'{_STRING}(?:{_AND_ON}{_STRING})*+(?:'|\Z)
-                 | \$(?P<tag>[{_LETTER}][{_LETTER}0-9]*+|)\$.*?(?:\$(?P=tag)\$|\Z)
-                 | (?:[0-9][0-9_]*+\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?(?:{_IDENTIFIER})? )
-    | (?P<name>    "(?:[^"]|"")*+(?:"|\Z) | {_IDENTIFIER} )
-    | (?P<parameter> \$[0-9]++ )
-    | (?P<space>   [ \t\n\r\f\v]++ )
-    | (?P<other>   . )
-    """,
-    re.VERBOSE | re.DOTALL,
-)
 _COMMENT_MARK = re.compile(r"/\*|\*/")
 _LIST = re.compile(r"\(\s*\?(?:\s*,\s*\?)+\s*\)")
 
@@ -59,20 +35,16 @@ _FILLERS = frozenset(
 )
 
 
-class Statement(NamedTuple):
-    """What may be said of a statement."""
+def describe(query: str, dialect: Dialect) -> Statement:
+    """Replace the literals of a statement by ``?`` and summarise what it does, ``INSERT orders SELECT carts``.
 
-    text: Sanitised
-    """The statement with every literal as ``?``, lists of them as ``(?)``, and no comments."""
-    summary: str
-    """Operations and the tables they are on, ``INSERT orders SELECT carts``: keywords in capitals, names as written."""
-
-
-def describe(query: str) -> Statement:
-    """Take the literals out of ``query`` and say what it does, looking at its first ``MAX_TEXT`` characters."""
+    Args:
+        query: the statement; its first :data:`MAX_TEXT` characters are read.
+        dialect: whose SQL it is. With the wrong one literals may remain.
+    """
     text: list[str] = []
-    summary = _Summary()
-    for kind, found in _tokens(query):
+    summary = _Summary(dialect.modifiers)
+    for kind, token in _tokens(query, dialect.token):
         if kind in ("comment", "space"):
             summary.space()
             if text and text[-1] != " ":
@@ -80,48 +52,80 @@ def describe(query: str) -> Statement:
         elif kind == "literal":
             text.append("?")
         else:
-            text.append(found)
+            text.append(token)
         if kind == "name":
-            summary.name(found)
+            summary.name(token)
         elif kind == "other":
-            summary.punctuation(found)
+            summary.punctuation(token)
     return Statement(Sanitised(_LIST.sub("(?)", "".join(text).strip())), summary.text())
 
 
-def _tokens(query: str) -> Iterator[tuple[str, str]]:
-    """What kind each token is of, and its text."""
+def _tokens(query: str, pattern: re.Pattern[str]) -> Iterator[tuple[str, str]]:
+    """The kind and the text of each token; a nested comment is one token."""
     at, end = 0, min(len(query), MAX_TEXT)
     while at < end:
-        token = _TOKEN.match(query, at, end)
-        assert token is not None  # `other` is any sign
+        token = pattern.match(query, at, end)
+        assert token is not None  # `other` matches any character
         at = token.end()
-        if token.lastgroup == "block":
-            at = _end_of_comment(query, at, end)
+        kind = token.lastgroup or ""
+        if kind == "nested":
+            at = _close(query, at, end)[1]
             yield "comment", ""
+        elif kind == "executable":
+            at = yield from _executable_comment(query, at, end, pattern)
         else:
-            yield token.lastgroup or "", token.group()
+            yield kind, token.group()
 
 
-def _end_of_comment(query: str, at: int, end: int) -> int:
-    """Where the block comment ends that has begun before ``at``: block comments may stand inside each other."""
+def _close(query: str, at: int, end: int, max_depth: int = MAX_TEXT) -> tuple[int, int]:
+    """The span of the ``*/`` that closes the comment opened before ``at``; comments nest ``max_depth`` deep."""
     depth = 1
     for mark in _COMMENT_MARK.finditer(query, at, end):
-        depth += 1 if mark.group() == "/*" else -1
-        if not depth:
-            return mark.end()
-    return end
+        if mark.group() == "*/":
+            depth -= 1
+            if not depth:
+                return mark.span()
+        elif depth < max_depth:
+            depth += 1
+    return end, end
+
+
+def _executable_comment(
+    query: str, at: int, end: int, pattern: re.Pattern[str]
+) -> Generator[tuple[str, str], None, int]:
+    """The tokens inside ``/*! ... */`` from ``at`` on; returns where the text goes on after it.
+
+    Whether the server executes the comment depends on its version. One that does ends the comment at the first ``*/``
+    outside literals. One that does not ends it at the first ``*/`` anywhere, except that one comment may be inside. If
+    these two places differ, we cannot know what is a literal from there on, so the rest of the statement is hidden.
+    """
+    close, after = _close(query, at, end, 2)
+    yield "other", "/*!"
+    while at < close:
+        token = pattern.match(query, at, end)
+        assert token is not None  # `other` matches any character
+        kind = token.lastgroup or ""
+        if token.end() > close or kind == "executable" or query.startswith("*/", at):
+            yield "literal", ""
+            return end
+        yield kind, token.group()
+        at = token.end()
+    if close < after:
+        yield "other", "*/"
+    return after
 
 
 class _Summary:
-    """Listens to a statement's names, and picks the operations and their targets."""
+    """Collects the operations and their targets from the names and the punctuation of a statement."""
 
-    def __init__(self) -> None:
+    def __init__(self, modifiers: frozenset[str]) -> None:
+        self._modifiers = modifiers
         self._parts: list[str] = []
-        self._ctes = False  # after WITH: what comes before the first query only names common table expressions
+        self._ctes = False  # after WITH: names before the first query are those of common table expressions
         self._expects = False  # the next name is a target
-        self._target = ""  # how far a name that may go on, schema.table, has got: "", "name" or "dot"
-        self._definition = False  # CREATE and the like: the kind of object is part of the operation
-        self._queries = [False]  # for each open parenthesis: whether a query began in it
+        self._target = ""  # what the last token was in a target like schema.table: "name", "dot" or ""
+        self._definition = False  # CREATE and the like: the kind of object belongs to the operation
+        self._queries = [False]  # for each open parenthesis: whether a query has begun in it
 
     def name(self, name: str) -> None:
         word = name.upper()
@@ -140,17 +144,18 @@ class _Summary:
                 self._parts.append(word)
                 self._definition = word in _DEFINITIONS
                 self._expects = word in _BEFORE_NAME
+                self._queries[-1] = word == "REPLACE"  # MySQL; as any other word of a statement it is a function
         elif self._definition and word in _OBJECTS:
             self._parts.append(word)
             self._expects = True
-        elif word in _FILLERS:
+        elif word in _FILLERS or word in self._modifiers:
             pass
         elif self._expects:
             self._parts.append(name)
             self._target = "name"
             self._expects = self._definition = False
         elif word in _BEFORE_TARGET and self._queries[-1]:
-            self._expects = True  # not so in EXTRACT(year FROM t), where no query began in the parenthesis
+            self._expects = True  # FROM in EXTRACT(year FROM t) is not: no query has begun in that parenthesis
 
     def punctuation(self, mark: str) -> None:
         self._target = "dot" if mark == "." and self._target == "name" else ""
@@ -165,6 +170,6 @@ class _Summary:
 
     def text(self) -> str:
         summary = " ".join(self._parts)
-        if len(summary) <= _MAX_SUMMARY:
+        if len(summary) <= MAX_SUMMARY:
             return summary
-        return summary[: _MAX_SUMMARY + 1].rpartition(" ")[0]
+        return summary[: MAX_SUMMARY + 1].rpartition(" ")[0]
