@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 
 __all__ = ["MYSQL", "POSTGRESQL", "Dialect", "mysql"]
 
+_SINGLE, _DOUBLE, _BACKTICK = "'", '"', "`"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Dialect:
     """The tokens of a dialect, as regular expressions in ``re.VERBOSE`` and ``re.DOTALL`` syntax.
 
     Args:
-        system: the value of ``db.system.name``.
         comment: a whole comment.
         nested_comment: the mark that opens a comment which may contain others, each closed by ``*/``; empty: none.
         executable_comment: the mark that opens a comment which some servers execute; empty: none.
@@ -31,7 +32,6 @@ class Dialect:
         modifiers: keywords that may stand between an operation and its table, in capitals.
     """
 
-    system: str
     comment: str
     nested_comment: str = ""
     executable_comment: str = ""
@@ -57,6 +57,15 @@ class Dialect:
         object.__setattr__(self, "token", re.compile(pattern, re.VERBOSE | re.DOTALL))
 
 
+def _inside(quote: str, *, escapes: bool = False) -> str:
+    """What may stand between two quotes: doubled quotes, and after a backslash any character if there are escapes."""
+    return rf"(?:[^{quote}\\]|\\.?|{quote}{quote})*+" if escapes else f"(?:[^{quote}]|{quote}{quote})*+"
+
+
+def _string(quote: str, *, escapes: bool) -> str:
+    return rf"{quote}{_inside(quote, escapes=escapes)}(?:{quote}|\Z)"
+
+
 def _number(identifier: str) -> str:
     # What begins with a digit is hidden to its end, also 0xFF, 1_000 and names that MySQL allows, such as 2fa_codes.
     return rf"(?: [0-9][0-9_]*+\.?[0-9]*+ | \.[0-9]++ )(?: [eE][+-]?[0-9]++ )?(?: {identifier} )?"
@@ -67,11 +76,9 @@ def _number(identifier: str) -> str:
 _PG_LETTER = r"A-Za-z_\u0080-\U0010ffff"
 _PG_IDENTIFIER = rf"[{_PG_LETTER}][{_PG_LETTER}0-9$]*+"
 _PG_CONTINUATION = r"'(?:[ \t\f\v]|--[^\n\r]*+)*+[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*+[\n\r])*+'"
-_PG_STRING = r"(?:[^']|'')*+"
-_PG_ESCAPED = r"(?:[^'\\]|\\.?|'')*+"
+_PG_STRING, _PG_ESCAPED = _inside(_SINGLE), _inside(_SINGLE, escapes=True)
 
 POSTGRESQL = Dialect(
-    system="postgresql",
     comment=r"--[^\n\r]*+",
     nested_comment=r"/\*",
     literal=rf"""
@@ -79,9 +86,9 @@ POSTGRESQL = Dialect(
         | (?:[bBxXnN]|[uU]&)?'{_PG_STRING}(?:{_PG_CONTINUATION}{_PG_STRING})*+(?:'|\Z)
         | \$(?P<tag>[{_PG_LETTER}][{_PG_LETTER}0-9]*+|)\$.*?(?:\$(?P=tag)\$|\Z)
         | {_number(_PG_IDENTIFIER)}
-        | "(?:[^"]|"")*+\Z
+        | "{_inside(_DOUBLE)}\Z
     """,
-    name=rf'"(?:[^"]|"")*+" | {_PG_IDENTIFIER}',
+    name=rf'"{_inside(_DOUBLE)}" | {_PG_IDENTIFIER}',
     parameter=r"\$[0-9]++",
 )
 """PostgreSQL, with ``standard_conforming_strings`` on, which is the default since 9.1."""
@@ -92,41 +99,39 @@ def mysql(*, no_backslash_escapes: bool = False, ansi_quotes: bool = False) -> D
     r"""MySQL and MariaDB, whose tokens depend on the session's ``sql_mode``.
 
     Strings stand in single or double quotes, and ``\'`` does not end one. Names stand in backticks. ``#`` begins a
-    comment; ``--`` does so only before white space, a control character or the end. Comments do not nest.
+    comment; ``--`` does so only before white space, a control character or the end. Comments do not nest. MariaDB's
+    mode ``ORACLE``, in which every ``--`` begins a comment, is not covered.
 
     Args:
         no_backslash_escapes: whether the mode has ``NO_BACKSLASH_ESCAPES``: a backslash is a character like any other.
             The server tells so in the status flags of every answer (``SERVER_STATUS_NO_BACKSLASH_ESCAPES``, 512).
         ansi_quotes: whether the mode has ``ANSI_QUOTES`` or ``ANSI``: double quotes enclose names.
     """
-    escape = "" if no_backslash_escapes else r"\\.?|"
-    excluded = "" if no_backslash_escapes else r"\\"
-    single = rf"'(?:[^'{excluded}]|{escape}'')*+(?:'|\Z)"
-    double = rf'"(?:[^"{excluded}]|{escape}"")*+(?:"|\Z)'
+    escapes = not no_backslash_escapes
     letter = r"A-Za-z0-9_$\u0080-\U0010ffff"
     identifier = rf"(?![0-9])[{letter}]++"
-    open_name = r"`(?:[^`]|``)*+\Z"
-    quoted_name = r"`(?:[^`]|``)*+`"
+    character_set = "_[A-Za-z0-9]++"
+    strings = [rf"(?:[bBnNxX]|{character_set})?{_string(_SINGLE, escapes=escapes)}"]
+    name_quotes = [_BACKTICK]
     if ansi_quotes:
-        open_name += r' | "(?:[^"]|"")*+\Z'
-        quoted_name += r' | "(?:[^"]|"")*+"'
+        name_quotes.append(_DOUBLE)
     else:
-        single += rf" | (?:_[A-Za-z0-9]++)?{double}"
+        strings.append(rf"(?:{character_set})?{_string(_DOUBLE, escapes=escapes)}")
     return Dialect(
-        system="mysql",
-        # sql_lex.cc: a NUL ends a comment as a line end does, a carriage return does not.
+        # sql_lex.cc: a NUL ends a comment as a line feed does; a carriage return does not.
         comment=r"(?: \# | --(?=[\x00-\x20\x7f]|\Z) )[^\n\x00]*+ | /\*(?!M?!).*?(?:\*/|\Z)",
-        # The version, five digits or six, is a part of the mark.
-        executable_comment=r"/\*M?!(?:[0-9]{5,6})?",
-        # $$ opens a string in MySQL 9, and a name before it. Who takes it for a name may see code of a routine as
-        # names, so all the rest is hidden.
-        literal=rf"""
-              (?:[bBnNxX]|_[A-Za-z0-9]++)?{single}
-            | \$(?:(?!\$)[{letter}])*+\$.*+
-            | {_number(identifier)}
-            | {open_name}
-        """,
-        name=rf"{quoted_name} | {identifier}",
+        executable_comment=r"/\*M?!(?:[0-9]{5,6})?",  # a version of five or six digits belongs to the mark
+        literal=" | ".join(
+            [
+                *strings,
+                _number(identifier),
+                *(rf"{quote}{_inside(quote)}\Z" for quote in name_quotes),
+                # $$ begins a string in MySQL 9 and a name in older versions. As a name it would show what follows, so
+                # all the rest is hidden.
+                rf"\$(?:(?!\$)[{letter}])*+\$.*+",
+            ]
+        ),
+        name=" | ".join([*(f"{quote}{_inside(quote)}{quote}" for quote in name_quotes), identifier]),
         parameter=r"\?",
         modifiers=frozenset({"DELAYED", "HIGH_PRIORITY", "IGNORE", "LOW_PRIORITY", "QUICK"}),
     )

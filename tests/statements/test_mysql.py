@@ -108,44 +108,45 @@ def test_summary(query: str, summary: str) -> None:
 
 
 _VALUES = (
-    *("'{}'", '"{}"', "'a''{}'", '"a""{}"', "'\"{}'", '"\'{}"', "N'{}'", "n'{}'"),
-    *(r"'\'{}'", r"'\\\'{}'", r'"\"{}"', "'\\\n{}'", "'a' '{}'", "'a'\n\"{}\"", "'a' /* ' */ '{}'"),
-    *("_utf8mb4'{}'", "_utf8mb4 '{}'", '_latin1"{}"', "'# {}'", "'-- {}'", "'/* {}'", "'*/{}'", '"`{}"', "'$$ {}'"),
-    *("/*! '{}' */", "/*!40101 '{}' */", "/*!40101'{}'*/", '/*! /* \' */ "{}" */'),
+    *("'{}'", "'a''{}'", "'\"{}'", "N'{}'", "n'{}'", "'a' '{}'", "'a' /* ' */ '{}'"),
+    *("_utf8mb4'{}'", "_utf8mb4 '{}'", "'# {}'", "'-- {}'", "'/* {}'", "'*/{}'", "'`{}'", "'$$ {}'"),
+    *("/*! '{}' */", "/*!40101 '{}' */", "/*!40101'{}'*/", "/*! /* ' */ '{}' */"),
 )
+_ESCAPED = (r"'\'{}'", r"'\\\'{}'", "'\\\n{}'", "'{}\\\\'", r"_utf8mb4'\'{}'", r"/*! '\'{}' */")
+_NOT_ESCAPED = ("'\\' '{}'", "'{}\\'", "'\\\\\\''{}'", "/*! '{}\\' */")
+_DOUBLE_QUOTED = ('"{}"', '"a""{}"', '"\'{}"', "'a'\n\"{}\"", '_latin1"{}"', '"`{}"', '"/*{}"', '/*! /* \' */ "{}" */')
 _BETWEEN = (
     *(" ", "\n", "\t", "\r", "\f", "# '\n", '# `\r"\n', "-- '\n", '--\t"\n', "--\n", "--\x01'\n", "-- \\\n"),
     *("/* ' */", '/* " */', "/* /* ` */", "/**/", "/***/", "/*/ ' */", "/* \\*/", "/* -- */", "/* # */"),
 )
 _NAMES = (
-    "keep",
-    "`keep`",
-    "`'keep`",
-    '`"keep`',
-    "`keep\\`",
-    "`k``'keep`",
-    "`keep # `",
-    "`/* keep`",
-    "keep$",
+    *("keep", "`keep`", "`'keep`", '`"keep`', "`keep\\`", "`k``'keep`", "`keep # `", "`/* keep`", "keep$"),
     "\u00e9keep",
+)
+_DOUBLE_QUOTED_NAMES = ('"keep"', '"keep\\"', '"k""\'keep"', '"`keep"', '"keep -- "')
+
+_MODES = (
+    ({}, (*_VALUES, *_ESCAPED, *_DOUBLE_QUOTED, r'"\"{}"'), _NAMES),
+    ({"no_backslash_escapes": True}, (*_VALUES, *_NOT_ESCAPED, *_DOUBLE_QUOTED, '"{}\\"'), _NAMES),
+    ({"ansi_quotes": True}, (*_VALUES, *_ESCAPED), (*_NAMES, *_DOUBLE_QUOTED_NAMES)),
 )
 
 
-@st.composite
-def statements(draw: st.DrawFn) -> str:
-    """``SELECT value AS name, ...``: each value holds ``secret``, each name ``keep``, and anything is between them."""
-    between, name = st.sampled_from(_BETWEEN), st.sampled_from(_NAMES)
-    columns = [
-        f"{draw(between)}{value.format('secret')}{draw(between)}AS {draw(name)}{draw(between)}"
-        for value in draw(st.lists(st.sampled_from(_VALUES), min_size=1, max_size=4))
-    ]
-    return "SELECT" + ",".join(columns)
-
-
-@given(statements())
-def test_planted_secrets_go_and_names_stay(query: str) -> None:
+@pytest.mark.parametrize(("mode", "values", "names"), _MODES)
+@given(data=st.data())
+def test_planted_secrets_go_and_names_stay(
+    mode: dict[str, bool], values: tuple[str, ...], names: tuple[str, ...], data: st.DataObject
+) -> None:
     """Whatever values, comments and names stand next to each other, no value is in the text, and each name is."""
-    text = describe(query, MYSQL).text
+    column = st.builds(
+        "{0}{1}{0}AS {2}{3}".format,
+        st.sampled_from(_BETWEEN),
+        st.sampled_from([value.format("secret") for value in values]),
+        st.sampled_from(names),
+        st.sampled_from(_BETWEEN),
+    )
+    query = "SELECT" + ",".join(data.draw(st.lists(column, min_size=1, max_size=4)))
+    text = describe(query, mysql(**mode)).text
     assert "secret" not in text
     assert text.count("keep") == query.count("keep")
 
