@@ -28,6 +28,7 @@ class Dialect:
         executable_comment: the mark that opens a comment which some servers execute; empty: none.
         literal: a value, with its quotes and prefixes.
         name: a name, quoted or not.
+        open_name: a quoted name that is never closed, to the end of the text; it is hidden.
         parameter: a placeholder for a value that is sent separately.
         modifiers: keywords that may stand between an operation and its table, in capitals.
     """
@@ -37,6 +38,7 @@ class Dialect:
     executable_comment: str = ""
     literal: str
     name: str
+    open_name: str
     parameter: str
     modifiers: frozenset[str] = frozenset()
     token: re.Pattern[str] = field(init=False, repr=False, compare=False)
@@ -49,6 +51,7 @@ class Dialect:
             "executable": self.executable_comment,
             "literal": self.literal,
             "name": self.name,
+            "open": self.open_name,
             "parameter": self.parameter,
             "space": r"[ \t\n\r\f\v]++",
             "other": ".",
@@ -86,9 +89,9 @@ POSTGRESQL = Dialect(
         | (?:[bBxXnN]|[uU]&)?'{_PG_STRING}(?:{_PG_CONTINUATION}{_PG_STRING})*+(?:'|\Z)
         | \$(?P<tag>[{_PG_LETTER}][{_PG_LETTER}0-9]*+|)\$.*?(?:\$(?P=tag)\$|\Z)
         | {_number(_PG_IDENTIFIER)}
-        | "{_inside(_DOUBLE)}\Z
     """,
-    name=rf'"{_inside(_DOUBLE)}" | {_PG_IDENTIFIER}',
+    name=rf'{_PG_IDENTIFIER} | "{_inside(_DOUBLE)}"',
+    open_name=rf'"{_inside(_DOUBLE)}\Z',
     parameter=r"\$[0-9]++",
 )
 """PostgreSQL, with ``standard_conforming_strings`` on, which is the default since 9.1."""
@@ -125,13 +128,13 @@ def mysql(*, no_backslash_escapes: bool = False, ansi_quotes: bool = False) -> D
             [
                 *strings,
                 _number(identifier),
-                *(rf"{quote}{_inside(quote)}\Z" for quote in name_quotes),
                 # $$ begins a string in MySQL 9 and a name in older versions. As a name it would show what follows, so
                 # all the rest is hidden.
                 rf"\$(?:(?!\$)[{letter}])*+\$.*+",
             ]
         ),
-        name=" | ".join([*(f"{quote}{_inside(quote)}{quote}" for quote in name_quotes), identifier]),
+        name=" | ".join([identifier, *(f"{quote}{_inside(quote)}{quote}" for quote in name_quotes)]),
+        open_name=" | ".join(rf"{quote}{_inside(quote)}\Z" for quote in name_quotes),
         parameter=r"\?",
         modifiers=frozenset({"DELAYED", "HIGH_PRIORITY", "IGNORE", "LOW_PRIORITY", "QUICK"}),
     )

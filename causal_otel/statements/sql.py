@@ -45,18 +45,20 @@ def describe(query: str, dialect: Dialect) -> Statement:
     text: list[str] = []
     summary = _Summary(dialect.modifiers)
     for kind, token in _tokens(query, dialect.token):
-        if kind in ("comment", "space"):
+        if kind == "name":
+            text.append(token)
+            summary.name(token)
+        elif kind in ("space", "comment"):
             summary.space()
             if text and text[-1] != " ":
                 text.append(" ")
-        elif kind == "literal":
-            text.append("?")
-        else:
-            text.append(token)
-        if kind == "name":
-            summary.name(token)
         elif kind == "other":
+            text.append(token)
             summary.punctuation(token)
+        elif kind == "parameter":
+            text.append(token)
+        else:
+            text.append("?")
     return Statement(Sanitised(_LIST.sub("(?)", "".join(text).strip())), summary.text())
 
 

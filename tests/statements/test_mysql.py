@@ -125,7 +125,7 @@ _NAMES = (
 )
 _DOUBLE_QUOTED_NAMES = ('"keep"', '"keep\\"', '"k""\'keep"', '"`keep"', '"keep -- "')
 
-_MODES = (
+_MODES: tuple[tuple[dict[str, bool], tuple[str, ...], tuple[str, ...]], ...] = (
     ({}, (*_VALUES, *_ESCAPED, *_DOUBLE_QUOTED, r'"\"{}"'), _NAMES),
     ({"no_backslash_escapes": True}, (*_VALUES, *_NOT_ESCAPED, *_DOUBLE_QUOTED, '"{}\\"'), _NAMES),
     ({"ansi_quotes": True}, (*_VALUES, *_ESCAPED), (*_NAMES, *_DOUBLE_QUOTED_NAMES)),
