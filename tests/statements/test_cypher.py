@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from causal_otel.statements.cypher import MAX_TEXT, describe
+from tests.statements.cost import cost
 
 
 @pytest.mark.parametrize(
@@ -109,11 +108,6 @@ def test_linear_time(query: str) -> None:
     """Four times as long a text takes some four times as long, not sixteen times: no pattern backtracks."""
 
     def seconds(length: int) -> float:
-        taken = []
-        for _ in range(3):
-            begun = time.thread_time()
-            describe("RETURN " + query * (length // len(query)))
-            taken.append(time.thread_time() - begun)
-        return min(taken)
+        return cost(describe, "RETURN " + query * (length // len(query)))
 
     assert seconds(MAX_TEXT) < 10 * seconds(MAX_TEXT // 4) + 0.002

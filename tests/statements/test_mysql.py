@@ -6,13 +6,14 @@ PyPI has no server to test against. The tests follow the reference manual (9.1 L
 
 from __future__ import annotations
 
-import time
+import functools
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from causal_otel.statements.sql import MAX_TEXT, MYSQL, describe, mysql
+from tests.statements.cost import cost
 
 
 @pytest.mark.parametrize(
@@ -160,15 +161,7 @@ def test_planted_secrets_go_and_names_stay(
 )
 def test_linear_time_and_bounded(piece: str) -> None:
     """No text takes longer than in proportion to its length, and only its start is read."""
-
-    def cost(query: str) -> float:
-        best = float("inf")
-        for _ in range(3):
-            start = time.thread_time()
-            describe(query, MYSQL)
-            best = min(best, time.thread_time() - start)
-        return best
-
     quarter, whole = piece * (MAX_TEXT // 4 // len(piece)), piece * MAX_TEXT * 4
-    assert cost(whole) < 40 * max(cost(quarter), 1e-4)
+    in_dialect = functools.partial(describe, dialect=MYSQL)
+    assert cost(in_dialect, whole) < 40 * max(cost(in_dialect, quarter), 1e-4)
     assert len(describe(whole, MYSQL).text) <= MAX_TEXT

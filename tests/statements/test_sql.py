@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import random
-import time
 
 import asyncpg
 import pytest
 
 from causal_otel.statements.sql import MAX_TEXT, POSTGRESQL, describe
+from tests.statements.cost import cost
 
 
 @pytest.mark.parametrize(
@@ -124,15 +125,7 @@ def test_summary_is_bounded() -> None:
 )
 def test_linear_time_and_bounded(piece: str) -> None:
     """No text, however hostile, takes longer than in proportion to its length, and only the beginning is looked at."""
-
-    def cost(query: str) -> float:
-        best = float("inf")
-        for _ in range(3):
-            start = time.thread_time()
-            describe(query, POSTGRESQL)
-            best = min(best, time.thread_time() - start)
-        return best
-
     quarter, whole = piece * (MAX_TEXT // 4 // len(piece)), piece * MAX_TEXT * 4
-    assert cost(whole) < 40 * max(cost(quarter), 1e-4)
+    in_dialect = functools.partial(describe, dialect=POSTGRESQL)
+    assert cost(in_dialect, whole) < 40 * max(cost(in_dialect, quarter), 1e-4)
     assert len(describe(whole, POSTGRESQL).text) <= MAX_TEXT
