@@ -48,7 +48,7 @@ from causal_otel.patches._exchange import MOUNTED, App, Exchange, Message, Recei
 from causal_otel.patches._incoming import headers_of_interest, parent_context, request_attributes, request_url
 from causal_otel.patches._layer import Connect, Patch, Wrap
 from causal_otel.patches._tracing import Options, Tracing
-from causal_otel.patches._urls import span_method
+from causal_otel.statements.urls import span_method
 
 __all__ = ["PATCH", "AsgiOptions", "TracingMiddleware"]
 

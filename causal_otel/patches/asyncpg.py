@@ -34,7 +34,6 @@ from opentelemetry.context import Context, create_key
 
 from causal_otel.engine import context
 from causal_otel.engine.outcome import CANCELLED
-from causal_otel.patches import _sql
 from causal_otel.patches._asyncpg_plumbing import (
     TARGETS,
     constants,
@@ -71,6 +70,7 @@ from causal_otel.semconv import (
     SERVER_ADDRESS,
     SERVER_PORT,
 )
+from causal_otel.statements import sql
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,7 +95,7 @@ class AsyncpgOptions(ClientOptions):
 
 @functools.lru_cache(_CACHED)
 def _query_operation(address: Any, database: str, query: str) -> Operation:
-    statement = _sql.describe(query)
+    statement = sql.describe(query, sql.POSTGRESQL)
     attributes = constants(address, database)
     attributes[DB_QUERY_TEXT] = statement.text
     if statement.summary:
@@ -122,7 +122,7 @@ def _sent_operation(address: Any, database: str, query: str) -> Operation:
 def _operation(connection: Any, query: Any, known: Any = _query_operation) -> Operation | None:
     if not isinstance(query, str):
         return None  # the driver is about to say so
-    if len(query) > _sql.MAX_TEXT:
+    if len(query) > sql.MAX_TEXT:
         known = known.__wrapped__
     return known(*place(connection), query)  # type: ignore[no-any-return]
 

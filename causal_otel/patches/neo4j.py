@@ -44,7 +44,6 @@ from opentelemetry.trace import SpanKind
 
 from causal_otel.engine import context, faults
 from causal_otel.engine.outcome import CANCELLED
-from causal_otel.patches import _cypher
 from causal_otel.patches._layer import Patch, Wrap
 from causal_otel.patches._neo4j_results import Stream, code, end_failed, private
 from causal_otel.patches._plumbing import Plumbing, failure_call
@@ -64,6 +63,7 @@ from causal_otel.semconv import (
     SERVER_ADDRESS,
     SERVER_PORT,
 )
+from causal_otel.statements import cypher
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -117,7 +117,7 @@ def _constants(address: Any, database: Any) -> dict[str, Any]:
 
 @functools.lru_cache(_CACHED)
 def _operation(address: Any, database: Any, query: str) -> Operation:
-    statement = _cypher.describe(query)
+    statement = cypher.describe(query)
     attributes = _constants(address, database)
     if statement.text:
         attributes[DB_QUERY_TEXT] = statement.text
@@ -140,7 +140,7 @@ def _query(tracing: Tracing[Neo4jOptions], query: Any, place: _Place, call: Call
     text = getattr(query, "text", query)
     if not isinstance(text, str):
         return None
-    operation = _operation(*place, text[: _cypher.MAX_TEXT])
+    operation = _operation(*place, text[: cypher.MAX_TEXT])
     if tracing.excluded is not None and operation.fits(tracing.excluded):
         return Silence(tracing)
     return call(tracing.start_leaf(operation.name, SpanKind.CLIENT, operation.attributes))

@@ -39,7 +39,6 @@ from opentelemetry.trace import SpanKind
 from causal_otel.engine import context, faults
 from causal_otel.engine.outcome import CANCELLED
 from causal_otel.patches._layer import Patch, Wrap
-from causal_otel.patches._redis_commands import MAX_SHOWN, OTHER, command, text
 from causal_otel.patches._redis_plumbing import targets
 from causal_otel.patches._tracing import (
     Call,
@@ -69,6 +68,7 @@ from causal_otel.semconv import (
     SERVER_ADDRESS,
     SERVER_PORT,
 )
+from causal_otel.statements.redis import MAX_SHOWN, OTHER, command, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
