@@ -114,7 +114,7 @@ def _sent_operation(address: Any, database: str, query: str) -> Operation:
     if sent is not None:
         return plumbing(sent.group(1), address, database)
     operation = _query_operation.__wrapped__(address, database, query)
-    if len(query) <= _sql.MAX_TEXT and not operation.attributes[DB_QUERY_TEXT].strip("; "):
+    if len(query) <= sql.MAX_TEXT and not operation.attributes[DB_QUERY_TEXT].strip("; "):
         return plumbing("PING", address, database)  # an empty query, as SQLAlchemy's pool_pre_ping sends
     return operation
 

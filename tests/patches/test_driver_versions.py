@@ -14,7 +14,6 @@ import sys
 import sysconfig
 import venv
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -108,10 +107,6 @@ def _oldest(patch: str) -> list[str]:
     return [f"{name}=={version}" for name, version in first.items()]
 
 
-def _newest(patch: str) -> list[str]:
-    return [f"{name}>={first},<{last}" for name, (first, last) in _drivers(patch).items()]
-
-
 def _run(*command: str | Path, seconds: float) -> str:
     """The output of a program that ends well and in time."""
     environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
@@ -173,14 +168,3 @@ def test_other_version(environment: Path, tmp_path: Path, tests: str, requiremen
     for each in map(Requirement, requirements):
         assert versions[each.name] in each.specifier
     _run_tests(environment, TESTS[tests], versions, tmp_path / "report.xml")
-
-
-@pytest.mark.parametrize("patch", NAMES)
-def test_newest_version(environment: Path, tmp_path: Path, patch: str) -> None:
-    """The same on the newest that pip finds, unless that is what is installed here."""
-    requirements = _newest(patch)
-    _run(environment, "-m", "pip", "install", "--quiet", "--upgrade", *requirements, seconds=SECONDS_TO_INSTALL)
-    versions = _versions(environment, _names(requirements))
-    if versions == {name: metadata.version(name) for name in versions}:
-        pytest.skip(f"{versions}: `make test` is on the newest")
-    _run_tests(environment, TESTS[patch], versions, tmp_path / "report.xml")
