@@ -1,6 +1,6 @@
 # Each target does its own set-up, once: `make demo` on a fresh machine with Python 3.11+, pip and make.
 .DELETE_ON_ERROR:
-.PHONY: demo test lint bench docs clean
+.PHONY: demo test test-long lint bench docs clean
 
 PYTHON ?= python3
 # Each Python that is asked for by name has its own environment: `make test PYTHON=python3.12` makes .venv-3.12.
@@ -13,6 +13,9 @@ demo: $(VENV)/installed-demo
 
 test: $(VENV)/installed-test $(VENV)/installed-browser
 	$(BIN)/python -m pytest
+
+test-long: $(VENV)/installed-test
+	$(BIN)/python -m pytest -m long
 
 lint: $(VENV)/installed-lint
 	$(BIN)/ruff check

@@ -1,39 +1,45 @@
-"""Two calls of drivers, bare, with OpenTelemetry's instrumentation and with our patch: the CPU time that tracing adds.
+"""Calls of drivers and clients, bare, with OpenTelemetry's instrumentation and with our patch: what tracing adds.
 
-The same connection serves all of them; patches are placed and taken away again in turns. Server and client share a
-core: the least noise, and the least for tracing to hide behind.
+The same connection serves all of them. Server and client share a core: the least noise, and the least for tracing to
+hide behind. neo4j has no instrumentation of OpenTelemetry's.
 """
 
 from __future__ import annotations
 
-import time
+import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
+import httpx
+import neo4j
 import pytest
 import redis.asyncio
 from opentelemetry.instrumentation.asyncpg import AsyncPGInstrumentor
+from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.instrumentation.redis import RedisInstrumentor
 
-from benchmarks.peers import Peer, opentelemetry, ours
-from benchmarks.rounds import BARE, DDTRACE, OPENTELEMETRY, OURS, ddtrace, in_turns, on_core
+from benchmarks.rounds import DDTRACE, ddtrace, on_core
+from benchmarks.traced import Operation, recorded, unsampled
 
 if TYPE_CHECKING:
-    import asyncio
-
     from pytest_benchmark.fixture import BenchmarkFixture
 
     from benchmarks.conftest import Record, Sink
+    from causal_otel.cli.demo.servers import BoltServer
 
 QUERY = ("SELECT relname FROM pg_class WHERE oid = $1", 1259)
 
+Loop = asyncio.AbstractEventLoop
 Call = Callable[[], Awaitable[Any]]
 
 
 @contextmanager
-def _fetchval(loop: asyncio.AbstractEventLoop, url: str) -> Iterator[Call]:
+def _fetchval(loop: Loop, url: str) -> Iterator[Call]:
     connection = loop.run_until_complete(asyncpg.connect(url))
     try:
         yield lambda: connection.fetchval(*QUERY)
@@ -42,7 +48,7 @@ def _fetchval(loop: asyncio.AbstractEventLoop, url: str) -> Iterator[Call]:
 
 
 @contextmanager
-def _get(loop: asyncio.AbstractEventLoop, url: str) -> Iterator[Call]:
+def _get(loop: Loop, url: str) -> Iterator[Call]:
     client = redis.asyncio.Redis.from_url(url)
     try:
         loop.run_until_complete(client.set("benchmark", "x"))
@@ -51,98 +57,105 @@ def _get(loop: asyncio.AbstractEventLoop, url: str) -> Iterator[Call]:
         loop.run_until_complete(client.aclose())
 
 
-@pytest.fixture(params=["asyncpg", "redis"])
+@contextmanager
+def _request(loop: Loop, url: str) -> Iterator[Call]:
+    """Of a short JSON document, at another URL each time."""
+    client = httpx.AsyncClient(base_url=url, trust_env=False)
+    numbers = itertools.count(1_000_000)
+
+    async def call() -> None:
+        (await client.get(f"/spans?since={next(numbers)}")).raise_for_status()
+
+    try:
+        yield call
+    finally:
+        loop.run_until_complete(client.aclose())
+
+
+@contextmanager
+def _run_and_consume(loop: Loop, server: BoltServer) -> Iterator[Call]:
+    driver = neo4j.AsyncGraphDatabase.driver(server.url, auth=(server.user, server.password))
+    session = driver.session(database=server.database)
+
+    async def call() -> None:
+        await (await session.run("RETURN $number AS number", number=1)).consume()
+
+    async def close() -> None:
+        await session.close()
+        await driver.close()
+
+    try:
+        yield call
+    finally:
+        loop.run_until_complete(close())
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A driver: the fixture that is its server, its call, its instrumentation, and how often it is called."""
+
+    server: str
+    call: Callable[[Loop, Any], AbstractContextManager[Call]]
+    instrumentor: Callable[[], Any] | None
+    rounds: dict[str, Any] = field(default_factory=dict)
+
+
+_QUICK = {"times": 2048, "unsampled_rounds": 150}
+
+DRIVERS = {
+    "asyncpg": Driver("postgres_url", _fetchval, AsyncPGInstrumentor, _QUICK),
+    "redis": Driver("redis_url", _get, RedisInstrumentor, _QUICK),
+    "httpx": Driver("http_url", _request, HTTPXClientInstrumentor),
+    "neo4j": Driver("bolt_server", _run_and_consume, None),
+}
+
+
+@pytest.fixture(params=DRIVERS)
 def driver(request: pytest.FixtureRequest) -> str:
     """Which driver."""
     return str(request.param)
 
 
 @pytest.fixture
-def url(request: pytest.FixtureRequest, driver: str) -> str:
+def server(request: pytest.FixtureRequest, driver: str) -> Any:
     """Its server, on the core of the client."""
     with on_core(0):
-        return str(request.getfixturevalue({"asyncpg": "postgres_url", "redis": "redis_url"}[driver]))
+        return request.getfixturevalue(DRIVERS[driver].server)
 
 
 @pytest.fixture
-def call(driver: str, url: str, loop: asyncio.AbstractEventLoop) -> Iterator[Call]:
+def operation(driver: str, server: Any, loop: Loop) -> Iterator[Operation]:
     """The call of it."""
-    with on_core(0), {"asyncpg": _fetchval, "redis": _get}[driver](loop, url) as call:
-        yield call
+    kind = DRIVERS[driver]
+    with on_core(0), kind.call(loop, server) as call:
 
+        async def repeat(times: int) -> None:
+            for _ in range(times):
+                await call()
 
-_INSTRUMENTORS: dict[str, Callable[[], Any]] = {"asyncpg": AsyncPGInstrumentor, "redis": RedisInstrumentor}
+        def prepare(_: str, times: int) -> Callable[[], object]:
+            return partial(loop.run_until_complete, repeat(times))
 
-
-async def _repeat(call: Call, times: int, tracer: Any = None) -> None:
-    if tracer is None:
-        for _ in range(times):
-            await call()
-        return
-    with tracer.start_as_current_span("root"):
-        for _ in range(times):
-            await call()
+        instrumentor = None if kind.instrumentor is None else kind.instrumentor()
+        yield Operation(prepare=prepare, patch=driver, instrumentor=instrumentor, **kind.rounds)
 
 
 def test_recorded(
-    benchmark: BenchmarkFixture,
-    record: Record,
-    sink: Sink,
-    loop: asyncio.AbstractEventLoop,
-    driver: str,
-    url: str,
-    call: Call,
+    benchmark: BenchmarkFixture, record: Record, sink: Sink, driver: str, server: Any, operation: Operation
 ) -> None:
-    """Under a recorded parent: CPU time of the whole process, encoding and sending included; every span arrives.
-
-    A round fills batches of either side's usual size, so that no request is for a few spans only.
-    """
-    times, rounds, before = 2048, 12, 200  # before: until the interpreter is used to the patches' coming or going
-
-    def bare() -> float:
-        loop.run_until_complete(_repeat(call, before))
-        started = time.process_time()
-        loop.run_until_complete(_repeat(call, times))
-        return (time.process_time() - started) / times
-
-    def traced(peer: Peer) -> Callable[[], float]:
-        def run() -> float:
-            with peer.patched():
-                loop.run_until_complete(_repeat(call, before, peer.tracer))
-                peer.flush()
-                started = time.process_time()
-                loop.run_until_complete(_repeat(call, times, peer.tracer))
-                peer.flush()
-                return (time.process_time() - started) / times
-
-        return run
-
-    with opentelemetry(sink.url, _INSTRUMENTORS[driver]()) as peer, ours(sink.url, driver) as mine:
-        found = in_turns(benchmark, {BARE: bare, OPENTELEMETRY: traced(peer), OURS: traced(mine)}, rounds)
-    sink.expect(2 * (rounds + 1) * (before + times + 2))
-    record(driver, {**found, DDTRACE: ddtrace(driver, url)})
+    """In a recorded trace."""
+    found = recorded(benchmark, sink, operation)
+    if driver in ("asyncpg", "redis"):
+        found[DDTRACE] = ddtrace(driver, server)
+    record(driver, found)
 
 
-def test_nothing_recorded(
-    benchmark: BenchmarkFixture, record: Record, loop: asyncio.AbstractEventLoop, driver: str, call: Call
-) -> None:
-    """Without a parent, where ours records nothing: CPU time of the calling thread."""
-    times, rounds = 200, 150
+def test_unsampled(benchmark: BenchmarkFixture, record: Record, driver: str, operation: Operation) -> None:
+    """In a trace that is not sampled."""
+    record(f"{driver} unsampled", unsampled(benchmark, operation))
 
-    def bare() -> float:
-        loop.run_until_complete(_repeat(call, times))  # the interpreter gets used to the patches' coming and going
-        started = time.thread_time()
-        loop.run_until_complete(_repeat(call, times))
-        return (time.thread_time() - started) / times
 
-    def patched(peer: Peer) -> Callable[[], float]:
-        def run() -> float:
-            with peer.patched():
-                return bare()
-
-        return run
-
-    # Theirs has no such rule: it asks the sampler, which here says no.
-    with opentelemetry(None, _INSTRUMENTORS[driver](), sampled=False) as peer, ours(None, driver) as mine:
-        found = in_turns(benchmark, {BARE: bare, OPENTELEMETRY: patched(peer), OURS: patched(mine)}, rounds)
-    record(f"{driver} unrecorded", found)
+@pytest.mark.parametrize("driver", ["asyncpg", "redis"], indirect=True)
+def test_nothing_recorded(benchmark: BenchmarkFixture, record: Record, driver: str, operation: Operation) -> None:
+    """Outside any trace, where ours records nothing. Theirs has no such rule: it asks the sampler, which says no."""
+    record(f"{driver} unrecorded", unsampled(benchmark, replace(operation, in_span=False)))

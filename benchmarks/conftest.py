@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks import table
+from causal_otel.cli.demo import servers
 from tests.services.fixtures import postgres_url, receiver_process, redis_url
+from tests.services.received import receiver
 
 if TYPE_CHECKING:
     from tests.services.received import ReceivedSpans
@@ -54,6 +56,20 @@ class Sink:
 def sink(receiver_process: ReceivedSpans) -> Sink:
     """Where the benchmarks export to."""
     return Sink(receiver_process)
+
+
+@pytest.fixture(scope="session")
+def http_url() -> Iterator[str]:
+    """An HTTP server in a process of its own: another OTLP receiver, which nobody exports to."""
+    with receiver() as answers:
+        yield answers.endpoint
+
+
+@pytest.fixture(scope="session")
+def bolt_server() -> Iterator[servers.BoltServer]:
+    """A server for the neo4j driver."""
+    with servers.bolt() as server:
+        yield server
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.testclient import TestClient
 
 from causal_otel.collector.matching import summary
+from causal_otel.collector.reading import Reading
 from causal_otel.collector.web.templating import STATIC
 from causal_otel.collector.web.trace_pages import routes
 from tests.collector.web.browser import chromium, open_page, serve
@@ -59,6 +60,9 @@ class _Reader:
     def trace(self, trace_id: bytes) -> TracesData | None:
         return self._message if trace_id.hex() == _ID else None
 
+    def span_count(self, trace_ids: Iterable[bytes]) -> int:
+        return sum(_SPANS for trace_id in trace_ids if trace_id.hex() == _ID)
+
     def recent(self, limit: int) -> list[bytes]:
         return [bytes.fromhex(_ID)][:limit]
 
@@ -70,7 +74,7 @@ class _Reader:
 
 
 def _application() -> Starlette:
-    pages = routes(_Reader(large(_SPANS, _ID)))  # type: ignore[arg-type]
+    pages = routes(Reading(_Reader(large(_SPANS, _ID))))  # type: ignore[arg-type]
     return Starlette(routes=[*pages, Mount("/static", StaticFiles(directory=STATIC))])
 
 

@@ -2,8 +2,9 @@
 
     python -m benchmarks.collector.reading --spans 50000 --readers 4
 
-Prints the latency of small OTLP/HTTP requests, one after the other, before and while the trace's page is fetched again
-and again, and how long a page took.
+Prints the latency of small OTLP/HTTP requests and of a small trace's page, one after the other, before and while the
+large trace is fetched again and again, and how long that took. The readers fetch its page, its JSON, a comparison, and
+what Jaeger's APIs make of it, in turn.
 """
 
 from __future__ import annotations
@@ -24,7 +25,15 @@ from tests.collector.web.sample_traces import large
 
 _ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)")
 _ID = "1a" * 16
-_REQUESTS = 300
+_SMALL = "3c" * 16
+_REQUESTS, _PAGES = 300, 10
+_PATHS = (
+    f"/trace/{_ID}",
+    f"/trace/{_ID}.json",
+    f"/compare?a={_ID}&b={_ID}",
+    f"/api/traces/{_ID}",
+    f"/api/v3/traces/{_ID}",
+)
 
 
 def _ask(port: int, method: str, path: str, body: bytes | None = None) -> float:
@@ -84,22 +93,26 @@ def _measure(pages: int, otlp: int, spans: int, readers: int) -> None:
     for number in range(2 * _REQUESTS):
         small.resource_spans[0].scope_spans[0].spans[0].name = f"request {number}"  # or it would be one sent again
         bodies.append(ExportTraceServiceRequest(resource_spans=small.resource_spans).SerializeToString())
+    page = ExportTraceServiceRequest(resource_spans=large(20, trace_id=_SMALL).resource_spans)
+    _ask(otlp, "POST", "/v1/traces", page.SerializeToString())
     _told("alone", [_ask(otlp, "POST", "/v1/traces", body) for body in bodies[:_REQUESTS]])
+    _told("a small page alone", [_ask(pages, "GET", f"/trace/{_SMALL}") for _ in range(_PAGES)])
     done, took = threading.Event(), list[float]()
 
-    def read() -> None:
+    def read(path: str) -> None:
         while not done.is_set():
-            took.append(_ask(pages, "GET", f"/trace/{_ID}"))
+            took.append(_ask(pages, "GET", path))
 
-    threads = [threading.Thread(target=read) for _ in range(readers)]
+    threads = [threading.Thread(target=read, args=(_PATHS[number % len(_PATHS)],)) for number in range(readers)]
     for thread in threads:
         thread.start()
     time.sleep(1.0)  # until all of them read
     _told(f"beside {readers} readers", [_ask(otlp, "POST", "/v1/traces", body) for body in bodies[_REQUESTS:]])
+    _told("a small page beside them", [_ask(pages, "GET", f"/trace/{_SMALL}") for _ in range(_PAGES)])
     done.set()
     for thread in threads:
         thread.join()
-    _told("a page", took)
+    _told("a large answer", took)
 
 
 if __name__ == "__main__":

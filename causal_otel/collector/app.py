@@ -13,6 +13,7 @@ from causal_otel.collector import health, metrics, sampling
 from causal_otel.collector.compression import Compression
 from causal_otel.collector.jaeger import legacy, openapi, unknown, v3
 from causal_otel.collector.otlp_http import otlp_app, refusal
+from causal_otel.collector.reading import Reading
 from causal_otel.collector.security import Guard, login_routes
 from causal_otel.collector.status import collect
 from causal_otel.collector.web import pages
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp
 
-    from causal_otel.collector.intake import Intake
     from causal_otel.collector.security import Access
     from causal_otel.collector.span_metrics import SpanMetrics
     from causal_otel.collector.status import Parts
@@ -39,7 +39,7 @@ def query_app(parts: Parts, span_metrics: SpanMetrics, access: Access) -> ASGIAp
         span_metrics: what ``/metrics`` shows besides.
         access: who may ask.
     """
-    status, reader = partial(collect, parts), parts.reader
+    status, reading = partial(collect, parts), Reading(parts.reader)
 
     def status_json(_: Request) -> Response:
         return JSONResponse(status())
@@ -51,17 +51,18 @@ def query_app(parts: Parts, span_metrics: SpanMetrics, access: Access) -> ASGIAp
             *metrics.routes(status, span_metrics),
             *sampling.routes(parts.sampling),
             *login_routes(access),
-            *legacy.routes(reader),
-            *v3.routes(reader),
+            *legacy.routes(reading),
+            *v3.routes(reading),
             *openapi.routes(),
             *unknown.routes(),
-            *pages.routes(reader, status=status, put=parts.writer.put),
+            *pages.routes(reading, status=status, put=parts.writer.put),
         ],
         exception_handlers=EXCEPTION_HANDLERS,
     )
     return Guard(Compression(app), access, pages=True, open_paths=health.PATHS)
 
 
-def receiver_app(intake: Intake, access: Access) -> ASGIApp:
-    """The application of the OTLP/HTTP port."""
-    return Guard(otlp_app(intake), access, refusal=refusal)
+def receiver_app(parts: Parts, access: Access) -> ASGIApp:
+    """The application of the OTLP/HTTP port. It tells its health there too: load balancers probe where they send."""
+    app = otlp_app(parts.intake, health.routes(parts.writer))
+    return Guard(app, access, open_paths=health.PATHS, refusal=refusal)

@@ -1,7 +1,8 @@
 """Answers are compressed for whoever says that they may be: a page of 50,000 spans is 5.2 MB, and a tenth of that so.
 
-Only what is answered as a whole: a stream's events are not to wait for each other. No page holds a secret that its own
-text could give away by its length (BREACH): the token is in none, and what stands for it is in a cookie.
+Only what has a length, such as a file, whose parts are gathered: a stream's events are not to wait for each other. No
+page holds a secret that its own text could give away by its length (BREACH): the token is in none, and what stands for
+it is in a cookie.
 """
 
 from __future__ import annotations
@@ -35,34 +36,47 @@ class Compression:
             await self._app(scope, receive, send)
             return
         accepted = _accepts_gzip(Headers(scope=scope).get("accept-encoding", ""))
-        start: Message | None = None
+        start: Message | None = None  # while the body is gathered
+        parts = bytearray()
 
         async def send_compressed(message: Message) -> None:
             nonlocal start
             if message["type"] == "http.response.start":
-                if _is_text(message):
-                    start = message  # until it is known whether the body is a whole
-                    MutableHeaders(scope=message).add_vary_header("Accept-Encoding")
+                headers = MutableHeaders(scope=message)
+                text = _is_text(message["status"], headers)
+                if text or message["status"] == 304:  # which says what the answer would have said
+                    headers.add_vary_header("Accept-Encoding")
+                if text and accepted and int(headers.get("content-length", 0)) >= _SMALLEST:
+                    start = message
                     return
             elif start is not None:
-                begun, start = start, None
-                body = message.get("body", b"")
-                if accepted and len(body) >= _SMALLEST and not message.get("more_body", False):
-                    body = await asyncio.to_thread(gzip.compress, body, _LEVEL, mtime=0)
-                    headers = MutableHeaders(scope=begun)
-                    headers["Content-Encoding"] = "gzip"
-                    headers["Content-Length"] = str(len(body))
-                    message = {**message, "body": body}
-                await send(begun)
+                parts.extend(message.get("body", b""))
+                if message.get("more_body", False):
+                    return
+                body = await asyncio.to_thread(gzip.compress, parts, _LEVEL, mtime=0)
+                _compressed(MutableHeaders(scope=start), len(body))
+                await send(start)
+                message = {**message, "body": body}
             await send(message)
 
         await self._app(scope, receive, send_compressed)
 
 
-def _is_text(start: Message) -> bool:
-    headers = Headers(scope=start)
+def _is_text(status: int, headers: Headers) -> bool:
     kind = headers.get("content-type", "")
-    return start["status"] not in (206, 304) and "content-encoding" not in headers and kind.startswith(_KINDS)
+    return status not in (206, 304) and "content-encoding" not in headers and kind.startswith(_KINDS)
+
+
+def _compressed(headers: MutableHeaders, length: int) -> None:
+    """Make ``headers`` those of the compressed body."""
+    headers["Content-Encoding"] = "gzip"
+    headers["Content-Length"] = str(length)
+    # Bytes of this body cannot be asked for: a range would be of the file as it is. For the same reason its tag is a
+    # weak one, which says that both mean the same, and does not allow to put parts of them together (RFC 9110, 8.8.1).
+    headers["Accept-Ranges"] = "none"
+    tag = headers.get("etag", "")
+    if tag and not tag.startswith("W/"):
+        headers["ETag"] = f"W/{tag}"
 
 
 def _accepts_gzip(header: str) -> bool:

@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from causal_otel.collector.intake import BODY_LIMIT, Busy
 from causal_otel.collector.otlp_http import other_signal
-from causal_otel.collector.security import TOKEN_HEADER, TOO_MANY, shown_token
+from causal_otel.collector.security import TOKEN_HEADER, TOO_MANY, TOO_MANY_SECONDS, shown_token
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -83,7 +83,7 @@ class _Receiver:
         failed, given = self._access.failed_logins, shown_token(metadata)
         address = _address(context.peer())
         if given and failed.busy(address):
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, TOO_MANY)
+            await _abort_for_now(context, grpc.StatusCode.RESOURCE_EXHAUSTED, TOO_MANY, TOO_MANY_SECONDS)
         if not self._access.admits(metadata):
             if given:
                 await failed.failed(address)
@@ -109,8 +109,7 @@ class _Receiver:
         except ValueError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except Busy as busy:
-            context.set_trailing_metadata((("grpc-status-details-bin", _retry(busy)),))
-            await context.abort(grpc.StatusCode.UNAVAILABLE, str(busy))
+            await _abort_for_now(context, grpc.StatusCode.UNAVAILABLE, str(busy), busy.retry_after)
         answer = ExportTraceServiceResponse()
         if kept.rejected or kept.message:
             answer.partial_success.rejected_spans = kept.rejected
@@ -124,10 +123,10 @@ def _address(peer: str) -> str:
     return peer.partition(":")[2].rpartition(":")[0].strip("[]") or peer
 
 
-def _retry(busy: Busy) -> bytes:
-    """The details of a failure that say when to try again."""
+async def _abort_for_now(context: Any, code: grpc.StatusCode, message: str, seconds: int) -> None:
+    """Fail a call with when to try again (``RetryInfo``): without it clients give RESOURCE_EXHAUSTED up (OTLP)."""
     detail = AnyMessage()
-    detail.Pack(RetryInfo(retry_delay=Duration(seconds=busy.retry_after)))
-    code: int = grpc.StatusCode.UNAVAILABLE.value[0]
-    status: bytes = Status(code=code, message=str(busy), details=[detail]).SerializeToString()
-    return status
+    detail.Pack(RetryInfo(retry_delay=Duration(seconds=seconds)))
+    status = Status(code=code.value[0], message=message, details=[detail])
+    context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+    await context.abort(code, message)

@@ -26,6 +26,8 @@ from causal_otel.collector import otlp_json
 from causal_otel.collector.intake import BODY_LIMIT, Busy
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from google.protobuf.message import Message  # type: ignore[import-untyped]
     from starlette.requests import Request
     from starlette.types import Scope
@@ -67,13 +69,14 @@ _CODES = {
 }
 
 
-def otlp_app(intake: Intake) -> Starlette:
-    """The application that takes OTLP/HTTP."""
+def otlp_app(intake: Intake, routes: Iterable[Route] = ()) -> Starlette:
+    """The application that takes OTLP/HTTP, and answers ``routes`` besides."""
     receiver = _Receiver(intake)
     return Starlette(
         routes=[
             Route(PATH, receiver.export, methods=["POST"]),
             *(Route(f"/v1/{signal}", receiver.refuse, methods=["POST"]) for signal in OTHER_SIGNALS),
+            *routes,
         ],
         exception_handlers={HTTPException: _answer_exception, 500: _answer_fault},
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
@@ -252,6 +252,9 @@ class TraceReader(Protocol):
 
     def trace(self, trace_id: bytes) -> TracesData | None:
         """All spans of a trace, each once; None if there is none."""
+
+    def span_count(self, trace_ids: Sequence[bytes]) -> int:
+        """How many spans these traces have together, at the most: one received twice may count twice. It is quick."""
 
     def dependencies(self, start: int, end: int) -> list[Dependency]:
         """Who called whom between two Unix times in nanoseconds, to the hour."""

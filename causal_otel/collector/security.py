@@ -31,12 +31,24 @@ if TYPE_CHECKING:
 
     from causal_otel.collector.config import CollectorSettings
 
-__all__ = ["HEADERS", "LOGGED_IN", "TOKEN_HEADER", "TOO_MANY", "Access", "Guard", "login_routes", "shown_token"]
+__all__ = [
+    "HEADERS",
+    "LOGGED_IN",
+    "TOKEN_HEADER",
+    "TOO_MANY",
+    "TOO_MANY_SECONDS",
+    "Access",
+    "Guard",
+    "login_routes",
+    "shown_token",
+]
 
 LOGGED_IN = "causal_otel.logged_in"
 """In a scope: whether it was the cookie that let the request in, so that its page offers to log out."""
 
 TOO_MANY = "too many wrong tokens have come from this address: wait a little"
+TOO_MANY_SECONDS = 5
+"""How long that is: a wrong token waits no longer."""
 
 TOKEN_HEADER = "x-causal-otel-token"  # noqa: S105 - its name
 """What a client may send the token in, besides Authorization."""
@@ -200,7 +212,7 @@ class Guard:
         if not _shows_something(connection) or not self._access.failed_logins.busy(_address(connection)):
             return None
         refused = self._refusal(scope, 429, TOO_MANY)
-        refused.headers["Retry-After"] = "5"
+        refused.headers["Retry-After"] = str(TOO_MANY_SECONDS)
         return refused
 
     def _refused(self, connection: HTTPConnection, scope: Scope) -> Response | None:

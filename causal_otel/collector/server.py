@@ -39,13 +39,13 @@ _GRACE_SECONDS = 3
 _CLOSE_SECONDS = 30.0
 # Longer than an exporter is idle between two batches: a connection closed under it would cost it a retry.
 _KEEP_ALIVE_SECONDS = 300
-# Pages and answers that are made at a time; others wait. More would be no faster, as they all want the one interpreter,
-# and each may hold the spans of a large answer in memory.
 _SWITCH_SECONDS = 0.0005
 """How long a thread that draws a page keeps the interpreter while others want it. Python's own default is ten times as
 long, and a request of spans waits for it some ten times: in the event loop, the writer's thread and back."""
 
 _READERS = 4
+"""Pages and answers that are made at a time; others wait. More would be no faster, as all want the one interpreter.
+Large traces are read besides, one at a time: each answer may take a gigabyte."""
 
 
 async def serve(settings: CollectorSettings, listening: Callable[[dict[str, str]], None]) -> None:
@@ -91,7 +91,7 @@ async def _serve(
     settings, access, stopping = parts.settings, Access.of(parts.settings), asyncio.Event()
     anyio.to_thread.current_default_thread_limiter().total_tokens = _READERS
     pages = _Server(EndStreams(query_app(parts, metrics, access), stopping), settings)
-    otlp = _Server(receiver_app(parts.intake, access), settings)
+    otlp = _Server(receiver_app(parts, access), settings)
     scheme = "https" if settings.tls else "http"
     parts.addresses["pages"] = f"{scheme}://{authority(*pages_socket.getsockname()[:2])}"
     parts.addresses["otlp_http"] = f"{scheme}://{authority(*otlp_socket.getsockname()[:2])}"

@@ -9,7 +9,7 @@ import functools
 import re
 from collections.abc import Callable, Iterable
 
-from causal_otel.patches._urls import DEFAULT_PORTS
+from causal_otel.statements.urls import DEFAULT_PORTS
 
 __all__ = ["Excluded", "names", "url", "urls"]
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context, create_key
 
-from causal_otel.engine import context
+from causal_otel.engine import context, faults
 from causal_otel.instrument.calls import Args, Describe, Kwargs, Wrapper, failure_call, suppressed, traced_call
 from causal_otel.instrument.declaration import Wrap
 from causal_otel.instrument.errors import Errors, error_name
 from causal_otel.instrument.operation import Operation
-from causal_otel.instrument.plumbing import Nest
+from causal_otel.instrument.plumbing import Nest, Plumbing
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.semconv import (
     DB_NAMESPACE,
@@ -26,7 +26,7 @@ from causal_otel.semconv import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ERRORS", "TARGETS", "constants", "on_statement", "place", "plumbing"]
+__all__ = ["ERRORS", "TARGETS", "constants", "if_refused", "on_statement", "place", "plumbing"]
 
 _DEFAULT_PORT = 5432
 
@@ -147,6 +147,29 @@ def _if_failed(describe: Describe, *, nests: bool = False) -> Wrapper:
     return failure_call(describe, ERRORS, nests=nests)
 
 
+def if_refused(describe: Describe) -> Wrapper:
+    """A wrapper for a function that asks the server nothing, and raises at once where the connection is closed.
+
+    Nothing is done for it unless it raises; so its span begins where it ends.
+    """
+
+    def wrap(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return original(self, *args, **kwargs)
+            except Exception as error:
+                try:
+                    Plumbing(tracing, describe, (tracing, self, args, kwargs), ERRORS).end(error=error)
+                except Exception:
+                    faults.report("asyncpg: a refusal")
+                raise
+
+        return call
+
+    return wrap
+
+
 def _connect(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
     """For the functions that connect."""
 
@@ -192,6 +215,7 @@ TARGETS = (
     Wrap(_CONNECTION, "Connection.set_type_codec", _if_failed(_on_connection("SET TYPE CODEC"))),
     Wrap(_CONNECTION, "Connection.set_builtin_type_codec", _if_failed(_on_connection("SET TYPE CODEC"))),
     Wrap(_CONNECTION, "Connection.reset_type_codec", _if_failed(_on_connection("RESET TYPE CODEC"))),
+    Wrap(_CONNECTION, "Connection.transaction", if_refused(_on_connection("BEGIN"))),
     Wrap(_TRANSACTION, "Transaction.start", _if_failed(_begin, nests=True)),
     Wrap(_TRANSACTION, "Transaction.commit", _if_failed(_commit, nests=True)),
     Wrap(_TRANSACTION, "Transaction.rollback", _if_failed(_rollback, nests=True)),

@@ -12,7 +12,6 @@ from opentelemetry.propagators.textmap import Getter
 
 from causal_otel.engine import carriers, context, faults
 from causal_otel.instrument.exclusion import url
-from causal_otel.patches._urls import DEFAULT_PORTS, method_attributes, redact_query
 from causal_otel.semconv import (
     CLIENT_ADDRESS,
     NETWORK_PROTOCOL_NAME,
@@ -24,6 +23,7 @@ from causal_otel.semconv import (
     URL_SCHEME,
     USER_AGENT_ORIGINAL,
 )
+from causal_otel.statements.urls import DEFAULT_PORTS, method_attributes, redact_query
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context

@@ -50,7 +50,7 @@ from causal_otel.instrument.options import Options
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.patches._exchange import MOUNTED, App, Exchange, Message, Receive, Scope, Send, contained
 from causal_otel.patches._incoming import headers_of_interest, parent_context, request_attributes, request_url
-from causal_otel.patches._urls import span_method
+from causal_otel.statements.urls import span_method
 
 __all__ = ["PATCH", "AsgiOptions", "TracingMiddleware"]
 

@@ -7,8 +7,9 @@ the ``copy_*`` methods, and for each time that a cursor fetches rows. A pool's c
 What is done for that is a CLIENT span only if it fails or is cancelled, and only the innermost that does: connecting
 (``CONNECT shop``), a pool's ``OPEN POOL``, ``ACQUIRE``, ``RELEASE`` and ``CLOSE POOL``, the ``BEGIN``, ``COMMIT``,
 ``ROLLBACK`` and savepoints of ``connection.transaction()``, preparing a statement (``PREPARE SELECT orders``) or a
-cursor (``SELECT orders``), moving and closing a cursor, ``RESET``, ``CLOSE``, ``LISTEN`` and ``UNLISTEN``, and looking
-up types for codecs. A query that fails inside one of them, as in a pool's ``init``, is a span and the other none.
+cursor (``SELECT orders``), moving and closing a cursor, ``RESET``, ``CLOSE``, ``LISTEN`` and ``UNLISTEN``, looking up
+types for codecs, and the empty query (``PING``) with which SQLAlchemy's ``pool_pre_ping`` tries a connection. A query
+that fails inside one of them, as in a pool's ``init``, is a span and the other none.
 Not traced: a cursor's rows one by one, what asyncpg runs to reset a connection, to know types and to choose a host,
 connections that a pool restores in the background (0.32), and statements that are excluded.
 
@@ -49,8 +50,7 @@ from causal_otel.instrument.declaration import Patch, Wrap
 from causal_otel.instrument.operation import Operation
 from causal_otel.instrument.options import ClientOptions
 from causal_otel.instrument.tracing import Tracing
-from causal_otel.patches import _sql
-from causal_otel.patches._asyncpg_plumbing import ERRORS, TARGETS, constants, on_statement, place, plumbing
+from causal_otel.patches._asyncpg_plumbing import ERRORS, TARGETS, constants, if_refused, on_statement, place, plumbing
 from causal_otel.semconv import (
     ABANDONED,
     DB_COLLECTION_NAME,
@@ -65,6 +65,7 @@ from causal_otel.semconv import (
     SERVER_ADDRESS,
     SERVER_PORT,
 )
+from causal_otel.statements import sql
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +90,7 @@ class AsyncpgOptions(ClientOptions):
 
 @functools.lru_cache(_CACHED)
 def _query_operation(address: Any, database: str, query: str) -> Operation:
-    statement = _sql.describe(query)
+    statement = sql.describe(query, sql.POSTGRESQL)
     attributes = constants(address, database)
     attributes[DB_QUERY_TEXT] = statement.text
     if statement.summary:
@@ -107,13 +108,16 @@ def _sent_operation(address: Any, database: str, query: str) -> Operation:
     sent = _TRANSACTION.fullmatch(query)
     if sent is not None:
         return plumbing(sent.group(1), address, database)
-    return _query_operation.__wrapped__(address, database, query)
+    operation = _query_operation.__wrapped__(address, database, query)
+    if len(query) <= sql.MAX_TEXT and not operation.attributes[DB_QUERY_TEXT].strip("; "):
+        return plumbing("PING", address, database)  # an empty query, as SQLAlchemy's pool_pre_ping sends
+    return operation
 
 
 def _operation(connection: Any, query: Any, known: Any = _query_operation) -> Operation | None:
     if not isinstance(query, str):
         return None  # the driver is about to say so
-    if len(query) > _sql.MAX_TEXT:
+    if len(query) > sql.MAX_TEXT:
         known = known.__wrapped__
     return known(*place(connection), query)  # type: ignore[no-any-return]
 
@@ -243,6 +247,8 @@ PATCH = Patch(
         Wrap(_CONNECTION, "Connection.copy_to_table", _traced(_copy_table)),
         Wrap(_CONNECTION, "Connection.copy_records_to_table", _copy_records),
         Wrap(_CONNECTION, "Connection.prepare", _if_failed(_prepare)),
+        Wrap(_CONNECTION, "Connection.cursor", if_refused(_of_connection)),
+        Wrap(_STATEMENT, "PreparedStatement.cursor", if_refused(_of_statement)),
         Wrap("asyncpg.utils", "_mogrify", suppressed, optional=True),  # quotes what copy_from_query is given
         Wrap(_STATEMENT, "PreparedStatement.fetch", _traced(_of_statement)),
         Wrap(_STATEMENT, "PreparedStatement.fetchval", _traced(_of_statement)),

@@ -41,7 +41,6 @@ from causal_otel.instrument.options import ClientOptions
 from causal_otel.instrument.stopwatch import Stopwatch
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.patches._httpx_bodies import async_body, sync_body
-from causal_otel.patches._urls import DEFAULT_PORTS, method_attributes, redact_url, span_method
 from causal_otel.semconv import (
     ABANDONED,
     ERROR_TYPE,
@@ -54,6 +53,7 @@ from causal_otel.semconv import (
     SERVER_PORT,
     URL_FULL,
 )
+from causal_otel.statements.urls import DEFAULT_PORTS, method_attributes, redact_url, span_method
 
 if TYPE_CHECKING:
     from collections.abc import Callable

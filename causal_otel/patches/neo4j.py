@@ -51,7 +51,6 @@ from causal_otel.instrument.options import ClientOptions
 from causal_otel.instrument.plumbing import Plumbing
 from causal_otel.instrument.stopwatch import Stopwatch
 from causal_otel.instrument.tracing import Tracing
-from causal_otel.patches import _cypher
 from causal_otel.patches._neo4j_results import ERRORS, Stream, private
 from causal_otel.semconv import (
     ABANDONED,
@@ -67,6 +66,7 @@ from causal_otel.semconv import (
     SERVER_ADDRESS,
     SERVER_PORT,
 )
+from causal_otel.statements import cypher
 
 if TYPE_CHECKING:
     from causal_otel.instrument.awaiting import Call
@@ -121,7 +121,7 @@ def _constants(address: Any, database: Any) -> dict[str, Any]:
 
 @functools.lru_cache(_CACHED)
 def _operation(address: Any, database: Any, query: str) -> Operation:
-    statement = _cypher.describe(query)
+    statement = cypher.describe(query)
     attributes = _constants(address, database)
     if statement.text:
         attributes[DB_QUERY_TEXT] = statement.text
@@ -147,7 +147,7 @@ def _query(
     text = getattr(query, "text", query)
     if not isinstance(text, str):
         return None
-    operation = _operation(*place, text[: _cypher.MAX_TEXT])
+    operation = _operation(*place, text[: cypher.MAX_TEXT])
     if tracing.excluded is not None and operation.fits(tracing.excluded):
         return excluded_call(tracing)
     running = tracing.leaf(operation, ERRORS, objects)

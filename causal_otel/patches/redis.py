@@ -53,7 +53,6 @@ from causal_otel.instrument.errors import Errors, error_name
 from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.options import ClientOptions
 from causal_otel.instrument.tracing import Tracing
-from causal_otel.patches._redis_commands import MAX_SHOWN, OTHER, command, text
 from causal_otel.patches._redis_plumbing import targets
 from causal_otel.semconv import (
     ABANDONED,
@@ -68,6 +67,7 @@ from causal_otel.semconv import (
     SERVER_ADDRESS,
     SERVER_PORT,
 )
+from causal_otel.statements.redis import MAX_SHOWN, OTHER, command, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -190,7 +190,7 @@ def _is_transaction(pipeline: Any) -> bool:
 
 _SCRIPTED = create_key("causal-otel-redis-scripted")
 
-# redis-py takes these prefixes off the message, and tells them since 8.0 only (``status_code``).
+# redis-py takes these prefixes off the message, and tells them since 7.2 only (``status_code``).
 _CODES = {
     "AskError": "ASK",
     "BusyLoadingError": "LOADING",
@@ -205,7 +205,7 @@ _CODES = {
     "ReadOnlyError": "READONLY",
     "TryAgainError": "TRYAGAIN",
 }
-# The prefixes that it leaves. Before 8.0 anything else at the beginning of a message is what followed an ``ERR``.
+# The prefixes that it leaves. Before 7.2 anything else at the beginning of a message is what followed an ``ERR``.
 _LEFT = re.compile(
     "BUSY|BUSYGROUP|BUSYKEY|DENIED|FAILOVER|INPROG|INVALIDOBJ|IOERR|MISCONF|NOADDR|NOGOODSLAVE|NOGROUP|NOMASTERLINK|"
     "NOPROTO|NOQUORUM|NOREPLICAS|NOTBUSY|NOTREADY|UNBLOCKED|UNKILLABLE|WRONGTYPE"
@@ -224,6 +224,8 @@ def _code(error: BaseException) -> str:
         return error_name(error)
     # A pipeline puts the command in front of the message, and asyncio's the representation of a tuple.
     message = str(error).rpartition(" caused error: ")[2].lstrip("('\"")
+    if message == "{exception.args}":  # 6.x forgets to fill it in, and so loses what asyncio's pipeline was told
+        return error_name(error)
     found = _PREFIX.match(message)
     if found and (_LEFT.fullmatch(found.group()) or hasattr(error, "status_code")):
         return found.group()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status, TracesData
 
@@ -31,6 +31,7 @@ class MemoryReader:
 
     def __init__(self, messages: Iterable[TracesData] = ()) -> None:
         self._traces: dict[bytes, TracesData] = {}
+        self._contents: set[bytes] = set()
         self._order: dict[bytes, int] = {}
         self._received = 0
         for message in messages:
@@ -45,8 +46,9 @@ class MemoryReader:
                     self._order.pop(span.trace_id, None)
                     self._received += 1
                     self._order[span.trace_id] = self._received
-                    if any(known == span for known, _ in _spans(trace)):
+                    if (content := span.SerializeToString(deterministic=True)) in self._contents:
                         continue
+                    self._contents.add(content)
                     target = next((each for each in trace.resource_spans if each.resource == group.resource), None)
                     if target is None:
                         target = trace.resource_spans.add(resource=group.resource, schema_url=group.schema_url)
@@ -87,6 +89,10 @@ class MemoryReader:
 
     def trace(self, trace_id: bytes) -> TracesData | None:
         return self._traces.get(trace_id)
+
+    def span_count(self, trace_ids: Sequence[bytes]) -> int:
+        traces = [self._traces[trace_id] for trace_id in set(trace_ids) if trace_id in self._traces]
+        return sum(1 for trace in traces for _ in _spans(trace))
 
     def dependencies(self, start: int, end: int) -> list[Dependency]:
         calls: Counter[tuple[str, str]] = Counter()

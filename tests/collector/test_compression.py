@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from causal_otel.collector.compression import Compression
+from causal_otel.collector.web.templating import STATIC
 from tests.collector.running import Running, running
 from tests.patches.http_server import serve
 
 TEXT = "a line of text\n" * 1000
 
 
-def _app() -> Compression:
+def _app(path: Path) -> Compression:
     def text(request: Request) -> Response:
         return PlainTextResponse(TEXT)
 
@@ -39,19 +41,24 @@ def _app() -> Compression:
 
         return StreamingResponse(parts(), media_type="text/event-stream")
 
-    return Compression(
-        Starlette(routes=[Route(f"/{each.__name__}", each) for each in (text, small, binary, done, stream)])
-    )
+    def file(request: Request) -> Response:
+        return FileResponse(path)
+
+    answers = (text, small, binary, done, stream, file)
+    return Compression(Starlette(routes=[Route(f"/{each.__name__}", each) for each in answers]))
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with serve(_app()) as found:
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    path = tmp_path_factory.mktemp("files") / "file.js"
+    path.write_text(TEXT * 20)  # several parts
+    with serve(_app(path)) as found:
         yield found
 
 
-def _raw(url: str, accepted: str, method: str = "GET") -> tuple[httpx.Response, bytes]:
-    with httpx.stream(method, url, headers={"accept-encoding": accepted}, trust_env=False) as response:
+def _raw(url: str, accepted: str, method: str = "GET", **headers: str) -> tuple[httpx.Response, bytes]:
+    given = {"accept-encoding": accepted, **{name.replace("_", "-"): value for name, value in headers.items()}}
+    with httpx.stream(method, url, headers=given, trust_env=False) as response:
         return response, b"".join(response.iter_raw())
 
 
@@ -107,3 +114,40 @@ def test_a_collectors_answers_are(collector: Running, path: str) -> None:
     assert response.status_code == 200
     assert response.headers["content-encoding"] == "gzip"
     assert len(gzip.decompress(raw)) > len(raw)
+
+
+def test_a_file_that_comes_in_parts_is(url: str) -> None:
+    """A file is longer than what is read of it at a time, and is compressed as a whole."""
+    response, raw = _raw(f"{url}/file", "gzip")
+    assert (response.headers["content-encoding"], int(response.headers["content-length"])) == ("gzip", len(raw))
+    assert gzip.decompress(raw).decode() == TEXT * 20
+    assert _raw(f"{url}/file", "identity")[1].decode() == TEXT * 20
+
+
+@pytest.mark.parametrize("name", ["base.css", "rows.js", "icon.svg"])
+def test_static_files_are(collector: Running, name: str) -> None:
+    """Scripts, styles and pictures are compressed for whoever accepts it, and go to others as they are."""
+    contents = (STATIC / name).read_bytes()
+    small = len(contents) < 1000
+    for accepted in ("gzip", "identity"):
+        response, raw = _raw(f"{collector.pages}/static/{name}", accepted)
+        assert response.headers["vary"] == "Accept-Encoding"
+        assert int(response.headers["content-length"]) == len(raw)
+        compressed = response.headers.get("content-encoding") == "gzip"
+        assert compressed == (accepted == "gzip" and not small)
+        assert (gzip.decompress(raw) if compressed else raw) == contents
+
+
+def test_tags_of_compressed_files(collector: Running) -> None:
+    """The compressed file has a weak tag and no ranges; either form's tag is answered with 304, which says Vary too."""
+    path = f"{collector.pages}/static/base.css"
+    plain, _ = _raw(path, "identity")
+    compressed, _ = _raw(path, "gzip")
+    assert (plain.headers["accept-ranges"], compressed.headers["accept-ranges"]) == ("bytes", "none")
+    assert compressed.headers["etag"] == f"W/{plain.headers['etag']}"
+    for tag in (plain.headers["etag"], compressed.headers["etag"]):
+        for accepted in ("identity", "gzip"):
+            again, raw = _raw(path, accepted, if_none_match=tag)
+            assert (again.status_code, raw, again.headers["vary"]) == (304, b"", "Accept-Encoding")
+    part, raw = _raw(path, "gzip", range="bytes=0-99")
+    assert (part.status_code, "content-encoding" in part.headers, len(raw)) == (206, False, 100)

@@ -21,13 +21,15 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield found
 
 
+@pytest.mark.parametrize("port", ["pages", "http"])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize(("path", "body"), [("/health", "ok\n"), ("/ready", "ready\n")])
-def test_no_token_is_needed(guarded: Running, method: str, path: str, body: str) -> None:
-    """Both answer without the token that everything else asks for."""
-    response = httpx.request(method, guarded.pages + path, trust_env=False)
+def test_no_token_is_needed(guarded: Running, port: str, method: str, path: str, body: str) -> None:
+    """Both answer on the ports of the pages and of OTLP/HTTP, without the token that everything else asks for."""
+    response = httpx.request(method, getattr(guarded, port) + path, trust_env=False, timeout=30)
     assert (response.status_code, response.text) == (200, "" if method == "HEAD" else body)
     assert guarded.get("/status.json").status_code == 401
+    assert guarded.post(one_span(1)).status_code == 401
 
 
 def test_not_ready_while_nothing_can_be_kept(tmp_path: Path) -> None:
@@ -37,10 +39,11 @@ def test_not_ready_while_nothing_can_be_kept(tmp_path: Path) -> None:
         assert collector.get("/ready").status_code == 200
         shutil.rmtree(directory)
         assert collector.post(one_span(1)).status_code == 503
-        response = collector.get("/ready")
-        assert response.status_code == 503
-        assert str(directory) in response.text
-        assert collector.get("/health").status_code == 200
+        for port in (collector.pages, collector.http):
+            response = httpx.get(f"{port}/ready", trust_env=False, timeout=30)
+            assert response.status_code == 503
+            assert str(directory) in response.text
+            assert httpx.get(f"{port}/health", trust_env=False, timeout=30).status_code == 200
 
 
 def test_not_ready_while_too_much_waits(tmp_path: Path) -> None:

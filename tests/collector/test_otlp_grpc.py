@@ -16,13 +16,16 @@ from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untype
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
+from causal_otel.collector.failed_logins import FailedLogins
 from causal_otel.collector.intake import BODY_LIMIT, Intake
 from causal_otel.collector.otlp_grpc import grpc_server
 from causal_otel.collector.security import Access
 from causal_otel.collector.span_metrics import SpanMetrics
 from causal_otel.collector.store.reader import Reader
 from causal_otel.collector.store.writer import Writer
-from tests.collector.running import now, one_span
+from causal_otel.export._grpc_failures import understood
+from causal_otel.export.transport import Verdict
+from tests.collector.running import now, one_span, wait_until
 from tests.collector.spans import request, span, spans_of, trace_id, traces
 
 _METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
@@ -127,12 +130,40 @@ def test_full_queue_is_answered_with_when_to_try_again(tmp_path: Path) -> None:
     with _serving(tmp_path, queue_bytes=10) as address:
         error = _refused(address, one_span(3))
         assert error.code() is grpc.StatusCode.UNAVAILABLE
-        details = dict(error.trailing_metadata())["grpc-status-details-bin"]
-        (detail,) = Status.FromString(details).details
-        retry = RetryInfo()
-        assert detail.Unpack(retry)
-        assert retry.retry_delay.seconds >= 1
+        assert _retry_seconds(error) >= 1
         assert _names(tmp_path, 3) == []
+
+
+def test_too_many_wrong_tokens_are_answered_with_when_to_try_again(tmp_path: Path) -> None:
+    """While 32 wrong tokens of an address wait, a call with the right one is told to come again, so no span is lost."""
+    failed = FailedLogins(first=60, longest=60)
+    with (
+        _serving(tmp_path, Access("secret", failed_logins=failed)) as address,
+        grpc.insecure_channel(address) as channel,
+    ):
+        call = channel.unary_unary(_METHOD)
+        waiting = [call.future(b"", timeout=60, metadata=[("authorization", "Bearer other")]) for _ in range(32)]
+        wait_until(lambda: failed.busy("127.0.0.1"))
+        # A channel of its own: one connection takes 32 calls at a time.
+        with grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) as another:
+            with pytest.raises(grpc.RpcError) as caught:
+                another.unary_unary(_METHOD)(one_span(5), timeout=60, metadata=[("authorization", "Bearer secret")])
+            for each in waiting:
+                each.cancel()
+            assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert _retry_seconds(caught.value) == 5
+            outcome = understood(caught.value, f"http://{address}")
+            assert (outcome.verdict, outcome.retry_after) == (Verdict.BUSY, 5)
+
+
+def _retry_seconds(error: Any) -> int:
+    """What ``RetryInfo`` among the details of a failure says."""
+    details = dict(error.trailing_metadata())["grpc-status-details-bin"]
+    (detail,) = Status.FromString(details).details
+    retry = RetryInfo()
+    assert detail.Unpack(retry)
+    seconds: int = retry.retry_delay.seconds
+    return seconds
 
 
 def test_token_is_asked_for(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ import causal_otel
 from causal_otel.engine.redaction import Sanitised
 from causal_otel.export.attributes import AttributeEncoder
 from causal_otel.export.privacy import Policy
-from causal_otel.patches import _cypher, _sql
 from causal_otel.semconv import DB_QUERY_TEXT
+from causal_otel.statements import cypher, sql
 
 SQL = (
     "SELECT u.id FROM sessions s JOIN users u ON s.token = u.token",
@@ -50,8 +50,13 @@ CYPHER = (
 )
 
 
+def described(text: str) -> sql.Statement:
+    """A statement of PostgreSQL's, as the patch describes it."""
+    return sql.describe(text, sql.POSTGRESQL)
+
+
 @pytest.mark.parametrize(
-    "text", [_sql.describe(text).text for text in SQL] + [_cypher.describe(text).text for text in CYPHER]
+    "text", [described(text).text for text in SQL] + [cypher.describe(text).text for text in CYPHER]
 )
 def test_statement_is_not_damaged(text: Sanitised) -> None:
     """Columns whose names tell of secrets stay, though they are compared and set; likewise what is encoded."""
@@ -74,16 +79,14 @@ def test_statement_is_not_damaged(text: Sanitised) -> None:
 )
 def test_names_in_a_statement_may_be_secrets(text: str, shown: str) -> None:
     """Names in quotes are looked at as any text is, names without by what has the form of a secret."""
-    describe = _cypher.describe if text.startswith("MATCH") else _sql.describe
+    describe = cypher.describe if text.startswith("MATCH") else described
     assert Policy().value(DB_QUERY_TEXT, describe(text).text) == shown
 
 
 def test_patterns_of_the_user_hold_in_statements() -> None:
     """What a pattern of the user's matches goes from a statement as well."""
     policy = Policy(patterns=[r"EMP\d{6}"])
-    assert (
-        policy.value(DB_QUERY_TEXT, _sql.describe("SELECT * FROM EMP123456").text) == "SELECT * FROM [redacted:pattern]"
-    )
+    assert policy.value(DB_QUERY_TEXT, described("SELECT * FROM EMP123456").text) == "SELECT * FROM [redacted:pattern]"
 
 
 def test_the_same_text_from_elsewhere_is_redacted() -> None:
@@ -92,7 +95,7 @@ def test_the_same_text_from_elsewhere_is_redacted() -> None:
     encoder = AttributeEncoder(b"\x0a", raw=True, redaction=policy)
     for _ in range(2):
         assert b"hunter2" not in encoder.encode({"db.statement": text})[0]
-        assert b"hunter2" in encoder.encode({DB_QUERY_TEXT: _sql.describe(text).text})[0]
+        assert b"hunter2" in encoder.encode({DB_QUERY_TEXT: described(text).text})[0]
     assert policy.text(text) == "UPDATE t SET password = [redacted:pair]"
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
+import asyncpg
 import kombu.pools
 import pytest
+import pytest_asyncio
+from sqlalchemy.ext.asyncio import AsyncEngine
 
+from tests.patches.authors import SCHEMA, Check, connected, for_sqlalchemy
 from tests.patches.celery_app import app
 
 
@@ -23,3 +28,25 @@ def broker(redis_url: str) -> Iterator[str]:
     yield url
     gc.collect()  # results that nobody has waited for talk to the backend when they go, so while it is there
     kombu.pools.reset()
+
+
+@pytest_asyncio.fixture
+async def authors(postgres_url: str) -> AsyncIterator[asyncpg.Connection[Any]]:
+    """A connection of the tests' own, which has made the tables of authors and books."""
+    connection = await asyncpg.connect(postgres_url)
+    await connection.execute(SCHEMA)
+    yield connection
+    await connection.close()
+
+
+@pytest_asyncio.fixture
+async def engine(postgres_url: str, authors: asyncpg.Connection[Any]) -> AsyncIterator[AsyncEngine]:
+    """An engine of SQLAlchemy's with one connection."""
+    async with connected(for_sqlalchemy(postgres_url), pool_size=1) as engine:
+        yield engine
+
+
+@pytest.fixture
+def check(postgres_url: str) -> Check:
+    """Asserts all that a span of a query tells."""
+    return Check(postgres_url)

@@ -83,7 +83,7 @@ async def test_query_methods(recorded: Recording, connection: asyncpg.Connection
 
 @pytest.mark.asyncio
 async def test_batches(recorded: Recording, connection: asyncpg.Connection[Any]) -> None:
-    """executemany() and fetchmany() say how many operations they are, one of which is no batch."""
+    """executemany() says how many operations it is, one of which is no batch."""
     insert = "INSERT INTO items VALUES ($1, $2)"
     span = await _one(recorded, lambda: connection.executemany(insert, [(1, "a"), (2, "b")]))
     assert (span.name, span.attributes["db.operation.batch.size"]) == ("INSERT items", 2)
@@ -91,8 +91,6 @@ async def test_batches(recorded: Recording, connection: asyncpg.Connection[Any])
     assert "db.operation.batch.size" not in span.attributes
     span = await _one(recorded, lambda: connection.executemany(insert, iter([(4, "d")])))
     assert "db.operation.batch.size" not in span.attributes
-    span = await _one(recorded, lambda: connection.fetchmany("SELECT $1::int", [(1,), (2,), (3,)]))
-    assert span.attributes["db.operation.batch.size"] == 3
 
 
 @pytest.mark.asyncio
@@ -102,11 +100,19 @@ async def test_prepared_statement(recorded: Recording, connection: asyncpg.Conne
     for call in (statement.fetch, statement.fetchval, statement.fetchrow):
         span = await _one(recorded, lambda call=call: call(1))
         assert (span.name, span.attributes["db.namespace"]) == ("SELECT items", "postgres")
-    span = await _one(recorded, lambda: statement.fetchmany([(1,), (2,)]))
-    assert span.attributes["db.operation.batch.size"] == 2
     insert = await connection.prepare("INSERT INTO items VALUES ($1, 'x')")
     span = await _one(recorded, lambda: insert.executemany([(10,), (11,)]))
     assert (span.name, span.attributes["db.operation.batch.size"]) == ("INSERT items", 2)
+
+
+@pytest.mark.asyncio
+async def test_fetchmany(recorded: Recording, connection: asyncpg.Connection[Any]) -> None:
+    """fetchmany() says how many operations it is, too, on a connection and on a prepared statement."""
+    span = await _one(recorded, lambda: connection.fetchmany("SELECT $1::int", [(1,), (2,), (3,)]))
+    assert (span.name, span.attributes["db.operation.batch.size"]) == ("SELECT", 3)
+    statement = await connection.prepare("SELECT name FROM items WHERE id = $1")
+    span = await _one(recorded, lambda: statement.fetchmany([(1,), (2,)]))
+    assert (span.name, span.attributes["db.operation.batch.size"]) == ("SELECT items", 2)
 
 
 @pytest.mark.asyncio

@@ -570,6 +570,43 @@ async def test_codec_of_an_unknown_type(recorded: Recording, connection: asyncpg
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("way", ["transaction", "cursor", "prepared"])
+async def test_refused_at_once_by_a_closed_connection(recorded: Recording, postgres_url: str, way: str) -> None:
+    """What a closed connection does not even begin, without anything to await, is a failed span as well."""
+    connection = await asyncpg.connect(postgres_url)
+    statement = await connection.prepare("SELECT 1")
+    await connection.close()
+
+    async def work() -> None:
+        if way == "transaction":
+            connection.transaction()
+        elif way == "cursor":
+            connection.cursor("SELECT 1")
+        else:
+            statement.cursor()
+
+    failure = await fails(recorded, work)
+    assert failure.span.name == ("BEGIN postgres" if way == "transaction" else "SELECT")
+    assert failure.attributes["error.type"] == "asyncpg.exceptions._base.InterfaceError"
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("method", ["fetch", "fetchval", "fetchrow"])  # execute() itself stumbles over it
+async def test_empty_query(recorded: Recording, postgres_url: str, method: str) -> None:
+    """A query without anything in it, with which a pool tries a connection, is a span only if it fails."""
+    connection = await asyncpg.connect(postgres_url)
+    with recorded.tracer.start_as_current_span("root"):
+        for query in (";", " ; ; ", "", "-- ping", "/* ping */;"):
+            await getattr(connection, method)(query)
+    assert recorded.names() == ["root"]
+    await connection.close()
+    failure = await fails(recorded, lambda: getattr(connection, method)(";"))
+    assert failure.span.name == "PING postgres"
+    assert failure.attributes["db.operation.name"] == "PING"
+    assert failure.attributes["error.type"] == "asyncpg.exceptions._base.InterfaceError"
+
+
+@pytest.mark.asyncio
 @since_0_32
 async def test_connection_that_does_not_close(recorded: Recording, postgres_url: str, late: SlowServer) -> None:
     """Closing a connection whose server takes too long is an error of that."""

@@ -292,7 +292,7 @@ async def server_and_client(request: pytest.FixtureRequest, driver: str) -> Asyn
             server.delay = 0
 
 
-_EACH = [pytest.param(driver, name, id=name) for driver, calls in CALLS.items() for name in calls]
+_EACH = [pytest.param(driver, name, id=f"{driver}-{name}") for driver, calls in CALLS.items() for name in calls]
 EVERY_CALL = pytest.mark.parametrize(("driver", "name"), _EACH)
 
 

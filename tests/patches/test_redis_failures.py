@@ -57,6 +57,11 @@ async def enter(manager: Any) -> Any:
     return await manager.__aenter__() if hasattr(manager, "__aenter__") else manager.__enter__()
 
 
+async def close(each: Any) -> None:
+    """Close what either kind of client has made; redis-py has ``aclose()`` since 5.0.1."""
+    await settle(each.aclose() if hasattr(each, "aclose") else each.close())
+
+
 async def fails(recorded: Recording, call: Callable[[], Any]) -> tuple[ReadableSpan, dict[str, Any]]:
     """The one span that a failing call has left under a root, and its attributes."""
     recorded.clear()
@@ -128,7 +133,7 @@ async def test_pool_without_a_free_connection(recorded: Recording, redis_url: st
     pipeline = client.pipeline()
     await settle(pipeline.watch("a"))  # which keeps the connection
     span, attributes = await fails(recorded, lambda: client.get("a"))
-    await settle(pipeline.aclose() if kind == "async" else pipeline.close())
+    await settle(pipeline.reset())
     await settle(pool.disconnect())
     assert span.name == "GET"
     assert attributes["error.type"] in ("redis.exceptions.ConnectionError", "redis.exceptions.MaxConnectionsError")
@@ -146,7 +151,7 @@ async def test_password_that_is_refused(recorded: Recording, redis_url: str, kin
     span, attributes = await fails(recorded, call)
     assert span.name == ("GET" if way == "command" else "SUBSCRIBE")
     assert "Authentication" in attributes["error.type"] or attributes["error.type"] == "WRONGPASS"
-    await settle(client.aclose() if kind == "async" else client.close())
+    await close(client)
 
 
 @pytest.mark.asyncio
@@ -166,8 +171,8 @@ async def test_messages_that_cannot_be_received(recorded: Recording, late: SlowS
     assert span.name == "RECEIVE"
     assert attributes["server.port"] == late.port
     assert attributes["error.type"].startswith("redis.")
-    await settle(channel.aclose() if kind == "async" else channel.close())
-    await settle(client.aclose() if kind == "async" else client.close())
+    await close(channel)
+    await close(client)
 
 
 @pytest.mark.asyncio
@@ -201,7 +206,7 @@ async def test_silent_when_well(recorded: Recording, redis_url: str, kind: str) 
         await enter(monitor)
         await settle(monitor.connection.disconnect())
         for each in (channel, other, client):
-            await settle(each.aclose() if kind == "async" else each.close())
+            await close(each)
     assert recorded.names() == ["root"]
 
 

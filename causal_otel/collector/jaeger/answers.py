@@ -16,16 +16,13 @@ if TYPE_CHECKING:
 
     from causal_otel.collector.query import TraceReader
 
-__all__ = ["LARGE_AT_ONCE", "MAX_SPANS", "MAX_TRACES", "Refused", "endpoint", "json_answer", "load"]
+__all__ = ["MAX_SPANS", "MAX_TRACES", "Refused", "endpoint", "json_answer", "load"]
 
 MAX_TRACES = 1500
 """Whole traces in one answer, the most that Jaeger's own page asks for."""
 
 MAX_SPANS = 100_000
 """Spans in one answer; it ends with the trace that reaches them."""
-
-LARGE_AT_ONCE = 1
-"""Searches for whole traces that each family answers at a time; others wait. The largest answer takes a gigabyte."""
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 

@@ -14,15 +14,16 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from anyio import CapacityLimiter, to_thread
+from anyio import to_thread
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from causal_otel.collector import otlp_json
 from causal_otel.collector.attributes import KINDS
 from causal_otel.collector.jaeger import parameters
-from causal_otel.collector.jaeger.answers import LARGE_AT_ONCE, MAX_TRACES, Refused, endpoint, json_answer, load
+from causal_otel.collector.jaeger.answers import MAX_TRACES, Refused, endpoint, json_answer, load
 from causal_otel.collector.jaeger.legacy_model import short_id, ui_trace
 from causal_otel.collector.query import Query
+from causal_otel.collector.reading import LARGE_DOCUMENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.routing import BaseRoute
 
-    from causal_otel.collector.query import TraceReader
+    from causal_otel.collector.query import Found
+    from causal_otel.collector.reading import Reading
 
 __all__ = ["BODY_LIMIT", "failure", "routes"]
 
@@ -46,9 +48,9 @@ _LOOKBACK = 2 * _DAY  # of a search
 _DEFAULT_LIMIT = 100
 
 
-def routes(reader: TraceReader, *, now: Callable[[], int] = time.time_ns) -> list[BaseRoute]:
-    """The routes of the API over ``reader``; ``now`` is Unix time in nanoseconds."""
-    api = _Legacy(reader, now)
+def routes(reading: Reading, *, now: Callable[[], int] = time.time_ns) -> list[BaseRoute]:
+    """The routes of the API over what ``reading`` reads; ``now`` is Unix time in nanoseconds."""
+    api = _Legacy(reading, now)
     return [
         endpoint("/api/services", api.services, failure),
         endpoint("/api/services/{service:path}/operations", api.operation_names, failure),
@@ -56,7 +58,7 @@ def routes(reader: TraceReader, *, now: Callable[[], int] = time.time_ns) -> lis
         endpoint("/api/traces", api.search, failure),
         endpoint("/api/traces/{trace_id}", api.trace, failure),
         endpoint("/api/archive/{trace_id}", api.archive, failure, method="POST"),
-        endpoint("/api/transform", _transform, failure, method="POST"),
+        endpoint("/api/transform", api.transform, failure, method="POST"),
         endpoint("/api/dependencies", api.dependencies, failure),
         endpoint("/api/metrics/{metric:str}", _metrics, failure),
         endpoint("/api/quality-metrics", _not_kept, failure),
@@ -74,10 +76,10 @@ def _envelope(data: Any, *, total: int = 0, errors: list[dict[str, Any]] | None 
 
 
 class _Legacy:
-    def __init__(self, reader: TraceReader, now: Callable[[], int]) -> None:
-        self._reader = reader
+    def __init__(self, reading: Reading, now: Callable[[], int]) -> None:
+        self._reading = reading
+        self._reader = reading.reader
         self._now = now
-        self._large = CapacityLimiter(LARGE_AT_ONCE)
 
     async def services(self, request: Request) -> Response:
         found = await to_thread.run_sync(self._reader.services)
@@ -105,14 +107,18 @@ class _Legacy:
             trace_ids = [parameters.trace_id(text) for text in params.getlist("traceID")]
         raw = _boolean(params, "raw")
         if trace_ids:
-            return await to_thread.run_sync(self._by_ids, request, trace_ids, raw, limiter=self._large)
+            asked = list(dict.fromkeys(trace_ids))
+            return await self._reading.traces(asked, lambda: self._by_ids(request, asked, raw))
         if query.service is None:
             raise Refused(400, "parameter 'service' is required")
         if query.start >= query.end:
             raise Refused(400, "invalid parameter: start time must be before end time")
         if query.shortest is not None and query.longest is not None and query.longest < query.shortest:
             raise Refused(400, "'maxDuration' should be greater than 'minDuration'")
-        return await to_thread.run_sync(self._search, request, query, raw, limiter=self._large)
+        if query.start < 0 or (query.shortest or 0) < 0:
+            return _answer(request, _envelope([]))  # as in Jaeger: no such time, no such duration
+        found = await self._reading.search(query)
+        return await self._reading.traces(found.trace_ids, lambda: self._found(request, found, raw))
 
     async def trace(self, request: Request) -> Response:
         trace_id = _trace_id(request)
@@ -127,10 +133,10 @@ class _Legacy:
                 raise Refused(404, "trace not found")
             return _answer(request, _envelope([ui_trace(trace, adjusted=not raw)]))
 
-        return await to_thread.run_sync(read)
+        return await self._reading.traces([trace_id], read)
 
     async def archive(self, request: Request) -> Response:
-        if await to_thread.run_sync(self._reader.trace, _trace_id(request)) is None:
+        if not await to_thread.run_sync(self._reader.span_count, [_trace_id(request)]):
             raise Refused(404, "trace not found")
         raise Refused(501, "archive span storage was not configured")
 
@@ -153,6 +159,22 @@ class _Legacy:
             ),
         )
 
+    async def transform(self, request: Request) -> Response:
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > BODY_LIMIT:
+                raise Refused(413, f"the document is larger than {BODY_LIMIT} bytes: upload fewer traces at once")
+
+        def transformed() -> Response:
+            try:
+                traces = _by_trace(otlp_json.loads(bytes(body)))
+            except ValueError as error:
+                raise Refused(400, f"cannot unmarshal OTLP: {error}") from None
+            return _answer(request, _envelope([ui_trace(trace, notes=False, adjusted=False) for trace in traces]))
+
+        return await self._reading.run(transformed, large=len(body) >= LARGE_DOCUMENT)
+
     def _query(self, params: QueryParams) -> Query:
         now = self._now()
         start, end = _integer(params, "start"), _integer(params, "end")
@@ -171,10 +193,7 @@ class _Legacy:
             limit=min(limit, MAX_TRACES) if limit > 0 else _DEFAULT_LIMIT,
         )
 
-    def _search(self, request: Request, query: Query, raw: bool) -> Response:
-        if query.start < 0 or (query.shortest or 0) < 0:
-            return _answer(request, _envelope([]))  # as in Jaeger: no such time, no such duration
-        found = self._reader.search(query)
+    def _found(self, request: Request, found: Found, raw: bool) -> Response:
         traces, all_read = load(self._reader, found.trace_ids)
         errors = []
         if not found.complete:
@@ -184,31 +203,13 @@ class _Legacy:
         return _answer(request, _envelope([ui_trace(trace, adjusted=not raw) for trace in traces], errors=errors))
 
     def _by_ids(self, request: Request, trace_ids: list[bytes], raw: bool) -> Response:
-        asked = list(dict.fromkeys(trace_ids))
-        traces, all_read = load(self._reader, asked)
+        traces, all_read = load(self._reader, trace_ids)
         documents = [ui_trace(trace, adjusted=not raw) for trace in traces]
         there = {document["traceID"] for document in documents}
         why = "trace not found" if all_read else "trace not found, or too much for one answer: ask for it by itself"
-        missing = [short_id(trace_id) for trace_id in asked]
+        missing = [short_id(trace_id) for trace_id in trace_ids]
         errors = [{"msg": why, "traceID": each} for each in missing if each not in there]
         return _answer(request, _envelope(documents, errors=errors))
-
-
-async def _transform(request: Request) -> Response:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > BODY_LIMIT:
-            raise Refused(413, f"the document is larger than {BODY_LIMIT} bytes: upload fewer traces at once")
-
-    def transformed() -> Response:
-        try:
-            traces = _by_trace(otlp_json.loads(bytes(body)))
-        except ValueError as error:
-            raise Refused(400, f"cannot unmarshal OTLP: {error}") from None
-        return _answer(request, _envelope([ui_trace(trace, notes=False, adjusted=False) for trace in traces]))
-
-    return await to_thread.run_sync(transformed)
 
 
 def _by_trace(document: TracesData) -> list[TracesData]:

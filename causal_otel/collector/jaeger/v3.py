@@ -14,13 +14,13 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from anyio import CapacityLimiter, to_thread
+from anyio import to_thread
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from causal_otel.collector import otlp_json
 from causal_otel.collector.attributes import KINDS, MISSING_SERVICE
 from causal_otel.collector.jaeger import parameters
-from causal_otel.collector.jaeger.answers import LARGE_AT_ONCE, MAX_TRACES, Refused, endpoint, json_answer, load
+from causal_otel.collector.jaeger.answers import MAX_TRACES, Refused, endpoint, json_answer, load
 from causal_otel.collector.query import Query
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.routing import BaseRoute
 
-    from causal_otel.collector.query import Summary, TraceReader
+    from causal_otel.collector.query import Summary
+    from causal_otel.collector.reading import Reading
 
 __all__ = ["failure", "routes"]
 
@@ -49,9 +50,9 @@ _RAW = ("query.rawTraces", "query.raw_traces")
 _SLOW = "the search took too long and was ended: ask for a shorter time or add conditions"
 
 
-def routes(reader: TraceReader) -> list[BaseRoute]:
-    """The routes of the API over ``reader``."""
-    api = _V3(reader)
+def routes(reading: Reading) -> list[BaseRoute]:
+    """The routes of the API over what ``reading`` reads."""
+    api = _V3(reading)
     return [
         endpoint("/api/v3/services", api.services, failure),
         endpoint("/api/v3/operations", api.operations, failure),
@@ -67,9 +68,9 @@ def failure(status: int, message: str) -> dict[str, Any]:
 
 
 class _V3:
-    def __init__(self, reader: TraceReader) -> None:
-        self._reader = reader
-        self._large = CapacityLimiter(LARGE_AT_ONCE)
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+        self._reader = reading.reader
 
     async def services(self, _: Request) -> Response:
         return json_answer({"services": await to_thread.run_sync(self._reader.services)})
@@ -90,27 +91,27 @@ class _V3:
 
     async def summaries(self, request: Request) -> Response:
         query = _query(request.query_params)
+        found = await to_thread.run_sync(self._reader.search, query)
 
-        def read() -> Response:
-            found = self._reader.search(query)
-            summaries = [_summary(each) for each in self._reader.summaries(found.trace_ids)]
-            return json_answer({"summaries": summaries} | _warnings([] if found.complete else [_SLOW]))
+        def told(summaries: list[Summary]) -> Response:
+            warnings = _warnings([] if found.complete else [_SLOW])
+            return json_answer({"summaries": [_summary(each) for each in summaries]} | warnings)
 
-        return await to_thread.run_sync(read)
+        return await self._reading.summaries(found.trace_ids, told)
 
     async def search(self, request: Request) -> Response:
         query = _query(request.query_params)
         raw = _boolean(request.query_params, *_RAW)
+        found = await self._reading.search(query)
 
         def read() -> Response:
-            found = self._reader.search(query)
             traces, all_read = load(self._reader, found.trace_ids)
             warnings = [] if found.complete else [_SLOW]
             if not all_read:
                 warnings.append(f"only {len(traces)} of {len(found.trace_ids)} traces fit in one answer")
             return _found(traces, raw, warnings)
 
-        return await to_thread.run_sync(read, limiter=self._large)
+        return await self._reading.traces(found.trace_ids, read)
 
     async def trace(self, request: Request) -> Response:
         params = request.query_params
@@ -120,7 +121,7 @@ class _V3:
         _time(params, "startTime", "start_time")
         _time(params, "endTime", "end_time")
         raw = _boolean(params, "rawTraces", "raw_traces")
-        return await to_thread.run_sync(lambda: _found(load(self._reader, [trace_id])[0], raw, []))
+        return await self._reading.traces([trace_id], lambda: _found(load(self._reader, [trace_id])[0], raw, []))
 
 
 def _found(traces: list[TracesData], raw: bool, warnings: list[str]) -> Response:

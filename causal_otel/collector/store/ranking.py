@@ -5,7 +5,8 @@ the largest first, and looked at until there are as many matches as were asked f
 A trace that has parts in several days' files is compared by all of them together.
 
 Where few chunks satisfy the conditions that the tables know of, their traces are compared; else all of the day, of
-which those without such a chunk are passed over.
+which those without such a chunk are passed over. To find these chunks takes longer than to look at a few traces, so it
+is put off where most traces are likely to have one, as those of a service in front of all others.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ from causal_otel.collector.store.days import DAY, LARGEST, hour_of
 from causal_otel.collector.store.limits import within_range
 from causal_otel.collector.store.open_days import OutOfTime, Skipped
 from causal_otel.collector.store.schema import SPREAD
-from causal_otel.collector.store.search import MOST_COUNTED, DaySearch, satisfiable
+from causal_otel.collector.store.search import MOST_COUNTED, PATIENCE, DaySearch, satisfiable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from causal_otel.collector.query import Query, Summary
+    from causal_otel.collector.store.candidates import TagIndex
     from causal_otel.collector.store.day_reading import DayReading
     from causal_otel.collector.store.open_days import Deadline, OpenDay
 
@@ -37,7 +39,7 @@ _TIME_TO_COMPARE = 0.7
 """The share of the time in which all days have to be ready; the rest is for looking at traces."""
 _FEW = 6
 """Where one chunk in so many may match, or fewer, looking their traces up takes less time than to sort the day's."""
-_FIRST_PAGE = 500
+_FIRST_PAGE = 100
 """Rows of a day's ``trace`` to sort at first; each further time four times as many."""
 _IDS_AT_ONCE = 500
 _BATCH = 20
@@ -244,6 +246,7 @@ class _DayRanking(DaySearch):
         self._scattered = scattered
         self._db = db
         self._marks: bytearray | None = None
+        self._put_off: Callable[[], bytearray | None] | None = None
         self._largest: Iterator[_Row] = iter(())
         with day.failing():
             self._read()
@@ -252,7 +255,14 @@ class _DayRanking(DaySearch):
         within = self._db.hours()
         if within is None or within[0] > hour_of(self.end) or within[1] < hour_of(self.start):
             return
-        self._marks = marks = self._marked(self._db)
+        index, named = self.prepared(self._db)
+        (last,) = self._db.execute("SELECT max(id) FROM chunk").fetchone()
+        mark = partial(self._marked, index, named, last)
+        if self._is_frequent(within, last):
+            self._put_off = mark
+        else:
+            self._marks = mark()
+        marks = self._marks
         few = marks is not None and marks.count(1) * _FEW <= len(marks)
         rows = self._rows_of_few() if few else self._all_rows()
         self._largest = chain(list(islice(rows, 1)), rows)  # the first of them takes the time
@@ -268,10 +278,15 @@ class _DayRanking(DaySearch):
                     yield _part(self.query.sort, row, partial(self._matches, trace_id))
                 self.deadline.check()
 
-    def _marked(self, db: DayReading) -> bytearray | None:
-        """By its id, whether a chunk may match, as far as the tables tell; None: any may."""
-        index, named = self.prepared(db)
-        (last,) = db.execute("SELECT max(id) FROM chunk").fetchone()
+    def _is_frequent(self, within: tuple[int, int], chunks: int) -> bool:
+        """Whether so many spans are of the series in question that most chunks are likely to have one."""
+        if self.filters or self.conditions.on_rows or not self.conditions.series:
+            return False
+        hours = self._hours(self._db, max(within[0], hour_of(self.start)), min(within[1], hour_of(self.end)))
+        return sum(hours.values()) > chunks
+
+    def _marked(self, index: TagIndex, named: Iterable[int], last: int) -> bytearray | None:
+        """By its id, up to the last one, whether a chunk may match, as far as the tables tell; None: any may."""
         marks: bytearray | None = None
         if self.conditions.series or self.conditions.on_rows:
             statement = (
@@ -280,7 +295,7 @@ class _DayRanking(DaySearch):
             )
             times = {"low": self.start, "high": within_range(self.end + SPREAD)}
             marks = bytearray(last + 1)
-            for (chunk,) in db.execute(statement, {**self.conditions.values, **times}):
+            for (chunk,) in self._db.execute(statement, {**self.conditions.values, **times}):
                 marks[chunk] = 1
         for each in self.filters:
             if each.count <= MOST_COUNTED:
@@ -302,6 +317,9 @@ class _DayRanking(DaySearch):
     def _matches(self, trace_id: bytes) -> bool:
         """Whether a span of a trace matches."""
         with suppress(Skipped), self.day.failing():
+            if self._put_off is not None and self._in_vain > PATIENCE:
+                self._marks = self._put_off()
+                self._put_off = None
             return any(self.match(self._db, chunk) for chunk in self._chunks(trace_id))
         return False
 

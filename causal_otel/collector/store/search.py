@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from causal_otel.collector.store.day_reading import DayReading
     from causal_otel.collector.store.open_days import Deadline, OpenDay
 
-__all__ = ["MOST_COUNTED", "DaySearch", "satisfiable", "search"]
+__all__ = ["MOST_COUNTED", "PATIENCE", "DaySearch", "satisfiable", "search"]
 
 _SLICE_ROWS = 2000
 """Rows of ``found`` to take at a time: what is sorted and fetched in a few milliseconds."""
@@ -47,7 +47,7 @@ _ALWAYS_BY_TAG = 256
 """Chunks that are looked at in less time than it takes to think of another way."""
 _ROWS_PER_LOOK = 200
 """Rows of ``found`` that SQLite passes in the time in which one chunk is looked at."""
-_PATIENCE = 16
+PATIENCE = 16
 """Chunks of a day looked at in vain before it is worth while to ask the tag index which ones may match."""
 
 MOST_COUNTED = 1 << 14
@@ -240,7 +240,7 @@ class DaySearch:
     def _candidates(self, db: DayReading, first: int, last: int) -> Iterator[_Candidate]:
         index, named = self.prepared(db)
         least = self.filters[0].count if self.filters else _NEVER
-        if least <= (_PATIENCE if self.conditions.on_rows else _ALWAYS_BY_TAG):
+        if least <= (PATIENCE if self.conditions.on_rows else _ALWAYS_BY_TAG):
             found = self._by_tag(db, index)
         else:
             hours = self._hours(db, first, last)
@@ -251,7 +251,7 @@ class DaySearch:
     def _filtered(self, index: TagIndex, tags: list[Wanted]) -> list[_Filter]:
         """What the index can tell of the tags, the fewest chunks first."""
         filters = _counted(index, tags)
-        if filters and filters[0].count > _PATIENCE:
+        if filters and filters[0].count > PATIENCE:
             filters = _counted(index, index.together(tags, self.conditions.series, self.conditions.values))
         return filters
 
@@ -290,7 +290,7 @@ class DaySearch:
         """The chunks that pass the first filter and, unless there are few of them, all the others."""
         chunks = index.chunks(self.filters[0].wanted)
         for each in self.filters[1:]:
-            if len(chunks) > _PATIENCE:
+            if len(chunks) > PATIENCE:
                 chunks &= index.chunks(each.wanted)
         return self._by_start(db, chunks)
 
@@ -321,7 +321,7 @@ class DaySearch:
                 for start, chunk in rows:
                     if chunk in seen:
                         continue
-                    if self._in_vain > _PATIENCE:
+                    if self._in_vain > PATIENCE:
                         self._ask(index)
                     seen.add(chunk)
                     if all(each.chunks is None or chunk in each.chunks for each in self.filters):

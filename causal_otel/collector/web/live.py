@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from causal_otel.collector.query import Recent, TraceReader
+    from causal_otel.collector.query import Recent, Summary, TraceReader
+    from causal_otel.collector.reading import Reading
 
 __all__ = ["SHOWN", "routes"]
 
@@ -32,14 +34,16 @@ _SECONDS_BETWEEN = 1.0
 _STREAM_SECONDS = 600.0
 
 
-def routes(reader: TraceReader, status: Callable[[], dict[str, Any]]) -> list[Route]:
+def routes(reading: Reading, status: Callable[[], dict[str, Any]]) -> list[Route]:
     """``/live`` and ``/ui/live``."""
 
-    def live(request: Request) -> Response:  # not async: it is called from a thread
-        return _page(reader, request, status)
+    async def live(request: Request) -> Response:
+        view = _View.read(request)
+        recent = await run_sync(view.recent, reading.reader)
+        return await reading.summaries(recent.trace_ids, partial(_page, reading.reader, request, status, view))
 
     async def events(request: Request) -> Response:
-        return StreamingResponse(_events(reader, _View.read(request)), media_type="text/event-stream", headers=HEADERS)
+        return StreamingResponse(_events(reading, _View.read(request)), media_type="text/event-stream", headers=HEADERS)
 
     return [Route("/live", live), Route("/ui/live", events)]
 
@@ -65,9 +69,10 @@ class _View:
         return urlencode({name: value for name, value in given.items() if value})
 
 
-def _page(reader: TraceReader, request: Request, status: Callable[[], dict[str, Any]]) -> Response:
-    view, services = _View.read(request), reader.services()
-    traces = reader.summaries(view.recent(reader).trace_ids)
+def _page(
+    reader: TraceReader, request: Request, status: Callable[[], dict[str, Any]], view: _View, traces: list[Summary]
+) -> Response:
+    services = reader.services()
     context = {
         "view": view,
         "services": services,
@@ -80,7 +85,7 @@ def _page(reader: TraceReader, request: Request, status: Callable[[], dict[str, 
     return page(request, "live.html", context)
 
 
-async def _events(reader: TraceReader, view: _View) -> AsyncIterator[str]:
+async def _events(reading: Reading, view: _View) -> AsyncIterator[str]:
     """Every second what has come or changed, oldest first, as rows of the page; a comment if nothing has.
 
     Where more has come than is shown, the event ``more`` tells how many others.
@@ -91,23 +96,23 @@ async def _events(reader: TraceReader, view: _View) -> AsyncIterator[str]:
     until = anyio.current_time() + _STREAM_SECONDS
     yield "retry: 1000\n\n"
     while anyio.current_time() < until:
-        events, mark = await run_sync(_changes, reader, view, mark)
+        recent = await run_sync(view.recent, reading.reader, mark)
+        mark = recent.mark
+        events = await reading.summaries(recent.trace_ids, partial(_changes, reading.reader, recent))
         # The comment finds out whether anybody is still there.
         yield "".join(events) or ": nothing new\n\n"
         await anyio.sleep(_SECONDS_BETWEEN)
 
 
-def _changes(reader: TraceReader, view: _View, mark: object) -> tuple[list[str], object]:
-    """The events for what was received since a mark, and the next mark."""
-    recent = view.recent(reader, mark)
-    traces = reader.summaries(recent.trace_ids)
+def _changes(reader: TraceReader, recent: Recent, traces: list[Summary]) -> list[str]:
+    """The events for ``traces``, which are the recent ones."""
     if not traces:
-        return [], recent.mark
+        return []
     chosen = colours([*reader.services(), *(each.name for trace in traces for each in trace.services)])
     now = time.time_ns()
     rows = [fragment("_traces.html", "trace_row", trace, chosen, now, 0) for trace in reversed(traces)]
     told = [f"event: more\ndata: {recent.more}\n\n"] if recent.more else []
-    return [*map(_event, rows), *told], recent.mark
+    return [*map(_event, rows), *told]
 
 
 def _event(html: str) -> str:

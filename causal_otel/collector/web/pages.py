@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
     from starlette.types import Scope
 
-    from causal_otel.collector.query import TraceReader
+    from causal_otel.collector.reading import Reading
 
 __all__ = ["routes"]
 
@@ -27,7 +27,7 @@ _FOR_GOOD = "public, max-age=31536000, immutable"
 
 
 def routes(
-    reader: TraceReader,
+    reading: Reading,
     *,
     status: Callable[[], dict[str, Any]],
     put: Callable[[bytes], Future[Any]] | None,
@@ -35,16 +35,16 @@ def routes(
     """All pages and what they load.
 
     Args:
-        reader: what they show; it is called from threads.
+        reading: what reads what they show.
         status: what the status page shows, see :mod:`causal_otel.collector.status`; it is called from threads.
         put: keeps a serialized ``ExportTraceServiceRequest``, for the import of traces; None: there is no import.
     """
     return [
-        *search.routes(reader, status),
-        *live.routes(reader, status),
-        *operations.routes(reader, status),
+        *search.routes(reading, status),
+        *live.routes(reading, status),
+        *operations.routes(reading.reader, status),
         *status_page.routes(status),
-        *trace_pages.routes(reader, put),
+        *trace_pages.routes(reading, put),
         Mount("/static", _Static(directory=STATIC), name="static"),
     ]
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from anyio import to_thread
 from starlette.responses import JSONResponse, RedirectResponse
 from starlette.routing import Route
 
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from causal_otel.collector.query import Query, Summary, TraceReader
+    from causal_otel.collector.query import Query, Summary
+    from causal_otel.collector.reading import Reading
 
 __all__ = ["routes"]
 
@@ -38,10 +41,10 @@ _ORDERS = {
 """What the page says of the traces that it shows, by the order."""
 
 
-def routes(reader: TraceReader, status: Callable[[], dict[str, Any]]) -> list[Route]:
+def routes(reading: Reading, status: Callable[[], dict[str, Any]]) -> list[Route]:
     """``/``, ``/search.json``, ``/jump`` and ``/ui/operations``."""
-    pages = _Search(reader, status)
-    # None is async: Starlette calls them from threads, where they may wait for the disk.
+    pages = _Search(reading, status)
+    # Starlette calls those that are not async from threads, where they may wait for the disk.
     return [
         Route("/", pages.search),
         Route("/search.json", pages.document),
@@ -51,8 +54,9 @@ def routes(reader: TraceReader, status: Callable[[], dict[str, Any]]) -> list[Ro
 
 
 class _Search:
-    def __init__(self, reader: TraceReader, status: Callable[[], dict[str, Any]]) -> None:
-        self._reader = reader
+    def __init__(self, reading: Reading, status: Callable[[], dict[str, Any]]) -> None:
+        self._reading = reading
+        self._reader = reading.reader
         self._status = status
 
     def operations(self, request: Request) -> Response:
@@ -69,7 +73,7 @@ class _Search:
             return page(request, "error.html", context, status=400)
         return RedirectResponse(f"/trace/{text:0>32}", status_code=303)
 
-    def search(self, request: Request) -> Response:
+    async def search(self, request: Request) -> Response:
         form = SearchForm.read(request.query_params)
         now = time.time_ns()
         query: Query | None = None
@@ -78,12 +82,23 @@ class _Search:
             query = form.query(now)
         except FormError as error:
             mistakes = dict(error.fields)
-        services = self._reader.services()
-        traces: list[Summary] = []
         found = Found(())
         if query is not None:
-            found = self._reader.search(query)
-            traces = self._reader.summaries(found.trace_ids)
+            found = await to_thread.run_sync(self._reader.search, query)
+        draw = partial(self._search_page, request, form, now, query, mistakes, found)
+        return await self._reading.summaries(found.trace_ids, draw)
+
+    def _search_page(
+        self,
+        request: Request,
+        form: SearchForm,
+        now: int,
+        query: Query | None,
+        mistakes: dict[str, str],
+        found: Found,
+        traces: list[Summary],
+    ) -> Response:
+        services = self._reader.services()
         context = {
             "form": form,
             "defaults": SearchForm(),
@@ -107,22 +122,26 @@ class _Search:
         }
         return page(request, "search.html", context, status=400 if mistakes else 200)
 
-    def document(self, request: Request) -> Response:
+    async def document(self, request: Request) -> Response:
         """What the page shows, for programs."""
         try:
             query = SearchForm.read(request.query_params).query(time.time_ns())
         except FormError as error:
             return JSONResponse({"mistakes": dict(error.fields)}, status_code=400, headers=HEADERS)
-        found = self._reader.search(query)
-        document = {
-            "traces": [each.document() for each in self._reader.summaries(found.trace_ids)],
-            "complete": found.complete,
-            "compared_since_unix_nano": found.since,
-        }
-        return JSONResponse(document, headers=HEADERS)
+        found = await to_thread.run_sync(self._reader.search, query)
+        return await self._reading.summaries(found.trace_ids, partial(_document, found))
 
     def _operations(self, service: str) -> list[str]:
         return sorted({operation.name for operation in self._reader.operations(service)}) if service else []
+
+
+def _document(found: Found, traces: list[Summary]) -> Response:
+    document = {
+        "traces": [each.document() for each in traces],
+        "complete": found.complete,
+        "compared_since_unix_nano": found.since,
+    }
+    return JSONResponse(document, headers=HEADERS)
 
 
 def _suggestions(form: SearchForm) -> list[tuple[str, str]]:

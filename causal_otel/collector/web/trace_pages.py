@@ -8,15 +8,17 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from starlette.concurrency import run_in_threadpool
+from anyio import to_thread
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from causal_otel.collector import otlp_json
 from causal_otel.collector.analysis import build
 from causal_otel.collector.matching import summary
+from causal_otel.collector.reading import LARGE_DOCUMENT
 from causal_otel.collector.units import duration, parse_duration
 from causal_otel.collector.web.compare import Change, Comparison, compare
 from causal_otel.collector.web.imports import FILE_LIMIT, Refused, parse, trace_ids, uploaded
@@ -31,7 +33,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from causal_otel.collector.analysis import SpanView, TraceView
-    from causal_otel.collector.query import TraceReader
+    from causal_otel.collector.query import Summary
+    from causal_otel.collector.reading import Reading
 
 __all__ = ["Put", "routes"]
 
@@ -54,15 +57,15 @@ _CHANGES: dict[Change, str] = {
 _KEEPING_SECONDS = 30.0
 
 
-def routes(reader: TraceReader, put: Put | None = None) -> list[BaseRoute]:
+def routes(reading: Reading, put: Put | None = None) -> list[BaseRoute]:
     """The routes of these pages.
 
     Args:
-        reader: what traces are read from.
+        reading: what traces are read by.
         put: keeps what is imported; None: nothing can be.
     """
-    pages = _Pages(reader, put)
-    # Those that are not async run in threads: they read, and draw thousands of rows.
+    pages = _Pages(reading, put)
+    # All read and draw thousands of rows in threads, those of whole traces in the threads of ``reading``.
     return [
         Route("/trace/{trace_id}.json", pages.trace_json),
         Route("/trace/{trace_id}", pages.trace),
@@ -83,20 +86,21 @@ def _parse_id(text: str) -> bytes | None:
 
 
 class _Pages:
-    def __init__(self, reader: TraceReader, put: Put | None) -> None:
-        self._reader = reader
-        self._views = Views(reader)
+    def __init__(self, reading: Reading, put: Put | None) -> None:
+        self._reading = reading
+        self._reader = reading.reader
+        self._views = Views(reading)
         self._put = put
 
-    def trace(self, request: Request) -> Response:
+    async def trace(self, request: Request) -> Response:
         trace_id, toggled = _parse_id(request.path_params["trace_id"]), request.query_params.get("toggle")
         if toggled:
-            shown = self._views.recent(trace_id)
-            return _no_trace(request) if shown is None else _toggle(shown.view, toggled, request)
-        with self._views.fresh(trace_id) as shown:
-            return _no_trace(request) if shown is None else self._trace_page(shown, request)
+            return await self._views.recent(trace_id, partial(_toggle, request, toggled))
+        return await self._views.fresh(trace_id, partial(self._trace_page, request))
 
-    def _trace_page(self, shown: Shown, request: Request) -> Response:
+    def _trace_page(self, request: Request, shown: Shown | None) -> Response:
+        if shown is None:
+            return _no_trace(request)
         message, view = shown
         path = f"/trace/{view.trace_id}"
         state = PageState.parse(request.query_params)
@@ -147,18 +151,25 @@ class _Pages:
             },
         )
 
-    def trace_json(self, request: Request) -> Response:
+    async def trace_json(self, request: Request) -> Response:
         trace_id = _parse_id(request.path_params["trace_id"])
-        message = self._reader.trace(trace_id) if trace_id else None
-        if trace_id is None or message is None:
+        if trace_id is None:
+            return _no_trace(request)
+        return await self._reading.traces([trace_id], lambda: self._trace_json(request, trace_id))
+
+    def _trace_json(self, request: Request, trace_id: bytes) -> Response:
+        message = self._reader.trace(trace_id)
+        if message is None:
             return _no_trace(request)
         name = f"trace-{trace_id.hex()}.json"
         headers = {**HEADERS, "Content-Disposition": f'attachment; filename="{name}"'}
         return Response(otlp_json.dumps(message), media_type="application/json", headers=headers)
 
-    def span(self, request: Request) -> Response:
+    async def span(self, request: Request) -> Response:
         """A span's details alone, for the page to put in its place."""
-        shown = self._views.recent(_parse_id(request.path_params["trace_id"]))
+        return await self._views.recent(_parse_id(request.path_params["trace_id"]), partial(self._span, request))
+
+    def _span(self, request: Request, shown: Shown | None) -> Response:
         view = shown.view if shown is not None else None
         span_id = request.path_params["span_id"].lower()
         if view is None or view.span(span_id) is None:
@@ -173,22 +184,32 @@ class _Pages:
         }
         return page(request, "span_details.html", context)
 
-    def find(self, request: Request) -> Response:
+    async def find(self, request: Request) -> Response:
         """The ids of the spans that hold a text."""
-        shown = self._views.recent(_parse_id(request.path_params["trace_id"]))
+        trace_id = _parse_id(request.path_params["trace_id"])
+        return await self._views.recent(trace_id, partial(self._find, request), all_spans=True)
+
+    @staticmethod
+    def _find(request: Request, shown: Shown | None) -> Response:
         if shown is None:
             return Response("There is no such trace here.", 404, HEADERS, "text/plain")
         text = PageState.parse({"find": request.query_params.get("text", "")}).find
         found = find_spans(shown.view, text) if text else []
         return JSONResponse({"spans": [span.span_id for span in found]}, headers=HEADERS)
 
-    def compare(self, request: Request) -> Response:
+    async def compare(self, request: Request) -> Response:
         chosen = request.query_params.getlist("trace")  # in the search's results
         given = [*chosen, ""][:2] if chosen else [request.query_params.get(name, "") for name in ("a", "b")]
         written = [text.strip() for text in given]
+        trace_ids = [found for text in written if (found := _parse_id(text))]
+        recent = await to_thread.run_sync(self._reader.recent, _CANDIDATES)
+        candidates = await self._reading.summaries(recent.trace_ids, list)
+        return await self._reading.traces(trace_ids, lambda: self._compare_page(request, written, candidates))
+
+    def _compare_page(self, request: Request, written: list[str], candidates: list[Summary]) -> Response:
         messages, problems = [], []
         for name, text in zip("AB", written, strict=True):
-            trace_id = _parse_id(text) if text else None
+            trace_id = _parse_id(text)
             message = self._reader.trace(trace_id) if trace_id else None
             messages.append(message)
             if text and trace_id is None:
@@ -199,11 +220,11 @@ class _Pages:
             "a": written[0],
             "b": written[1],
             "problems": problems,
-            "chosen": len(chosen),
+            "chosen": len(request.query_params.getlist("trace")),
             "comparison": None,
-            "candidates": self._reader.summaries(self._reader.recent(_CANDIDATES).trace_ids),
+            "candidates": candidates,
         }
-        services = [candidate.root_service for candidate in context["candidates"]]
+        services = [candidate.root_service for candidate in candidates]
         first, second = messages
         if first is not None and second is not None:
             sides = summary(first), summary(second)
@@ -260,7 +281,7 @@ class _Pages:
             return self._import_page(request, status=403)
         try:
             data = await uploaded(request)
-            message = await run_in_threadpool(parse, data)
+            message = await self._reading.run(partial(parse, data), large=len(data) >= LARGE_DOCUMENT)
         except Refused as refused:
             return self._import_page(request, problem=str(refused), status=refused.status)
         try:
@@ -310,7 +331,10 @@ def _above(span: SpanView | None) -> set[str]:
     return found
 
 
-def _toggle(view: TraceView, what: str, request: Request) -> Response:
+def _toggle(request: Request, what: str, shown: Shown | None) -> Response:
+    if shown is None:
+        return _no_trace(request)
+    view = shown.view
     state = _toggled(view, PageState.parse(request.query_params), what, parents(view))
     return RedirectResponse(state.address(f"/trace/{view.trace_id}"), 303, headers=HEADERS)
 

@@ -1,32 +1,28 @@
-"""Traces as pages show them: built one at a time where they are large, and kept for what is clicked on next.
-
-Building a trace of 50,000 spans is a second of Python. Several at once would share the interpreter with the threads
-that take spans in, each of which then waits for all of them.
-"""
+"""Traces as pages show them: large ones are kept for what is clicked on next."""
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 import weakref
 from collections import OrderedDict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from causal_otel.collector.analysis import build
+from causal_otel.collector.reading import LARGE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
     from causal_otel.collector.analysis import TraceView
-    from causal_otel.collector.query import TraceReader
+    from causal_otel.collector.reading import Reading
 
 __all__ = ["Shown", "Views"]
 
-LARGE = 2000
-"""Spans from which on a trace is built while no other such one is, and is worth keeping."""
+_Answer = TypeVar("_Answer")
+
 _KEPT_SPANS = 120_000
 _KEPT_SECONDS = 60.0
 
@@ -42,44 +38,57 @@ class Views:
     """Builds traces, and keeps the large ones that were looked at last: a minute long, and 120,000 spans at the most.
 
     Args:
-        reader: what traces are read from.
+        reading: what traces are read by.
     """
 
-    def __init__(self, reader: TraceReader) -> None:
-        self._reader = reader
-        self._one_large = threading.Lock()
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
         self._kept: OrderedDict[bytes, tuple[float, Shown]] = OrderedDict()
         self._lock = threading.Lock()  # of what is kept
         self.built = 0
         """How many were built so far."""
 
-    @contextlib.contextmanager
-    def fresh(self, trace_id: bytes | None) -> Iterator[Shown | None]:
-        """The trace as it is now; None if there is none. While the block lasts no other large one is built."""
-        message = self._reader.trace(trace_id) if trace_id else None
-        if trace_id is None or message is None:
-            yield None
-        elif _spans(message) < LARGE:
-            yield self._build(message)
-        else:
-            with self._one_large:
-                shown = self._build(message)
-                self._keep(trace_id, shown)
-                yield shown
+    async def fresh(self, trace_id: bytes | None, show: Callable[[Shown | None], _Answer]) -> _Answer:
+        """What ``show`` makes of the trace as it is now, or of None if there is none; in a thread, and in turn."""
+        if trace_id is None:
+            return await self._reading.run(lambda: show(None), large=False)
+        return await self._reading.traces([trace_id], lambda: show(self._built(trace_id)))
 
-    def recent(self, trace_id: bytes | None) -> Shown | None:
-        """The trace as a page showed it within the last minute, or as it is now; None if there is none."""
+    async def recent(
+        self, trace_id: bytes | None, show: Callable[[Shown | None], _Answer], *, all_spans: bool = False
+    ) -> _Answer:
+        """Likewise of the trace as a page showed it within the last minute; if none did, as it is now.
+
+        Args:
+            trace_id: which one.
+            show: makes the answer.
+            all_spans: whether it looks at every span, so that it takes its turn though the trace is kept.
+        """
+        if trace_id is None:
+            return await self.fresh(None, show)
+        kept = self._recently(trace_id)
+        if kept is not None:
+            return await self._reading.run(lambda: show(kept), large=all_spans)
+        # By the time that it is our turn another may have built it.
+        return await self._reading.traces([trace_id], lambda: show(self._recently(trace_id) or self._built(trace_id)))
+
+    def _recently(self, trace_id: bytes) -> Shown | None:
         with self._lock:
-            found = self._kept.get(trace_id or b"")
-            if found is not None and time.monotonic() - found[0] < _KEPT_SECONDS:
-                self._kept.move_to_end(trace_id or b"")
-                return found[1]
-        with self.fresh(trace_id) as shown:
-            return shown
+            found = self._kept.get(trace_id)
+            if found is None or time.monotonic() - found[0] >= _KEPT_SECONDS:
+                return None
+            self._kept.move_to_end(trace_id)
+            return found[1]
 
-    def _build(self, message: TracesData) -> Shown:
+    def _built(self, trace_id: bytes) -> Shown | None:
+        message = self._reading.reader.trace(trace_id)
+        if message is None:
+            return None
         self.built += 1
-        return Shown(message, build(message))
+        shown = Shown(message, build(message))
+        if len(shown.view.spans) >= LARGE:
+            self._keep(trace_id, shown)
+        return shown
 
     def _keep(self, trace_id: bytes, shown: Shown) -> None:
         with self._lock:
@@ -104,7 +113,3 @@ def _forget(views: weakref.ref[Views]) -> None:
     found = views()
     if found is not None:
         found._forget_old()
-
-
-def _spans(message: TracesData) -> int:
-    return sum(len(scoped.spans) for group in message.resource_spans for scoped in group.scope_spans)

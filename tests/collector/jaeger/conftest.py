@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 from causal_otel.collector import otlp_json
 from causal_otel.collector.jaeger import legacy, openapi, unknown, v3
 from causal_otel.collector.query import TraceReader
+from causal_otel.collector.reading import Reading
 from tests.collector.oracle import MemoryReader
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -37,8 +38,9 @@ def golden_messages() -> list[TracesData]:
 
 def application(reader: TraceReader) -> Starlette:
     """Both APIs over ``reader``, at 21:00 on the day of the golden trace."""
+    reading = Reading(reader)
     return Starlette(
-        routes=[*v3.routes(reader), *legacy.routes(reader, now=lambda: NOW), *openapi.routes(), *unknown.routes()]
+        routes=[*v3.routes(reading), *legacy.routes(reading, now=lambda: NOW), *openapi.routes(), *unknown.routes()]
     )
 
 

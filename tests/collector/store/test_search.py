@@ -167,7 +167,8 @@ def large(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     few = request.param
     if few is not None:
         monkeypatch.setattr("causal_otel.collector.store.search._ALWAYS_BY_TAG", few)
-        monkeypatch.setattr("causal_otel.collector.store.search._PATIENCE", few)
+        monkeypatch.setattr("causal_otel.collector.store.search.PATIENCE", few)
+        monkeypatch.setattr("causal_otel.collector.store.ranking.PATIENCE", few)
         monkeypatch.setattr("causal_otel.collector.store.search._ROWS_PER_LOOK", 1 + 9 * few)
         monkeypatch.setattr("causal_otel.collector.store.compaction._TRACES_PER_SHAPE", 1 / (1 + 10 * few))
         monkeypatch.setattr("causal_otel.collector.store.compaction.frequent_tags", _some_tags)

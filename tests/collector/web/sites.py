@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.applications import Starlette
 
 from causal_otel.collector import web
+from causal_otel.collector.reading import Reading
 from causal_otel.collector.store.counters import Counters
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ __all__ = ["site", "status_document"]
 def site(reader: TraceReader, *, status: dict[str, Any] | None = None) -> Starlette:
     """The pages over ``reader``, with the status document ``status``; nothing can be imported."""
     return Starlette(
-        routes=web.routes(reader, status=lambda: status or status_document(), put=None),
+        routes=web.routes(Reading(reader), status=lambda: status or status_document(), put=None),
         exception_handlers=web.EXCEPTION_HANDLERS,
     )
 

@@ -11,6 +11,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from starlette.applications import Starlette
 
 from causal_otel.collector import web
+from causal_otel.collector.reading import Reading
 from causal_otel.collector.security import Access, Guard, login_routes
 from tests.collector.oracle import MemoryReader
 from tests.collector.web.browser import screenshot
@@ -119,7 +120,7 @@ def _application(reader: MemoryReader, document: dict[str, Any]) -> ASGIApp:
         raise OSError("the disk is full")
 
     access = Access(_TOKEN)
-    routes = [*login_routes(access), *web.routes(reader, status=lambda: document, put=put)]
+    routes = [*login_routes(access), *web.routes(Reading(reader), status=lambda: document, put=put)]
     return Guard(Starlette(routes=routes, exception_handlers=web.EXCEPTION_HANDLERS), access, pages=True)
 
 

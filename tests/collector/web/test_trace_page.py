@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from causal_otel.collector import otlp_json, web
+from causal_otel.collector.reading import Reading
 from causal_otel.collector.web import imports
 from tests.collector.oracle import MemoryReader
 from tests.collector.web.sample_traces import ATTACK, Builder, attack, broken, large, shop
@@ -41,7 +42,7 @@ def application(reader: MemoryReader, *, writable: bool = True) -> Starlette:
         done.set_result(None)
         return done
 
-    routes = web.routes(reader, status=dict, put=put if writable else None)
+    routes = web.routes(Reading(reader), status=dict, put=put if writable else None)
     return Starlette(routes=routes, exception_handlers=web.EXCEPTION_HANDLERS)
 
 
@@ -557,7 +558,7 @@ def test_a_store_that_cannot_keep_is_told_of() -> None:
     def put(_: bytes) -> Future[Any]:
         raise OSError("no space left")
 
-    routes = web.routes(MemoryReader(), status=dict, put=put)
+    routes = web.routes(Reading(MemoryReader()), status=dict, put=put)
     answer = post(TestClient(Starlette(routes=routes)), otlp_json.dumps(shop()))
     assert answer.status_code == 503
     assert "no space left" in answer.text

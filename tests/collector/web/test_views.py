@@ -1,20 +1,23 @@
-"""Large traces are built one at a time, and kept for what is clicked on next."""
+"""Large traces are kept for what is clicked on next; how they are read in turn is tested in ``test_reading.py``."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import threading
 import time
 import weakref
 
+import httpx
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+from starlette.responses import Response
 from starlette.testclient import TestClient
 
 from causal_otel.collector.analysis import TraceView, build
-from causal_otel.collector.web import views
-from causal_otel.collector.web.trace_pages import routes
-from causal_otel.collector.web.views import LARGE, Views
+from causal_otel.collector.reading import LARGE, Reading
+from causal_otel.collector.web import trace_pages, views
+from causal_otel.collector.web.views import Shown, Views
 from tests.collector.oracle import MemoryReader
 from tests.collector.web.sample_traces import Builder, large, shop
 from tests.collector.web.test_trace_page import application
@@ -24,6 +27,10 @@ _ID = bytes.fromhex("1a" * 16)
 
 def _large(trace_id: bytes = _ID) -> MemoryReader:
     return MemoryReader([large(LARGE + 100, trace_id.hex())])
+
+
+def _as_it_is(shown: Shown | None) -> Shown | None:
+    return shown
 
 
 def test_a_click_builds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,47 +55,37 @@ def test_a_click_builds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(built) == 2
 
 
-def test_large_ones_are_built_one_at_a_time() -> None:
-    """While one is shown, another large one waits, and a small one does not; both are shown in the end."""
-    reader = MemoryReader([large(LARGE, _ID.hex()), large(LARGE, "2b" * 16), shop("3c" * 16)])
-    found, entered = Views(reader), threading.Event()
-
-    def second() -> None:
-        with found.fresh(bytes.fromhex("2b" * 16)) as shown:
-            assert shown is not None
-            entered.set()
-
-    with found.fresh(_ID) as shown:
-        assert shown is not None
-        thread = threading.Thread(target=second, daemon=True)
-        thread.start()
-        with found.fresh(bytes.fromhex("3c" * 16)) as small:
-            assert small is not None
-        assert not entered.is_set()
-        assert found.built == 2
-    thread.join(60)
-    assert entered.is_set()
+@pytest.mark.asyncio
+async def test_clicks_at_once_build_one() -> None:
+    """Of those who look at spans of a large trace at once, which nobody has been shown, the first one builds it."""
+    found = Views(Reading(_large()))
+    shown = await asyncio.gather(*(found.recent(_ID, _as_it_is) for _ in range(8)))
+    assert found.built == 1
+    assert shown[0] is not None
+    assert all(each is shown[0] for each in shown)
 
 
-def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.asyncio
+async def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The spans that are kept are few, those looked at last; small traces are not kept."""
     monkeypatch.setattr(views, "_KEPT_SPANS", 3 * LARGE)
     ids = [bytes([number]) * 16 for number in range(1, 6)]
-    found = Views(MemoryReader([*(large(LARGE, each.hex()) for each in ids), shop("3c" * 16)]))
+    found = Views(Reading(MemoryReader([*(large(LARGE, each.hex()) for each in ids), shop("3c" * 16)])))
     for each in (*ids, bytes.fromhex("3c" * 16)):
-        found.recent(each)
+        await found.recent(each, _as_it_is)
     assert list(found._kept) == ids[-3:]
     before = found.built
-    found.recent(ids[-1])
+    await found.recent(ids[-1], _as_it_is)
     assert found.built == before
-    assert found.recent(bytes(16)) is None
+    assert await found.recent(bytes(16), _as_it_is) is None
 
 
-def test_what_is_kept_goes_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.asyncio
+async def test_what_is_kept_goes_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     """After its time a trace is built anew, and it is let go of though nobody asks any more."""
     monkeypatch.setattr(views, "_KEPT_SECONDS", 0.05)
-    found = Views(_large())
-    shown = found.recent(_ID)
+    found = Views(Reading(_large()))
+    shown = await found.recent(_ID, _as_it_is)
     assert shown is not None
     view = weakref.ref(shown.view)
     del shown
@@ -96,15 +93,25 @@ def test_what_is_kept_goes_after_a_while(monkeypatch: pytest.MonkeyPatch) -> Non
     while view() is not None:
         assert time.monotonic() < deadline, "it is kept for ever"
         gc.collect()
-        time.sleep(0.01)
-    assert found.recent(_ID) is not None
+        await asyncio.sleep(0.01)
+    assert await found.recent(_ID, _as_it_is) is not None
     assert found.built == 2
 
 
-def test_spans_are_taken_in_while_pages_are_drawn() -> None:
-    """The routes of pages are not async: they are drawn in threads, beside the event loop that takes spans in."""
-    import inspect
+@pytest.mark.asyncio
+@pytest.mark.parametrize("path", ["", ".json", f"/span/{Builder.id(7)}", "/find?text=r-7"])
+async def test_spans_are_taken_in_while_pages_are_drawn(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is shown of a trace is made in threads, beside the event loop that takes spans in."""
+    threads = set()
 
-    drawing = [route for route in routes(MemoryReader()) if "trace" in getattr(route, "path", "")]
-    assert len(drawing) == 4
-    assert not any(inspect.iscoroutinefunction(route.endpoint) for route in drawing)  # type: ignore[attr-defined]
+    def made(*arguments: object, **more: object) -> Response:
+        threads.add(threading.current_thread())
+        return Response()
+
+    for name in ("page", "Response", "JSONResponse"):
+        monkeypatch.setattr(trace_pages, name, made)
+    transport = httpx.ASGITransport(application(_large()))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        await client.get(f"/trace/{_ID.hex()}{path}")
+    assert threads
+    assert threading.current_thread() not in threads

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from causal_otel.collector import web
+from causal_otel.collector.reading import Reading
 from causal_otel.collector.security import Access, login_routes
 from causal_otel.collector.web.templating import page
 from tests.collector.oracle import MemoryReader
@@ -82,7 +83,7 @@ def deep(start: int) -> Builder:
 def _app(empty: bool) -> Starlette:
     now = time.time_ns() - 10**9
     traces = [] if empty else [shop(start=now), shop(OTHER, now, slower=1.6), deep(now).message]
-    routes = web.routes(MemoryReader(traces), status=status_document, put=None)
+    routes = web.routes(Reading(MemoryReader(traces)), status=status_document, put=None)
     return Starlette(routes=[*login_routes(Access("t")), *routes], exception_handlers=web.EXCEPTION_HANDLERS)
 
 

@@ -1,24 +1,22 @@
-"""Cypher text made safe and short: literals out, and a summary of low cardinality.
+"""Cypher text in, sanitised text and a summary of low cardinality out.
 
-Not a parser: one regular expression splits the text into tokens in linear time, and what it does not understand it
-keeps as it is, literals excepted. Statements are described once and remembered by the callers.
+This is no parser. One regular expression splits the text into tokens in linear time. Strings and numbers become ``?``,
+comments go, everything else stays as it is written. Nothing is cached here: callers describe a statement once and cache
+the result.
 """
 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from causal_otel.engine.redaction import Sanitised
+from causal_otel.statements._statement import MAX_SUMMARY, MAX_TEXT, Statement
 
 __all__ = ["MAX_TEXT", "Statement", "describe"]
 
-MAX_TEXT = 8192
-"""Characters of a statement that are looked at and recorded."""
-_MAX_SUMMARY = 255  # semantic conventions: db.query.summary
-
-# Possessive throughout (*+): nothing is ever read twice, and what is left open reaches to the end.
-_NAME = r"(?: [^\W\d]\w*+ | `(?:[^`]|``)*+(?:`|\Z) )"
+# All quantifiers are possessive (*+), so no character is read twice. An open string reaches to the end of the text.
+# So does an open quoted name: it is hidden like a literal, because what follows the missing backtick may hold literals.
+_NAME = r"(?: [^\W\d]\w*+ | `(?:[^`]|``)*+` )"
 _SCHEMA = (
     r"(?: INDEX(?:ES)? | CONSTRAINTS? | DATABASES? | ALIAS(?:ES)? | SERVERS? | USERS? | ROLES? | PRIVILEGES?"
     r" | SETTINGS? | TRANSACTIONS? | PROCEDURES? | FUNCTIONS? )"
@@ -28,6 +26,7 @@ _TOKEN = re.compile(
       (?P<space>     (?: \s | //[^\n\r]*+ | /\*.*?(?:\*/|\Z) )++ )
     | (?P<literal>   '(?:[^'\\]|\\.?)*+(?:'|\Z)
                    | "(?:[^"\\]|\\.?)*+(?:"|\Z)
+                   | `(?:[^`]|``)*+\Z
                    | (?: \d\w*+(?:\.\d\w*+)? | \.\d\w*+ ) (?:(?<=[eE])[+-]\d++)? )
     | (?P<parameter> \$(?:{_NAME}|\d++) )
     | (?P<label>     :\s*+!?{_NAME}(?:[|&:]!?{_NAME})*+ )
@@ -44,26 +43,20 @@ _TOKEN = re.compile(
 )
 _LIST = re.compile(r"\[\s*+\?(?:\s*+,\s*+\?)++\s*+\]")
 
-# Neo4j 5 reads \u0027 as the quote it stands for, wherever it stands; Cypher 25 does so in strings only. Whoever writes
-# ASCII that way has something to hide.
-_DISGUISED = re.compile(r"\\u+00[0-7]")
-
-
-class Statement(NamedTuple):
-    """What may be said of a statement."""
-
-    text: Sanitised
-    """The statement with every string and number as ``?``, lists of them as ``[?]``, and no comments."""
-    summary: str
-    """Clauses and the labels they are on, ``MATCH Person KNOWS SET``: keywords in capitals, names as written."""
+# Cypher 5 replaces \u0027 by the quote that it stands for before it looks for strings; Cypher 25 does so inside strings
+# only. Nobody writes ASCII that way without need, so such a statement is not described at all.
+_ESCAPED_ASCII = re.compile(r"\\u+00[0-7]")
 
 
 def describe(query: str) -> Statement:
-    """Take the literals out of ``query`` and say what it does, looking at its first ``MAX_TEXT`` characters.
+    r"""Replace the strings and numbers of a statement by ``?`` and summarise it, ``MATCH Person KNOWS SET``.
 
-    ``true``, ``false`` and ``null`` stay. Both fields are empty where nothing can be said safely.
+    ``true``, ``false`` and ``null`` stay. Both fields are empty if the text contains ASCII as ``\u`` escapes.
+
+    Args:
+        query: the statement; its first :data:`MAX_TEXT` characters are read.
     """
-    if _DISGUISED.search(query, 0, MAX_TEXT):
+    if _ESCAPED_ASCII.search(query, 0, MAX_TEXT):
         return Statement(Sanitised(), "")
     text: list[str] = []
     summary = _Summary()
@@ -87,11 +80,11 @@ def describe(query: str) -> Statement:
 
 
 class _Summary:
-    """Listens to a statement's tokens, and picks the clauses and the labels and relationship types in them."""
+    """Collects the clauses of a statement with the labels and relationship types in them."""
 
     def __init__(self) -> None:
-        self._clauses: list[list[str]] = []  # each an operation and its targets
-        self._open: list[str] = []  # brackets
+        self._clauses: list[list[str]] = []  # each is an operation, then its labels and types
+        self._open: list[str] = []  # the brackets that are open
         self._returns = False
 
     def operation(self, operation: str) -> None:
@@ -99,7 +92,9 @@ class _Summary:
             self._clauses.append([operation])
 
     def label(self, label: str) -> None:
-        if self._clauses and label not in self._clauses[-1] and self._open[-1:] != ["{"]:  # there it is a map's value
+        if (
+            self._clauses and label not in self._clauses[-1] and self._open[-1:] != ["{"]
+        ):  # in braces it is the value of a map
             self._clauses[-1].append(label)
 
     def name(self, name: str) -> None:
@@ -112,11 +107,11 @@ class _Summary:
             self._open.pop()
 
     def text(self) -> str:
-        """The clauses, as many as fit; ``RETURN`` where there is nothing else."""
+        """As many clauses as fit; ``RETURN`` if there is no other."""
         text = ""
         for part in (part for clause in self._clauses for part in clause):
             longer = f"{text} {part}" if text else part
-            if len(longer) > _MAX_SUMMARY:
+            if len(longer) > MAX_SUMMARY:
                 break
             text = longer
         return text or ("RETURN" if self._returns else "")

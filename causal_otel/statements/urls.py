@@ -1,4 +1,7 @@
-"""What the HTTP patches share: URLs without secrets, methods of bounded number, ports by default."""
+"""URLs without secrets, and HTTP methods and ports as the semantic conventions ask for them.
+
+Credentials before the host are replaced, and so are the values of parameters whose names say that they are secret.
+"""
 
 from __future__ import annotations
 
@@ -16,23 +19,23 @@ REDACTED = "REDACTED"
 DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 _OTHER = "_OTHER"
-# Semantic conventions for HTTP: the list can be replaced, and the variable must have this name.
+# Semantic conventions for HTTP: an environment variable of this name replaces the list.
 _METHODS = frozenset(
     filter(None, map(str.strip, os.environ.get("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", "").split(",")))
 ) or frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"})
 
-# A value ends at "?" as well: it may itself be a URL that was put there unquoted.
+# A value ends at "?" as well, because it may be a URL with parameters of its own that nobody has quoted.
 _PAIR = re.compile(r"([^&;=?#]+)=([^&;?#]+)")
 _CREDENTIALS = re.compile(r"^([^/?#]*//)[^/?#]*@")
 
 
 def redact_query(query: str) -> str:
-    """A URL's query, as it is but for the values of parameters whose names say that they are secret."""
+    """The query of a URL, with ``REDACTED`` for the value of each parameter whose name says that it is secret."""
     return _PAIR.sub(_redact_pair, query) if "=" in query else query
 
 
 def redact_url(url: str) -> str:
-    """A URL as :func:`redact_query` leaves it, and with ``REDACTED:REDACTED@`` for credentials before the host."""
+    """A URL with query and fragment redacted, and with ``REDACTED:REDACTED@`` for credentials before the host."""
     if "@" in url:
         url = _CREDENTIALS.sub(rf"\1{REDACTED}:{REDACTED}@", url)
     for mark in "?#":
@@ -52,12 +55,12 @@ def _is_secret(name: str) -> bool:
 
 
 def span_method(method: str) -> str:
-    """What a span's name calls ``method``: ``HTTP`` unless it is a known one."""
+    """The method in the name of a span: ``HTTP`` unless it is a known one."""
     return method if method in _METHODS else "HTTP"
 
 
 def method_attributes(method: str) -> dict[str, str]:
-    """The attributes that say which method, so that their values stay few whatever a client sends."""
+    """The attributes of the method: ``_OTHER`` unless it is a known one, because a client may send any."""
     if method in _METHODS:
         return {HTTP_REQUEST_METHOD: method}
     return {HTTP_REQUEST_METHOD: _OTHER, HTTP_REQUEST_METHOD_ORIGINAL: method}

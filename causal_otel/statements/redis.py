@@ -1,7 +1,8 @@
-"""The commands of Redis, told from whatever a caller passes as one.
+"""The names of Redis commands, and texts without arguments.
 
-Words of a caller's are recorded only where they are here. The list is what Valkey 9.1 says it knows, what redis-py 8.1
-sends besides, and Sentinel's; a module's commands are told by their prefix.
+A word that a caller passes is recorded only if it is in this list, because it may be a key or a value by mistake. The
+list contains the commands of Valkey 9.1 (``COMMAND LIST``), those that only redis-py 8.1 sends, and Sentinel's.
+Commands of modules are recognised by their prefix.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ if TYPE_CHECKING:
 __all__ = ["MAX_SHOWN", "OTHER", "command", "text"]
 
 MAX_SHOWN = 20
-"""How many arguments of a command, and commands of a pipeline, a text shows."""
+"""How many arguments of a command and how many commands of a pipeline a text shows."""
 
 OTHER = "OTHER"
-"""The name of what is no command."""
+"""The name of everything that is not a known command."""
 
 _CONTAINERS = {
     "ACL": "CAT DELUSER DRYRUN GENPASS GETUSER HELP LIST LOAD LOG SAVE SETUSER USERS WHOAMI",
@@ -82,22 +83,29 @@ _COMMANDS = {
     *(f"{container} {word}" for container, words in _CONTAINERS.items() for word in words.split()),
     *_WORDS.split(),
 }
-_OF_A_MODULE = re.compile(r"(?:BF|CF|CMS|FT|JSON|TDIGEST|TOPK|TS)\.[A-Z_]{1,24}")
-_LONGEST = 64  # characters that may hold a command's words
-_AT_ONCE = _COMMANDS - set(_CONTAINERS)  # one look, for what is spelled as redis-py itself does
+_MODULE_COMMAND = re.compile(r"(?:BF|CF|CMS|FT|JSON|TDIGEST|TOPK|TS)\.[A-Z_]{1,24}")
+_MAX_NAME = 64  # characters of an argument that are read
+_COMPLETE = _COMMANDS - set(_CONTAINERS)  # spelled as redis-py does, these need no parsing
 
 
 def _word(value: Any) -> str:
-    """The beginning of an argument that may be a command's name."""
+    """The start of an argument in capitals; empty if the argument is no text."""
     if isinstance(value, bytes):
-        value = value[:_LONGEST].decode("latin-1")
-    return value[:_LONGEST].upper() if isinstance(value, str) else ""
+        value = value[:_MAX_NAME].decode("latin-1")
+    return value[:_MAX_NAME].upper() if isinstance(value, str) else ""
 
 
 def command(args: Sequence[Any]) -> tuple[str, int]:
-    """The name of a command, and how many of ``args`` are its arguments."""
+    """The name of a command and the number of its arguments.
+
+    Args:
+        args: what the caller passed to ``execute_command``: the command in one word or two, then its arguments.
+
+    Returns:
+        A known name in capitals, or :data:`OTHER`; and how many of ``args`` are arguments.
+    """
     first = args[0]
-    if isinstance(first, str) and first in _AT_ONCE:
+    if isinstance(first, str) and first in _COMPLETE:
         return first, len(args) - 1
     words = _word(first).split()
     if not words:
@@ -107,11 +115,11 @@ def command(args: Sequence[Any]) -> tuple[str, int]:
         two = f"{words[0]} {words[1]}" if words[1:] else f"{words[0]} {_word(args[1])}" if args[1:] else ""
         if two in _COMMANDS:
             return two, len(args) - (1 if words[1:] else 2)
-    if words[0] in _COMMANDS or _OF_A_MODULE.fullmatch(words[0]):
+    if words[0] in _COMMANDS or _MODULE_COMMAND.fullmatch(words[0]):
         return words[0], len(args) - 1
     return OTHER, len(args)
 
 
 def text(name: str, arguments: int) -> str:
-    """What was sent, with ``?`` for each argument."""
+    """A command's text with ``?`` for each argument, of which :data:`MAX_SHOWN` are shown."""
     return name + " ?" * min(arguments, MAX_SHOWN) + (" ..." if arguments > MAX_SHOWN else "")

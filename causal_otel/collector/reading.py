@@ -1,0 +1,62 @@
+"""Whole traces are read here, whoever asks for them: pages, their JSON, Jaeger's APIs. Large ones one after the other.
+
+Reading and showing a trace of 50,000 spans is seconds of Python. Several at once would share the interpreter with the
+threads that take spans in, each of which would then wait for all of them. Whoever waits for a turn holds none of the
+threads that pages are made in, and a turn has a thread of its own: what is small is answered meanwhile.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from anyio import CapacityLimiter, to_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from causal_otel.collector.query import Found, Query, Summary, TraceReader
+
+__all__ = ["LARGE", "LARGE_DOCUMENT", "Reading"]
+
+_Answer = TypeVar("_Answer")
+
+LARGE = 2000
+"""Spans, of one trace or of several together, from which on they are read while no others of that size are."""
+
+LARGE_DOCUMENT = 1_000_000
+"""Bytes of OTLP JSON that have about as many."""
+
+
+class Reading:
+    """Reads traces in threads, for one event loop, and large ones in turn. All readers of a process share one.
+
+    Args:
+        reader: what traces are read from. What it tells besides whole traces may be asked of it in any thread.
+    """
+
+    def __init__(self, reader: TraceReader) -> None:
+        self.reader = reader
+        self._turn = CapacityLimiter(1)
+        # Lists of traces read them too, but show only a line of each: they are not to wait for whole ones.
+        self._list_turn = CapacityLimiter(1)
+        self._search_turn = CapacityLimiter(1)
+
+    async def traces(self, trace_ids: Sequence[bytes], work: Callable[[], _Answer]) -> _Answer:
+        """What ``work`` returns, which reads those traces and makes the answer of them; in turn if they are large."""
+        return await self.run(work, large=await self._are_large(trace_ids))
+
+    async def run(self, work: Callable[[], _Answer], *, large: bool) -> _Answer:
+        """What ``work`` returns, in turn if ``large``: for traces that are not read from the store."""
+        return await to_thread.run_sync(work, limiter=self._turn if large else None)
+
+    async def summaries(self, trace_ids: Sequence[bytes], work: Callable[[list[Summary]], _Answer]) -> _Answer:
+        """What ``work`` makes of the summaries of those traces that are there, in their order; in turn if large."""
+        limiter = self._list_turn if await self._are_large(trace_ids) else None
+        return await to_thread.run_sync(lambda: work(self.reader.summaries(trace_ids)), limiter=limiter)
+
+    async def search(self, query: Query) -> Found:
+        """Find traces to be read whole. One such search at a time: Grafana asks several, for seconds each."""
+        return await to_thread.run_sync(self.reader.search, query, limiter=self._search_turn)
+
+    async def _are_large(self, trace_ids: Sequence[bytes]) -> bool:
+        return await to_thread.run_sync(self.reader.span_count, trace_ids) >= LARGE

@@ -1,0 +1,144 @@
+r"""How SQL dialects differ in their tokens: what is a literal, a comment, a name.
+
+A dialect is a declaration of patterns. They follow the server's own lexer, because a literal that ends elsewhere for us
+than for the server leaks what comes after it. Where a text has two readings, the pattern takes the one that hides more.
+
+All quantifiers are possessive (``*+``), so no character is read twice. An open string reaches to the end of the text.
+So does an open quoted name: it is hidden like a literal, because what follows the missing quote may hold literals.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass, field
+
+__all__ = ["MYSQL", "POSTGRESQL", "Dialect", "mysql"]
+
+_SINGLE, _DOUBLE, _BACKTICK = "'", '"', "`"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dialect:
+    """The tokens of a dialect, as regular expressions in ``re.VERBOSE`` and ``re.DOTALL`` syntax.
+
+    Args:
+        comment: a whole comment.
+        nested_comment: the mark that opens a comment which may contain others, each closed by ``*/``; empty: none.
+        executable_comment: the mark that opens a comment which some servers execute; empty: none.
+        literal: a value, with its quotes and prefixes.
+        name: a name, quoted or not.
+        open_name: a quoted name that is never closed, to the end of the text; it is hidden.
+        parameter: a placeholder for a value that is sent separately.
+        modifiers: keywords that may stand between an operation and its table, in capitals.
+    """
+
+    comment: str
+    nested_comment: str = ""
+    executable_comment: str = ""
+    literal: str
+    name: str
+    open_name: str
+    parameter: str
+    modifiers: frozenset[str] = frozenset()
+    token: re.Pattern[str] = field(init=False, repr=False, compare=False)
+    """Matches one token anywhere; ``lastgroup`` is its kind."""
+
+    def __post_init__(self) -> None:
+        kinds = {
+            "comment": self.comment,
+            "nested": self.nested_comment,
+            "executable": self.executable_comment,
+            "literal": self.literal,
+            "name": self.name,
+            "open": self.open_name,
+            "parameter": self.parameter,
+            "space": r"[ \t\n\r\f\v]++",
+            "other": ".",
+        }
+        pattern = "|".join(f"(?P<{kind}>{pattern})" for kind, pattern in kinds.items() if pattern)
+        object.__setattr__(self, "token", re.compile(pattern, re.VERBOSE | re.DOTALL))
+
+
+def _inside(quote: str, *, escapes: bool = False) -> str:
+    """What may stand between two quotes: doubled quotes, and after a backslash any character if there are escapes."""
+    return rf"(?:[^{quote}\\]|\\.?|{quote}{quote})*+" if escapes else f"(?:[^{quote}]|{quote}{quote})*+"
+
+
+def _string(quote: str, *, escapes: bool) -> str:
+    return rf"{quote}{_inside(quote, escapes=escapes)}(?:{quote}|\Z)"
+
+
+def _number(identifier: str) -> str:
+    # What begins with a digit is hidden to its end, also 0xFF, 1_000 and names that MySQL allows, such as 2fa_codes.
+    return rf"(?: [0-9][0-9_]*+\.?[0-9]*+ | \.[0-9]++ )(?: [eE][+-]?[0-9]++ )?(?: {identifier} )?"
+
+
+# PostgreSQL's lexer (src/backend/parser/scan.l): every character beyond ASCII belongs to an identifier, "$" does so too
+# except at the start. White space is ASCII. A string continues after white space that includes a line end.
+_PG_LETTER = r"A-Za-z_\u0080-\U0010ffff"
+_PG_IDENTIFIER = rf"[{_PG_LETTER}][{_PG_LETTER}0-9$]*+"
+_PG_CONTINUATION = r"'(?:[ \t\f\v]|--[^\n\r]*+)*+[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*+[\n\r])*+'"
+_PG_STRING, _PG_ESCAPED = _inside(_SINGLE), _inside(_SINGLE, escapes=True)
+
+POSTGRESQL = Dialect(
+    comment=r"--[^\n\r]*+",
+    nested_comment=r"/\*",
+    literal=rf"""
+          [eE]'{_PG_ESCAPED}(?:{_PG_CONTINUATION}{_PG_ESCAPED})*+(?:'|\Z)
+        | (?:[bBxXnN]|[uU]&)?'{_PG_STRING}(?:{_PG_CONTINUATION}{_PG_STRING})*+(?:'|\Z)
+        | \$(?P<tag>[{_PG_LETTER}][{_PG_LETTER}0-9]*+|)\$.*?(?:\$(?P=tag)\$|\Z)
+        | {_number(_PG_IDENTIFIER)}
+    """,
+    name=rf'{_PG_IDENTIFIER} | "{_inside(_DOUBLE)}"',
+    open_name=rf'"{_inside(_DOUBLE)}\Z',
+    parameter=r"\$[0-9]++",
+)
+"""PostgreSQL, with ``standard_conforming_strings`` on, which is the default since 9.1."""
+
+
+@functools.cache
+def mysql(*, no_backslash_escapes: bool = False, ansi_quotes: bool = False) -> Dialect:
+    r"""MySQL and MariaDB, whose tokens depend on the session's ``sql_mode``.
+
+    Strings stand in single or double quotes, and ``\'`` does not end one. Names stand in backticks. ``#`` begins a
+    comment; ``--`` does so only before white space, a control character or the end. Comments do not nest. MariaDB's
+    mode ``ORACLE``, in which every ``--`` begins a comment, is not covered.
+
+    Args:
+        no_backslash_escapes: whether the mode has ``NO_BACKSLASH_ESCAPES``: a backslash is a character like any other.
+            The server tells so in the status flags of every answer (``SERVER_STATUS_NO_BACKSLASH_ESCAPES``, 512).
+        ansi_quotes: whether the mode has ``ANSI_QUOTES`` or ``ANSI``: double quotes enclose names.
+    """
+    escapes = not no_backslash_escapes
+    letter = r"A-Za-z0-9_$\u0080-\U0010ffff"
+    identifier = rf"(?![0-9])[{letter}]++"
+    character_set = "_[A-Za-z0-9]++"
+    strings = [rf"(?:[bBnNxX]|{character_set})?{_string(_SINGLE, escapes=escapes)}"]
+    name_quotes = [_BACKTICK]
+    if ansi_quotes:
+        name_quotes.append(_DOUBLE)
+    else:
+        strings.append(rf"(?:{character_set})?{_string(_DOUBLE, escapes=escapes)}")
+    return Dialect(
+        # sql_lex.cc: a NUL ends a comment as a line feed does; a carriage return does not.
+        comment=r"(?: \# | --(?=[\x00-\x20\x7f]|\Z) )[^\n\x00]*+ | /\*(?!M?!).*?(?:\*/|\Z)",
+        executable_comment=r"/\*M?!(?:[0-9]{5,6})?",  # a version of five or six digits belongs to the mark
+        literal=" | ".join(
+            [
+                *strings,
+                _number(identifier),
+                # $$ begins a string in MySQL 9 and a name in older versions. As a name it would show what follows, so
+                # all the rest is hidden.
+                rf"\$(?:(?!\$)[{letter}])*+\$.*+",
+            ]
+        ),
+        name=" | ".join([identifier, *(f"{quote}{_inside(quote)}{quote}" for quote in name_quotes)]),
+        open_name=" | ".join(rf"{quote}{_inside(quote)}\Z" for quote in name_quotes),
+        parameter=r"\?",
+        modifiers=frozenset({"DELAYED", "HIGH_PRIORITY", "IGNORE", "LOW_PRIORITY", "QUICK"}),
+    )
+
+
+MYSQL = mysql()
+"""MySQL and MariaDB with the default ``sql_mode``, in which backslashes escape and double quotes enclose strings."""

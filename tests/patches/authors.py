@@ -1,0 +1,156 @@
+"""Authors and their books in a PostgreSQL that takes its time, and what the spans of SQLAlchemy's queries tell."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from opentelemetry.trace import SpanKind, StatusCode
+from sqlalchemy import ForeignKey
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    from tests.recording import Recording
+
+__all__ = ["LATE", "SCHEMA", "SECRET", "Author", "Book", "Check", "connected", "for_sqlalchemy", "root", "seconds"]
+
+SECRET = "p4ssw0rd-planted"
+LATE = 0.1
+"""For how long the server sleeps in each statement that is measured, in seconds."""
+
+# A statement that changes `authors` sleeps first. An author without a name is refused, after another sleep, at COMMIT.
+SCHEMA = f"""
+    DROP TABLE IF EXISTS books, authors;
+    CREATE TABLE authors (id int PRIMARY KEY, name text);
+    CREATE TABLE books (id int PRIMARY KEY, author_id int REFERENCES authors);
+    CREATE OR REPLACE FUNCTION nap() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN PERFORM pg_sleep({LATE}); RETURN NULL; END';
+    CREATE TRIGGER nap BEFORE INSERT OR UPDATE OR DELETE ON authors FOR EACH STATEMENT EXECUTE FUNCTION nap();
+    CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN PERFORM pg_sleep({LATE}); RAISE EXCEPTION ''no name'' USING ERRCODE = ''23514''; END';
+    CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON authors DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW WHEN (NEW.name IS NULL) EXECUTE FUNCTION refuse();
+"""
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Author(Base):
+    __tablename__ = "authors"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    name: Mapped[str | None]
+    books: Mapped[list[Book]] = relationship()
+
+
+class Book(Base):
+    __tablename__ = "books"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    author_id: Mapped[int] = mapped_column(ForeignKey("authors.id"))
+
+
+@asynccontextmanager
+async def connected(url: str, **options: Any) -> AsyncIterator[AsyncEngine]:
+    """An engine that has connected once, and so knows its server."""
+    engine = create_async_engine(url, **options)
+    try:
+        async with engine.connect():
+            pass
+        yield engine
+    finally:
+        await engine.dispose()
+
+
+def for_sqlalchemy(postgres_url: str, port: int | None = None) -> str:
+    """The URL as SQLAlchemy has it, with another port, and a password, where one is given."""
+    parts = urlsplit(postgres_url)
+    if port is not None:
+        parts = parts._replace(netloc=f"{parts.username}:{SECRET}@127.0.0.1:{port}")
+    return parts._replace(scheme="postgresql+asyncpg").geturl()
+
+
+@contextmanager
+def root(recorded: Recording) -> Iterator[list[ReadableSpan]]:
+    """A block in a root span. The list has, after it, the spans that were made inside, in the order of their ends.
+
+    Each of them is a CLIENT span, a child of the root, took no longer than the block, and tells no secret.
+    """
+    recorded.clear()
+    found: list[ReadableSpan] = []
+    began = perf_counter()
+    with recorded.tracer.start_as_current_span("root") as parent:
+        yield found
+        elapsed = perf_counter() - began
+        found += recorded.spans
+    for span in found:
+        assert span.parent == parent.get_span_context()
+        assert span.kind is SpanKind.CLIENT
+        assert 0 <= seconds(span) <= elapsed
+        assert SECRET not in span.to_json()
+
+
+def seconds(span: ReadableSpan) -> float:
+    assert span.start_time is not None
+    assert span.end_time is not None
+    return (span.end_time - span.start_time) / 1e9
+
+
+class Check:
+    """Asserts all that a span tells.
+
+    Args:
+        postgres_url: where the server is to have been.
+    """
+
+    def __init__(self, postgres_url: str) -> None:
+        parts = urlsplit(postgres_url)
+        self._database = parts.path.strip("/")
+        self._server = {
+            "db.system.name": "postgresql",
+            "db.namespace": self._database,
+            "server.address": parts.hostname,
+            "server.port": parts.port,
+        }
+
+    def __call__(
+        self,
+        span: ReadableSpan,
+        name: str,
+        statement: str | None,
+        *,
+        lasts: float = LATE,
+        error: str | None = None,
+        **more: str | int | bool,
+    ) -> None:
+        """Assert it.
+
+        Args:
+            span: the span.
+            name: its name and the query's summary; where it is no query, the operation.
+            statement: the query as it is recorded; None: it is no query.
+            lasts: how long it took at least, in seconds.
+            error: how its failure is told, by an SQLSTATE or a class; None: it went well, or was cancelled.
+            more: further attributes, with ``_`` for each dot.
+        """
+        expected = dict(self._server)
+        if statement is None:
+            expected["db.operation.name"] = name
+        else:
+            expected |= {"db.query.text": statement, "db.query.summary": name}
+        if error is not None:
+            expected["error.type"] = error
+            if len(error) == 5:  # an SQLSTATE
+                expected["db.response.status_code"] = error
+        assert span.name == (name if statement is not None else f"{name} {self._database}")
+        assert dict(span.attributes or {}) == expected | {key.replace("_", "."): value for key, value in more.items()}
+        assert span.status.status_code is (StatusCode.UNSET if error is None else StatusCode.ERROR)
+        assert seconds(span) >= lasts

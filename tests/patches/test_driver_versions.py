@@ -1,0 +1,170 @@
+"""The tests of each patch on other versions of its driver than the installed one: ``make test-long``.
+
+The oldest version that the patch supports, the newest that pip finds in its range, and those between them in which the
+driver changed what is wrapped. pip installs it, through its ordinary configuration, into a virtual environment that has
+everything else from this one; so programs that the tests start see the same version. A test may not be skipped there:
+what a version does not have is named below.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from causal_otel.instrument.registry import BUILT_IN
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
+
+ROOT = Path(__file__).parents[2]
+SECONDS_TO_INSTALL = 300
+SECONDS_TO_RUN = 900
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What is run on another version.
+
+    Attributes:
+        files: modules of ``tests/patches``.
+        only: pytest's ``-k``, where not all of them are meant.
+    """
+
+    files: tuple[str, ...]
+    only: str = ""
+
+
+TESTS = {
+    "asyncpg": Selection(
+        files=(
+            "test_asyncpg",
+            "test_asyncpg_failures",
+            "test_sqlalchemy",
+            "test_sqlalchemy_failures",
+            "test_durations",
+        ),
+        only="asyncpg or sqlalchemy",
+    ),
+    "redis": Selection(files=("test_redis", "test_redis_failures", "test_durations"), only="redis"),
+    "httpx": Selection(files=("test_httpx", "test_durations"), only="httpx and not httpx2"),
+    "asgi": Selection(files=("test_asgi", "test_asgi_departures")),
+    "celery": Selection(files=("test_celery",)),
+    # On ArcadeDB, which is there without a JDK. Neo4j is no other driver: `make test` runs them on it.
+    "neo4j": Selection(files=("test_neo4j", "test_durations"), only="neo4j and not [neo4j and not -neo4j]"),
+    "sqlalchemy": Selection(files=("test_sqlalchemy", "test_sqlalchemy_failures")),
+}
+
+BETWEEN = [
+    ("asyncpg", "asyncpg==0.30.0"),  # the first with fetchmany(), and with a reset() in two parts
+    ("asyncpg", "asyncpg==0.31.0"),  # the last whose pools restore no connections in the background
+    ("redis", "redis==6.4.0"),  # with transactions in clusters
+    ("redis", "redis==7.1.1"),  # the last whose errors do not tell the server's code
+    ("sqlalchemy", "SQLAlchemy==2.0.58"),
+]
+
+# What is not run on some versions, which do not have what is tested, or have a fault of their own in its way.
+WITHOUT = [
+    ("asyncpg", "<0.30", "test_asyncpg.py::test_fetchmany"),
+    ("asyncpg", "<0.30", "test_durations.py::test_every_call[asyncpg-Connection.fetchmany"),
+    ("asyncpg", "<0.30", "test_durations.py::test_every_call[asyncpg-PreparedStatement.fetchmany"),
+    ("asyncpg", "<0.32", "test_asyncpg_failures.py::test_what_a_pool_does_in_the_background"),
+    ("asyncpg", "<0.32", "test_asyncpg_failures.py::test_connection_that_does_not_close"),
+    ("redis", "<6.0", "test_redis.py::test_a_clusters_transaction_is_one_span"),
+    # There an error in asyncio's pipeline loses the server's message: it ends in "{exception.args}".
+    ("redis", "==6.4.0", "test_durations.py::test_every_call[redis-Pipeline.execute-fails]"),
+    ("redis", "==6.4.0", "test_durations.py::test_every_call[redis-Pipeline.execute (no transaction)-fails]"),
+    ("starlette", "<1.7", "test_asgi.py::test_starlette_s_own_middleware_does_not_double_the_span"),
+    # There BaseHTTPMiddleware swallows what a background task raises, with us as without.
+    *(
+        (
+            "starlette",
+            "<0.46",
+            f"test_asgi_departures.py::test_an_exception_after_the_response_is_not_the_request_s[{each}]",
+        )
+        for each in ("@app.middleware", "three", "mixed", "mounted", "mounted below", "wrapped")
+    ),
+]
+
+
+def _drivers(patch: str) -> dict[str, tuple[str, str]]:
+    """The distributions that a patch is about, with the first version and the one below which it supports them."""
+    return {name: versions for name, versions in BUILT_IN[patch].load().versions.items() if name != "httpx2"}
+
+
+def _oldest(patch: str) -> list[str]:
+    first = {name: first for name, (first, _) in _drivers(patch).items()}
+    if patch == "asyncpg" and sys.version_info >= (3, 13):
+        first["asyncpg"] = "0.30"  # the first that runs there
+    return [f"{name}=={version}" for name, version in first.items()]
+
+
+def _run(*command: str | Path, seconds: float) -> str:
+    """The output of a program that ends well and in time."""
+    environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, timeout=seconds, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert done.returncode == 0, f"{done.args} ended with {done.returncode}:\n{done.stdout[-20000:]}"
+    return done.stdout
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Path:
+    """The Python of a new virtual environment, in which what is installed here is found after its own."""
+    place = tmp_path / "environment"
+    venv.create(place, symlinks=True)
+    python = place / "bin" / "python"
+    (own,) = place.glob("lib/python*/site-packages")
+    (own / "this_one.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+    return python
+
+
+def _versions(python: Path, names: list[str]) -> dict[str, str]:
+    """Which versions of distributions that Python finds."""
+    code = "import sys; from importlib.metadata import version; print(*map(version, sys.argv[1:]))"
+    return dict(zip(names, _run(python, "-c", code, *names, seconds=60).split(), strict=True))
+
+
+def _run_tests(python: Path, tests: Selection, versions: dict[str, str], report: Path) -> None:
+    """Run them all, and assert that each has passed."""
+    left_out = [test for name, on, test in WITHOUT if name in versions and versions[name] in SpecifierSet(on)]
+    _run(
+        python,
+        *("-m", "pytest", "-q", f"--junitxml={report}"),
+        *("-W", "ignore"),  # what an old version warns of, nobody mends any more
+        *(f"tests/patches/{name}.py" for name in tests.files),
+        *(("-k", tests.only) if tests.only else ()),
+        *(f"--deselect=tests/patches/{test}" for test in left_out),
+        seconds=SECONDS_TO_RUN,
+    )
+    suites = ElementTree.parse(report).getroot()
+    (suite,) = suites
+    skipped = [f"{case.get('classname')}::{case.get('name')}" for case in suite if case.find("skipped") is not None]
+    assert int(suite.get("tests", 0)) > 0
+    assert skipped == []
+
+
+def _names(requirements: list[str]) -> list[str]:
+    return [Requirement(each).name for each in requirements]
+
+
+_EXACTLY = [*((patch, _oldest(patch)) for patch in BUILT_IN), *((name, [requirement]) for name, requirement in BETWEEN)]
+
+
+@pytest.mark.parametrize(("tests", "requirements"), _EXACTLY, ids=[" ".join(each) for _, each in _EXACTLY])
+def test_other_version(environment: Path, tmp_path: Path, tests: str, requirements: list[str]) -> None:
+    """Every test passes, none is skipped, on an older version."""
+    _run(environment, "-m", "pip", "install", "--quiet", *requirements, seconds=SECONDS_TO_INSTALL)
+    versions = _versions(environment, _names(requirements))
+    for each in map(Requirement, requirements):
+        assert versions[each.name] in each.specifier
+    _run_tests(environment, TESTS[tests], versions, tmp_path / "report.xml")
