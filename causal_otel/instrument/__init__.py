@@ -1,0 +1,38 @@
+"""The seam between drivers and the tracer: what a patch is made of, ours and yours.
+
+A patch declares (:class:`Patch`) which versions of which distributions it supports, and which of their functions are
+replaced (:class:`Wrap`). What each call is, an :class:`Operation` says; :func:`client_call`, :func:`traced_call` and
+:func:`failure_call` make the replacement. Everything else is done here, for all patches alike: whether anybody wants to
+know, when a call is over, its span, its failure, its hooks and metrics, and undoing it all. See docs/architecture.md,
+and CONTRIBUTING.md for the steps.
+"""
+
+from __future__ import annotations
+
+from causal_otel.instrument.calls import argument, client_call, failure_call, inside, suppressed, traced_call
+from causal_otel.instrument.declaration import Connect, Patch, Wrap
+from causal_otel.instrument.errors import Errors, error_name
+from causal_otel.instrument.operation import Observation, Observer, Operation, Running
+from causal_otel.instrument.options import ClientOptions, Options
+from causal_otel.instrument.tracing import Tracing
+
+__all__ = [
+    "ClientOptions",
+    "Connect",
+    "Errors",
+    "Observation",
+    "Observer",
+    "Operation",
+    "Options",
+    "Patch",
+    "Running",
+    "Tracing",
+    "Wrap",
+    "argument",
+    "client_call",
+    "error_name",
+    "failure_call",
+    "inside",
+    "suppressed",
+    "traced_call",
+]
