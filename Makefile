@@ -6,16 +6,18 @@ PYTHON ?= python3
 # Each Python that is asked for by name has its own environment: `make test PYTHON=python3.12` makes .venv-3.12.
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
 BIN := $(VENV)/bin
+# Two processes share the tests, each with servers of its own; one that has none left takes from the other.
+IN_PARALLEL = --numprocesses 2 --dist worksteal
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 demo: $(VENV)/installed-demo
 	$(BIN)/causal-otel demo
 
 test: $(VENV)/installed-test $(VENV)/installed-browser
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(IN_PARALLEL)
 
-test-long: $(VENV)/installed-test
-	$(BIN)/python -m pytest -m long
+test-long: $(VENV)/installed-test $(VENV)/installed-browser
+	$(BIN)/python -m pytest $(IN_PARALLEL) -m long
 
 lint: $(VENV)/installed-lint
 	$(BIN)/ruff check

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -486,6 +485,8 @@ def _shown(name: str, value: object) -> str:
 
 
 def _near(name: str, names: Iterable[str]) -> str:
+    from difflib import get_close_matches  # for mistakes alone: it takes a millisecond to import
+
     near = get_close_matches(name, names, n=1, cutoff=0.7)
     return f"; did you mean {near[0]}?" if near else ""
 

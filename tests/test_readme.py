@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 _ROOT = Path(__file__).parent.parent
 _PAGES = (_ROOT / "README.md", *(_ROOT / "docs").glob("*.md"))
 
@@ -22,6 +24,7 @@ def test_no_page_installs_from_an_index() -> None:
     assert [command for command in commands if re.search(r"causal-otel\b", command)] == []
 
 
+@pytest.mark.long
 def test_wheel(tmp_path: Path) -> None:
     """The README's two commands with a wheel build it and install it, with extras that exist."""
     wheel, install = (command.split() for command in _pip_commands(_ROOT / "README.md") if "dist" in command)

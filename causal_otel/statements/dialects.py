@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 __all__ = ["MYSQL", "POSTGRESQL", "Dialect", "mysql"]
 
@@ -41,10 +41,10 @@ class Dialect:
     open_name: str
     parameter: str
     modifiers: frozenset[str] = frozenset()
-    token: re.Pattern[str] = field(init=False, repr=False, compare=False)
-    """Matches one token anywhere; ``lastgroup`` is its kind."""
 
-    def __post_init__(self) -> None:
+    @functools.cached_property
+    def token(self) -> re.Pattern[str]:
+        """Matches one token anywhere; ``lastgroup`` is its kind. Compiled for the first statement: that takes long."""
         kinds = {
             "comment": self.comment,
             "nested": self.nested_comment,
@@ -57,12 +57,22 @@ class Dialect:
             "other": ".",
         }
         pattern = "|".join(f"(?P<{kind}>{pattern})" for kind, pattern in kinds.items() if pattern)
-        object.__setattr__(self, "token", re.compile(pattern, re.VERBOSE | re.DOTALL))
+        return re.compile(pattern, re.VERBOSE | re.DOTALL)
 
 
 def _inside(quote: str, *, escapes: bool = False) -> str:
     """What may stand between two quotes: doubled quotes, and after a backslash any character if there are escapes."""
     return rf"(?:[^{quote}\\]|\\.?|{quote}{quote})*+" if escapes else f"(?:[^{quote}]|{quote}{quote})*+"
+
+
+def _class(more: str) -> str:
+    """ASCII letters, the characters of ``more``, and all beyond ASCII.
+
+    Written as what is excluded: for a range that goes beyond ASCII Python's compiler takes over a millisecond.
+    """
+    ascii_characters = map(chr, range(128))
+    excluded = "".join(rf"\x{ord(each):02x}" for each in ascii_characters if not each.isalpha() and each not in more)
+    return f"[^{excluded}]"
 
 
 def _string(quote: str, *, escapes: bool) -> str:
@@ -76,8 +86,8 @@ def _number(identifier: str) -> str:
 
 # PostgreSQL's lexer (src/backend/parser/scan.l): every character beyond ASCII belongs to an identifier, "$" does so too
 # except at the start. White space is ASCII. A string continues after white space that includes a line end.
-_PG_LETTER = r"A-Za-z_\u0080-\U0010ffff"
-_PG_IDENTIFIER = rf"[{_PG_LETTER}][{_PG_LETTER}0-9$]*+"
+_DIGITS = "0123456789"
+_PG_IDENTIFIER = rf"{_class('_')}{_class('_$' + _DIGITS)}*+"
 _PG_CONTINUATION = r"'(?:[ \t\f\v]|--[^\n\r]*+)*+[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*+[\n\r])*+'"
 _PG_STRING, _PG_ESCAPED = _inside(_SINGLE), _inside(_SINGLE, escapes=True)
 
@@ -87,7 +97,7 @@ POSTGRESQL = Dialect(
     literal=rf"""
           [eE]'{_PG_ESCAPED}(?:{_PG_CONTINUATION}{_PG_ESCAPED})*+(?:'|\Z)
         | (?:[bBxXnN]|[uU]&)?'{_PG_STRING}(?:{_PG_CONTINUATION}{_PG_STRING})*+(?:'|\Z)
-        | \$(?P<tag>[{_PG_LETTER}][{_PG_LETTER}0-9]*+|)\$.*?(?:\$(?P=tag)\$|\Z)
+        | \$(?P<tag>{_class("_")}{_class("_" + _DIGITS)}*+|)\$.*?(?:\$(?P=tag)\$|\Z)
         | {_number(_PG_IDENTIFIER)}
     """,
     name=rf'{_PG_IDENTIFIER} | "{_inside(_DOUBLE)}"',
@@ -111,8 +121,8 @@ def mysql(*, no_backslash_escapes: bool = False, ansi_quotes: bool = False) -> D
         ansi_quotes: whether the mode has ``ANSI_QUOTES`` or ``ANSI``: double quotes enclose names.
     """
     escapes = not no_backslash_escapes
-    letter = r"A-Za-z0-9_$\u0080-\U0010ffff"
-    identifier = rf"(?![0-9])[{letter}]++"
+    letter = _class("_$" + _DIGITS)
+    identifier = rf"(?![0-9]){letter}++"
     character_set = "_[A-Za-z0-9]++"
     strings = [rf"(?:[bBnNxX]|{character_set})?{_string(_SINGLE, escapes=escapes)}"]
     name_quotes = [_BACKTICK]
@@ -130,7 +140,7 @@ def mysql(*, no_backslash_escapes: bool = False, ansi_quotes: bool = False) -> D
                 _number(identifier),
                 # $$ begins a string in MySQL 9 and a name in older versions. As a name it would show what follows, so
                 # all the rest is hidden.
-                rf"\$(?:(?!\$)[{letter}])*+\$.*+",
+                rf"\$(?:(?!\$){letter})*+\$.*+",
             ]
         ),
         name=" | ".join([identifier, *(f"{quote}{_inside(quote)}{quote}" for quote in name_quotes)]),

@@ -208,6 +208,7 @@ def _get(url: str) -> str:
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.long
 @pytest.mark.parametrize(("options", "terminal"), [([], True), (["--keep"], False)])
 def test_the_links_work_until_ctrl_c(tmp_path: Path, options: list[str], terminal: bool) -> None:
     """In a terminal, or with --keep, all that is printed can be used until Ctrl-C, which is then a success."""
@@ -232,6 +233,7 @@ def test_the_links_work_until_ctrl_c(tmp_path: Path, options: list[str], termina
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.long
 @pytest.mark.parametrize(("options", "environment"), [(["--exit"], {}), ([], {"CI": "true"})])
 def test_a_terminal_that_nobody_looks_at_is_not_waited_for(
     tmp_path: Path, options: list[str], environment: dict[str, str]
@@ -244,6 +246,7 @@ def test_a_terminal_that_nobody_looks_at_is_not_waited_for(
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.long
 @pytest.mark.parametrize(("program", "name"), [("valkey-server", "Valkey"), ("causal_otel.cli collector", "collector")])
 def test_a_killed_server_ends_the_demo_with_a_sentence(tmp_path: Path, program: str, name: str) -> None:
     """When a server dies, the first line says which and how, the rest is stopped, and the status is 1."""
@@ -269,6 +272,7 @@ def test_a_server_that_does_not_start_is_named_with_its_log(tmp_path: Path) -> N
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("number", "moment"),
     [(signal.SIGINT, "✓ collector"), (signal.SIGTERM, "✓ ArcadeDB"), (signal.SIGINT, "All up")],

@@ -65,6 +65,7 @@ def _end(ending: str, **variables: Any) -> tuple[Counter[str], str]:
     return made, done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ending", ENDINGS)
 class TestEveryEnding:
     def test_http(self, ending: str) -> None:

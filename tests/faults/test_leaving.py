@@ -43,7 +43,7 @@ ENDS = [
     ("threading.Thread(target=time.sleep, args=(60,), daemon=True).start()", 0),
     ("asyncio.run(asyncio.sleep(0))", 0),
 ]
-TIMES = 20
+TIMES = 8
 
 
 @pytest.mark.parametrize(("leave", "status"), ENDS)
@@ -217,6 +217,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["end", "terminate", "pool"])
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
 def test_multiprocessing(receiver: ReceivedSpans, tmp_path: Path, method: str, how: str) -> None:

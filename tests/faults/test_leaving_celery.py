@@ -14,6 +14,8 @@ from causal_otel.cli.demo.process import Process
 from tests.patches.celery_worker import of_service, running_beat, running_worker
 from tests.services.received import ReceivedSpans
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def queue(redis_url: str) -> str:

@@ -54,6 +54,7 @@ _REACHES_NOBODY = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("order", ["first", "last"])
 @pytest.mark.parametrize("peer", ["contrib", "logfire", "ddtrace", "sentry"])
 def test_same_results_and_our_spans(programs: Programs, peer: str, order: str) -> None:

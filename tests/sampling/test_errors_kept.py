@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import anyio
 import httpx
+import pytest
 
 from causal_otel.cli.demo.process import Process, claim_port, http_status, process
 from tests.services.received import ReceivedSpan, ReceivedSpans
@@ -49,6 +50,7 @@ def _resident(child: Process) -> int:
     return int(Path(f"/proc/{child.pid}/statm").read_text().split()[1]) * resource.getpagesize()
 
 
+@pytest.mark.long
 def test_every_failure_and_one_in_a_hundred(redis_url: str, receiver_process: ReceivedSpans) -> None:
     """Of 5,000 mixed requests each failing one has its trace, one percent of the rest has, and memory stays flat."""
     broker = urlsplit(redis_url)._replace(path="/11").geturl()

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenPage", "chromium", "open_page", "screenshot", "serve", "serving"]
 
-SCREENSHOTS = Path(__file__).parents[3] / "artifacts" / "screenshots"
+SCREENSHOTS = os.environ.get("CAUSAL_OTEL_TEST_SCREENSHOTS", "")
+"""A directory for pictures of the pages; empty: none are taken."""
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _ARGUMENTS = [
@@ -120,8 +121,9 @@ def open_page(chromium: Browser, serve: Callable[[ASGIApp], str]) -> Iterator[Op
 
 
 def screenshot(page: Page, name: str, *, full: bool = True) -> None:
-    """Save what the page looks like as ``artifacts/screenshots/<name>.png``."""
-    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=full)
+    """Save what the page looks like as ``<name>.png``, where CAUSAL_OTEL_TEST_SCREENSHOTS names a directory."""
+    if SCREENSHOTS:
+        page.screenshot(path=Path(SCREENSHOTS) / f"{name}.png", full_page=full)
 
 
 @contextlib.contextmanager

@@ -124,13 +124,19 @@ def _application(reader: MemoryReader, document: dict[str, Any]) -> ASGIApp:
     return Guard(Starlette(routes=routes, exception_handlers=web.EXCEPTION_HANDLERS), access, pages=True)
 
 
-def _problems(page: Page) -> list[str]:
-    """What is wrong with the page, each with its address."""
-    found: list[str] = page.evaluate(_WITHOUT_ROOM)
-    sideways: int = page.evaluate(_SIDEWAYS)
-    if sideways > 0:
-        found.append(f"sticks out by {sideways} px")
-    return [f"{page.url[-60:]}: {each}" for each in found]
+def _problems(page: Page, name: str = "") -> list[str]:
+    """What is wrong with the page at any width, each with its address."""
+    found = []
+    for width in (390, 768, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        problems: list[str] = page.evaluate(_WITHOUT_ROOM)
+        sideways: int = page.evaluate(_SIDEWAYS)
+        if sideways > 0:
+            problems.append(f"sticks out by {sideways} px")
+        if name:
+            screenshot(page, f"{name}-{width}", full=False)
+        found += [f"{page.url[-60:]} at {width} px: {each}" for each in problems]
+    return found
 
 
 def _log_in(page: Page) -> None:
@@ -139,19 +145,17 @@ def _log_in(page: Page) -> None:
     page.get_by_role("button", name="Log out").wait_for()
 
 
-@pytest.mark.parametrize("width", [390, 768, 1280])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_every_page_has_room(
-    open_page: OpenPage, serve: Callable[[ASGIApp], str], theme: Literal["light", "dark"], width: int
+    open_page: OpenPage, serve: Callable[[ASGIApp], str], theme: Literal["light", "dark"]
 ) -> None:
     """No page can be scrolled sideways, and every text that is shown can be seen."""
     document = status_document(
         writer={**status_document()["writer"], "last_error": f"/var/lib/{_LONG}: no space", "last_error_time": 1.0}
     )
     url = serve(_application(_filled(traffic()), document))
-    page = open_page(f"{url}/", theme=theme, width=width, expected=("40", "favicon"))
-    problems = _problems(page)
-    screenshot(page, f"login-{theme}-{width}", full=False)
+    page = open_page(f"{url}/", theme=theme, expected=("40", "favicon"))
+    problems = _problems(page, f"login-{theme}")
     page.get_by_label("Token").fill("wrong")
     page.get_by_role("button", name="Log in").click()
     page.get_by_role("alert").wait_for()
@@ -159,21 +163,17 @@ def test_every_page_has_room(
     _log_in(page)
     for name, path in _PAGES.items():
         page.goto(url + path)
-        screenshot(page, f"{name}-{theme}-{width}", full=False)
-        problems += _problems(page)
+        problems += _problems(page, f"{name}-{theme}")
     assert not problems, "\n".join(problems)
 
 
-@pytest.mark.parametrize("width", [390, 768, 1280])
-def test_first_steps_have_room(open_page: OpenPage, serve: Callable[[ASGIApp], str], width: int) -> None:
+def test_first_steps_have_room(open_page: OpenPage, serve: Callable[[ASGIApp], str]) -> None:
     """What is shown while nothing was received fits as well."""
     url = serve(_application(MemoryReader(), status_document(days=0)))
-    page = open_page(f"{url}/", width=width, expected=("40",))
+    page = open_page(f"{url}/", expected=("40",))
     _log_in(page)
     problems = []
     for path in ("/", "/live", "/operations", "/map", "/compare", "/status"):
         page.goto(url + path)
-        problems += _problems(page)
-        if path == "/":
-            screenshot(page, f"first-steps-{width}", full=False)
+        problems += _problems(page, "first-steps" if path == "/" else "")
     assert not problems, "\n".join(problems)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 from starlette.applications import Starlette
@@ -68,6 +68,12 @@ SQUEEZED = """() => {
 """Texts of no width, or within something of no width, that are meant to be seen."""
 
 
+OUTSIDE = """() => [...document.querySelectorAll("body *")]
+  .filter((each) => each.getBoundingClientRect().right > innerWidth + 1)
+  .slice(0, 8).map((each) => `${each.tagName}.${each.className?.baseVal ?? each.className}`)"""
+"""What makes a page wider than its window."""
+
+
 def deep(start: int) -> Builder:
     """A trace that is thirty deep, whose names and services are long."""
     made = Builder(DEEP, start)
@@ -87,34 +93,37 @@ def _app(empty: bool) -> Starlette:
     return Starlette(routes=[*login_routes(Access("t")), *routes], exception_handlers=web.EXCEPTION_HANDLERS)
 
 
-def _check(open_page: OpenPage, url: str, name: str, width: int, theme: str) -> None:
-    found = open_page(url, theme=theme, width=width, expected=("404",))  # type: ignore[arg-type]
-    screenshot(found, f"width-{name}-{theme}-{width}", full=False)
-    outside = found.evaluate(
-        """() => [...document.querySelectorAll("body *")]
-        .filter((each) => each.getBoundingClientRect().right > innerWidth + 1)
-        .slice(0, 8).map((each) => `${each.tagName}.${each.className?.baseVal ?? each.className}`)"""
-    )
-    assert found.evaluate("document.documentElement.scrollWidth <= innerWidth"), outside
-    assert found.evaluate(SQUEEZED) == []
+WIDTHS = (390, 768, 1280)
 
 
-@pytest.mark.parametrize("width", [390, 768, 1280])
+def _check(open_page: OpenPage, url: str, name: str, theme: Literal["light", "dark"] = "light") -> None:
+    page = open_page(url, theme=theme, width=WIDTHS[0], expected=("404",))
+    problems = []
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        screenshot(page, f"width-{name}-{theme}-{width}", full=False)
+        if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            problems.append((width, page.evaluate(OUTSIDE)))
+        squeezed = page.evaluate(SQUEEZED)
+        if squeezed:
+            problems.append((width, squeezed))
+    assert problems == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("name", PAGES)
-def test_page(open_page: OpenPage, serve: Callable[[ASGIApp], str], name: str, width: int) -> None:
+def test_page(open_page: OpenPage, serve: Callable[[ASGIApp], str], name: str, theme: Literal["light", "dark"]) -> None:
     """The page fits its window, and all of its text has a width."""
-    _check(open_page, serve(_app(empty=False)) + PAGES[name], name, width, "dark" if width == 768 else "light")
+    _check(open_page, serve(_app(empty=False)) + PAGES[name], name, theme)
 
 
-@pytest.mark.parametrize("width", [390, 768, 1280])
 @pytest.mark.parametrize("name", ["search", "compare-choose", "live", "map", "operations"])
-def test_first_steps(open_page: OpenPage, serve: Callable[[ASGIApp], str], name: str, width: int) -> None:
+def test_first_steps(open_page: OpenPage, serve: Callable[[ASGIApp], str], name: str) -> None:
     """Likewise where nothing was received yet."""
-    _check(open_page, serve(_app(empty=True)) + PAGES[name].partition("?")[0], f"{name}-empty", width, "light")
+    _check(open_page, serve(_app(empty=True)) + PAGES[name].partition("?")[0], f"{name}-empty")
 
 
-@pytest.mark.parametrize("width", [390, 768])
-def test_logged_in(open_page: OpenPage, serve: Callable[[ASGIApp], str], width: int) -> None:
+def test_logged_in(open_page: OpenPage, serve: Callable[[ASGIApp], str]) -> None:
     """Likewise with the button to log out."""
 
     def hello(request: Request) -> Response:
@@ -123,4 +132,4 @@ def test_logged_in(open_page: OpenPage, serve: Callable[[ASGIApp], str], width: 
 
     app = _app(empty=True)
     app.router.routes.insert(0, Route("/hello", hello))
-    _check(open_page, f"{serve(app)}/hello", "logged-in", width, "light")
+    _check(open_page, f"{serve(app)}/hello", "logged-in")
