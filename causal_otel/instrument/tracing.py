@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from opentelemetry.trace import INVALID_SPAN, SpanKind
+from opentelemetry.trace import INVALID_SPAN, SpanKind, TraceFlags
 
 from causal_otel.engine import context, faults
 from causal_otel.engine.adoption import as_sampled, take_over
@@ -99,8 +99,11 @@ class Tracing(Generic[OptionsT]):
             return self._roots
         if len(found) == 1:  # a span and nothing else, as nearly always
             try:
-                if found[SPAN_KEY]._local_trace.recorded:  # type: ignore[attr-defined]  # one of ours
+                local: Any = found[SPAN_KEY]._local_trace  # type: ignore[attr-defined]  # one of ours
+                if local.recorded:
                     return True
+                if not local.flags & TraceFlags.SAMPLED:
+                    return False
             except (KeyError, AttributeError):
                 pass
         try:
