@@ -7,7 +7,6 @@ long it waited, a metric, a hook) is told in one place.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["Observation", "Observer", "Operation", "Running"]
 
 
-@dataclass(slots=True, eq=False)
 class Operation:
     """What a call is, in the words of the semantic conventions. Nobody changes one once it is made.
 
@@ -39,16 +37,31 @@ class Operation:
         plumbing: whether it is a span only if it fails or is cancelled.
         background: whether it is done on the driver's own account, or is a wait for work, such as a ping or a blocking
             pop. Then it starts no trace: it is recorded only inside a span.
+
+    Attributes:
+        special: whether there is anything to it but a name, a kind and attributes.
         cell: where an observer keeps what it has found out about the operation.
     """
 
-    name: str
-    attributes: dict[str, Any]
-    own: dict[str, Any] | None = None
-    kind: SpanKind = SpanKind.CLIENT
-    plumbing: bool = False
-    background: bool = False
-    cell: Any = None
+    __slots__ = ("attributes", "background", "cell", "kind", "name", "own", "plumbing", "special")
+
+    def __init__(
+        self,
+        name: str,
+        attributes: dict[str, Any],
+        own: dict[str, Any] | None = None,
+        kind: SpanKind = SpanKind.CLIENT,
+        plumbing: bool = False,
+        background: bool = False,
+    ) -> None:
+        self.name = name
+        self.attributes = attributes
+        self.own = own
+        self.kind = kind
+        self.plumbing = plumbing
+        self.background = background
+        self.special = own is not None or plumbing or background
+        self.cell: Any = None
 
     def fits(self, excluded: Excluded) -> bool:
         """Whether it is excluded by its name, or by the text of its query as it would be recorded."""

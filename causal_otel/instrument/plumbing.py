@@ -73,10 +73,21 @@ class Nest(Plumbing):
 
     __slots__ = ("_told",)
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._told = Told()
-        self.inside = self._told.inside()
+    def __init__(
+        self,
+        tracing: Tracing[Any],
+        describe: Callable[..., Operation | None],
+        arguments: tuple[Any, ...] = (),
+        errors: Errors = BY_CLASS,
+    ) -> None:
+        # Written out, as each query of a pool makes one: super().__init__() would cost a tenth of that.
+        self._tracing = tracing
+        self._describe = describe
+        self._arguments = arguments
+        self._errors = errors
+        self._told = told = Told()
+        self.inside = told.inside()
+        self._began = perf_counter_ns()
 
     def end(self, result: Any = None, error: BaseException | None = None) -> None:
         """The call is over."""
