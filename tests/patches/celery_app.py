@@ -87,6 +87,13 @@ def inside(self: Task[..., Any]) -> dict[str, Any]:
     }
 
 
+@app.task(name="tests.occupy")
+def occupy(seconds: float) -> int:
+    """Keep a process busy, so that others get the next tasks; which process it was."""
+    time.sleep(seconds)
+    return os.getpid()
+
+
 @app.task(name="tests.tick")
 def tick() -> None:
     with causal_otel.span("tock"):

@@ -575,7 +575,7 @@ async def test_calls_go_on_without_propagator(calls: Calls, broken_propagator: s
 async def test_work_that_comes_in_without_propagator(broken_propagator: str, local: Celery) -> None:
     """A request and a task whose sender cannot be read begin traces of their own, with all else that is known."""
 
-    @local.task(name="foreign.add")
+    @local.task(name="foreign.add", shared=False)  # else every other application would have it
     def add(x: int, y: int) -> int:
         return x + y
 
