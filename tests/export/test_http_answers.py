@@ -29,7 +29,7 @@ REJECTED = ExportTraceServiceResponse(
         ({"Content-Type": "Application/X-Protobuf; v=1"}, REJECTED, 2, "too old"),
         (
             {"Content-Type": "application/x-protobuf", "Content-Encoding": "gzip"},
-            gzip.compress(REJECTED),
+            gzip.compress(REJECTED, mtime=0),
             2,
             "too old",
         ),
@@ -56,7 +56,10 @@ def test_answers_that_accept(headers: dict[str, str], body: bytes, rejected: int
     [
         ({"Content-Type": "text/html; charset=utf-8"}, b"<html>Please log in</html>"),
         ({"Content-Type": "text/html"}, b"<html>" + b"x" * 200_000),
-        ({"Content-Type": "text/html", "Content-Encoding": "gzip"}, gzip.compress(b"<html>Please log in</html>")),
+        (
+            {"Content-Type": "text/html", "Content-Encoding": "gzip"},
+            gzip.compress(b"<html>Please log in</html>", mtime=0),
+        ),
         ({"Content-Type": "text/plain"}, b"OK"),
         ({"Content-Type": "application/x-protobuf"}, b"\xff\xff"),
         ({"Content-Type": "application/json"}, b"[]"),
