@@ -27,10 +27,11 @@ lint: $(VENV)/installed-lint
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python -m pytest benchmarks
+	$(BIN)/python -m benchmarks.table
+	$(BIN)/python -m causal_otel._reference
 
 docs: $(VENV)/installed-demo
-	$(BIN)/python -c 'from causal_otel.settings import reference; print(reference(), end="")' > docs/settings.md
-	$(BIN)/python -c 'from causal_otel._privacy_page import reference; print(reference(), end="")' > docs/privacy.md
+	$(BIN)/python -m causal_otel._reference
 
 $(VENV)/installed-%: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing what 'make $*' needs, which takes half a minute the first time"

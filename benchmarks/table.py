@@ -1,17 +1,32 @@
-"""The table that the README shows, from what the last ``make bench`` has measured: ``python -m benchmarks.table``."""
+"""The table of what the last ``make bench`` has measured: it writes the page that the README takes it from.
+
+python -m benchmarks.table    # writes the page; ``make bench`` does
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.rounds import BARE, DDTRACE, OPENTELEMETRY, OURS
+from causal_otel._reference.pages import FIGURES, ROOT
 
-__all__ = ["RESULTS", "ROWS", "Row", "markdown"]
+__all__ = ["HEADING", "RESULTS", "ROWS", "Row", "markdown"]
 
 RESULTS = Path(__file__).with_name("results.json")
+
+HEADING = """\
+# Figures
+
+Written by `make bench`; do not edit.
+
+CPU time, measured side by side in one run; CPython 3.11 on a shared machine with two cores, so read the ratios. With
+`+`: what is added to the bare call. [Performance](performance.md) says what each row is, and why some miss their bar.
+
+"""
 
 _UNITS = {"µs": 1e6, "ms": 1e3, "kB": 1e-3}
 
@@ -114,4 +129,10 @@ def markdown(results: Mapping[str, Mapping[str, float]]) -> str:
 
 
 if __name__ == "__main__":
-    print(markdown(json.loads(RESULTS.read_text())) if RESULTS.exists() else "nothing measured yet: make bench")
+    if not RESULTS.exists():
+        sys.exit("nothing measured yet: make bench")
+    results = json.loads(RESULTS.read_text())
+    missing = [row.label for name, row in ROWS.items() if name not in results]
+    if missing:
+        print("not measured:", "; ".join(missing), file=sys.stderr)
+    (ROOT / FIGURES).write_text(f"{HEADING}{markdown(results)}\n", encoding="utf-8")

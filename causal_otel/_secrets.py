@@ -1,7 +1,7 @@
 """What a secret looks like: the names that tell of one, and the rules by which values are redacted.
 
 This is data only. :class:`causal_otel.export.privacy.Policy` works by it, the settings offer its names, and
-``docs/privacy.md`` is printed from it. It stands beside ``settings`` and ``semconv``, because the patches take out
+``docs/reference/privacy.md`` is written from it. It stands beside ``settings`` and ``semconv``: the patches take out
 secret parameters of URLs by the same names.
 
 Patterns take linear time: what repeats without a bound either cannot fail once it has begun, or stops at a sign that

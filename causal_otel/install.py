@@ -266,7 +266,7 @@ def install(
             ``OTEL_SERVICE_NAME`` for each of them.
         patches: None for all; names, such as ``["asyncpg", "redis"]``; or a mapping of name to bool or options.
         tracer_provider: use this one, and configure no pipeline.
-        settings: any other setting by its name in ``docs/settings.md``; it beats its environment variable.
+        settings: any other setting by its name in ``docs/reference/settings.md``; it beats its environment variable.
 
     Returns:
         The installation, to flush, to ask and to undo.
@@ -337,7 +337,7 @@ def installation() -> Installation | None:
 def _unread_configuration() -> list[str]:
     """OpenTelemetry's configuration files, which other SDKs read and which we do not."""
     return [
-        f"{name}={path} is not read: give its settings as variables or arguments, see docs/settings.md"
+        f"{name}={path} is not read: give its settings as variables or arguments, see docs/reference/settings.md"
         for name in _CONFIGURATION_FILES
         if (path := os.environ.get(name, "").strip())
     ]

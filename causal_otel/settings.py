@@ -1,7 +1,7 @@
 """Every setting, once: its name, type, default, environment variables and one line of help.
 
 The fields of :class:`Settings` are the table. :meth:`Settings.load` parses by it, :class:`SettingError` explains by
-it, and ``docs/settings.md`` is printed from it (``make docs``).
+it, and ``docs/reference/settings.md`` is written from it (``make docs``).
 
 OpenTelemetry's own variables come first, then the names that deployments already have. An argument of
 :func:`causal_otel.install` beats a variable, and the first variable that is set and not empty beats the next.
@@ -78,24 +78,29 @@ class Settings:
     enabled: bool = _setting(
         BOOLEAN, True, "`false`: `install()` returns at once and patches nothing.", "TRACING_ENABLED"
     )
-    sdk_disabled: bool = _setting(BOOLEAN, False, "`true`: the same, in OpenTelemetry's words.", "OTEL_SDK_DISABLED")
+    sdk_disabled: bool = _setting(
+        BOOLEAN, False, "`true`: the same, by OpenTelemetry's own variable.", "OTEL_SDK_DISABLED"
+    )
 
     service_name: str = _setting(
         TEXT,
         "",
-        "The service; default: `service.name` of the resource attributes, else the program's name.",
+        "The name of the service. Default: `service.name` of the resource attributes, else the program's name.",
         "OTEL_SERVICE_NAME",
     )
-    service_version: str = _setting(TEXT, "", "Its version: `service.version`.", "SERVICE_VERSION")
-    environment: str = _setting(TEXT, "", "Where it runs: `deployment.environment.name`.", "ENVIRONMENT")
+    service_version: str = _setting(TEXT, "", "The version of the service: `service.version`.", "SERVICE_VERSION")
+    environment: str = _setting(TEXT, "", "Where the service runs: `deployment.environment.name`.", "ENVIRONMENT")
     resource_attributes: Mapping[str, str] = _setting(
-        PAIRS, {}, "More about the service, on every span.", "OTEL_RESOURCE_ATTRIBUTES"
+        PAIRS,
+        {},
+        "More attributes of the resource, which describe the service on every span.",
+        "OTEL_RESOURCE_ATTRIBUTES",
     )
 
     exporter: str = _setting(
         choice("otlp", "jaeger", "console", "none"),
         "otlp",
-        "Where spans go. `jaeger` is OTLP to `jaeger_host`, and the default where that is given and no endpoint is.",
+        "Where spans go. `jaeger` is OTLP to `jaeger_host`. It is the default if only that host is given.",
         "OTEL_TRACES_EXPORTER",
         "TRACING_EXPORTER",
     )
@@ -103,38 +108,41 @@ class Settings:
     traces_endpoint: str = _setting(
         URL,
         "",
-        "The OTLP URL for traces, used as it is: with HTTP it mostly ends in `/v1/traces`.",
+        "The complete OTLP URL for traces. Nothing is appended: with HTTP it nearly always ends in `/v1/traces`.",
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
     )
     endpoint: str = _setting(
         URL,
         "",
-        "The OTLP base URL; `/v1/traces` is appended for HTTP, unless it is there already, which is worth a warning. "
+        "The OTLP base URL. For HTTP, `/v1/traces` is appended; a URL that ends in it already is used with a warning. "
         "Default: port 4318 (HTTP) or 4317 (gRPC) on localhost.",
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         "OTLP_ENDPOINT",
     )
     jaeger_host: str = _setting(
-        TEXT, "localhost", "The Jaeger host. The exporter `jaeger` sends there whatever `endpoint` says.", "JAEGER_HOST"
+        TEXT,
+        "localhost",
+        "The Jaeger host. The exporter `jaeger` sends there, whatever `endpoint` says.",
+        "JAEGER_HOST",
     )
     jaeger_port: int | None = _setting(
         PORT,
         None,
-        "Its OTLP port. The ports of the retired Jaeger protocols are taken to mean the OTLP port.",
+        "The OTLP port of the Jaeger host. A port of a retired Jaeger protocol is replaced by the OTLP port.",
         "JAEGER_PORT",
     )
     protocol: str = _setting(
         choice("http/protobuf", "grpc"),
         "http/protobuf",
-        "How OTLP travels. `grpc` needs the extra `grpc`.",
+        "The transport of OTLP. `grpc` needs the extra `grpc`.",
         "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
         "OTEL_EXPORTER_OTLP_PROTOCOL",
     )
     headers: Mapping[str, str] = _setting(
         PAIRS,
         {},
-        "Headers of every export, such as credentials. They are read once: after a token was replaced, start the "
-        "program again; what could not be delivered meanwhile waits, see `spool_directory`.",
+        "Headers of every export, such as credentials. They are read once, by `install()`: restart the program to use "
+        "a new token. What could not be delivered meanwhile waits, see `spool_directory`.",
         "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
         "OTEL_EXPORTER_OTLP_HEADERS",
         secret=True,
@@ -149,31 +157,35 @@ class Settings:
     compression: str = _setting(
         choice("none", "gzip", "deflate"),
         "none",
-        "How exports are compressed; `deflate` with HTTP only.",
+        "How exports are compressed. `deflate` works with HTTP only.",
         "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
         "OTEL_EXPORTER_OTLP_COMPRESSION",
     )
     certificate: str = _setting(
         FILE,
         "",
-        "The CA certificates to check the collector's against.",
+        "A file of CA certificates, to check the collector's certificate against.",
         "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
         "OTEL_EXPORTER_OTLP_CERTIFICATE",
     )
     client_certificate: str = _setting(
         FILE,
         "",
-        "Our own certificate (mutual TLS).",
+        "The client's certificate, for mutual TLS.",
         "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
         "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
     )
     client_key: str = _setting(
-        FILE, "", "Its key.", "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "OTEL_EXPORTER_OTLP_CLIENT_KEY"
+        FILE,
+        "",
+        "The key of the client's certificate.",
+        "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY",
+        "OTEL_EXPORTER_OTLP_CLIENT_KEY",
     )
     insecure: bool | None = _setting(
         BOOLEAN,
         None,
-        "`false`: gRPC with TLS though the endpoint begins with `http://`; with `https://` it always is.",
+        "`false`: gRPC uses TLS even if the endpoint begins with `http://`. With `https://` it always does.",
         "OTEL_EXPORTER_OTLP_TRACES_INSECURE",
         "OTEL_EXPORTER_OTLP_INSECURE",
     )
@@ -181,153 +193,171 @@ class Settings:
     sampler: str = _setting(
         SAMPLERS,
         "parentbased_rules",
-        "Which traces are recorded. `parentbased_rules` goes by `sampling_file`; without one it records everything, "
-        "and of health checks one in ten: see sampling.md.",
+        "Which traces are recorded. `parentbased_rules` follows `sampling_file`. Without a file it records one in ten "
+        "health checks and everything else: see [Sampling](../how-to/sampling.md).",
         "OTEL_TRACES_SAMPLER",
     )
     sampler_arg: float | str | None = _setting(
         SAMPLER_ARGUMENT,
         None,
-        "The share, for the samplers with a ratio; default: 1. For the remote samplers, whom to ask; default: "
+        "For the samplers with a ratio: the share, default 1. For the remote samplers: the server to ask, default "
         "`endpoint=http://localhost:5778,pollingIntervalMs=3000,initialSamplingRate=0.001`.",
         "OTEL_TRACES_SAMPLER_ARG",
     )
     sampling_file: str = _setting(
         STRATEGIES,
         "",
-        "Sampling strategies in Jaeger's format, for the sampler `parentbased_rules`; read again when they change.",
+        "A file of sampling strategies in Jaeger's format, for the sampler `parentbased_rules`. It is read again when "
+        "it changes.",
         "TRACING_SAMPLING_FILE",
     )
     keep_errors: str = _setting(
         choice("process", "collector", "off"),
         "off",
-        "`process`: traces that are not sampled are kept all the same where something fails. `collector`: everything "
-        "is recorded, and the collector chooses. See sampling.md.",
+        "`process`: a trace that is not sampled is kept all the same if something in it fails. `collector`: everything "
+        "is recorded, and the collector chooses. See [Sampling](../how-to/sampling.md#errors-kept).",
         "TRACING_KEEP_ERRORS",
     )
     keep_slow: float | None = _setting(
         SECONDS,
         None,
-        "With `keep_errors=process`: keep what takes as long as this, too; default: however long it takes.",
+        "With `keep_errors=process`: also keep a trace whose part in this process takes at least this long. Default: "
+        "duration does not matter.",
         "TRACING_KEEP_SLOW",
     )
-    keep_max_traces: int = _setting(POSITIVE, 1000, "Traces held back, at the most.", "TRACING_KEEP_MAX_TRACES")
+    keep_max_traces: int = _setting(POSITIVE, 1000, "The most traces buffered at a time.", "TRACING_KEEP_MAX_TRACES")
     keep_max_spans: int = _setting(
-        POSITIVE, 1000, "Spans held back of one trace; beyond that its oldest go.", "TRACING_KEEP_MAX_SPANS"
+        POSITIVE,
+        1000,
+        "The most spans buffered of one trace. Beyond that its oldest are dropped.",
+        "TRACING_KEEP_MAX_SPANS",
     )
     keep_max_bytes: int = _setting(
-        POSITIVE, 32 * 1024 * 1024, "Bytes held back, about; beyond that the oldest go.", "TRACING_KEEP_MAX_BYTES"
+        POSITIVE,
+        32 * 1024 * 1024,
+        "About how many bytes are buffered at the most. Beyond that the oldest spans are dropped.",
+        "TRACING_KEEP_MAX_BYTES",
     )
     keep_max_age: float = _setting(
-        SECONDS, 300.0, "After this long a trace that goes on lets go of what it holds.", "TRACING_KEEP_MAX_AGE"
+        SECONDS, 300.0, "Buffered spans of a trace that runs longer than this are dropped.", "TRACING_KEEP_MAX_AGE"
     )
     keep_linger: float = _setting(
         SECONDS,
         5.0,
-        "How long a trace that has ended well waits, should a later request of the same trace fail.",
+        "How long a finished, successful trace stays buffered in case a later request of it fails.",
         "TRACING_KEEP_LINGER",
     )
 
     schedule_delay: float = _setting(
-        MILLISECONDS, 5.0, "How long a span waits for its batch to fill.", "OTEL_BSP_SCHEDULE_DELAY"
+        MILLISECONDS, 5.0, "How long a span waits at the most for its batch to fill.", "OTEL_BSP_SCHEDULE_DELAY"
     )
     max_queue_size: int = _setting(
-        POSITIVE, 8192, "How many spans may wait; beyond that the oldest are dropped.", "OTEL_BSP_MAX_QUEUE_SIZE"
+        POSITIVE,
+        8192,
+        "The most spans that wait for export. Beyond that the oldest are dropped.",
+        "OTEL_BSP_MAX_QUEUE_SIZE",
     )
     max_export_batch_size: int = _setting(
-        POSITIVE, 2048, "How many spans go in one export, at the most.", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"
+        POSITIVE, 2048, "The most spans of one export.", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"
     )
     export_timeout: float = _setting(
         MILLISECONDS,
         30.0,
-        "How long one batch may take, with all attempts and the pauses between them. Where we are not let in (401, "
-        "403) it waits longer: see `spool_directory`.",
+        "How long one batch may take, with all attempts and the pauses between them. It waits longer if the collector "
+        "refuses the credentials (401, 403): see `spool_directory`.",
         "OTEL_BSP_EXPORT_TIMEOUT",
     )
     exit_timeout: float = _setting(
-        SECONDS, 5.0, "How long the end of a process may be delayed to export what is left.", "TRACING_EXIT_TIMEOUT"
+        SECONDS, 5.0, "How long the end of a process may be delayed to export the last spans.", "TRACING_EXIT_TIMEOUT"
     )
     spool_directory: str = _setting(
         TEXT,
         "",
-        "Where batches wait on disk while the collector cannot be reached, does not let us in (401, 403), or something "
-        "else answers in its place. Default: nowhere. They are lost after `export_timeout` then; where we are not let "
-        "in they wait in memory, some 16 MiB of them, until the process ends.",
+        "Where batches wait on disk while the collector cannot be reached, refuses the credentials (401, 403), or "
+        "something else answers in its place. Default: nowhere. Then batches that cannot be delivered are lost after "
+        "`export_timeout`. If the credentials are refused, about 16 MiB of them wait in memory until the process ends.",
         "TRACING_SPOOL_DIRECTORY",
     )
     spool_max_bytes: int = _setting(
         POSITIVE,
         64 * 1024 * 1024,
-        "How many bytes may wait there, over all processes; beyond that the oldest are dropped.",
+        "The most bytes that wait there, of all processes together. Beyond that the oldest batches are dropped.",
         "TRACING_SPOOL_MAX_BYTES",
     )
 
     attribute_count_limit: int = _setting(
-        COUNT, 128, "Attributes of a span, event or link, at the most.", "OTEL_ATTRIBUTE_COUNT_LIMIT"
+        COUNT, 128, "The most attributes of a span, an event or a link.", "OTEL_ATTRIBUTE_COUNT_LIMIT"
     )
     attribute_value_length_limit: int | None = _setting(
         COUNT,
         None,
-        "Characters of an attribute's text, at the most; default: no limit.",
+        "The most characters of an attribute's text. Default: no limit.",
         "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
     )
     span_attribute_count_limit: int | None = _setting(
-        COUNT, None, "The same, for spans alone.", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"
+        COUNT, None, "The most attributes of a span, if that differs.", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"
     )
     span_attribute_value_length_limit: int | None = _setting(
-        COUNT, None, "The same, for spans alone.", "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT"
+        COUNT,
+        None,
+        "The most characters of a text on a span, if that differs.",
+        "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
     )
-    span_event_count_limit: int = _setting(COUNT, 128, "Events of a span, at the most.", "OTEL_SPAN_EVENT_COUNT_LIMIT")
-    span_link_count_limit: int = _setting(COUNT, 128, "Links of a span, at the most.", "OTEL_SPAN_LINK_COUNT_LIMIT")
+    span_event_count_limit: int = _setting(COUNT, 128, "The most events of a span.", "OTEL_SPAN_EVENT_COUNT_LIMIT")
+    span_link_count_limit: int = _setting(COUNT, 128, "The most links of a span.", "OTEL_SPAN_LINK_COUNT_LIMIT")
     event_attribute_count_limit: int | None = _setting(
-        COUNT, None, "Attributes of an event, at the most.", "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT"
+        COUNT, None, "The most attributes of an event, if that differs.", "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT"
     )
     link_attribute_count_limit: int | None = _setting(
-        COUNT, None, "Attributes of a link, at the most.", "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT"
+        COUNT, None, "The most attributes of a link, if that differs.", "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT"
     )
 
     excluded_urls: tuple[str, ...] = _setting(
         EXCLUDED_URLS,
         (),
-        "Requests, received or sent, that are not recorded, nor anything inside them: by FastAPI, Starlette and HTTPX, "
-        "unless `excluded` of a patch's options says otherwise.",
+        "URLs of requests, received by FastAPI and Starlette or sent by HTTPX, that are never recorded, nor anything "
+        "inside them. The option `excluded` of a patch replaces this for that patch.",
         "TRACING_EXCLUDED_URLS",
     )
     excluded_tasks: tuple[str, ...] = _setting(
         EXCLUDED_NAMES,
         (),
-        "Celery's tasks that are neither sent nor executed in a trace that is recorded, likewise.",
+        "Celery task names (`*` allowed) whose sending and execution are never recorded, nor anything inside.",
         "TRACING_EXCLUDED_TASKS",
     )
 
     propagators: tuple[str, ...] = _setting(
         PROPAGATORS,
         ("tracecontext", "baggage"),
-        "How context travels between processes; `none`: not at all.",
+        "The formats in which context travels between processes. `none`: it does not.",
         "OTEL_PROPAGATORS",
     )
     baggage_hosts: tuple[str, ...] = _setting(
         HOSTS,
         ("internal",),
-        "Where requests may take baggage along; `internal` is loopback, private addresses, names without a dot and "
-        "local domains.",
+        "The hosts to which requests carry baggage. `internal` means loopback, private addresses, names without a dot "
+        "and local domains.",
         "TRACING_BAGGAGE_HOSTS",
     )
     baggage_max_bytes: int = _setting(
-        BAGGAGE_BYTES, 8192, "Longer baggage that comes in is not read.", "TRACING_BAGGAGE_MAX_BYTES"
+        BAGGAGE_BYTES, 8192, "Incoming baggage that is longer than this is not read.", "TRACING_BAGGAGE_MAX_BYTES"
     )
 
     redact: tuple[str, ...] = _setting(
-        RULES, ("all",), "What is taken out of all that leaves the process: see privacy.md.", "TRACING_REDACT"
+        RULES,
+        ("all",),
+        "The rules by which secrets are taken out of all that leaves the process: see [Privacy](privacy.md).",
+        "TRACING_REDACT",
     )
     redact_keys: tuple[str, ...] = _setting(
         WORDS,
         (),
-        "More words for secrets: the values of attributes, and of names in texts, that end so in any spelling.",
+        "More words that mean a secret. Redacted is the value of every attribute, and after every name in a text, that "
+        "ends in one of them, in any spelling.",
         "TRACING_REDACT_KEYS",
     )
     redact_patterns: tuple[str, ...] = _setting(
-        PATTERNS, (), "More secrets: what these match in any text, at any length.", "TRACING_REDACT_PATTERNS"
+        PATTERNS, (), "More secrets: whatever these expressions match in any text.", "TRACING_REDACT_PATTERNS"
     )
 
     given: Mapping[str, Mapping[str, object]] = field(default_factory=dict, repr=False, compare=False)
@@ -349,7 +379,9 @@ class Settings:
         for name in arguments:
             if name not in names:
                 near = _near(name, (*names, "app", "patches", "tracer_provider"))
-                raise SettingError(f"install() has no argument {name!r}{near}; docs/settings.md lists all settings")
+                raise SettingError(
+                    f"install() has no argument {name!r}{near}; docs/reference/settings.md lists all settings"
+                )
         values: dict[str, Any] = {}
         given: dict[str, dict[str, object]] = {}
         for setting in table():
@@ -528,7 +560,7 @@ def reference() -> str:
     lines = [
         "# Settings",
         "",
-        "Printed by `make docs`; do not edit.",
+        "Written by `make docs`; do not edit.",
         "",
         "An argument of `install()` beats a variable; of several variables, the first one that is set and not empty",
         "counts. A value that is not allowed stops `install()` with a message that names the variable, the value and",

@@ -14,12 +14,12 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import causal_otel
 
-__all__ = ["SECRETS", "card", "jwt"]
+__all__ = ["PLANTED", "SECRETS", "card", "jwt"]
 
 
 class _Secrets(dict[str, str]):
@@ -250,11 +250,24 @@ def _celery() -> None:
             result.get(timeout=30)
 
 
+PLANTED: dict[str, Callable[[], Awaitable[None] | None]] = {
+    "asyncpg": _asyncpg,
+    "redis": _redis,
+    "neo4j": _neo4j,
+    "asgi": _http,
+    "httpx": _http,
+    "celery": _celery,
+}
+"""By patch, what plants secrets in all that it reads."""
+
+
 async def _main() -> None:
     with causal_otel.span("planted"):
-        for driver in (_asyncpg, _redis, _neo4j, _http):
-            with causal_otel.span(driver.__name__):
-                await driver()
+        for plant in dict.fromkeys(PLANTED.values()):
+            with causal_otel.span(plant.__name__):
+                planting = plant()
+                if planting is not None:
+                    await planting
 
 
 if __name__ == "__main__":
@@ -264,8 +277,6 @@ if __name__ == "__main__":
         logging.getLogger(logger).setLevel(logging.DEBUG)
     installed = causal_otel.install(console=True, baggage_hosts=["127.0.0.1"], service_name="planted")
     asyncio.run(_main())
-    with causal_otel.span("celery"):
-        _celery()
     _own()
     flushed = installed.flush(20)
     print(causal_otel.status(), file=sys.stderr)

@@ -75,7 +75,9 @@ def recording(patches: Patches, sampler: Sampler | None = None) -> Iterator[Reco
     try:
         yield Recording(provider, exporter)
         assert faults.counts() == before, "something of ours failed and was contained"
-        assert _undeclared(exporter.get_finished_spans()) == set(), "docs/privacy.md does not tell of these attributes"
+        assert _undeclared(exporter.get_finished_spans()) == set(), (
+            "docs/reference/privacy.md does not tell of these attributes"
+        )
     finally:
         installed.uninstall()
         provider.shutdown()

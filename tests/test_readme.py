@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 _ROOT = Path(__file__).parent.parent
-_PAGES = (_ROOT / "README.md", *(_ROOT / "docs").glob("*.md"))
+_PAGES = (_ROOT / "README.md", *(_ROOT / "docs").rglob("*.md"))
 
 
 def _pip_commands(page: Path) -> list[str]:

@@ -161,10 +161,3 @@ def test_no_secret_in_the_spool(tmp_path: Path) -> None:
     secrets = done.stdout.split()
     assert len(secrets) > 15
     assert [secret for secret in secrets if secret.encode() in spooled or secret in done.stderr] == []
-
-
-def test_page_is_printed_from_the_rules() -> None:
-    """docs/privacy.md is what the rules and the patches' declarations print (renew it with ``make docs``)."""
-    from causal_otel._privacy_page import reference
-
-    assert (ROOT / "docs" / "privacy.md").read_text(encoding="utf-8") == reference()

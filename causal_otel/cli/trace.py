@@ -72,7 +72,7 @@ def _show(arguments: argparse.Namespace) -> int:
         ),
         ("Where the time went", _inside(view.spans)),
         ("Errors", _errors(view.spans)),
-        ("Odd", _odd(view.spans)),
+        ("Warnings", _odd(view.spans)),
     ]
     for number, (title, lines) in enumerate(sections):
         shown = list(lines)

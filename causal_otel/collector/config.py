@@ -1,7 +1,7 @@
 """Every option of the collector, once: its name, what it may be, its default and one line of help.
 
 The fields of :class:`CollectorSettings` are the table: the command's options, their environment variables
-(``CAUSAL_OTEL_COLLECTOR_`` and the name), the errors and the table in ``docs/collector.md`` come from it.
+(``CAUSAL_OTEL_COLLECTOR_`` and the name), the errors and the table in ``docs/reference/collector.md`` come from it.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 A patch declares (:class:`Patch`) which versions of which distributions it supports, and which of their functions are
 replaced (:class:`Wrap`). What each call is, an :class:`Operation` says; :func:`client_call`, :func:`traced_call` and
 :func:`failure_call` make the replacement. Everything else is done here, for all patches alike: whether anybody wants to
-know, when a call is over, its span, its failure, its hooks and metrics, and undoing it all. See docs/architecture.md,
-and CONTRIBUTING.md for the steps.
+know, when a call is over, its span, its failure, its hooks and metrics, and undoing it all. See
+docs/explanation/architecture.md, and docs/how-to/write-a-patch.md for the steps.
 """
 
 from __future__ import annotations

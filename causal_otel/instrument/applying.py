@@ -1,7 +1,8 @@
 """A patch at work: post-import hooks, version gate, placing all or nothing, exact undoing.
 
 wrapt resolves the targets and hooks their imports. Replacements are plain functions, not ``FunctionWrapper`` objects:
-they bind, pickle, deep-copy and introspect as the original does, and cost less per call (see docs/architecture.md).
+they bind, pickle, deep-copy and introspect as the original does, and cost less per call (see
+docs/explanation/decisions/0020-replacements-are-plain-functions.md).
 Each of them asks :meth:`Tracing.recorded` first, which is also the switch that an uninstall turns off: where somebody
 else has wrapped around ours, ours stays in place and does nothing.
 """

@@ -1,4 +1,4 @@
-"""``docs/privacy.md``, from the rules, the patches' declarations and the table of settings: ``make docs``."""
+"""``docs/reference/privacy.md``, from the rules, the patches' declarations and the table of settings: ``make docs``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SETTINGS = ("redact", "redact_keys", "redact_patterns", "baggage_hosts", "bagga
 _INTRODUCTION = """\
 # Privacy
 
-Printed by `make docs`; do not edit.
+Written by `make docs`; do not edit.
 
 What leaves the process is what the patches record, listed below, and what you record yourself. All of it goes
 through one redaction policy on its way out: names, attributes, events, exceptions, links and status descriptions of

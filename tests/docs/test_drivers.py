@@ -1,0 +1,58 @@
+"""A driver is registered with all that belongs to it: planted secrets, its pages, its version range, its tests."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from causal_otel._reference import attributes, privacy
+from causal_otel.instrument.registry import BUILT_IN
+from tests.docs.pages import ROOT, read
+from tests.planted import PLANTED
+
+_PROJECT: dict[str, Any] = tomllib.loads(read("pyproject.toml"))["project"]
+_EXTRAS = {"asgi": "fastapi"}
+"""Extras that have another name than their patch."""
+
+
+def _lacking(name: str) -> Iterator[str]:
+    """What is missing of a patch of that name."""
+    if name not in PLANTED:
+        yield "planted secrets: PLANTED of tests/planted.py"
+    if f"\n## {name}\n" not in attributes.reference() or f"\n| `{name}` | " not in privacy.reference():
+        yield "its sections of the reference pages: BUILT_IN"
+    if f"\n| `{name}` | " not in read("README.md"):
+        yield "its row of the README's table"
+    if f"┌ {name}: " not in read("docs/explanation/architecture.md"):
+        yield "its box on the architecture page"
+    if not (ROOT / f"tests/patches/test_{name}.py").exists():
+        yield "its tests"
+    yield from _range_lacking(name)
+
+
+def _range_lacking(name: str) -> Iterator[str]:
+    versions = BUILT_IN[name].load().versions if name in BUILT_IN else {}
+    if not versions or not all(Version(first) < Version(last) for first, last in versions.values()):
+        yield "its version range: PATCH"
+    extra, extras = _EXTRAS.get(name, name), _PROJECT["optional-dependencies"]
+    if extra not in extras:
+        yield "its extra"
+    for of in ("all", "demo"):
+        if not any(extra in Requirement(each).extras for each in extras[of]):
+            yield f"its extra in the extra {of}"
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_a_registered_driver_has_all_that_belongs_to_it(name: str) -> None:
+    """Nothing is missing of a patch that is registered."""
+    assert list(_lacking(name)) == []
+
+
+def test_a_driver_with_nothing_lacks_all_of_it() -> None:
+    """The check finds each thing that is missing of a driver that has none."""
+    assert len(list(_lacking("acmedb"))) == 9

@@ -1,0 +1,158 @@
+"""What pages say of the code: names, numbers and messages that they quote are those of the code."""
+
+from __future__ import annotations
+
+import ast
+import re
+from importlib import import_module
+from operator import attrgetter
+from pathlib import Path
+
+import pytest
+
+from causal_otel.collector.config import CollectorSettings
+from causal_otel.instrument.declaration import Wrap
+from causal_otel.instrument.registry import BUILT_IN
+from causal_otel.settings import table
+from tests.docs.pages import PAGES, ROOT, read
+
+_ARCHITECTURE = "docs/explanation/architecture.md"
+_COLLECTOR = "docs/reference/collector.md"
+_DECISIONS = "docs/explanation/decisions"
+
+_PLACES = ("", "causal_otel", "causal_otel/collector", "causal_otel/instrument", "causal_otel/patches")
+"""Where a page's path of a file may begin."""
+
+_SAID: list[tuple[str, str, str, float]] = [
+    (_ARCHITECTURE, "slices of {:.0f} spans", "export.packer:_SLICE", 1),
+    (f"{_DECISIONS}/0023*", "slices of {:.0f} spans", "export.packer:_SLICE", 1),
+    (f"{_DECISIONS}/0027*", "an attempt after {:.0f} seconds", "export.sender:_FIRST_SLOW_PAUSE", 1),
+    (_COLLECTOR, "A request is at most {:.0f} MiB", "collector.intake:BODY_LIMIT", 2**20),
+    (_COLLECTOR, "at most {:.0f} MiB of requests arrive", "collector.otlp_http:_UNDER_WAY_LIMIT", 2**20),
+    (_COLLECTOR, "OTLP JSON up to {:.0f} MB", "collector.web.imports:FILE_LIMIT", 2**20),
+    (_COLLECTOR, "While {:.0f} wrong ones", "collector.failed_logins:_MOST_WAITING", 1),
+    (_COLLECTOR, "at most {:.0f}), `sort`", "collector.web.forms:LIMIT", 1),
+    (_COLLECTOR, "with more than {:,.0f} spans, rows", "collector.web.waterfall:ROWS_LIMIT", 1),
+    (_COLLECTOR, "Traces of {:,.0f} spans and more", "collector.reading:LARGE", 1),
+    (_COLLECTOR, "beyond {:.0f} traces is counted", "collector.web.live:SHOWN", 1),
+    (_COLLECTOR, "Of a service {:.0f} systems", "collector.systems:MOST", 1),
+    (_COLLECTOR, "and at most {:,.0f}; an answer", "collector.jaeger.answers:MAX_TRACES", 1),
+    (_COLLECTOR, "brings it to\n{:,.0f} spans", "collector.jaeger.answers:MAX_SPANS", 1),
+]
+"""Page, what it says, the constant that it is about, and what that is divided by."""
+
+
+@pytest.mark.parametrize(("page", "sentence", "constant", "unit"), _SAID)
+def test_numbers_are_those_of_the_code(page: str, sentence: str, constant: str, unit: float) -> None:
+    """A number that a page tells is the constant of the code."""
+    (path,) = ROOT.glob(page)
+    module, _, name = constant.partition(":")
+    value = attrgetter(name)(import_module(f"causal_otel.{module}"))
+    said = " ".join(sentence.format(value / unit).split())
+    assert said in " ".join(path.read_text(encoding="utf-8").split()), constant
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "CHANGELOG.md"])
+def test_files_that_pages_name_exist(page: str) -> None:
+    """A path of a file or folder of the checkout that a page names in literals is there."""
+    named = re.findall(r"`([\w./]+(?:\.py|/))`", read(page))
+    mine = [name for name in named if name.startswith(tuple("abcdefghijklmnopqrstuvwxyz_")) and "NAME" not in name]
+    missing = [name for name in mine if not any((ROOT / place / name).exists() for place in _PLACES)]
+    assert [name for name in missing if name not in {"shop.py", "acmedb_tracing.py"}] == []
+
+
+def test_variables_that_pages_name_are_settings() -> None:
+    """A variable that a page sets or names is one that the tables of settings have."""
+    known = {variable for setting in table() for variable in setting.metadata["variables"]}
+    collector = {f"CAUSAL_OTEL_COLLECTOR_{name.upper()}" for name in CollectorSettings.__dataclass_fields__}
+    for page in PAGES:
+        named = re.findall(r"\b((?:OTEL|TRACING|JAEGER|OTLP|CAUSAL_OTEL_COLLECTOR)_[A-Z_]*[A-Z])\b(?!\*|_)", read(page))
+        assert set(named) - known - collector == set(), page
+
+
+# -- messages ----------------------------------------------------------------------------------------------------------
+
+
+def _strings() -> str:
+    """All strings of the package, one after the other; an f-string as what is constant in it."""
+    files = (ROOT / "causal_otel").rglob("*.py")
+    nodes = (node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    return "\n".join(node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
+
+
+@pytest.mark.parametrize("page", [_COLLECTOR, "docs/how-to/missing-traces.md"])
+def test_messages_that_pages_quote_are_those_of_the_code(page: str) -> None:
+    """What "it says" in a table of a page, between the dots, is in a message of the code."""
+    strings = _strings()
+    table = read(page).partition("| it says | do |\n|---|---|\n")[2].partition("\n\n")[0]
+    said = [quoted for row in table.splitlines() for quoted in re.findall(r"`([^`]+)`", row.split("|")[1])]
+    assert len(said) >= 4
+    pieces = [piece.strip() for quoted in said for piece in re.split(r"\.\.\.|\(|\)", quoted) if len(piece.strip()) > 2]
+    assert [piece for piece in pieces if piece not in strings] == []
+
+
+def test_the_collector_prints_what_its_page_shows() -> None:
+    """The lines with which the collector starts are those of the page."""
+    shown = read(_COLLECTOR).partition("$ causal-otel collector\n")[2].partition("```")[0]
+    labels = re.findall(r"^  ([\w/ ]+): ", shown, re.MULTILINE)
+    assert len(labels) == 5
+    source = (ROOT / "causal_otel/cli/collector.py").read_text(encoding="utf-8")
+    assert [label for label in labels if f'"{label}"' not in source] == []
+
+
+# -- the architecture page ---------------------------------------------------------------------------------------------
+
+
+def test_the_architecture_page_has_every_folder() -> None:
+    """Each folder and module of the package, and each file of the seam, is in a table of the page."""
+    page = read(_ARCHITECTURE)
+    package = ROOT / "causal_otel"
+    modules = [path.name for path in package.glob("*.py") if path.name != "__init__.py"]
+    folders = [f"{path.parent.name}/" for path in package.glob("*/__init__.py")]
+    seam = [path.name for path in (package / "instrument").glob("*.py") if path.name != "__init__.py"]
+    assert [name for name in (*modules, *folders, *seam) if f"`{name}`" not in page] == []
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_the_picture_shows_where_each_patch_takes_hold(name: str) -> None:
+    """In a patch's box, what stands right of an arrow is one of its targets."""
+    box = read(_ARCHITECTURE).partition(f"┌ {name}: ")[2].partition("└")[0]
+    right = [line.strip("│ ").rpartition("──►")[2] for line in box.splitlines()[1:]]
+    shown = [each.strip() for line in right if "signals:" not in line for each in line.split(",") if each.strip()]
+    targets = {target.attribute for target in BUILT_IN[name].load().targets if isinstance(target, Wrap)}
+    assert shown
+    assert set(shown) - targets - {"TracingMiddleware"} == set()
+
+
+def test_folders_import_only_what_the_page_allows() -> None:
+    """A folder or module imports only what its row of the table names, or what stands below it where it says so."""
+    rows = [
+        row.split("|") for row in read(_ARCHITECTURE).partition("may import of ours |\n|---|---|---|\n")[2].splitlines()
+    ]
+    rows = rows[: next(number for number, row in enumerate(rows) if len(row) != 5)]
+    helpers = {"_kinds", "_secrets", "_binding", "_log", "_version"}
+    order = [re.findall(r"`([\w]+)(?:/|\.py)`", row[1]) for row in rows]
+    for number, (names, row) in enumerate(zip(order, rows, strict=True)):
+        below = {name for others in order[number + 1 :] for name in others}
+        named = set(re.findall(r"`(\w+)`", row[3])) | ({"engine"} if "the engine's mark" in row[3] else set())
+        everything = row[3].strip().startswith("everything")
+        for name in names:
+            imported = _imports(name) - {name, "__init__", *names} - helpers
+            assert imported <= (below if everything else named & below), (name, imported)
+
+
+def _imports(name: str) -> set[str]:
+    """The folders and modules of ours that one of them imports."""
+    place = ROOT / "causal_otel" / name
+    files = list(place.rglob("*.py")) if place.is_dir() else [Path(f"{place}.py")]
+    found: set[str] = set()
+    for node in (node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))):
+        if isinstance(node, ast.ImportFrom) and node.module is not None:
+            names = [f"{node.module}.{each.name}" for each in node.names]
+        elif isinstance(node, ast.Import):
+            names = [each.name for each in node.names]
+        else:
+            continue
+        there = (each.split(".")[1] for each in names if each.startswith("causal_otel."))
+        found |= {each for each in there if (place.parent / each).is_dir() or (place.parent / f"{each}.py").exists()}
+    return found
