@@ -16,14 +16,14 @@ _INTRODUCTION = """\
 
 Written by `make docs`; do not edit.
 
-What leaves the process is what the patches record, listed below, and what you record yourself. All of it goes
-through one redaction policy on its way out: names, attributes, events, exceptions, links and status descriptions of
+Two things leave the process: what the patches record, listed below, and what you record yourself. Both go
+through one redaction policy on their way out: names, attributes, events, exceptions, links and status descriptions of
 spans, the resource, and what we log. That holds for OTLP, the spool on disk and the console. Your own span processors
-and exporters see the redacted view as well when they read a span; inside the process it stays as it was set. A secret
+and exporters read the redacted values as well; inside the process the span keeps what was set. A secret
 is replaced by `[redacted:rule]`, and what stands around it stays. `causal_otel.status().redacted` counts by rule.
 
 On a tracer provider of your own (`install(tracer_provider=...)`) the policy applies to our log and to our `Worker`, if
-you use that; what your exporters send, they send as it was recorded.
+you use that. Your exporters send what was recorded, unredacted.
 
 ## What is recorded
 

@@ -124,40 +124,45 @@ class CollectorSettings:
     """What the collector runs with."""
 
     host: str = _option(
-        _HOST, "127.0.0.1", "The address to listen on. Any but this machine's own needs a token, and TLS or `insecure`."
+        _HOST,
+        "127.0.0.1",
+        "The address to listen on. If other machines reach it, a token is needed, and TLS or `insecure`.",
     )
     port: int = _option(_PORT, 16686, "The port of the pages and the query APIs.")
     otlp_http_port: int = _option(_PORT, 4318, "The port of OTLP/HTTP.")
     otlp_grpc_port: int | None = _option(
-        _OPTIONAL_PORT, 4317, "The port of OTLP/gRPC, which is there if the extra `grpc` is installed."
+        _OPTIONAL_PORT, 4317, "The port of OTLP/gRPC. It is served if the extra `grpc` is installed."
     )
     data_dir: str = _option(
         _DIRECTORY,
         _default_directory,
-        "Where the traces are kept.",
+        "Where traces are kept.",
         shown="$XDG_DATA_HOME/causal-otel/traces, else ~/.local/share/causal-otel/traces",
     )
-    retention: int = _option(_DAYS, 30, "How long they are kept.", shown="30d")
+    retention: int = _option(_DAYS, 30, "How long traces are kept.", shown="30d")
     max_size: int | None = _option(
-        _SIZE, 5 * 10**9, "How much of the disk they may take; beyond it the oldest days go first.", shown="5GB"
+        _SIZE, 5 * 10**9, "How much of the disk traces may take. Beyond that the oldest days are deleted.", shown="5GB"
     )
     token: str = _option(
-        _TOKEN, "", "What every client has to show. Others see the command line: prefer the variable.", secret=True
+        _TOKEN, "", "What every client has to send. Prefer the variable: others can read the command line.", secret=True
     )
     tls_cert: str = _option(_FILE, "", "The certificate chain to serve TLS with, PEM.")
-    tls_key: str = _option(_FILE, "", "Its private key, PEM.")
+    tls_key: str = _option(_FILE, "", "The private key of the certificate, PEM.")
     insecure: bool = _option(
-        _FLAG, False, "Listen without TLS on an address that others reach, such as behind a proxy.", shown="false"
+        _FLAG,
+        False,
+        "Listen without TLS on an address that other machines reach, such as behind a proxy.",
+        shown="false",
     )
     allowed_host: tuple[str, ...] = _option(
         _HOSTS,
         (),
-        "Another name that requests may come under (their Host header); may be repeated.",
+        "Another host name under which clients reach the collector (the header Host). May be repeated.",
     )
     sampling_file: str = _option(
         _FILE,
         "",
-        "Sampling strategies in Jaeger's format, read again when they change.",
+        "A file of sampling strategies in Jaeger's format. It is read again when it changes.",
     )
 
     @classmethod

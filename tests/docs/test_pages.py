@@ -61,6 +61,7 @@ def test_the_index_has_every_page(folder: str) -> None:
     listed = {link.partition("#")[0] for link in links("docs/README.md")}
     there = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs" / folder).glob("*.md")}
     assert there - listed == set()
+    assert [page.name for page in (ROOT / "docs").glob("*.md")] == ["README.md"], "it belongs to one of the folders"
 
 
 def test_every_decision_is_listed_and_says_why() -> None:
