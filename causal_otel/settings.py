@@ -352,8 +352,8 @@ class Settings:
     redact_keys: tuple[str, ...] = _setting(
         WORDS,
         (),
-        "More words that mean a secret. Redacted is the value of every attribute, and after every name in a text, that "
-        "ends in one of them, in any spelling.",
+        "More words that mean a secret. A value is redacted if the key of its attribute, or the name before it in a "
+        "text, ends in one of them, in any spelling.",
         "TRACING_REDACT_KEYS",
     )
     redact_patterns: tuple[str, ...] = _setting(

@@ -14,7 +14,7 @@ from causal_otel.collector.config import CollectorSettings
 from causal_otel.instrument.declaration import Wrap
 from causal_otel.instrument.registry import BUILT_IN
 from causal_otel.settings import table
-from tests.docs.pages import PAGES, ROOT, read
+from tests.docs.pages import PAGES, ROOT, code_blocks, read
 
 _ARCHITECTURE = "docs/explanation/architecture.md"
 _COLLECTOR = "docs/reference/collector.md"
@@ -98,6 +98,15 @@ def test_the_collector_prints_what_its_page_shows() -> None:
     assert len(labels) == 5
     source = (ROOT / "causal_otel/cli/collector.py").read_text(encoding="utf-8")
     assert [label for label in labels if f'"{label}"' not in source] == []
+
+
+def test_the_terminal_prints_what_its_page_shows() -> None:
+    """The headings of a trace in the terminal are those of the page's example."""
+    example = next(block for block in code_blocks("docs/how-to/terminal.md", "") if "Critical path" in block)
+    headings = [paragraph.splitlines()[0] for paragraph in example.strip().split("\n\n")[2:]]
+    source = (ROOT / "causal_otel/cli/trace.py").read_text(encoding="utf-8")
+    assert len(headings) == 3
+    assert [heading for heading in headings if heading.partition(" to the ")[0] not in source] == []
 
 
 # -- the architecture page ---------------------------------------------------------------------------------------------
