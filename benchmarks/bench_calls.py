@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
     from benchmarks.conftest import Record, Sink
-    from causal_otel.cli.demo.servers import BoltServer
+    from causal_otel.testing.servers import BoltServer
 
 QUERY = ("SELECT relname FROM pg_class WHERE oid = $1", 1259)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks import table
-from causal_otel.cli.demo import servers
+from causal_otel.testing import servers
 from tests.services.fixtures import postgres_url, receiver_process, redis_url
 from tests.services.received import receiver
 

@@ -15,8 +15,8 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from causal_otel.cli.demo.process import process
 from causal_otel.instrument.registry import BUILT_IN
+from causal_otel.testing.process import process
 from tests.faults.programs import run
 from tests.faults.scripted import refused_port, scripted
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from causal_otel.cli.demo.process import Process, process
+from causal_otel.testing.process import Process, process
 from tests.collector.spans import request, span, traces
 
 __all__ = ["OTLP_HEADERS", "Running", "now", "one_span", "running", "wait_until"]

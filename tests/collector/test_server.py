@@ -24,7 +24,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 
-from causal_otel.cli.demo.process import Process, process
+from causal_otel.testing.process import Process, process
 from tests.collector.running import OTLP_HEADERS, Running, now, one_span, running, wait_until
 from tests.collector.spans import request, span, traces
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from causal_otel.cli.demo.process import LOOPBACK, claim_port, http_status, process
+from causal_otel.testing.process import LOOPBACK, claim_port, http_status, process
 from tests.collector.running import wait_until
 from tests.docs.pages import ROOT, code_blocks
 from tests.faults.programs import environment

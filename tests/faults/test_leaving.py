@@ -20,8 +20,8 @@ import pytest
 import uvicorn
 import wrapt
 
-from causal_otel.cli.demo.process import LOOPBACK, Process, claim_port, http_status, process
 from causal_otel.export.leaving import ServerShutdown
+from causal_otel.testing.process import LOOPBACK, Process, claim_port, http_status, process
 from tests.faults.programs import environment, run
 from tests.faults.scripted import Collector, answer, hang, refused_port, scripted
 from tests.patches.http_server import echo_app, serve

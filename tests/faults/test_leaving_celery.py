@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from celery import Celery
 
-from causal_otel.cli.demo.process import Process
+from causal_otel.testing.process import Process
 from tests.patches.celery_worker import of_service, running_beat, running_worker
 from tests.services.received import ReceivedSpans
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from opentelemetry.sdk.trace import ReadableSpan
 
-from causal_otel.cli.demo.process import Process, process
+from causal_otel.testing.process import Process, process
 from tests.services.received import ReceivedSpan, ReceivedSpans
 
 __all__ = ["executions", "hexadecimal", "of_service", "running_beat", "running_worker"]

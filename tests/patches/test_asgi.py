@@ -42,10 +42,10 @@ from starlette.routing import Route
 from starlette.websockets import WebSocketDisconnect
 
 import causal_otel
-from causal_otel.cli.demo.process import claim_port, http_status, process
 from causal_otel.engine import context, faults
 from causal_otel.install import Installation
 from causal_otel.patches.asgi import PATCH, AsgiOptions, TracingMiddleware
+from causal_otel.testing.process import claim_port, http_status, process
 from tests.patches.asgi_app import CONSTANT, app, text
 from tests.patches.checks import originals, placed
 from tests.patches.http_server import serve

@@ -30,9 +30,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode, TraceFlags
 
-from causal_otel.cli.demo.process import claim_port
 from causal_otel.engine.context import attach, current, suppressed, suppression
 from causal_otel.patches.celery import PATCH, CeleryOptions
+from causal_otel.testing.process import claim_port
 from tests.patches import celery_app
 from tests.patches.celery_app import app
 from tests.patches.celery_worker import executions, hexadecimal, of_service, running_worker

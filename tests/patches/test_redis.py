@@ -25,10 +25,10 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from causal_otel.cli.demo.process import LOOPBACK, claim_port, process, workdir
 from causal_otel.engine.context import suppression
 from causal_otel.instrument.declaration import Wrap
 from causal_otel.patches.redis import PATCH, RedisOptions, _operation
+from causal_otel.testing.process import LOOPBACK, claim_port, process, workdir
 from tests.recording import Recording, recording
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import anyio
 import httpx
 import pytest
 
-from causal_otel.cli.demo.process import Process, claim_port, http_status, process
+from causal_otel.testing.process import Process, claim_port, http_status, process
 from tests.services.received import ReceivedSpan, ReceivedSpans
 
 _REQUESTS, _CLIENTS, _SHARE = 5000, 16, 0.01

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from causal_otel.cli.demo import servers
+from causal_otel.testing import servers
 from tests.services import neo4j_server as true_neo4j
 from tests.services import received
 

@@ -24,8 +24,8 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from causal_otel.cli.demo.process import LOOPBACK, Process, ServerError, claim_port, java_environment, process, workdir
-from causal_otel.cli.demo.servers import BoltServer
+from causal_otel.testing.process import LOOPBACK, Process, ServerError, claim_port, java_environment, process, workdir
+from causal_otel.testing.servers import BoltServer
 
 __all__ = ["VERSION", "fetch", "missing", "neo4j"]
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
-from causal_otel.cli.demo.process import LOOPBACK, claim_port, http_status, process
+from causal_otel.testing.process import LOOPBACK, claim_port, http_status, process
 
 __all__ = ["ReceivedEvent", "ReceivedLink", "ReceivedSpan", "ReceivedSpans", "ReceivedStatus", "receiver"]
 

@@ -32,7 +32,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from causal_otel.cli.demo.process import LOOPBACK
+from causal_otel.testing.process import LOOPBACK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

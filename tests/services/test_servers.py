@@ -37,8 +37,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-from causal_otel.cli.demo import servers
-from causal_otel.cli.demo.process import LOOPBACK, Process, ServerError, check_running, claim_port, process, workdir
+from causal_otel.testing import servers
+from causal_otel.testing.process import LOOPBACK, Process, ServerError, check_running, claim_port, process, workdir
 from tests.services import neo4j_server as true_neo4j
 from tests.services import received
 from tests.services.fixtures import GraphServer
@@ -48,7 +48,7 @@ _DEADLINE = 60.0
 
 _HOLD_SERVER = """
 import signal, sys
-from causal_otel.cli.demo import servers
+from causal_otel.testing import servers
 signal.signal(signal.SIGINT, signal.default_int_handler)
 with getattr(servers, sys.argv[1])():
     print("ready", flush=True)

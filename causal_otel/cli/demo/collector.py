@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from causal_otel.cli.demo.process import LOOPBACK, claim_port, http_status, process
 from causal_otel.collector.store.reader import Reader
+from causal_otel.testing.process import LOOPBACK, claim_port, http_status, process
 
 __all__ = ["Collector", "collector"]
 

@@ -81,8 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
     if missing:
         _complain(f'{" and ".join(missing)} cannot be imported: pip install "causal-otel[demo]"')
         return _UNUSABLE
-    from causal_otel.cli.demo.process import ServerError
     from causal_otel.cli.demo.scenario import MissingSpans
+    from causal_otel.testing.process import ServerError
 
     try:
         with _signals_interrupt():
@@ -157,7 +157,7 @@ def _note(console: Console, mark: str, note: str) -> None:
 
 
 def _keep(console: Console, running: Stage) -> None:
-    from causal_otel.cli.demo.process import check_running
+    from causal_otel.testing.process import check_running
 
     _headline(console, "Look around")
     for title, text in (

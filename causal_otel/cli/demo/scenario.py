@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-from causal_otel.cli.demo.process import ServerError, check_running
 from causal_otel.cli.demo.stage import Stage
 from causal_otel.collector.analysis import SpanView, TraceView, build
 from causal_otel.collector.query import TraceReader
+from causal_otel.testing.process import ServerError, check_running
 
 __all__ = ["ANALYSIS", "GRAPH_STATS", "Landmark", "MissingSpans", "Shown", "play", "wait_for_trace"]
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from causal_otel.cli.demo.collector import Collector, collector
 from causal_otel.cli.demo.config import Config
-from causal_otel.cli.demo.process import LOOPBACK, Process, check_running, claim_port, process, workdir
-from causal_otel.cli.demo.servers import bolt, postgres, valkey
+from causal_otel.testing.process import LOOPBACK, Process, check_running, claim_port, process, workdir
+from causal_otel.testing.servers import bolt, postgres, valkey
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from causal_otel.cli.demo.process import (
+from causal_otel.testing.process import (
     LOOPBACK,
     Process,
     ServerError,
