@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from causal_otel.cli.stored import CommandError, UsageError, add_data_dir, carry_out
-from causal_otel.cli.terminal import printable
 from causal_otel.collector.config import CollectorSettings
+from causal_otel.terminal.text import printable
 
 if TYPE_CHECKING:
     import argparse

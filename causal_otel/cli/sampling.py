@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from causal_otel.cli.terminal import Screen, cells, fit, printable
 from causal_otel.strategies import FILE_LIMIT, Strategies, StrategiesError, decoded
+from causal_otel.terminal.columns import table
+from causal_otel.terminal.screen import Screen
+from causal_otel.terminal.text import printable
 
 if TYPE_CHECKING:
     import argparse
@@ -113,12 +115,5 @@ def _line(number: int) -> str:
 
 
 def _print(rows: Sequence[Row]) -> None:
-    screen = Screen()
-    shown = [tuple(map(printable, row)) for row in rows]
-    widths = [max(map(cells, column)) for column in zip(*shown, strict=True)]
-    for number, row in enumerate(shown):
-        style = "dim" if number == 0 else ""
-        line: list[tuple[str, str]] = []
-        for text, width in zip(row, widths, strict=True):
-            line += [*fit([(text, style)], width), ("  ", "")]
-        screen.print(*line)
+    styles = ("dim", *[""] * (len(rows) - 1))
+    Screen().write(table([[(printable(text), style) for text in row] for row, style in zip(rows, styles, strict=True)]))

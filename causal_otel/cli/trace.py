@@ -7,16 +7,17 @@ import sys
 from typing import TYPE_CHECKING
 
 from causal_otel.cli.stored import CommandError, UsageError, add_data_dir, carry_out, stored, utc
-from causal_otel.cli.terminal import Screen, printable
 from causal_otel.cli.tree import tree
 from causal_otel.collector.units import duration
+from causal_otel.terminal.screen import Screen
+from causal_otel.terminal.text import plural, printable
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Iterator, Sequence
 
-    from causal_otel.cli.terminal import Line
     from causal_otel.collector.analysis import Segment, SpanView, TraceView
+    from causal_otel.terminal.columns import Line
 
 __all__ = ["HELP", "configure", "run"]
 
@@ -80,17 +81,16 @@ def _show(arguments: argparse.Namespace) -> int:
             screen.print("")
         if shown and title:
             screen.print((title, "bold"))
-        for line in shown:
-            screen.print(*(((text.replace("µ", "u"), style) for text, style in line) if screen.ascii_only else line))
+        screen.write(shown)
     return 0
 
 
 def _headline(view: TraceView) -> Iterator[Line]:
     if view.root is not None:
         yield (printable(f"{view.root.service}: {view.root.name}"), "bold"), (f"  trace {view.trace_id}", "dim")
-    counts = [_plural(len(view.spans), "span"), _plural(len(view.services), "service")]
+    counts = [plural(len(view.spans), "span"), plural(len(view.services), "service")]
     if view.errors:
-        counts.append(_plural(view.errors, "error"))
+        counts.append(plural(view.errors, "error"))
     yield ((f"{utc(view.start)} UTC, {duration(view.duration)}, {', '.join(counts)}", ""),)
 
 
@@ -157,8 +157,4 @@ def _name(span: SpanView) -> Line:
 
 def _left_out(number: int, noun: str) -> Iterator[Line]:
     if number > _MOST:
-        yield ((f"  and {_plural(number - _MOST, f'more {noun}')}", "dim"),)
-
-
-def _plural(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+        yield ((f"  and {plural(number - _MOST, f'more {noun}')}", "dim"),)

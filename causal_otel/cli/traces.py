@@ -7,10 +7,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from causal_otel.cli.stored import add_data_dir, add_times, carry_out, read, stored, times, utc
-from causal_otel.cli.terminal import Screen, cells, fit, printable
 from causal_otel.collector.conditions import Conditions, merged, parse_one
 from causal_otel.collector.conditions import operation as read_operation
 from causal_otel.collector.units import duration, parse_duration
+from causal_otel.terminal.columns import table
+from causal_otel.terminal.screen import Screen
+from causal_otel.terminal.text import printable
 
 if TYPE_CHECKING:
     import argparse
@@ -124,26 +126,18 @@ def _print(traces: Sequence[Summary]) -> None:
     if not traces:
         screen.print("No traces: try a longer --lookback or fewer conditions.")
         return
-    rows = [("TRACE", "STARTED (UTC)", "DURATION", "SPANS", "ERRORS", "SERVICES", "NAME")]
-    for each in traces:
-        taken = duration(each.duration)
-        rows.append(
-            (
-                each.trace_id.hex(),
-                utc(each.start),
-                taken.replace("µ", "u") if screen.ascii_only else taken,
-                str(each.spans),
-                str(each.errors) if each.errors else "-",
-                str(len(each.services)),
-                printable(f"{each.root_service}: {each.root_operation}"),
-            )
-        )
-    widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
-    for number, row in enumerate(rows):
-        line: list[tuple[str, str]] = []
-        for column, (text, width) in enumerate(zip(row, widths, strict=True)):
-            style = "dim" if number == 0 else "red" if column == 4 and text != "-" else ""
-            line += [*fit([(text, style)], width, right=column in (2, 3, 4, 5)), ("  ", "")]
-        if screen.terminal and sum(cells(text) for text, _ in line) > screen.width:
-            line = list(fit(line, screen.width, ascii_only=screen.ascii_only))
-        screen.print(*line)
+    titles = ("TRACE", "STARTED (UTC)", "DURATION", "SPANS", "ERRORS", "SERVICES", "NAME")
+    rows = [[(title, "dim") for title in titles], *map(_row, traces)]
+    screen.write(table(rows, right=range(2, 6)), cut=True)
+
+
+def _row(trace: Summary) -> list[tuple[str, str]]:
+    return [
+        (trace.trace_id.hex(), ""),
+        (utc(trace.start), ""),
+        (duration(trace.duration), ""),
+        (str(trace.spans), ""),
+        (str(trace.errors), "red") if trace.errors else ("-", ""),
+        (str(len(trace.services)), ""),
+        (printable(f"{trace.root_service}: {trace.root_operation}"), ""),
+    ]

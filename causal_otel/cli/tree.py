@@ -11,14 +11,16 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from causal_otel.cli.terminal import cells, fit, printable
 from causal_otel.collector.units import duration
+from causal_otel.terminal.columns import cells, fit, width_of
+from causal_otel.terminal.guides import guides, signs
+from causal_otel.terminal.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from causal_otel.cli.terminal import Line
     from causal_otel.collector.analysis import Segment, SpanView, TraceView
+    from causal_otel.terminal.columns import Line
 
 __all__ = ["bar", "tree"]
 
@@ -27,7 +29,6 @@ _SHORTEST_TREE = 14
 _SHORTEST_BAR = 10
 _LONGEST_BAR = 64
 _NARROW = 72  # columns of a terminal in which every character counts
-_DEEPEST_GUIDE = 12  # levels that are drawn of what is above a span, so that names keep their room
 
 # By what the left and the right half of a character are: nothing, light, heavy.
 _LINES = (" ╶╺", "╴─╼", "╸╾━")
@@ -49,7 +50,7 @@ def tree(
         width: columns of the terminal.
         path: the critical path, whose parts of the bars are drawn heavy and all else light; None: all is heavy.
         marks: by span id, a character to stand before that line.
-        ascii_only: whether nothing else may be drawn with.
+        ascii_only: whether nothing else may be drawn with; the screen writes the ``µ`` of durations as ``u``.
     """
     if not view.spans:
         yield (("no spans", "dim"),)
@@ -61,15 +62,13 @@ def tree(
         "kind": [(span.kind, "dim") for span in view.spans],
         "duration": [(duration(span.duration), "") for span in view.spans],
     }
-    if ascii_only:
-        columns["duration"] = [(text.replace("µ", "u"), style) for text, style in columns["duration"]]
     gutter = 2 if marks else 0
     gap, widths, room = _layout(width - gutter, columns)
-    widest = max(sum(cells(text) for text, _ in name) for name in names)
+    widest = max(map(width_of, names))
     names_width = max(1, min(widest, room - max(_SHORTEST_BAR, room // 3)))
     axis = max(1, min(room - names_width, _LONGEST_BAR))
 
-    total = duration(view.duration).replace("µ", "u" if ascii_only else "µ")
+    total = duration(view.duration)
     titles = "".join(
         gap + (title.rjust(wide) if title == "duration" else title.ljust(wide)) for title, wide in widths.items()
     )
@@ -161,16 +160,10 @@ def _layout(width: int, columns: Mapping[str, list[tuple[str, str]]]) -> tuple[s
 
 def _names(view: TraceView, ascii_only: bool) -> Iterator[list[tuple[str, str]]]:
     """The tree's column: guides, name, and what is special about each span."""
-    guide, tee, elbow = ("| ", "|-", "`-") if ascii_only else ("│ ", "├╴", "╰╴")
-    goes_on: list[bool] = []  # for each level above, whether it does below this line
-    for span in view.spans:
-        del goes_on[max(0, span.depth - 1) :]
-        above = "".join(guide if more else "  " for more in goes_on[-_DEEPEST_GUIDE:])
-        if span.parent is not None:
-            more = span.parent.children[-1] is not span
-            goes_on.append(more)
-            above += tee if more else elbow
-        yield [(above, "dim"), *_described(span, "!" if ascii_only else "✗")]
+    cross = signs(ascii_only).cross
+    places = ((span.depth, span.parent is not None and span.parent.children[-1] is not span) for span in view.spans)
+    for span, above in zip(view.spans, guides(places, ascii_only=ascii_only), strict=True):
+        yield [(above, "dim"), *_described(span, cross)]
 
 
 def _described(span: SpanView, cross: str) -> Iterator[tuple[str, str]]:

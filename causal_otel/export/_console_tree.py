@@ -9,13 +9,19 @@ from typing import TYPE_CHECKING, Any, TextIO
 from opentelemetry.trace import StatusCode
 
 from causal_otel import semconv
+from causal_otel.terminal.columns import cells, fit
+from causal_otel.terminal.guides import guides, signs
+from causal_otel.terminal.screen import Screen
+from causal_otel.terminal.text import escaped, in_milliseconds, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from opentelemetry.sdk.trace import ReadableSpan
 
-__all__ = ["Row", "forest", "write"]
+    from causal_otel.terminal.columns import Line
+
+__all__ = ["Node", "Row", "forest", "write"]
 
 _MOST_ATTRIBUTES = 6
 _LONGEST_VALUE = 60
@@ -87,18 +93,18 @@ class Row:
         context, parent, attributes = span.context, span.parent, span.attributes or {}
         assert context is not None
         start = span.start_time or 0
-        name, system = _printable(span.name, _LONGEST_NAME), attributes.get(semconv.DB_SYSTEM_NAME)
+        name, system = printable(span.name, _LONGEST_NAME), attributes.get(semconv.DB_SYSTEM_NAME)
         failed = span.status.status_code is StatusCode.ERROR
         notes = _notes(attributes)
         if failed and span.status.description:
-            notes = f"{_printable(span.status.description, _LONGEST_VALUE)!r} {notes}".rstrip()
+            notes = f"{printable(span.status.description, _LONGEST_VALUE)!r} {notes}".rstrip()
         return cls(
             trace_id=context.trace_id,
             span_id=context.span_id,
             parent_id=parent.span_id if parent is not None else 0,
             top=parent is None or parent.is_remote,
-            service=_printable(str(span.resource.attributes.get(semconv.SERVICE_NAME, "")), _LONGEST_NAME),
-            name=name if system is None else f"{_printable(str(system), _LONGEST_NAME)}: {name}",
+            service=printable(str(span.resource.attributes.get(semconv.SERVICE_NAME, "")), _LONGEST_NAME),
+            name=name if system is None else f"{printable(str(system), _LONGEST_NAME)}: {name}",
             kind=span.kind.name,
             start=start,
             took=(span.end_time or start) - start,
@@ -108,96 +114,81 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
-    """A row's place in the tree; ``branches`` tells for each level whether it goes on below, its own last."""
+class Node:
+    """A row's place in the tree.
+
+    Args:
+        row: what is printed of its span.
+        depth: how many rows are above it; 0: none.
+        more: whether a sibling stands below it.
+    """
 
     row: Row
-    branches: tuple[bool, ...]
-
-    def tree(self, ascii_only: bool) -> str:
-        guide, tee, elbow, cross = ("| ", "|-", "`-", "!") if ascii_only else ("│ ", "├╴", "╰╴", "✗")
-        text = "".join(guide if more else "  " for more in self.branches[:-1])
-        if self.branches:
-            text += tee if self.branches[-1] else elbow
-        return text + (f"{cross} " if self.row.failed else "") + self.row.name
+    depth: int = 0
+    more: bool = False
 
 
-def forest(rows: Iterable[Row]) -> list[_Line]:
+def forest(rows: Iterable[Row]) -> list[Node]:
     """The rows from top to bottom: a child below its parent, siblings by their starts."""
     known = {row.span_id: row for row in rows}
     children: dict[int, list[Row]] = defaultdict(list)
     for row in sorted(known.values(), key=lambda row: (row.start, row.span_id)):
         children[row.parent_id if row.parent_id in known and row.parent_id != row.span_id else 0].append(row)
-    lines: list[_Line] = []
+    nodes: list[Node] = []
     left = dict(known)
-    waiting: list[tuple[Row, tuple[bool, ...]]] = [(row, ()) for row in reversed(children[0])]
+    waiting = [Node(row) for row in reversed(children[0])]
     while waiting:  # no recursion, since a trace may be deeper than Python's stack
-        row, branches = waiting.pop()
-        del left[row.span_id]
-        lines.append(_Line(row, branches))
-        below = children[row.span_id]
+        node = waiting.pop()
+        del left[node.row.span_id]
+        nodes.append(node)
+        below = children[node.row.span_id]
         last = len(below) - 1
-        waiting += [(child, (*branches, number < last)) for number, child in reversed(list(enumerate(below)))]
-    return lines + [_Line(row, ()) for row in left.values()]  # damaged: parents in a circle
+        waiting += [Node(child, node.depth + 1, number < last) for number, child in reversed(list(enumerate(below)))]
+    return nodes + [Node(row) for row in left.values()]  # damaged: parents in a circle
 
 
-def write(stream: TextIO, lines: list[_Line], remark: str) -> None:
+def write(stream: TextIO, nodes: list[Node], remark: str) -> None:
     """Write a trace: in colours if the stream is a terminal and rich is there, else as plain text, at one stroke.
 
     Args:
         stream: where to.
-        lines: of one trace, at least one.
+        nodes: of one trace, at least one.
         remark: what is special about it.
     """
-    ascii_only = not (getattr(stream, "encoding", None) or "ascii").lower().startswith("utf")
-    first = lines[0].row
-    header = f"trace {first.trace_id:032x}"
-    for part in (first.service, remark):
-        header += f"  {part}" if part else ""
-    begin = min(line.row.start for line in lines)
-    trees = [line.tree(ascii_only) for line in lines]
-    width = min(_WIDEST_TREE, max(map(len, trees)))
-    rest = [_columns(line.row, begin) for line in lines]
-    if stream.isatty() and _in_colours(stream, header, lines, [tree.ljust(width) for tree in trees], rest):
-        return
-    text = header + "\n"
-    for line, tree, columns in zip(lines, trees, rest, strict=True):
-        text += f"{tree.ljust(width)}  {columns}  {line.row.notes}".rstrip() + "\n"
-    if ascii_only:
-        text = text.encode("ascii", "backslashreplace").decode("ascii")
-    stream.write(text)
+    screen = Screen(stream)
+    lines = _lines(nodes, remark, screen.ascii_only)
+    if screen.ascii_only:
+        lines = [tuple((escaped(text), style) for text, style in line) for line in lines]
+    screen.write(lines, cut=True)
     stream.flush()
 
 
-def _columns(row: Row, begin: int) -> str:
-    return f"{row.kind:8}  {f'+{_duration(row.start - begin)}':>10}  {_duration(row.took):>9}"
-
-
-def _in_colours(stream: TextIO, header: str, lines: list[_Line], trees: list[str], rest: list[str]) -> bool:
-    try:
-        from rich.console import Console, Group
-        from rich.text import Text
-    except ImportError:
-        return False
-    texts = [Text(header, "bold", no_wrap=True, overflow="ellipsis")]
-    for line, tree, columns in zip(lines, trees, rest, strict=True):
-        text = Text(no_wrap=True, overflow="ellipsis")
-        text.append(tree, "red" if line.row.failed else "").append(f"  {columns}").append(f"  {line.row.notes}", "dim")
-        texts.append(text)
-    Console(file=stream, highlight=False, markup=False, emoji=False).print(Group(*texts))
-    return True
-
-
-def _duration(nanoseconds: int) -> str:
-    if nanoseconds >= 10_000_000_000:
-        return f"{nanoseconds / 1e9:.1f} s"
-    return f"{nanoseconds / 1e6:.1f} ms"
+def _lines(nodes: list[Node], remark: str, ascii_only: bool) -> list[Line]:
+    first = nodes[0].row
+    header = f"trace {first.trace_id:032x}"
+    for part in (first.service, remark):
+        header += f"  {part}" if part else ""
+    begin = min(node.row.start for node in nodes)
+    failed = f"{signs(ascii_only).cross} "
+    above = guides(((node.depth, node.more) for node in nodes), ascii_only=ascii_only)
+    trees = [
+        guide + (failed if node.row.failed else "") + node.row.name for node, guide in zip(nodes, above, strict=True)
+    ]
+    widths = list(map(cells, trees))
+    width = min(_WIDEST_TREE, max(widths))
+    lines: list[Line] = [((header, "bold"),)]
+    for node, tree, own_width in zip(nodes, trees, widths, strict=True):
+        row = node.row
+        columns = f"{row.kind:8}  {f'+{in_milliseconds(row.start - begin)}':>10}  {in_milliseconds(row.took):>9}"
+        style = "red" if row.failed else ""
+        lines.append((*fit([(tree, style)], max(width, own_width)), (f"  {columns}", ""), (f"  {row.notes}", "dim")))
+    return lines
 
 
 def _notes(attributes: Mapping[str, Any]) -> str:
     names = [name for name in _FIRST if name in attributes]
     names += [name for name in attributes if name not in _FIRST and name not in _IMPLIED]
-    shown = [f"{_printable(name, _LONGEST_NAME)}={_value(attributes[name])}" for name in names[:_MOST_ATTRIBUTES]]
+    shown = [f"{printable(name, _LONGEST_NAME)}={_value(attributes[name])}" for name in names[:_MOST_ATTRIBUTES]]
     if len(names) > _MOST_ATTRIBUTES:
         shown.append(f"+{len(names) - _MOST_ATTRIBUTES} more")
     return " ".join(shown)
@@ -207,13 +198,6 @@ def _value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, str):
-        text = _printable(value, _LONGEST_VALUE)
+        text = printable(value, _LONGEST_VALUE)
         return f'"{text}"' if " " in text or not text else text
-    return _printable(str(value), _LONGEST_VALUE)
-
-
-def _printable(text: str, longest: int) -> str:
-    """Text comes from elsewhere: nothing in it may move the cursor, turn the line around or fill the screen."""
-    if len(text) > longest:
-        text = text[: longest - 1] + "…"
-    return "".join(sign if sign.isprintable() else " " for sign in text)
+    return printable(str(value), _LONGEST_VALUE)

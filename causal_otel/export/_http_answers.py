@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from causal_otel.export.transport import CREDENTIALS, Outcome, Verdict, partial_success, seconds_to_wait
+from causal_otel.terminal.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -150,5 +151,4 @@ def _explanation(answer: Answer) -> str:
             text = cast("str", Status.FromString(body).message)
         except DecodeError:
             return ""
-    shown = "".join(letter if letter.isprintable() else " " for letter in text[:_DETAIL_CHARACTERS])
-    return " ".join(shown.split())
+    return " ".join(printable(text[:_DETAIL_CHARACTERS]).split())

@@ -142,13 +142,13 @@ class ConsoleExporter(SpanExporter):
 
     def _print(self, rows: Iterable[Row], remark: str) -> bool:
         """Print rows of one trace, and let them go first, so that what cannot be printed is not tried for ever."""
-        lines = forest(rows)
-        trace_id = lines[0].row.trace_id
+        nodes = forest(rows)
+        trace_id = nodes[0].row.trace_id
         trace = self._traces[trace_id]
-        self._count -= len(lines)
-        for line in lines:
-            trace.rows.pop(line.row.span_id, None)
-            self._printed[line.row.span_id] = None
+        self._count -= len(nodes)
+        for node in nodes:
+            trace.rows.pop(node.row.span_id, None)
+            self._printed[node.row.span_id] = None
         if not trace.rows:
             del self._traces[trace_id]
         while len(self._printed) > _REMEMBERED:
@@ -157,7 +157,7 @@ class ConsoleExporter(SpanExporter):
         if stream is None:  # pythonw, or a daemon
             return False
         try:
-            write(stream, lines, remark)
+            write(stream, nodes, remark)
         except Exception:
             faults.report("console: standard error")
             return False

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from causal_otel.cli.terminal import Screen, cells, fit
 from causal_otel.cli.tree import bar, tree
 from causal_otel.collector.analysis import build, critical_path
+from causal_otel.terminal.screen import Screen
 from tests.collector.analysis.making import span, span_id, trace
 
 if TYPE_CHECKING:
@@ -124,13 +124,6 @@ def test_lines_fit(width: int) -> None:
     assert len(lines) == 4
     assert max(map(cell_len, lines)) <= max(width, 22)
     assert width < 40 or " 1 s " in lines[1], "the duration stays"
-
-
-@given(st.text(max_size=20), st.integers(0, 30), st.booleans())
-def test_cells_are_filled_exactly(text: str, width: int, right: bool) -> None:
-    """A cell has the width it should have, whatever is in it."""
-    fitted = "".join(part for part, _ in fit([(text, "")], width, right=right))
-    assert cells(fitted) == width or (width == 0 and cells(fitted) <= 1)
 
 
 def test_deep_trees_keep_their_names() -> None:

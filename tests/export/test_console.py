@@ -18,6 +18,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags, set_span_in_context
+from rich.cells import cell_len
 
 from causal_otel.engine import faults
 from causal_otel.export.console import ConsoleExporter
@@ -148,14 +149,26 @@ class TestTree:
         assert _names(capsys.readouterr().err) == ["root", "╰╴child"]
 
     def test_deep_trace(self, make: Make, capsys: pytest.CaptureFixture[str]) -> None:
-        """A trace may be deeper than Python's stack."""
+        """A trace may be deeper than Python's stack, and its lines are not indented ever further."""
         tracer, _ = make()
         spans = [tracer.start_span("0")]
         for number in range(1, 1500):
             spans.append(tracer.start_span(str(number), set_span_in_context(spans[-1])))
         for span in reversed(spans):
             span.end()
-        assert capsys.readouterr().err.count("\n") == 1501
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 1501
+        assert [line.split()[0].lstrip("╰╴") for line in lines[1:]] == [str(number) for number in range(1500)]
+        assert max(map(len, lines)) < 100
+
+    def test_wide_names(self, make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+        """Columns stand below each other on a terminal, where some characters take two columns."""
+        tracer, _ = make()
+        root = tracer.start_span("注文を作成")
+        tracer.start_span("abcdefgh", set_span_in_context(root)).end()
+        root.end()
+        _, *lines = capsys.readouterr().err.splitlines()
+        assert [cell_len(line.partition("INTERNAL")[0]) for line in lines] == [12, 12]
 
     def test_our_own_spans(self, capsys: pytest.CaptureFixture[str]) -> None:
         """Spans of our own provider are printed alike."""

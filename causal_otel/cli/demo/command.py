@@ -124,8 +124,9 @@ def _show(port: int | None, keep: bool) -> None:
 
 
 def _print_trace(console: Console, running: Stage, shown: Shown) -> None:
-    from causal_otel.cli.terminal import rich_text
     from causal_otel.cli.tree import tree
+    from causal_otel.terminal.screen import Screen
+    from causal_otel.terminal.text import plural
 
     trace = shown.trace
     marks: dict[str, str] = {}
@@ -135,10 +136,10 @@ def _print_trace(console: Console, running: Stage, shown: Shown) -> None:
         if landmark.note and span is not None:
             notes.append(landmark.note)
             marks[span.span_id] = str(len(notes))
-    services = len(trace.services)
-    _headline(console, shown.request, f"{len(trace.spans)} spans of {services} service{'s' if services > 1 else ''}")
-    for line in tree(trace, console.width, marks=marks, ascii_only=console.options.ascii_only):
-        console.print(rich_text(line), soft_wrap=True)
+    counts = f"{plural(len(trace.spans), 'span')} of {plural(len(trace.services), 'service')}"
+    _headline(console, shown.request, counts)
+    screen = Screen(width=console.width)
+    screen.write(tree(trace, screen.width, marks=marks, ascii_only=screen.ascii_only))
     console.print(f"\nIn the browser: {running.collector.link(trace.trace_id)}\n", soft_wrap=True)
     for number, note in enumerate(notes, start=1):
         _note(console, str(number), note)
