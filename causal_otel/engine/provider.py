@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import atexit
-import os
 import sys
-import weakref
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -15,7 +13,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcess
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import TraceFlags
 
-from causal_otel.engine import faults
+from causal_otel.engine import faults, process
 from causal_otel.engine.counts import SpanCounts
 from causal_otel.engine.ids import RandomIds
 from causal_otel.engine.local_trace import LocalTrace
@@ -99,16 +97,11 @@ class TracerProvider(SdkTracerProvider):
         self.counts = SpanCounts()
         self.keeper = None
         self._prepare()
-        if hasattr(os, "register_at_fork"):
-            this = weakref.ref(self)
+        process.at_fork(in_child=self._begin_in_child)
 
-            def in_child() -> None:
-                if (provider := this()) is not None:
-                    ids.reseed()
-                    provider.counts = SpanCounts()
-                    provider.keep_errors(provider.keeper and provider.keeper.again())
-
-            os.register_at_fork(after_in_child=in_child)
+    def _begin_in_child(self) -> None:
+        self.counts = SpanCounts()
+        self.keep_errors(self.keeper and self.keeper.again())
 
     @property
     def span_limits(self) -> SpanLimits:

@@ -8,7 +8,6 @@ read.
 
 from __future__ import annotations
 
-import os
 from time import perf_counter_ns, time_ns
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -445,5 +444,4 @@ def _draw_ids() -> None:
         span = span._parent_span
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_draw_ids)
+process.at_fork(before=_draw_ids)
