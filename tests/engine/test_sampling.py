@@ -224,7 +224,7 @@ class TestOnProvider:
         from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
         provider.add_span_processor(SimpleSpanProcessor(exporter))
-        assert isinstance(provider.processors, ContainedProcessors)
+        assert isinstance(provider.core.processors, ContainedProcessors)
         tracer = provider.get_tracer("t")
         total = 5000
         for _ in range(total):
