@@ -74,11 +74,11 @@ class Pipeline:
             self.provider.open(sampler, resource, limits, policy)
         else:
             self.provider = TracerProvider(sampler, resource, limits)
-            self.provider.redaction = policy
+            self.provider.core.redaction = policy
             trace.set_tracer_provider(self.provider)
         self.provider.keep_errors(self._keeper(settings))
         if self._telemetry is not None:
-            self._telemetry.engine = lambda: self.provider.counts
+            self._telemetry.engine = lambda: self.provider.core.counts
         if settings.console or settings.exporter == "console":
             from causal_otel.export.console import ConsoleExporter, ConsoleProcessor
 
@@ -126,7 +126,7 @@ class Pipeline:
             age=settings.keep_max_age,
             linger=settings.keep_linger,
         )
-        return Keeper(lambda span: self.provider.deliver(span), settings.keep_slow, limits)
+        return Keeper(lambda span: self.provider.core.deliver(span), settings.keep_slow, limits)
 
     def status(self) -> ExportStatus | None:
         """The worker's counts, if there is one."""
@@ -138,7 +138,7 @@ class Pipeline:
 
     def keeping(self) -> KeepingStatus | None:
         """What has become of those that are not sampled, if any of them may be kept."""
-        keeper = self.provider.keeper
+        keeper = self.provider.core.keeper
         if keeper is None:
             return None
         from causal_otel.sampling.status import KeepingStatus

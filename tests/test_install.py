@@ -333,7 +333,7 @@ class TestProvider:
             """
             import sys, causal_otel
             installed = causal_otel.install(exporter="console")
-            assert installed.tracer_provider.quick
+            assert installed.tracer_provider.core.fast_child
             with causal_otel.span("root"):
                 with causal_otel.span("child"):
                     pass

@@ -69,13 +69,13 @@ class CurrentSpan(Span):
         if variable is None:
             return self._enter_other()
         previous = variable.get()
-        provider = self._tracer.provider
+        core = self._tracer.core
         parent: Any = previous.get(SPAN_KEY)
         if parent is None:
             attributes = self._attributes
-            if previous or self._unusual is not None or (attributes and len(attributes) > provider.max_attributes):
+            if previous or self._unusual is not None or (attributes and len(attributes) > core.max_attributes):
                 return self._enter_other()
-            shared = provider.new_trace(self._name, self._kind, attributes)
+            shared = core.new_trace(self._name, self._kind, attributes)
             if shared is None:
                 return self._enter_other()
         else:
@@ -84,14 +84,14 @@ class CurrentSpan(Span):
             except AttributeError:
                 return self._enter_under(parent)
         if not shared.recorded:
-            if type(parent) is UnsampledSpan and provider.quick_drop and self._unusual is None:
+            if type(parent) is UnsampledSpan and core.fast_drop and self._unusual is None:
                 return parent  # nothing to start, and nothing else to make current
             return self._enter_unrecorded(parent, shared)
-        if self._unusual is not None or not provider.quick:
+        if self._unusual is not None or not core.fast_child:
             return self._enter_other()
         attributes = self._attributes
         if attributes:
-            if len(attributes) > provider.max_attributes:
+            if len(attributes) > core.max_attributes:
                 return self._enter_other()
             self._attributes = copied(attributes)
         self._local_trace = shared
@@ -103,10 +103,10 @@ class CurrentSpan(Span):
         # A plain dict serves as a context: it is only ever read or copied, and a Context costs twice as much to make.
         context: Any = {SPAN_KEY: self} if len(previous) == 1 else {**previous, SPAN_KEY: self}
         self._token = variable.set(context)
-        provider.counts.children += 1
+        core.counts.children += 1
         self._start = perf_counter_ns()
         if shared.held is not None:
-            provider.counts.held_back("none" if parent is None else "local")
+            core.counts.held_back("none" if parent is None else "local")
             if parent is None:
                 shared.held.begin(self)
         return self
@@ -140,7 +140,7 @@ class CurrentSpan(Span):
     def _enter_unrecorded(self, parent: trace.Span | None, shared: LocalTrace) -> trace.Span:
         if self._unusual is None:
             if parent is None:  # a root that the sampler drops
-                dropped = UnsampledSpan(shared, self._tracer)
+                dropped = UnsampledSpan(shared, self._tracer.core)
                 self._open = None  # nothing to end
                 self._end = 1  # and nothing to record
                 context: Any = {SPAN_KEY: dropped}
@@ -152,8 +152,8 @@ class CurrentSpan(Span):
 
     def _enter_under(self, parent: trace.Span) -> trace.Span:
         """Enter under somebody else's span, or what stands for a span in another process."""
-        provider = self._tracer.provider
-        quick = provider.quick_drop and provider.keeper is None  # which may want to hold it back
+        core = self._tracer.core
+        quick = core.fast_drop and core.keeper is None  # which may want to hold it back
         if quick and self._unusual is None and type(parent) is NonRecordingSpan:
             identity = parent.get_span_context()
             if identity.is_valid and not identity.trace_flags & TraceFlags.SAMPLED:

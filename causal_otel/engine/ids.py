@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 
+from causal_otel.engine import process
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -25,6 +27,7 @@ class RandomIds(IdGenerator):
     def __init__(self) -> None:
         self._random = random.Random(os.urandom(32))
         self._bits = self._random.getrandbits
+        process.at_fork(in_child=self._reseed)
 
     def quick(self, bits: int) -> Callable[[], int]:
         """Makes ids without a Python frame. One in 2**64 span ids is zero, which is none."""
@@ -46,6 +49,5 @@ class RandomIds(IdGenerator):
         """Whether the W3C ``random`` flag may be set: always."""
         return True
 
-    def reseed(self) -> None:
-        """Start over from fresh entropy; the provider calls it in a forked child."""
+    def _reseed(self) -> None:
         self._random.seed(os.urandom(32))

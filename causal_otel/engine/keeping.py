@@ -14,19 +14,18 @@ import threading
 from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry.trace import StatusCode, TraceFlags, TraceState
 
 from causal_otel.engine.threshold import with_threshold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from causal_otel.engine.local_trace import LocalTrace
-    from causal_otel.engine.span import Span
 
-__all__ = ["KEEP_KEY", "HeldTrace", "Keeper", "KeeperLimits"]
+__all__ = ["KEEP_KEY", "EndedSpan", "HeldTrace", "Keeper", "KeeperLimits"]
 
 KEEP_KEY = "causal"
 """The key in ``tracestate`` that asks the next process to keep its part of the trace; its value is ``keep``."""
@@ -56,6 +55,21 @@ class KeeperLimits:
     linger: float = 5.0
 
 
+class EndedSpan(Protocol):
+    """What is looked at of a span: one of :class:`~causal_otel.engine.span.Span`, which knows of this module."""
+
+    @property
+    def _attributes(self) -> Mapping[str, Any] | None: ...
+    @property
+    def _events(self) -> Sequence[Any] | None: ...
+    @property
+    def _status(self) -> int: ...
+    @property
+    def _start(self) -> int: ...
+    @property
+    def _end(self) -> int: ...
+
+
 class HeldTrace:
     """The ended spans of a local root that is not sampled."""
 
@@ -64,17 +78,17 @@ class HeldTrace:
     def __init__(self, keeper: Keeper, shared: LocalTrace, until: int) -> None:
         self._keeper = keeper
         self._shared = shared
-        self._root: Span | None = None
-        self._spans: deque[Span] = deque()
+        self._root: EndedSpan | None = None
+        self._spans: deque[EndedSpan] = deque()
         self._size = 0
         self._until = until
         self._dropped = False
 
-    def begin(self, root: Span) -> None:
+    def begin(self, root: EndedSpan) -> None:
         """Say which span is the local root."""
         self._root = root
 
-    def take(self, span: Span) -> None:
+    def take(self, span: EndedSpan) -> None:
         """Hold an ended span back, or keep the trace because of it."""
         keeper = self._keeper
         attributes, events = span._attributes, span._events
@@ -100,7 +114,7 @@ class HeldTrace:
         elif keeper.size > keeper.limits.size:
             keeper.shrink()
 
-    def _is_slow(self, span: Span) -> bool:
+    def _is_slow(self, span: EndedSpan) -> bool:
         """Whether the root takes long by now, which is not known later for one that streams for hours."""
         slow, root = self._keeper.slow, self._root
         return slow is not None and root is not None and span._end - root._start >= slow
@@ -177,7 +191,7 @@ class Keeper:
     """
 
     def __init__(
-        self, deliver: Callable[[Span], None], slow: float | None = None, limits: KeeperLimits | None = None
+        self, deliver: Callable[[Any], None], slow: float | None = None, limits: KeeperLimits | None = None
     ) -> None:
         self.deliver = deliver
         self.slow = None if slow is None else int(slow * _NS)

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from time import perf_counter_ns, time_ns
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry.trace import TraceFlags
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TraceState
 
-    from causal_otel.engine.keeping import HeldTrace
-
-__all__ = ["LocalTrace"]
+__all__ = ["Held", "LocalTrace"]
 
 _SAMPLED = TraceFlags.SAMPLED
+
+
+class Held(Protocol):
+    """Where the ended spans of a trace wait: a :class:`~causal_otel.engine.keeping.HeldTrace`, as spans know it."""
+
+    def begin(self, root: Any) -> None:
+        """Say which span is the local root."""
+
+    def take(self, span: Any) -> None:
+        """Hold an ended span back, or keep the trace because of it."""
+
+    def rescue(self) -> None:
+        """Keep the trace."""
 
 
 class LocalTrace:
@@ -36,7 +47,7 @@ class LocalTrace:
 
     def __init__(self, trace_id: int, flags: int, trace_state: TraceState | None, clock: int | None = None) -> None:
         self.recorded = flags & _SAMPLED != 0
-        self.held: HeldTrace | None = None
+        self.held: Held | None = None
         self.trace_id = trace_id
         self.flags = flags
         self.trace_state = trace_state

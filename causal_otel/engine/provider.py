@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import atexit
-import os
 import sys
-import weakref
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -15,10 +13,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcess
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import TraceFlags
 
-from causal_otel.engine import faults
-from causal_otel.engine.counts import SpanCounts
+from causal_otel.engine.core import Core
 from causal_otel.engine.ids import RandomIds
-from causal_otel.engine.local_trace import LocalTrace
 from causal_otel.engine.processors import ContainedProcessors
 from causal_otel.engine.sampling import DROPPED, RuleSampler
 from causal_otel.engine.tracer import Tracer
@@ -31,10 +27,9 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanKind
     from opentelemetry.util.types import Attributes
 
-    from causal_otel.engine.keeping import HeldTrace, Keeper
+    from causal_otel.engine.keeping import Keeper
     from causal_otel.engine.redaction import Redaction
     from causal_otel.engine.sampling import Verdict
-    from causal_otel.engine.span import Span
 
 __all__ = ["TracerProvider"]
 
@@ -53,29 +48,8 @@ class TracerProvider(SdkTracerProvider):
         span_limits: how much one span may hold; default: the SDK's, from the environment.
     """
 
-    processors: ContainedProcessors
-    """Who is told when a span begins and ends."""
-    quick: bool
-    """Whether a child of a span that is sampled here can be started without asking or telling anybody."""
-    quick_drop: bool
-    """The same of a child of what is not sampled: there will be no span."""
-    decide_root: Callable[[int, str, SpanKind, Mapping[str, Any] | None], Verdict] | None
-    """Decides about a root by its trace id, name, kind and attributes; None: the sampler has to be asked."""
-    keeper: Keeper | None
-    """Where traces that are not sampled wait, should they turn out to be worth having; None: nowhere."""
-    max_attributes: int
-    """How many attributes a span may have; more than there can be, where there is no limit."""
-    notes_starts: bool
-    """Whether a processor wants to know when a span begins."""
-    notes_endings: bool
-    """Whether a processor wants to change a span that is about to end."""
-    redaction: Redaction | None = None
-    """Takes secrets out of what processors and exporters read of a span; None: there are none."""
-    counts: SpanCounts
-    """How many spans were started and have ended in this process."""
-    deliver: Callable[[Span], None]
-    """Takes the spans that have ended and are sampled. A processor that is alone may have a method ``take`` for them,
-    which never raises, and settles what a span holds: see :meth:`~causal_otel.engine.span.Span.parent_id`."""
+    core: Core
+    """What its spans share, for them to read."""
 
     def __init__(
         self,
@@ -85,35 +59,26 @@ class TracerProvider(SdkTracerProvider):
     ) -> None:
         self._own_tracers: dict[InstrumentationScope, Tracer] = {}
         ids = RandomIds()
-        self.processors = ContainedProcessors()
+        self.core = Core(ids)
+        self._processors = ContainedProcessors()
         super().__init__(
             sampler=sampler or sampling.DEFAULT_ON,
             resource=resource,
-            active_span_processor=self.processors,
+            active_span_processor=self._processors,
             id_generator=ids,
             span_limits=span_limits,
         )
-        self.new_span_id = ids.quick(64)
-        self.new_trace_id = ids.quick(128)
-        self.closed = False
-        self.counts = SpanCounts()
-        self.keeper = None
         self._prepare()
-        if hasattr(os, "register_at_fork"):
-            this = weakref.ref(self)
-
-            def in_child() -> None:
-                if (provider := this()) is not None:
-                    ids.reseed()
-                    provider.counts = SpanCounts()
-                    provider.keep_errors(provider.keeper and provider.keeper.again())
-
-            os.register_at_fork(after_in_child=in_child)
 
     @property
     def span_limits(self) -> SpanLimits:
         """How much one span may hold."""
         return self._span_limits
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was shut down, and not opened again."""
+        return self.core.closed
 
     def get_tracer(
         self,
@@ -129,7 +94,7 @@ class TracerProvider(SdkTracerProvider):
             instrumenting_module_name or "", instrumenting_library_version or "", schema_url, attributes
         )
         # No lock: a garbage collection in here may run a finalizer that asks for a tracer on this very thread.
-        return self._own_tracers.get(scope) or self._own_tracers.setdefault(scope, Tracer(self, scope))
+        return self._own_tracers.get(scope) or self._own_tracers.setdefault(scope, Tracer(self.core, scope))
 
     def open(
         self, sampler: Sampler, resource: Resource, span_limits: SpanLimits, redaction: Redaction | None = None
@@ -138,15 +103,15 @@ class TracerProvider(SdkTracerProvider):
         self.sampler = sampler
         self._resource = resource
         self._span_limits = span_limits
-        self.redaction = redaction
-        self._active_span_processor = self.processors = ContainedProcessors()
+        self._active_span_processor = self._processors = ContainedProcessors()
         self._atexit_handler = atexit.register(self.shutdown)
-        self.closed = False
+        self.core.redaction = redaction
+        self.core.closed = False
         self._prepare()
 
     def keep_errors(self, keeper: Keeper | None) -> None:
         """Hold traces that are not sampled back from now on, by ``keeper``; None: do not."""
-        self.keeper = keeper
+        self.core.keeper = keeper
         self._prepare()
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
@@ -155,56 +120,32 @@ class TracerProvider(SdkTracerProvider):
         self._prepare()
 
     def _prepare(self) -> None:
-        """Work out once what every span would have to ask otherwise."""
+        """Tell the core, and work out once what every span would have to ask otherwise."""
+        core, sampler, added = self.core, self.sampler, self._processors.added
+        core.sampler = sampler
+        core.resource = self._resource
+        core.span_limits = self._span_limits
         limit = self._span_limits.max_span_attributes
-        self.max_attributes = sys.maxsize if limit is None else limit
-        added = self.processors.added
-        self.notes_starts = any(_overrides(each, "on_start") for each in added)
-        self.quick = _repeats(self.sampler) and not self.notes_starts and not self.closed
-        self.quick_drop = _drops(self.sampler) and not self.closed
-        # Where nothing is sampled there is no short way for what is held back.
-        never = self.sampler is sampling.ALWAYS_OFF and self.keeper is None and not self.closed
-        self.decide_root = _root_rule(self.sampler) if self.quick or never else None
-        self.notes_endings = any(_overrides(each, "_on_ending") for each in added)
-        take = getattr(added[0], "take", None) if len(added) == 1 else None
-        self.deliver = take or self.processors.on_end
+        core.max_attributes = sys.maxsize if limit is None else limit
+        core.processors = self._processors
+        core.has_on_start = any(_overrides(each, "on_start") for each in added)
+        core.has_on_ending = any(_overrides(each, "_on_ending") for each in added)
+        core.deliver = (getattr(added[0], "take", None) if len(added) == 1 else None) or self._processors.on_end
+        core.fast_child = _repeats(sampler) and not core.has_on_start and not core.closed
+        core.fast_drop = _drops(sampler) and not core.closed
+        # With ALWAYS_OFF a root can be dropped without asking the sampler, unless a buffer may keep it.
+        never = sampler is sampling.ALWAYS_OFF and core.keeper is None and not core.closed
+        core.decide_root = _root_rule(sampler) if core.fast_child or never else None
 
-    def new_trace(self, name: str, kind: SpanKind, attributes: Mapping[str, Any] | None) -> LocalTrace | None:
-        """Begin a trace, as the sampler decides; None: the sampler, or a processor, wants to know more."""
-        decide = self.decide_root
-        if decide is None:
-            return None
-        trace_id = self.new_trace_id()
-        flags, state = decide(trace_id, name, kind, attributes)
-        if flags & TraceFlags.SAMPLED:
-            self.counts.roots += 1
-            self.counts.children -= 1  # as which it is about to be counted
-            return LocalTrace(trace_id, flags, state)
-        if self.keeper is None:
-            shared = LocalTrace(trace_id, flags, state, 0)  # nobody will ask it for the time
-        else:
-            shared = LocalTrace(trace_id, flags, state)
-            if self.hold(shared) is not None:
-                return shared
-        self.counts.dropped += 1
-        return shared
-
-    def hold(self, shared: LocalTrace) -> HeldTrace | None:
-        """Record a trace that is not sampled, and hold it back; None: there is no room."""
-        if self.keeper is not None:
-            try:
-                shared.held = self.keeper.hold(shared)
-            except Exception:
-                faults.report("engine: holding back")
-            shared.recorded = shared.held is not None
-        return shared.held
+    def _update_resource(self, resource: Resource) -> None:  # the SDK's, in a forked child
+        super()._update_resource(resource)
+        self.core.resource = self._resource
 
     def shutdown(self) -> None:
         """Let every processor finish; spans started from now on are not recorded."""
-        if not self.closed:
-            self.closed = True
-            self.quick = self.quick_drop = False
-            self.decide_root = None
+        if not self.core.closed:
+            self.core.closed = True
+            self._prepare()
             super().shutdown()
 
 

@@ -91,14 +91,14 @@ class Rate:
         self._most = max(1.0, per_second) if per_second else 0.0
         self._left = self._most
         self._seen = monotonic()
-        self._lock = threading.Lock()
-        self._home = process.home
+        self._renew_lock()
+        process.at_fork(in_child=self._renew_lock)
+
+    def _renew_lock(self) -> None:
+        self._lock = threading.Lock()  # in a forked child: it may be held by a thread that is not here
 
     def decide(self, trace_id: int) -> Verdict:
         """By what is left of this second's traces."""
-        if self._home is not process.home:  # forked, perhaps while somebody was deciding who is not here
-            self._lock = threading.Lock()
-            self._home = process.home
         if not self._lock.acquire(blocking=False):
             return DROPPED  # somebody is just deciding, perhaps below us on this very thread's stack
         try:

@@ -8,7 +8,6 @@ read.
 
 from __future__ import annotations
 
-import os
 from time import perf_counter_ns, time_ns
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -32,9 +31,8 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
     from opentelemetry.util.types import Attributes, AttributeValue
 
+    from causal_otel.engine.core import BaseTracer
     from causal_otel.engine.local_trace import LocalTrace
-    from causal_otel.engine.provider import TracerProvider
-    from causal_otel.engine.tracer import Tracer
 
 __all__ = ["LeafSpan", "RawEvent", "Span"]
 
@@ -65,7 +63,7 @@ class Span(trace.Span, ReadableSpan):
         "_tracer",
     )
 
-    _tracer: Tracer
+    _tracer: BaseTracer
     _name: str
     _kind: SpanKind
     _local_trace: LocalTrace
@@ -106,7 +104,7 @@ class Span(trace.Span, ReadableSpan):
         """Its id as W3C and OTLP write it, drawn when somebody first asks: another process, a log line, the export."""
         found = self._id
         if found is None:
-            drawn = self._tracer.provider.new_span_id().to_bytes(8, "big")
+            drawn = self._tracer.core.new_span_id().to_bytes(8, "big")
             # Of several threads that have drawn, the first one's holds. Nobody gets between the look and the store:
             # threads take turns at calls and at loops only.
             found = self._id = self._id or drawn
@@ -238,24 +236,24 @@ class Span(trace.Span, ReadableSpan):
             del self._open  # one instruction, so exactly one of several threads gets past it
         except AttributeError:
             return
-        provider = self._tracer.provider
-        if provider.notes_endings:
-            provider.processors._on_ending(self)  # type: ignore[arg-type]
+        core = self._tracer.core
+        if core.has_on_ending:
+            core.processors._on_ending(self)  # type: ignore[arg-type]
         shared = self._local_trace
         self._end = perf_counter_ns() if end_time is None else end_time - shared.clock
         try:
             if shared.held is not None:
-                provider.counts.ended_unsampled += 1
+                core.counts.ended_unsampled += 1
                 if shared.flags & 1:
-                    provider.deliver(self)
+                    core.deliver(self)
                 else:
                     shared.held.take(self)
             elif shared.recorded:
-                provider.counts.ended += 1
-                provider.deliver(self)
+                core.counts.ended += 1
+                core.deliver(self)
             else:  # for processors that asked for it (Decision.RECORD_ONLY)
-                provider.counts.ended_unsampled += 1
-                provider.processors.on_end(self)
+                core.counts.ended_unsampled += 1
+                core.processors.on_end(self)
         except Exception:
             faults.report("engine: end")
 
@@ -277,13 +275,8 @@ class Span(trace.Span, ReadableSpan):
         self._attributes = self._events = self._links = None
 
     @property
-    def provider(self) -> TracerProvider:
-        """The provider whose tracer has made it."""
-        return self._tracer.provider
-
-    @property
     def _limits(self) -> SpanLimits:
-        return self._tracer.provider.span_limits
+        return self._tracer.core.span_limits
 
     @property
     def context(self) -> SpanContext:
@@ -339,11 +332,11 @@ class Span(trace.Span, ReadableSpan):
         return Status(_STATUS_CODES[self._status], None if description is None else self._shown(description))
 
     def _shown(self, text: str) -> str:
-        redaction = self._tracer.provider.redaction
+        redaction = self._tracer.core.redaction
         return text if redaction is None else redaction.text(text)
 
     def _view(self, attributes: Attributes, max_count: int | None, max_length: int | None) -> BoundedAttributes:
-        redaction = self._tracer.provider.redaction
+        redaction = self._tracer.core.redaction
         if redaction is not None and attributes:
             attributes = {key: redaction.value(key, value) for key, value in attributes.items()}
         return BoundedAttributes(max_count, attributes, immutable=True, max_value_len=max_length)
@@ -399,7 +392,7 @@ class Span(trace.Span, ReadableSpan):
     @property
     def resource(self) -> Resource:
         """What it is about: the service."""
-        return self._tracer.provider.resource
+        return self._tracer.core.resource
 
     @property
     def instrumentation_scope(self) -> InstrumentationScope:
@@ -445,5 +438,4 @@ def _draw_ids() -> None:
         span = span._parent_span
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_draw_ids)
+process.at_fork(before=_draw_ids)

@@ -22,6 +22,7 @@ from opentelemetry.trace import Link, NonRecordingSpan, SpanKind, TraceFlags
 from causal_otel.engine import context as contexts
 from causal_otel.engine import faults, process
 from causal_otel.engine.context import SPAN_KEY
+from causal_otel.engine.core import BaseTracer
 from causal_otel.engine.current_span import CurrentSpan, Unusual
 from causal_otel.engine.local_trace import LocalTrace
 from causal_otel.engine.span import LeafSpan, Span
@@ -33,11 +34,9 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import Span as SdkSpan
-    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
     from opentelemetry.util.types import Attributes
 
     from causal_otel.engine.keeping import HeldTrace
-    from causal_otel.engine.provider import TracerProvider
 
 __all__ = ["Tracer"]
 
@@ -47,20 +46,12 @@ _current = contexts.current
 _new = object.__new__  # a span's __init__ refuses; its fields are set here
 
 
-class Tracer(trace.Tracer):
+class Tracer(BaseTracer):
     """Makes the spans of one instrumentation scope. Obtained from the provider, never made directly.
 
-    Everything but the scope is read from the provider at each use, so that a tracer kept in a module's global
+    Everything but the scope is read from the core at each use, so that a tracer kept in a module's global
     goes on working when :func:`causal_otel.install` is undone and done again.
-
-    Attributes:
-        provider: the provider.
-        instrumentation_scope: the scope.
     """
-
-    def __init__(self, provider: TracerProvider, scope: InstrumentationScope) -> None:
-        self.provider = provider
-        self.instrumentation_scope = scope
 
     def start_leaf(self, name: str, kind: SpanKind, attributes: dict[str, Any]) -> trace.Span:
         """Start a span under the current one that is not made current itself.
@@ -70,13 +61,13 @@ class Tracer(trace.Tracer):
             kind: its kind.
             attributes: kept as they are, not copied: nobody may change them, nor what is in them, from now on.
         """
-        provider = self.provider
+        core = self.core
         try:
             parent: Any = _current()[SPAN_KEY]
             shared = parent._local_trace  # only ours have it
         except (KeyError, AttributeError):
             return self.start_span(name, None, kind, attributes)
-        if not (provider.quick and shared.recorded) or len(attributes) > provider.max_attributes:
+        if not (core.fast_child and shared.recorded) or len(attributes) > core.max_attributes:
             return self.start_span(name, None, kind, attributes)
         # Written out here as in CurrentSpan.__enter__: a shared function would cost both a tenth of what they take.
         span = _new(LeafSpan)
@@ -90,9 +81,9 @@ class Tracer(trace.Tracer):
         span._detailed = False
         span._end = 0
         span._open = process.home
-        provider.counts.children += 1
+        core.counts.children += 1
         if shared.held is not None:
-            provider.counts.held_back("local")
+            core.counts.held_back("local")
         span._start = perf_counter_ns()
         return span
 
@@ -122,7 +113,7 @@ class Tracer(trace.Tracer):
         Returns:
             A recording span, or one that only carries the context if the sampler says no.
         """
-        provider = self.provider
+        core = self.core
         where = contexts.current() if context is None else context
         parent_span = contexts.current_span(where)
         if type(parent_span) is SilentSpan:
@@ -130,10 +121,10 @@ class Tracer(trace.Tracer):
         parent = None if parent_span is None else parent_span.get_span_context()
         if parent is not None and not parent.is_valid:
             parent = None
-        if provider.closed:
+        if core.closed:
             return trace.INVALID_SPAN if parent is None else NonRecordingSpan(parent)
 
-        ids = provider.id_generator
+        ids = core.id_generator
         if parent is None:
             trace_id = ids.generate_trace_id()
             flags = _RANDOM if ids.is_trace_id_random() else 0
@@ -147,8 +138,8 @@ class Tracer(trace.Tracer):
         shared: LocalTrace | None = getattr(parent_span, "_local_trace", None)
         if shared is not None and shared.held is not None and not shared.flags & _SAMPLED:
             decision, trace_state = Decision.RECORD_ONLY, shared.trace_state  # it is held back with its parent
-        elif parent is None and provider.decide_root is not None:
-            verdict, trace_state = provider.decide_root(trace_id, name, kind, attributes)
+        elif parent is None and core.decide_root is not None:
+            verdict, trace_state = core.decide_root(trace_id, name, kind, attributes)
             decision = Decision.RECORD_AND_SAMPLE if verdict & _SAMPLED else Decision.DROP
         else:
             sampling = self._ask(where, trace_id, name, kind, attributes, links or ())
@@ -159,17 +150,17 @@ class Tracer(trace.Tracer):
             # Within a process all of a trace has one clock, whatever the sampler says of its parts.
             shared = LocalTrace(trace_id, flags, trace_state, None if shared is None else shared.clock)
         held: HeldTrace | None = None
-        if provider.keeper is not None:
+        if core.keeper is not None:
             if decision is Decision.DROP and (parent is None or parent.is_remote):
-                held = provider.hold(shared)
+                held = core.hold(shared)
                 attributes = given
             elif parent is not None and parent.is_remote:
-                provider.keeper.rescue(trace_id)
+                core.keeper.rescue(trace_id)
         origin = "none" if parent is None else "remote" if parent.is_remote else "local"
         result = decision if shared.held is None else Decision.RECORD_ONLY
-        provider.counts.others[origin, result.name] += 1
+        core.counts.others[origin, result.name] += 1
         if decision is Decision.DROP and held is None:
-            return UnsampledSpan(shared, self)
+            return UnsampledSpan(shared, core)
 
         span = _new(Span)
         span._tracer = self
@@ -193,8 +184,8 @@ class Tracer(trace.Tracer):
             span.add_link(link.context, link.attributes)
         if held is not None:
             held.begin(span)
-        if provider.notes_starts:
-            provider.processors.on_start(cast("SdkSpan", span), parent_context=where)
+        if core.has_on_start:
+            core.processors.on_start(cast("SdkSpan", span), parent_context=where)
         return span
 
     def _ask(
@@ -206,7 +197,7 @@ class Tracer(trace.Tracer):
         attributes: Attributes,
         links: Sequence[Link],
     ) -> SamplingResult:
-        sampler = self.provider.sampler
+        sampler = self.core.sampler
         try:
             found = sampler.should_sample(where, trace_id, name, kind, attributes, links)
             if isinstance(found, SamplingResult):
@@ -220,7 +211,7 @@ class Tracer(trace.Tracer):
 
     def _fill(self, span: Span, attributes: Mapping[str, Any]) -> None:
         try:
-            if len(attributes) > self.provider.max_attributes:
+            if len(attributes) > self.core.max_attributes:
                 span.set_attributes(attributes)
             else:
                 span._attributes = copied(attributes)

@@ -12,7 +12,7 @@ from causal_otel.engine.local_trace import LocalTrace
 from causal_otel.engine.threshold import with_threshold
 
 if TYPE_CHECKING:
-    from causal_otel.engine.tracer import Tracer
+    from causal_otel.engine.core import Core
 
 __all__ = ["SilentSpan", "UnsampledSpan"]
 
@@ -22,11 +22,11 @@ _bits = SystemRandom().getrandbits  # ids of whatever provider's trace: right af
 class UnsampledSpan(NonRecordingSpan):
     """What is current in a trace that is not sampled here: an identity, made when somebody asks for it."""
 
-    __slots__ = ("_local_trace", "_tracer")
+    __slots__ = ("_core", "_local_trace")
 
-    def __init__(self, shared: LocalTrace, tracer: Tracer) -> None:
+    def __init__(self, shared: LocalTrace, core: Core) -> None:
         self._local_trace = shared
-        self._tracer = tracer
+        self._core = core
 
     @property
     def _context(self) -> SpanContext:  # type: ignore[override]  # where its base class keeps it
@@ -34,7 +34,7 @@ class UnsampledSpan(NonRecordingSpan):
         found = extras.get("_own_context")
         if found is None:
             shared = self._local_trace
-            span_id = self._tracer.provider.new_span_id()
+            span_id = self._core.new_span_id()
             identity = SpanContext(shared.trace_id, span_id, False, TraceFlags(shared.flags), shared.trace_state)
             found = extras.setdefault("_own_context", identity)  # one step: all threads get the same
         return found  # type: ignore[no-any-return]

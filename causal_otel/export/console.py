@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import atexit
-import os
 import sys
 import threading
 import time
-import weakref
 from collections import OrderedDict, defaultdict, deque
 from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from causal_otel.engine import faults
+from causal_otel.engine import faults, process
 from causal_otel.export._console_tree import Row, forest, write
 
 if TYPE_CHECKING:
@@ -68,7 +66,11 @@ class ConsoleExporter(SpanExporter):
         self._max_age = max_age
         self._forked = False
         self._reset()
-        _exporters.add(self)
+        process.at_fork(in_child=self._begin_in_child)
+
+    def _begin_in_child(self) -> None:
+        self._reset()
+        self._forked = True
 
     def _reset(self) -> None:
         # Re-entrant, because a garbage collection inside the lock may end an abandoned span on this very thread;
@@ -193,16 +195,3 @@ class ConsoleProcessor(SpanProcessor):
     def shutdown(self) -> None:
         """The same, at the end."""
         self._exporter.shutdown()
-
-
-_exporters: weakref.WeakSet[ConsoleExporter] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for exporter in list(_exporters):
-        exporter._reset()
-        exporter._forked = True
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

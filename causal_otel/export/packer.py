@@ -144,5 +144,9 @@ class Packer:
     def _forget(self, spans: list[ReadableSpan]) -> None:
         """Empty the spans that somebody still refers to: a task may keep its request's context for hours."""
         for span in spans:
-            if getrefcount(span) > _REFERENCES and isinstance(span, Span) and span.provider.deliver == self._sole_taker:
+            if (
+                getrefcount(span) > _REFERENCES
+                and isinstance(span, Span)
+                and span._tracer.core.deliver == self._sole_taker
+            ):
                 span.forget()  # nobody but us was given it

@@ -8,15 +8,13 @@ and the log. Inside, attributes stay as they were set.
 from __future__ import annotations
 
 import logging
-import os
 import re
-import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from causal_otel._secrets import KEY, PAIR, PATTERN, RULES, chosen, compiled, is_secret, is_secret_parameter, plain
-from causal_otel.engine import faults
+from causal_otel.engine import faults, process
 from causal_otel.engine.redaction import Sanitised
 
 if TYPE_CHECKING:
@@ -104,14 +102,7 @@ class Policy:
         self._clean: set[str] = set()
         self._counts: dict[str, int] = {}
         self._reset()
-        if hasattr(os, "register_at_fork"):
-            this = weakref.ref(self)
-
-            def in_child() -> None:
-                if (policy := this()) is not None:
-                    policy._reset()
-
-            os.register_at_fork(after_in_child=in_child)
+        process.at_fork(in_child=self._reset)
 
     def _reset(self) -> None:
         self._counts = dict.fromkeys([rule.name for rule in RULES], 0)

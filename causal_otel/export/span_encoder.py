@@ -103,7 +103,7 @@ class SpanEncoder:
         Raises:
             Exception: it has no encoding.
         """
-        limits = span._tracer.provider.span_limits
+        limits = span._tracer.core.span_limits
         if limits is not self._limited.limits:
             self._limit(limits)
 

@@ -21,13 +21,12 @@ import heapq
 import os
 import threading
 import time
-import weakref
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from causal_otel._log import logger
-from causal_otel.engine import faults
+from causal_otel.engine import faults, process
 from causal_otel.export._spool_files import HAVE_LOCKS, BatchFile, BatchFiles, file_size
 from causal_otel.settings import SettingError
 
@@ -87,7 +86,7 @@ class Spool:
         self._files = BatchFiles(self.directory)
         self._closed = False
         self._reset()
-        _spools.add(self)
+        process.at_fork(in_child=self.forked)
 
     def forked(self) -> None:
         """Begin anew in a forked child: the counts and the locks are the parent's."""
@@ -312,15 +311,3 @@ class Spool:
                 self.directory,
                 reason,
             )
-
-
-_spools: weakref.WeakSet[Spool] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for spool in list(_spools):
-        spool.forked()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -7,13 +7,14 @@ who must not, and what a partial success has cost. When to ask again is the send
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
+
+from causal_otel.engine import process
 
 __all__ = [
     "CREDENTIALS",
@@ -150,5 +151,4 @@ def forked() -> None:
     _imports = threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=forked)
+process.at_fork(before=_before_fork, in_parent=_after_fork_in_parent, in_child=forked)

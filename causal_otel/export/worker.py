@@ -16,7 +16,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-import weakref
 from collections import deque
 from contextlib import suppress
 from dataclasses import replace
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import SpanProcessor
 
-from causal_otel.engine import faults
+from causal_otel.engine import faults, process
 from causal_otel.export import leaving, transport
 from causal_otel.export.ledger import Flush, Ledger
 from causal_otel.export.notices import Notices
@@ -100,15 +99,7 @@ class Worker(SpanProcessor):
         self._inherited: list[Sender] = []
         self._begin(Ledger())
         leaving.register(self.shutdown)
-        if hasattr(os, "register_at_fork"):
-            this = weakref.ref(self)
-
-            def in_child() -> None:
-                worker = this()
-                if worker is not None:
-                    worker._forked()
-
-            os.register_at_fork(after_in_child=in_child)
+        process.at_fork(in_child=self._forked)
 
     def _begin(self, ledger: Ledger, head: int = 0) -> None:
         """No thread runs, no connection is open, and what waits is in the queue."""

@@ -6,17 +6,15 @@ the log, which tells of each problem once.
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 import time
-import weakref
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from causal_otel._log import logger
-from causal_otel.engine import faults
+from causal_otel.engine import faults, process
 from causal_otel.engine.sampling import Rules
 from causal_otel.export.threads import Threads
 from causal_otel.sampling.sources import SourceError
@@ -76,14 +74,11 @@ class Watch:
         self._last: bytes | None = None
         self._said: set[str] = set()
         self._begin()
-        if hasattr(os, "register_at_fork"):
-            this = weakref.ref(self)
+        process.at_fork(in_child=self._begin_in_child)
 
-            def in_child() -> None:
-                if (watch := this()) is not None and not watch._stop.is_set():
-                    watch._begin()
-
-            os.register_at_fork(after_in_child=in_child)
+    def _begin_in_child(self) -> None:
+        if not self._stop.is_set():
+            self._begin()
 
     def _begin(self) -> None:
         self._stop = threading.Event()

@@ -41,7 +41,7 @@ def test_started_by_origin_and_result(provider: TracerProvider) -> None:
         tracer.start_span("child").end()
     tracer.start_span("root").end()
     tracer.start_span("entry", remote).end()
-    started = _by_attributes(provider.counts.started())
+    started = _by_attributes(provider.core.counts.started())
     assert started == {("none", _SAMPLED): 2, ("local", _SAMPLED): 3, ("remote", _SAMPLED): 1}
 
 
@@ -49,11 +49,11 @@ def test_live(provider: TracerProvider) -> None:
     """A span is live from its start to its first end."""
     span = provider.get_tracer("t").start_span("a")
     with provider.get_tracer("t").start_as_current_span("b"):
-        assert _by_attributes(provider.counts.live()) == {(_SAMPLED,): 2}
-    assert _by_attributes(provider.counts.live()) == {(_SAMPLED,): 1}
+        assert _by_attributes(provider.core.counts.live()) == {(_SAMPLED,): 2}
+    assert _by_attributes(provider.core.counts.live()) == {(_SAMPLED,): 1}
     span.end()
     span.end()
-    assert _by_attributes(provider.counts.live()) == {(_SAMPLED,): 0}
+    assert _by_attributes(provider.core.counts.live()) == {(_SAMPLED,): 0}
 
 
 @pytest.mark.parametrize("sampler", [sampling.DEFAULT_OFF, sampling.ALWAYS_OFF], ids=["parent-based", "always off"])
@@ -62,29 +62,29 @@ def test_dropped_roots(sampler: sampling.Sampler) -> None:
     provider = TracerProvider(sampler)
     _end(provider.get_tracer("t"), 3)
     provider.get_tracer("t").start_span("d").end()
-    started = _by_attributes(provider.counts.started())
+    started = _by_attributes(provider.core.counts.started())
     assert started.pop(("none", "DROP")) == 4
     assert set(started) <= {("local", "DROP")}
-    assert _by_attributes(provider.counts.live()) == {(_SAMPLED,): 0}
+    assert _by_attributes(provider.core.counts.live()) == {(_SAMPLED,): 0}
 
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_held_back(fails: bool) -> None:
     """Spans of a trace that is held back are recorded only, kept or not; a root without room is dropped."""
     provider = TracerProvider(RuleSampler(Rules((), Share(0.0))))
-    provider.keep_errors(Keeper(lambda span: provider.deliver(span), None, KeeperLimits(traces=1)))
+    provider.keep_errors(Keeper(lambda span: provider.core.deliver(span), None, KeeperLimits(traces=1)))
     tracer: Any = provider.get_tracer("t")
     with suppress(ValueError), tracer.start_as_current_span("root"):
         tracer.start_span("child").end()
         _end(tracer, 1)
-        assert _by_attributes(provider.counts.live()) == {(_SAMPLED,): 0, (_RECORDED,): 1}
+        assert _by_attributes(provider.core.counts.live()) == {(_SAMPLED,): 0, (_RECORDED,): 1}
         if fails:
             raise ValueError
     with tracer.start_as_current_span("root", Context()):
         tracer.start_span("root", Context()).end()
-    started = _by_attributes(provider.counts.started())
+    started = _by_attributes(provider.core.counts.started())
     assert started == {("none", _RECORDED): 2, ("local", _RECORDED): 4, ("none", "DROP"): 1}
-    assert _by_attributes(provider.counts.live()) == {(_SAMPLED,): 0, (_RECORDED,): 0}
+    assert _by_attributes(provider.core.counts.live()) == {(_SAMPLED,): 0, (_RECORDED,): 0}
 
 
 def test_from_several_threads(provider: TracerProvider) -> None:
@@ -93,5 +93,5 @@ def test_from_several_threads(provider: TracerProvider) -> None:
     with ThreadPoolExecutor(4) as pool:
         for done in [pool.submit(_end, tracer, 2000) for _ in range(4)]:
             done.result(60)
-    assert _by_attributes(provider.counts.started()) == {("none", _SAMPLED): 8000, ("local", _SAMPLED): 16000}
-    assert _by_attributes(provider.counts.live()) == {(_SAMPLED,): 0}
+    assert _by_attributes(provider.core.counts.started()) == {("none", _SAMPLED): 8000, ("local", _SAMPLED): 16000}
+    assert _by_attributes(provider.core.counts.live()) == {(_SAMPLED,): 0}

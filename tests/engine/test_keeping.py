@@ -36,7 +36,7 @@ class _Traced:
         self.provider = TracerProvider(sampler or RuleSampler(Rules((), Share(share))))
         self.exporter = InMemorySpanExporter()
         self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
-        self.keeper = Keeper(lambda span: self.provider.deliver(span), slow, limits)
+        self.keeper = Keeper(lambda span: self.provider.core.deliver(span), slow, limits)
         self.provider.keep_errors(self.keeper)
         self.tracer: Any = self.provider.get_tracer("t")
 

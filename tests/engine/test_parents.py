@@ -38,7 +38,7 @@ def test_an_ended_span_does_not_keep_its_ancestors() -> None:
 
 def test_all_threads_see_one_id(provider: TracerProvider, monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads that draw the id of a span at the same time see the same one in the end."""
-    draw, together = provider.new_span_id, Barrier(4)
+    draw, together = provider.core.new_span_id, Barrier(4)
 
     def drawn_together() -> int:
         together.wait(20)
@@ -46,7 +46,7 @@ def test_all_threads_see_one_id(provider: TracerProvider, monkeypatch: pytest.Mo
 
     with provider.get_tracer("t").start_as_current_span("asked") as span, ThreadPoolExecutor(4) as pool:
         with monkeypatch.context() as patched:
-            patched.setattr(provider, "new_span_id", drawn_together)
+            patched.setattr(provider.core, "new_span_id", drawn_together)
             seen = set(pool.map(lambda _: span.get_span_context().span_id, range(4)))
         assert seen == {span.get_span_context().span_id}
 

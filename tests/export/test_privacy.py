@@ -317,7 +317,7 @@ def test_shared_attributes_are_counted_each_time() -> None:
     """What many leaves share is known as a whole only where there is nothing to hide in it."""
     provider = TracerProvider(resource=Resource({}))
     spans: list[Any] = []
-    provider.deliver = spans.append
+    provider.core.deliver = spans.append
     tracer = provider.get_tracer("t")
     assert isinstance(tracer, Tracer)
     attributes = {"a": "x", "password": "hunter2"}
@@ -421,7 +421,7 @@ class _Noting(SpanProcessor):
 def test_own_processors_and_exporters() -> None:
     """They see the redacted view; inside, the attributes stay as they were set."""
     provider = TracerProvider(resource=Resource({}))
-    provider.redaction = policy = Policy()
+    provider.core.redaction = policy = Policy()
     noting, exporter = _Noting(), InMemorySpanExporter()
     provider.add_span_processor(noting)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
@@ -442,7 +442,7 @@ def test_own_processors_and_exporters() -> None:
 def test_baggage_processor() -> None:
     """Baggage that contrib's processor copies to attributes goes through the policy as well."""
     provider, exporter = TracerProvider(resource=Resource({})), InMemorySpanExporter()
-    provider.redaction = Policy()
+    provider.core.redaction = Policy()
     provider.add_span_processor(BaggageSpanProcessor(ALLOW_ALL_BAGGAGE_KEYS))
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     activation = attach(baggage.set_baggage("session-token", SECRET, baggage.set_baggage("tenant", "red")))
@@ -458,7 +458,7 @@ def test_redacted_before_it_is_cut() -> None:
         TracerProvider(resource=Resource({}), span_limits=SpanLimits(max_attribute_length=20)),
         InMemorySpanExporter(),
     )
-    provider.redaction = Policy()
+    provider.core.redaction = Policy()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     provider.get_tracer("t").start_span("s", attributes={"note": f"{JWT} and more"}).end()
     ((body, _),) = Encoder(redaction=Policy()).encode(exporter.get_finished_spans())

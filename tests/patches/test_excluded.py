@@ -203,7 +203,7 @@ async def test_errors_of_an_excluded_request_are_not_kept(busy: Starlette, broke
     busy.state.other = SdkTracerProvider()
     chosen = {**dict.fromkeys(EVERYTHING, True), "asgi": AsgiOptions(excluded=("/health", "/echo"))}
     with recording(chosen, sampler=sampling.ALWAYS_OFF) as recorded:
-        keeper = Keeper(recorded.provider.deliver)
+        keeper = Keeper(recorded.provider.core.deliver)
         recorded.provider.keep_errors(keeper)
         response = await ask(busy, "/health?fail=1", traceparent=TRACEPARENT)
         assert response.status_code == 500

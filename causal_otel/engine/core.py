@@ -1,0 +1,152 @@
+"""What all spans of a provider share, below everything that makes or ends a span.
+
+Imports point one way: span → core, block and tracer → span and core, provider → tracer and core.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import trace
+from opentelemetry.trace import TraceFlags
+
+from causal_otel.engine import faults, process
+from causal_otel.engine.counts import SpanCounts
+from causal_otel.engine.local_trace import LocalTrace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import SpanLimits, SynchronousMultiSpanProcessor
+    from opentelemetry.sdk.trace.sampling import Sampler
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+    from opentelemetry.trace import SpanKind
+
+    from causal_otel.engine.ids import RandomIds
+    from causal_otel.engine.keeping import HeldTrace, Keeper
+    from causal_otel.engine.redaction import Redaction
+    from causal_otel.engine.sampling import Verdict
+
+__all__ = ["BaseTracer", "Core"]
+
+
+class Core:
+    """What all spans of a provider share. The provider sets it; tracers, blocks and spans read it at each use.
+
+    Attributes:
+        closed: whether nothing is recorded any more, since the provider was shut down.
+        counts: how many spans were started and have ended in this process.
+        decide_root: decides about a root by its trace id, name, kind and attributes; None: the sampler has to be asked.
+        deliver: takes the spans that have ended and are sampled. A processor that is alone may have a method ``take``
+            for them, which never raises, and settles what a span holds: see
+            :meth:`~causal_otel.engine.span.Span.parent_id`.
+        fast_child: whether a child of a span that is sampled here can be started without asking or telling anybody.
+        fast_drop: the same of a child of what is not sampled: there will be no span.
+        has_on_ending: whether a processor wants to change a span that is about to end.
+        has_on_start: whether a processor wants to know when a span begins.
+        id_generator: makes the ids.
+        keeper: where traces that are not sampled wait, should they turn out to be worth having; None: nowhere.
+        max_attributes: how many attributes a span may have; more than there can be, where there is no limit.
+        new_span_id: makes a span id, without a Python frame.
+        new_trace_id: makes a trace id, likewise.
+        processors: who is told when a span begins and ends.
+        redaction: takes secrets out of what processors and exporters read of a span; None: there are none.
+        resource: what the spans are about.
+        sampler: decides which spans are recorded.
+        span_limits: how much one span may hold.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "closed",
+        "counts",
+        "decide_root",
+        "deliver",
+        "fast_child",
+        "fast_drop",
+        "has_on_ending",
+        "has_on_start",
+        "id_generator",
+        "keeper",
+        "max_attributes",
+        "new_span_id",
+        "new_trace_id",
+        "processors",
+        "redaction",
+        "resource",
+        "sampler",
+        "span_limits",
+    )
+
+    resource: Resource
+    sampler: Sampler
+    span_limits: SpanLimits
+    max_attributes: int
+    processors: SynchronousMultiSpanProcessor
+    deliver: Callable[[Any], None]
+    has_on_start: bool
+    has_on_ending: bool
+    fast_child: bool
+    fast_drop: bool
+    decide_root: Callable[[int, str, SpanKind, Mapping[str, Any] | None], Verdict] | None
+
+    def __init__(self, ids: RandomIds) -> None:
+        self.id_generator = ids
+        self.new_span_id = ids.quick(64)
+        self.new_trace_id = ids.quick(128)
+        self.counts = SpanCounts()
+        self.keeper: Keeper | None = None
+        self.redaction: Redaction | None = None
+        self.closed = False
+        process.at_fork(in_child=self._begin_in_child)
+
+    def _begin_in_child(self) -> None:
+        self.counts = SpanCounts()
+        if self.keeper is not None:
+            self.keeper = self.keeper.again()
+
+    def new_trace(self, name: str, kind: SpanKind, attributes: Mapping[str, Any] | None) -> LocalTrace | None:
+        """Begin a trace, as the sampler decides; None: the sampler, or a processor, wants to know more."""
+        decide = self.decide_root
+        if decide is None:
+            return None
+        trace_id = self.new_trace_id()
+        flags, state = decide(trace_id, name, kind, attributes)
+        if flags & TraceFlags.SAMPLED:
+            self.counts.roots += 1
+            self.counts.children -= 1  # as which it is about to be counted
+            return LocalTrace(trace_id, flags, state)
+        if self.keeper is None:
+            shared = LocalTrace(trace_id, flags, state, 0)  # nobody will ask it for the time
+        else:
+            shared = LocalTrace(trace_id, flags, state)
+            if self.hold(shared) is not None:
+                return shared
+        self.counts.dropped += 1
+        return shared
+
+    def hold(self, shared: LocalTrace) -> HeldTrace | None:
+        """Record a trace that is not sampled, and hold it back; None: there is no room."""
+        held: HeldTrace | None = None
+        if self.keeper is not None:
+            try:
+                held = self.keeper.hold(shared)
+            except Exception:
+                faults.report("engine: holding back")
+            shared.held = held
+            shared.recorded = held is not None
+        return held
+
+
+class BaseTracer(trace.Tracer):
+    """What the spans of one tracer share. Spans know their tracer as this.
+
+    Attributes:
+        core: what they share with those of all other tracers of the provider.
+        instrumentation_scope: who makes them.
+    """
+
+    def __init__(self, core: Core, scope: InstrumentationScope) -> None:
+        self.core = core
+        self.instrumentation_scope = scope
