@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -58,8 +59,8 @@ def _checked(registered: Registered, options: object) -> Options:
         )
     for hook in ("request_hook", "response_hook"):
         given = getattr(options, hook)
-        if given is not None and not callable(given):
-            raise SettingError(f"patches: {name}: {hook}={given!r} is not allowed; it must be callable")
+        if given is not None and (not callable(given) or inspect.iscoroutinefunction(given)):
+            raise SettingError(f"patches: {name}: {hook}={given!r} is not allowed; it must be callable, and not async")
     return options
 
 
