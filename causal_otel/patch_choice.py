@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from causal_otel._kinds import EXCLUDED_NAMES, EXCLUDED_URLS
 from causal_otel.instrument.options import Options
+from causal_otel.instrument.registry import BrokenPatch
 from causal_otel.settings import SettingError
 
 if TYPE_CHECKING:
@@ -45,7 +46,11 @@ def choose(patches: Patches, registered: Mapping[str, Registered]) -> dict[str, 
 
 def _checked(registered: Registered, options: object) -> Options:
     """The options that the user gives a patch, looked at."""
-    name, kind = registered.name, registered.load().options
+    name = registered.name
+    try:
+        kind = registered.load().options
+    except BrokenPatch as problem:
+        raise SettingError(f"patches: {name}={options!r} is not allowed: {problem}") from problem
     if not isinstance(options, kind):
         raise SettingError(f"patches: {name}={options!r} is not allowed; it must be True, False or {kind.__name__}")
     excluded = EXCLUDED_URLS if options.by_url else EXCLUDED_NAMES
