@@ -133,8 +133,7 @@ def _before_publish(
     running: Running | None = context.get(_SENDING)  # type: ignore[assignment]
     if running is None and suppressed(context):
         return
-    fields = dict[str, Any]()
-    carriers.inject(fields, context)
+    fields = carriers.injected(context)
     if "traceparent" in fields:
         headers.pop("tracestate", None)  # it belonged to the traceparent that is replaced
     headers.update(fields)

@@ -148,8 +148,7 @@ class _Attempt:
         self.args: Args | None = None
         if running is not None:
             self._stopwatch = Stopwatch()
-        carrier: dict[str, str] = {}
-        carriers.inject(carrier, where)
+        carrier = carriers.injected(where)
         if not carrier:
             return
         self._given = given = request.headers

@@ -77,11 +77,8 @@ def packages(tmp_path: Path) -> Path:
 
 def told(code: str, packages: Path, **variables: str) -> tuple[Any, str]:
     """What a program printed last, and its log."""
-    done = run(
-        textwrap.dedent(PRELUDE) + textwrap.dedent(code),
-        PYTHONPATH=str(packages),
-        **{"TRACING_EXPORTER": "none", **variables},
-    )
+    variables = {"PYTHONPATH": str(packages), "TRACING_EXPORTER": "none", **variables}
+    done = run(textwrap.dedent(PRELUDE) + textwrap.dedent(code), seconds=120.0, **variables)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1]), done.stderr
 
