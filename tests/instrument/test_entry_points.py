@@ -1,11 +1,9 @@
-"""Patches of other packages, found by their entry points: the example of docs/patches.md, and what can be wrong."""
+"""Patches of other packages, found by their entry points: with options, and with what can be wrong."""
 
 from __future__ import annotations
 
 import json
-import re
 import textwrap
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,6 @@ import pytest
 from tests.faults.programs import run
 from tests.services.received import ReceivedSpans
 
-PAGE = (Path(__file__).parents[2] / "docs" / "patches.md").read_text(encoding="utf-8")
 DRIVER = """
 import asyncio, time
 
@@ -39,6 +36,62 @@ class Client:
             raise AcmeError(text)
         return [text] * (limit or 1)
 """
+PATCH = '''
+"""acmedb: a span for each query and each read; for connecting only if it fails."""
+
+import functools
+from dataclasses import dataclass
+
+from causal_otel.instrument import ClientOptions, Errors, Operation, Patch, Wrap, argument, client_call, failure_call
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcmeOptions(ClientOptions):
+    """Options of the acmedb patch.
+
+    Args:
+        server: whether spans tell the server's address.
+    """
+
+    server: bool = True
+
+
+@functools.lru_cache(1024)
+def operation(name, host):
+    """All spans of one name share this object, whose attributes are encoded once."""
+    attributes = {"db.system.name": "acmedb", "db.operation.name": name}
+    if host is not None:
+        attributes["server.address"] = host
+    return Operation(name, attributes)
+
+
+def describe(tracing, client, name):
+    return operation(name, client.host if tracing.options.server else None)
+
+
+def query(tracing, client, args, kwargs):
+    """What a call of ``Client.query(text, limit)`` is; None: nothing worth a span."""
+    text = argument(0, "text", args, kwargs)
+    if not isinstance(text, str):
+        return None  # the driver is about to say so
+    found = describe(tracing, client, text.split()[0].upper())
+    limit = argument(1, "limit", args, kwargs)
+    return found if limit is None else found.of_this_call({"acmedb.limit": limit})
+
+
+ERRORS = Errors(lambda error: getattr(error, "code", type(error).__name__), "db.response.status_code")
+
+PATCH = Patch(
+    name="acmedb",
+    versions={"acmedb": ("1.2", "2")},  # from 1.2, below 2
+    options=AcmeOptions,
+    targets=(
+        Wrap("acmedb", "Client.query", client_call(query, ERRORS)),
+        Wrap("acmedb", "Client.get", client_call(lambda tracing, client, *_: describe(tracing, client, "GET"), ERRORS)),
+        Wrap("acmedb", "Client.connect", failure_call(lambda handle, client, *_: describe(handle, client, "CONNECT"))),
+    ),
+)
+'''
 PRELUDE = """
     import asyncio, json, sys, causal_otel
 
@@ -46,12 +99,6 @@ PRELUDE = """
         return {patch.name: str(patch) for patch in causal_otel.status().patches}
 
 """
-
-
-def blocks(first_line: str) -> str:
-    """The block of code of the page that begins with a comment."""
-    [found] = re.findall(rf"```\w+\n{re.escape(first_line)}\n(.*?)```", PAGE, re.DOTALL)
-    return str(found)
 
 
 def distribute(where: Path, name: str, entries: dict[str, str]) -> None:
@@ -68,10 +115,9 @@ def distribute(where: Path, name: str, entries: dict[str, str]) -> None:
 def packages(tmp_path: Path) -> Path:
     """A directory with the driver and the patch, both installed."""
     (tmp_path / "acmedb.py").write_text(DRIVER)
-    (tmp_path / "acmedb_tracing.py").write_text(blocks("# acmedb_tracing.py"))
+    (tmp_path / "acmedb_tracing.py").write_text(PATCH)
     distribute(tmp_path, "acmedb", {})
-    entries = tomllib.loads(blocks("# pyproject.toml"))["project"]["entry-points"]["causal_otel.patches"]
-    distribute(tmp_path, "acmedb_tracing", entries)
+    distribute(tmp_path, "acmedb_tracing", {"acmedb": "acmedb_tracing:PATCH"})
     return tmp_path
 
 
@@ -83,7 +129,7 @@ def told(code: str, packages: Path, **variables: str) -> tuple[Any, str]:
     return json.loads(done.stdout.splitlines()[-1]), done.stderr
 
 
-def test_the_example_of_the_documentation(packages: Path, receiver: ReceivedSpans) -> None:
+def test_a_patch_of_another_package(packages: Path, receiver: ReceivedSpans) -> None:
     """It is imported with its driver, not before; its spans arrive, hooks and exclusion included; it can be undone."""
     code = """
         causal_otel.install(service_name="acme")
