@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,12 @@ class Logger(logging.LoggerAdapter[logging.Logger]):
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         """Put the prefix into the message itself: most formats show no logger's name."""
         return f"causal_otel: {msg}", kwargs
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        """Log it, unless a filter or a handler of the user's raises: that must not reach whoever has called us."""
+        kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1  # the place is that of our caller
+        with contextlib.suppress(Exception):
+            super().log(level, msg, *args, **kwargs)
 
 
 def logger(name: str = "causal_otel") -> Logger:

@@ -73,7 +73,8 @@ def traced(name: Any = None, attributes: Mapping[str, Any] | None = None, *, kin
     """Decorate a function so that every call of it is a span: ``@traced`` or ``@traced("name", {"key": 1})``.
 
     Works on ``def``, ``async def``, generators and async generators. A generator's span lasts until its last item,
-    and is current in its body only, never in the code that consumes it.
+    and is current in its body only, never in the code that consumes it. Where a plain function returns a coroutine, a
+    future, anything else that can be awaited, or an async generator, its span lasts until that is done.
 
     Args:
         name: the span's name; default: the function's qualified name.

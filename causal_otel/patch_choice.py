@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from causal_otel._kinds import EXCLUDED_NAMES, EXCLUDED_URLS
 from causal_otel.instrument.options import Options
+from causal_otel.instrument.registry import BrokenPatch
 from causal_otel.settings import SettingError
 
 if TYPE_CHECKING:
@@ -44,7 +46,11 @@ def choose(patches: Patches, registered: Mapping[str, Registered]) -> dict[str, 
 
 def _checked(registered: Registered, options: object) -> Options:
     """The options that the user gives a patch, looked at."""
-    name, kind = registered.name, registered.load().options
+    name = registered.name
+    try:
+        kind = registered.load().options
+    except BrokenPatch as problem:
+        raise SettingError(f"patches: {name}={options!r} is not allowed: {problem}") from problem
     if not isinstance(options, kind):
         raise SettingError(f"patches: {name}={options!r} is not allowed; it must be True, False or {kind.__name__}")
     excluded = EXCLUDED_URLS if options.by_url else EXCLUDED_NAMES
@@ -58,8 +64,8 @@ def _checked(registered: Registered, options: object) -> Options:
         )
     for hook in ("request_hook", "response_hook"):
         given = getattr(options, hook)
-        if given is not None and not callable(given):
-            raise SettingError(f"patches: {name}: {hook}={given!r} is not allowed; it must be callable")
+        if given is not None and (not callable(given) or inspect.iscoroutinefunction(given)):
+            raise SettingError(f"patches: {name}: {hook}={given!r} is not allowed; it must be callable, and not async")
     return options
 
 

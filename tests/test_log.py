@@ -74,3 +74,30 @@ def test_in_a_format_of_the_users() -> None:
     ]
     assert len(messages) >= 4
     assert [line for line in messages if not line.startswith("causal_otel: ")] == []
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_filter_that_raises(when: str) -> None:
+    """No message of ours lets a filter of the user's raise where it was logged: not in install(), nor in an import."""
+    install = "causal_otel.install(patches=['redis'], exporter='none', service_name='a')"
+    done = run(
+        f"""
+        import logging, causal_otel
+        from importlib import metadata
+
+        def broken(record):
+            raise ZeroDivisionError("a bug of the user's")
+
+        logging.getLogger("causal_otel").addFilter(broken)
+        version = metadata.version
+        metadata.version = lambda name: "99" if name == "redis" else version(name)  # is logged: it is not supported
+        {install if when == "before" else "pass"}
+        import redis
+        {install}
+        causal_otel.install(service_name="b")  # is logged: it is ignored
+        states = [str(patch) for patch in causal_otel.status().patches if patch.name == "redis"]
+        assert states[0].startswith("redis: unsupported redis 99"), states
+        assert len(causal_otel.status().warnings) >= 1
+        """
+    )
+    assert (done.returncode, done.stderr) == (0, "")

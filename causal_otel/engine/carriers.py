@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.propagators.textmap import Getter
 
-__all__ = ["extract", "inject"]
+__all__ = ["extract", "inject", "injected"]
 
 # opentelemetry.propagate is imported where it is used: importing it makes the propagators that OTEL_PROPAGATORS names,
 # and raises where there is no such propagator.
@@ -34,6 +34,13 @@ def inject(carrier: MutableMapping[str, Any], context: Context | None = None) ->
         faults.report("propagator: inject")
 
 
+def injected(context: Context) -> dict[str, str]:
+    """The headers that tell of ``context``. Never raises."""
+    carrier: dict[str, Any] = {}
+    inject(carrier, context)
+    return {name: value for name, value in carrier.items() if isinstance(name, str) and isinstance(value, str)}
+
+
 def extract(carrier: Mapping[str, Any], context: Context | None = None, getter: Getter[Any] | None = None) -> Context:
     """What ``carrier`` says is current, on top of ``context``. Never raises: it is ``context`` alone then.
 
@@ -45,7 +52,10 @@ def extract(carrier: Mapping[str, Any], context: Context | None = None, getter: 
     try:
         from opentelemetry import propagate
 
-        return propagate.extract(carrier, context) if getter is None else propagate.extract(carrier, context, getter)
+        found = propagate.extract(carrier, context) if getter is None else propagate.extract(carrier, context, getter)
+        if not isinstance(found, Context):
+            raise TypeError(f"extract() returned {found!r}, which is no Context")
+        return found
     except Exception:
         faults.report("propagator: extract")
         return Context() if context is None else context

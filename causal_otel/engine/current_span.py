@@ -197,7 +197,7 @@ class CurrentSpan(Span):
         )
 
     def __call__(self, function: F) -> F:
-        """Decorate ``function``: every call of it is one span, which lasts until its last item if it generates."""
+        """Decorate ``function``: see :meth:`SpanScope.__call__ <causal_otel.engine.scope.SpanScope.__call__>`."""
         scope = SpanScope(
             self._start_span,
             record=self._record_exception,

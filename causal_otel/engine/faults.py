@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 
 from causal_otel._log import logger
@@ -23,12 +22,11 @@ def report(site: str) -> None:
     """
     _counts[site] += 1
     if _counts[site] == 1:
-        with contextlib.suppress(Exception):  # a filter or a handler of the user's logging that raises
-            _logger.warning(
-                "tracing failed in %s; the call itself is not affected, and further failures here are only counted",
-                site,
-                exc_info=True,
-            )
+        _logger.warning(
+            "tracing failed in %s; the call itself is not affected, and further failures here are only counted",
+            site,
+            exc_info=True,
+        )
 
 
 def counts() -> dict[str, int]:

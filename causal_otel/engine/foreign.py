@@ -50,7 +50,7 @@ class ContainedTracer(trace.Tracer):
         It is the provider's own, so what its methods raise reaches whoever calls them.
         """
         try:
-            return self._theirs.start_span(
+            span = self._theirs.start_span(
                 name,
                 context,
                 kind,
@@ -60,9 +60,12 @@ class ContainedTracer(trace.Tracer):
                 record_exception=record_exception,
                 set_status_on_exception=set_status_on_exception,
             )
+            if not isinstance(span, trace.Span):
+                raise TypeError(f"start_span() returned {span!r}, which is no Span")
         except Exception:
             faults.report("your tracer provider: start_span")
             return NonRecordingSpan(ContainedSpan(trace.get_current_span(context)).get_span_context())
+        return span
 
     def start_contained(self, *args: Any, **kwargs: Any) -> Span:
         """Start a span for our own code alone, whose methods do not raise either; else as :meth:`start_span`."""

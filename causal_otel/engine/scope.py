@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from causal_otel.engine import outcome
 from causal_otel.engine.contained import ContainedSpan
 from causal_otel.engine.context import Activation, enter
+from causal_otel.engine.pending import Pending, at_once, is_pending, named
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator
+    from collections.abc import Callable, Generator
     from types import TracebackType
 
     from opentelemetry.context import Context
@@ -79,7 +81,10 @@ class SpanScope:
         )
 
     def __call__(self, function: F) -> F:
-        """Decorate ``function``: every call of it is one span, which lasts until its last item if it generates."""
+        """Decorate ``function``: every call of it is one span, which lasts until its last item if it generates.
+
+        A plain function that returns something to be awaited, or an async generator, is over when that is.
+        """
         wrap: Callable[[F], Callable[..., Any]]
         if inspect.isasyncgenfunction(function):
             wrap = self._async_generator
@@ -93,10 +98,30 @@ class SpanScope:
 
     def _function(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
-            with self._again():
-                return function(*args, **kwargs)
+            span = self._start()
+            activation = enter(span, self._context)
+            try:
+                result = function(*args, **kwargs)
+            except BaseException as error:
+                activation.end()
+                self._finish(span, error)
+                raise
+            activation.end()
+            if type(result) not in at_once and is_pending(type(result)):
+                return self._until_done(result, span)
+            self._finish(span, None)
+            return result
 
         return call
+
+    def _until_done(self, result: Any, span: Span) -> Any:
+        """What the caller gets for ``result``, which is to be awaited or iterated; until then ``span`` lasts."""
+        pending = Pending(result, span, self._context, self._finish)
+        if not isinstance(result, AsyncGenerator):
+            return pending.shown()
+        scope = self._again()
+        scope._start = pending.take  # type: ignore[assignment]  # a generator begins once, and nobody else takes it
+        return named(scope._async_generator(lambda: result)(), result)
 
     def _coroutine(self, function: Callable[..., Any]) -> Callable[..., Any]:
         async def call(*args: Any, **kwargs: Any) -> Any:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import wrapt
 
 from causal_otel.engine import context, faults
+from causal_otel.engine.pending import named
 from causal_otel.instrument.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -91,17 +92,10 @@ def watched(result: Any, call: Call, site: str) -> Any:
         return result
     watch = _Watch(result, call, site)
     if isinstance(result, Coroutine):
-        return _named(watch.awaited(), result)
+        return named(watch.awaited(), result)
     if isinstance(result, AsyncGenerator):
-        return _named(watch.items(), result)
+        return named(watch.items(), result)
     return _Proxy(result, watch)
-
-
-def _named(ours: Any, theirs: Any) -> Any:
-    """Python names it in a warning if it is never awaited, and asyncio in a task's representation."""
-    for name in ("__name__", "__qualname__"):
-        setattr(ours, name, getattr(theirs, name, type(theirs).__name__))
-    return ours
 
 
 class _Watch:

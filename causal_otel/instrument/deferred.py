@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
+from causal_otel._log import logger
 from causal_otel.engine import faults
 from causal_otel.instrument.applying import Applied
 from causal_otel.instrument.declaration import PatchStatus
+from causal_otel.instrument.registry import BrokenPatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from causal_otel.instrument.tracing import Tracing
 
 __all__ = ["DeferredPatch"]
+
+_logger = logger()
 
 
 class DeferredPatch:
@@ -65,7 +69,13 @@ class DeferredPatch:
                     return
                 applied = self._applied = Applied(patch, self._tracing(patch))
             applied.apply()
+        except BrokenPatch as problem:
+            self._failed(str(problem))
+            _logger.warning("%s is not traced: %s", self._status.name, problem, exc_info=problem.__cause__)
         except Exception:
-            self._status.state = "failed"
-            self._status.problems.append("see the log")
+            self._failed("see the log")
             faults.report(f"{self._status.name}: patching")
+
+    def _failed(self, problem: str) -> None:
+        self._status.state = "failed"
+        self._status.problems.append(problem)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from causal_otel.engine.contained import ContainedSpan
+
 if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
     from causal_otel.instrument.operation import Observation, Running
     from causal_otel.instrument.options import Hook
 
@@ -28,9 +32,14 @@ class Hooks:
     def started(self, running: Running, observation: Observation) -> None:
         """Call the one: the span and the driver's objects."""
         if self._request is not None and running.span.is_recording():
-            self._request(running.span, *observation.objects)
+            self._request(_given(running.span), *observation.objects)
 
     def ended(self, running: Running, observation: Observation) -> None:
         """Call the other: the span, the driver's objects, and what the driver has returned or raised."""
         if self._response is not None and running.span.is_recording():
-            self._response(running.span, *observation.objects, observation.outcome)
+            self._response(_given(running.span), *observation.objects, observation.outcome)
+
+
+def _given(span: Span) -> Span:
+    """What user code is given, here as everywhere: the span that its own provider has made."""
+    return span.theirs if type(span) is ContainedSpan else span

@@ -21,9 +21,14 @@ class Options:
             patch's documentation says. Other processes are handed the trace as one that is not sampled. None: what the
             settings say, and nothing where they do not.
         request_hook: is called when an operation begins, with its span and the driver's own objects: what the method
-            was called on, its positional and its keyword arguments, unless the patch's documentation says otherwise.
-            It may add attributes. What it raises is contained, and counted in ``status()``.
-        response_hook: likewise when the operation is over, with what the driver has returned or raised as well.
+            was called on, a tuple of its positional arguments and a dict of its keyword arguments, unless the patch's
+            documentation says otherwise. It may add attributes. It is a plain function, not a coroutine function, and
+            is called where the driver is about to be. What it raises is contained, and counted in ``status()``.
+        response_hook: likewise when the operation is over and before its span ends, with one more object: what the
+            driver has returned or raised, a cancellation too, or ``GeneratorExit`` where nobody waited for the end.
+
+    Hooks are called once for each span that is recorded of an operation. They are not called for what is a span only
+    because it failed, such as connecting, whose beginning nobody has looked at.
     """
 
     excluded: tuple[str, ...] | None = None

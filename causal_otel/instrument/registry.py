@@ -21,7 +21,7 @@ from causal_otel._log import logger
 if TYPE_CHECKING:
     from causal_otel.instrument.declaration import Patch
 
-__all__ = ["BUILT_IN", "ENTRY_POINTS", "Registered", "patches"]
+__all__ = ["BUILT_IN", "ENTRY_POINTS", "BrokenPatch", "Registered", "patches"]
 
 ENTRY_POINTS = "causal_otel.patches"
 
@@ -43,7 +43,7 @@ class Registered(NamedTuple):
     Args:
         name: what ``install(patches=...)`` calls it.
         modules: it has work as soon as one of these is imported.
-        load: imports its declaration, which does not import the driver.
+        load: imports its declaration, which does not import the driver; raises :class:`BrokenPatch`.
     """
 
     name: str
@@ -60,12 +60,35 @@ BUILT_IN = {name: Registered(name, modules, functools.partial(_built_in, name)) 
 """Ours, by name."""
 
 
+class BrokenPatch(Exception):
+    """Another package's patch that cannot be used. Its message is a sentence for people."""
+
+
 def patches() -> Mapping[str, Registered]:
     """All of them, by name: ours, then the others. Of two of a name the first one holds."""
     found = dict(BUILT_IN)
-    for entry in metadata.entry_points(group=ENTRY_POINTS):
+    try:
+        entries = tuple(metadata.entry_points(group=ENTRY_POINTS))
+    except Exception as error:  # some package's metadata cannot be read
+        _logger.warning("no patches of other packages are known: their entry points cannot be read (%r)", error)
+        return found
+    for entry in entries:
         if entry.name in found:
             _logger.warning("the patch %r of %s is ignored: there is one of that name", entry.name, entry.value)
         else:
-            found[entry.name] = Registered(entry.name, (entry.name,), entry.load)
+            found[entry.name] = Registered(entry.name, (entry.name,), functools.partial(_other, entry))
     return found
+
+
+def _other(entry: metadata.EntryPoint) -> Patch:
+    from causal_otel.instrument.declaration import Patch
+
+    try:
+        patch = entry.load()
+    except Exception as error:
+        raise BrokenPatch(f"{entry.value} cannot be imported: {type(error).__name__}: {error}") from error
+    if not isinstance(patch, Patch):
+        raise BrokenPatch(f"{entry.value} is no Patch, but {type(patch).__name__}")
+    if patch.name != entry.name:
+        raise BrokenPatch(f"{entry.value} is the patch {patch.name!r}, and registered as {entry.name!r}")
+    return patch

@@ -85,7 +85,7 @@ def begin_execution(tracing: Tracing[Any], task: Any) -> None:
     elif recorded or not request.is_eager:  # the tracer may hold back what was not sampled elsewhere
         attributes = execution_attributes(task.app, task.name, request, headers, time.time())
         operation = Operation(f"process {task.name}", attributes, kind=SpanKind.CONSUMER)
-        started = tracing.begin(operation, objects=(task,), parent=context)
+        started = tracing.begin(operation, objects=(task, request), parent=context)
         if recorded or started.span.is_recording():
             context = with_span(started.span, context)
             running = started
@@ -131,7 +131,7 @@ def end_execution(tracing: Tracing[Any], task: Any, state: str | None, retval: A
         running.learn(learned)
     if error is not None and not _is_expected(task, error):
         _fail(tracing, running, error)
-    running.end(retval)
+    running.end(retval if error is None else error)  # as its outcome: whether that is a failure has been told by now
 
 
 def _fail(tracing: Tracing[Any], running: Running, error: BaseException) -> None:
@@ -169,7 +169,7 @@ def wrap_on_failure(tracing: Tracing[Any], original: Callable[..., Any]) -> Call
                 faults.report("celery: on_failure")
         if begun is None:
             return original(self, *args, **kwargs)
-        running, context, start = begun
+        running, context, start, error = begun
         now = time.time_ns()
         activation = attach(with_span(running.span, context))
         try:
@@ -177,7 +177,7 @@ def wrap_on_failure(tracing: Tracing[Any], original: Callable[..., Any]) -> Call
         finally:
             activation.end()
             try:
-                running.end(at=now, duration=max(now - start, 0))
+                running.end(error, at=now, duration=max(now - start, 0))
             except Exception:
                 faults.report("celery: on_failure")
 
@@ -186,8 +186,8 @@ def wrap_on_failure(tracing: Tracing[Any], original: Callable[..., Any]) -> Call
 
 def _begin_report(
     tracing: Tracing[Any], job: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Running, Context, int] | None:
-    """An execution whose process has been lost, all but ended, its parent's context, and when it began.
+) -> tuple[Running, Context, int, BaseException] | None:
+    """An execution whose process has been lost, all but ended, its parent's context, when it began, and what ended it.
 
     None: the process has ended it, or it is not recorded.
 
@@ -228,6 +228,6 @@ def _begin_report(
         attributes[semconv.CELERY_TASK_STATE] = "REVOKED"
     operation = Operation(f"process {task.name}", attributes, kind=SpanKind.CONSUMER)
     span = tracing.adopt(operation.name, operation.kind, attributes, context, identity, start)
-    running = tracing.running(operation, span, objects=(task,))
+    running = tracing.running(operation, span, objects=(task, request))
     _fail(tracing, running, error)
-    return running, context, start
+    return running, context, start, error

@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from causal_otel.engine import faults
-from causal_otel.semconv import ABANDONED
 
 if TYPE_CHECKING:
     from causal_otel.instrument.operation import Running
@@ -20,13 +19,14 @@ class _Body:
     """What both kinds of bodies share: the stream behind shows through, and the operation ends once.
 
     Args:
-        stream: the library's own.
-        running: the request, whose headers have been answered.
+        response: whose headers have arrived. It refers to its body, and the library's own stream to it, in any case.
+        running: the request.
         stopwatch: began with it.
     """
 
-    def __init__(self, stream: Any, running: Running, stopwatch: Stopwatch) -> None:
-        self._causal_stream = stream
+    def __init__(self, response: Any, running: Running, stopwatch: Stopwatch) -> None:
+        self._causal_stream = response.stream
+        self._causal_response = response
         self._causal_running: Running | None = running
         self._causal_stopwatch = stopwatch
 
@@ -35,22 +35,21 @@ class _Body:
             raise AttributeError(name)
         return getattr(self._causal_stream, name)
 
-    def _causal_end(self, error: BaseException | None = None, *, abandoned: bool = False) -> None:
+    def _causal_end(self, error: BaseException | None = None) -> None:
         running, self._causal_running = self._causal_running, None
+        response, self._causal_response = self._causal_response, None
         if running is None:
             return
         stopwatch = self._causal_stopwatch
         try:
             stopwatch.stop()
-            if abandoned:
-                running.learn({ABANDONED: True})
-            running.end(None, error, stopwatch.end_time(running.span), stopwatch.total)
+            running.end(response, error, stopwatch.end_time(running.span), stopwatch.total)
         except Exception:
             faults.report("httpx: body")
 
     def __del__(self) -> None:
         if vars(self).get("_causal_running") is not None:
-            self._causal_end(abandoned=True)
+            self._causal_end(GeneratorExit())
 
 
 @functools.cache

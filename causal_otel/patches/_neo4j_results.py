@@ -6,12 +6,13 @@ result's owner, a session or transaction, that it is closed or has failed. A :cl
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from typing import TYPE_CHECKING, Any
 
-from causal_otel.engine import faults, outcome
+from causal_otel.engine import faults
 from causal_otel.instrument.errors import Errors, error_name
 from causal_otel.instrument.stopwatch import Stopwatch
-from causal_otel.semconv import ABANDONED, DB_NAMESPACE, DB_RESPONSE_STATUS_CODE, FETCH
+from causal_otel.semconv import DB_NAMESPACE, DB_RESPONSE_STATUS_CODE, FETCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,17 +155,16 @@ class Stream:
 
     def cancelled(self) -> None:
         """The connection has been killed in the middle of it."""
-        self.end(mark=outcome.CANCELLED)
+        self.end(CancelledError())
 
     def __del__(self) -> None:
-        self.end(mark=ABANDONED)
+        self.end(GeneratorExit())
 
-    def end(self, error: BaseException | None = None, mark: str = "") -> None:
+    def end(self, error: BaseException | None = None) -> None:
         """End the operation, if it has not ended. Never raises.
 
         Args:
-            error: what the driver raises, or has raised.
-            mark: an attribute to set to true.
+            error: what the driver raises, or has raised; a cancellation too. ``GeneratorExit``: the result has died.
         """
         try:
             running, result, stopwatch = self._running, self._result, self._stopwatch
@@ -173,12 +173,9 @@ class Stream:
                 return
             stopwatch.stop()
             running.part(FETCH, (stopwatch.total - self._request) / 1e9)
-            learned: dict[str, Any] = {mark: True} if mark else {}
             database = private(result, "_database")
             if isinstance(database, str):
-                learned[DB_NAMESPACE] = database
-            if learned:
-                running.learn(learned)
+                running.learn({DB_NAMESPACE: database})
             running.end(result, error, stopwatch.end_time(running.span), stopwatch.total)
         except Exception:
             faults.report("neo4j: the end of a result")

@@ -59,8 +59,11 @@ __all__ = ["PATCH", "AsgiOptions", "TracingMiddleware"]
 class AsgiOptions(Options):
     """Options of the asgi patch.
 
-    The hooks are called with the span and the ASGI scope, and ``response_hook`` with the status code of the response,
-    None if there is none.
+    The hooks are called with the span and the ASGI scope, once for each request and each connection of a websocket:
+    ``request_hook`` before the application is, so that its route is not known yet, and ``response_hook`` when the
+    response is over, with its status code as well (101 for a websocket that was accepted), None if there is none. Where
+    the application raises, the status code is that which its client was sent. They are not called for a span ``after
+    response``.
 
     Args:
         excluded: paths, such as ``/health``, ``/static/**``, ``/users/{id}/avatar``, as ``url.path`` shows them; or

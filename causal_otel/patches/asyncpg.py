@@ -79,6 +79,11 @@ _CACHED = 1024  # statements; a program has few, unless it builds them, and then
 class AsyncpgOptions(ClientOptions):
     """Options of the asyncpg patch; see :class:`~causal_otel.instrument.options.ClientOptions`.
 
+    The hooks are called with the span, the connection or prepared statement, and the positional and keyword arguments
+    of its method. Where a pool's method is called, that is the method of the connection which it takes. Where a cursor
+    fetches, it is the cursor, and the arguments begin with how many rows are wanted (0: all); what it returns is a list
+    of them.
+
     Args:
         excluded: names, such as ``SELECT heartbeats``, or texts, such as ``SELECT pg_sleep*``; both as a trace shows
             them, in any case.

@@ -90,8 +90,12 @@ _EXCLUDED = Operation("excluded", {})
 class CeleryOptions(Options):
     """The options of the patch for Celery.
 
-    The hooks are called with the span and, where a task is sent, the application, and the positional and keyword
-    arguments of its ``send_task``; where one is executed, the task, whose ``request`` tells of the message.
+    Where a task is sent, the hooks are called with the span, the application, and the positional and keyword arguments
+    of its ``send_task()``, which begin with the task's name; ``response_hook`` with the ``AsyncResult`` as well, or the
+    exception. Where one is executed, they are called with the span, the task and its request
+    (``celery.app.task.Context``), which tells of the message; ``response_hook`` with what the task has returned or
+    raised as well, ``Retry``, ``Ignore`` and ``Reject`` included. Where the main process ends an execution, it calls
+    both, one after the other, with the error that says why.
 
     Args:
         excluded: names of tasks, such as ``reports.*``, in any case: neither sent nor executed in a trace that is
@@ -129,8 +133,7 @@ def _before_publish(
     running: Running | None = context.get(_SENDING)  # type: ignore[assignment]
     if running is None and suppressed(context):
         return
-    fields = dict[str, Any]()
-    carriers.inject(fields, context)
+    fields = carriers.injected(context)
     if "traceparent" in fields:
         headers.pop("tracestate", None)  # it belonged to the traceparent that is replaced
     headers.update(fields)

@@ -69,8 +69,9 @@ __all__ = ["PATCH", "HttpxOptions"]
 class HttpxOptions(ClientOptions):
     """Options of the httpx patch; see :class:`~causal_otel.instrument.options.ClientOptions`.
 
-    The hooks are called with the span and the request, and ``response_hook`` with the response, whose body has been
-    read or closed, or the exception.
+    The hooks are called with the span and the ``Request`` that the client has made, once for each request on the wire.
+    ``response_hook`` is called when the body has arrived, or the response is closed before, with the ``Response`` as
+    well, of which it can read all but the body: that is the application's. Or it is given the exception.
 
     Args:
         excluded: URLs, such as ``*.example.com/**`` or ``https://example.com:8443/v1/{id}``, or paths on any host,
@@ -147,8 +148,7 @@ class _Attempt:
         self.args: Args | None = None
         if running is not None:
             self._stopwatch = Stopwatch()
-        carrier: dict[str, str] = {}
-        carriers.inject(carrier, where)
+        carrier = carriers.injected(where)
         if not carrier:
             return
         self._given = given = request.headers
@@ -200,7 +200,7 @@ class _Attempt:
         try:
             _learn_response(running, result)
             if not result.is_closed:  # else it was made with its body in hand, as MockTransport does
-                result.stream = self._body(result.stream, running, stopwatch)
+                result.stream = self._body(result, running, stopwatch)
                 return
         except Exception:
             faults.report("httpx: response")

@@ -83,6 +83,11 @@ _EXECUTION = create_key("causal-otel-neo4j-execution")
 class Neo4jOptions(ClientOptions):
     """Options of the neo4j patch; see :class:`~causal_otel.instrument.options.ClientOptions`.
 
+    The hooks are called with the span, the session, transaction or driver, and the positional and keyword arguments of
+    its ``run()``, ``execute_query()``, ``execute_read()`` or ``execute_write()``. For ``run()``, ``response_hook`` is
+    called when all records have arrived, or nobody will read them, with the ``Result``, of which it should read nothing
+    but ``keys()``: the records are the application's. For the others it is called when they return, with what they do.
+
     Args:
         excluded: names, such as ``MATCH Heartbeat`` or ``neo4j.execute_read`` (with all that is inside), or texts, such
             as ``CALL dbms.*``; both as a trace shows them, in any case.

@@ -83,6 +83,12 @@ _CACHED = 1024  # kinds of operation: command, number of arguments, server
 class RedisOptions(ClientOptions):
     """Options of the redis patch; see :class:`~causal_otel.instrument.options.ClientOptions`.
 
+    The hooks are called with the span, the client, the words of the command (``("SET", "key", 1)``) and the options
+    that redis-py has for it. For a pipeline it is the pipeline, and the arguments of its ``execute()``: its commands
+    are still in it when ``request_hook`` is called, and ``response_hook`` is given the list of replies, errors among
+    them where ``execute()`` was told not to raise. Commands in a pipeline, and what a cluster's operation consists of,
+    have no calls of their own.
+
     Args:
         excluded: names, such as ``PING``, ``CLIENT *``, ``PIPELINE*``, or texts, such as ``INFO ?``; both as a trace
             shows them, in any case. A pipeline is one operation: none of its commands is looked at.

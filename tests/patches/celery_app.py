@@ -17,10 +17,26 @@ from opentelemetry import trace
 
 import causal_otel
 from causal_otel.install import installation
+from causal_otel.patches.celery import CeleryOptions
 
 __all__ = ["Expected", "app"]
 
-if "TESTS_WORKER_PATCHES" in os.environ:
+
+def asked(span: trace.Span, *objects: Any) -> None:
+    """A hook of the worker: which task, with which id."""
+    if len(objects) == 2:  # an execution
+        task, request = objects
+        span.set_attribute("asked", f"{task.name} {request.id}")
+
+
+def answered(span: trace.Span, *objects: Any) -> None:
+    """The other: what came of it."""
+    span.set_attribute("answered", repr(objects[-1]))
+
+
+if "TESTS_HOOKS" in os.environ:
+    causal_otel.install(patches={"celery": CeleryOptions(request_hook=asked, response_hook=answered)})
+elif "TESTS_WORKER_PATCHES" in os.environ:
     causal_otel.install(patches=os.environ["TESTS_WORKER_PATCHES"].split(","))
 
 app = Celery("tests", set_as_current=False)

@@ -99,9 +99,9 @@ def valkey_server(*arguments: str, config: str = "") -> Iterator[int]:
             yield port
 
 
-@pytest.fixture(scope="module")
-def cluster_port() -> Iterator[int]:
-    """A cluster of one node that has all slots."""
+@contextlib.contextmanager
+def cluster_server() -> Iterator[int]:
+    """A cluster of one node that has all slots; yields its port."""
     with valkey_server("--cluster-enabled", "yes", "--cluster-port", str(claim_port(None, "Valkey"))) as port:
         with redis.Redis(port=port) as client:
             client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
@@ -109,6 +109,13 @@ def cluster_port() -> Iterator[int]:
             while client.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
                 assert time.monotonic() < deadline
                 threading.Event().wait(0.01)
+        yield port
+
+
+@pytest.fixture(scope="module")
+def cluster_port() -> Iterator[int]:
+    """The port of a cluster."""
+    with cluster_server() as port:
         yield port
 
 

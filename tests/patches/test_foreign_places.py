@@ -1,0 +1,305 @@
+"""Every place where foreign code is called, found in our source: whatever that does, the traced calls do not notice."""
+
+from __future__ import annotations
+
+import ast
+import atexit
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+import pytest_asyncio
+from celery import Celery
+from fastapi import FastAPI
+from opentelemetry import propagate, trace
+from opentelemetry.propagators.textmap import TextMapPropagator
+from opentelemetry.sdk import trace as sdk
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+import causal_otel
+from causal_otel.engine.provider import TracerProvider as OurProvider
+from causal_otel.instrument import tracing as seam
+from causal_otel.instrument.options import Options
+from causal_otel.instrument.registry import BUILT_IN
+
+ROOT = Path(causal_otel.__file__).parent
+
+FOREIGN = {
+    *("on_start", "_on_ending", "on_end", "shutdown", "force_flush"),  # span processors
+    *("should_sample", "get_description", "generate_trace_id", "generate_span_id"),  # samplers and id generators
+    *("inject", "extract", "fields"),  # propagators
+    *("get_tracer", "start_span"),  # tracer providers
+    *("started", "ended", "_request", "_response"),  # observers and hooks
+    *("export", "detect", "load"),  # exporters, resource detectors, entry points
+    *("get_meter", "create_histogram", "create_counter", "create_observable_counter", "record"),  # meter providers
+    *("create_observable_gauge", "create_observable_up_down_counter", "create_up_down_counter"),
+}
+"""Names of what is called on objects that are not ours."""
+
+# -- the table --------------------------------------------------------------------------------------------------------
+
+OURS = "ours"
+"""The name is foreign, the object is not, or a place below contains it."""
+INSTALLING = "install() and uninstall()"
+"""Run by those, in no traced call: what is wrong with their arguments is for the caller to see."""
+SEPARATE = "a thread or an exit of our own"
+"""Runs in no traced call; see tests/export and tests/faults."""
+
+PLACES: dict[str, str] = {
+    "engine/processors.py: ContainedProcessors.on_start: processor.on_start": "on_start",
+    "engine/processors.py: ContainedProcessors._on_ending: processor._on_ending": "_on_ending",
+    "engine/processors.py: ContainedProcessors.on_end: processor.on_end": "on_end",
+    "engine/processors.py: ContainedProcessors.shutdown: processor.shutdown": "shutdown",
+    "engine/processors.py: ContainedProcessors.force_flush: processor.force_flush": "force_flush",
+    "engine/tracer.py: Tracer._ask: sampler.should_sample": "should_sample",
+    "engine/carriers.py: inject: propagate.inject": "inject",
+    "engine/carriers.py: extract: propagate.extract": "extract",
+    "patches/_incoming.py: _interest: propagator.fields": "fields",
+    "engine/foreign.py: ContainedTracer.start_span: self._theirs.start_span": "start_span",
+    "instrument/operation.py: Observation.start: observer.started": "started",
+    "instrument/operation.py: Observation.end: observer.ended": "ended",
+    "instrument/hooks.py: Hooks.started: self._request": "request_hook",
+    "instrument/hooks.py: Hooks.ended: self._response": "response_hook",
+    "instrument/registry.py: _other: entry.load": "tests/instrument/test_entry_points.py",
+    # The reader of metrics belongs here as soon as there is one: "metrics/…: …": "metric reader".
+    "api.py: _start: trace.get_tracer": OURS,
+    "api.py: span: trace.get_tracer": OURS,
+    "api.py: inject: carriers.inject": OURS,
+    "api.py: extract: carriers.extract": OURS,
+    "engine/counts.py: SpanCounts.live: self.ended": OURS,
+    "engine/current_span.py: CurrentSpan._start_span: self._tracer.start_span": OURS,
+    "engine/foreign.py: ContainedTracer.start_contained: self.start_span": OURS,
+    "engine/foreign.py: starter: tracer.start_span": OURS,
+    "engine/provider.py: TracerProvider._prepare: self.processors.on_end": OURS,
+    "engine/provider.py: TracerProvider.open: self.shutdown": OURS,
+    "engine/provider.py: TracerProvider.shutdown: super().shutdown": OURS,
+    "engine/sampling.py: Rule._is_request: self._request": OURS,
+    "engine/sampling.py: EachSpanSampler.get_description: super().get_description": OURS,
+    "engine/span.py: Span.end: provider.processors._on_ending": OURS,
+    "engine/span.py: Span.end: provider.processors.on_end": OURS,
+    "engine/tracer.py: Tracer.start_leaf: self.start_span": OURS,
+    "engine/tracer.py: Tracer.start_span: ids.generate_trace_id": OURS,  # our provider takes no others
+    "engine/tracer.py: Tracer.start_span: provider.processors.on_start": OURS,
+    "export/console.py: ConsoleExporter._flush_at_exit_of_child: self.shutdown": OURS,
+    "export/console.py: ConsoleProcessor.on_end: self._exporter.export": OURS,
+    "export/console.py: ConsoleProcessor.force_flush: self._exporter.force_flush": OURS,
+    "export/console.py: ConsoleProcessor.shutdown: self._exporter.shutdown": OURS,
+    "export/telemetry.py: _started: counts.started": OURS,
+    "export/worker.py: Worker.__init__: self.shutdown": OURS,
+    "export/worker.py: Worker.shutdown: self.shutdown": OURS,
+    "export/worker.py: Worker._launch: self.shutdown": OURS,
+    "install.py: Status.__str__: self.export": OURS,
+    "install.py: install: Settings.load": OURS,
+    "instrument/deferred.py: DeferredPatch._imported: self._registered.load": OURS,
+    "patch_choice.py: _checked: registered.load": OURS,
+    "patches/_celery_execution.py: _parent: carriers.extract": OURS,
+    "patches/_incoming.py: parent_context: _interest().fields": OURS,
+    "patches/_incoming.py: parent_context: carriers.extract": OURS,
+    "patches/_neo4j_results.py: Stream.end: self._request": OURS,
+    "patches/httpx.py: _Attempt._hand_back: self._request": OURS,
+    "patches/httpx.py: _Attempt._returned: self._request": OURS,
+    "install.py: _tracer: provider.get_tracer": INSTALLING,
+    "pipeline.py: Pipeline.__init__: self._worker.shutdown": INSTALLING,
+    "pipeline.py: Pipeline.close: self.provider.shutdown": INSTALLING,
+    "pipeline.py: _make_propagator: entry_points(group='opentelemetry_propagator')[name].load": INSTALLING,
+    "pipeline.py: Pipeline.leave: self.provider.force_flush": SEPARATE,
+    "export/telemetry.py: Telemetry.attempt: _instruments().record": SEPARATE,
+    "export/telemetry.py: _instruments: metrics.get_meter": SEPARATE,
+    "export/telemetry.py: _make: meter.create_histogram": SEPARATE,
+    "export/telemetry.py: _make: meter.create_observable_counter": SEPARATE,
+    "export/telemetry.py: _make: meter.create_observable_gauge": SEPARATE,
+    "export/telemetry.py: _make: meter.create_observable_up_down_counter": SEPARATE,
+}
+"""Where a foreign name is used in our source, and the case below that makes the foreign code behind it raise."""
+
+CASES = ("logging", *(case for case in PLACES.values() if case.replace("_", "").isalpha() and case != OURS))
+"""Logging has no names of its own: each of our messages may meet a filter of the user's."""
+
+
+def places() -> set[str]:
+    """All uses of such a name in what runs in a traced program: ``file: function: expression``."""
+    found = set()
+
+    def look(node: ast.AST, file: str, inside: tuple[str, ...]) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Attribute) and child.attr in FOREIGN and isinstance(child.ctx, ast.Load):
+                found.add(f"{file}: {'.'.join(inside)}: {ast.unparse(child)}")
+            is_scope = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            look(child, file, (*inside, child.name) if is_scope else inside)  # type: ignore[attr-defined]
+
+    for path in ROOT.rglob("*.py"):
+        file = path.relative_to(ROOT).as_posix()
+        if not file.startswith(("_reference/", "cli/", "collector/")):  # programs of their own
+            look(ast.parse(path.read_text(encoding="utf-8")), file, ())
+    return found
+
+
+def test_no_place_is_missing() -> None:
+    """Each place where a foreign name is used is in the table, and nothing else: add yours, with a case."""
+    assert places() == set(PLACES)
+
+
+# -- foreign code that misbehaves -------------------------------------------------------------------------------------
+
+
+class Foreign(Exception):
+    """What it raises."""
+
+
+def fail(*_: Any, **__: Any) -> Any:
+    raise Foreign
+
+
+def nonsense(*_: Any, **__: Any) -> Any:
+    return b"nonsense"
+
+
+class Misbehaving:
+    """An observer."""
+
+    unsampled = False
+
+    def __init__(self, case: str, does: Callable[..., Any]) -> None:
+        self.started = self.ended = lambda *_: None
+        if case in ("started", "ended"):
+            setattr(self, case, does)
+
+
+@contextmanager
+def misbehaving(case: str, does: Callable[..., Any], kind: type[sdk.TracerProvider]) -> Iterator[None]:
+    """Install all patches where the foreign code of one case misbehaves."""
+    sampler: Sampler = ALWAYS_ON
+    if case == "should_sample":
+        sampler = type("Broken", (Sampler,), {case: does, "get_description": lambda self: "broken"})()
+    provider = kind(sampler=sampler)
+    atexit.unregister(provider.shutdown)  # which it may do badly
+    if case in ("on_start", "_on_ending", "on_end", "shutdown", "force_flush"):
+        provider.add_span_processor(type("Broken", (sdk.SpanProcessor,), {case: does})())
+    given: trace.TracerProvider = provider
+    if case == "start_span":
+        tracer = type("Broken", (trace.Tracer,), {case: does, "start_as_current_span": does})()
+        given = type("BrokenProvider", (trace.TracerProvider,), {"get_tracer": lambda *_, **__: tracer})()
+    usual = propagate.get_global_textmap()
+    if case in ("inject", "extract", "fields"):
+        members = {case: property(does) if case == "fields" else does}
+        broken: TextMapPropagator = type("Broken", (TraceContextTextMapPropagator,), members)()
+        propagate.set_global_textmap(broken)
+    options: dict[str, Any] = {case: does} if case.endswith("_hook") else {}
+    patches: dict[str, bool | Options] = {name: BUILT_IN[name].load().options(**options) for name in BUILT_IN}
+    make = seam.Tracing.__init__
+
+    def observed(self: Any, *args: Any, **kwargs: Any) -> None:
+        kwargs["observers"] = (Misbehaving(case, does),)
+        make(self, *args, **kwargs)
+
+    log = logging.getLogger("causal_otel")
+    try:
+        if case in ("started", "ended"):
+            seam.Tracing.__init__ = observed  # type: ignore[method-assign]  # metrics come in this way
+        if case == "logging":
+            log.addFilter(does)
+        installed = causal_otel.install(patches=patches, tracer_provider=given)
+        try:
+            yield
+        finally:
+            installed.flush(1.0)
+            installed.uninstall()
+            with contextlib.suppress(Foreign):  # the SDK's contains nothing
+                provider.shutdown()
+    finally:
+        seam.Tracing.__init__ = make  # type: ignore[method-assign]
+        log.removeFilter(does)
+        propagate.set_global_textmap(usual)
+
+
+# -- traced calls -----------------------------------------------------------------------------------------------------
+
+PLANTED = KeyError("planted")
+
+
+@pytest_asyncio.fixture
+async def calls(postgres_url: str) -> AsyncIterator[list[Callable[[], Awaitable[Any]]]]:
+    """A call of every role, well and failing: of a client, with headers sent and received, and of a task."""
+    connection = await asyncpg.connect(postgres_url)
+    api, app = FastAPI(), Celery("places", set_as_current=False, broker="memory://", backend="cache+memory://")
+
+    @api.get("/items/{item}")
+    async def item(item: int) -> int:
+        if item == 0:
+            raise PLANTED
+        return item
+
+    @app.task(name="places.run")
+    def run(raises: bool) -> int:
+        if raises:
+            raise PLANTED
+        return 7
+
+    async def get(path: str) -> Any:
+        transport = httpx.ASGITransport(api)
+        async with httpx.AsyncClient(transport=transport, base_url="http://tests") as http:
+            headers = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+            return (await http.get(path, headers=headers)).json()
+
+    async def execute(raises: bool) -> Any:
+        return run.apply((raises,)).get()
+
+    async def send() -> Any:
+        return type(run.apply_async((False,)))
+
+    @causal_otel.traced
+    def decorated() -> int:
+        return 3
+
+    async def block() -> Any:
+        with causal_otel.span("block") as span:
+            span.is_recording()
+            return decorated()
+
+    yield [
+        lambda: connection.fetchval("SELECT 1"),
+        lambda: connection.fetchval("SELECT 1 / $1::int", 0),
+        lambda: get("/items/3"),
+        lambda: get("/items/0"),
+        lambda: execute(False),
+        lambda: execute(True),
+        send,
+        block,
+    ]
+    await connection.close()
+
+
+async def outcome(call: Callable[[], Awaitable[Any]]) -> tuple[Any, ...]:
+    try:
+        return "returned", await call()
+    except Exception as error:
+        found = "raised", error is PLANTED, type(error), str(error), isinstance(error.__context__, Foreign)
+        PLANTED.__context__ = PLANTED.__traceback__ = None
+        return found
+
+
+@pytest.mark.parametrize("kind", [OurProvider, sdk.TracerProvider], ids=["ours", "theirs"])
+@pytest.mark.parametrize("does", [fail, nonsense])
+@pytest.mark.parametrize("case", sorted(CASES))
+@pytest.mark.asyncio
+async def test_calls_go_on(
+    calls: list[Callable[[], Awaitable[Any]]], case: str, does: Callable[..., Any], kind: type[sdk.TracerProvider]
+) -> None:
+    """Results and exceptions are those of the untraced calls, the very object where it is the user's."""
+    untraced = [await outcome(call) for call in calls]
+    assert {each[0] for each in untraced} == {"returned", "raised"}
+    before = sum(causal_otel.status().faults.values())
+    with misbehaving(case, does, kind):
+        with causal_otel.span("request"):
+            assert [await outcome(call) for call in calls] == untraced
+        assert [await outcome(call) for call in calls] == untraced
+        if does is fail and case not in ("shutdown", "force_flush", "logging"):
+            assert sum(causal_otel.status().faults.values()) > before
+    assert [await outcome(call) for call in calls] == untraced

@@ -1,0 +1,507 @@
+"""Hooks of the clients' patches, on real servers: each called once a span, with that span and the driver's objects."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import asyncpg
+import httpx
+import neo4j
+import pytest
+import pytest_asyncio
+import redis
+import redis.asyncio
+from opentelemetry.sdk import trace as sdk
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.trace import NoOpTracer, SpanKind, StatusCode
+
+import causal_otel
+from causal_otel.instrument.operation import Operation
+from causal_otel.instrument.registry import BUILT_IN
+from causal_otel.instrument.tracing import Tracing
+from causal_otel.patches.redis import RedisOptions
+from causal_otel.settings import SettingError
+from tests.patches.hooking import PROVIDERS, Told, hooked
+from tests.patches.http_server import echo_app, serve
+from tests.patches.test_redis import cluster_server
+from tests.recording import recording
+from tests.services.fixtures import GraphServer
+
+FAILURES: dict[str, tuple[str, str]] = {
+    "asyncpg": ("SELECT", "22012"),
+    "redis": ("LPUSH", "WRONGTYPE"),
+    "neo4j": ("neo4j", "Neo.ClientError"),
+    "httpx": ("GET", "httpx.ConnectError"),
+}
+"""What a failing call of each patch is named, and how its ``error.type`` begins."""
+
+
+async def done(value: Any) -> Any:
+    """The value of a call to either kind of client."""
+    return await value if inspect.isawaitable(value) else value
+
+
+@pytest.fixture(params=list(PROVIDERS))
+def provider(request: pytest.FixtureRequest) -> Any:
+    """The class of the provider."""
+    return PROVIDERS[request.param]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """A real HTTP server."""
+    with serve(echo_app) as url:
+        yield url
+
+
+def told_well(told: Told, seconds: float = 0.0) -> None:
+    """Assert what a span of an operation tells that went well."""
+    span = told.span
+    assert (span.kind, span.status.status_code) == (SpanKind.CLIENT, StatusCode.UNSET)
+    assert span.parent is not None
+    assert span.end_time - span.start_time >= seconds * 1e9  # type: ignore[operator]
+
+
+# -- asyncpg ------------------------------------------------------------------------------------------------------
+
+
+@pytest_asyncio.fixture
+async def connection(postgres_url: str) -> AsyncIterator[asyncpg.Connection[Any]]:
+    connection = await asyncpg.connect(postgres_url)
+    yield connection
+    await connection.close()
+
+
+@pytest.mark.asyncio
+async def test_asyncpg(connection: asyncpg.Connection[Any], provider: Any) -> None:
+    """The connection, its method's arguments, and what that returned, the very object."""
+    with hooked("asyncpg", provider) as hooks, causal_otel.span("request"):
+        found = await connection.fetch("SELECT $1::int AS n, pg_sleep(0.05)", 7, timeout=30)
+    told = hooks.only("SELECT")
+    told_well(told, 0.05)
+    assert told.asked == (connection, ("SELECT $1::int AS n, pg_sleep(0.05)", 7), {"timeout": 30})
+    assert told.answered[:-1] == told.asked
+    assert told.answered[-1] is found
+    if provider is sdk.TracerProvider:
+        assert type(hooks.asked[0][0]) is sdk._Span, "the span that the user's own provider has made"
+
+
+@pytest.mark.asyncio
+async def test_asyncpg_statements_cursors_and_pools(connection: asyncpg.Connection[Any], postgres_url: str) -> None:
+    """A statement and a cursor stand for themselves, a pool's method is a connection's, plumbing is told to nobody."""
+    async with asyncpg.create_pool(postgres_url, min_size=1, max_size=1) as pool:
+        with hooked("asyncpg") as hooks, causal_otel.span("request"):
+            statement = await connection.prepare("SELECT $1::int")
+            assert await statement.fetchval(3) == 3
+            async with connection.transaction():
+                rows = [row[0] async for row in connection.cursor("SELECT generate_series(1, 3)", prefetch=2)]
+                cursor = await connection.cursor("SELECT 5")
+                last = await cursor.fetchrow()
+            assert (rows, list(last or ())) == ([1, 2, 3], [5])
+            assert await pool.fetchval("SELECT 8") == 8
+            with pytest.raises(asyncpg.PostgresSyntaxError):
+                await connection.prepare("SELEKT")
+    unobserved = [span for span in hooks.spans() if "asked" not in (span.attributes or {})]
+    assert [span.name for span in unobserved] == ["PREPARE SELEKT"], "it is a span because it failed"
+    assert len(hooks.asked) == len(hooks.answered) == len(hooks.spans()) - 1
+    prepared, *fetches, pooled = hooks.answered
+    assert prepared[1:] == (statement, (3,), {}, 3)
+    assert pooled[2:] == (("SELECT 8",), {"column": 0, "timeout": None}, 8)
+    assert isinstance(pooled[1], asyncpg.Connection)
+    # A cursor is asked for rows by a method of its own, by whatever name it was called.
+    assert [(type(each[1]).__name__, each[2][0]) for each in fetches] == [
+        ("CursorIterator", 2),
+        ("CursorIterator", 2),
+        ("Cursor", 1),
+    ]
+    assert [[row[0] for row in each[-1]] for each in fetches] == [[1, 2], [3], [5]]
+
+
+# -- redis --------------------------------------------------------------------------------------------------------
+
+
+@pytest_asyncio.fixture(params=["sync", "asyncio"])
+async def client(request: pytest.FixtureRequest, redis_url: str) -> AsyncIterator[Any]:
+    made: Any = (redis if request.param == "sync" else redis.asyncio).Redis.from_url(redis_url)
+    await done(made.delete("hooks", "hooks:n"))
+    yield made
+    await done(made.aclose() if hasattr(made, "aclose") else made.close())
+
+
+@pytest.mark.asyncio
+async def test_redis(client: Any, provider: Any) -> None:
+    """The client and the command's words; a pipeline with the commands that it holds, and its replies."""
+    with hooked("redis", provider) as hooks, causal_otel.span("request"):
+        assert await done(client.execute_command("BLPOP", "hooks", 0.05)) is None
+        pipeline = client.pipeline(transaction=False).incr("hooks:n").lpush("hooks:n", 1)
+        replies = await done(pipeline.execute(raise_on_error=False))
+    single, together = hooks.told()
+    assert single.span.name == "BLPOP"
+    told_well(single, 0.05)
+    assert single.asked == (client, ("BLPOP", "hooks", 0.05), {})
+    assert single.answered == (*single.asked, None)
+    assert (together.span.name, together.span.status.status_code) == ("PIPELINE", StatusCode.ERROR)
+    assert together.asked == (pipeline, (), {"raise_on_error": False})
+    assert together.answered[-1] is replies
+    assert (replies[0], type(replies[1])) == (1, redis.ResponseError)
+
+
+@pytest.mark.asyncio
+async def test_redis_pipeline_before_it_is_executed(client: Any) -> None:
+    """The request hook finds the commands in it."""
+
+    def request(span: Any, pipeline: Any, args: Any, kwargs: Any) -> None:
+        span.set_attribute("commands", len(pipeline))
+
+    with recording({"redis": RedisOptions(request_hook=request)}) as recorded, causal_otel.span("request"):
+        await done(client.pipeline().incr("hooks:n").incr("hooks:n").execute())
+    assert (recorded.only("MULTI INCRBY").attributes or {})["commands"] == 2
+
+
+@pytest.fixture(scope="module")
+def cluster_port() -> Iterator[int]:
+    """The port of a cluster."""
+    with cluster_server() as port:
+        yield port
+
+
+@pytest.mark.parametrize("kind", ["sync", "asyncio"])
+@pytest.mark.asyncio
+async def test_redis_cluster(cluster_port: int, kind: str) -> None:
+    """Its parts have no spans, so nobody is told of them: the hooks are called once for a command or a pipeline."""
+    module: Any = redis if kind == "sync" else redis.asyncio
+    cluster: Any = module.RedisCluster(host="127.0.0.1", port=cluster_port)
+    if kind == "asyncio":
+        await cluster.initialize()
+    with hooked("redis") as hooks, causal_otel.span("request"):
+        await done(cluster.set("{a}1", 1))
+        pipeline = cluster.pipeline()
+        pipeline.get("{a}1")
+        pipeline.get("{a}1")
+        assert await done(pipeline.execute()) == [b"1", b"1"]
+    single, together = hooks.told()
+    told_well(single)
+    told_well(together)
+    assert (single.span.name, together.span.name) == ("SET", "PIPELINE GET")
+    assert (single.asked[:2], single.answered[-1]) == ((cluster, ("SET", "{a}1", 1)), True)
+    assert (together.asked[0], together.answered[-1]) == (pipeline, [b"1", b"1"])
+    await done(cluster.aclose() if hasattr(cluster, "aclose") else cluster.close())
+
+
+# -- neo4j --------------------------------------------------------------------------------------------------------
+
+
+@pytest_asyncio.fixture(params=["sync", "async"])
+async def driver(request: pytest.FixtureRequest, neo4j_server: GraphServer) -> AsyncIterator[Any]:
+    factory: Any = neo4j.AsyncGraphDatabase if request.param == "async" else neo4j.GraphDatabase
+    driver = factory.driver(neo4j_server.url, auth=neo4j_server.auth, notifications_min_severity="OFF")
+    yield driver
+    await done(driver.close())
+
+
+ROWS = "UNWIND range(1, 50) AS n RETURN n"
+
+
+@pytest.mark.asyncio
+async def test_neo4j_run(driver: Any, neo4j_server: GraphServer, provider: Any) -> None:
+    """The response hook is called when the records have been read, with the result, whose keys are known."""
+    session = driver.session(database=neo4j_server.database, fetch_size=10)
+    with hooked("neo4j", provider) as hooks, causal_otel.span("request"):
+        result = await done(session.run(ROWS, n=1))
+        assert (len(hooks.asked), hooks.answered) == (1, [])
+        records = [record async for record in result] if hasattr(result, "__aiter__") else list(result)
+        assert len(records) == 50
+        assert len(hooks.answered) == 1
+    await done(session.close())
+    told = hooks.only("UNWIND")
+    told_well(told)
+    assert told.asked == (session, (ROWS,), {"n": 1})
+    assert told.answered == (*told.asked, result)
+    assert told.answered[-1] is result
+
+
+@pytest.mark.asyncio
+async def test_neo4j_result_that_is_left(driver: Any, neo4j_server: GraphServer) -> None:
+    """A result that nobody reads is told when its session closes."""
+    with hooked("neo4j") as hooks, causal_otel.span("request"):
+        session = driver.session(database=neo4j_server.database, fetch_size=10)
+        left = await done(session.run(ROWS))
+        assert hooks.answered == []
+        await done(session.close())
+        assert hooks.answered[0][-1] is left
+    told_well(hooks.only("UNWIND"))
+
+
+@pytest.mark.asyncio
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore:Relying on Session:DeprecationWarning")
+async def test_neo4j_result_that_dies(driver: Any, neo4j_server: GraphServer) -> None:
+    """Of a result that goes unread the hook is told that nobody waited for it."""
+
+    async def forget() -> None:
+        session = driver.session(database=neo4j_server.database, fetch_size=10)
+        await done((await done(session.run(ROWS))).fetch(10))
+
+    with hooked("neo4j") as hooks, causal_otel.span("request"):
+        await forget()
+        hooks.asked[0] = (hooks.asked[0][0],)  # which refers to the session
+        await done(driver.close())  # a connection keeps what waits for its answers
+        for _ in range(100):  # and the loop keeps the driver's asynchronous generator until it has closed it
+            if hooks.answered:
+                break
+            gc.collect()
+            await asyncio.sleep(0)
+    told = hooks.only("UNWIND")
+    assert type(told.answered[-1]) is GeneratorExit
+    assert (told.span.attributes or {})["causal.abandoned"] is True
+    assert told.span.status.status_code is StatusCode.UNSET
+
+
+@pytest.mark.asyncio
+async def test_neo4j_execute_query_and_managed(driver: Any, neo4j_server: GraphServer) -> None:
+    """``execute_query`` is told once, with its ``EagerResult``; a managed transaction and each query inside as well."""
+    is_async = isinstance(driver, neo4j.AsyncDriver)
+
+    def work(transaction: Any) -> Any:
+        return transaction.run("RETURN 1 AS n").single()["n"]
+
+    async def awork(transaction: Any) -> Any:
+        return (await (await transaction.run("RETURN 1 AS n")).single())["n"]
+
+    with hooked("neo4j") as hooks, causal_otel.span("request"):
+        eager = await done(driver.execute_query("RETURN 2 AS n", database_=neo4j_server.database))
+        session = driver.session(database=neo4j_server.database)
+        assert await done(session.execute_read(awork if is_async else work)) == 1
+        await done(session.close())
+    one, inner, outer = hooks.told()
+    assert one.asked == (driver, ("RETURN 2 AS n",), {"database_": neo4j_server.database})
+    assert one.answered[-1] is eager
+    assert outer.span.name == "neo4j.execute_read"
+    assert outer.span.kind is SpanKind.INTERNAL
+    assert outer.asked == (session, (awork if is_async else work,), {})
+    assert outer.answered[-1] == 1
+    assert inner.span.parent == outer.span.get_span_context()
+    assert (inner.asked[1], type(inner.answered[-1]).__name__) == (
+        ("RETURN 1 AS n",),
+        "AsyncResult" if is_async else "Result",
+    )
+
+
+@pytest.mark.asyncio
+async def test_neo4j_cancelled(neo4j_server: GraphServer) -> None:
+    """A result whose reader is cancelled is told with that, not as if it had arrived."""
+    async with neo4j.AsyncGraphDatabase.driver(neo4j_server.url, auth=neo4j_server.auth) as driver:
+        with hooked("neo4j") as hooks, causal_otel.span("request"):
+            async with driver.session(database=neo4j_server.database, fetch_size=10) as session:
+                result = await session.run("UNWIND range(1, 50000) AS n RETURN n")
+
+                reading = asyncio.Event()
+
+                async def read() -> None:
+                    async for _ in result:
+                        reading.set()
+
+                task = asyncio.create_task(read())
+                await reading.wait()
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+    told = hooks.only("UNWIND")
+    assert type(told.answered[-1]) is asyncio.CancelledError
+    assert (told.span.attributes or {})["causal.cancelled"] is True
+    assert told.span.status.status_code is StatusCode.UNSET
+
+
+# -- httpx --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["sync", "async"])
+def http(request: pytest.FixtureRequest) -> Any:
+    """A client."""
+    return httpx.Client() if request.param == "sync" else httpx.AsyncClient()
+
+
+async def close(client: Any) -> None:
+    await done(client.aclose() if hasattr(client, "aclose") else client.close())
+
+
+@pytest.mark.asyncio
+async def test_httpx(http: Any, server: str, provider: Any) -> None:
+    """The request that the client has made, and the very response that it returns; one call for each redirect."""
+    with hooked("httpx", provider) as hooks, causal_otel.span("request"):
+        response = await done(http.get(f"{server}/redirect/0", follow_redirects=True))
+    await close(http)
+    redirect, last = hooks.told()
+    assert [told.span.name for told in (redirect, last)] == ["GET", "GET"]
+    told_well(redirect)
+    told_well(last)
+    assert redirect.asked == (response.history[0].request,)
+    assert redirect.answered[-1] is response.history[0]
+    assert last.asked == (response.request,)
+    assert last.answered == (response.request, response)
+    assert last.answered[-1] is response
+    assert (last.span.attributes or {})["http.response.status_code"] == 200
+
+
+@pytest.mark.parametrize("left", [False, True], ids=["read", "left"])
+@pytest.mark.asyncio
+async def test_httpx_streamed(http: Any, server: str, left: bool) -> None:
+    """Of a streamed response the hook is told when all of it has been read, or when it is closed before."""
+    request = http.build_request("GET", f"{server}/stream")
+    with hooked("httpx") as hooks, causal_otel.span("request"):
+        response = await done(http.send(request, stream=True))
+        assert (len(hooks.asked), hooks.answered) == (1, [])
+        if left:
+            await done(response.aclose() if hasattr(http, "aclose") else response.close())
+        else:
+            await done(response.aread() if hasattr(http, "aclose") else response.read())
+        assert hooks.answered[0][1:] == (request, response)
+    await close(http)
+    told = hooks.only("GET")
+    told_well(told, 0.0 if left else 0.02)
+    assert told.answered[-1] is response
+
+
+@pytest.mark.asyncio
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_httpx_that_nobody_closes(server: str) -> None:
+    """A response that goes is told as one that nobody waited for."""
+    async with httpx.AsyncClient() as http:
+        with hooked("httpx") as hooks, causal_otel.span("request"):
+            response: Any = await http.send(http.build_request("GET", f"{server}/stream"), stream=True)
+            assert response.status_code == 200
+            del response
+            gc.collect()
+            assert type(hooks.answered[0][-1]) is GeneratorExit
+    assert (hooks.only("GET").span.attributes or {})["causal.abandoned"] is True
+
+
+# -- all of them --------------------------------------------------------------------------------------------------
+
+Call = Callable[[], Awaitable[Any]]
+
+
+@pytest_asyncio.fixture(params=["asyncpg", "redis", "httpx"])
+async def calls(
+    request: pytest.FixtureRequest, postgres_url: str, redis_url: str, server: str
+) -> AsyncIterator[tuple[str, Call, Call]]:
+    """The name of a patch, a call that goes well, and one that fails."""
+    name = request.param
+    if name == "asyncpg":
+        connection = await asyncpg.connect(postgres_url)
+        yield name, lambda: connection.fetchval("SELECT 1"), lambda: connection.fetchval("SELECT 1 / $1::int", 0)
+        await connection.close()
+    elif name == "redis":
+        client = redis.asyncio.Redis.from_url(redis_url)
+        await client.set("hooks:text", "x")
+        yield name, lambda: client.get("hooks:text"), lambda: client.lpush("hooks:text", 1)
+        await client.aclose()
+    else:
+        async with httpx.AsyncClient() as http:
+
+            async def get(url: str) -> Any:
+                return (await http.get(url)).status_code
+
+            yield name, lambda: get(f"{server}/echo"), lambda: get("http://127.0.0.1:1/")
+
+
+@pytest_asyncio.fixture
+async def graph_calls(neo4j_server: GraphServer) -> AsyncIterator[tuple[str, Call, Call]]:
+    """The same of neo4j, whose server is one of two."""
+    async with neo4j.AsyncGraphDatabase.driver(neo4j_server.url, auth=neo4j_server.auth) as driver:
+
+        async def query(text: str) -> Any:
+            return (await driver.execute_query(text, database_=neo4j_server.database)).records[0]["n"]
+
+        yield "neo4j", lambda: query("RETURN 1 AS n"), lambda: query("NONSENSE")
+
+
+async def outcome(call: Call) -> tuple[Any, ...]:
+    """What came of a call."""
+    try:
+        return "returned", await call()
+    except Exception as error:
+        return "raised", type(error), str(error), type(error.__context__), error
+
+
+async def _are_contained(calls: tuple[str, Call, Call], provider: Any) -> None:
+    name, well, fails = calls
+    untraced = [await outcome(well), (await outcome(fails))[:4]]
+    with hooked(name, provider, raises=True) as hooks, causal_otel.span("request"):
+        result, raised = await outcome(well), await outcome(fails)
+    assert [result, raised[:4]] == untraced
+    good, bad = hooks.told()
+    assert raised[4] is bad.answered[-1]
+    told_well(good)
+    expected, code = FAILURES[name]
+    assert bad.span.name.startswith(expected)
+    assert bad.span.status.status_code is StatusCode.ERROR
+    assert str((bad.span.attributes or {})["error.type"]).startswith(code)
+
+
+async def _are_silent(calls: tuple[str, Call, Call], provider: Any) -> None:
+    name, well, fails = calls
+    with hooked(name, provider, sampler=ALWAYS_OFF) as hooks, causal_otel.span("request"):
+        await outcome(well)
+        await outcome(fails)
+    assert (hooks.asked, hooks.answered, hooks.spans()) == ([], [], [])
+    with hooked(name, provider, require_parent=True) as hooks:
+        await outcome(well)
+        await outcome(fails)
+    assert (hooks.asked, hooks.answered, hooks.spans()) == ([], [], [])
+
+
+@pytest.mark.asyncio
+async def test_hooks_that_raise(calls: tuple[str, Call, Call], provider: Any) -> None:
+    """The caller gets what it gets untraced: the result, or the driver's very exception; the spans are whole."""
+    await _are_contained(calls, provider)
+
+
+@pytest.mark.asyncio
+async def test_hooks_that_raise_in_neo4j(graph_calls: tuple[str, Call, Call], provider: Any) -> None:
+    """Likewise."""
+    await _are_contained(graph_calls, provider)
+
+
+@pytest.mark.asyncio
+async def test_hooks_are_not_called_where_nothing_is_recorded(calls: tuple[str, Call, Call], provider: Any) -> None:
+    """Not in a trace that is not sampled, and not outside any span where a parent is required."""
+    await _are_silent(calls, provider)
+
+
+@pytest.mark.asyncio
+async def test_hooks_of_neo4j_are_not_called_where_nothing_is_recorded(
+    graph_calls: tuple[str, Call, Call], provider: Any
+) -> None:
+    """Likewise."""
+    await _are_silent(graph_calls, provider)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_without_hooks_there_is_nothing_to_pay(name: str) -> None:
+    """No observer, and nothing observed of an operation."""
+    tracing = Tracing(NoOpTracer(), BUILT_IN[name].load().options(), lambda seconds: True)
+    operation = Operation("x", {})
+    assert tracing.observers == ()
+    assert not tracing.measures
+    running = tracing.leaf(operation)
+    assert running is not None
+    assert running.observation is None
+    assert tracing.begin(operation).observation is None
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize("hook", ["request_hook", "response_hook"])
+def test_what_is_no_hook_is_refused(name: str, hook: str) -> None:
+    """``install()`` says so: what cannot be called, and a coroutine function, which nobody would await."""
+
+    async def later(*_: Any) -> None: ...
+
+    refused: tuple[Any, ...] = ("hook", later)
+    for given in refused:
+        options = BUILT_IN[name].load().options(**{hook: given})
+        with pytest.raises(SettingError, match=f"{name}: {hook}=.*must be callable, and not async"):
+            causal_otel.install(patches={name: options})
