@@ -6,11 +6,11 @@ the log, which tells of each problem once.
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from random import SystemRandom
 from typing import TYPE_CHECKING, Any
 
 from causal_otel._log import logger
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["Watch"]
 
 _logger = logger()
+_random = SystemRandom()
+"""Not the module's own generator: a program that has seeded that gets what it has seeded."""
 _DISTINCT = 64
 
 
@@ -148,5 +150,5 @@ class Watch:
                 return
             if self._sampler.rules is not self._state.meaning.rules:
                 self._sampler.replace(self._state.meaning.rules)
-            if stop.wait(self._source.interval * random.uniform(0.8, 1.0)):
+            if stop.wait(self._source.interval * _random.uniform(0.8, 1.0)):
                 return

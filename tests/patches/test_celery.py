@@ -466,7 +466,7 @@ def test_eager_task_is_a_child_of_its_caller(local: Celery, call: str) -> None:
     """Without a message there is one span, current in the task, below whatever calls it."""
     inside: list[Any] = []
 
-    @local.task(name="local.look")
+    @local.task(shared=False, name="local.look")
     def look() -> None:
         inside.append(trace.get_current_span().get_span_context())
 
@@ -495,7 +495,7 @@ def test_failing_eager_task_is_an_error(local: Celery, throw: bool) -> None:
     """A failing eager task is an error, whether its exception reaches the caller or the result."""
     error = LookupError(ERROR_MESSAGE)
 
-    @local.task(name="local.fail")
+    @local.task(shared=False, name="local.fail")
     def fail() -> None:
         raise error
 
@@ -522,7 +522,7 @@ def test_failing_eager_task_is_an_error(local: Celery, throw: bool) -> None:
 def test_eager_task_that_exits_is_an_error(local: Celery, raised: BaseException) -> None:
     """A task that ends by SystemExit or an interrupt has failed, and what it raised goes through the caller."""
 
-    @local.task(name="local.leave")
+    @local.task(shared=False, name="local.leave")
     def leave() -> None:
         raise raised
 
@@ -543,7 +543,7 @@ def test_eager_task_that_exits_is_an_error(local: Celery, raised: BaseException)
 def test_eager_task_left_otherwise_is_no_error(local: Celery, raised: BaseException) -> None:
     """What is no failure ends the span with its status unset, on its way through the caller as well."""
 
-    @local.task(name="local.leave", throws=(celery_app.Expected,))
+    @local.task(shared=False, name="local.leave", throws=(celery_app.Expected,))
     def leave() -> None:
         raise raised
 
@@ -561,7 +561,7 @@ def test_eager_task_left_otherwise_is_no_error(local: Celery, raised: BaseExcept
 def test_eager_task_applied_while_an_exception_is_handled(local: Celery) -> None:
     """The exception that the caller is handling is not the task's."""
 
-    @local.task(name="local.work")
+    @local.task(shared=False, name="local.work")
     def work() -> int:
         return 1
 
@@ -576,13 +576,13 @@ def test_eager_task_applied_while_an_exception_is_handled(local: Celery) -> None
 def test_eager_tasks_nest_and_retry(local: Celery) -> None:
     """An eager task within one is its child, and its attempts are their caller's children."""
 
-    @local.task(name="local.inner", bind=True, max_retries=3)
+    @local.task(shared=False, name="local.inner", bind=True, max_retries=3)
     def inner(self: Any) -> int:
         if not self.request.retries:
             raise self.retry(countdown=0)
         return int(self.request.retries)
 
-    @local.task(name="local.outer")
+    @local.task(shared=False, name="local.outer")
     def outer() -> int:
         return int(inner.apply().get(disable_sync_subtasks=False))
 
@@ -599,7 +599,7 @@ def test_request_can_be_copied_inside_a_task(local: Celery) -> None:
     """A task may copy, deep-copy and pickle its request as before; the span is not part of the copy."""
     copies: list[Any] = []
 
-    @local.task(name="local.copies", bind=True)
+    @local.task(shared=False, name="local.copies", bind=True)
     def make(self: Any) -> None:
         copies.append(copy.deepcopy(self.request))
         copies.append(pickle.loads(pickle.dumps(vars(self.request))))
@@ -623,7 +623,7 @@ def test_parent_comes_from_the_wire_only(local: Celery) -> None:
     """What is current in the worker is nobody's parent: not around the message's own parent, and not without one."""
     inside: list[Any] = []
 
-    @local.task(name="local.look")
+    @local.task(shared=False, name="local.look")
     def look() -> None:
         inside.append((trace.get_current_span().get_span_context(), baggage.get_all()))
 
@@ -643,7 +643,7 @@ def test_parent_comes_from_the_wire_only(local: Celery) -> None:
 def test_context_left_behind_by_a_task(local: Celery) -> None:
     """A task that leaves something current spoils neither its own span nor the next task's parent."""
 
-    @local.task(name="local.careless")
+    @local.task(shared=False, name="local.careless")
     def careless() -> None:
         attach(trace.set_span_in_context(trace.NonRecordingSpan(trace.get_current_span().get_span_context())))
 
@@ -659,7 +659,7 @@ def test_context_left_behind_by_a_task(local: Celery) -> None:
 def test_exit_of_the_worker_inside_a_task(local: Celery) -> None:
     """SystemExit, as a worker's end raises it too, is an error of the attempt, and the context is restored."""
 
-    @local.task(name="local.leave")
+    @local.task(shared=False, name="local.leave")
     def leave() -> None:
         raise SystemExit(3)
 

@@ -380,16 +380,16 @@ def test_an_excluded_eager_task() -> None:
     """It runs silently, with the tasks that it applies itself; its caller's trace goes on."""
     local = Celery("local", set_as_current=False)
 
-    @local.task(name="noise.part")
+    @local.task(shared=False, name="noise.part")
     def part() -> str:
         with causal_otel.span("inside"):
             return str(causal_otel.current_trace_id())
 
-    @local.task(name="work")
+    @local.task(shared=False, name="work")
     def work() -> str:
         return str(part.apply().get())
 
-    @local.task(name="noise")
+    @local.task(shared=False, name="noise")
     def noise() -> str:
         return str(work.apply().get())
 

@@ -447,7 +447,7 @@ async def test_current_spans_are_the_users_own(neo4j_server: GraphServer, local:
     async def look() -> None:
         found["SERVER"] = trace.get_current_span()
 
-    @local.task(name="foreign.look")
+    @local.task(shared=False, name="foreign.look")
     def task() -> None:
         found["CONSUMER"] = trace.get_current_span()
 

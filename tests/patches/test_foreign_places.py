@@ -236,7 +236,7 @@ async def calls(postgres_url: str) -> AsyncIterator[list[Callable[[], Awaitable[
             raise PLANTED
         return item
 
-    @app.task(name="places.run")
+    @app.task(shared=False, name="places.run")
     def run(raises: bool) -> int:
         if raises:
             raise PLANTED

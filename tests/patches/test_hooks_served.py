@@ -212,7 +212,7 @@ def test_sending(broker: str, provider: Any) -> None:
 def test_sending_that_fails(local: Celery, provider: Any) -> None:
     """The hook is told the very exception that the caller gets."""
 
-    @local.task(name="hooks.add")
+    @local.task(shared=False, name="hooks.add")
     def add(x: int) -> int:
         return x
 
@@ -231,7 +231,7 @@ def test_executions(local: Celery, provider: Any) -> None:
     """The task and its request, and what the task has returned or raised, also where that was expected."""
     outcomes = (7, Boom("b"), Expected("e"))
 
-    @local.task(name="hooks.run", bind=True, throws=(Expected,))
+    @local.task(shared=False, name="hooks.run", bind=True, throws=(Expected,))
     def run(self: Any, which: int) -> Any:
         seen.append(self.request.id)
         outcome = outcomes[which]
@@ -260,7 +260,7 @@ def test_hooks_that_raise_in_executions(local: Celery, provider: Any) -> None:
     """The task runs once, and its caller gets what it returned or raised."""
     ran: list[int] = []
 
-    @local.task(name="hooks.run")
+    @local.task(shared=False, name="hooks.run")
     def run(raised: bool) -> int:
         ran.append(1)
         if raised:
@@ -282,7 +282,7 @@ def test_hooks_that_raise_in_executions(local: Celery, provider: Any) -> None:
 def test_tasks_that_are_not_recorded(local: Celery) -> None:
     """Nobody is told of a task that is not sampled, or excluded."""
 
-    @local.task(name="hooks.run")
+    @local.task(shared=False, name="hooks.run")
     def run() -> int:
         return 7
 

@@ -197,8 +197,8 @@ def test_a_problem_is_logged_once(
 def test_first_root_starts_the_only_thread(tmp_path: Path) -> None:
     """No thread runs before a root is decided, one from then on, none after the end; nothing that it does is traced."""
 
-    def threads() -> int:
-        return sum(thread.name == "causal-otel-sampling" for thread in threading.enumerate())
+    def threads() -> set[threading.Thread]:
+        return {thread for thread in threading.enumerate() if thread.name == "causal-otel-sampling"}
 
     seen: list[bool] = []
 
@@ -215,12 +215,12 @@ def test_first_root_starts_the_only_thread(tmp_path: Path) -> None:
     for _ in range(3):
         watched.sampled()
     watched.say("nothing")
-    assert threads() == before + 1
+    (started,) = threads() - before  # some of those before may end meanwhile
     watched.watch.close()
-    wait_until(lambda: threads() == before)
+    wait_until(lambda: not started.is_alive())
     assert set(seen) == {True}
     assert not watched.sampled()
-    assert threads() == before
+    assert threads() <= before
 
 
 def test_what_goes_wrong_inside_is_contained() -> None:
