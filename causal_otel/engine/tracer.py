@@ -30,18 +30,21 @@ from causal_otel.engine.unsampled import SilentSpan, UnsampledSpan
 from causal_otel.engine.values import copied
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import Span as SdkSpan
+    from opentelemetry.trace import SpanContext
     from opentelemetry.util.types import Attributes
 
-    from causal_otel.engine.keeping import HeldTrace
+    from causal_otel.engine.counts import SpanCounts
+    from causal_otel.engine.keeping import HeldTrace, Keeper
 
 __all__ = ["Tracer"]
 
 _RANDOM = TraceFlags.RANDOM_TRACE_ID
 _SAMPLED = TraceFlags.SAMPLED
+_DROP, _RECORD_ONLY, _RECORD_AND_SAMPLE = Decision.DROP, Decision.RECORD_ONLY, Decision.RECORD_AND_SAMPLE
 _current = contexts.current
 _new = object.__new__  # a span's __init__ refuses; its fields are set here
 
@@ -114,54 +117,87 @@ class Tracer(BaseTracer):
             A recording span, or one that only carries the context if the sampler says no.
         """
         core = self.core
-        where = contexts.current() if context is None else context
-        parent_span = contexts.current_span(where)
-        if type(parent_span) is SilentSpan:
-            return parent_span  # whatever the sampler would say
-        parent = None if parent_span is None else parent_span.get_span_context()
-        if parent is not None and not parent.is_valid:
-            parent = None
+        where = _current() if context is None else context
+        parent: trace.Span | None = where.get(SPAN_KEY)  # type: ignore[assignment]
+        if type(parent) is SilentSpan:
+            return parent  # whatever the sampler would say
+        identity = None if parent is None else _valid(parent.get_span_context())
         if core.closed:
-            return trace.INVALID_SPAN if parent is None else NonRecordingSpan(parent)
+            return trace.INVALID_SPAN if identity is None else NonRecordingSpan(identity)
+        if identity is None:
+            links = _with_detached(links, where)
 
-        ids = core.id_generator
-        if parent is None:
-            trace_id = ids.generate_trace_id()
-            flags = _RANDOM if ids.is_trace_id_random() else 0
-            left = contexts.detached_from(where)
-            if left is not None:
-                links = (*(links or ()), Link(left, {"causal.link": "detached"}))
-        else:
-            trace_id = parent.trace_id
-            flags = parent.trace_flags & _RANDOM
-        given = attributes
-        shared: LocalTrace | None = getattr(parent_span, "_local_trace", None)
-        if shared is not None and shared.held is not None and not shared.flags & _SAMPLED:
-            decision, trace_state = Decision.RECORD_ONLY, shared.trace_state  # it is held back with its parent
-        elif parent is None and core.decide_root is not None:
-            verdict, trace_state = core.decide_root(trace_id, name, kind, attributes)
-            decision = Decision.RECORD_AND_SAMPLE if verdict & _SAMPLED else Decision.DROP
-        else:
-            sampling = self._ask(where, trace_id, name, kind, attributes, links or ())
-            decision, attributes, trace_state = sampling.decision, sampling.attributes, sampling.trace_state or None
-        if decision is Decision.RECORD_AND_SAMPLE:
-            flags |= _SAMPLED
-        if shared is None or shared.flags != flags or shared.trace_state != trace_state:
-            # Within a process all of a trace has one clock, whatever the sampler says of its parts.
-            shared = LocalTrace(trace_id, flags, trace_state, None if shared is None else shared.clock)
-        held: HeldTrace | None = None
-        if core.keeper is not None:
-            if decision is Decision.DROP and (parent is None or parent.is_remote):
-                held = core.hold(shared)
-                attributes = given
-            elif parent is not None and parent.is_remote:
-                core.keeper.rescue(trace_id)
-        origin = "none" if parent is None else "remote" if parent.is_remote else "local"
-        result = decision if shared.held is None else Decision.RECORD_ONLY
-        core.counts.others[origin, result.name] += 1
-        if decision is Decision.DROP and held is None:
+        decision, shared, recorded = self._decide(where, parent, identity, name, kind, attributes, links or ())
+        held = None if core.keeper is None else self._hold_root(core.keeper, decision, shared, identity)
+        _count(core.counts, decision, shared, identity)
+        if decision is _DROP and held is None:
             return UnsampledSpan(shared, core)
 
+        span = self._make(name, kind, shared, identity)
+        if start_time is not None:
+            span._start = start_time - shared.clock
+        if not record_exception:
+            span._record_exception = False
+        if not set_status_on_exception:
+            span._set_status_on_exception = False
+        if held is not None:
+            held.begin(span)
+            recorded = attributes  # what the sampler has made of them was for a span that is dropped
+        if recorded or links:
+            self._fill(span, recorded, links or ())
+        if core.has_on_start:
+            core.processors.on_start(cast("SdkSpan", span), parent_context=where)
+        return span
+
+    def _decide(
+        self,
+        where: Context,
+        parent: trace.Span | None,
+        identity: SpanContext | None,
+        name: str,
+        kind: SpanKind,
+        attributes: Attributes,
+        links: Sequence[Link],
+    ) -> tuple[Decision, LocalTrace, Attributes]:
+        """What becomes of a span: whether it is recorded, in which part of its trace, and with which attributes."""
+        core = self.core
+        if identity is None:
+            ids = core.id_generator
+            trace_id = ids.generate_trace_id()
+            flags = _RANDOM if ids.is_trace_id_random() else 0
+        else:
+            trace_id = identity.trace_id
+            flags = identity.trace_flags & _RANDOM
+        shared: LocalTrace | None = getattr(parent, "_local_trace", None)  # only ours have it
+        if shared is not None and shared.held is not None and not shared.flags & _SAMPLED:
+            decision, state = _RECORD_ONLY, shared.trace_state  # it is held back with its parent
+        elif identity is None and core.decide_root is not None:
+            verdict, state = core.decide_root(trace_id, name, kind, attributes)
+            decision = _RECORD_AND_SAMPLE if verdict & _SAMPLED else _DROP
+        else:
+            sampling = self._ask(where, trace_id, name, kind, attributes, links)
+            decision, attributes, state = sampling.decision, sampling.attributes, sampling.trace_state or None
+        if decision is _RECORD_AND_SAMPLE:
+            flags |= _SAMPLED
+        if shared is None or shared.flags != flags or shared.trace_state != state:
+            # Within a process all of a trace has one clock, whatever the sampler says of its parts.
+            shared = LocalTrace(trace_id, flags, state, None if shared is None else shared.clock)
+        return decision, shared, attributes
+
+    def _hold_root(
+        self, keeper: Keeper, decision: Decision, shared: LocalTrace, parent: SpanContext | None
+    ) -> HeldTrace | None:
+        """Hold a local root back that is not sampled. One that is rescues what is held of its trace below others."""
+        if parent is not None and not parent.is_remote:
+            return None  # no local root
+        if decision is _DROP:
+            return self.core.hold(shared)
+        if parent is not None:
+            keeper.rescue(shared.trace_id)
+        return None
+
+    def _make(self, name: str, kind: SpanKind, shared: LocalTrace, parent: SpanContext | None) -> Span:
+        """A span that begins now, with nothing on it."""
         span = _new(Span)
         span._tracer = self
         span._name = name
@@ -173,19 +209,7 @@ class Tracer(BaseTracer):
         span._detailed = False
         span._end = 0
         span._open = process.home
-        span._start = perf_counter_ns() if start_time is None else start_time - shared.clock
-        if not record_exception:
-            span._record_exception = False
-        if not set_status_on_exception:
-            span._set_status_on_exception = False
-        if attributes:
-            self._fill(span, attributes)
-        for link in links or ():
-            span.add_link(link.context, link.attributes)
-        if held is not None:
-            held.begin(span)
-        if core.has_on_start:
-            core.processors.on_start(cast("SdkSpan", span), parent_context=where)
+        span._start = perf_counter_ns()
         return span
 
     def _ask(
@@ -207,16 +231,19 @@ class Tracer(BaseTracer):
             faults.report(f"sampler {type(sampler).__name__}")
             parent = contexts.current_span(where)
             state = None if parent is None else parent.get_span_context().trace_state
-            return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes, state)
+            return SamplingResult(_RECORD_AND_SAMPLE, attributes, state)
 
-    def _fill(self, span: Span, attributes: Mapping[str, Any]) -> None:
+    def _fill(self, span: Span, attributes: Attributes, links: Sequence[Link]) -> None:
         try:
-            if len(attributes) > self.core.max_attributes:
-                span.set_attributes(attributes)
-            else:
-                span._attributes = copied(attributes)
+            if attributes:
+                if len(attributes) > self.core.max_attributes:
+                    span.set_attributes(attributes)
+                else:
+                    span._attributes = copied(attributes)
         except Exception:
             faults.report("engine: attributes")
+        for link in links:
+            span.add_link(link.context, link.attributes)
 
     def start_as_current_span(  # type: ignore[override]  # the API types it as its own private context manager
         self,
@@ -249,3 +276,20 @@ class Tracer(BaseTracer):
         if not set_status_on_exception:
             span._set_status_on_exception = False
         return span
+
+
+def _valid(identity: SpanContext) -> SpanContext | None:
+    return identity if identity.is_valid else None
+
+
+def _with_detached(links: Sequence[Link] | None, where: Context) -> Sequence[Link] | None:
+    """The links of a root, with one to what its context was detached from."""
+    left = contexts.detached_from(where)
+    return links if left is None else (*(links or ()), Link(left, {"causal.link": "detached"}))
+
+
+def _count(counts: SpanCounts, decision: Decision, shared: LocalTrace, parent: SpanContext | None) -> None:
+    """Count a span as started."""
+    origin = "none" if parent is None else "remote" if parent.is_remote else "local"
+    result = decision if shared.held is None else _RECORD_ONLY
+    counts.others[origin, result._name_] += 1
