@@ -13,8 +13,8 @@ from opentelemetry.trace import SpanKind
 
 from benchmarks.peers import ATTRIBUTES, NAME
 from benchmarks.rounds import BARE, OPENTELEMETRY, OURS, in_turns
-from causal_otel.engine.keeping import Keeper, KeeperLimits
 from causal_otel.engine.provider import TracerProvider
+from causal_otel.engine.retroactive import Buffer, BufferLimits
 from causal_otel.engine.sampling import RuleSampler
 from causal_otel.sampling.meaning import of_share, usual
 
@@ -69,11 +69,11 @@ def test_root_decision(benchmark: BenchmarkFixture, record: Record) -> None:
 
 
 def test_held_back(benchmark: BenchmarkFixture, record: Record) -> None:
-    """A child of a dropped root that is held back, over one that is not; memory is given back between rounds."""
+    """A child of a dropped root that is buffered, over one that is not; memory is given back between rounds."""
 
-    def children(keeper: Keeper | None) -> Callable[[], float]:
+    def children(buffer: Buffer | None) -> Callable[[], float]:
         provider = TracerProvider(RuleSampler(of_share(0.0).rules), Resource({"service.name": "benchmark"}))
-        provider.keep_errors(keeper)
+        provider.keep_errors(buffer)
         tracer: Any = provider.get_tracer("benchmark")
 
         def run() -> float:
@@ -83,14 +83,14 @@ def test_held_back(benchmark: BenchmarkFixture, record: Record) -> None:
                     with tracer.start_as_current_span(NAME, kind=SpanKind.CLIENT, attributes=ATTRIBUTES):
                         pass
                 elapsed = time.thread_time() - started
-                if keeper is not None:
-                    held = root._local_trace.held
-                    assert held is not None
-                    assert keeper.drop(held) == _TIMES
+                if buffer is not None:
+                    buffered = root._local_trace.buffered
+                    assert buffered is not None
+                    assert buffer.drop(buffered) == _TIMES
             return elapsed / _TIMES
 
         return run
 
-    keeper = Keeper(lambda span: None, limits=KeeperLimits(spans=_TIMES))
-    found = in_turns(benchmark, {BARE: children(None), OURS: children(keeper)}, _ROUNDS)
+    buffer = Buffer(lambda span: None, limits=BufferLimits(spans=_TIMES))
+    found = in_turns(benchmark, {BARE: children(None), OURS: children(buffer)}, _ROUNDS)
     record("held back", found)

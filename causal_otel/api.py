@@ -116,18 +116,18 @@ def current_trace_id() -> str | None:
 def keep() -> bool:
     """Keep the current trace, whatever the sampler has said: as an error does, where ``keep_errors`` is ``process``.
 
-    What this process holds back of it is exported, as is what follows, and later requests to other processes ask them
+    What this process has buffered of it is exported, as is what follows, and later requests to other processes ask them
     to keep their parts.
 
     Returns:
-        Whether the trace is a sampled one now; False also where nothing is held back, or outside any span.
+        Whether the trace is a sampled one now; False also where nothing is buffered, or outside any span.
     """
     current = context.current_span()
     if current is None:
         return False
-    held = getattr(getattr(current, "_local_trace", None), "held", None)  # only ours have it
-    if held is not None:
-        held.rescue()
+    buffered = getattr(getattr(current, "_local_trace", None), "buffered", None)  # only ours have it
+    if buffered is not None:
+        buffered.promote()
     return current.get_span_context().trace_flags.sampled
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.propagators.textmap import TextMapPropagator
 
-    from causal_otel.engine.keeping import Keeper
+    from causal_otel.engine.retroactive import Buffer
     from causal_otel.export.privacy import Policy
     from causal_otel.export.spool import Spool
     from causal_otel.export.status import ExportStatus
@@ -76,7 +76,7 @@ class Pipeline:
             self.provider = TracerProvider(sampler, resource, limits)
             self.provider.core.redaction = policy
             trace.set_tracer_provider(self.provider)
-        self.provider.keep_errors(self._keeper(settings))
+        self.provider.keep_errors(self._buffer(settings))
         if self._telemetry is not None:
             self._telemetry.engine = lambda: self.provider.core.counts
         if settings.console or settings.exporter == "console":
@@ -114,19 +114,19 @@ class Pipeline:
         telemetry.watch(worker)
         return worker
 
-    def _keeper(self, settings: Settings) -> Keeper | None:
+    def _buffer(self, settings: Settings) -> Buffer | None:
         if settings.keep_errors != "process":
             return None
-        from causal_otel.engine.keeping import Keeper, KeeperLimits
+        from causal_otel.engine.retroactive import Buffer, BufferLimits
 
-        limits = KeeperLimits(
+        limits = BufferLimits(
             traces=settings.keep_max_traces,
             spans=settings.keep_max_spans,
             size=settings.keep_max_bytes,
             age=settings.keep_max_age,
-            linger=settings.keep_linger,
+            grace=settings.keep_linger,
         )
-        return Keeper(lambda span: self.provider.core.deliver(span), settings.keep_slow, limits)
+        return Buffer(lambda span: self.provider.core.deliver(span), settings.keep_slow, limits)
 
     def status(self) -> ExportStatus | None:
         """The worker's counts, if there is one."""
@@ -138,12 +138,12 @@ class Pipeline:
 
     def keeping(self) -> KeepingStatus | None:
         """What has become of those that are not sampled, if any of them may be kept."""
-        keeper = self.provider.core.keeper
-        if keeper is None:
+        buffer = self.provider.core.buffer
+        if buffer is None:
             return None
         from causal_otel.sampling.status import KeepingStatus
 
-        return KeepingStatus(len(keeper), keeper.size, keeper.kept, dict(keeper.evicted))
+        return KeepingStatus(len(buffer), buffer.size, buffer.promoted, dict(buffer.evicted))
 
     def leave(self) -> None:
         """Export what is left, as at the end of the process, which may go on all the same."""

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanKind
 
     from causal_otel.engine.ids import RandomIds
-    from causal_otel.engine.keeping import HeldTrace, Keeper
     from causal_otel.engine.redaction import Redaction
+    from causal_otel.engine.retroactive import Buffer, BufferedTrace
     from causal_otel.engine.sampling import Verdict
 
 __all__ = ["BaseTracer", "Core"]
@@ -46,7 +46,7 @@ class Core:
         has_on_ending: whether a processor wants to change a span that is about to end.
         has_on_start: whether a processor wants to know when a span begins.
         id_generator: makes the ids.
-        keeper: where traces that are not sampled wait, should they turn out to be worth having; None: nowhere.
+        buffer: where traces that are not sampled wait, should they turn out to be worth having; None: nowhere.
         max_attributes: how many attributes a span may have; more than there can be, where there is no limit.
         new_span_id: makes a span id, without a Python frame.
         new_trace_id: makes a trace id, likewise.
@@ -59,6 +59,7 @@ class Core:
 
     __slots__ = (
         "__weakref__",
+        "buffer",
         "closed",
         "counts",
         "decide_root",
@@ -68,7 +69,6 @@ class Core:
         "has_on_ending",
         "has_on_start",
         "id_generator",
-        "keeper",
         "max_attributes",
         "new_span_id",
         "new_trace_id",
@@ -96,15 +96,15 @@ class Core:
         self.new_span_id = ids.quick(64)
         self.new_trace_id = ids.quick(128)
         self.counts = SpanCounts()
-        self.keeper: Keeper | None = None
+        self.buffer: Buffer | None = None
         self.redaction: Redaction | None = None
         self.closed = False
         process.at_fork(in_child=self._begin_in_child)
 
     def _begin_in_child(self) -> None:
         self.counts = SpanCounts()
-        if self.keeper is not None:
-            self.keeper = self.keeper.again()
+        if self.buffer is not None:
+            self.buffer = self.buffer.again()
 
     def new_trace(self, name: str, kind: SpanKind, attributes: Mapping[str, Any] | None) -> LocalTrace | None:
         """Begin a trace, as the sampler decides; None: the sampler, or a processor, wants to know more."""
@@ -117,26 +117,26 @@ class Core:
             self.counts.roots += 1
             self.counts.children -= 1  # as which it is about to be counted
             return LocalTrace(trace_id, flags, state)
-        if self.keeper is None:
+        if self.buffer is None:
             shared = LocalTrace(trace_id, flags, state, 0)  # nobody will ask it for the time
         else:
             shared = LocalTrace(trace_id, flags, state)
-            if self.hold(shared) is not None:
+            if self.begin_buffering(shared) is not None:
                 return shared
         self.counts.dropped += 1
         return shared
 
-    def hold(self, shared: LocalTrace) -> HeldTrace | None:
-        """Record a trace that is not sampled, and hold it back; None: there is no room."""
-        held: HeldTrace | None = None
-        if self.keeper is not None:
+    def begin_buffering(self, shared: LocalTrace) -> BufferedTrace | None:
+        """Record a trace that is not sampled into the buffer; None: there is no room."""
+        buffered: BufferedTrace | None = None
+        if self.buffer is not None:
             try:
-                held = self.keeper.hold(shared)
+                buffered = self.buffer.add(shared)
             except Exception:
-                faults.report("engine: holding back")
-            shared.held = held
-            shared.recorded = held is not None
-        return held
+                faults.report("engine: buffering")
+            shared.buffered = buffered
+            shared.recorded = buffered is not None
+        return buffered
 
 
 class BaseTracer(trace.Tracer):

@@ -18,7 +18,7 @@ class SpanCounts:
     """The counts of one provider in one process, kept by plain additions, which a span can afford.
 
     A block or a patched call in a trace that is not sampled starts nothing, and is not counted. The spans of a trace
-    that is held back are recorded only, also when it is sampled after all.
+    that is buffered are recorded only, also when it is sampled after all.
 
     Attributes:
         children: sampled spans started the short way, under a parent of ours.
@@ -35,8 +35,8 @@ class SpanCounts:
         self.children = self.roots = self.dropped = self.ended = self.ended_unsampled = 0
         self.others: Counter[tuple[str, str]] = Counter()
 
-    def held_back(self, origin: str) -> None:
-        """What was counted among the children is a span of a trace that is held back."""
+    def record_only(self, origin: str) -> None:
+        """Move one span from ``children`` to RECORD_ONLY, because its trace is being buffered."""
         self.children -= 1
         self.others[origin, _RECORDED] += 1
 

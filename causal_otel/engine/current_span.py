@@ -105,10 +105,10 @@ class CurrentSpan(Span):
         self._token = variable.set(context)
         core.counts.children += 1
         self._start = perf_counter_ns()
-        if shared.held is not None:
-            core.counts.held_back("none" if parent is None else "local")
+        if shared.buffered is not None:
+            core.counts.record_only("none" if parent is None else "local")
             if parent is None:
-                shared.held.begin(self)
+                shared.buffered.begin(self)
         return self
 
     def __exit__(
@@ -153,7 +153,7 @@ class CurrentSpan(Span):
     def _enter_under(self, parent: trace.Span) -> trace.Span:
         """Enter under somebody else's span, or what stands for a span in another process."""
         core = self._tracer.core
-        quick = core.fast_drop and core.keeper is None  # which may want to hold it back
+        quick = core.fast_drop and core.buffer is None  # which may want it
         if quick and self._unusual is None and type(parent) is NonRecordingSpan:
             identity = parent.get_span_context()
             if identity.is_valid and not identity.trace_flags & TraceFlags.SAMPLED:

@@ -10,22 +10,22 @@ from opentelemetry.trace import TraceFlags
 if TYPE_CHECKING:
     from opentelemetry.trace import TraceState
 
-__all__ = ["Held", "LocalTrace"]
+__all__ = ["LocalTrace", "TraceBuffer"]
 
 _SAMPLED = TraceFlags.SAMPLED
 
 
-class Held(Protocol):
-    """Where the ended spans of a trace wait: a :class:`~causal_otel.engine.keeping.HeldTrace`, as spans know it."""
+class TraceBuffer(Protocol):
+    """A :class:`~causal_otel.engine.retroactive.BufferedTrace`, as spans know it."""
 
     def begin(self, root: Any) -> None:
         """Say which span is the local root."""
 
     def take(self, span: Any) -> None:
-        """Hold an ended span back, or keep the trace because of it."""
+        """Buffer an ended span, or promote the trace because of it."""
 
-    def rescue(self) -> None:
-        """Keep the trace."""
+    def promote(self) -> None:
+        """Make the trace a sampled one."""
 
 
 class LocalTrace:
@@ -39,15 +39,15 @@ class LocalTrace:
             so that spans are in order to the nanosecond whatever becomes of the wall clock meanwhile.
 
     Attributes:
-        recorded: whether what happens under these spans is recorded: they are sampled, or held back.
-        held: where they wait while it is not known whether they are worth having; None: they do not.
+        recorded: whether what happens under these spans is recorded: they are sampled, or buffered.
+        buffered: where they wait while it is not known whether they are worth having; None: they do not.
     """
 
-    __slots__ = ("clock", "flags", "held", "recorded", "trace_id", "trace_state")
+    __slots__ = ("buffered", "clock", "flags", "recorded", "trace_id", "trace_state")
 
     def __init__(self, trace_id: int, flags: int, trace_state: TraceState | None, clock: int | None = None) -> None:
         self.recorded = flags & _SAMPLED != 0
-        self.held: Held | None = None
+        self.buffered: TraceBuffer | None = None
         self.trace_id = trace_id
         self.flags = flags
         self.trace_state = trace_state

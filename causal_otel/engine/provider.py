@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanKind
     from opentelemetry.util.types import Attributes
 
-    from causal_otel.engine.keeping import Keeper
     from causal_otel.engine.redaction import Redaction
+    from causal_otel.engine.retroactive import Buffer
     from causal_otel.engine.sampling import Verdict
 
 __all__ = ["TracerProvider"]
@@ -109,9 +109,9 @@ class TracerProvider(SdkTracerProvider):
         self.core.closed = False
         self._prepare()
 
-    def keep_errors(self, keeper: Keeper | None) -> None:
-        """Hold traces that are not sampled back from now on, by ``keeper``; None: do not."""
-        self.core.keeper = keeper
+    def keep_errors(self, buffer: Buffer | None) -> None:
+        """Buffer traces that are not sampled from now on, in ``buffer``; None: do not."""
+        self.core.buffer = buffer
         self._prepare()
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
@@ -134,7 +134,7 @@ class TracerProvider(SdkTracerProvider):
         core.fast_child = _repeats(sampler) and not core.has_on_start and not core.closed
         core.fast_drop = _drops(sampler) and not core.closed
         # With ALWAYS_OFF a root can be dropped without asking the sampler, unless a buffer may keep it.
-        never = sampler is sampling.ALWAYS_OFF and core.keeper is None and not core.closed
+        never = sampler is sampling.ALWAYS_OFF and core.buffer is None and not core.closed
         core.decide_root = _root_rule(sampler) if core.fast_child or never else None
 
     def _update_resource(self, resource: Resource) -> None:  # the SDK's, in a forked child

@@ -242,12 +242,12 @@ class Span(trace.Span, ReadableSpan):
         shared = self._local_trace
         self._end = perf_counter_ns() if end_time is None else end_time - shared.clock
         try:
-            if shared.held is not None:
+            if shared.buffered is not None:
                 core.counts.ended_unsampled += 1
                 if shared.flags & 1:
                     core.deliver(self)
                 else:
-                    shared.held.take(self)
+                    shared.buffered.take(self)
             elif shared.recorded:
                 core.counts.ended += 1
                 core.deliver(self)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import Attributes
 
     from causal_otel.engine.counts import SpanCounts
-    from causal_otel.engine.keeping import HeldTrace, Keeper
+    from causal_otel.engine.retroactive import Buffer, BufferedTrace
 
 __all__ = ["Tracer"]
 
@@ -85,8 +85,8 @@ class Tracer(BaseTracer):
         span._end = 0
         span._open = process.home
         core.counts.children += 1
-        if shared.held is not None:
-            core.counts.held_back("local")
+        if shared.buffered is not None:
+            core.counts.record_only("local")
         span._start = perf_counter_ns()
         return span
 
@@ -128,9 +128,9 @@ class Tracer(BaseTracer):
             links = _with_detached(links, where)
 
         decision, shared, recorded = self._decide(where, parent, identity, name, kind, attributes, links or ())
-        held = None if core.keeper is None else self._hold_root(core.keeper, decision, shared, identity)
+        buffered = None if core.buffer is None else self._buffer_root(core.buffer, decision, shared, identity)
         _count(core.counts, decision, shared, identity)
-        if decision is _DROP and held is None:
+        if decision is _DROP and buffered is None:
             return UnsampledSpan(shared, core)
 
         span = self._make(name, kind, shared, identity)
@@ -140,8 +140,8 @@ class Tracer(BaseTracer):
             span._record_exception = False
         if not set_status_on_exception:
             span._set_status_on_exception = False
-        if held is not None:
-            held.begin(span)
+        if buffered is not None:
+            buffered.begin(span)
             recorded = attributes  # what the sampler has made of them was for a span that is dropped
         if recorded or links:
             self._fill(span, recorded, links or ())
@@ -169,8 +169,8 @@ class Tracer(BaseTracer):
             trace_id = identity.trace_id
             flags = identity.trace_flags & _RANDOM
         shared: LocalTrace | None = getattr(parent, "_local_trace", None)  # only ours have it
-        if shared is not None and shared.held is not None and not shared.flags & _SAMPLED:
-            decision, state = _RECORD_ONLY, shared.trace_state  # it is held back with its parent
+        if shared is not None and shared.buffered is not None and not shared.flags & _SAMPLED:
+            decision, state = _RECORD_ONLY, shared.trace_state  # it is buffered with its parent
         elif identity is None and core.decide_root is not None:
             verdict, state = core.decide_root(trace_id, name, kind, attributes)
             decision = _RECORD_AND_SAMPLE if verdict & _SAMPLED else _DROP
@@ -184,16 +184,16 @@ class Tracer(BaseTracer):
             shared = LocalTrace(trace_id, flags, state, None if shared is None else shared.clock)
         return decision, shared, attributes
 
-    def _hold_root(
-        self, keeper: Keeper, decision: Decision, shared: LocalTrace, parent: SpanContext | None
-    ) -> HeldTrace | None:
-        """Hold a local root back that is not sampled. One that is rescues what is held of its trace below others."""
+    def _buffer_root(
+        self, buffer: Buffer, decision: Decision, shared: LocalTrace, parent: SpanContext | None
+    ) -> BufferedTrace | None:
+        """Buffer a local root that is not sampled. One that is promotes what is buffered of its trace below others."""
         if parent is not None and not parent.is_remote:
             return None  # no local root
         if decision is _DROP:
-            return self.core.hold(shared)
+            return self.core.begin_buffering(shared)
         if parent is not None:
-            keeper.rescue(shared.trace_id)
+            buffer.promote(shared.trace_id)
         return None
 
     def _make(self, name: str, kind: SpanKind, shared: LocalTrace, parent: SpanContext | None) -> Span:
@@ -291,5 +291,5 @@ def _with_detached(links: Sequence[Link] | None, where: Context) -> Sequence[Lin
 def _count(counts: SpanCounts, decision: Decision, shared: LocalTrace, parent: SpanContext | None) -> None:
     """Count a span as started."""
     origin = "none" if parent is None else "remote" if parent.is_remote else "local"
-    result = decision if shared.held is None else _RECORD_ONLY
+    result = decision if shared.buffered is None else _RECORD_ONLY
     counts.others[origin, result._name_] += 1

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
 
-from causal_otel.engine.keeping import KEEP_KEY
 from causal_otel.engine.local_trace import LocalTrace
+from causal_otel.engine.retroactive import KEEP_KEY
 from causal_otel.engine.threshold import with_threshold
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import sampling
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags, set_span_in_context
 
-from causal_otel.engine.keeping import Keeper, KeeperLimits
 from causal_otel.engine.provider import TracerProvider
+from causal_otel.engine.retroactive import Buffer, BufferLimits
 from causal_otel.engine.sampling import Rules, RuleSampler, Share
 
 if TYPE_CHECKING:
@@ -70,9 +70,9 @@ def test_dropped_roots(sampler: sampling.Sampler) -> None:
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_held_back(fails: bool) -> None:
-    """Spans of a trace that is held back are recorded only, kept or not; a root without room is dropped."""
+    """Spans of a trace that is buffered are recorded only, kept or not; a root without room is dropped."""
     provider = TracerProvider(RuleSampler(Rules((), Share(0.0))))
-    provider.keep_errors(Keeper(lambda span: provider.core.deliver(span), None, KeeperLimits(traces=1)))
+    provider.keep_errors(Buffer(lambda span: provider.core.deliver(span), None, BufferLimits(traces=1)))
     tracer: Any = provider.get_tracer("t")
     with suppress(ValueError), tracer.start_as_current_span("root"):
         tracer.start_span("child").end()

@@ -28,7 +28,7 @@ from starlette.routing import Mount, Route, WebSocketRoute
 
 import causal_otel
 from causal_otel.engine import context
-from causal_otel.engine.keeping import Keeper
+from causal_otel.engine.retroactive import Buffer
 from causal_otel.engine.sampling import EachSpanSampler, Rules, RuleSampler
 from causal_otel.engine.unsampled import SilentSpan
 from causal_otel.install import installation
@@ -199,15 +199,15 @@ async def test_an_excluded_request_starts_a_trace_where_there_is_none(busy: Star
 
 @pytest.mark.asyncio
 async def test_errors_of_an_excluded_request_are_not_kept(busy: Starlette, broker: str) -> None:
-    """Where traces that are not sampled are held back for errors, those of what is excluded are not."""
+    """Where traces that are not sampled are buffered for errors, those of what is excluded are not."""
     busy.state.other = SdkTracerProvider()
     chosen = {**dict.fromkeys(EVERYTHING, True), "asgi": AsgiOptions(excluded=("/health", "/echo"))}
     with recording(chosen, sampler=sampling.ALWAYS_OFF) as recorded:
-        keeper = Keeper(recorded.provider.core.deliver)
-        recorded.provider.keep_errors(keeper)
+        buffer = Buffer(recorded.provider.core.deliver)
+        recorded.provider.keep_errors(buffer)
         response = await ask(busy, "/health?fail=1", traceparent=TRACEPARENT)
         assert response.status_code == 500
-        assert len(keeper) == 0
+        assert len(buffer) == 0
         assert recorded.spans == []
         queued(broker, "excluded")
 

@@ -1,11 +1,12 @@
-"""Errors kept: traces that are not sampled are held back until it is known whether they are worth having.
+"""Retroactive sampling: traces that are not sampled are buffered until it is known whether they are worth having.
 
 A local root that the sampler drops records all the same, and so does everything under it in this process. The ended
-spans wait in a :class:`HeldTrace`. If one of them has the status ERROR, if the root takes long enough, or if somebody
-says :meth:`HeldTrace.keep`, the trace becomes a sampled one: what waits is delivered, what follows goes the usual way,
-and requests to other processes say ``sampled``. Otherwise it is forgotten a few seconds after its root has ended.
+spans wait in a :class:`BufferedTrace`. The trace becomes a sampled one if one of them has the status ERROR, if the root
+takes long enough, or if somebody calls :meth:`BufferedTrace.promote`: what waits is delivered, spans that end later are
+delivered at once, and requests to other processes say ``sampled``. Otherwise the trace is forgotten a few seconds after
+its root has ended.
 
-Everything is bounded, and what the bounds cost is counted: see :class:`Keeper`.
+Everything is bounded, and what the bounds cost is counted: see :class:`Buffer`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from causal_otel.engine.local_trace import LocalTrace
 
-__all__ = ["KEEP_KEY", "EndedSpan", "HeldTrace", "Keeper", "KeeperLimits"]
+__all__ = ["KEEP_KEY", "Buffer", "BufferLimits", "BufferedTrace", "EndedSpan"]
 
 KEEP_KEY = "causal"
 """The key in ``tracestate`` that asks the next process to keep its part of the trace; its value is ``keep``."""
@@ -36,15 +37,15 @@ _NS = 1_000_000_000
 
 
 @dataclass(frozen=True)
-class KeeperLimits:
-    """How much is held back, at the most.
+class BufferLimits:
+    """How much is buffered, at the most.
 
     Args:
         traces: how many traces, those included whose root has ended and that only wait to be forgotten.
         spans: how many spans of one trace; beyond that its oldest go.
-        size: how many bytes of all traces, about; beyond that the oldest let go of what they hold.
-        age: after how many seconds a trace that goes on lets go of what it holds. What follows is held again.
-        linger: for how many seconds a trace waits after its root has ended well, should another process find
+        size: how many bytes of all traces, about; beyond that the oldest are emptied.
+        age: after how many seconds a trace that goes on is emptied. What follows is buffered again.
+        grace: for how many seconds a trace waits after its root has ended well, should another process find
             something wrong with it and come back.
     """
 
@@ -52,7 +53,7 @@ class KeeperLimits:
     spans: int = 1000
     size: int = 32 * 1024 * 1024
     age: float = 300.0
-    linger: float = 5.0
+    grace: float = 5.0
 
 
 class EndedSpan(Protocol):
@@ -70,13 +71,13 @@ class EndedSpan(Protocol):
     def _end(self) -> int: ...
 
 
-class HeldTrace:
+class BufferedTrace:
     """The ended spans of a local root that is not sampled."""
 
-    __slots__ = ("_dropped", "_keeper", "_root", "_shared", "_size", "_spans", "_until")
+    __slots__ = ("_buffer", "_dropped", "_root", "_shared", "_size", "_spans", "_until")
 
-    def __init__(self, keeper: Keeper, shared: LocalTrace, until: int) -> None:
-        self._keeper = keeper
+    def __init__(self, buffer: Buffer, shared: LocalTrace, until: int) -> None:
+        self._buffer = buffer
         self._shared = shared
         self._root: EndedSpan | None = None
         self._spans: deque[EndedSpan] = deque()
@@ -89,8 +90,8 @@ class HeldTrace:
         self._root = root
 
     def take(self, span: EndedSpan) -> None:
-        """Hold an ended span back, or keep the trace because of it."""
-        keeper = self._keeper
+        """Buffer an ended span, or promote the trace because of it."""
+        buffer = self._buffer
         attributes, events = span._attributes, span._events
         size = _SPAN_BYTES
         if attributes:
@@ -98,59 +99,59 @@ class HeldTrace:
         if events:
             size += _EVENT_BYTES * len(events)
         self._size += size
-        keeper.size += size
+        buffer.size += size
         self._spans.append(span)
         if span._status == _ERROR or self._shared.flags & 1 or self._is_slow(span):
-            self.rescue()
+            self.promote()
             return
         if span is self._root:
             self._root = None
-            keeper.linger(self)
-        elif len(self._spans) > keeper.limits.spans:
+            buffer.start_grace(self)
+        elif len(self._spans) > buffer.limits.spans:
             self._spans.popleft()
-            keeper.evicted["spans"] += 1
+            buffer.evicted["spans"] += 1
         if self._dropped:
             self.forget()  # nobody would look at it again
-        elif keeper.size > keeper.limits.size:
-            keeper.shrink()
+        elif buffer.size > buffer.limits.size:
+            buffer.shrink()
 
     def _is_slow(self, span: EndedSpan) -> bool:
         """Whether the root takes long by now, which is not known later for one that streams for hours."""
-        slow, root = self._keeper.slow, self._root
+        slow, root = self._buffer.slow, self._root
         return slow is not None and root is not None and span._end - root._start >= slow
 
-    def rescue(self) -> None:
-        """Keep the trace, and what the process holds of it below other local roots."""
-        self._keeper.rescue(self._shared.trace_id)
-        self.keep()  # again, should it have been dropped meanwhile
+    def promote(self) -> None:
+        """Make the trace a sampled one, with what the process has buffered of it below other local roots."""
+        self._buffer.promote(self._shared.trace_id)
+        self.promote_part()  # again, should it have been dropped meanwhile
 
-    def keep(self) -> None:
-        """Make the trace a sampled one. Safe from any thread, and as often as one likes."""
+    def promote_part(self) -> None:
+        """Make what is below this local root a sampled trace. Safe from any thread, and as often as one likes."""
         shared = self._shared
         if not shared.flags & TraceFlags.SAMPLED:
             shared.trace_state = _asking(shared.trace_state)
             # From now on ended spans are delivered at once. One that was just on its way here looks again: take().
             shared.flags |= TraceFlags.SAMPLED
-            self._keeper.kept += 1
-        deliver = self._keeper.deliver
+            self._buffer.promoted += 1
+        deliver = self._buffer.deliver
         while True:
             try:
                 span = self._spans.popleft()
             except IndexError:
                 break
             deliver(span)
-        self._keeper.drop(self)
+        self._buffer.drop(self)
 
     def drop(self) -> int:
-        """Let go of what is held, and of what is yet to come unless it is worth having; how many spans were held."""
+        """Empty it, for good unless something worth having comes yet; how many spans there were."""
         self._dropped = True
         return self.forget()
 
     def forget(self) -> int:
-        """Let go of what is held; how many spans that were."""
+        """Empty it; how many spans there were."""
         count = len(self._spans)
         self._spans.clear()
-        self._keeper.size -= self._size
+        self._buffer.size -= self._size
         self._size = 0
         return count
 
@@ -175,90 +176,90 @@ def _asking(state: TraceState | None) -> TraceState:
     return TraceState([(KEEP_KEY, "keep"), *((key, value) for key, value in rest.items() if key != KEEP_KEY)])
 
 
-class Keeper:
-    """Everything that is held back in a process.
+class Buffer:
+    """Everything that is buffered in a process.
 
     Args:
-        deliver: takes the spans of traces that are kept.
-        slow: the root's duration in seconds from which on a trace is kept; None: however long it takes.
-        limits: how much is held back.
+        deliver: takes the spans of traces that were promoted.
+        slow: the root's duration in seconds from which on a trace is promoted; None: however long it takes.
+        limits: how much is buffered.
 
     Attributes:
-        size: bytes held back, about.
-        kept: traces that became sampled ones.
+        size: bytes buffered, about.
+        promoted: traces that became sampled ones.
         evicted: what the limits have cost, by their names: ``traces``, ``spans``, ``size`` (traces) and ``age``
-            (traces that let go of what they held so far).
+            (traces that were emptied).
     """
 
     def __init__(
-        self, deliver: Callable[[Any], None], slow: float | None = None, limits: KeeperLimits | None = None
+        self, deliver: Callable[[Any], None], slow: float | None = None, limits: BufferLimits | None = None
     ) -> None:
         self.deliver = deliver
         self.slow = None if slow is None else int(slow * _NS)
-        self.limits = limits or KeeperLimits()
+        self.limits = limits or BufferLimits()
         self.size = 0
-        self.kept = 0
+        self.promoted = 0
         self.evicted: Counter[str] = Counter()
-        self._running: OrderedDict[HeldTrace, None] = OrderedDict()  # who is due next comes first
-        self._over: OrderedDict[HeldTrace, None] = OrderedDict()  # those whose root has ended; likewise
+        self._running: OrderedDict[BufferedTrace, None] = OrderedDict()  # who is due next comes first
+        self._over: OrderedDict[BufferedTrace, None] = OrderedDict()  # those whose root has ended; likewise
         self._lock = threading.RLock()  # a garbage collection in here may end spans on this very thread
-        self._by_trace: dict[int, tuple[HeldTrace, ...]] = {}  # a process may have several roots in one trace
+        self._by_trace: dict[int, tuple[BufferedTrace, ...]] = {}  # a process may have several roots in one trace
 
-    def again(self) -> Keeper:
-        """Another one like it, which holds nothing: for a forked child, which leaves this one to its parent."""
+    def again(self) -> Buffer:
+        """Another one like it, which is empty: for a forked child, which leaves this one to its parent."""
         self._lock = threading.RLock()  # traces begun there go on using it, and whoever held it may not be here
-        return Keeper(self.deliver, None if self.slow is None else self.slow / _NS, self.limits)
+        return Buffer(self.deliver, None if self.slow is None else self.slow / _NS, self.limits)
 
     def __len__(self) -> int:
         return len(self._running) + len(self._over)
 
-    def hold(self, shared: LocalTrace) -> HeldTrace | None:
-        """Begin to hold a local root's part of a trace back; None: there are too many that go on."""
+    def add(self, shared: LocalTrace) -> BufferedTrace | None:
+        """Begin to buffer a local root's part of a trace; None: there are too many that go on."""
         now = perf_counter_ns()
         with self._lock:
             self._sweep(now)
             if len(self) >= self.limits.traces and not self._make_room():
                 self.evicted["traces"] += 1
                 return None
-            found = HeldTrace(self, shared, now + int(self.limits.age * _NS))
+            found = BufferedTrace(self, shared, now + int(self.limits.age * _NS))
             self._running[found] = None
             self._by_trace[shared.trace_id] = (*self._by_trace.get(shared.trace_id, ()), found)
             return found
 
-    def rescue(self, trace_id: int) -> None:
-        """Keep all that is held of a trace: something is wrong with it here, or another process says so."""
-        for held in self._by_trace.get(trace_id, ()):
-            held.keep()
+    def promote(self, trace_id: int) -> None:
+        """Promote all that is buffered of a trace: something is wrong with it here, or another process says so."""
+        for buffered in self._by_trace.get(trace_id, ()):
+            buffered.promote_part()
 
-    def linger(self, held: HeldTrace) -> None:
+    def start_grace(self, buffered: BufferedTrace) -> None:
         """Its root has ended well: forget it soon."""
-        held.wait(perf_counter_ns() + int(self.limits.linger * _NS))
+        buffered.wait(perf_counter_ns() + int(self.limits.grace * _NS))
         with self._lock:
-            if held in self._running:
-                del self._running[held]
-                self._over[held] = None
+            if buffered in self._running:
+                del self._running[buffered]
+                self._over[buffered] = None
 
-    def drop(self, held: HeldTrace) -> int:
-        """Let go of it; how many spans were held."""
+    def drop(self, buffered: BufferedTrace) -> int:
+        """Remove a trace; how many spans it had."""
         with self._lock:
-            self._running.pop(held, None)
-            self._over.pop(held, None)
-            others = tuple(each for each in self._by_trace.get(held.trace_id, ()) if each is not held)
+            self._running.pop(buffered, None)
+            self._over.pop(buffered, None)
+            others = tuple(each for each in self._by_trace.get(buffered.trace_id, ()) if each is not buffered)
             if others:
-                self._by_trace[held.trace_id] = others
+                self._by_trace[buffered.trace_id] = others
             else:
-                self._by_trace.pop(held.trace_id, None)
-            return held.drop()
+                self._by_trace.pop(buffered.trace_id, None)
+            return buffered.drop()
 
     def shrink(self) -> None:
         """Let go of the oldest traces until what is left is within the size; first of those that are over."""
         with self._lock:
             while self.size > self.limits.size and self._make_room():
                 self.evicted["size"] += 1
-            for held in tuple(self._running):
+            for buffered in tuple(self._running):
                 if self.size <= self.limits.size:
                     break
-                if held.forget():
+                if buffered.forget():
                     self.evicted["size"] += 1
 
     def _make_room(self) -> bool:
@@ -269,10 +270,10 @@ class Keeper:
 
     def _sweep(self, now: int) -> None:
         """Look at those that are due. Done whenever a trace begins, and cheap where nothing is."""
-        while (held := next(iter(self._over), None)) and held.until <= now:
-            self.drop(held)
-        while (held := next(iter(self._running), None)) and held.until <= now:
-            if held.forget():
+        while (buffered := next(iter(self._over), None)) and buffered.until <= now:
+            self.drop(buffered)
+        while (buffered := next(iter(self._running), None)) and buffered.until <= now:
+            if buffered.forget():
                 self.evicted["age"] += 1
-            held.wait(now + int(self.limits.age * _NS) + 1)
-            self._running.move_to_end(held)
+            buffered.wait(now + int(self.limits.age * _NS) + 1)
+            self._running.move_to_end(buffered)

@@ -14,8 +14,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, DEFAULT_OFF
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags, set_span_in_context
 
 from causal_otel.engine.context import attach
-from causal_otel.engine.keeping import Keeper, KeeperLimits
 from causal_otel.engine.provider import TracerProvider
+from causal_otel.engine.retroactive import Buffer, BufferLimits
 from causal_otel.engine.sampling import Rules, RuleSampler, Share
 
 if TYPE_CHECKING:
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 
 
 class _Traced:
-    """A provider that drops all roots, holds them back, and exports what is kept to memory."""
+    """A provider that drops all roots, buffers them, and exports what is promoted to memory."""
 
     def __init__(
         self,
         slow: float | None = None,
-        limits: KeeperLimits | None = None,
+        limits: BufferLimits | None = None,
         share: float = 0.0,
         sampler: Sampler | None = None,
     ) -> None:
         self.provider = TracerProvider(sampler or RuleSampler(Rules((), Share(share))))
         self.exporter = InMemorySpanExporter()
         self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
-        self.keeper = Keeper(lambda span: self.provider.core.deliver(span), slow, limits)
-        self.provider.keep_errors(self.keeper)
+        self.buffer = Buffer(lambda span: self.provider.core.deliver(span), slow, limits)
+        self.provider.keep_errors(self.buffer)
         self.tracer: Any = self.provider.get_tracer("t")
 
     @property
@@ -63,8 +63,8 @@ def test_an_error_keeps_the_whole_trace() -> None:
     spans = traced.exporter.get_finished_spans()
     assert len({span.context.trace_id for span in spans if span.context}) == 1
     assert all(span.context and span.context.trace_flags.sampled for span in spans)
-    assert len(traced.keeper) == 0
-    assert traced.keeper.size == 0
+    assert len(traced.buffer) == 0
+    assert traced.buffer.size == 0
 
 
 @pytest.mark.parametrize("way", ["block", "span", "remote"])
@@ -96,7 +96,7 @@ def test_what_is_asked_for_is_kept() -> None:
     """A trace may be kept by asking, and requests that follow say so."""
     traced = _Traced()
     with traced.tracer.start_as_current_span("root") as span:
-        span._local_trace.held.keep()
+        span._local_trace.buffered.promote()
         carrier: dict[str, str] = {}
         propagate.inject(carrier)
         assert carrier["traceparent"].endswith("-03")
@@ -115,11 +115,11 @@ def test_samplers_that_never_sample(sampler: Sampler) -> None:
             if fails:
                 root.set_status(StatusCode.ERROR)
     assert traced.names == ["child", "root"]
-    assert len(traced.keeper) == 1
+    assert len(traced.buffer) == 1
 
 
 def test_block_below_another_process() -> None:
-    """A block in a context from elsewhere that was not sampled there is held back as other spans are."""
+    """A block in a context from elsewhere that was not sampled there is buffered as other spans are."""
     traced = _Traced()
     activation = attach(_remote(0))
     with traced.tracer.start_as_current_span("root") as root:
@@ -129,7 +129,7 @@ def test_block_below_another_process() -> None:
 
 
 def test_another_process_asks() -> None:
-    """What is held of a trace is kept when a request of the same trace comes that is sampled."""
+    """What is buffered of a trace is kept when a request of the same trace comes that is sampled."""
     traced = _Traced()
     traced.tracer.start_span("first", _remote(0)).end()
     assert traced.names == []
@@ -138,7 +138,7 @@ def test_another_process_asks() -> None:
 
 
 def test_two_roots_of_one_trace() -> None:
-    """An error below one local root keeps what the process holds of the trace below others."""
+    """An error below one local root promotes what the process has buffered of the trace below others."""
     traced = _Traced()
     outer = traced.tracer.start_span("outer", _remote(0))
     inner = traced.tracer.start_span("inner", _remote(0))
@@ -155,48 +155,48 @@ def test_sampled_traces_are_not_held() -> None:
         with traced.tracer.start_as_current_span("child"):
             pass
         assert traced.names == ["child"]
-    assert len(traced.keeper) == 0
+    assert len(traced.buffer) == 0
 
 
 def test_too_many_traces() -> None:
-    """Beyond the limit traces are dropped as if nothing were held; those that are over make room first."""
-    traced = _Traced(limits=KeeperLimits(traces=2))
+    """Beyond the limit traces are dropped as if nothing were buffered; those that are over make room first."""
+    traced = _Traced(limits=BufferLimits(traces=2))
     first = traced.tracer.start_span("a")
     traced.tracer.start_span("b").end()
     assert traced.tracer.start_span("c").is_recording()
     assert not traced.tracer.start_span("d").is_recording()
-    assert traced.keeper.evicted == {"traces": 1}
+    assert traced.buffer.evicted == {"traces": 1}
     first.set_status(StatusCode.ERROR)
     first.end()
     assert traced.names == ["a"]
 
 
 def test_too_many_spans() -> None:
-    """Of a trace with too many spans the latest are held."""
-    traced = _Traced(limits=KeeperLimits(spans=2))
+    """Of a trace with too many spans the latest are buffered."""
+    traced = _Traced(limits=BufferLimits(spans=2))
     with traced.tracer.start_as_current_span("root") as root:
         for number in range(5):
             with traced.tracer.start_as_current_span(str(number)):
                 pass
         root.set_status(StatusCode.ERROR)
     assert traced.names == ["3", "4", "root"]
-    assert traced.keeper.evicted == {"spans": 3}
+    assert traced.buffer.evicted == {"spans": 3}
 
 
 def test_too_much() -> None:
     """Beyond the size the oldest traces are forgotten."""
-    traced = _Traced(limits=KeeperLimits(size=10_000))
+    traced = _Traced(limits=BufferLimits(size=10_000))
     for _ in range(100):
         with traced.tracer.start_as_current_span("root", attributes={"k": "v"}):
             pass
-    assert traced.keeper.size <= 10_000
-    assert traced.keeper.evicted["size"] > 0
-    assert len(traced.keeper) < 30
+    assert traced.buffer.size <= 10_000
+    assert traced.buffer.evicted["size"] > 0
+    assert len(traced.buffer) < 30
 
 
 def test_sizes_add_up() -> None:
     """Traces that had to let go while they went on, and spans that end after their root, leave no size behind."""
-    traced = _Traced(limits=KeeperLimits(size=5_000, linger=0.0, traces=4))
+    traced = _Traced(limits=BufferLimits(size=5_000, grace=0.0, traces=4))
     for _ in range(50):
         with traced.tracer.start_as_current_span("root"):
             late = traced.tracer.start_span("late")
@@ -205,48 +205,48 @@ def test_sizes_add_up() -> None:
                     pass
         traced.tracer.start_span("next").end()
         late.end()
-    assert traced.keeper.evicted["size"] > 0
+    assert traced.buffer.evicted["size"] > 0
     traced.tracer.start_span("last").end()
     traced.tracer.start_span("sweeps")
-    assert traced.keeper.size == 0
+    assert traced.buffer.size == 0
     with traced.tracer.start_as_current_span("root") as root:
         root.set_status(StatusCode.ERROR)
     assert traced.names == ["root"]
 
 
 def test_age() -> None:
-    """A trace that never ends lets go of what it holds, and still exports the error that comes at last."""
-    traced = _Traced(limits=KeeperLimits(age=0.0, linger=0.0))
+    """A trace that never ends is emptied, and still exports the error that comes at last."""
+    traced = _Traced(limits=BufferLimits(age=0.0, grace=0.0))
     with traced.tracer.start_as_current_span("root") as root:
         with traced.tracer.start_as_current_span("early"):
             pass
         traced.tracer.start_span("other", _remote(0)).end()
-        assert traced.keeper.evicted == {"age": 1}
+        assert traced.buffer.evicted == {"age": 1}
         root.set_status(StatusCode.ERROR)
     assert traced.names == ["root"]
 
 
 def test_those_that_ended_first_go_first() -> None:
     """While roots go on ending, those that have waited long enough are forgotten, and the latest still wait."""
-    traced = _Traced(limits=KeeperLimits(traces=3, linger=60.0))
+    traced = _Traced(limits=BufferLimits(traces=3, grace=60.0))
     for number in range(1, 7):
         traced.tracer.start_span(str(number), _remote(0, number)).end()
     for number in range(1, 7):
         traced.tracer.start_span(f"again {number}", _remote(1, number)).end()
     kept = [name for name in traced.names if not name.startswith("again")]
     assert kept == ["4", "5", "6"]
-    assert len(traced.keeper) == 0
+    assert len(traced.buffer) == 0
 
 
 def test_nothing_stays() -> None:
     """Roots that end, and roots that never do, leave no more than the limits allow."""
-    traced = _Traced(limits=KeeperLimits(traces=50, linger=0.0))
+    traced = _Traced(limits=BufferLimits(traces=50, grace=0.0))
     for _ in range(200):
         with traced.tracer.start_as_current_span("root"):
             pass
         traced.tracer.start_span("never")
     gc.collect()
-    assert len(traced.keeper) <= 50
+    assert len(traced.buffer) <= 50
 
 
 def test_threads() -> None:
