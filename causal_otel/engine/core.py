@@ -118,24 +118,24 @@ class Core:
             self.counts.children -= 1  # as which it is about to be counted
             return LocalTrace(trace_id, flags, state)
         if self.buffer is None:
-            shared = LocalTrace(trace_id, flags, state, 0)  # nobody will ask it for the time
+            local = LocalTrace(trace_id, flags, state, 0)  # nobody will ask it for the time
         else:
-            shared = LocalTrace(trace_id, flags, state)
-            if self.begin_buffering(shared) is not None:
-                return shared
+            local = LocalTrace(trace_id, flags, state)
+            if self.begin_buffering(local) is not None:
+                return local
         self.counts.dropped += 1
-        return shared
+        return local
 
-    def begin_buffering(self, shared: LocalTrace) -> BufferedTrace | None:
+    def begin_buffering(self, local: LocalTrace) -> BufferedTrace | None:
         """Record a trace that is not sampled into the buffer; None: there is no room."""
         buffered: BufferedTrace | None = None
         if self.buffer is not None:
             try:
-                buffered = self.buffer.add(shared)
+                buffered = self.buffer.add(local)
             except Exception:
                 faults.report("engine: buffering")
-            shared.buffered = buffered
-            shared.recorded = buffered is not None
+            local.buffered = buffered
+            local.recorded = buffered is not None
         return buffered
 
 

@@ -18,7 +18,7 @@ from causal_otel.engine import outcome, process
 from causal_otel.engine.context import SPAN_KEY, enter, leave, variable
 from causal_otel.engine.scope import SpanScope
 from causal_otel.engine.span import Span
-from causal_otel.engine.unsampled import SilentSpan, UnsampledSpan
+from causal_otel.engine.unsampled import ExcludedSpan, UnsampledSpan
 from causal_otel.engine.values import copied
 
 if TYPE_CHECKING:
@@ -75,18 +75,18 @@ class CurrentSpan(Span):
             attributes = self._attributes
             if previous or self._unusual is not None or (attributes and len(attributes) > core.max_attributes):
                 return self._enter_other()
-            shared = core.new_trace(self._name, self._kind, attributes)
-            if shared is None:
+            local = core.new_trace(self._name, self._kind, attributes)
+            if local is None:
                 return self._enter_other()
         else:
             try:
-                shared = parent._local_trace  # only ours have it
+                local = parent._local_trace  # only ours have it
             except AttributeError:
                 return self._enter_under(parent)
-        if not shared.recorded:
+        if not local.recorded:
             if type(parent) is UnsampledSpan and core.fast_drop and self._unusual is None:
                 return parent  # nothing to start, and nothing else to make current
-            return self._enter_unrecorded(parent, shared)
+            return self._enter_unrecorded(parent, local)
         if self._unusual is not None or not core.fast_child:
             return self._enter_other()
         attributes = self._attributes
@@ -94,7 +94,7 @@ class CurrentSpan(Span):
             if len(attributes) > core.max_attributes:
                 return self._enter_other()
             self._attributes = copied(attributes)
-        self._local_trace = shared
+        self._local_trace = local
         self._parent_span = parent
         self._id = None
         self._detailed = False
@@ -105,10 +105,10 @@ class CurrentSpan(Span):
         self._token = variable.set(context)
         core.counts.children += 1
         self._start = perf_counter_ns()
-        if shared.buffered is not None:
+        if local.buffered is not None:
             core.counts.record_only("none" if parent is None else "local")
             if parent is None:
-                shared.buffered.begin(self)
+                local.buffered.begin(self)
         return self
 
     def __exit__(
@@ -137,16 +137,16 @@ class CurrentSpan(Span):
             outcome.fail(self, exc_val, record=self._record_exception, status=self._set_status_on_exception)
         self.end()
 
-    def _enter_unrecorded(self, parent: trace.Span | None, shared: LocalTrace) -> trace.Span:
+    def _enter_unrecorded(self, parent: trace.Span | None, local: LocalTrace) -> trace.Span:
         if self._unusual is None:
             if parent is None:  # a root that the sampler drops
-                dropped = UnsampledSpan(shared, self._tracer.core)
+                dropped = UnsampledSpan(local, self._tracer.core)
                 self._open = None  # nothing to end
                 self._end = 1  # and nothing to record
                 context: Any = {SPAN_KEY: dropped}
                 self._token = variable.set(context)  # type: ignore[union-attr]
                 return dropped
-            if type(parent) is SilentSpan:
+            if type(parent) is ExcludedSpan:
                 return parent
         return self._enter_other()
 

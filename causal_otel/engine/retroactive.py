@@ -74,11 +74,11 @@ class EndedSpan(Protocol):
 class BufferedTrace:
     """The ended spans of a local root that is not sampled."""
 
-    __slots__ = ("_buffer", "_dropped", "_root", "_shared", "_size", "_spans", "_until")
+    __slots__ = ("_buffer", "_dropped", "_local", "_root", "_size", "_spans", "_until")
 
-    def __init__(self, buffer: Buffer, shared: LocalTrace, until: int) -> None:
+    def __init__(self, buffer: Buffer, local: LocalTrace, until: int) -> None:
         self._buffer = buffer
-        self._shared = shared
+        self._local = local
         self._root: EndedSpan | None = None
         self._spans: deque[EndedSpan] = deque()
         self._size = 0
@@ -101,7 +101,7 @@ class BufferedTrace:
         self._size += size
         buffer.size += size
         self._spans.append(span)
-        if span._status == _ERROR or self._shared.flags & 1 or self._is_slow(span):
+        if span._status == _ERROR or self._local.flags & 1 or self._is_slow(span):
             self.promote()
             return
         if span is self._root:
@@ -122,16 +122,16 @@ class BufferedTrace:
 
     def promote(self) -> None:
         """Make the trace a sampled one, with what the process has buffered of it below other local roots."""
-        self._buffer.promote(self._shared.trace_id)
+        self._buffer.promote(self._local.trace_id)
         self.promote_part()  # again, should it have been dropped meanwhile
 
     def promote_part(self) -> None:
         """Make what is below this local root a sampled trace. Safe from any thread, and as often as one likes."""
-        shared = self._shared
-        if not shared.flags & TraceFlags.SAMPLED:
-            shared.trace_state = _asking(shared.trace_state)
+        local = self._local
+        if not local.flags & TraceFlags.SAMPLED:
+            local.trace_state = _asking(local.trace_state)
             # From now on ended spans are delivered at once. One that was just on its way here looks again: take().
-            shared.flags |= TraceFlags.SAMPLED
+            local.flags |= TraceFlags.SAMPLED
             self._buffer.promoted += 1
         deliver = self._buffer.deliver
         while True:
@@ -158,7 +158,7 @@ class BufferedTrace:
     @property
     def trace_id(self) -> int:
         """The trace's."""
-        return self._shared.trace_id
+        return self._local.trace_id
 
     @property
     def until(self) -> int:
@@ -213,7 +213,7 @@ class Buffer:
     def __len__(self) -> int:
         return len(self._running) + len(self._over)
 
-    def add(self, shared: LocalTrace) -> BufferedTrace | None:
+    def add(self, local: LocalTrace) -> BufferedTrace | None:
         """Begin to buffer a local root's part of a trace; None: there are too many that go on."""
         now = perf_counter_ns()
         with self._lock:
@@ -221,9 +221,9 @@ class Buffer:
             if len(self) >= self.limits.traces and not self._make_room():
                 self.evicted["traces"] += 1
                 return None
-            found = BufferedTrace(self, shared, now + int(self.limits.age * _NS))
+            found = BufferedTrace(self, local, now + int(self.limits.age * _NS))
             self._running[found] = None
-            self._by_trace[shared.trace_id] = (*self._by_trace.get(shared.trace_id, ()), found)
+            self._by_trace[local.trace_id] = (*self._by_trace.get(local.trace_id, ()), found)
             return found
 
     def promote(self, trace_id: int) -> None:

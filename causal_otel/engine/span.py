@@ -239,16 +239,16 @@ class Span(trace.Span, ReadableSpan):
         core = self._tracer.core
         if core.has_on_ending:
             core.processors._on_ending(self)  # type: ignore[arg-type]
-        shared = self._local_trace
-        self._end = perf_counter_ns() if end_time is None else end_time - shared.clock
+        local = self._local_trace
+        self._end = perf_counter_ns() if end_time is None else end_time - local.clock
         try:
-            if shared.buffered is not None:
+            if local.buffered is not None:
                 core.counts.ended_unsampled += 1
-                if shared.flags & 1:
+                if local.flags & 1:
                     core.deliver(self)
                 else:
-                    shared.buffered.take(self)
-            elif shared.recorded:
+                    local.buffered.take(self)
+            elif local.recorded:
                 core.counts.ended += 1
                 core.deliver(self)
             else:  # for processors that asked for it (Decision.RECORD_ONLY)

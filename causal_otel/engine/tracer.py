@@ -26,7 +26,7 @@ from causal_otel.engine.core import BaseTracer
 from causal_otel.engine.current_span import CurrentSpan, Unusual
 from causal_otel.engine.local_trace import LocalTrace
 from causal_otel.engine.span import LeafSpan, Span
-from causal_otel.engine.unsampled import SilentSpan, UnsampledSpan
+from causal_otel.engine.unsampled import ExcludedSpan, UnsampledSpan
 from causal_otel.engine.values import copied
 
 if TYPE_CHECKING:
@@ -67,10 +67,10 @@ class Tracer(BaseTracer):
         core = self.core
         try:
             parent: Any = _current()[SPAN_KEY]
-            shared = parent._local_trace  # only ours have it
+            local = parent._local_trace  # only ours have it
         except (KeyError, AttributeError):
             return self.start_span(name, None, kind, attributes)
-        if not (core.fast_child and shared.recorded) or len(attributes) > core.max_attributes:
+        if not (core.fast_child and local.recorded) or len(attributes) > core.max_attributes:
             return self.start_span(name, None, kind, attributes)
         # Written out here as in CurrentSpan.__enter__: a shared function would cost both a tenth of what they take.
         span = _new(LeafSpan)
@@ -78,14 +78,14 @@ class Tracer(BaseTracer):
         span._name = name
         span._kind = kind
         span._attributes = attributes
-        span._local_trace = shared
+        span._local_trace = local
         span._parent_span = parent
         span._id = None
         span._detailed = False
         span._end = 0
         span._open = process.home
         core.counts.children += 1
-        if shared.buffered is not None:
+        if local.buffered is not None:
             core.counts.record_only("local")
         span._start = perf_counter_ns()
         return span
@@ -119,7 +119,7 @@ class Tracer(BaseTracer):
         core = self.core
         where = _current() if context is None else context
         parent: trace.Span | None = where.get(SPAN_KEY)  # type: ignore[assignment]
-        if type(parent) is SilentSpan:
+        if type(parent) is ExcludedSpan:
             return parent  # whatever the sampler would say
         identity = None if parent is None else _valid(parent.get_span_context())
         if core.closed:
@@ -127,15 +127,15 @@ class Tracer(BaseTracer):
         if identity is None:
             links = _with_detached(links, where)
 
-        decision, shared, recorded = self._decide(where, parent, identity, name, kind, attributes, links or ())
-        buffered = None if core.buffer is None else self._buffer_root(core.buffer, decision, shared, identity)
-        _count(core.counts, decision, shared, identity)
+        decision, local, recorded = self._decide(where, parent, identity, name, kind, attributes, links or ())
+        buffered = None if core.buffer is None else self._buffer_root(core.buffer, decision, local, identity)
+        _count(core.counts, decision, local, identity)
         if decision is _DROP and buffered is None:
-            return UnsampledSpan(shared, core)
+            return UnsampledSpan(local, core)
 
-        span = self._make(name, kind, shared, identity)
+        span = self._make(name, kind, local, identity)
         if start_time is not None:
-            span._start = start_time - shared.clock
+            span._start = start_time - local.clock
         if not record_exception:
             span._record_exception = False
         if not set_status_on_exception:
@@ -168,9 +168,9 @@ class Tracer(BaseTracer):
         else:
             trace_id = identity.trace_id
             flags = identity.trace_flags & _RANDOM
-        shared: LocalTrace | None = getattr(parent, "_local_trace", None)  # only ours have it
-        if shared is not None and shared.buffered is not None and not shared.flags & _SAMPLED:
-            decision, state = _RECORD_ONLY, shared.trace_state  # it is buffered with its parent
+        local: LocalTrace | None = getattr(parent, "_local_trace", None)  # only ours have it
+        if local is not None and local.buffered is not None and not local.flags & _SAMPLED:
+            decision, state = _RECORD_ONLY, local.trace_state  # it is buffered with its parent
         elif identity is None and core.decide_root is not None:
             verdict, state = core.decide_root(trace_id, name, kind, attributes)
             decision = _RECORD_AND_SAMPLE if verdict & _SAMPLED else _DROP
@@ -179,31 +179,31 @@ class Tracer(BaseTracer):
             decision, attributes, state = sampling.decision, sampling.attributes, sampling.trace_state or None
         if decision is _RECORD_AND_SAMPLE:
             flags |= _SAMPLED
-        if shared is None or shared.flags != flags or shared.trace_state != state:
+        if local is None or local.flags != flags or local.trace_state != state:
             # Within a process all of a trace has one clock, whatever the sampler says of its parts.
-            shared = LocalTrace(trace_id, flags, state, None if shared is None else shared.clock)
-        return decision, shared, attributes
+            local = LocalTrace(trace_id, flags, state, None if local is None else local.clock)
+        return decision, local, attributes
 
     def _buffer_root(
-        self, buffer: Buffer, decision: Decision, shared: LocalTrace, parent: SpanContext | None
+        self, buffer: Buffer, decision: Decision, local: LocalTrace, parent: SpanContext | None
     ) -> BufferedTrace | None:
         """Buffer a local root that is not sampled. One that is promotes what is buffered of its trace below others."""
         if parent is not None and not parent.is_remote:
             return None  # no local root
         if decision is _DROP:
-            return self.core.begin_buffering(shared)
+            return self.core.begin_buffering(local)
         if parent is not None:
-            buffer.promote(shared.trace_id)
+            buffer.promote(local.trace_id)
         return None
 
-    def _make(self, name: str, kind: SpanKind, shared: LocalTrace, parent: SpanContext | None) -> Span:
+    def _make(self, name: str, kind: SpanKind, local: LocalTrace, parent: SpanContext | None) -> Span:
         """A span that begins now, with nothing on it."""
         span = _new(Span)
         span._tracer = self
         span._name = name
         span._kind = kind
         span._attributes = None
-        span._local_trace = shared
+        span._local_trace = local
         span._parent_span = parent
         span._id = None
         span._detailed = False
@@ -288,8 +288,8 @@ def _with_detached(links: Sequence[Link] | None, where: Context) -> Sequence[Lin
     return links if left is None else (*(links or ()), Link(left, {"causal.link": "detached"}))
 
 
-def _count(counts: SpanCounts, decision: Decision, shared: LocalTrace, parent: SpanContext | None) -> None:
+def _count(counts: SpanCounts, decision: Decision, local: LocalTrace, parent: SpanContext | None) -> None:
     """Count a span as started."""
     origin = "none" if parent is None else "remote" if parent.is_remote else "local"
-    result = decision if shared.buffered is None else _RECORD_ONLY
+    result = decision if local.buffered is None else _RECORD_ONLY
     counts.others[origin, result._name_] += 1

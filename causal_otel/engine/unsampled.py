@@ -14,7 +14,7 @@ from causal_otel.engine.threshold import with_threshold
 if TYPE_CHECKING:
     from causal_otel.engine.core import Core
 
-__all__ = ["SilentSpan", "UnsampledSpan"]
+__all__ = ["ExcludedSpan", "UnsampledSpan"]
 
 _bits = SystemRandom().getrandbits  # ids of whatever provider's trace: right after a fork, and whoever seeds what
 
@@ -24,8 +24,8 @@ class UnsampledSpan(NonRecordingSpan):
 
     __slots__ = ("_core", "_local_trace")
 
-    def __init__(self, shared: LocalTrace, core: Core) -> None:
-        self._local_trace = shared
+    def __init__(self, local: LocalTrace, core: Core) -> None:
+        self._local_trace = local
         self._core = core
 
     @property
@@ -33,14 +33,14 @@ class UnsampledSpan(NonRecordingSpan):
         extras = self.__dict__
         found = extras.get("_own_context")
         if found is None:
-            shared = self._local_trace
+            local = self._local_trace
             span_id = self._core.new_span_id()
-            identity = SpanContext(shared.trace_id, span_id, False, TraceFlags(shared.flags), shared.trace_state)
+            identity = SpanContext(local.trace_id, span_id, False, TraceFlags(local.flags), local.trace_state)
             found = extras.setdefault("_own_context", identity)  # one step: all threads get the same
         return found  # type: ignore[no-any-return]
 
 
-class SilentSpan(NonRecordingSpan):
+class ExcludedSpan(NonRecordingSpan):
     """What is current where nothing is to be recorded, whatever the sampler is and whether errors are kept.
 
     It carries a trace on as one that is not sampled, so that other processes do not record their part either. Its span

@@ -114,11 +114,11 @@ class SpanEncoder:
             known, usual, rare = self._name(name, kind)
         if known is not kind:
             _, usual, rare = self._name(name, kind)
-        shared = span._local_trace
-        clock, (number, trace_id) = shared.clock, self._trace_id
-        if shared.trace_id is not number:
-            self._trace_id = number, trace_id = shared.trace_id, shared.trace_id.to_bytes(16, "big")
-        plain = shared.trace_state is None and not span._detailed
+        local = span._local_trace
+        clock, (number, trace_id) = local.clock, self._trace_id
+        if local.trace_id is not number:
+            self._trace_id = number, trace_id = local.trace_id, local.trace_id.to_bytes(16, "big")
+        plain = local.trace_state is None and not span._detailed
         span_id = span._id or span.span_id()
         parent: Any = span._parent_span
         if type(parent) in OWN:

@@ -272,7 +272,7 @@ class Inside:
 
 def excluded_call(tracing: Tracing[Any]) -> Inside:
     """A call that is excluded, with everything inside it."""
-    return Inside(context.with_span(tracing.start_silent()))
+    return Inside(context.with_span(tracing.start_excluded()))
 
 
 def inside(make: Callable[[], Context]) -> Wrapper:

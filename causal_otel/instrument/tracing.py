@@ -12,7 +12,7 @@ from causal_otel.engine.adoption import as_sampled, take_over
 from causal_otel.engine.context import SPAN_KEY
 from causal_otel.engine.exceptions import capture
 from causal_otel.engine.foreign import starter
-from causal_otel.engine.unsampled import SilentSpan
+from causal_otel.engine.unsampled import ExcludedSpan
 from causal_otel.instrument.baggage import BaggageBorder
 from causal_otel.instrument.errors import BY_CLASS
 from causal_otel.instrument.exclusion import names, urls
@@ -243,11 +243,11 @@ class Tracing(Generic[OptionsT]):
             attributes = {key: self.redaction.value(key, value) for key, value in attributes.items()}
         span.add_event("exception", attributes)
 
-    def start_silent(self, parent: Context | None = None) -> Span:
+    def start_excluded(self, parent: Context | None = None) -> Span:
         """What is to be current instead of a span inside something that is excluded.
 
         Args:
             parent: the context to find the trace in that is carried on; default: the current one.
         """
         span = context.current_span(parent)
-        return SilentSpan(None if span is None else span.get_span_context())
+        return ExcludedSpan(None if span is None else span.get_span_context())

@@ -131,7 +131,7 @@ async def _serve(tracing: Tracing[AsgiOptions], app: App, scope: Scope, receive:
             name = span_method(method)
             running = None
             if tracing.excluded is not None and tracing.excluded(request_url(scope, headers)):
-                span = tracing.start_silent(parent)
+                span = tracing.start_excluded(parent)
             else:
                 attributes = request_attributes(scope, method, headers)
                 operation = Operation(name, attributes, kind=SpanKind.SERVER)

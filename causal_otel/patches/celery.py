@@ -113,8 +113,8 @@ def _begin_sending(tracing: Tracing[CeleryOptions], app: Celery, args: Args, kwa
     """The bracket around sending. What only Celery knows, and the headers, are left to :func:`_before_publish`."""
     name = str(args[0] if args else kwargs.get("name"))
     if tracing.excluded is not None and tracing.excluded(name):
-        silent = tracing.start_silent()
-        return Inside(Context({**suppressing(), **with_span(silent), _SENDING: Running(_EXCLUDED, silent)}))
+        excluded = tracing.start_excluded()
+        return Inside(Context({**suppressing(), **with_span(excluded), _SENDING: Running(_EXCLUDED, excluded)}))
     operation = Operation(f"send {name}", common(app, name, "send"), kind=SpanKind.PRODUCER)
     running = tracing.begin(operation, objects=(app, args, kwargs))
     running.inside = Context({**suppressing(), **with_span(running.span), _SENDING: running})

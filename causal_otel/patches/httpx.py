@@ -225,7 +225,7 @@ def _is_excluded(tracing: Tracing[HttpxOptions], request: Request) -> bool:
 def _attempt(tracing: Tracing[HttpxOptions], request: Request, body: Callable[..., Any]) -> _Attempt | None:
     """One request on the wire; None if there is nothing to record nor to carry."""
     if _is_excluded(tracing, request):
-        inside = context.with_span(tracing.start_silent())
+        inside = context.with_span(tracing.start_excluded())
         return _Attempt(request, tracing.border.outgoing(inside, request.url.host), None, body, inside)
     where = tracing.border.outgoing(context.current(), request.url.host)
     if tracing.wanted():

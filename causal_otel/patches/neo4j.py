@@ -219,7 +219,7 @@ class _Execution:
         """The attempt has got its transaction."""
         self._transaction = private(self._session, "_transaction")
 
-    def silences(self, transaction: Any) -> bool:
+    def excludes(self, transaction: Any) -> bool:
         """Whether ``transaction`` is an attempt of it, and has no spans of its own."""
         return self.single_span and self._transaction is transaction
 
@@ -278,7 +278,7 @@ def _session_run(tracing: Tracing[Neo4jOptions], session: Any, args: Args, kwarg
 
 def _transaction_run(tracing: Tracing[Neo4jOptions], transaction: Any, args: Args, kwargs: Kwargs) -> Call | None:
     execution = _Execution.current()
-    if execution is not None and execution.silences(transaction):
+    if execution is not None and execution.excludes(transaction):
         return None
     query = argument(0, "query", args, kwargs)
     return _query(tracing, query, _place_of_transaction(transaction), (transaction, args, kwargs), _Query)
@@ -312,7 +312,7 @@ def _begin(tracing: Tracing[Neo4jOptions], session: Any, args: Args, kwargs: Kwa
 def _ending(operation: str) -> Begin:
     def describe(tracing: Tracing[Neo4jOptions], transaction: Any, args: Args, kwargs: Kwargs) -> Call | None:
         execution = _Execution.current()
-        if execution is not None and execution.silences(transaction):
+        if execution is not None and execution.excludes(transaction):
             return None
         return Plumbing(tracing, _plumbing, (operation, _place_of_transaction, transaction), ERRORS)
 

@@ -30,7 +30,7 @@ import causal_otel
 from causal_otel.engine import context
 from causal_otel.engine.retroactive import Buffer
 from causal_otel.engine.sampling import EachSpanSampler, Rules, RuleSampler
-from causal_otel.engine.unsampled import SilentSpan
+from causal_otel.engine.unsampled import ExcludedSpan
 from causal_otel.install import installation
 from causal_otel.instrument.exclusion import names, url, urls
 from causal_otel.patches.asgi import AsgiOptions
@@ -169,7 +169,7 @@ async def test_an_excluded_request_is_a_silent_subtree(busy: Starlette, broker: 
     found = response.json()
     assert_unsampled(found["traceparent"])
     assert_unsampled(message["traceparent"])
-    assert (found["baggage"], found["tracestate"], found["current"]) == ("tenant=7", "x=1", "SilentSpan")
+    assert (found["baggage"], found["tracestate"], found["current"]) == ("tenant=7", "x=1", "ExcludedSpan")
     assert response.headers["x-trace-id"] == TRACE_ID
 
 
@@ -606,7 +606,7 @@ def test_one_wrapper_whatever_is_excluded(excluded: tuple[str, ...] | None) -> N
 def test_a_silent_span_of_a_sampled_parent() -> None:
     """It keeps the trace and what is said about its randomness, under an id and with flags of its own."""
     parent = trace.SpanContext(7, 8, True, trace.TraceFlags(3), trace.TraceState([("ot", "th:8;rv:0123456789abcd")]))
-    found = SilentSpan(parent).get_span_context()
+    found = ExcludedSpan(parent).get_span_context()
     assert (found.trace_id, found.trace_flags, found.is_remote) == (7, 2, False)
     assert found.span_id != 8
     assert found.trace_state == {"ot": "rv:0123456789abcd"}
