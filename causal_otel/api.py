@@ -10,7 +10,7 @@ from opentelemetry.trace import SpanKind
 
 from causal_otel.engine import carriers, context
 from causal_otel.engine.foreign import starter
-from causal_otel.engine.scope import SpanScope
+from causal_otel.engine.scope import SpanBlock
 from causal_otel.install import installation
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def span(
         current: AbstractContextManager[Span] = tracer.start_as_current_span(name, None, kind, attributes)
         return current
     start = starter(tracer)
-    return SpanScope(lambda: start(name, parent, kind, attributes), context=parent)
+    return SpanBlock(lambda: start(name, parent, kind, attributes), context=parent)
 
 
 @overload
@@ -85,7 +85,7 @@ def traced(name: Any = None, attributes: Mapping[str, Any] | None = None, *, kin
     def decorate(function: F) -> F:
         span_name = name if isinstance(name, str) else function.__qualname__
         # What starts it is looked up at each call: install() may come later than the decorator.
-        return SpanScope(lambda: _start()(span_name, None, kind, attributes))(function)
+        return SpanBlock(lambda: _start()(span_name, None, kind, attributes))(function)
 
     return decorate(name) if callable(name) else decorate
 

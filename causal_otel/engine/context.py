@@ -35,10 +35,10 @@ __all__ = [
     "enter",
     "incoming",
     "is_recorded",
+    "is_suppressed",
     "leave",
-    "suppressed",
-    "suppressing",
-    "suppression",
+    "suppress",
+    "suppressed_context",
     "variable",
     "with_span",
     "without_span",
@@ -178,20 +178,20 @@ def current_span(context: Context | None = None) -> trace.Span | None:
     return cast("trace.Span | None", span)
 
 
-def suppressed(context: Context) -> bool:
+def is_suppressed(context: Context) -> bool:
     """Whether somebody asked that nothing be traced here (exporters do, around their own traffic)."""
     return any(context.get(key) for key in _SUPPRESS_KEYS)
 
 
-def suppressing() -> Context:
+def suppressed_context() -> Context:
     """The current context, with nothing traced in it, neither by us nor by other OpenTelemetry instrumentations."""
     return Context({**current(), **dict.fromkeys(_SUPPRESS_KEYS, True)})
 
 
 @contextmanager
-def suppression() -> Iterator[None]:
+def suppress() -> Iterator[None]:
     """Trace nothing inside the block."""
-    activation = attach(suppressing())
+    activation = attach(suppressed_context())
     try:
         yield
     finally:
@@ -205,7 +205,7 @@ def is_recorded(context: Context, *, roots: bool) -> bool:
         context: where it would start.
         roots: the answer where there is no parent at all.
     """
-    if suppressed(context):
+    if is_suppressed(context):
         return False
     span = current_span(context)
     if span is None:

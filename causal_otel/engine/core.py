@@ -93,8 +93,8 @@ class Core:
 
     def __init__(self, ids: RandomIds) -> None:
         self.id_generator = ids
-        self.new_span_id = ids.quick(64)
-        self.new_trace_id = ids.quick(128)
+        self.new_span_id = ids.drawer(64)
+        self.new_trace_id = ids.drawer(128)
         self.counts = SpanCounts()
         self.buffer: Buffer | None = None
         self.redaction: Redaction | None = None

@@ -2,7 +2,7 @@
 
 The usual case, a block under a recorded span of ours, makes one object and one context; a block in a trace that is not
 sampled makes the object only, and leaves current what is. Everything else is started by the tracer; decorating is left
-to a :class:`~causal_otel.engine.scope.SpanScope`.
+to a :class:`~causal_otel.engine.scope.SpanBlock`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from opentelemetry.trace import NonRecordingSpan, TraceFlags
 
 from causal_otel.engine import outcome, process
 from causal_otel.engine.context import SPAN_KEY, enter, leave, variable
-from causal_otel.engine.scope import SpanScope
+from causal_otel.engine.scope import SpanBlock
 from causal_otel.engine.span import Span
 from causal_otel.engine.unsampled import ExcludedSpan, UnsampledSpan
-from causal_otel.engine.values import copied
+from causal_otel.engine.values import frozen_dict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -93,13 +93,13 @@ class CurrentSpan(Span):
         if attributes:
             if len(attributes) > core.max_attributes:
                 return self._enter_other()
-            self._attributes = copied(attributes)
+            self._attributes = frozen_dict(attributes)
         self._local_trace = local
         self._parent_span = parent
         self._id = None
         self._detailed = False
         self._end = 0
-        self._open = process.home
+        self._open = process.token
         # A plain dict serves as a context: it is only ever read or copied, and a Context costs twice as much to make.
         context: Any = {SPAN_KEY: self} if len(previous) == 1 else {**previous, SPAN_KEY: self}
         self._token = variable.set(context)
@@ -134,7 +134,7 @@ class CurrentSpan(Span):
             leave(token, self)
         self._unusual = _ENTERED
         if exc_val is not None:
-            outcome.fail(self, exc_val, record=self._record_exception, status=self._set_status_on_exception)
+            outcome.record_outcome(self, exc_val, record=self._record_exception, status=self._set_status_on_exception)
         self.end()
 
     def _enter_unrecorded(self, parent: trace.Span | None, local: LocalTrace) -> trace.Span:
@@ -153,8 +153,8 @@ class CurrentSpan(Span):
     def _enter_under(self, parent: trace.Span) -> trace.Span:
         """Enter under somebody else's span, or what stands for a span in another process."""
         core = self._tracer.core
-        quick = core.fast_drop and core.buffer is None  # which may want it
-        if quick and self._unusual is None and type(parent) is NonRecordingSpan:
+        fast = core.fast_drop and core.buffer is None  # which may want it
+        if fast and self._unusual is None and type(parent) is NonRecordingSpan:
             identity = parent.get_span_context()
             if identity.is_valid and not identity.trace_flags & TraceFlags.SAMPLED:
                 return parent
@@ -174,7 +174,7 @@ class CurrentSpan(Span):
         del self._other
         activation.end()
         if error is not None:
-            outcome.fail(span, error, record=self._record_exception, status=self._set_status_on_exception)
+            outcome.record_outcome(span, error, record=self._record_exception, status=self._set_status_on_exception)
         if self._given.end_on_exit:
             span.end()
         self._unusual = _ENTERED
@@ -197,8 +197,8 @@ class CurrentSpan(Span):
         )
 
     def __call__(self, function: F) -> F:
-        """Decorate ``function``: see :meth:`SpanScope.__call__ <causal_otel.engine.scope.SpanScope.__call__>`."""
-        scope = SpanScope(
+        """Decorate ``function``: see :meth:`SpanBlock.__call__ <causal_otel.engine.scope.SpanBlock.__call__>`."""
+        scope = SpanBlock(
             self._start_span,
             record=self._record_exception,
             status=self._set_status_on_exception,

@@ -9,7 +9,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanKind
 
 from causal_otel.engine import faults
 from causal_otel.engine.contained import ContainedSpan
-from causal_otel.engine.scope import SpanScope
+from causal_otel.engine.scope import SpanBlock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -83,9 +83,9 @@ class ContainedTracer(trace.Tracer):
         record_exception: bool = True,
         set_status_on_exception: bool = True,
         end_on_exit: bool = True,
-    ) -> SpanScope:
+    ) -> SpanBlock:
         """A context manager that starts a span and makes it current, or a decorator that does so at each call."""
-        return SpanScope(
+        return SpanBlock(
             lambda: self.start_contained(name, context, kind, attributes, links, start_time),
             record=record_exception,
             status=set_status_on_exception,

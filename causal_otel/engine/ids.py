@@ -29,7 +29,7 @@ class RandomIds(IdGenerator):
         self._bits = self._random.getrandbits
         process.at_fork(in_child=self._reseed)
 
-    def quick(self, bits: int) -> Callable[[], int]:
+    def drawer(self, bits: int) -> Callable[[], int]:
         """Makes ids without a Python frame. One in 2**64 span ids is zero, which is none."""
         return partial(self._bits, bits)
 

@@ -9,7 +9,7 @@ from opentelemetry.trace import StatusCode
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
-__all__ = ["CANCELLED", "fail", "is_cancellation"]
+__all__ = ["CANCELLED", "is_cancellation", "record_outcome"]
 
 CANCELLED = "causal.cancelled"
 
@@ -19,7 +19,7 @@ def is_cancellation(exception: BaseException) -> bool:
     return not isinstance(exception, Exception) and type(exception).__name__ in ("CancelledError", "Cancelled")
 
 
-def fail(span: Span, exception: BaseException, *, record: bool = True, status: bool = True) -> None:
+def record_outcome(span: Span, exception: BaseException, *, record: bool = True, status: bool = True) -> None:
     """Tell ``span`` that ``exception`` left its block.
 
     Cancellation is the caller's decision and no error: it is marked ``causal.cancelled`` and nothing else. Other

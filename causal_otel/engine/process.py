@@ -18,9 +18,9 @@ from causal_otel.engine import faults
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["at_fork", "home"]
+__all__ = ["at_fork", "token"]
 
-home: object = object()
+token: object = object()
 """This process's token, told by identity: cheaper than a pid, and right after a fork. A span keeps the one it was
 started under, and ends only under the same."""
 
@@ -79,7 +79,7 @@ def at_fork(
     Args:
         before: called in the parent before the fork.
         in_parent: called in the parent after the fork.
-        in_child: called in the child, where :data:`home` is another object already.
+        in_child: called in the child, where :data:`token` is another object already.
     """
     for callbacks, callback in ((_before, before), (_in_parent, in_parent), (_in_child, in_child)):
         if callback is not None:
@@ -95,8 +95,8 @@ def _run_in_parent() -> None:
 
 
 def _run_in_child() -> None:
-    global home
-    home = object()
+    global token
+    token = object()
     _call(_in_child.oldest_first())
 
 

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
-__all__ = ["SpanScope"]
+__all__ = ["SpanBlock"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
 
-class SpanScope:
+class SpanBlock:
     """Starts a span on entry, makes it current, and ends it on exit.
 
     Args:
@@ -71,12 +71,12 @@ class SpanScope:
 
     def _finish(self, span: Span, error: BaseException | None) -> None:
         if error is not None:
-            outcome.fail(span, error, record=self._record, status=self._status)
+            outcome.record_outcome(span, error, record=self._record, status=self._status)
         if self._end_on_exit:
             span.end()
 
-    def _again(self) -> SpanScope:
-        return SpanScope(
+    def _again(self) -> SpanBlock:
+        return SpanBlock(
             self._start, record=self._record, status=self._status, end_on_exit=self._end_on_exit, context=self._context
         )
 

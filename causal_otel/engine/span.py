@@ -20,7 +20,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 from causal_otel.engine import context as contexts
 from causal_otel.engine import faults, outcome, process
 from causal_otel.engine.exceptions import CapturedException, capture
-from causal_otel.engine.values import SCALARS, kept
+from causal_otel.engine.values import SCALARS, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -152,7 +152,7 @@ class Span(trace.Span, ReadableSpan):
             if not limit:
                 return
             del values[next(iter(values))]
-        values[key] = value if type(value) in SCALARS else kept(value)
+        values[key] = value if type(value) in SCALARS else frozen(value)
 
     def add_event(self, name: str, attributes: Attributes = None, timestamp: int | None = None) -> None:
         """Record something that happened, now or at ``timestamp`` (Unix time in nanoseconds)."""
@@ -172,7 +172,7 @@ class Span(trace.Span, ReadableSpan):
             if not limit:
                 return
             del events[0]
-        values = {key: kept(value) for key, value in attributes.items()} if attributes else None
+        values = {key: frozen(value) for key, value in attributes.items()} if attributes else None
         events.append((name, time_ns() if timestamp is None else timestamp, values, exception))
 
     def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
@@ -191,7 +191,7 @@ class Span(trace.Span, ReadableSpan):
             if not limit:
                 return
             del links[0]
-        links.append(Link(context, {key: kept(value) for key, value in attributes.items()} if attributes else None))
+        links.append(Link(context, {key: frozen(value) for key, value in attributes.items()} if attributes else None))
 
     def update_name(self, name: str) -> None:
         """Give it another name."""
@@ -231,7 +231,7 @@ class Span(trace.Span, ReadableSpan):
     def end(self, end_time: int | None = None) -> None:
         """End it, now or at ``end_time`` (Unix time in nanoseconds), and hand it to the processors."""
         try:
-            if self._open is not process.home:
+            if self._open is not process.token:
                 return
             del self._open  # one instruction, so exactly one of several threads gets past it
         except AttributeError:
@@ -265,7 +265,7 @@ class Span(trace.Span, ReadableSpan):
     ) -> None:
         """End it; what left the block is recorded as the flags given at the start ask for."""
         if exc_val is not None:
-            outcome.fail(self, exc_val, record=self._record_exception, status=self._set_status_on_exception)
+            outcome.record_outcome(self, exc_val, record=self._record_exception, status=self._set_status_on_exception)
         self.end()
 
     # -- what processors and exporters read (opentelemetry.sdk.trace.ReadableSpan) ------------------------------

@@ -27,7 +27,7 @@ from causal_otel.engine.current_span import CurrentSpan, Unusual
 from causal_otel.engine.local_trace import LocalTrace
 from causal_otel.engine.span import LeafSpan, Span
 from causal_otel.engine.unsampled import ExcludedSpan, UnsampledSpan
-from causal_otel.engine.values import copied
+from causal_otel.engine.values import frozen_dict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +83,7 @@ class Tracer(BaseTracer):
         span._id = None
         span._detailed = False
         span._end = 0
-        span._open = process.home
+        span._open = process.token
         core.counts.children += 1
         if local.buffered is not None:
             core.counts.record_only("local")
@@ -208,7 +208,7 @@ class Tracer(BaseTracer):
         span._id = None
         span._detailed = False
         span._end = 0
-        span._open = process.home
+        span._open = process.token
         span._start = perf_counter_ns()
         return span
 
@@ -239,7 +239,7 @@ class Tracer(BaseTracer):
                 if len(attributes) > self.core.max_attributes:
                     span.set_attributes(attributes)
                 else:
-                    span._attributes = copied(attributes)
+                    span._attributes = frozen_dict(attributes)
         except Exception:
             faults.report("engine: attributes")
         for link in links:

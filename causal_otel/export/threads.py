@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from causal_otel.engine import faults
-from causal_otel.engine.context import suppression
+from causal_otel.engine.context import suppress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +97,7 @@ class Threads:
 
     def _run(self, name: str, body: Callable[[], None]) -> None:
         try:
-            with suppression():
+            with suppress():
                 body()
         except Exception:
             faults.report("export: thread")

@@ -280,5 +280,5 @@ def inside(make: Callable[[], Context]) -> Wrapper:
     return traced_call(lambda tracing, instance, args, kwargs: Inside(make()))
 
 
-suppressed = inside(context.suppressing)
+suppressed = inside(context.suppressed_context)
 """A wrapper for what a driver runs on its own account: the operations inside are none of the user's."""

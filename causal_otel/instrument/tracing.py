@@ -118,7 +118,7 @@ class Tracing(Generic[OptionsT]):
 
     def wanted(self) -> bool:
         """Whether anybody wants to know of an operation that starts now: where ``measures``, ask this instead."""
-        return self.recorded() or (self.active and self.measures and not context.suppressed(_current()))
+        return self.recorded() or (self.active and self.measures and not context.is_suppressed(_current()))
 
     def leaf(self, operation: Operation, errors: Errors = BY_CLASS, objects: tuple[Any, ...] = ()) -> Running | None:
         """Begin an operation under the current span, which stays current; None: nothing that starts a trace.

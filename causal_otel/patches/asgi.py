@@ -173,7 +173,7 @@ def _is_ours(scope: Scope) -> bool:
     return (
         scope["type"] in ("http", "websocket")
         and not scope.get("starlette.opentelemetry")
-        and not context.suppressed(context.current())
+        and not context.is_suppressed(context.current())
     )
 
 

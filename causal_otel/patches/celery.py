@@ -63,7 +63,7 @@ from opentelemetry.trace import SpanKind
 
 from causal_otel import semconv
 from causal_otel.engine import carriers, faults, outcome
-from causal_otel.engine.context import current, suppressed, suppressing, with_span
+from causal_otel.engine.context import current, is_suppressed, suppressed_context, with_span
 from causal_otel.instrument.calls import Args, Inside, Kwargs, traced_call
 from causal_otel.instrument.declaration import Connect, Patch, Wrap
 from causal_otel.instrument.operation import Operation, Running
@@ -114,10 +114,10 @@ def _begin_sending(tracing: Tracing[CeleryOptions], app: Celery, args: Args, kwa
     name = str(args[0] if args else kwargs.get("name"))
     if tracing.excluded is not None and tracing.excluded(name):
         excluded = tracing.start_excluded()
-        return Inside(Context({**suppressing(), **with_span(excluded), _SENDING: Running(_EXCLUDED, excluded)}))
+        return Inside(Context({**suppressed_context(), **with_span(excluded), _SENDING: Running(_EXCLUDED, excluded)}))
     operation = Operation(f"send {name}", common(app, name, "send"), kind=SpanKind.PRODUCER)
     running = tracing.begin(operation, objects=(app, args, kwargs))
-    running.inside = Context({**suppressing(), **with_span(running.span), _SENDING: running})
+    running.inside = Context({**suppressed_context(), **with_span(running.span), _SENDING: running})
     return running
 
 
@@ -131,7 +131,7 @@ def _before_publish(
     """
     context = current()
     running: Running | None = context.get(_SENDING)  # type: ignore[assignment]
-    if running is None and suppressed(context):
+    if running is None and is_suppressed(context):
         return
     fields = carriers.injected(context)
     if "traceparent" in fields:

@@ -238,7 +238,7 @@ def _attempt(tracing: Tracing[HttpxOptions], request: Request, body: Callable[..
             running.end()
             raise
     span = context.current_span(where)
-    if span is not None and span.get_span_context().is_valid and not context.suppressed(where):
+    if span is not None and span.get_span_context().is_valid and not context.is_suppressed(where):
         return _Attempt(request, where, None, body)
     return None
 

@@ -271,7 +271,7 @@ class _Routed:
     def __init__(self, running: Running) -> None:
         self._running = running
         self._asked: set[tuple[Any, Any]] = set()
-        self.inside: Context | None = Context({**context.suppressing(), _ASKED: self._asked})
+        self.inside: Context | None = Context({**context.suppressed_context(), _ASKED: self._asked})
 
     def end(self, result: Any = None, error: BaseException | None = None) -> None:
         """The operation is over."""

@@ -13,7 +13,7 @@ from causal_otel.engine.context import (
     current_span,
     incoming,
     is_recorded,
-    suppression,
+    suppress,
     with_span,
     without_span,
 )
@@ -48,7 +48,7 @@ class TestIsRecorded:
         """Where tracing is suppressed nothing is recorded."""
         span = provider.get_tracer("t").start_span("x")
         activation = attach(with_span(span))
-        with suppression():
+        with suppress():
             assert not is_recorded(current(), roots=roots)
         assert is_recorded(current(), roots=roots)
         activation.end()

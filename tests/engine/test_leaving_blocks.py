@@ -19,7 +19,7 @@ from opentelemetry import baggage, trace
 from opentelemetry import context as context_api
 from opentelemetry.trace import INVALID_SPAN
 
-from causal_otel.engine.context import attach, suppressing, with_span, without_span
+from causal_otel.engine.context import attach, suppressed_context, with_span, without_span
 from causal_otel.engine.provider import TracerProvider
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def test_whatever_is_current_at_the_end(tracer: Tracer) -> None:
     forgotten: list[Callable[[], Any]] = [
         lambda: context_api.attach(context_api.Context()),
         lambda: attach(without_span()),
-        lambda: attach(suppressing()),
+        lambda: attach(suppressed_context()),
         lambda: attach(with_span(tracer.start_span("forgotten"))),
         lambda: tracer.start_as_current_span("never left").__enter__(),
     ]

@@ -70,13 +70,13 @@ def test_token_is_another_in_the_child() -> None:
 
     class Looking:
         def look(self) -> None:
-            seen.append(process.home)
+            seen.append(process.token)
 
     looking = Looking()
     process.at_fork(in_child=looking.look)
-    parents = process.home
-    assert forked(lambda: str(seen[0] is process.home is not parents)) == "True"
-    assert process.home is parents
+    parents = process.token
+    assert forked(lambda: str(seen[0] is process.token is not parents)) == "True"
+    assert process.token is parents
 
 
 def test_one_hook() -> None:

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 from opentelemetry.sdk.trace import sampling
 
 from causal_otel.engine import faults
-from causal_otel.engine.context import current, suppressed
+from causal_otel.engine.context import current, is_suppressed
 from causal_otel.engine.provider import TracerProvider
 from causal_otel.export.privacy import Policy
 from causal_otel.export.spool import Spool
@@ -51,7 +51,7 @@ class Keeping:
         self.attempts.append([span.name for span in spans])
         self.sizes.append(len(payload))
         assert self.gate.wait(30)
-        self.suppressed.append(suppressed(current()))
+        self.suppressed.append(is_suppressed(current()))
         outcome = self.outcomes.pop(0) if len(self.outcomes) > 1 else self.outcomes[0]
         if isinstance(outcome, Exception):
             raise outcome

@@ -200,11 +200,11 @@ def test_own_traffic_is_not_traced() -> None:
             import causal_otel, urllib3
             from opentelemetry import trace
             from opentelemetry.context import get_current
-            from causal_otel.engine.context import suppressed
+            from causal_otel.engine.context import is_suppressed
             seen = []
             original = urllib3.connectionpool.HTTPConnectionPool.urlopen
             def urlopen(self, *args, **kwargs):
-                seen.append((suppressed(get_current()), trace.get_current_span().get_span_context().is_valid))
+                seen.append((is_suppressed(get_current()), trace.get_current_span().get_span_context().is_valid))
                 return original(self, *args, **kwargs)
             urllib3.connectionpool.HTTPConnectionPool.urlopen = urlopen
             installed = causal_otel.install(patches=[])

@@ -376,7 +376,7 @@ async def test_current_inside_only(monkeypatch: pytest.MonkeyPatch) -> None:
             assert context.current_span() is request
             inside = await work
             assert context.current_span() is request
-            assert not context.suppressed(context.current())
+            assert not context.is_suppressed(context.current())
         current: Any = context.current_span(inside)
-        assert (current.name, context.suppressed(inside)) == (expected, wrapper is suppressed)
+        assert (current.name, context.is_suppressed(inside)) == (expected, wrapper is suppressed)
         monkeypatch.undo()

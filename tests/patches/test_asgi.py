@@ -854,7 +854,7 @@ async def test_an_unsampled_request_still_has_a_trace() -> None:
 @pytest.mark.asyncio
 async def test_a_suppressed_request_is_left_alone(recorded: Recording) -> None:
     """Inside a suppression nothing is recorded and nothing is told."""
-    with context.suppression():
+    with context.suppress():
         assert "x-trace-id" not in (await fetch("/items/3")).headers
     assert recorded.spans == []
 

@@ -15,7 +15,7 @@ import pytest_asyncio
 from opentelemetry.sdk.trace import sampling
 from opentelemetry.trace import SpanKind, StatusCode
 
-from causal_otel.engine.context import suppression
+from causal_otel.engine.context import suppress
 from causal_otel.patches.asyncpg import PATCH, AsyncpgOptions
 from tests.patches.checks import originals, placed
 from tests.recording import Recording, recording
@@ -220,7 +220,7 @@ async def test_nothing_without_a_recorded_parent(postgres_url: str) -> None:
     connection = await asyncpg.connect(postgres_url)
     with recording(["asyncpg"]) as recorded:
         await connection.execute("SELECT 1")
-        with recorded.tracer.start_as_current_span("root"), suppression():
+        with recorded.tracer.start_as_current_span("root"), suppress():
             await connection.execute("SELECT 1")
         assert recorded.names() == ["root"]
     with recording(["asyncpg"], sampler=sampling.ALWAYS_OFF) as recorded:

@@ -30,7 +30,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode, TraceFlags
 
-from causal_otel.engine.context import attach, current, suppressed, suppression
+from causal_otel.engine.context import attach, current, is_suppressed, suppress
 from causal_otel.patches.celery import PATCH, CeleryOptions
 from causal_otel.testing.process import claim_port
 from tests.patches import celery_app
@@ -309,7 +309,7 @@ def test_unsampled_decision_travels(broker: str, shared_worker: None) -> None:
 def test_suppressed_publish_is_left_alone(broker: str, shared_worker: None) -> None:
     """Where tracing is suppressed there is no span, and the message is as Celery makes it."""
     with recording(["celery"]) as recorded:
-        with recorded.tracer.start_as_current_span("request"), suppression():
+        with recorded.tracer.start_as_current_span("request"), suppress():
             seen = celery_app.inside.delay().get(timeout=60)
         assert recorded.names() == ["request"]
     assert seen["headers"] is None
@@ -402,13 +402,13 @@ def test_publishing_is_suppressed_inside(broker: str) -> None:
     inside: list[bool] = []
 
     def look(**_: Any) -> None:
-        inside.append(suppressed(current()))
+        inside.append(is_suppressed(current()))
 
     signals.before_task_publish.connect(look, weak=False)
     try:
         with recording(["celery"]):
             app.send_task("elsewhere.build", queue="nobody")
-            inside.append(suppressed(current()))
+            inside.append(is_suppressed(current()))
     finally:
         signals.before_task_publish.disconnect(look)
     assert inside == [True, False]

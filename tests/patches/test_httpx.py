@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
 
 from causal_otel.engine import context
-from causal_otel.engine.context import suppression
+from causal_otel.engine.context import suppress
 from causal_otel.patches.httpx import PATCH, HttpxOptions
 from tests.patches.checks import originals, placed
 from tests.patches.http_server import echo_app, serve
@@ -554,7 +554,7 @@ def test_an_unsampled_trace_is_carried(server: str, call: Call) -> None:
 
 def test_suppressed_requests_are_left_alone(recorded: Recording, server: str, call: Call) -> None:
     """Inside a suppression, as around an exporter, nothing is recorded and nothing is carried."""
-    with recorded.tracer.start_as_current_span("parent"), suppression():
+    with recorded.tracer.start_as_current_span("parent"), suppress():
         assert received(call("GET", f"{server}/echo"), "traceparent") == []
     assert clients(recorded) == []
 

@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace import sampling
 from opentelemetry.trace import SpanKind, StatusCode
 
 from causal_otel.engine import faults
-from causal_otel.engine.context import suppression
+from causal_otel.engine.context import suppress
 from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.stopwatch import Stopwatch
 from causal_otel.patches import _neo4j_results
@@ -964,7 +964,7 @@ async def test_nothing_unsampled(graph: Graph) -> None:
 @pytest.mark.asyncio
 async def test_nothing_suppressed(recorded: Recording, graph: Graph) -> None:
     """Where tracing is suppressed nothing is recorded."""
-    with inside(recorded), suppression():
+    with inside(recorded), suppress():
         await _everything(graph)
     assert recorded.names() == ["root"]
 

@@ -25,7 +25,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from causal_otel.engine.context import suppression
+from causal_otel.engine.context import suppress
 from causal_otel.instrument.declaration import Wrap
 from causal_otel.patches.redis import PATCH, RedisOptions, _operation
 from causal_otel.testing.process import LOOPBACK, claim_port, process, workdir
@@ -324,7 +324,7 @@ async def test_a_retry_stays_inside_its_span(kind: str, redis_url: str, traced: 
     kinds: Any = redis.Redis if kind == "sync" else redis.asyncio.Redis
     client = kinds.from_url(redis_url, retry=retry, retry_on_error=[redis.ConnectionError])
     number = await done(client.client_id())
-    with suppression(), redis.Redis.from_url(redis_url) as other:
+    with suppress(), redis.Redis.from_url(redis_url) as other:
         assert other.client_kill_filter(_id=str(number)) == 1
     assert await done(client.client_id()) != number
     assert traced.names() == ["CLIENT ID", "CLIENT ID"]
@@ -430,7 +430,7 @@ async def test_a_changed_watched_key_is_no_error(client: Any, redis_url: str, tr
     pipeline = client.pipeline()
     await done(pipeline.watch("k"))
     await done(pipeline.get("k"))
-    with suppression(), redis.Redis.from_url(redis_url) as other:
+    with suppress(), redis.Redis.from_url(redis_url) as other:
         other.set("k", "changed")
     pipeline.multi()
     pipeline.set("k", "lost")
@@ -492,7 +492,7 @@ async def test_nothing_without_a_recording_parent(client: Any) -> None:
 
     with recording(["redis"]) as recorded:
         await use()
-        with recorded.tracer.start_as_current_span("parent"), suppression():
+        with recorded.tracer.start_as_current_span("parent"), suppress():
             await use()
         assert recorded.names() == ["parent"]
     with recording(["redis"], sampler=ALWAYS_OFF) as recorded:

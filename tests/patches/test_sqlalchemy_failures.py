@@ -12,7 +12,7 @@ from sqlalchemy import insert, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
-from causal_otel.engine.context import suppression
+from causal_otel.engine.context import suppress
 from tests.faults.scripted import refused_port
 from tests.patches.authors import LATE, SECRET, Author, Check, connected, for_sqlalchemy, root
 from tests.recording import Recording, recording
@@ -41,7 +41,7 @@ def recorded() -> Iterator[Recording]:
 
 async def end_backend(authors: asyncpg.Connection[Any], pid: int) -> None:
     """Have the server end a session, so that it is over when this returns."""
-    with suppression():
+    with suppress():
         assert await authors.fetchval("SELECT pg_terminate_backend($1, 60000)", pid)
 
 
@@ -204,7 +204,7 @@ async def test_cancelled(
 
     with root(recorded) as spans:
         task = asyncio.create_task(sleep())
-        with suppression():
+        with suppress():
             async with asyncio.timeout(60):
                 while not await authors.fetchval(running):  # noqa: ASYNC110  # nothing tells
                     await asyncio.sleep(0.01)

@@ -206,7 +206,7 @@ def test_first_root_starts_the_only_thread(tmp_path: Path) -> None:
         name, interval = "asked", 60.0
 
         def fetch(self) -> bytes | None:
-            seen.append(context.suppressed(context.current()))
+            seen.append(context.is_suppressed(context.current()))
             return _document(0).encode()
 
     watched = _Watched(Asked(), lambda data: of_file(data, "any"))
