@@ -22,7 +22,7 @@ _MODULES = ("multiprocessing.util", "billiard.util")
 
 
 class Children:
-    """Has them begin so, until :meth:`forget`. It is kept by whoever wants that: they know it by a weak reference."""
+    """Has them begin so, until :meth:`forget`. Its maker keeps it: ``multiprocessing`` holds it by a weak reference."""
 
     def __init__(self) -> None:
         self._active = variable is not None

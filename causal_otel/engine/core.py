@@ -115,7 +115,7 @@ class Core:
         flags, state = decide(trace_id, name, kind, attributes)
         if flags & TraceFlags.SAMPLED:
             self.counts.roots += 1
-            self.counts.children -= 1  # as which it is about to be counted
+            self.counts.children -= 1  # the caller counts every span as a child, a root as well
             return LocalTrace(trace_id, flags, state)
         if self.buffer is None:
             local = LocalTrace(trace_id, flags, state, 0)  # nobody will ask it for the time

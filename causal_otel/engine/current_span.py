@@ -47,9 +47,9 @@ class Unusual(NamedTuple):
 
 _USUAL = Unusual()
 _ENTERED = Unusual()
-"""Stands for the arguments where the block has been left, so that it is not entered again."""
+"""A sentinel in place of the arguments: the block has been left, and cannot be entered again."""
 _OTHER: Any = object()
-"""Stands for the token where it is not this span that was started, but another."""
+"""A sentinel in place of the token: the slow path has started a different span object, kept in ``_other``."""
 
 
 class CurrentSpan(Span):
@@ -61,7 +61,7 @@ class CurrentSpan(Span):
     __slots__ = ("_token", "_unusual")
 
     _token: Token[Context] | None  # while its block goes on
-    _unusual: Unusual | None  # a slot, for a class's default costs its reader more than all slots together
+    _unusual: Unusual | None  # a slot: reading a default through the class is slower than reading all the slots
     _other: tuple[trace.Span, Activation]
 
     def __enter__(self) -> trace.Span:  # where it is not recorded, it is another one

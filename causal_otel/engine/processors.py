@@ -47,7 +47,7 @@ class ContainedProcessors(SynchronousMultiSpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         """Hand every processor the ended ``span``."""
         if isinstance(span, Span):
-            span.parent_id()  # else it would keep its parent, that its own, and so on
+            span.parent_id()  # the span no longer keeps its parent alive, nor that its own
         for processor in self._span_processors:
             try:
                 processor.on_end(span)

@@ -130,7 +130,8 @@ class BufferedTrace:
         local = self._local
         if not local.flags & TraceFlags.SAMPLED:
             local.trace_state = _asking(local.trace_state)
-            # From now on ended spans are delivered at once. One that was just on its way here looks again: take().
+            # Spans that end from now on are delivered at once. A span whose take() has begun already looks at the flag
+            # again after it was appended.
             local.flags |= TraceFlags.SAMPLED
             self._buffer.promoted += 1
         deliver = self._buffer.deliver

@@ -1,9 +1,8 @@
 """The span: the OpenTelemetry API's ``Span`` to user code, the SDK's ``ReadableSpan`` to processors and exporters.
 
-What most spans never have (links, events, a status) is a class attribute with its default, and shadowed in the
-instance when it is set, as the slot ``_detailed`` tells. What every span has is a slot, set by the tracer. Objects that
-others ask for, such as ``SpanContext``, are made when they ask. Validation and limits on lengths wait until the span is
-read.
+Fields that every span has are slots, set by the tracer. Rare fields (events, links, a status) are class attributes with
+their defaults; setting one stores it on the instance and sets ``_detailed``. ``SpanContext`` and the like are made when
+somebody asks for them. Attributes are validated, and long values cut, when the span is read.
 """
 
 from __future__ import annotations
@@ -105,8 +104,8 @@ class Span(trace.Span, ReadableSpan):
         found = self._id
         if found is None:
             drawn = self._tracer.core.new_span_id().to_bytes(8, "big")
-            # Of several threads that have drawn, the first one's holds. Nobody gets between the look and the store:
-            # threads take turns at calls and at loops only.
+            # If threads race, the first store wins. Look and store are atomic under CPython's GIL, which switches
+            # threads only at calls and backward jumps; they are not on free-threaded builds.
             found = self._id = self._id or drawn
         return found
 
@@ -271,7 +270,7 @@ class Span(trace.Span, ReadableSpan):
     # -- what processors and exporters read (opentelemetry.sdk.trace.ReadableSpan) ------------------------------
 
     def forget(self) -> None:
-        """Let go of all that it holds: it has been exported, and only a context remembers it."""
+        """Empty it: it has been exported, and only a context still refers to it."""
         self._attributes = self._events = self._links = None
 
     @property
@@ -284,7 +283,10 @@ class Span(trace.Span, ReadableSpan):
         return self.get_span_context()
 
     def parent_id(self) -> bytes:
-        """The id of its parent; b"": it is a root. From now on it does not keep its parent alive, nor that its own."""
+        """The id of its parent; b"": it is a root.
+
+        After this call the span keeps its parent's id instead of the parent object, so that chains can be freed.
+        """
         parent = self._parent_span
         if parent is None:
             return b""

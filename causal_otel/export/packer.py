@@ -31,7 +31,7 @@ _BREATH = 10e-6
 """Seconds between two slices. Zero would give the GIL away and mostly take it back before another thread woke up."""
 
 _REFERENCES = 3
-"""To a span that only the list, the loop over it and the question refer to."""
+"""``getrefcount()`` of a span that only our list, the loop variable and the call's own argument refer to."""
 
 
 class Packer:

@@ -156,8 +156,8 @@ class Spool:
     def _make_room(self, size: int) -> _Stock:
         """Drop the oldest until ``size`` bytes more are within the cap.
 
-        Batches leave oldest first. So while the oldest one known is still there, none has left, and there is at least
-        as much as was counted; only when it is gone must the directory be listed again.
+        Files are removed oldest first. While the oldest one we know still exists, our count is not too high; the
+        directory is listed again only when it is gone.
         """
         stock = self._stock
         if stock is None or stock.appended >= self.max_bytes // _SHARE:

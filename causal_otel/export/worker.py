@@ -86,7 +86,8 @@ class Worker(SpanProcessor):
         self._destination = destination
         self._max_queue_size = max_queue_size
         self._max_batch = min(max_export_batch_size, max_queue_size)
-        self._enough = min(self._max_batch, max(1, max_queue_size // 2))  # to begin with, or a large one is too late
+        # Start on a half-full queue: a batch as large as the queue would overflow it first.
+        self._enough = min(self._max_batch, max(1, max_queue_size // 2))
         self._delay = schedule_delay
         self._timeout = timeout
         self._export_timeout = export_timeout
