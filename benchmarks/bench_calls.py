@@ -157,5 +157,5 @@ def test_unsampled(benchmark: BenchmarkFixture, record: Record, driver: str, ope
 
 @pytest.mark.parametrize("driver", ["asyncpg", "redis"], indirect=True)
 def test_nothing_recorded(benchmark: BenchmarkFixture, record: Record, driver: str, operation: Operation) -> None:
-    """Outside any trace, where ours records nothing. Theirs has no such rule: it asks the sampler, which says no."""
+    """Outside any trace, with a sampler that lets none begin: ours knows it before, theirs asks it each time."""
     record(f"{driver} unrecorded", unsampled(benchmark, replace(operation, in_span=False)))

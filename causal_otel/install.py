@@ -310,7 +310,10 @@ def install(
         for warning in (*_unread_configuration(), *unknown_variables(os.environ)):
             _current._warn(warning)
         options = {
-            name: partial(with_defaults, given, {"excluded": excluded.get(name, ())}) for name, given in chosen.items()
+            name: partial(
+                with_defaults, given, {"excluded": excluded.get(name, ()), "require_parent": loaded.require_parent}
+            )
+            for name, given in chosen.items()
         }
         _current._apply(registered, options, BaggageBorder(loaded.baggage_hosts, loaded.baggage_max_bytes))
         return _current

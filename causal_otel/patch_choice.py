@@ -62,6 +62,11 @@ def _checked(registered: Registered, options: object) -> Options:
         raise SettingError(
             f"patches: {name}: excluded={options.excluded!r} is not allowed; it must be {excluded.allowed}"
         )
+    require_parent = getattr(options, "require_parent", None)
+    if not (require_parent is None or isinstance(require_parent, bool)):
+        raise SettingError(
+            f"patches: {name}: require_parent={require_parent!r} is not allowed; it must be True, False or None"
+        )
     for hook in ("request_hook", "response_hook"):
         given = getattr(options, hook)
         if given is not None and (not callable(given) or inspect.iscoroutinefunction(given)):

@@ -312,6 +312,13 @@ class Settings:
         COUNT, None, "The most attributes of a link, if that differs.", "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT"
     )
 
+    require_parent: bool = _setting(
+        BOOLEAN,
+        False,
+        "`true`: queries, commands and requests that are sent are recorded only inside a span, unless `require_parent` "
+        "of a patch's options says otherwise. By default one outside any span is a trace of its own.",
+        "TRACING_REQUIRE_PARENT",
+    )
     excluded_urls: tuple[str, ...] = _setting(
         EXCLUDED_URLS,
         (),

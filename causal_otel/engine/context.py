@@ -33,6 +33,7 @@ __all__ = [
     "current_span",
     "detached_from",
     "enter",
+    "in_trace",
     "incoming",
     "is_recorded",
     "is_suppressed",
@@ -176,6 +177,12 @@ def current_span(context: Context | None = None) -> trace.Span | None:
     """The span of ``context`` (default: the current one), or None."""
     span = (current() if context is None else context).get(SPAN_KEY)
     return cast("trace.Span | None", span)
+
+
+def in_trace() -> bool:
+    """Whether a span that starts now has a parent, recorded or not: otherwise it begins a trace."""
+    span = current_span()
+    return span is not None and span.get_span_context().is_valid
 
 
 def is_suppressed(context: Context) -> bool:

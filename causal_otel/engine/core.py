@@ -38,6 +38,7 @@ class Core:
         closed: whether nothing is recorded any more, since the provider was shut down.
         counts: how many spans were started and have ended in this process.
         decide_root: decides about a root by its trace id, name, kind and attributes; None: the sampler has to be asked.
+        drops_roots: whether no trace that begins here is ever recorded or buffered.
         deliver: takes the spans that have ended and are sampled. A processor that is alone may have a method ``take``
             for them, which never raises, and settles what a span holds: see
             :meth:`~causal_otel.engine.span.Span.parent_id`.
@@ -64,6 +65,7 @@ class Core:
         "counts",
         "decide_root",
         "deliver",
+        "drops_roots",
         "fast_child",
         "fast_drop",
         "has_on_ending",
@@ -88,6 +90,7 @@ class Core:
     has_on_start: bool
     has_on_ending: bool
     fast_child: bool
+    drops_roots: bool
     fast_drop: bool
     decide_root: Callable[[int, str, SpanKind, Mapping[str, Any] | None], Verdict] | None
 

@@ -133,6 +133,7 @@ class TracerProvider(SdkTracerProvider):
         core.deliver = (getattr(added[0], "take", None) if len(added) == 1 else None) or self._processors.on_end
         core.fast_child = _repeats(sampler) and not core.has_on_start and not core.closed
         core.fast_drop = _drops(sampler) and not core.closed
+        core.drops_roots = _root_sampler(sampler) is sampling.ALWAYS_OFF and core.keeper is None
         # With ALWAYS_OFF a root can be dropped without asking the sampler, unless a buffer may keep it.
         never = sampler is sampling.ALWAYS_OFF and core.buffer is None and not core.closed
         core.decide_root = _root_rule(sampler) if core.fast_child or never else None
@@ -168,12 +169,16 @@ def _drops(sampler: Sampler) -> bool:
     )
 
 
+def _root_sampler(sampler: Sampler) -> Sampler:
+    """The sampler that is asked of roots."""
+    return getattr(sampler, "_root", sampler) if type(sampler) is sampling.ParentBased else sampler
+
+
 def _root_rule(sampler: Sampler) -> Callable[[int, str, SpanKind, Mapping[str, Any] | None], Verdict] | None:
     """What a sampler says of roots, where that can be known without its ceremony."""
     if type(sampler) is RuleSampler:
         return sampler.decide_root
-    if type(sampler) is sampling.ParentBased:
-        sampler = getattr(sampler, "_root", sampler)
+    sampler = _root_sampler(sampler)
     if sampler is sampling.ALWAYS_ON:
         return lambda trace_id, name, kind, attributes: _SAMPLED
     if sampler is sampling.ALWAYS_OFF:

@@ -43,8 +43,10 @@ class ClientOptions(Options):
     """The options of a patch for a client.
 
     Args:
-        require_parent: whether an operation is recorded only inside a span that is. Otherwise it starts a trace of its
-            own, which makes background polling as loud as the requests that matter.
+        require_parent: whether an operation is recorded only inside a span that is, so that one outside any span leaves
+            no trace. False: it starts a trace of its own, unless it is a ping, a wait for work or a library's own
+            housekeeping, as the patch's documentation says. None: what the setting ``require_parent`` says, which is
+            False by default.
     """
 
-    require_parent: bool = True
+    require_parent: bool | None = None

@@ -62,6 +62,8 @@ class Plumbing:
         excluded = self._tracing.excluded
         if operation is None or (excluded is not None and operation.fits(excluded)):
             return
+        if operation.background and not context.in_trace():
+            return
         attributes = {**operation.attributes, **(operation.own or {})}
         span = self._tracing.start(operation.name, operation.kind, attributes, start_time=_unix(self._began))
         mark_failed(span, error, self._errors)

@@ -31,7 +31,9 @@ _MODULES = {
     "celery": ("celery",),
     "httpx": ("httpx", "httpx2"),
     "neo4j": ("neo4j",),
-    "redis": ("redis",),
+    # What Celery and kombu do with Redis is known from where they make their connections: modules that import redis
+    # halfway through, when it would be too late to wait for them.
+    "redis": ("redis", "kombu", "celery"),
 }
 
 _logger = logger()

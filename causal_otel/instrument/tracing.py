@@ -18,7 +18,7 @@ from causal_otel.instrument.errors import BY_CLASS
 from causal_otel.instrument.exclusion import names, urls
 from causal_otel.instrument.hooks import Hooks
 from causal_otel.instrument.operation import Observation, Running
-from causal_otel.instrument.options import Options
+from causal_otel.instrument.options import ClientOptions, Options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +36,12 @@ __all__ = ["Tracing"]
 _current = context.current
 
 OptionsT = TypeVar("OptionsT", bound=Options)
+
+
+class _AnyCore:
+    """Stands for the core of a provider of which nothing is known that would spare asking it."""
+
+    drops_roots = False
 
 
 class Tracing(Generic[OptionsT]):
@@ -80,6 +86,9 @@ class Tracing(Generic[OptionsT]):
         self.active = True
         self.flush = flush
         self._roots = not getattr(options, "require_parent", False)
+        # Tasks and requests carry a trace on that the sampler has dropped; operations of clients leave no trace of it.
+        client = self.ours and isinstance(options, ClientOptions)
+        self._core: Any = getattr(tracer, "core", _AnyCore) if client else _AnyCore
         # Ours starts leaves cheaply; anybody else's tracer has what the API prescribes.
         self.start_leaf: Callable[[str, SpanKind, dict[str, Any]], Span] = getattr(
             tracer, "start_leaf", lambda name, kind, attributes: start(name, None, kind, attributes)
@@ -96,7 +105,7 @@ class Tracing(Generic[OptionsT]):
             return False
         found = _current()
         if not found:
-            return self._roots
+            return self._roots and not self._core.drops_roots
         if len(found) == 1:  # a span and nothing else, as nearly always
             try:
                 local: Any = found[SPAN_KEY]._local_trace  # type: ignore[attr-defined]  # one of ours
@@ -120,6 +129,13 @@ class Tracing(Generic[OptionsT]):
         """Whether anybody wants to know of an operation that starts now: where ``measures``, ask this instead."""
         return self.recorded() or (self.active and self.measures and not context.is_suppressed(_current()))
 
+    def starts_trace(self) -> bool:
+        """Whether an operation that starts now begins a trace, sampled or not.
+
+        One that hands its context on to another process does so in either case, so that the sampler's no goes along.
+        """
+        return self.active and self._roots and not context.suppressed(_current()) and not context.in_trace()
+
     def leaf(self, operation: Operation, errors: Errors = BY_CLASS, objects: tuple[Any, ...] = ()) -> Running | None:
         """Begin an operation under the current span, which stays current; None: nothing that starts a trace.
 
@@ -128,7 +144,7 @@ class Tracing(Generic[OptionsT]):
             errors: how the driver's errors are told.
             objects: the driver's own, for the hooks.
         """
-        if operation.background and context.current_span() is None:
+        if operation.background and not context.in_trace():
             return None
         if self.measures and not self.recorded():
             return self.running(operation, INVALID_SPAN, errors, objects)

@@ -56,7 +56,7 @@ def constants(address: Any, database: str) -> dict[str, Any]:
 def plumbing(operation: str, address: Any, database: str) -> Operation:
     """What is no query: the name has the database, as the conventions ask where there is no summary."""
     attributes = {**constants(address, database), DB_OPERATION_NAME: operation}
-    return Operation(f"{operation} {database}".rstrip(), attributes, plumbing=True)
+    return Operation(f"{operation} {database}".rstrip(), attributes, plumbing=True, background=operation == "PING")
 
 
 def _sqlstate(error: BaseException) -> str:

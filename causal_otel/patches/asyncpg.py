@@ -13,6 +13,8 @@ that fails inside one of them, as in a pool's ``init``, is a span and the other 
 Not traced: a cursor's rows one by one, what asyncpg runs to reset a connection, to know types and to choose a host,
 connections that a pool restores in the background (0.32), and statements that are excluded.
 
+Outside any span each query, and each failure of what is done for queries, is a trace of its own; a ``PING`` is not.
+
 Span names are query summaries, ``SELECT orders``. Attributes: ``db.system.name``, ``db.namespace``,
 ``db.query.summary``, ``db.query.text`` (every literal as ``?``, parameters never), ``db.operation.batch.size``,
 ``db.collection.name`` (COPY only, where it is an argument), ``db.operation.name`` (COPY and the above; nothing is

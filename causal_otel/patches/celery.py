@@ -14,7 +14,8 @@ Traced:
 
 Deliberately not traced: the broker commands that sending consists of; polling, acknowledging and heartbeats; control
 commands and events; ``AsyncResult.get()``; tasks called as plain functions. What the result backend does at the end of
-a task is its client's business: with the redis patch, it shows as commands of the execution.
+a task is its client's business: with the redis patch, it shows as commands of the execution. None of this begins a
+trace.
 
 A task that is excluded, by its name, has no span where it is sent nor where it is executed, and everything inside its
 execution is silent. Its message carries the sender's trace on, or a new one, as not sampled; what it publishes itself

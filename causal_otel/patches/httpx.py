@@ -8,8 +8,10 @@ response is closed; a response that nobody closes has its span handed over when 
 ``causal.abandoned``. Connection retries inside a transport are part of one span.
 
 The request carries the span's context in its headers (as ``opentelemetry.propagate`` says, W3C by default) in place of
-any that were there. What is sent is a copy: the caller's request, headers and client keep theirs. Where nothing is
-recorded the current context is carried, if there is one. Baggage goes along to allowed hosts only (``baggage_hosts``).
+any that were there. What is sent is a copy: the caller's request, headers and client keep theirs. Outside any span a
+request begins a trace, and carries it whether or not it is sampled; with ``require_parent=True`` it does neither. Where
+nothing is recorded the current context is carried, if there is one. Baggage goes along to allowed hosts only
+(``baggage_hosts``).
 
 A request that is excluded, by its URL, has no span, and nor has what runs inside it: event hooks, authentication,
 transports, redirects. It carries the current trace, if there is one, as not sampled, so that its server does not
@@ -228,7 +230,7 @@ def _attempt(tracing: Tracing[HttpxOptions], request: Request, body: Callable[..
         inside = context.with_span(tracing.start_excluded())
         return _Attempt(request, tracing.border.outgoing(inside, request.url.host), None, body, inside)
     where = tracing.border.outgoing(context.current(), request.url.host)
-    if tracing.wanted():
+    if tracing.wanted() or tracing.starts_trace():
         operation = Operation(span_method(request.method), _request_attributes(request))
         running = tracing.begin(operation, objects=(request,))
         try:

@@ -15,6 +15,8 @@
 ``CONNECT``                               ``verify_connectivity``, ``verify_authentication`` and ``get_server_info``.
 ========================================  ===========================================================================
 
+Outside any span each of these is a trace of its own.
+
 A failure in a transaction is the end of all its unfinished results, and their spans end with that same error.
 Not traced: pool, connections, ``HELLO``, ``LOGON``, ``RESET``, ``ROUTE``, bookmarks, whose failures are those of the
 call that needs them, and statements that are excluded. A managed transaction that is excluded is silent with everything

@@ -9,6 +9,12 @@ What belongs to no command is a CLIENT span only if it fails: ``SUBSCRIBE`` and 
 message of pub/sub; not if it is cancelled), ``MONITOR``, ``DISCOVER`` (``sentinel.discover_master()``), and ``CONNECT``
 (a client with a single connection, and a cluster's nodes).
 
+Outside any span an operation is a trace of its own. These are recorded inside a span only, whether they fail or not:
+what concerns the connection (``PING``, ``ECHO``, ``HELLO``, ``AUTH``, ``SELECT``, ``CLIENT *`` and the like), waits for
+work (blocking pops, ``XREAD`` and ``XREADGROUP`` with ``BLOCK``, ``WAIT``), pub/sub's ``SUBSCRIBE`` and ``RECEIVE``,
+``MONITOR``, pipelines of nothing else, and whatever Celery's broker and its result backend do through the connections
+that they have made since ``install()``.
+
 Span names are ``db.operation.name``, with no target: the convention keeps the database's number out of names, and a
 host says little. That is a command of Redis as documented, two words where it has two (``CLIENT LIST``), whatever its
 spelling, and ``OTHER`` where the word is none: what a caller passes as a command may be anything. A pipeline is
@@ -53,6 +59,7 @@ from causal_otel.instrument.errors import Errors, error_name
 from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.options import ClientOptions
 from causal_otel.instrument.tracing import Tracing
+from causal_otel.patches._redis_background import MAY_BLOCK, POOLS, blocks, is_background, is_housekeeping
 from causal_otel.patches._redis_plumbing import targets
 from causal_otel.semconv import (
     ABANDONED,
@@ -97,26 +104,29 @@ class RedisOptions(ClientOptions):
 
 # -- attributes ---------------------------------------------------------------------------------------------------
 
-_Place = tuple[Any, Any, Any]
+_Place = tuple[Any, Any, Any, bool]
+"""Database, host or socket, and port, None where unknown; and whether Celery uses it on its own account."""
+
 _PROCEDURES = {"EVALSHA", "EVALSHA_RO", "FCALL", "FCALL_RO"}
 _PROCEDURE = re.compile(r"\w{1,64}", re.ASCII)
 
 
 def _place(client: Any) -> _Place:
-    """Database, host or socket, and port of a client or pipeline; None for what is not known."""
+    """The place of a client, a pipeline or whatever else has a pool of connections."""
     pool = getattr(client, "connection_pool", None)
     if pool is None:  # a cluster: which node it is shows later
         settings = getattr(getattr(client, "nodes_manager", None), "connection_kwargs", {})
-        return settings.get("db", 0), None, None
+        return settings.get("db", 0), None, None, False
+    housekeeping = is_housekeeping(pool)
     settings = getattr(pool, "connection_kwargs", None)
     if settings is None:
-        return None, None, None
+        return None, None, None, housekeeping
     database = settings.get("db", 0)
     if "path" in settings:
-        return database, settings["path"], None
+        return database, settings["path"], None, housekeeping
     if "connection_pool" in settings:  # Sentinel's, which connects to whoever is the master
-        return database, *(getattr(pool, "master_address", None) or (None, None))
-    return database, settings.get("host", "localhost"), settings.get("port", _DEFAULT_PORT)
+        return database, *(getattr(pool, "master_address", None) or (None, None)), housekeeping
+    return database, settings.get("host", "localhost"), settings.get("port", _DEFAULT_PORT), housekeeping
 
 
 def _address(host: Any, port: Any) -> dict[str, Any]:
@@ -129,8 +139,8 @@ def _address(host: Any, port: Any) -> dict[str, Any]:
 
 
 @functools.lru_cache(_CACHED)
-def _operation(name: str, arguments: int, place: _Place, procedure: str = "") -> Operation:
-    database, host, port = place
+def _operation(name: str, arguments: int, place: _Place, procedure: str = "", background: bool = False) -> Operation:
+    database, host, port, housekeeping = place
     attributes: dict[str, Any] = {DB_SYSTEM_NAME: "redis", DB_OPERATION_NAME: name, **_address(host, port)}
     if database is not None:
         attributes[DB_NAMESPACE] = str(database)
@@ -138,7 +148,7 @@ def _operation(name: str, arguments: int, place: _Place, procedure: str = "") ->
         attributes[DB_QUERY_TEXT] = text(name, arguments)
     if procedure:
         attributes[DB_STORED_PROCEDURE_NAME] = procedure
-    return Operation(name, attributes)
+    return Operation(name, attributes, background=background or housekeeping or is_background(name))
 
 
 def _called(tracing: Tracing[RedisOptions], client: Any, args: Sequence[Any], kwargs: Any) -> Operation | None:
@@ -151,6 +161,8 @@ def _called(tracing: Tracing[RedisOptions], client: Any, args: Sequence[Any], kw
         procedure = args[1].decode("latin-1") if isinstance(args[1], bytes) else args[1]
         if isinstance(procedure, str) and _PROCEDURE.fullmatch(procedure):
             return _operation(name, arguments, _place(client), procedure)
+    if name in MAY_BLOCK and blocks(args):
+        return _operation(name, arguments, _place(client), background=True)
     return _operation(name, arguments, _place(client))
 
 
@@ -163,14 +175,16 @@ def _executed(tracing: Tracing[RedisOptions], pipeline: Any, args: Any, kwargs: 
     name = "MULTI" if _is_transaction(pipeline) else "PIPELINE"
     names = {command((spelling,))[0] for spelling in {queued[0] for queued in commands}}
     if len(names) == 1:
-        name = f"{name} {names.pop()}"
+        (only,) = names
+        name = f"{name} {only}"
     own: dict[str, Any] = {}
     if size > 1:
         own[DB_OPERATION_BATCH_SIZE] = size
     if commands:
         texts = [text(*command(queued)) for queued in commands[:MAX_SHOWN]]
         own[DB_QUERY_TEXT] = "; ".join(texts) + ("; ..." if size > MAX_SHOWN else "")
-    return _operation(name, -1, _place(pipeline)).of_this_call(own)
+    background = bool(names) and all(map(is_background, names))
+    return _operation(name, -1, _place(pipeline), background=background).of_this_call(own)
 
 
 def _queue(pipeline: Any) -> list[Sequence[Any]]:
@@ -390,6 +404,7 @@ PATCH = Patch(
         *_of_both("sentinel", "Sentinel.discover_slaves", suppressed),
         Wrap("redis.commands.core", "Script.__call__", _script),
         Wrap("redis.commands.core", "AsyncScript.__call__", _script),
+        *POOLS,
         *targets(_called, lambda name, instance: _operation(name, -1, _place(instance)), _code),
     ),
     records=(

@@ -294,13 +294,13 @@ class TestClientCall:
     def test_nothing_is_described_unless_recorded(
         self, driver: Any, apply: Callable[..., Applied], provider: TracerProvider
     ) -> None:
-        """Without a recorded parent, or switched off, the description is not even asked for."""
+        """Without a parent that is required, or switched off, the description is not even asked for."""
         asked: list[Any] = []
 
         def describe(*args: Any) -> None:
             asked.append(args)
 
-        applied = apply(_patch(*self._wrap(describe)), provider.get_tracer("t"))
+        applied = apply(_patch(*self._wrap(describe)), provider.get_tracer("t"), ClientOptions(require_parent=True))
         kept = driver.Client.call
         driver.Client().call("x")
         assert asked == []
@@ -311,14 +311,14 @@ class TestClientCall:
             kept(driver.Client(), "x")
         assert len(asked) == 1
 
-    def test_roots_are_opt_in(self, driver: Any, apply: Callable[..., Applied], provider: TracerProvider) -> None:
-        """``require_parent=False`` records a call without a parent."""
+    def test_roots_are_the_default(self, driver: Any, apply: Callable[..., Applied], provider: TracerProvider) -> None:
+        """A call without a parent is recorded."""
         asked: list[Any] = []
 
         def describe(*args: Any) -> None:
             asked.append(args)
 
-        apply(_patch(*self._wrap(describe)), provider.get_tracer("t"), ClientOptions(require_parent=False))
+        apply(_patch(*self._wrap(describe)), provider.get_tracer("t"), ClientOptions())
         driver.Client().call("x")
         assert len(asked) == 1
 

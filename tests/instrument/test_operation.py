@@ -263,7 +263,7 @@ def test_parts_add_up_on_the_span_and_are_not_shared(recorded: Recording) -> Non
 def test_what_is_done_in_the_background_starts_no_trace(recorded: Recording) -> None:
     """A ping outside any span is not recorded, though an operation is; inside a span both are."""
     ping = Operation("PING", {}, background=True)
-    tracing = _tracing(recorded, require_parent=False)
+    tracing = _tracing(recorded)
     for operation in (ping, FETCH):
         client_call(lambda *call, operation=operation: operation)(tracing, Driver.fetch)(Driver(), None)
     assert recorded.names() == ["FETCH things"]

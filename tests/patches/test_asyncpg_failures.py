@@ -657,10 +657,10 @@ async def test_silent_when_well(recorded: Recording, postgres_url: str) -> None:
 
 @pytest.mark.asyncio
 async def test_failures_without_a_recorded_parent(postgres_url: str) -> None:
-    """Outside a recorded span a failure is no more recorded than a query would be; where roots are, it is one."""
+    """Outside any span a failure is a trace of its own; where a query would not be recorded, it is not either."""
     with refused_port() as port:
         url = via(postgres_url, port)
-        with recording(["asyncpg"]) as recorded:
+        with recording({"asyncpg": AsyncpgOptions(require_parent=True)}) as recorded:
             with pytest.raises(ConnectionRefusedError):
                 await asyncpg.connect(url)
             assert recorded.names() == []
@@ -668,10 +668,14 @@ async def test_failures_without_a_recorded_parent(postgres_url: str) -> None:
             with pytest.raises(ConnectionRefusedError), recorded.tracer.start_as_current_span("root"):
                 await asyncpg.connect(url)
             assert recorded.names() == []
-        with recording({"asyncpg": AsyncpgOptions(require_parent=False)}) as recorded:
-            with pytest.raises(ConnectionRefusedError):
-                await asyncpg.connect(url)
-            assert recorded.only("CONNECT postgres").parent is None
+        with recording(["asyncpg"]) as recorded:
+            for connect in (lambda: asyncpg.connect(url), lambda: asyncpg.create_pool(url)):
+                with pytest.raises(ConnectionRefusedError):
+                    await connect()
+                span = recorded.only()
+                assert (span.name, span.parent, span.status.status_code) == ("CONNECT postgres", None, StatusCode.ERROR)
+                assert dict(span.attributes or {})["error.type"] == "ConnectionRefusedError"
+                recorded.clear()
         with recording({"asyncpg": AsyncpgOptions(excluded=("CONNECT *",))}) as recorded:
             with pytest.raises(ConnectionRefusedError), recorded.tracer.start_as_current_span("root"):
                 await asyncpg.connect(url)

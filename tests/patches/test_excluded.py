@@ -96,7 +96,7 @@ def server() -> Iterator[str]:
 
 def queued(broker: str, queue: str) -> dict[str, Any]:
     """The headers of the only message that waits."""
-    with redis.Redis.from_url(broker) as client:
+    with context.suppression(), redis.Redis.from_url(broker) as client:
         [message] = client.lrange(queue, 0, -1)
         client.delete(queue)
     found: dict[str, Any] = json.loads(message)["headers"]
@@ -144,7 +144,10 @@ async def ask(app: Any, path: str, **headers: str) -> httpx.Response:
             return await client.get(path, headers=headers)
 
 
-EVERYTHING = ("asgi", "asyncpg", "celery", "httpx", "redis")
+EVERYTHING: dict[str, Any] = {
+    **dict.fromkeys(("asgi", "asyncpg", "celery", "redis"), True),
+    "httpx": HttpxOptions(require_parent=True),  # else the tests' own requests would be traces
+}
 
 
 @pytest.mark.asyncio
@@ -158,7 +161,7 @@ async def test_an_excluded_request_is_a_silent_subtree(busy: Starlette, broker: 
     exporter = InMemorySpanExporter()
     busy.state.other = SdkTracerProvider()
     busy.state.other.add_span_processor(SimpleSpanProcessor(exporter))
-    chosen = {**dict.fromkeys(EVERYTHING, True), "asgi": AsgiOptions(excluded=("/health", "/echo"))}
+    chosen = {**EVERYTHING, "asgi": AsgiOptions(excluded=("/health", "/echo"))}
     with recording(chosen, sampler=sampler) as recorded:
         response = await ask(
             busy, "/health", traceparent=TRACEPARENT, baggage="tenant=7", tracestate="causal=keep,ot=th:8,x=1"
@@ -177,7 +180,7 @@ async def test_an_excluded_request_is_a_silent_subtree(busy: Starlette, broker: 
 async def test_other_requests_are_recorded(busy: Starlette, broker: str) -> None:
     """The same application is recorded as ever where the path is another one."""
     busy.state.other = SdkTracerProvider()
-    with recording({**dict.fromkeys(EVERYTHING, True), "asgi": AsgiOptions(excluded=("/health",))}) as recorded:
+    with recording({**EVERYTHING, "asgi": AsgiOptions(excluded=("/health",))}) as recorded:
         response = await ask(busy, "/healthy", traceparent=TRACEPARENT)
         message = queued(broker, "excluded")
         assert {"SELECT", "GET", "own", "send tests.add", "GET /{path}"} <= {*recorded.names()}
@@ -190,7 +193,7 @@ async def test_other_requests_are_recorded(busy: Starlette, broker: str) -> None
 async def test_an_excluded_request_starts_a_trace_where_there_is_none(busy: Starlette, broker: str) -> None:
     """Without a parent the silent subtree has a trace of its own, told in the header and carried on unsampled."""
     busy.state.other = SdkTracerProvider()
-    with recording({**dict.fromkeys(EVERYTHING, True), "asgi": AsgiOptions(excluded=("/*",))}) as recorded:
+    with recording({**EVERYTHING, "asgi": AsgiOptions(excluded=("/*",))}) as recorded:
         response = await ask(busy, "/health")
         assert recorded.spans == []
         assert_unsampled(queued(broker, "excluded")["traceparent"], response.headers["x-trace-id"])
@@ -201,7 +204,7 @@ async def test_an_excluded_request_starts_a_trace_where_there_is_none(busy: Star
 async def test_errors_of_an_excluded_request_are_not_kept(busy: Starlette, broker: str) -> None:
     """Where traces that are not sampled are buffered for errors, those of what is excluded are not."""
     busy.state.other = SdkTracerProvider()
-    chosen = {**dict.fromkeys(EVERYTHING, True), "asgi": AsgiOptions(excluded=("/health", "/echo"))}
+    chosen = {**EVERYTHING, "asgi": AsgiOptions(excluded=("/health", "/echo"))}
     with recording(chosen, sampler=sampling.ALWAYS_OFF) as recorded:
         buffer = Buffer(recorded.provider.core.deliver)
         recorded.provider.keep_errors(buffer)
@@ -218,7 +221,7 @@ async def test_an_excluded_request_with_somebody_else_s_provider(busy: Starlette
     exporter = InMemorySpanExporter()
     busy.state.other = SdkTracerProvider()
     busy.state.other.add_span_processor(SimpleSpanProcessor(exporter))
-    chosen = {**dict.fromkeys(EVERYTHING, True), "asgi": AsgiOptions(excluded=("/health", "/echo"))}
+    chosen = {**EVERYTHING, "asgi": AsgiOptions(excluded=("/health", "/echo"))}
     installed = causal_otel.install(patches=chosen, tracer_provider=busy.state.other)
     try:
         response = await ask(busy, "/health", traceparent=TRACEPARENT)
@@ -578,6 +581,7 @@ async def test_the_settings_are_the_defaults_of_the_options(monkeypatch: pytest.
 
     app = Starlette(routes=[Route("/{path:path}", relay)])
     monkeypatch.setenv("TRACING_EXCLUDED_URLS", "/health,127.0.0.1/echo")
+    monkeypatch.setenv("TRACING_REQUIRE_PARENT", "true")  # else the tests' own requests would be traces
     with recording(["asgi", "httpx"]) as recorded:
         await ask(app, "/health")
         assert recorded.names() == []

@@ -504,7 +504,12 @@ def test_a_request_can_be_sent_again_outside_any_trace(recorded: Recording, serv
         with recorded.tracer.start_as_current_span("parent"):
             told = [received(client.send(request), "traceparent") for _ in range(2)]
         assert told == [[traceparent(span)] for span in clients(recorded)]
-        assert received(client.send(request), "traceparent") == []
+        recorded.clear()
+        told = [received(client.send(request), "traceparent")]
+        assert told == [[traceparent(recorded.only("GET"))]]
+        assert recorded.only("GET").parent is None
+        with suppression():
+            assert received(client.send(request), "traceparent") == []
 
 
 def test_the_same_exception_arrives(recorded: Recording, call: Call) -> None:
@@ -526,17 +531,26 @@ def test_the_same_exception_arrives(recorded: Recording, call: Call) -> None:
 # -- when nothing is recorded -------------------------------------------------------------------------------------
 
 
-def test_without_a_parent_nothing_is_recorded_nor_carried(recorded: Recording, server: str, call: Call) -> None:
-    """A request outside any trace is none of its own, by default."""
-    assert received(call("GET", f"{server}/echo"), "traceparent") == []
-    assert recorded.spans == []
+def test_nothing_is_recorded_nor_carried_where_a_parent_is_required(server: str, call: Call) -> None:
+    """With require_parent=True a request outside any trace is none of its own."""
+    with recording({"httpx": HttpxOptions(require_parent=True)}) as kept:
+        assert received(call("GET", f"{server}/echo"), "traceparent") == []
+        assert kept.spans == []
 
 
-def test_a_root_is_recorded_where_wanted(server: str, call: Call) -> None:
-    """With require_parent=False a request outside any trace starts one."""
-    with recording({"httpx": HttpxOptions(require_parent=False)}) as kept:
-        response = call("GET", f"{server}/echo")
-        assert received(response, "traceparent") == [traceparent(kept.only("GET"))]
+def test_a_request_outside_any_trace_starts_one(recorded: Recording, server: str, call: Call) -> None:
+    """Its server is told so."""
+    response = call("GET", f"{server}/echo")
+    assert received(response, "traceparent") == [traceparent(recorded.only("GET"))]
+    assert recorded.only("GET").parent is None
+
+
+def test_a_trace_that_is_not_sampled_is_carried_from_its_beginning(server: str, call: Call) -> None:
+    """Where the sampler says no to a request outside any trace, its server is told so as well."""
+    with recording(["httpx"], sampler=ALWAYS_OFF) as kept:
+        [told] = received(call("GET", f"{server}/echo"), "traceparent")
+        assert kept.spans == []
+    assert int(told.split("-")[3], 16) & 1 == 0
 
 
 def test_an_unsampled_trace_is_carried(server: str, call: Call) -> None:

@@ -112,7 +112,8 @@ neo4j_only = pytest.mark.parametrize("neo4j_server", ["neo4j"], indirect=True, s
 
 @pytest.fixture
 def recorded() -> Iterator[Recording]:
-    with recording(["neo4j"]) as record:
+    """What is done inside spans: what makes the server ready for a test is not."""
+    with recording({"neo4j": Neo4jOptions(require_parent=True)}) as record:
         yield record
 
 
@@ -937,16 +938,16 @@ async def _everything(graph: Graph) -> None:
 
 
 @pytest.mark.asyncio
-async def test_nothing_without_a_parent(recorded: Recording, graph: Graph) -> None:
-    """Outside a recorded span nothing is recorded."""
+async def test_nothing_without_a_parent_where_one_is_required(recorded: Recording, graph: Graph) -> None:
+    """With ``require_parent=True`` nothing is recorded outside a recorded span."""
     await _everything(graph)
     assert not recorded.spans
 
 
 @pytest.mark.asyncio
-async def test_roots_where_wanted(graph: Graph) -> None:
-    """With ``require_parent=False`` an operation may begin a trace."""
-    with recording({"neo4j": Neo4jOptions(require_parent=False)}) as recorded:
+async def test_roots(graph: Graph) -> None:
+    """Outside any span each operation begins a trace, and nothing else does: no routing, no log-in, no transaction."""
+    with recording(["neo4j"]) as recorded:
         await _everything(graph)
     assert recorded.names() == ["RETURN", "RETURN", "RETURN", "neo4j.execute_write", "RETURN"]
     assert [span.parent is None for span in recorded.spans] == [True, True, False, True, True]

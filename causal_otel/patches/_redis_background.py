@@ -1,0 +1,77 @@
+"""What starts no trace in Redis (see ``redis.py``): pings, waits for work, and what Celery does on its own account.
+
+Celery's broker (kombu) and its result backend use clients of redis-py, whose commands look like anybody's. So their
+connection pools are marked where they are made.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from causal_otel.engine import faults
+from causal_otel.instrument.declaration import Wrap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from causal_otel.instrument.tracing import Tracing
+
+__all__ = ["MAY_BLOCK", "POOLS", "blocks", "is_background", "is_housekeeping"]
+
+_CONNECTION = "ASKING AUTH ECHO HELLO PING QUIT READONLY READWRITE RESET SELECT"
+_BLOCKING = "BLMOVE BLMOVEM BLMPOP BLPOP BRPOP BRPOPLPUSH BZMPOP BZPOPMAX BZPOPMIN WAIT WAITAOF"
+_LISTENING = "MONITOR RECEIVE PSUBSCRIBE PUNSUBSCRIBE SSUBSCRIBE SUBSCRIBE SUNSUBSCRIBE UNSUBSCRIBE"
+
+_BACKGROUND = frozenset(f"{_CONNECTION} {_BLOCKING} {_LISTENING}".split())
+
+MAY_BLOCK = frozenset({"XREAD", "XREADGROUP"})
+"""Commands that wait if an argument says so."""
+
+_MARK = "_causal_otel_housekeeping"
+
+
+def is_background(name: str) -> bool:
+    """Whether a command is about the connection, waits for work, or begins to listen."""
+    return name in _BACKGROUND or name.startswith("CLIENT ")
+
+
+def blocks(args: Sequence[Any]) -> bool:
+    """Whether a command of :data:`MAY_BLOCK` waits: ``BLOCK`` comes before the streams, whose names may be anything."""
+    for argument in args[1:]:
+        word = argument.decode("latin-1") if isinstance(argument, bytes) else argument
+        word = word.upper() if isinstance(word, str) else ""
+        if word in ("BLOCK", "STREAMS"):
+            return word == "BLOCK"
+    return False
+
+
+def is_housekeeping(pool: Any) -> bool:
+    """Whether a connection pool is that of a broker or of a result backend."""
+    return getattr(pool, _MARK, False) is True
+
+
+def _marking(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    """For a method that makes a connection pool."""
+
+    @functools.wraps(original)
+    def _get_pool(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        pool = original(self, *args, **kwargs)
+        try:
+            setattr(pool, _MARK, True)
+        except Exception:
+            faults.report("redis: a pool of Celery")
+        return pool
+
+    return _get_pool
+
+
+POOLS = tuple(
+    Wrap(module, f"{owner}._get_pool", _marking, optional=True)
+    for module, owners in {
+        "kombu.transport.redis": ("Channel", "SentinelChannel"),
+        "celery.backends.redis": ("RedisBackend", "SentinelBackend"),
+    }.items()
+    for owner in owners
+)
+"""Where those pools are made."""

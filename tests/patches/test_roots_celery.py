@@ -1,0 +1,85 @@
+"""What Celery does with Redis on its own account starts no trace, in the worker's processes as in its clients'."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.faults.programs import run
+from tests.patches.celery_worker import of_service, running_worker
+from tests.services.received import ReceivedSpans
+
+CLIENT = """
+import time
+from tests.patches.celery_app import add, app
+
+results = [add.delay(number, 1) for number in range(3)]
+assert [result.get(timeout=60) for result in results] == [1, 2, 3]
+result = add.delay(5, 5)
+deadline = time.monotonic() + 60
+while not result.ready():
+    assert time.monotonic() < deadline
+    time.sleep(0.01)
+result.forget()
+assert app.control.ping([WORKER], timeout=60, limit=1) == [{WORKER: {"ok": "pong"}}]
+"""
+
+
+def calls(client: redis.Redis, command: str) -> int:
+    """How often the server has executed a command."""
+    statistics = client.info("commandstats")
+    return int(statistics.get(f"cmdstat_{command}", {}).get("calls", 0))
+
+
+def idle(broker: str) -> None:
+    """Let the worker wait for messages, and look for lost ones, several times."""
+    with redis.Redis.from_url(broker) as client:
+        before = {command: calls(client, command) for command in ("brpop", "zrange")}
+        deadline = time.monotonic() + 60
+        while any(calls(client, command) < count + 2 for command, count in before.items()):
+            assert time.monotonic() < deadline, "the worker does not ask the broker"
+            time.sleep(0.05)
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+@pytest.mark.parametrize("ticks", [False, True], ids=["idle", "with beat"])
+def test_a_worker_on_redis(broker: str, receiver: ReceivedSpans, tmp_path: Path, pool: str, ticks: bool) -> None:
+    """Its polling, its events, its beat and its results begin no trace: there are the tasks, and what is in them."""
+    name = f"roots-{pool}-{ticks}"
+    options = ["-E", "-B", "-s", str(tmp_path / "schedule")]
+    variables = {"TESTS_ANXIOUS_BROKER": "1", **({"TESTS_BEAT": "1"} if ticks else {})}
+    with running_worker(
+        broker, receiver, name, *options, pool=pool, patches="celery,redis", variables=variables
+    ) as worker:
+        idle(broker)
+        if not ticks:
+            assert of_service(receiver.spans(), name) == []
+        ran = run(
+            f"WORKER = {name + '@tests'!r}\n{CLIENT}",
+            CELERY_BROKER_URL=broker,
+            CELERY_RESULT_BACKEND=broker,
+            OTEL_SERVICE_NAME="client",
+            OTLP_ENDPOINT=receiver.endpoint,
+            TESTS_QUEUE=name,
+            TESTS_WORKER_PATCHES="celery,redis",
+        )
+        assert ran.returncode == 0, ran.stderr
+        worker.stop()
+    sent = of_service(receiver.spans(), "client")
+    assert [(span["name"], span["parent_span_id"], span["status"]["code"]) for span in sent] == [
+        ("send tests.add", None, "UNSET")
+    ] * 4
+    spans = of_service(receiver.spans(), name)
+    roots = [span for span in spans if span["parent_span_id"] is None]
+    assert {span["name"] for span in roots} == ({"send tests.tick"} if ticks else set())
+    executed = {span["span_id"]: span for span in spans if span["name"].startswith("process ")}
+    added = [span for span in executed.values() if span["name"] == "process tests.add"]
+    assert {span["parent_span_id"] for span in added} == {span["span_id"] for span in sent}
+    # As ever, an execution has what the result backend does at its end.
+    stored = [span for span in spans if span["name"] == "MULTI"]
+    assert {span["span_id"] for span in added} <= {span["parent_span_id"] for span in stored}
+    for span in stored:
+        assert executed[span["parent_span_id"] or ""]["start"] <= span["start"] <= span["end"]
