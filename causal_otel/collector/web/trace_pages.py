@@ -15,10 +15,10 @@ from anyio import to_thread
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from causal_otel.collector import otlp_json
 from causal_otel.collector.analysis import build
 from causal_otel.collector.matching import summary
 from causal_otel.collector.reading import LARGE_DOCUMENT
+from causal_otel.collector.receive import otlp_json
 from causal_otel.collector.units import duration, parse_duration
 from causal_otel.collector.web.compare import Change, Comparison, compare
 from causal_otel.collector.web.imports import FILE_LIMIT, Refused, parse, trace_ids, uploaded

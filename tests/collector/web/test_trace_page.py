@@ -12,8 +12,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from causal_otel.collector import otlp_json, web
+from causal_otel.collector import web
 from causal_otel.collector.reading import Reading
+from causal_otel.collector.receive import otlp_json
 from causal_otel.collector.web import imports
 from tests.collector.oracle import MemoryReader
 from tests.collector.web.sample_traces import ATTACK, Builder, attack, broken, large, shop
