@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 from causal_otel.collector.matching import summary
 from causal_otel.collector.reading import Reading
 from causal_otel.collector.web.templating import STATIC
-from causal_otel.collector.web.trace_pages import routes
+from causal_otel.collector.web.trace_page import routes
 from tests.collector.web.browser import chromium, open_page, serve
 from tests.collector.web.sample_traces import large
 

@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     if missing:
         _complain(f"{' and '.join(missing)} cannot be imported: pip install 'causal-otel[collector]'")
         return _UNUSABLE
-    from causal_otel.collector.listening import PortInUse
+    from causal_otel.collector.receive.listening import PortInUse
     from causal_otel.collector.server import serve
     from causal_otel.collector.store.writer import StoreError, StoreInUse
     from causal_otel.strategies import StrategiesError

@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _export(arguments: argparse.Namespace) -> int:
     from causal_otel.cli.otlp_lines import in_parts
-    from causal_otel.collector import otlp_json
+    from causal_otel.collector.receive import otlp_json
 
     start, end = times(arguments, lookback=None)
     traces = spans = 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, TracesData
 
-from causal_otel.collector import otlp_json
+from causal_otel.collector.receive import otlp_json
 
 if TYPE_CHECKING:
     import io

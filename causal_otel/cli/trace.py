@@ -48,8 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from causal_otel.collector import otlp_json
     from causal_otel.collector.analysis import build, critical_path
+    from causal_otel.collector.receive import otlp_json
 
     written = arguments.id.strip().lower()
     if not _ID.fullmatch(written):

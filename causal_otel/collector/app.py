@@ -12,8 +12,8 @@ from starlette.routing import Route
 from causal_otel.collector import health, metrics, sampling
 from causal_otel.collector.compression import Compression
 from causal_otel.collector.jaeger import legacy, openapi, unknown, v3
-from causal_otel.collector.otlp_http import otlp_app, refusal
 from causal_otel.collector.reading import Reading
+from causal_otel.collector.receive.otlp_http import otlp_app, refusal
 from causal_otel.collector.security import Guard, login_routes
 from causal_otel.collector.status import collect
 from causal_otel.collector.web import pages

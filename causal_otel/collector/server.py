@@ -15,8 +15,8 @@ import anyio.to_thread
 import uvicorn
 
 from causal_otel.collector.app import query_app, receiver_app
-from causal_otel.collector.intake import Intake
-from causal_otel.collector.listening import authority, listen
+from causal_otel.collector.receive.intake import Intake
+from causal_otel.collector.receive.listening import authority, listen
 from causal_otel.collector.sampling import Sampling
 from causal_otel.collector.security import Access
 from causal_otel.collector.span_metrics import SpanMetrics
@@ -157,7 +157,7 @@ async def _grpc(parts: Parts, access: Access) -> AsyncIterator[None]:
     if settings.otlp_grpc_port is None or find_spec("grpc") is None:
         yield
         return
-    from causal_otel.collector.otlp_grpc import grpc_server
+    from causal_otel.collector.receive.otlp_grpc import grpc_server
 
     with listen(settings.host, settings.otlp_grpc_port, "--otlp-grpc-port") as probe:
         host, port = probe.getsockname()[:2]  # gRPC listens by itself, and says nothing of why it cannot

@@ -13,8 +13,8 @@ from causal_otel._version import __version__
 
 if TYPE_CHECKING:
     from causal_otel.collector.config import CollectorSettings
-    from causal_otel.collector.intake import Intake
     from causal_otel.collector.query import TraceReader
+    from causal_otel.collector.receive.intake import Intake
     from causal_otel.collector.sampling import Sampling
     from causal_otel.collector.store.writer import Writer
 
@@ -45,7 +45,7 @@ def collect(parts: Parts) -> dict[str, Any]:
     Returns:
         What :func:`json.dumps` takes. Sizes are in bytes, times Unix times in seconds, durations in seconds; days are
         as in ``2026-11-22``, oldest first. ``requests`` is by transport and outcome, see
-        :class:`~causal_otel.collector.intake.Intake`; ``writer`` is what
+        :class:`~causal_otel.collector.receive.intake.Intake`; ``writer`` is what
         :meth:`~causal_otel.collector.store.writer.Writer.counters` says.
     """
     settings, volume, now = parts.settings, parts.reader.volume(), time.time()

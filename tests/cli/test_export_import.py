@@ -16,8 +16,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
 
 from causal_otel.cli import main, otlp_lines
 from causal_otel.cli.otlp_lines import BadLine, in_parts, read_lines
-from causal_otel.collector import otlp_json
 from causal_otel.collector.analysis import build
+from causal_otel.collector.receive import otlp_json
 from causal_otel.collector.store.reader import Reader
 from causal_otel.collector.store.writer import Writer
 from tests.cli.storing import AFTER, BEFORE, ORDER, REPORT, TRACES, keep

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from causal_otel.cli import main
-from causal_otel.collector import otlp_json
 from causal_otel.collector.analysis import build
+from causal_otel.collector.receive import otlp_json
 from tests.cli.storing import AFTER, BEFORE, ORDER, REPORT, TRACES, keep
 from tests.collector.analysis.making import TRACE_ID, span, trace
 

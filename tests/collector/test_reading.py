@@ -14,10 +14,10 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from starlette.applications import Starlette
 
-from causal_otel.collector import otlp_json
 from causal_otel.collector.jaeger import legacy, v3
 from causal_otel.collector.query import Summary
 from causal_otel.collector.reading import LARGE, LARGE_DOCUMENT, Reading
+from causal_otel.collector.receive import otlp_json
 from causal_otel.collector.store.reader import Reader
 from causal_otel.collector.store.writer import Writer
 from causal_otel.collector.web import pages

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 from anyio import to_thread
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-from causal_otel.collector import otlp_json
 from causal_otel.collector.attributes import KINDS, MISSING_SERVICE
 from causal_otel.collector.jaeger import parameters
 from causal_otel.collector.jaeger.answers import MAX_TRACES, Refused, endpoint, json_answer, load
 from causal_otel.collector.query import Query
+from causal_otel.collector.receive import otlp_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

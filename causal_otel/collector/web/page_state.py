@@ -1,7 +1,8 @@
-"""What the trace page shows, as its address says it."""
+"""What the trace page shows, and of which trace, as its address says it."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlencode
@@ -11,12 +12,20 @@ if TYPE_CHECKING:
 
     from causal_otel.collector.analysis import Until
 
-__all__ = ["PageState"]
+__all__ = ["PageState", "parse_trace_id"]
 
+_TRACE_ID = re.compile(r"(?:.*/trace/)?([0-9a-f]{32}|[0-9a-f]{16})(?:[?#.].*)?", re.IGNORECASE)
 _OPEN_LIMIT = 20
 _IDS_LIMIT = 5000
 _FIND_LIMIT = 200
 _CRITICAL: dict[str, Until] = {"answer": "answer", "end": "end"}
+
+
+def parse_trace_id(text: str) -> bytes | None:
+    """A trace's id, or the address of its page, as 16 bytes; None if it is neither. Shorter ids have leading zeros."""
+    match = _TRACE_ID.fullmatch(text.strip())
+    parsed = bytes.fromhex(match[1].zfill(32)) if match else b""
+    return parsed if any(parsed) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-from causal_otel.collector.web import live, operations, search, status_page, trace_pages
+from causal_otel.collector.web import (
+    compare_page,
+    import_page,
+    live,
+    map_page,
+    operations,
+    search,
+    status_page,
+    trace_page,
+)
 from causal_otel.collector.web.templating import STATIC
 
 if TYPE_CHECKING:
@@ -44,7 +53,10 @@ def routes(
         *live.routes(reading, status),
         *operations.routes(reading.reader, status),
         *status_page.routes(status),
-        *trace_pages.routes(reading, put),
+        *trace_page.routes(reading),
+        *compare_page.routes(reading),
+        *map_page.routes(reading.reader),
+        *import_page.routes(reading, put),
         Mount("/static", _Static(directory=STATIC), name="static"),
     ]
 

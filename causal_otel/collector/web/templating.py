@@ -20,7 +20,21 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-__all__ = ["HEADERS", "STATIC", "age", "colours", "fragment", "page", "share", "size", "static", "utc"]
+    from causal_otel.collector.query import TraceReader
+
+__all__ = [
+    "HEADERS",
+    "STATIC",
+    "age",
+    "colours",
+    "fragment",
+    "page",
+    "service_colours",
+    "share",
+    "size",
+    "static",
+    "utc",
+]
 
 STATIC = Path(__file__).parent / "static"
 
@@ -78,6 +92,11 @@ def colours(services: Iterable[str]) -> dict[str, int]:
         taken.add(colour)
         chosen[service] = colour
     return chosen
+
+
+def service_colours(reader: TraceReader, services: Iterable[str]) -> dict[str, int]:
+    """The :func:`colours` of ``services`` and of all that ``reader`` knows."""
+    return colours([*reader.services(), *services])
 
 
 def utc(nanoseconds: int, form: str = "%Y-%m-%d %H:%M:%S") -> str:

@@ -15,10 +15,10 @@ import uvicorn
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from starlette.applications import Starlette
 
-from causal_otel.collector import otlp_json
 from causal_otel.collector.jaeger import legacy, openapi, unknown, v3
 from causal_otel.collector.query import TraceReader
 from causal_otel.collector.reading import Reading
+from causal_otel.collector.receive import otlp_json
 from tests.collector.oracle import MemoryReader
 
 GOLDEN = Path(__file__).parent / "golden"

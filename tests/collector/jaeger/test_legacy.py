@@ -10,10 +10,10 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
 from starlette.testclient import TestClient
 
-from causal_otel.collector import otlp_json
 from causal_otel.collector.jaeger import answers
 from causal_otel.collector.jaeger.legacy_model import ui_trace
 from causal_otel.collector.query import Found, Query
+from causal_otel.collector.receive import otlp_json
 from tests.collector.jaeger.conftest import GOLDEN, application
 from tests.collector.oracle import MemoryReader
 from tests.collector.spans import NOON, event, merged, span, traces

@@ -1,4 +1,4 @@
-"""A writer, and its directory."""
+"""A writer and its directory, and a reader."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from causal_otel.collector.store.reader import Reader
 from causal_otel.collector.store.writer import Writer
 from tests.collector.store.writers import writing
 
@@ -20,3 +21,9 @@ def directory(tmp_path: Path) -> Path:
 def writer(directory: Path) -> Iterator[Writer]:
     with writing(directory) as writer:
         yield writer
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Iterator[Reader]:
+    with Reader(tmp_path) as reader:
+        yield reader

@@ -13,8 +13,7 @@ from causal_otel.collector.store.reader import Reader
 from causal_otel.collector.store.retention import expired
 from causal_otel.collector.store.writer import Writer
 from tests.collector.spans import HOUR, NOON, SECOND, request, span, trace_id, traces
-from tests.collector.store.test_compaction import Clock
-from tests.collector.store.writers import eventually, writing
+from tests.collector.store.writers import Clock, eventually, writing
 
 DAY = 24 * HOUR
 TODAY = days.day_of(NOON)

@@ -27,11 +27,21 @@ from tests.collector.spans import (
 )
 from tests.collector.store.stores import contents
 
-__all__ = ["DAY", "NOW", "RICH", "TODAY", "eventually", "field", "put", "rows", "stored", "writing"]
+__all__ = ["DAY", "NOW", "RICH", "TODAY", "Clock", "eventually", "field", "put", "rows", "stored", "writing"]
 
 NOW = NOON + 6 * HOUR
 TODAY = days.day_of(NOW)
 DAY = 24 * HOUR
+
+
+class Clock:
+    """A writer's clock that a test moves."""
+
+    def __init__(self, now: int = NOON) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now / SECOND
 
 
 @contextmanager

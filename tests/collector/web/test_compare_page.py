@@ -13,7 +13,7 @@ from causal_otel.collector.web.compare import Comparison, compare
 from tests.collector.analysis.test_trace_tree import TRACES
 from tests.collector.oracle import MemoryReader
 from tests.collector.web.sample_traces import Builder, shop
-from tests.collector.web.test_trace_page import application, follow
+from tests.collector.web.trace_site import application, follow
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp

@@ -11,7 +11,7 @@ import pytest
 from tests.collector.oracle import MemoryReader
 from tests.collector.web.browser import screenshot
 from tests.collector.web.sample_traces import Builder, shop
-from tests.collector.web.test_trace_page import SHOP, application
+from tests.collector.web.trace_site import SHOP, application
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp

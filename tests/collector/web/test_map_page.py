@@ -14,7 +14,7 @@ from causal_otel.collector.query import Dependency
 from causal_otel.collector.web.service_map import SERVICES_LIMIT, rates, service_map
 from tests.collector.oracle import MemoryReader
 from tests.collector.web.sample_traces import Builder, shop
-from tests.collector.web.test_trace_page import application, follow
+from tests.collector.web.trace_site import application, follow
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp

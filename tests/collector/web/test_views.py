@@ -16,11 +16,11 @@ from starlette.testclient import TestClient
 
 from causal_otel.collector.analysis import TraceView, build
 from causal_otel.collector.reading import LARGE, Reading
-from causal_otel.collector.web import trace_pages, views
+from causal_otel.collector.web import trace_page, views
 from causal_otel.collector.web.views import Shown, Views
 from tests.collector.oracle import MemoryReader
 from tests.collector.web.sample_traces import Builder, large, shop
-from tests.collector.web.test_trace_page import application
+from tests.collector.web.trace_site import application
 
 _ID = bytes.fromhex("1a" * 16)
 
@@ -109,7 +109,7 @@ async def test_spans_are_taken_in_while_pages_are_drawn(path: str, monkeypatch: 
         return Response()
 
     for name in ("page", "Response", "JSONResponse"):
-        monkeypatch.setattr(trace_pages, name, made)
+        monkeypatch.setattr(trace_page, name, made)
     transport = httpx.ASGITransport(application(_large()))
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
         await client.get(f"/trace/{_ID.hex()}{path}")

@@ -22,8 +22,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from causal_otel._log import logger
-from causal_otel.collector import otlp_json
-from causal_otel.collector.intake import BODY_LIMIT, Busy
+from causal_otel.collector.receive import otlp_json
+from causal_otel.collector.receive.intake import BODY_LIMIT, Busy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Scope
 
-    from causal_otel.collector.intake import Intake
+    from causal_otel.collector.receive.intake import Intake
 
 __all__ = ["OTHER_SIGNALS", "PATH", "other_signal", "otlp_app", "refusal"]
 

@@ -17,8 +17,8 @@ from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from causal_otel.collector.failed_logins import FailedLogins
-from causal_otel.collector.intake import BODY_LIMIT, Intake
-from causal_otel.collector.otlp_grpc import grpc_server
+from causal_otel.collector.receive.intake import BODY_LIMIT, Intake
+from causal_otel.collector.receive.otlp_grpc import grpc_server
 from causal_otel.collector.security import Access
 from causal_otel.collector.span_metrics import SpanMetrics
 from causal_otel.collector.store.reader import Reader

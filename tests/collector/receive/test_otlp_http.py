@@ -16,9 +16,9 @@ from google.rpc.code_pb2 import Code  # type: ignore[import-untyped]
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from causal_otel.collector import otlp_http, otlp_json
-from causal_otel.collector.intake import BODY_LIMIT, Intake
-from causal_otel.collector.otlp_http import otlp_app, refusal
+from causal_otel.collector.receive import otlp_http, otlp_json
+from causal_otel.collector.receive.intake import BODY_LIMIT, Intake
+from causal_otel.collector.receive.otlp_http import otlp_app, refusal
 from causal_otel.collector.security import Access, Guard
 from causal_otel.collector.span_metrics import SpanMetrics
 from causal_otel.collector.store.reader import Reader

@@ -15,14 +15,14 @@ from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untype
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from causal_otel.collector.intake import BODY_LIMIT, Busy
-from causal_otel.collector.otlp_http import other_signal
+from causal_otel.collector.receive.intake import BODY_LIMIT, Busy
+from causal_otel.collector.receive.otlp_http import other_signal
 from causal_otel.collector.security import TOKEN_HEADER, TOO_MANY, TOO_MANY_SECONDS, shown_token
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from causal_otel.collector.intake import Intake
+    from causal_otel.collector.receive.intake import Intake
     from causal_otel.collector.security import Access
 
 __all__ = ["grpc_server"]

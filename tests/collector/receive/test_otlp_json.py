@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status, TracesData
 
-from causal_otel.collector import otlp_json
+from causal_otel.collector.receive import otlp_json
 
 
 def _pairs(values: dict[str, AnyValue]) -> list[KeyValue]:

@@ -1,0 +1,254 @@
+"""The page of one trace, the details of its spans, what is found in it, and the whole of it as OTLP JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from causal_otel.collector.matching import summary
+from causal_otel.collector.receive import otlp_json
+from causal_otel.collector.web.page_state import PageState, parse_trace_id
+from causal_otel.collector.web.span_details import LONG, LONGEST, SpanDetails, span_details
+from causal_otel.collector.web.templating import HEADERS, page, service_colours
+from causal_otel.collector.web.views import Shown, Views
+from causal_otel.collector.web.waterfall import CHUNK, KINDS, find_spans, parents, waterfall
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from causal_otel.collector.analysis import SpanView, TraceView
+    from causal_otel.collector.reading import Reading
+
+__all__ = ["routes"]
+
+_LONG_COLLAPSED = 20
+
+
+def routes(reading: Reading) -> list[Route]:
+    """``/trace/{trace_id}``, and what it loads and offers under that address."""
+    pages = _TracePages(reading)
+    return [
+        Route("/trace/{trace_id}.json", pages.trace_json),
+        Route("/trace/{trace_id}", pages.trace),
+        Route("/trace/{trace_id}/find", pages.find),
+        Route("/trace/{trace_id}/span/{span_id}", pages.span),
+    ]
+
+
+class _TracePages:
+    """They draw thousands of rows, so all of them do in the threads of ``reading``."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+        self._reader = reading.reader
+        self._views = Views(reading)
+
+    async def trace(self, request: Request) -> Response:
+        trace_id, toggled = parse_trace_id(request.path_params["trace_id"]), request.query_params.get("toggle")
+        if toggled:
+            return await self._views.recent(trace_id, partial(_toggle, request, toggled))
+        return await self._views.fresh(trace_id, partial(self._trace_page, request))
+
+    def _trace_page(self, request: Request, shown: Shown | None) -> Response:
+        if shown is None:
+            return _no_trace(request)
+        message, view = shown
+        path = f"/trace/{view.trace_id}"
+        state = PageState.parse(request.query_params)
+        over = parents(view)
+        state = replace(state, open=tuple(each for each in state.open if view.span(each)))
+        collapsed = state.collapsed_among(over)
+        if state.open:
+            collapsed.difference_update(_above(view.span(state.open[-1])))
+        hits = find_spans(view, state.find) if state.find else []
+        errors = [span for span in view.spans if span.error]
+        chosen = service_colours(self._reader, (each.name for each in view.services))
+        opened = {each: self._details(view, each, chosen) for each in state.open}
+        at = _index(view, state)
+        return page(
+            request,
+            "trace.html",
+            {
+                "trace": view,
+                "trace_id": view.trace_id,
+                "path": path,
+                "summary": summary(message),
+                "depth": 1 + max(span.depth for span in view.spans),
+                "warnings": _warnings(view),
+                "state": state,
+                "address": _row_addresses(state),
+                "colours": chosen,
+                "waterfall": waterfall(
+                    view,
+                    chosen,
+                    collapsed=collapsed,
+                    opened=opened,
+                    hits={span.index for span in hits},
+                    until=state.critical or "answer",
+                ),
+                "goes_on": view.root is not None and view.end > view.root.end,
+                "kinds": KINDS,
+                "opened": opened,
+                "long": LONG,
+                "longest": LONGEST,
+                "hits": hits,
+                "chunk_size": CHUNK,
+                "found": _found(hits, at),
+                "hit_before": _step(hits, at, -1, state, path),
+                "hit_after": _step(hits, at, 1, state, path),
+                "errors": errors,
+                "error_before": _step(errors, at, -1, state, path),
+                "error_after": _step(errors, at, 1, state, path),
+            },
+        )
+
+    async def trace_json(self, request: Request) -> Response:
+        trace_id = parse_trace_id(request.path_params["trace_id"])
+        if trace_id is None:
+            return _no_trace(request)
+        return await self._reading.traces([trace_id], lambda: self._trace_json(request, trace_id))
+
+    def _trace_json(self, request: Request, trace_id: bytes) -> Response:
+        message = self._reader.trace(trace_id)
+        if message is None:
+            return _no_trace(request)
+        name = f"trace-{trace_id.hex()}.json"
+        headers = {**HEADERS, "Content-Disposition": f'attachment; filename="{name}"'}
+        return Response(otlp_json.dumps(message), media_type="application/json", headers=headers)
+
+    async def span(self, request: Request) -> Response:
+        """A span's details alone, for the page to put in its place."""
+        return await self._views.recent(parse_trace_id(request.path_params["trace_id"]), partial(self._span, request))
+
+    def _span(self, request: Request, shown: Shown | None) -> Response:
+        view = shown.view if shown is not None else None
+        span_id = request.path_params["span_id"].lower()
+        if view is None or view.span(span_id) is None:
+            return Response("There is no such span here.", 404, HEADERS, "text/plain")
+        chosen = service_colours(self._reader, (each.name for each in view.services))
+        context = {
+            "details": self._details(view, span_id, chosen),
+            "path": f"/trace/{view.trace_id}",
+            "trace_id": view.trace_id,
+            "long": LONG,
+            "longest": LONGEST,
+        }
+        return page(request, "span_details.html", context)
+
+    async def find(self, request: Request) -> Response:
+        """The ids of the spans that hold a text."""
+        trace_id = parse_trace_id(request.path_params["trace_id"])
+        return await self._views.recent(trace_id, partial(self._find, request), all_spans=True)
+
+    @staticmethod
+    def _find(request: Request, shown: Shown | None) -> Response:
+        if shown is None:
+            return Response("There is no such trace here.", 404, HEADERS, "text/plain")
+        text = PageState.parse({"find": request.query_params.get("text", "")}).find
+        found = find_spans(shown.view, text) if text else []
+        return JSONResponse({"spans": [span.span_id for span in found]}, headers=HEADERS)
+
+    @staticmethod
+    def _details(view: TraceView, span_id: str, chosen: dict[str, int]) -> SpanDetails:
+        span = view.span(span_id)
+        assert span is not None
+        return span_details(view, span, chosen[span.service])
+
+
+def _no_trace(request: Request) -> Response:
+    trace_id = request.path_params["trace_id"]
+    return page(request, "no_trace.html", {"trace_id": trace_id, "valid": parse_trace_id(trace_id)}, status=404)
+
+
+def _above(span: SpanView | None) -> set[str]:
+    found: set[str] = set()
+    while span is not None and span.parent is not None:
+        span = span.parent
+        found.add(span.span_id)
+    return found
+
+
+def _toggle(request: Request, what: str, shown: Shown | None) -> Response:
+    if shown is None:
+        return _no_trace(request)
+    view = shown.view
+    state = _toggled(view, PageState.parse(request.query_params), what, parents(view))
+    return RedirectResponse(state.address(f"/trace/{view.trace_id}"), 303, headers=HEADERS)
+
+
+def _toggled(view: TraceView, state: PageState, what: str, over: list[str]) -> PageState:
+    """The state after ``what`` is collapsed or expanded; details that are hidden by it are closed."""
+    state = state.toggled(what.lower(), over)
+    collapsed = state.collapsed_among(over)
+    shown = tuple(each for each in state.open if collapsed.isdisjoint(_above(view.span(each))))
+    return replace(state, open=shown)
+
+
+def _row_addresses(state: PageState) -> Callable[[str], str]:
+    """Where the rows' links lead without JavaScript: to the same page with the details open, or closed if they are.
+
+    They are relative and short, since there are thousands of them.
+    """
+    if len(state.collapsed) > _LONG_COLLAPSED:
+        state = replace(state, collapsed=())
+    prefix = replace(state, open=()).address("") or "?"
+    prefix += "span=" if prefix == "?" else "&span="
+    opened = "".join(f"{each}," for each in state.open)
+
+    def address(span_id: str) -> str:
+        if span_id in state.open:
+            return state.closed(span_id).address("") or "?"
+        return f"{prefix}{opened}{span_id}#s-{span_id}"
+
+    return address
+
+
+def _index(view: TraceView, state: PageState) -> int:
+    span = view.span(state.open[-1]) if state.open else None
+    return span.index if span is not None else -1
+
+
+def _step(spans: list[SpanView], at: int, step: int, state: PageState, path: str) -> str:
+    """The page with the next of ``spans`` open, counted from the index ``at``; going round."""
+    if not spans:
+        return state.address(path)
+    if step > 0:
+        chosen = next((span for span in spans if span.index > at), spans[0])
+    else:
+        chosen = next((span for span in reversed(spans) if span.index < at), spans[-1])
+    return replace(state, open=(chosen.span_id,)).address(path)
+
+
+def _found(hits: list[SpanView], at: int) -> str:
+    place = next((number for number, span in enumerate(hits, 1) if span.index == at), None)
+    if not hits:
+        return "none"
+    return f"{place} of {len(hits)}" if place else f"{len(hits)} found"
+
+
+def _warnings(view: TraceView) -> list[str]:
+    found = []
+    orphans = sum(span.orphan for span in view.spans)
+    if orphans:
+        found.append(
+            f"{_spans(orphans)} a parent that is not here: it may be on its way still, was not sampled, or was lost."
+        )
+    skewed = sorted({span.service for span in view.spans if span.skew})
+    if skewed:
+        found.append(
+            f"The clocks of {', '.join(skewed[:5])}{' and others' if len(skewed) > 5 else ''} seem to differ from "
+            "their callers'. Times are shown as they were received."
+        )
+    odd = sum(bool(span.warnings) and not span.orphan and not span.skew for span in view.spans)
+    if odd:
+        found.append(f"{odd} span{'s are' if odd > 1 else ' is'} marked as odd; the details say why.")
+    return found
+
+
+def _spans(count: int) -> str:
+    return "1 span names" if count == 1 else f"{count} spans name"
