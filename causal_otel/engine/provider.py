@@ -133,7 +133,7 @@ class TracerProvider(SdkTracerProvider):
         core.deliver = (getattr(added[0], "take", None) if len(added) == 1 else None) or self._processors.on_end
         core.fast_child = _repeats(sampler) and not core.has_on_start and not core.closed
         core.fast_drop = _drops(sampler) and not core.closed
-        core.drops_roots = _root_sampler(sampler) is sampling.ALWAYS_OFF and core.keeper is None
+        core.drops_roots = _root_sampler(sampler) is sampling.ALWAYS_OFF and core.buffer is None
         # With ALWAYS_OFF a root can be dropped without asking the sampler, unless a buffer may keep it.
         never = sampler is sampling.ALWAYS_OFF and core.buffer is None and not core.closed
         core.decide_root = _root_rule(sampler) if core.fast_child or never else None

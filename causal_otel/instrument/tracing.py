@@ -134,7 +134,7 @@ class Tracing(Generic[OptionsT]):
 
         One that hands its context on to another process does so in either case, so that the sampler's no goes along.
         """
-        return self.active and self._roots and not context.suppressed(_current()) and not context.in_trace()
+        return self.active and self._roots and not context.is_suppressed(_current()) and not context.in_trace()
 
     def leaf(self, operation: Operation, errors: Errors = BY_CLASS, objects: tuple[Any, ...] = ()) -> Running | None:
         """Begin an operation under the current span, which stays current; None: nothing that starts a trace.

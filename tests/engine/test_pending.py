@@ -15,7 +15,7 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.trace import StatusCode
 
-from causal_otel.engine.scope import SpanScope
+from causal_otel.engine.scope import SpanBlock
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -47,7 +47,7 @@ def decorate(request: pytest.FixtureRequest, provider: TracerProvider) -> Decora
     tracer = provider.get_tracer("t")
     if request.param == "ours":
         return lambda function: tracer.start_as_current_span("call")(function)  # one for each function
-    return SpanScope(lambda: tracer.start_span("call"))
+    return SpanBlock(lambda: tracer.start_span("call"))
 
 
 async def work(provider: TracerProvider, error: BaseException | None = None) -> int:

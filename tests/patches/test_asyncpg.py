@@ -217,7 +217,7 @@ async def test_cancelled_and_timed_out(recorded: Recording, connection: asyncpg.
 
 @pytest.mark.asyncio
 async def test_nothing_unsampled_suppressed_or_without_a_required_parent(postgres_url: str) -> None:
-    """No parent where one is required, an unsampled one or suppression: no span."""
+    """No parent where one is required, an unsampled one or suppress: no span."""
     connection = await asyncpg.connect(postgres_url)
     with recording({"asyncpg": AsyncpgOptions(require_parent=True)}) as recorded:
         await connection.execute("SELECT 1")
@@ -230,7 +230,7 @@ async def test_nothing_unsampled_suppressed_or_without_a_required_parent(postgre
         await connection.execute("SELECT 1")
         assert recorded.names() == []
     with recording(["asyncpg"]) as recorded:
-        with suppression():
+        with suppress():
             await connection.execute("SELECT 1")
         assert recorded.names() == []
     await connection.close()

@@ -96,7 +96,7 @@ def server() -> Iterator[str]:
 
 def queued(broker: str, queue: str) -> dict[str, Any]:
     """The headers of the only message that waits."""
-    with context.suppression(), redis.Redis.from_url(broker) as client:
+    with context.suppress(), redis.Redis.from_url(broker) as client:
         [message] = client.lrange(queue, 0, -1)
         client.delete(queue)
     found: dict[str, Any] = json.loads(message)["headers"]

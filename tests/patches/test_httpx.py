@@ -508,7 +508,7 @@ def test_a_request_can_be_sent_again_outside_any_trace(recorded: Recording, serv
         told = [received(client.send(request), "traceparent")]
         assert told == [[traceparent(recorded.only("GET"))]]
         assert recorded.only("GET").parent is None
-        with suppression():
+        with suppress():
             assert received(client.send(request), "traceparent") == []
 
 
@@ -567,7 +567,7 @@ def test_an_unsampled_trace_is_carried(server: str, call: Call) -> None:
 
 
 def test_suppressed_requests_are_left_alone(recorded: Recording, server: str, call: Call) -> None:
-    """Inside a suppression, as around an exporter, nothing is recorded and nothing is carried."""
+    """Inside a suppress, as around an exporter, nothing is recorded and nothing is carried."""
     with recorded.tracer.start_as_current_span("parent"), suppress():
         assert received(call("GET", f"{server}/echo"), "traceparent") == []
     assert clients(recorded) == []

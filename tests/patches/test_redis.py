@@ -483,7 +483,7 @@ async def test_scripts_of_a_pipeline_are_checked_silently(client: Any, traced: R
 
 @pytest.mark.asyncio
 async def test_nothing_unsampled_suppressed_or_without_a_required_parent(client: Any) -> None:
-    """Without a parent where one is required, with one that is not sampled, and under suppression: no span."""
+    """Without a parent where one is required, with one that is not sampled, and under suppress: no span."""
 
     async def use() -> None:
         await done(client.set("k", 1))
@@ -500,7 +500,7 @@ async def test_nothing_unsampled_suppressed_or_without_a_required_parent(client:
             await use()
         await use()
         assert recorded.spans == []
-    with recording(["redis"]) as recorded, suppression():
+    with recording(["redis"]) as recorded, suppress():
         await use()
         assert recorded.spans == []
 

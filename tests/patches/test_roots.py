@@ -26,8 +26,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import causal_otel
-from causal_otel.engine.context import enter, suppression
-from causal_otel.engine.unsampled import SilentSpan
+from causal_otel.engine.context import enter, suppress
+from causal_otel.engine.unsampled import ExcludedSpan
 from causal_otel.patches.redis import RedisOptions
 from tests.faults.programs import run
 from tests.patches.authors import connected, for_sqlalchemy
@@ -227,7 +227,7 @@ QUIET: dict[str, tuple[tuple[Any, ...], ...]] = {
 async def test_pings_and_waits_for_work(recorded: Recording, library: Any, redis_url: str, what: str) -> None:
     """Outside any span they are none, alone and in a pipeline; inside one they are recorded as ever."""
     client = library.Redis.from_url(redis_url)
-    with suppression(), contextlib.suppress(redis.ResponseError):
+    with suppress(), contextlib.suppress(redis.ResponseError):
         await settle(client.xgroup_create("stream", "g", mkstream=True))
 
     async def use() -> int:
@@ -308,7 +308,7 @@ async def test_a_pool_keeps_to_itself(recorded: Recording, postgres_url: str) ->
 @pytest.mark.asyncio
 async def test_pre_ping(recorded: Recording, postgres_url: str) -> None:
     """SQLAlchemy's ``pool_pre_ping`` is none, also where it finds that the connection has gone."""
-    with suppression():
+    with suppress():
         other = await asyncpg.connect(postgres_url)
     async with connected(for_sqlalchemy(postgres_url), pool_size=1, pool_pre_ping=True) as engine:
         async with engine.connect() as connection:
@@ -316,13 +316,13 @@ async def test_pre_ping(recorded: Recording, postgres_url: str) -> None:
         recorded.clear()
         for gone in (False, True):
             if gone:
-                with suppression():
+                with suppress():
                     await other.fetchval("SELECT pg_terminate_backend($1, 60000)", pid)
             async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
                 assert (await connection.scalar(text("SELECT 1"))) == 1
     assert "PING" not in " ".join(recorded.names())
     assert {span.name for span in recorded.spans if span.status.status_code is StatusCode.ERROR} <= {"BEGIN postgres"}
-    with suppression():
+    with suppress():
         await other.close()
 
 
@@ -351,11 +351,11 @@ async def test_each_operation_is_a_trace(recorded: Recording, library: Any, redi
 async def test_suppressed_and_excluded(recorded: Recording, library: Any, redis_url: str) -> None:
     """Nothing begins where tracing is suppressed, as in exporters, nor inside what is excluded."""
     client = library.Redis.from_url(redis_url)
-    with suppression():
+    with suppress():
         await settle(client.get("a"))
-    with suppression(), causal_otel.detached():
+    with suppress(), causal_otel.detached():
         await settle(client.get("a"))
-    activation = enter(SilentSpan(None))
+    activation = enter(ExcludedSpan(None))
     await settle(client.get("a"))
     activation.end()
     assert recorded.names() == []
