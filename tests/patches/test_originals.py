@@ -173,7 +173,9 @@ def test_every_target_over_every_kind(monkeypatch: pytest.MonkeyPatch, spot: Spo
     applied = Applied(replace(spot.patch, targets=(spot.target,)), _tracing(spot.patch, provider))
     applied.apply()
     try:
-        assert applied.status.state == "on"
+        # A module that is no driver of the patch, such as the broker's, does not say that the patch is at work.
+        is_driver = spot.target.module.partition(".")[0] in spot.patch.versions
+        assert applied.status.state == ("on" if is_driver else "waiting")
         assert vars(spot.owner)[spot.name] is not placed
         assert [through(place) for place in places] == before
         with trace.use_span(provider.get_tracer("tests").start_span("root")):
