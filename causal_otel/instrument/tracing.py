@@ -39,9 +39,10 @@ OptionsT = TypeVar("OptionsT", bound=Options)
 
 
 class _AnyCore:
-    """Stands for the core of a provider of which nothing is known that would spare asking it."""
+    """Stands for what the spans of a provider share that is not ours: nothing is known that would spare asking it."""
 
     drops_roots = False
+    redaction = None
 
 
 class Tracing(Generic[OptionsT]):
@@ -86,9 +87,9 @@ class Tracing(Generic[OptionsT]):
         self.active = True
         self.flush = flush
         self._roots = not getattr(options, "require_parent", False)
+        self._core: Any = getattr(tracer, "core", _AnyCore) if self.ours else _AnyCore
         # Tasks and requests carry a trace on that the sampler has dropped; operations of clients leave no trace of it.
-        client = self.ours and isinstance(options, ClientOptions)
-        self._core: Any = getattr(tracer, "core", _AnyCore) if client else _AnyCore
+        self._is_client = isinstance(options, ClientOptions)
         # Ours starts leaves cheaply; anybody else's tracer has what the API prescribes.
         self.start_leaf: Callable[[str, SpanKind, dict[str, Any]], Span] = getattr(
             tracer, "start_leaf", lambda name, kind, attributes: start(name, None, kind, attributes)
@@ -105,7 +106,7 @@ class Tracing(Generic[OptionsT]):
             return False
         found = _current()
         if not found:
-            return self._roots and not self._core.drops_roots
+            return self._roots and not (self._is_client and self._core.drops_roots)
         if len(found) == 1:  # a span and nothing else, as nearly always
             try:
                 local: Any = found[SPAN_KEY]._local_trace  # type: ignore[attr-defined]  # one of ours
@@ -250,8 +251,7 @@ class Tracing(Generic[OptionsT]):
 
         A span of ours with a redaction of its own does all that when it is exported; any other one is told the result.
         """
-        # By name: the engine's classes import the SDK, which is not to be imported before install().
-        if getattr(getattr(span, "provider", None), "redaction", None) is not None:
+        if self._core.redaction is not None:
             span.record_exception(error)
             return
         attributes = capture(error).attributes()

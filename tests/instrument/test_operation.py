@@ -15,6 +15,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from causal_otel.engine import faults
 from causal_otel.engine.provider import TracerProvider
+from causal_otel.export.privacy import Policy
 from causal_otel.instrument.calls import Args, Kwargs, client_call, traced_call
 from causal_otel.instrument.errors import Errors
 from causal_otel.instrument.operation import Observation, Operation, Running
@@ -270,3 +271,22 @@ def test_what_is_done_in_the_background_starts_no_trace(recorded: Recording) -> 
     with recorded.tracer.start_as_current_span("root") as root:
         client_call(lambda *call: ping)(tracing, Driver.fetch)(Driver(), None)
     assert recorded.only("PING").parent == root.get_span_context()
+
+
+def test_an_exception_on_a_span_of_ours_is_redacted_where_it_is_read() -> None:
+    """Not on the path of the call, its message and its stack once each; another provider's span is told the result."""
+    policy = Policy()
+    for core_redaction, told in ((policy, 0), (None, 2)):
+        provider = TracerProvider()
+        provider.core.redaction = core_redaction
+        tracing = Tracing(provider.get_tracer("tests"), ClientOptions(), lambda seconds: True, redaction=policy)
+        before = policy.counts().get("pair", 0)
+        span: Any = tracing.start("call", SpanKind.CLIENT, {})
+        tracing.record_exception(span, ValueError("password=hunter2"))
+        assert policy.counts().get("pair", 0) == before + told
+        [event] = span.events
+        assert event.attributes["exception.message"] == "password=[redacted:pair]"
+        assert "hunter2" not in event.attributes["exception.stacktrace"]
+        assert policy.counts()["pair"] == before + 2
+        span.end()
+        provider.shutdown()
