@@ -1,4 +1,4 @@
-"""What a decorated function has returned decides how long its span lasts: until that is done, if it has to be awaited.
+"""A call is over when what it has returned is done: for a coroutine or anything else to be awaited, when it has been.
 
 Its declaration does not tell. A plain function may return a coroutine, as any ``async`` function does behind somebody's
 ``functools.wraps``; or a future, or an async generator.
@@ -14,17 +14,15 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 
 from causal_otel.engine import faults
-from causal_otel.engine.context import enter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from opentelemetry.context import Context
-    from opentelemetry.trace import Span
+    from causal_otel.engine.context import Activation
 
-__all__ = ["Pending", "at_once", "is_pending", "named"]
+__all__ = ["REMEMBERED", "Awaitable", "Pending", "at_once", "is_pending", "named"]
 
-_REMEMBERED = 256  # types; a program has few, unless it makes them
+REMEMBERED = 256  # types; a program has few, unless it makes them
 
 
 at_once: set[type] = {NoneType, bool, bytes, dict, float, int, list, str, tuple}
@@ -35,80 +33,89 @@ def is_pending(kind: type) -> bool:
     """Whether a call that has returned an object of this type is not over yet."""
     if hasattr(kind, "__await__") or issubclass(kind, AsyncGenerator):
         return True
-    if len(at_once) < _REMEMBERED:
+    if len(at_once) < REMEMBERED:
         at_once.add(kind)
     return False
 
 
 class Pending:
-    """The span of a call until what that has returned is done: a coroutine, or anything else to be awaited.
+    """A call until what it has returned is done: a coroutine, or anything else to be awaited.
 
-    A coroutine that nobody awaits runs no ``finally``, nor does a generator that nobody iterates: their span ends with
+    A coroutine that nobody awaits runs no ``finally``, nor does a generator that nobody iterates: their call ends with
     this object, which they refer to.
 
     Args:
-        result: what the call has returned, of a type that :func:`is_pending`.
-        span: is current while it is awaited, and not while the caller is at work.
-        context: what else is; None: what is current then.
-        finish: ends the span, which may have failed.
+        result: what the call has returned.
+        enter: begins what is current while the result is awaited, and not while the caller is at work; None: nothing.
+        end: is told once how it ended: a result, or an error; ``GeneratorExit``: nobody has awaited it. Never raises.
     """
 
-    __slots__ = ("_context", "_finish", "_result", "_span")
+    __slots__ = ("_end", "_enter", "_result")
 
     def __init__(
-        self, result: Any, span: Span, context: Context | None, finish: Callable[[Span, BaseException | None], None]
+        self,
+        result: Any,
+        enter: Callable[[], Activation | None],
+        end: Callable[[Any, BaseException | None], None],
     ) -> None:
         self._result = result
-        self._span: Span | None = span
-        self._context = context
-        self._finish = finish
+        self._enter = enter
+        self._end: Callable[[Any, BaseException | None], None] | None = end
 
-    def shown(self) -> Any:
-        """What the caller gets for the result: for a coroutine another, a future itself, a proxy of anything else."""
+    def shown(self, proxy: type[Awaitable] | None = None) -> Any:
+        """What the caller gets for the result: for a coroutine another, a future itself, a proxy of anything else.
+
+        Args:
+            proxy: its class; None: one that is told of being awaited.
+        """
         result = self._result
         if isfuture(result):
+            self._result = None  # it refers to this object
             result.add_done_callback(self._done)
             return result
-        return named(self.awaited(), result) if isinstance(result, Coroutine) else _Awaitable(result, self)
+        return named(self.awaited(), result) if isinstance(result, Coroutine) else (proxy or Awaitable)(result, self)
 
-    def take(self) -> Span | None:
-        """The span, for whoever ends it; None: somebody has taken it."""
-        span, self._span = self._span, None
-        return span
+    def take(self) -> Callable[[Any, BaseException | None], None] | None:
+        """``end``, for whoever calls it; None: somebody has taken it."""
+        end, self._end = self._end, None
+        return end
 
-    async def awaited(self) -> Any:
-        """Await the result."""
-        span = self.take()
-        if span is None:
-            return await self._result  # once more: it knows what to say to that
-        activation = enter(span, self._context)
+    async def awaited(self, method: Callable[[], Any] | None = None) -> Any:
+        """Await the result, or what ``method()`` of it returns."""
+        end = self.take()
+        awaitable = self._result if method is None else method()
+        if end is None:
+            return await awaitable  # once more: it knows what to say to that
+        activation = self._enter()
         try:
-            result = await self._result
+            result = await awaitable
         except BaseException as error:
-            activation.end()
-            self._finish(span, error)
+            if activation is not None:
+                activation.end()
+            end(None, error)
             raise
-        activation.end()
-        self._finish(span, None)
+        if activation is not None:
+            activation.end()
+        end(result, None)
         return result
 
     def _done(self, future: Future[Any]) -> None:
-        span = self.take()
-        if span is not None:
+        end = self.take()
+        if end is not None:
             # Asking for the exception would keep asyncio from telling that nobody else has.
             error = CancelledError() if future.cancelled() else getattr(future, "_exception", None)
-            self._finish(span, error)
+            end(future.result() if error is None else None, error)
 
     def __del__(self) -> None:
-        span = self.take()
-        if span is None:
+        end = self.take()
+        if end is None:
             return
         if isinstance(self._result, Coroutine):
             try:
                 self._result.close()  # ours in its place is what Python warns of
             except Exception:
-                faults.report("span: a coroutine that nobody has awaited")
-        self._finish(span, None)
+                faults.report("a coroutine that nobody has awaited")
+        end(None, GeneratorExit())
 
 
 def named(ours: Any, theirs: Any) -> Any:
@@ -118,8 +125,8 @@ def named(ours: Any, theirs: Any) -> Any:
     return ours
 
 
-class _Awaitable(wrapt.ObjectProxy):  # type: ignore[type-arg]  # generic for type checkers only
-    """Anything else: itself, but for being awaited."""
+class Awaitable(wrapt.ObjectProxy):  # type: ignore[type-arg]  # generic for type checkers only
+    """Anything else that a call has returned: itself, but for being awaited."""
 
     def __init__(self, result: Any, pending: Pending) -> None:
         super().__init__(result)

@@ -116,12 +116,15 @@ class SpanBlock:
 
     def _until_done(self, result: Any, span: Span) -> Any:
         """What the caller gets for ``result``, which is to be awaited or iterated; until then ``span`` lasts."""
-        pending = Pending(result, span, self._context, self._finish)
+        pending = Pending(result, lambda: enter(span, self._context), lambda _, error: self._finish(span, error))
         if not isinstance(result, AsyncGenerator):
             return pending.shown()
-        scope = self._again()
-        scope._start = pending.take  # type: ignore[assignment]  # a generator begins once, and nobody else takes it
-        return named(scope._async_generator(lambda: result)(), result)
+
+        def begun() -> Span:
+            pending.take()  # from here on the generator ends it
+            return span
+
+        return named(self._async_generator(lambda: result, begun)(), result)
 
     def _coroutine(self, function: Callable[..., Any]) -> Callable[..., Any]:
         async def call(*args: Any, **kwargs: Any) -> Any:
@@ -163,9 +166,11 @@ class SpanBlock:
 
         return call
 
-    def _async_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def _async_generator(
+        self, function: Callable[..., Any], start: Callable[[], Span] | None = None
+    ) -> Callable[..., Any]:
         async def call(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-            span = self._start()
+            span = (start or self._start)()
             error: BaseException | None = None
             try:
                 steps = function(*args, **kwargs)
