@@ -65,7 +65,8 @@ class Operation:
 
     def fits(self, excluded: Excluded) -> bool:
         """Whether it is excluded by its name, or by the text of its query as it would be recorded."""
-        return excluded(self.name) or excluded(self.attributes.get(DB_QUERY_TEXT, ""))
+        text = (self.own or {}).get(DB_QUERY_TEXT) or self.attributes.get(DB_QUERY_TEXT, "")
+        return excluded(self.name) or excluded(text)
 
     def of_this_call(self, own: dict[str, Any]) -> Operation:
         """The same operation, with attributes of one call."""

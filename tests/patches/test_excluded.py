@@ -465,7 +465,9 @@ async def client(request: pytest.FixtureRequest, redis_url: str) -> AsyncIterato
 @pytest.mark.asyncio
 async def test_excluded_commands_of_redis(client: Any) -> None:
     """A command is excluded by its name or its text, and a pipeline, which is one operation, by its own."""
-    with recording({"redis": RedisOptions(excluded=("PING", "client *", "pipeline set", "INFO ?"))}) as recorded:
+    with recording(
+        {"redis": RedisOptions(excluded=("PING", "client *", "pipeline set", "INFO ?", "get ?; GET ?"))}
+    ) as recorded:
         with inside(recorded):
             await settle(client.ping())
             await settle(client.client_id())
@@ -475,7 +477,12 @@ async def test_excluded_commands_of_redis(client: Any) -> None:
                 pipeline = client.pipeline(transaction=transaction)
                 pipeline.set("key", "value")
                 await settle(pipeline.execute())
-        assert recorded.names() == ["INFO", "MULTI SET", "root"]
+            for command in ("get", "exists"):
+                pipeline = client.pipeline(transaction=False)
+                getattr(pipeline, command)("key")
+                getattr(pipeline, command)("other")
+                await settle(pipeline.execute())
+        assert recorded.names() == ["INFO", "MULTI SET", "PIPELINE EXISTS", "root"]
 
 
 @pytest.mark.asyncio
