@@ -41,18 +41,26 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.context import Context, create_key
 from opentelemetry.trace import SpanKind
 
-from causal_otel.engine import context, faults
+from causal_otel.engine import faults
 from causal_otel.engine.outcome import CANCELLED
 from causal_otel.instrument.calls import Args, Kwargs, Wrapper, argument, excluded_call, failure_call, traced_call
 from causal_otel.instrument.declaration import Patch, Wrap
 from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.options import ClientOptions
 from causal_otel.instrument.plumbing import Plumbing
-from causal_otel.instrument.stopwatch import Stopwatch
 from causal_otel.instrument.tracing import Tracing
+from causal_otel.patches._neo4j_executions import Execution, Opening, Query
+from causal_otel.patches._neo4j_operations import (
+    Place,
+    constants,
+    place_of_driver,
+    place_of_session,
+    place_of_transaction,
+    plumbing,
+    query_operation,
+)
 from causal_otel.patches._neo4j_results import ERRORS, Stream, private
 from causal_otel.semconv import (
     ABANDONED,
@@ -76,10 +84,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PATCH", "Neo4jOptions"]
 
-_DEFAULT_PORT = 7687
-_CACHED = 1024  # statements; a program has few, unless it builds them, and then remembering them is no use
-_EXECUTION = create_key("causal-otel-neo4j-execution")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Neo4jOptions(ClientOptions):
@@ -96,57 +100,10 @@ class Neo4jOptions(ClientOptions):
     """
 
 
-# -- attributes ---------------------------------------------------------------------------------------------------
-
-_Place = tuple[Any, Any]
-"""Address and database, either None where unknown."""
-
-
-def _place_of_driver(driver: Any) -> _Place:
-    return private(driver, "_pool", "address"), None
-
-
-def _place_of_session(session: Any) -> _Place:
-    return private(session, "_pool", "address"), private(session, "_config", "database")
-
-
-def _place_of_transaction(transaction: Any) -> _Place:
-    # A transaction knows its session by whom it tells that it is closed.
-    return private(transaction, "_on_closed", "__self__", "_pool", "address"), private(transaction, "_database")
-
-
-def _constants(address: Any, database: Any) -> dict[str, Any]:
-    attributes: dict[str, Any] = {DB_SYSTEM_NAME: "neo4j"}
-    if isinstance(database, str):
-        attributes[DB_NAMESPACE] = database
-    if isinstance(address, tuple):  # host and port, and two numbers more if IPv6
-        attributes[SERVER_ADDRESS] = address[0]
-        if address[1] != _DEFAULT_PORT:
-            attributes[SERVER_PORT] = address[1]
-    return attributes
-
-
-@functools.lru_cache(_CACHED)
-def _operation(address: Any, database: Any, query: str) -> Operation:
-    statement = cypher.describe(query)
-    attributes = _constants(address, database)
-    if statement.text:
-        attributes[DB_QUERY_TEXT] = statement.text
-    if statement.summary:
-        attributes[DB_QUERY_SUMMARY] = statement.summary
-    return Operation(statement.summary or attributes.get(DB_NAMESPACE) or "neo4j", attributes)
-
-
-def _plumbing(operation: str, place: Callable[[Any], _Place], instance: Any) -> Operation:
-    """What is a span only if it fails."""
-    attributes = {**_constants(*place(instance)), DB_OPERATION_NAME: operation}
-    return Operation(" ".join(filter(None, (operation, attributes.get(DB_NAMESPACE)))), attributes, plumbing=True)
-
-
 def _query(
     tracing: Tracing[Neo4jOptions],
     query: Any,
-    place: _Place,
+    place: Place,
     objects: tuple[Any, ...],
     call: Callable[[Running], Call],
 ) -> Call | None:
@@ -154,120 +111,11 @@ def _query(
     text = getattr(query, "text", query)
     if not isinstance(text, str):
         return None
-    operation = _operation(*place, text[: cypher.MAX_TEXT])
+    operation = query_operation(*place, text[: cypher.MAX_TEXT])
     if tracing.excluded is not None and operation.fits(tracing.excluded):
         return excluded_call(tracing)
     running = tracing.leaf(operation, ERRORS, objects)
     return None if running is None else call(running)
-
-
-# -- calls under way ----------------------------------------------------------------------------------------------
-
-
-class _Query:
-    """``run``, which returns before the records arrive."""
-
-    args: Args | None = None
-    inside: Context | None = None
-
-    def __init__(self, running: Running) -> None:
-        self._running = running
-        self._stopwatch = Stopwatch()
-
-    def end(self, result: Any = None, error: BaseException | None = None) -> None:
-        """``run`` has returned or raised."""
-        if error is None:
-            Stream.follow(result, self._running, self._stopwatch)
-        else:
-            self._running.end(error=error)
-
-
-class _Execution:
-    """``execute_read``, ``execute_write`` or ``execute_query``. The context inside knows it.
-
-    Args:
-        running: the operation.
-        session: whose transactions are its attempts; None: the first that opens one.
-        single_span: whether it is one operation to the caller: not current, and nothing inside has a span.
-    """
-
-    args: Args | None = None
-
-    def __init__(self, running: Running, session: Any, *, single_span: bool) -> None:
-        self.single_span = single_span
-        self._running = running
-        self._session = session
-        self._transaction: Any = None
-        self._attempts = 0
-        inside = Context({**context.current(), _EXECUTION: self})
-        self.inside: Context | None = inside if single_span else context.with_span(running.span, inside)
-
-    @staticmethod
-    def current() -> _Execution | None:
-        """The innermost one, if any."""
-        found = context.current().get(_EXECUTION)
-        return found if isinstance(found, _Execution) else None
-
-    def attempt(self, session: Any) -> bool:
-        """Count an attempt, if a transaction opened by ``session`` is one and not your function's own business."""
-        if self._session is None:
-            self._session = session
-        if self._session is not session:
-            return False
-        self._attempts += 1
-        return True
-
-    def opened(self) -> None:
-        """The attempt has got its transaction."""
-        self._transaction = private(self._session, "_transaction")
-
-    def excludes(self, transaction: Any) -> bool:
-        """Whether ``transaction`` is an attempt of it, and has no spans of its own."""
-        return self.single_span and self._transaction is transaction
-
-    def end(self, result: Any = None, error: BaseException | None = None) -> None:
-        """The call is over."""
-        try:
-            self._learn(result)
-        except Exception:
-            faults.report("neo4j: the end of an execution")
-        # Tasks that your function has started keep their context, and so this object. It must match no real session,
-        # or it would adopt a later transaction.
-        self._session, self._transaction = self, None
-        self._running.end(result, error)
-
-    def _learn(self, result: Any) -> None:
-        learned: dict[str, Any] = {NEO4J_ATTEMPTS: self._attempts}
-        database = private(self._session, "_config", "database")
-        if self.single_span and database is None:
-            from neo4j import EagerResult
-
-            database = result.summary.database if isinstance(result, EagerResult) else None
-        if isinstance(database, str):
-            learned[DB_NAMESPACE] = database
-        self._running.learn(learned)
-
-
-class _Begin(Plumbing):
-    """``BEGIN``, perhaps of an attempt of an execution.
-
-    Args:
-        tracing: the handle.
-        session: which opens the transaction.
-        attempt: the execution that it begins an attempt of.
-    """
-
-    def __init__(self, tracing: Tracing[Neo4jOptions], session: Any, attempt: _Execution | None) -> None:
-        super().__init__(tracing, _plumbing, ("BEGIN", _place_of_session, session), ERRORS)
-        self._attempt = attempt
-
-    def end(self, result: Any = None, error: BaseException | None = None) -> None:
-        """The transaction is open, or not."""
-        if error is None:
-            if self._attempt is not None:
-                self._attempt.opened()
-        elif self._attempt is None or not self._attempt.single_span:
-            super().end(result, error)
 
 
 # -- what a call is -----------------------------------------------------------------------------------------------
@@ -275,22 +123,22 @@ class _Begin(Plumbing):
 
 def _session_run(tracing: Tracing[Neo4jOptions], session: Any, args: Args, kwargs: Kwargs) -> Call | None:
     query = argument(0, "query", args, kwargs)
-    return _query(tracing, query, _place_of_session(session), (session, args, kwargs), _Query)
+    return _query(tracing, query, place_of_session(session), (session, args, kwargs), Query)
 
 
 def _transaction_run(tracing: Tracing[Neo4jOptions], transaction: Any, args: Args, kwargs: Kwargs) -> Call | None:
-    execution = _Execution.current()
+    execution = Execution.current()
     if execution is not None and execution.excludes(transaction):
         return None
     query = argument(0, "query", args, kwargs)
-    return _query(tracing, query, _place_of_transaction(transaction), (transaction, args, kwargs), _Query)
+    return _query(tracing, query, place_of_transaction(transaction), (transaction, args, kwargs), Query)
 
 
 def _execute_query(tracing: Tracing[Neo4jOptions], driver: Any, args: Args, kwargs: Kwargs) -> Call | None:
     place = private(driver, "_pool", "address"), argument(3, "database_", args, kwargs)
     query = argument(0, "query_", args, kwargs)
     return _query(
-        tracing, query, place, (driver, args, kwargs), lambda running: _Execution(running, None, single_span=True)
+        tracing, query, place, (driver, args, kwargs), lambda running: Execution(running, None, single_span=True)
     )
 
 
@@ -298,25 +146,25 @@ def _managed(name: str) -> Begin:
     def describe(tracing: Tracing[Neo4jOptions], session: Any, args: Args, kwargs: Kwargs) -> Call:
         if tracing.excluded is not None and tracing.excluded(name):
             return excluded_call(tracing)
-        operation = Operation(name, _constants(*_place_of_session(session)), kind=SpanKind.INTERNAL)
+        operation = Operation(name, constants(*place_of_session(session)), kind=SpanKind.INTERNAL)
         running = tracing.begin(operation, ERRORS, (session, args, kwargs))
-        return _Execution(running, session, single_span=False)
+        return Execution(running, session, single_span=False)
 
     return describe
 
 
 def _begin(tracing: Tracing[Neo4jOptions], session: Any, args: Args, kwargs: Kwargs) -> Call:
-    execution = _Execution.current()
+    execution = Execution.current()
     attempt = execution if execution is not None and execution.attempt(session) else None
-    return _Begin(tracing, session, attempt)
+    return Opening(tracing, session, attempt)
 
 
 def _ending(operation: str) -> Begin:
     def describe(tracing: Tracing[Neo4jOptions], transaction: Any, args: Args, kwargs: Kwargs) -> Call | None:
-        execution = _Execution.current()
+        execution = Execution.current()
         if execution is not None and execution.excludes(transaction):
             return None
-        return Plumbing(tracing, _plumbing, (operation, _place_of_transaction, transaction), ERRORS)
+        return Plumbing(tracing, plumbing, (operation, place_of_transaction, transaction), ERRORS)
 
     return describe
 
@@ -395,7 +243,7 @@ def _both(outer: Wrapper, inner: Wrapper) -> Wrapper:
 
 
 _connecting = failure_call(
-    lambda tracing, driver, args, kwargs: _plumbing("CONNECT", _place_of_driver, driver), ERRORS, nests=True
+    lambda tracing, driver, args, kwargs: plumbing("CONNECT", place_of_driver, driver), ERRORS, nests=True
 )
 
 # A session fetches the rest of its result before its next query, and discards it before anything else.

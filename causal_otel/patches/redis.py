@@ -55,11 +55,11 @@ from causal_otel.instrument.calls import (
     traced_call,
 )
 from causal_otel.instrument.declaration import Patch, Wrap
-from causal_otel.instrument.errors import Errors, error_name
 from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.options import ClientOptions
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.patches._redis_background import MAY_BLOCK, POOLS, blocks, is_background, is_housekeeping
+from causal_otel.patches._redis_errors import RAISED, RETURNED, code, handling_noscript
 from causal_otel.patches._redis_plumbing import targets
 from causal_otel.semconv import (
     ABANDONED,
@@ -206,71 +206,9 @@ def _is_transaction(pipeline: Any) -> bool:
     return bool(getattr(pipeline, "explicit_transaction", False) or (flag and not callable(flag)))
 
 
-# -- errors -------------------------------------------------------------------------------------------------------
-
-_SCRIPTED = create_key("causal-otel-redis-scripted")
-
-# redis-py takes these prefixes off the message, and tells them since 7.2 only (``status_code``).
-_CODES = {
-    "AskError": "ASK",
-    "BusyLoadingError": "LOADING",
-    "ClusterCrossSlotError": "CROSSSLOT",
-    "ClusterDownError": "CLUSTERDOWN",
-    "ExecAbortError": "EXECABORT",
-    "MasterDownError": "MASTERDOWN",
-    "MovedError": "MOVED",
-    "NoPermissionError": "NOPERM",
-    "NoScriptError": "NOSCRIPT",
-    "OutOfMemoryError": "OOM",
-    "ReadOnlyError": "READONLY",
-    "TryAgainError": "TRYAGAIN",
-}
-# The prefixes that it leaves. Before 7.2 anything else at the beginning of a message is what followed an ``ERR``.
-_LEFT = re.compile(
-    "BUSY|BUSYGROUP|BUSYKEY|DENIED|FAILOVER|INPROG|INVALIDOBJ|IOERR|MISCONF|NOADDR|NOGOODSLAVE|NOGROUP|NOMASTERLINK|"
-    "NOPROTO|NOQUORUM|NOREPLICAS|NOTBUSY|NOTREADY|UNBLOCKED|UNKILLABLE|WRONGTYPE"
-)
-_PREFIX = re.compile(r"[A-Z][A-Z0-9_]{1,31}(?![^ :'\"])")
-
-
-def _code(error: BaseException) -> str:
-    """The prefix of the server's error, or the name of the class."""
-    from redis.exceptions import ResponseError
-
-    code = getattr(error, "status_code", None) or _CODES.get(type(error).__name__)
-    if code is not None:
-        return str(code)
-    if not isinstance(error, ResponseError):
-        return error_name(error)
-    # A pipeline puts the command in front of the message, and asyncio's the representation of a tuple.
-    message = str(error).rpartition(" caused error: ")[2].lstrip("('\"")
-    if message == "{exception.args}":  # 6.x forgets to fill it in, and so loses what asyncio's pipeline was told
-        return error_name(error)
-    found = _PREFIX.match(message)
-    if found and (_LEFT.fullmatch(found.group()) or hasattr(error, "status_code")):
-        return found.group()
-    return "ERR"
-
-
-def _failure(error: BaseException) -> str | None:
-    """The code of an error, unless it is how the driver says something that is none."""
-    from redis.exceptions import NoScriptError, WatchError
-
-    if isinstance(error, WatchError) or (isinstance(error, NoScriptError) and context.current().get(_SCRIPTED)):
-        return None
-    return _code(error)
-
-
-_ERRORS = Errors(_failure, DB_RESPONSE_STATUS_CODE)
-_RETURNED = Errors(_code, DB_RESPONSE_STATUS_CODE)
-
 # -- wrappers -----------------------------------------------------------------------------------------------------
 
 _ASKED = create_key("causal-otel-redis-asked")
-
-
-def _handling_noscript() -> Context:
-    return Context({**context.current(), _SCRIPTED: True})
 
 
 class _Routed:
@@ -326,7 +264,7 @@ def _find_failure(running: Running, results: Any) -> None:
     """A pipeline that is told not to raise returns errors among its results."""
     failure = next((each for each in results or () if isinstance(each, Exception)), None)
     if failure is not None:
-        running.failed(failure, _RETURNED)
+        running.failed(failure, RETURNED)
 
 
 def _note(node: Any) -> None:
@@ -367,14 +305,14 @@ def _call(describe: Describe, call: Callable[[Running], Any]) -> Wrapper:
             return None
         if tracing.excluded is not None and operation.fits(tracing.excluded):
             return excluded_call(tracing)
-        running = tracing.leaf(operation, _ERRORS, (instance, args, kwargs))
+        running = tracing.leaf(operation, RAISED, (instance, args, kwargs))
         return None if running is None else call(running)
 
     return traced_call(begin)
 
 
-_script = inside(_handling_noscript)
-_traced_command = client_call(_called, _ERRORS)
+_script = inside(handling_noscript)
+_traced_command = client_call(_called, RAISED)
 _traced_pipeline = _call(_executed, _Pipeline)
 _traced_cluster_command = _call(_called, _Routed)
 _traced_cluster_pipeline = _call(_executed, _RoutedPipeline)
@@ -405,7 +343,7 @@ PATCH = Patch(
         Wrap("redis.commands.core", "Script.__call__", _script),
         Wrap("redis.commands.core", "AsyncScript.__call__", _script),
         *POOLS,
-        *targets(_called, lambda name, instance: _operation(name, -1, _place(instance)), _code),
+        *targets(_called, lambda name, instance: _operation(name, -1, _place(instance)), code),
     ),
     records=(
         DB_SYSTEM_NAME,

@@ -25,7 +25,7 @@ from causal_otel.engine import faults
 from causal_otel.engine.context import suppress
 from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.stopwatch import Stopwatch
-from causal_otel.patches import _neo4j_results
+from causal_otel.patches import _neo4j_operations, _neo4j_results
 from causal_otel.patches import neo4j as patch
 from causal_otel.patches.neo4j import PATCH, Neo4jOptions
 from tests.faults.scripted import refused_port
@@ -156,17 +156,17 @@ async def test_attributes(recorded: Recording, graph: Graph, session: Any) -> No
 
 def test_constant_attributes() -> None:
     """The default port is left out, IPv6 addresses are read as well, and what is unknown is left out."""
-    assert patch._constants(neo4j.Address(("db", 7687)), "shop") == {
+    assert _neo4j_operations.constants(neo4j.Address(("db", 7687)), "shop") == {
         "db.system.name": "neo4j",
         "db.namespace": "shop",
         "server.address": "db",
     }
-    assert patch._constants(neo4j.Address(("::1", 7688, 0, 0)), None) == {
+    assert _neo4j_operations.constants(neo4j.Address(("::1", 7688, 0, 0)), None) == {
         "db.system.name": "neo4j",
         "server.address": "::1",
         "server.port": 7688,
     }
-    assert patch._constants(None, None) == {"db.system.name": "neo4j"}
+    assert _neo4j_operations.constants(None, None) == {"db.system.name": "neo4j"}
 
 
 async def _anext(graph: Graph, result: Any) -> None:
@@ -1036,8 +1036,8 @@ async def test_our_failures_are_contained(graph: Graph, monkeypatch: pytest.Monk
     def broken(*args: Any) -> Any:
         raise RuntimeError("ours")
 
-    monkeypatch.setattr(patch, "_operation", broken)
-    monkeypatch.setattr(patch, "_constants", broken)
+    monkeypatch.setattr(patch, "query_operation", broken)
+    monkeypatch.setattr(patch, "constants", broken)
     before = sum(faults.counts().values())
     # The recording itself asserts that nothing of ours has failed.
     with contextlib.suppress(AssertionError), recording(["neo4j"]) as recorded, inside(recorded):
