@@ -1,13 +1,10 @@
-"""The console: trees of complete traces on standard error, late and unfinished spans, terminals and logs."""
+"""The console: trees of complete traces on standard error, late and unfinished spans, and what could go wrong."""
 
 from __future__ import annotations
 
 import io
 import multiprocessing
-import os
-import pty
 import re
-import subprocess
 import sys
 import textwrap
 import threading
@@ -22,6 +19,7 @@ from rich.cells import cell_len
 
 from causal_otel.engine import faults
 from causal_otel.export.console import ConsoleExporter
+from tests.export.printed import names_in_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,11 +49,6 @@ def make() -> Iterator[Make]:
 def _columns(text: str) -> list[list[str]]:
     """Each line's columns."""
     return [re.split(r" {2,}", line.strip()) for line in text.splitlines()]
-
-
-def _names(text: str) -> list[str]:
-    """What stands in the tree's column, indented, of each line that is no header."""
-    return [line.split("  INTERNAL")[0].rstrip() for line in text.splitlines() if not line.startswith("trace ")]
 
 
 def _remote(trace_id: int = 7) -> SpanContext:
@@ -96,7 +89,7 @@ class TestTree:
         entry.end()
         printed = capsys.readouterr().err
         assert printed.startswith(f"trace {7:032x}  orders\n")
-        assert _names(printed) == ["entry", "╰╴inner"]
+        assert names_in_tree(printed) == ["entry", "╰╴inner"]
 
     def test_error(self, make: Make, capsys: pytest.CaptureFixture[str]) -> None:
         """A failed span is marked, and says why before anything else."""
@@ -133,9 +126,9 @@ class TestTree:
         for number, root in enumerate(roots):
             tracer.start_span(f"child {number}", set_span_in_context(root)).end()
         roots[1].end()
-        assert _names(capsys.readouterr().err) == ["root 1", "╰╴child 1"]
+        assert names_in_tree(capsys.readouterr().err) == ["root 1", "╰╴child 1"]
         roots[0].end()
-        assert _names(capsys.readouterr().err) == ["root 0", "╰╴child 0"]
+        assert names_in_tree(capsys.readouterr().err) == ["root 0", "╰╴child 0"]
 
     def test_batch_with_the_root_first(self, make: Make, capsys: pytest.CaptureFixture[str]) -> None:
         """Spans of one batch are printed in one tree, in whatever order they are."""
@@ -146,7 +139,7 @@ class TestTree:
         root.end()
         child.end()
         assert exporter.export([root, child]) is SpanExportResult.SUCCESS  # type: ignore[list-item]
-        assert _names(capsys.readouterr().err) == ["root", "╰╴child"]
+        assert names_in_tree(capsys.readouterr().err) == ["root", "╰╴child"]
 
     def test_deep_trace(self, make: Make, capsys: pytest.CaptureFixture[str]) -> None:
         """A trace may be deeper than Python's stack, and its lines are not indented ever further."""
@@ -181,7 +174,7 @@ class TestTree:
             pass
         provider.shutdown()
         printed = capsys.readouterr().err
-        assert _names(printed) == ["root", "╰╴child"]
+        assert names_in_tree(printed) == ["root", "╰╴child"]
         assert printed.endswith('  k="v w"\n')
 
 
@@ -199,9 +192,9 @@ class TestUnfinished:
         late.end()
         printed = capsys.readouterr().err
         assert printed.splitlines()[0].endswith("  orders  late")
-        assert _names(printed) == ["late", "╰╴below"]
+        assert names_in_tree(printed) == ["late", "╰╴below"]
         later.end()
-        assert _names(capsys.readouterr().err) == ["later"]
+        assert names_in_tree(capsys.readouterr().err) == ["later"]
 
     @pytest.mark.parametrize("leave", ["force_flush", "shutdown"])
     def test_flush_prints_the_rest(self, make: Make, capsys: pytest.CaptureFixture[str], leave: str) -> None:
@@ -215,11 +208,11 @@ class TestUnfinished:
         getattr(exporter, leave)()
         printed = capsys.readouterr().err
         assert printed.splitlines()[0].endswith("  orders  incomplete")
-        assert _names(printed) == ["one", "two", "╰╴three"]
+        assert names_in_tree(printed) == ["one", "two", "╰╴three"]
         getattr(exporter, leave)()
         assert capsys.readouterr().err == ""
         root.end()
-        assert _names(capsys.readouterr().err) == ["root"]
+        assert names_in_tree(capsys.readouterr().err) == ["root"]
 
     def test_too_many(self, make: Make, capsys: pytest.CaptureFixture[str]) -> None:
         """When too many spans wait, those of the trace that has waited longest are printed."""
@@ -229,16 +222,16 @@ class TestUnfinished:
             tracer.start_span(name, set_span_in_context(parent)).end()
         assert capsys.readouterr().err == ""
         tracer.start_span("new 2", set_span_in_context(new)).end()
-        assert _names(capsys.readouterr().err) == ["old 1", "old 2"]
+        assert names_in_tree(capsys.readouterr().err) == ["old 1", "old 2"]
         exporter.force_flush()
-        assert _names(capsys.readouterr().err) == ["new 1", "new 2"]
+        assert names_in_tree(capsys.readouterr().err) == ["new 1", "new 2"]
 
     def test_too_old(self, make: Make, capsys: pytest.CaptureFixture[str]) -> None:
         """Spans that have waited too long are printed when the next one ends."""
         tracer, _ = make(max_age=0.0)
         root = tracer.start_span("root")
         tracer.start_span("child", set_span_in_context(root)).end()
-        assert _names(capsys.readouterr().err) == ["child"]
+        assert names_in_tree(capsys.readouterr().err) == ["child"]
 
     def test_parents_in_a_circle(self, capsys: pytest.CaptureFixture[str]) -> None:
         """Damaged spans, which name each other as parents, are printed and forgotten."""
@@ -252,7 +245,7 @@ class TestUnfinished:
         exporter = ConsoleExporter()
         exporter.export(spans)
         assert exporter.force_flush()
-        assert _names(capsys.readouterr().err) == ["a", "b"]
+        assert names_in_tree(capsys.readouterr().err) == ["a", "b"]
         assert exporter.force_flush()
         assert capsys.readouterr().err == ""
 
@@ -291,7 +284,7 @@ class TestContained:
         monkeypatch.setattr(sys, "stderr", stream)
         tracer.start_span("outer").end()
         tracer.start_span("next").end()
-        assert _names(stream.getvalue().replace("!", "")) == ["outer", "inner", "next"]
+        assert names_in_tree(stream.getvalue().replace("!", "")) == ["outer", "inner", "next"]
 
     @pytest.mark.parametrize("stream", ["closed", "none"])
     def test_no_standard_error(self, make: Make, monkeypatch: pytest.MonkeyPatch, stream: str) -> None:
@@ -325,7 +318,7 @@ class TestContained:
         before = faults.counts().get("console", 0)
         assert exporter.export([object(), span]) is SpanExportResult.SUCCESS  # type: ignore[list-item]
         assert faults.counts()["console"] == before + 1
-        assert _names(capsys.readouterr().err)[-1:] == ["good"]
+        assert names_in_tree(capsys.readouterr().err)[-1:] == ["good"]
 
     def test_forked_child(self, make: Make, capfd: pytest.CaptureFixture[str]) -> None:
         """A forked child prints its own spans when it leaves, and nothing of its parent's."""
@@ -338,91 +331,6 @@ class TestContained:
         child.start()
         child.join(60)
         assert child.exitcode == 0
-        assert _names(capfd.readouterr().err) == ["child's"]
+        assert names_in_tree(capfd.readouterr().err) == ["child's"]
         exporter.force_flush()
-        assert _names(capfd.readouterr().err) == ["parent's"]
-
-
-_SETUP = """
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from causal_otel.engine.provider import TracerProvider
-from causal_otel.export.console import ConsoleExporter
-provider = TracerProvider()
-provider.add_span_processor(SimpleSpanProcessor(ConsoleExporter()))
-tracer = provider.get_tracer("t")
-"""
-
-_PROGRAM = f"""
-{_SETUP}
-try:
-    with tracer.start_as_current_span("outer"), tracer.start_as_current_span("inner", attributes={{"k": 1}}):
-        raise KeyError
-except KeyError:
-    pass
-"""
-
-
-def _on_terminal(code: str) -> str:
-    """What a program prints on standard error when that is a terminal."""
-    ours, theirs = pty.openpty()
-    with os.fdopen(ours, "rb", buffering=0) as screen:
-        environ = {"PATH": os.environ["PATH"], "TERM": "xterm", "COLUMNS": "100", "PYTHONUTF8": "1"}
-        program = subprocess.Popen([sys.executable, "-W", "error", "-c", code], stderr=theirs, env=environ)
-        os.close(theirs)
-        shown = b""
-        try:
-            while piece := screen.read(65536):
-                shown += piece
-        except OSError:  # what Linux says when the other end is closed
-            pass
-        assert program.wait(60) == 0, shown
-    return shown.decode().replace("\r\n", "\n")
-
-
-_UNFINISHED = """
-root = tracer.start_as_current_span("root")
-root.__enter__()
-tracer.start_span("child").end()
-"""
-
-
-class TestTerminal:
-    def test_colours(self) -> None:
-        """On a terminal, with rich, the tree is coloured and fits its lines."""
-        shown = _on_terminal(_PROGRAM.replace('"k": 1', '"k": "x" * 59, "l": "x" * 59'))
-        assert "\x1b[" in shown
-        lines = re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
-        assert [line.split("  ")[0] for line in lines[1:]] == ["✗ outer", "╰╴✗ inner"]
-        assert all(len(line) <= 100 for line in lines)
-        assert lines[2].endswith("…")
-
-    def test_without_rich(self) -> None:
-        """On a terminal without rich the tree is plain text."""
-        shown = _on_terminal('import sys; sys.modules["rich"] = sys.modules["rich.console"] = None\n' + _PROGRAM)
-        assert "\x1b" not in shown
-        assert "╰╴✗ inner  INTERNAL" in shown
-
-    def test_no_terminal(self) -> None:
-        """In a log there are no control codes, with rich or without."""
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", _PROGRAM],
-            env={"PATH": os.environ["PATH"], "TERM": "xterm", "PYTHONUTF8": "1", "FORCE_COLOR": "1"},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert done.returncode == 0, done.stderr
-        assert "\x1b" not in done.stderr
-        assert "╰╴✗ inner  INTERNAL" in done.stderr
-
-    def test_unfinished_spans_at_exit(self) -> None:
-        """A program that ends inside a span has printed those that have ended."""
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", _SETUP + _UNFINISHED],
-            env={"PATH": os.environ["PATH"]},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert done.returncode == 0, done.stderr
-        assert _names(done.stderr) == ["child"]
+        assert names_in_tree(capfd.readouterr().err) == ["parent's"]

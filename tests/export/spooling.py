@@ -1,0 +1,70 @@
+"""What the tests of the spool share: a collector of batches, programs that have a spool, names of files."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import textwrap
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["HEADER", "PLENTY", "Collector", "finish", "full", "names_in", "start_program"]
+
+PLENTY = 1 << 30
+HEADER = 24
+
+
+class Collector:
+    """Accepts batches, as many as it is told to."""
+
+    def __init__(self, accepts: int = sys.maxsize) -> None:
+        self.accepts = accepts
+        self.payloads: list[bytes] = []
+        self.spans = 0
+
+    def __call__(self, payload: bytes, spans: int) -> bool:
+        if len(self.payloads) >= self.accepts:
+            return False
+        self.payloads.append(payload)
+        self.spans += spans
+        return True
+
+
+def names_in(directory: Path, suffix: str = ".spans") -> list[str]:
+    return sorted(name for name in os.listdir(directory) if name.endswith(suffix))
+
+
+def full(*_: object) -> int:
+    """Stands for a call of the operating system where the disk is full."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def start_program(code: str, *arguments: object) -> subprocess.Popen[str]:
+    """Start a program that has ``spool``, on the directory that is its first argument."""
+    prelude = f"""
+    import errno, os, signal, sys, threading, time
+    from pathlib import Path
+    from causal_otel.export.spool import Spool
+    spool = Spool(Path(sys.argv[1]), {PLENTY})
+    """
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(prelude) + textwrap.dedent(code), *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(program: subprocess.Popen[str], code: int = 0) -> str:
+    """What it has printed, when it has ended with ``code``."""
+    try:
+        output, complaints = program.communicate(timeout=60)
+    finally:
+        program.kill()
+    assert program.returncode == code, complaints
+    return output
