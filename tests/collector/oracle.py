@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -34,28 +35,30 @@ class MemoryReader:
         self._contents: set[bytes] = set()
         self._order: dict[bytes, int] = {}
         self._received = 0
+        self._lock = threading.Lock()  # a test adds while a page's thread asks what is new
         for message in messages:
             self.add(message)
 
     def add(self, message: TracesData) -> None:
         """Keep the spans of ``message``, each once."""
-        for group in message.resource_spans:
-            for scoped in group.scope_spans:
-                for span in scoped.spans:
-                    trace = self._traces.setdefault(span.trace_id, TracesData())
-                    self._order.pop(span.trace_id, None)
-                    self._received += 1
-                    self._order[span.trace_id] = self._received
-                    if (content := span.SerializeToString(deterministic=True)) in self._contents:
-                        continue
-                    self._contents.add(content)
-                    target = next((each for each in trace.resource_spans if each.resource == group.resource), None)
-                    if target is None:
-                        target = trace.resource_spans.add(resource=group.resource, schema_url=group.schema_url)
-                    inner = next((each for each in target.scope_spans if each.scope == scoped.scope), None)
-                    if inner is None:
-                        inner = target.scope_spans.add(scope=scoped.scope, schema_url=scoped.schema_url)
-                    inner.spans.append(span)
+        with self._lock:
+            for group in message.resource_spans:
+                for scoped in group.scope_spans:
+                    for span in scoped.spans:
+                        trace = self._traces.setdefault(span.trace_id, TracesData())
+                        self._order.pop(span.trace_id, None)
+                        self._received += 1
+                        self._order[span.trace_id] = self._received
+                        if (content := span.SerializeToString(deterministic=True)) in self._contents:
+                            continue
+                        self._contents.add(content)
+                        target = next((each for each in trace.resource_spans if each.resource == group.resource), None)
+                        if target is None:
+                            target = trace.resource_spans.add(resource=group.resource, schema_url=group.schema_url)
+                        inner = next((each for each in target.scope_spans if each.scope == scoped.scope), None)
+                        if inner is None:
+                            inner = target.scope_spans.add(scope=scoped.scope, schema_url=scoped.schema_url)
+                        inner.spans.append(span)
 
     def services(self) -> list[str]:
         return sorted({service for trace in self._traces.values() for _, service in _spans(trace)})
@@ -124,15 +127,16 @@ class MemoryReader:
 
     def recent(self, limit: int, *, service: str | None = None, errors: bool = False, after: object = None) -> Recent:
         assert after is None or isinstance(after, int)
-        found = [
-            whole.trace_id
-            for whole in self.summaries(reversed(self._order))
-            if self._order[whole.trace_id] > (after or 0)
-            and (whole.errors or not errors)
-            and (service is None or any(each.name == service for each in whole.services))
-        ]
-        more = 0 if after is None else max(0, len(found) - limit)
-        return Recent(tuple(found[:limit]), more, max(self._order.values(), default=0))
+        with self._lock:
+            found = [
+                whole.trace_id
+                for whole in self.summaries(reversed(self._order))
+                if self._order[whole.trace_id] > (after or 0)
+                and (whole.errors or not errors)
+                and (service is None or any(each.name == service for each in whole.services))
+            ]
+            more = 0 if after is None else max(0, len(found) - limit)
+            return Recent(tuple(found[:limit]), more, max(self._order.values(), default=0))
 
 
 def _spans(trace: TracesData) -> Iterator[tuple[Span, str]]:
