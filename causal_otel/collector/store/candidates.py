@@ -26,8 +26,8 @@ class Wanted:
     """Chunks that are wanted for their tags, as the index knows them.
 
     Attributes:
-        closed: what those are indexed by that were there when the day was closed: by one of these hashes at least.
-        late: and all the others: by one at least of each of these lists.
+        closed: hashes for chunks that were written before the day was closed; a chunk matches if it has any of them.
+        late: for chunks that were added since, one list of hashes per tag; a chunk must have a hash of every list.
     """
 
     closed: Sequence[int]

@@ -1,19 +1,24 @@
-"""A search: the traces of all days that satisfy a query, newest first, without looking at more than it takes.
+"""A search: the traces of all days that satisfy a query, newest first. It reads no more than it needs.
 
-Each day yields its matches in order, and between them how late any further one can be, so that the days are merged as
-they go and an older one does nothing as long as a newer one may come first. A day goes one of two ways to chunks that
-may match, newest first: by time, along ``found`` for the series in question, over hours that the zone maps in ``hour``
-do not exclude; or by tag, if so few chunks have one that it is better to look at each. :func:`matching_span` has the
-last word.
+Each day yields its matches, newest first. Between them it yields an upper limit for the start of its next match. The
+days are merged by these, so an older day does not start to read while a newer one may still have a newer match.
 
-That a chunk's spans start within :data:`~.schema.SPREAD` of each other is what ties the two orders together: ``found``
-knows the last start, ``chunk`` the first.
+In a day there are two ways to the chunks that may match:
+
+- By time. The table ``found`` lists for each series when its spans start, with their chunks. It is read from the newest
+  start backwards. Hours that cannot have a match, by what the table ``hour`` says of their durations and errors, are
+  skipped.
+- By tag. If the tag index says that few chunks have a tag, each of these chunks is read.
+
+An index may name a chunk that does not match, so each chunk is read and :func:`matching_span` decides.
+
+``found`` has the last start of a chunk's spans, ``chunk`` the first. The two are at most :data:`~.schema.SPREAD` apart,
+so each way knows how late a match can start.
 """
 
 from __future__ import annotations
 
 import heapq
-import json
 from dataclasses import dataclass
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING
@@ -28,7 +33,7 @@ from causal_otel.collector.store.limits import is_unicode, within_range
 from causal_otel.collector.store.literals import Literals
 from causal_otel.collector.store.open_days import OutOfTime, Skipped
 from causal_otel.collector.store.schema import SPREAD
-from causal_otel.collector.systems import OTHERS
+from causal_otel.collector.store.table_conditions import TableConditions
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
@@ -102,66 +107,6 @@ def satisfiable(query: Query) -> bool:
     return all(name is None or is_unicode(name) for name in (query.service, query.operation, query.system))
 
 
-class _Conditions:
-    """What of a query the tables ``series``, ``hour`` and ``found`` can tell: as SQL, with the values for it.
-
-    Attributes:
-        values: by the names of the parameters.
-    """
-
-    def __init__(self, query: Query) -> None:
-        self.values: dict[str, str | int] = {}
-        self._series: list[str] = []
-        self._times: list[str] = []
-        self._errors = query.errors
-        if query.service is not None:
-            self._add(self._series, "s.service = :service", service=query.service)
-        if query.operation is not None:
-            self._add(self._series, "s.operation = :operation", operation=query.operation)
-        if query.kind is not None:
-            self.require_kind(query.kind)
-        if query.system is not None:
-            # A day file may have run out of systems that it tells apart.
-            self._add(self._series, "s.system IN (:system, :others)", system=query.system, others=OTHERS)
-        if query.shortest is not None:
-            self._add(self._times, "{}.longest >= :shortest", shortest=within_range(query.shortest))
-        if query.longest is not None:
-            self._add(self._times, "{}.shortest <= :longest", longest=within_range(query.longest))
-
-    def require_one_of(self, series: Iterable[int]) -> None:
-        """Only spans of these series, by their ids."""
-        self._add(self._series, "s.id IN (SELECT value FROM json_each(:ids))", ids=json.dumps(list(series)))
-
-    def require_kind(self, kind: str) -> None:
-        """Only spans of a kind, one that there is."""
-        self._series.append(f"s.kind = {KINDS.index(kind)}")
-
-    def require_errors(self) -> None:
-        """Only spans whose status is an error."""
-        self._errors = True
-
-    def _add(self, to: list[str], condition: str, **value: str | int) -> None:
-        to.append(condition)
-        self.values.update(value)
-
-    @property
-    def series(self) -> str:
-        """The conditions on the series, named ``s``; empty if there are none."""
-        return " AND ".join(self._series)
-
-    @property
-    def on_rows(self) -> bool:
-        """Whether there are conditions that some chunks of a series satisfy and others do not."""
-        return self._errors or bool(self._times)
-
-    def sql(self, *tables: str) -> str:
-        """The conditions on the series, named ``s``, and on rows of ``hour`` or ``found`` by their names."""
-        rows = [condition.format(table) for table in tables for condition in self._times]
-        if self._errors:
-            rows += [f"{table}.errors > 0" for table in tables]
-        return " AND ".join(["TRUE", *self._series, *rows])
-
-
 @dataclass
 class _Filter:
     """Chunks that are wanted for their tags.
@@ -194,7 +139,7 @@ class DaySearch:
         self._taken = taken
         self.start = within_range(query.start)
         self.end = within_range(query.end)
-        self.conditions = _Conditions(query)
+        self.conditions = TableConditions(query)
         self.filters: list[_Filter] = []
         self.literals: Literals | None = None
         self._in_vain = 0
@@ -358,17 +303,17 @@ class DaySearch:
                 each.chunks = index.chunks(each.wanted)
 
     def _verified(self, db: DayReading, candidates: Iterator[_Candidate]) -> Iterator[Match]:
-        """The matches among ``candidates``, each held back until no other can come before it."""
-        held: list[tuple[int, bytes]] = []
+        """The matches among ``candidates``, newest first: each waits until no later one can follow."""
+        buffered: list[tuple[int, bytes]] = []
         for latest, chunk in candidates:
-            while held and -held[0][0] >= latest:
-                start, trace_id = heapq.heappop(held)
+            while buffered and -buffered[0][0] >= latest:
+                start, trace_id = heapq.heappop(buffered)
                 yield -start, trace_id
             yield latest, b""
             if chunk and (match := self.match(db, chunk)):
-                heapq.heappush(held, match)
-        while held:
-            start, trace_id = heapq.heappop(held)
+                heapq.heappush(buffered, match)
+        while buffered:
+            start, trace_id = heapq.heappop(buffered)
             yield -start, trace_id
 
     def match(self, db: DayReading, chunk: int) -> tuple[int, bytes] | None:

@@ -18,7 +18,7 @@ __all__ = ["PostingSorter"]
 
 _PARTS_BITS = 6
 _HASH_BITS = 32
-_HELD = 1 << 15
+_BUFFERED = 1 << 15
 """Entries of a part in memory: 256 KiB."""
 _PER_SLOT = 32
 """Entries that a slot shall have on average: its row costs as much as a few of them."""
@@ -34,17 +34,17 @@ class PostingSorter:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._held = [array("Q") for _ in range(1 << _PARTS_BITS)]
+        self._buffered = [array("Q") for _ in range(1 << _PARTS_BITS)]
         self._files: list[IO[bytes] | None] = [None] * (1 << _PARTS_BITS)
         self._spilled = 0
 
     def add(self, chunk: int, hashes: Iterable[int]) -> None:
         """Note the hashes of a chunk's tags; chunks come in ascending order."""
-        held = self._held
+        buffered = self._buffered
         for hashed in hashes:
-            part = held[hashed >> (_HASH_BITS - _PARTS_BITS)]
+            part = buffered[hashed >> (_HASH_BITS - _PARTS_BITS)]
             part.append(hashed << 32 | chunk)
-            if len(part) >= _HELD:
+            if len(part) >= _BUFFERED:
                 self._spill(hashed >> (_HASH_BITS - _PARTS_BITS))
 
     def slot_bits(self) -> int:
@@ -53,7 +53,7 @@ class PostingSorter:
 
     def _entries(self) -> int:
         """How many hashes there are in all."""
-        return self._spilled + sum(map(len, self._held))
+        return self._spilled + sum(map(len, self._buffered))
 
     def parts(self, bits: int) -> Iterator[list[tuple[int, bytes]]]:
         """The rows of ``posting``, in ascending order, some at a time.
@@ -61,7 +61,7 @@ class PostingSorter:
         Args:
             bits: there are 2**``bits`` slots, at least as many as :meth:`slot_bits` ever says.
         """
-        for part, held in enumerate(self._held):
+        for part, buffered in enumerate(self._buffered):
             entries = array("Q")
             file = self._files[part]
             if file is not None:
@@ -69,8 +69,8 @@ class PostingSorter:
                 entries.frombytes(file.read())
                 file.close()
                 self._files[part] = None
-            entries.extend(held)
-            del held[:]
+            entries.extend(buffered)
+            del buffered[:]
             rows = []
             for number, of_slot in groupby(sorted(entries), lambda entry: slot(entry >> 32, bits)):
                 tags = {
@@ -90,6 +90,6 @@ class PostingSorter:
         file = self._files[part]
         if file is None:
             file = self._files[part] = tempfile.TemporaryFile(dir=self._directory)  # noqa: SIM115
-        self._held[part].tofile(file)
-        self._spilled += len(self._held[part])
-        del self._held[part][:]
+        self._buffered[part].tofile(file)
+        self._spilled += len(self._buffered[part])
+        del self._buffered[part][:]

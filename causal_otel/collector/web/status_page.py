@@ -91,21 +91,21 @@ def routes(status: Callable[[], dict[str, Any]]) -> list[Route]:
 
 def volume_chart(days: Sequence[Mapping[str, Any]]) -> VolumeChart | None:
     """Lay out the last sixty days, with gaps where a day holds nothing; None if none does."""
-    held = {date.fromisoformat(day["day"]): day for day in days if day["spans"]}
-    if not held:
+    by_date = {date.fromisoformat(day["day"]): day for day in days if day["spans"]}
+    if not by_date:
         return None
-    last = max(held)
-    first = max(min(held), last - timedelta(days=_DAYS - 1))
+    last = max(by_date)
+    first = max(min(by_date), last - timedelta(days=_DAYS - 1))
     slots = (last - first).days + 1
     slot = min(_WIDEST_SLOT, (WIDTH - LEFT - RIGHT) / slots)
-    top = _round_up(max(day["spans"] for day in held.values()))
+    top = _round_up(max(day["spans"] for day in by_date.values()))
     full = HEIGHT - TOP - BOTTOM
 
     def place(day: date) -> float:
         return LEFT + ((day - first).days + 0.5) * slot
 
     bars = []
-    for day, entry in sorted(held.items()):
+    for day, entry in sorted(by_date.items()):
         if day < first:
             continue
         height = max(1.5, entry["spans"] / top * full)

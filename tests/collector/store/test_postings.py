@@ -27,7 +27,7 @@ class TestPostings:
 
     def test_sorter(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """What is sorted in parts that go to the disk is the same as in memory."""
-        monkeypatch.setattr("causal_otel.collector.store.sorter._HELD", 100)
+        monkeypatch.setattr("causal_otel.collector.store.sorter._BUFFERED", 100)
         rng = random.Random(1)
         expected = Counter[tuple[int, int]]()
         with closing(PostingSorter(tmp_path)) as sorter:
