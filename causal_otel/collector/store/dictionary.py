@@ -6,8 +6,8 @@ spans, and again when it has seen more; a closed day's dictionary is made of spa
 
 from __future__ import annotations
 
+import random
 from collections import Counter, deque
-from random import SystemRandom
 from typing import TYPE_CHECKING
 
 from causal_otel.collector.store import chunks
@@ -56,7 +56,7 @@ class Dictionary:
     def learn(self, pieces: Sequence[Piece], chunks_before: int) -> None:
         """Look at what is to be packed next, and make a new part if it is time to."""
         wanted = _SAMPLES if self._samples else _FIRST_SAMPLES
-        for piece in SystemRandom().sample(pieces, min(wanted, len(pieces))):
+        for piece in random.sample(pieces, min(wanted, len(pieces))):
             sample = next(iter(piece.parts.values()))[0]
             if len(sample) <= _LONGEST_SAMPLE:
                 self._samples.append(chunks.spans_field([sample]))

@@ -200,14 +200,14 @@ class TestClosedDay:
         """With ten attributes a span, three of which hardly repeat, a closed day takes at most 150 bytes a span."""
         writer = Writer(tmp_path, clock=lambda: NOON / SECOND)
         writer.start()
-        futures = [writer.put(body) for body in requests(20_000, end=NOON, days=0.4)]
-        assert sum(future.result(60).spans for future in futures) == 20_000
+        # One commit each: what a commit holds, and so the size before, would depend on how busy the machine is.
+        assert sum(writer.put(body).result(60).spans for body in requests(20_000, end=NOON, days=0.4)) == 20_000
         writer.close(60)
         before = days.size_of(days.path_of(tmp_path, TODAY))
         close(tmp_path)
         after = days.size_of(days.path_of(tmp_path, TODAY))
         assert after < 150 * 20_000
-        assert after < before * 0.6
+        assert after < before * 0.55
 
 
 class TestWhileItRuns:
