@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from random import SystemRandom
 from typing import TYPE_CHECKING
 
 from causal_otel.engine import faults
+from causal_otel.engine.jitter import jittered
 from causal_otel.export.attempts import Attempts
 from causal_otel.export.backlog import Backlog, Batch
 from causal_otel.export.splitting import halves
@@ -29,8 +29,6 @@ _LONGEST_PAUSE = 8.0
 _FIRST_SLOW_PAUSE = 5.0
 _LONGEST_SLOW_PAUSE = 60.0
 """Where somebody has to put something right, which takes minutes or days."""
-_random = SystemRandom()
-"""Not the module's own generator: a program that has seeded that gets what it has seeded."""
 _DECIDED = frozenset({Verdict.DELIVERED, Verdict.REFUSED, Verdict.TOO_LARGE})
 """Asking again would change nothing; what is too large is halved as far as it can be, before."""
 
@@ -398,4 +396,4 @@ class Sender:
 
 def _jittered(seconds: float) -> float:
     """So that processes which lost the same back end do not all come back in the same instant."""
-    return seconds * _random.uniform(0.8, 1.2)
+    return jittered(seconds, 0.8, 1.2)

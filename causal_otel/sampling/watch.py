@@ -10,11 +10,11 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from random import SystemRandom
 from typing import TYPE_CHECKING, Any
 
 from causal_otel._log import logger
 from causal_otel.engine import faults, process
+from causal_otel.engine.jitter import jittered
 from causal_otel.engine.sampling import Rules
 from causal_otel.export.threads import Threads
 from causal_otel.sampling.sources import SourceError
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["Watch"]
 
 _logger = logger()
-_random = SystemRandom()
-"""Not the module's own generator: a program that has seeded that gets what it has seeded."""
 _DISTINCT = 64
 
 
@@ -150,5 +148,5 @@ class Watch:
                 return
             if self._sampler.rules is not self._state.meaning.rules:
                 self._sampler.replace(self._state.meaning.rules)
-            if stop.wait(self._source.interval * _random.uniform(0.8, 1.0)):
+            if stop.wait(jittered(self._source.interval, 0.8, 1.0)):
                 return
