@@ -16,7 +16,7 @@ from causal_otel.engine import context, faults
 from causal_otel.instrument.awaiting import at_once, ended, goes_on, watched
 from causal_otel.instrument.errors import BY_CLASS, mark_failed
 from causal_otel.instrument.operation import Operation, Running
-from causal_otel.instrument.plumbing import Nest, Plumbing
+from causal_otel.instrument.plumbing import Plumbing
 from causal_otel.instrument.tracing import Tracing
 
 if TYPE_CHECKING:
@@ -239,10 +239,9 @@ def failure_call(describe: Describe, errors: Errors = BY_CLASS, *, nests: bool =
         errors: how the driver's errors are told.
         nests: whether other traced calls may run inside, the user's callbacks among them.
     """
-    kind = Nest if nests else Plumbing
 
     def begin(tracing: Tracing[Any], instance: Any, args: Args, kwargs: Kwargs) -> Plumbing:
-        return kind(tracing, describe, (tracing, instance, args, kwargs), errors)
+        return Plumbing(tracing, describe, (tracing, instance, args, kwargs), errors, nests)
 
     return traced_call(begin)
 

@@ -40,10 +40,9 @@ class Operation:
 
     Attributes:
         special: whether there is anything to it but a name, a kind and attributes.
-        cell: where an observer keeps what it has found out about the operation.
     """
 
-    __slots__ = ("attributes", "background", "cell", "kind", "name", "own", "plumbing", "special")
+    __slots__ = ("attributes", "background", "kind", "name", "own", "plumbing", "special")
 
     def __init__(
         self,
@@ -61,7 +60,6 @@ class Operation:
         self.plumbing = plumbing
         self.background = background
         self.special = own is not None or plumbing or background
-        self.cell: Any = None
 
     def fits(self, excluded: Excluded) -> bool:
         """Whether it is excluded by its name, or by the text of its query as it would be recorded."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from causal_otel.instrument.operation import Operation
     from causal_otel.instrument.tracing import Tracing
 
-__all__ = ["Nest", "Plumbing"]
+__all__ = ["Plumbing"]
 
 
 class Plumbing:
@@ -34,9 +34,10 @@ class Plumbing:
         describe: says what the call is, when it has failed; None: nothing worth a span.
         arguments: for ``describe``.
         errors: how the driver's errors are told.
+        nests: whether other traced calls may run inside. Where one of them has told of the failure, this one does not.
     """
 
-    __slots__ = ("_arguments", "_began", "_describe", "_errors", "_tracing", "inside")
+    __slots__ = ("_arguments", "_began", "_describe", "_errors", "_told", "_tracing", "inside")
 
     args: tuple[Any, ...] | None = None
 
@@ -46,8 +47,10 @@ class Plumbing:
         describe: Callable[..., Operation | None],
         arguments: tuple[Any, ...] = (),
         errors: Errors = BY_CLASS,
+        nests: bool = False,
     ) -> None:
-        self.inside: Context | None = None
+        self._told = told = Told() if nests else None
+        self.inside: Context | None = None if told is None else told.inside()
         self._tracing = tracing
         self._describe = describe
         self._arguments = arguments
@@ -56,6 +59,13 @@ class Plumbing:
 
     def end(self, result: Any = None, error: BaseException | None = None) -> None:
         """The call is over."""
+        told = self._told
+        if told is not None:
+            if error is None:
+                told.close()
+            elif told.closes_with(error):
+                tell(error)  # whoever is around this call will ask as well
+                return
         if error is None or failure_attributes(error, self._errors) is None or not self._tracing.recorded():
             return
         operation = self._describe(*self._arguments)
@@ -68,37 +78,6 @@ class Plumbing:
         span = self._tracing.start(operation.name, operation.kind, attributes, start_time=_unix(self._began))
         mark_failed(span, error, self._errors)
         span.end()
-
-
-class Nest(Plumbing):
-    """The same with other traced calls inside. Where one of them has told of the failure, this one does not."""
-
-    __slots__ = ("_told",)
-
-    def __init__(
-        self,
-        tracing: Tracing[Any],
-        describe: Callable[..., Operation | None],
-        arguments: tuple[Any, ...] = (),
-        errors: Errors = BY_CLASS,
-    ) -> None:
-        # Written out, as each query of a pool makes one: super().__init__() would cost a tenth of that.
-        self._tracing = tracing
-        self._describe = describe
-        self._arguments = arguments
-        self._errors = errors
-        self._told = told = Told()
-        self.inside = told.inside()
-        self._began = perf_counter_ns()
-
-    def end(self, result: Any = None, error: BaseException | None = None) -> None:
-        """The call is over."""
-        if error is None:
-            self._told.close()
-        elif self._told.closes_with(error):
-            tell(error)  # whoever is around this call will ask as well
-        else:
-            super().end(result, error)
 
 
 def _unix(moment: int) -> int:

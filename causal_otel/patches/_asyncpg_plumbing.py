@@ -12,7 +12,7 @@ from causal_otel.instrument.calls import Args, Describe, Kwargs, Wrapper, failur
 from causal_otel.instrument.declaration import Wrap
 from causal_otel.instrument.errors import Errors, error_name
 from causal_otel.instrument.operation import Operation
-from causal_otel.instrument.plumbing import Nest, Plumbing
+from causal_otel.instrument.plumbing import Plumbing
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.semconv import (
     DB_NAMESPACE,
@@ -112,12 +112,12 @@ def _leave(tracing: Tracing[Any], transaction: Any, args: Args, kwargs: Kwargs) 
 _CONNECTING = create_key("causal-otel-asyncpg-connecting")
 
 
-class _Connecting(Nest):
+class _Connecting(Plumbing):
     """A connection being made. The addresses that are tried are noted: the arguments may name them in many ways."""
 
     def __init__(self, tracing: Tracing[Any]) -> None:
-        super().__init__(tracing, self._operation, errors=ERRORS)
-        self.inside = Context({**self._told.inside(), _CONNECTING: self})
+        super().__init__(tracing, self._operation, errors=ERRORS, nests=True)
+        self.inside = Context({**(self.inside or {}), _CONNECTING: self})
         self.place: tuple[Any, str] = None, ""
         self.over = False
 

@@ -8,7 +8,7 @@ from causal_otel.engine.outcome import is_cancellation
 from causal_otel.instrument.calls import Args, Describe, Kwargs, Wrapper, failure_call, suppressed, traced_call
 from causal_otel.instrument.declaration import Wrap
 from causal_otel.instrument.errors import Errors
-from causal_otel.instrument.plumbing import Nest
+from causal_otel.instrument.plumbing import Plumbing
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.semconv import DB_RESPONSE_STATUS_CODE
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["targets"]
 
 
-class _Read(Nest):
+class _Read(Plumbing):
     """Waiting for a message. To give that up is how listeners end, not worth a span as long as they lived."""
 
     def end(self, result: Any = None, error: BaseException | None = None) -> None:
@@ -56,7 +56,7 @@ def targets(
         return lambda tracing, original: named(name)(tracing, suppressed(tracing, original))
 
     def read(tracing: Tracing[Any], instance: Any, args: Args, kwargs: Kwargs) -> _Read:
-        return _Read(tracing, operation, ("RECEIVE", instance), errors)
+        return _Read(tracing, operation, ("RECEIVE", instance), errors, nests=True)
 
     subscribe = failure_call(command, errors, nests=True)
     receive = traced_call(read)
