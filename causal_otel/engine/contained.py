@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext, Status, StatusCode
     from opentelemetry.util.types import Attributes, AttributeValue
 
-__all__ = ["ContainedSpan"]
+__all__ = ["ContainedSpan", "users_span"]
 
 
 class ContainedSpan(Span):
@@ -97,3 +97,8 @@ class ContainedSpan(Span):
     def end(self, end_time: int | None = None) -> None:
         """End it, now or at ``end_time`` (Unix time in nanoseconds)."""
         self._call("end", end_time)
+
+
+def users_span(span: Span) -> Span:
+    """What user code is given for ``span``: the one that its own provider has made."""
+    return span.theirs if type(span) is ContainedSpan else span

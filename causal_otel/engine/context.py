@@ -20,7 +20,7 @@ from opentelemetry import context as context_api
 from opentelemetry import trace
 from opentelemetry.context import Context
 
-from causal_otel.engine.contained import ContainedSpan
+from causal_otel.engine.contained import users_span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -168,9 +168,7 @@ def enter(span: trace.Span, context: Context | None = None) -> Activation:
 
 def with_span(span: trace.Span, context: Context | None = None) -> Context:
     """A copy of ``context`` (default: the current one) in which ``span`` is current."""
-    if type(span) is ContainedSpan:
-        span = span.theirs  # user code finds the span that its own provider has made
-    return Context({**(current() if context is None else context), SPAN_KEY: span})
+    return Context({**(current() if context is None else context), SPAN_KEY: users_span(span)})
 
 
 def current_span(context: Context | None = None) -> trace.Span | None:

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from causal_otel.engine import outcome
-from causal_otel.engine.contained import ContainedSpan
+from causal_otel.engine.contained import users_span
 from causal_otel.engine.context import Activation, enter
 from causal_otel.engine.pending import Pending, at_once, is_pending, named
 
@@ -58,7 +58,7 @@ class SpanBlock:
     def __enter__(self) -> Span:
         self._span = span = self._start()
         self._activation = enter(span, self._context)
-        return span.theirs if type(span) is ContainedSpan else span
+        return users_span(span)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

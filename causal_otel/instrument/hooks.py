@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from causal_otel.engine.contained import ContainedSpan
+from causal_otel.engine.contained import users_span
 
 if TYPE_CHECKING:
-    from opentelemetry.trace import Span
-
     from causal_otel.instrument.operation import Observation, Running
     from causal_otel.instrument.options import Hook
 
@@ -32,14 +30,9 @@ class Hooks:
     def started(self, running: Running, observation: Observation) -> None:
         """Call the one: the span and the driver's objects."""
         if self._request is not None and running.span.is_recording():
-            self._request(_given(running.span), *observation.objects)
+            self._request(users_span(running.span), *observation.objects)
 
     def ended(self, running: Running, observation: Observation) -> None:
         """Call the other: the span, the driver's objects, and what the driver has returned or raised."""
         if self._response is not None and running.span.is_recording():
-            self._response(_given(running.span), *observation.objects, observation.outcome)
-
-
-def _given(span: Span) -> Span:
-    """What user code is given, here as everywhere: the span that its own provider has made."""
-    return span.theirs if type(span) is ContainedSpan else span
+            self._response(users_span(running.span), *observation.objects, observation.outcome)
