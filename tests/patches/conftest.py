@@ -11,10 +11,13 @@ import asyncpg
 import kombu.pools
 import pytest
 import pytest_asyncio
+import redis
+import redis.asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.patches.authors import SCHEMA, Check, connected, for_sqlalchemy
 from tests.patches.celery_app import app
+from tests.patches.hooking import PROVIDERS
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +53,15 @@ async def engine(postgres_url: str, authors: asyncpg.Connection[Any]) -> AsyncIt
 def check(postgres_url: str) -> Check:
     """Asserts all that a span of a query tells."""
     return Check(postgres_url)
+
+
+@pytest.fixture(params=list(PROVIDERS))
+def provider(request: pytest.FixtureRequest) -> Any:
+    """The class of the provider."""
+    return PROVIDERS[request.param]
+
+
+@pytest.fixture(params=["sync", "asyncio"])
+def library(request: pytest.FixtureRequest) -> Any:
+    """Either half of redis-py."""
+    return redis if request.param == "sync" else redis.asyncio

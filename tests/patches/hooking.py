@@ -10,14 +10,14 @@ from opentelemetry.sdk import trace as sdk
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
-from opentelemetry.trace import Span
+from opentelemetry.trace import Span, SpanKind, StatusCode
 
 import causal_otel
 from causal_otel.engine import faults
 from causal_otel.engine.provider import TracerProvider as OurProvider
 from causal_otel.instrument.registry import BUILT_IN
 
-__all__ = ["PROVIDERS", "Hooked", "Told", "hooked"]
+__all__ = ["PROVIDERS", "Hooked", "Told", "hooked", "told_well"]
 
 PROVIDERS: dict[str, Any] = {"ours": OurProvider, "theirs": sdk.TracerProvider}
 """The classes of providers that a program may have."""
@@ -118,3 +118,11 @@ def hooked(
     finally:
         installed.uninstall()
         made.shutdown()
+
+
+def told_well(told: Told, seconds: float = 0.0) -> None:
+    """Assert what a span of an operation tells that went well."""
+    span = told.span
+    assert (span.kind, span.status.status_code) == (SpanKind.CLIENT, StatusCode.UNSET)
+    assert span.parent is not None
+    assert span.end_time - span.start_time >= seconds * 1e9  # type: ignore[operator]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,6 +41,7 @@ from causal_otel.patches.redis import RedisOptions
 from causal_otel.settings import SettingError
 from tests.patches import celery_app
 from tests.patches.celery_worker import running_worker
+from tests.patches.either import settle
 from tests.patches.http_server import echo_app, serve
 from tests.recording import Recording, recording
 
@@ -81,10 +81,6 @@ def inside(recorded: Recording) -> Iterator[str]:
 
 def only_root(recorded: Recording) -> bool:
     return recorded.names() == ["root"]
-
-
-async def settle(value: Any) -> Any:
-    return await value if inspect.isawaitable(value) else value
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import asyncpg
@@ -16,39 +15,16 @@ import pytest_asyncio
 import redis
 import redis.asyncio
 from opentelemetry.sdk import trace as sdk
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
-from opentelemetry.trace import NoOpTracer, SpanKind, StatusCode
+from opentelemetry.trace import SpanKind, StatusCode
 
 import causal_otel
-from causal_otel.instrument.operation import Operation
-from causal_otel.instrument.registry import BUILT_IN
-from causal_otel.instrument.tracing import Tracing
 from causal_otel.patches.redis import RedisOptions
-from causal_otel.settings import SettingError
-from tests.patches.hooking import PROVIDERS, Told, hooked
+from tests.patches.either import close, settle
+from tests.patches.hooking import hooked, told_well
 from tests.patches.http_server import echo_app, serve
 from tests.patches.test_redis import cluster_server
 from tests.recording import recording
 from tests.services.fixtures import GraphServer
-
-FAILURES: dict[str, tuple[str, str]] = {
-    "asyncpg": ("SELECT", "22012"),
-    "redis": ("LPUSH", "WRONGTYPE"),
-    "neo4j": ("neo4j", "Neo.ClientError"),
-    "httpx": ("GET", "httpx.ConnectError"),
-}
-"""What a failing call of each patch is named, and how its ``error.type`` begins."""
-
-
-async def done(value: Any) -> Any:
-    """The value of a call to either kind of client."""
-    return await value if inspect.isawaitable(value) else value
-
-
-@pytest.fixture(params=list(PROVIDERS))
-def provider(request: pytest.FixtureRequest) -> Any:
-    """The class of the provider."""
-    return PROVIDERS[request.param]
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +32,6 @@ def server() -> Iterator[str]:
     """A real HTTP server."""
     with serve(echo_app) as url:
         yield url
-
-
-def told_well(told: Told, seconds: float = 0.0) -> None:
-    """Assert what a span of an operation tells that went well."""
-    span = told.span
-    assert (span.kind, span.status.status_code) == (SpanKind.CLIENT, StatusCode.UNSET)
-    assert span.parent is not None
-    assert span.end_time - span.start_time >= seconds * 1e9  # type: ignore[operator]
 
 
 # -- asyncpg ------------------------------------------------------------------------------------------------------
@@ -127,18 +95,18 @@ async def test_asyncpg_statements_cursors_and_pools(connection: asyncpg.Connecti
 @pytest_asyncio.fixture(params=["sync", "asyncio"])
 async def client(request: pytest.FixtureRequest, redis_url: str) -> AsyncIterator[Any]:
     made: Any = (redis if request.param == "sync" else redis.asyncio).Redis.from_url(redis_url)
-    await done(made.delete("hooks", "hooks:n"))
+    await settle(made.delete("hooks", "hooks:n"))
     yield made
-    await done(made.aclose() if hasattr(made, "aclose") else made.close())
+    await settle(made.aclose() if hasattr(made, "aclose") else made.close())
 
 
 @pytest.mark.asyncio
 async def test_redis(client: Any, provider: Any) -> None:
     """The client and the command's words; a pipeline with the commands that it holds, and its replies."""
     with hooked("redis", provider) as hooks, causal_otel.span("request"):
-        assert await done(client.execute_command("BLPOP", "hooks", 0.05)) is None
+        assert await settle(client.execute_command("BLPOP", "hooks", 0.05)) is None
         pipeline = client.pipeline(transaction=False).incr("hooks:n").lpush("hooks:n", 1)
-        replies = await done(pipeline.execute(raise_on_error=False))
+        replies = await settle(pipeline.execute(raise_on_error=False))
     single, together = hooks.told()
     assert single.span.name == "BLPOP"
     told_well(single, 0.05)
@@ -158,7 +126,7 @@ async def test_redis_pipeline_before_it_is_executed(client: Any) -> None:
         span.set_attribute("commands", len(pipeline))
 
     with recording({"redis": RedisOptions(request_hook=request)}) as recorded, causal_otel.span("request"):
-        await done(client.pipeline().incr("hooks:n").incr("hooks:n").execute())
+        await settle(client.pipeline().incr("hooks:n").incr("hooks:n").execute())
     assert (recorded.only("MULTI INCRBY").attributes or {})["commands"] == 2
 
 
@@ -178,18 +146,18 @@ async def test_redis_cluster(cluster_port: int, kind: str) -> None:
     if kind == "asyncio":
         await cluster.initialize()
     with hooked("redis") as hooks, causal_otel.span("request"):
-        await done(cluster.set("{a}1", 1))
+        await settle(cluster.set("{a}1", 1))
         pipeline = cluster.pipeline()
         pipeline.get("{a}1")
         pipeline.get("{a}1")
-        assert await done(pipeline.execute()) == [b"1", b"1"]
+        assert await settle(pipeline.execute()) == [b"1", b"1"]
     single, together = hooks.told()
     told_well(single)
     told_well(together)
     assert (single.span.name, together.span.name) == ("SET", "PIPELINE GET")
     assert (single.asked[:2], single.answered[-1]) == ((cluster, ("SET", "{a}1", 1)), True)
     assert (together.asked[0], together.answered[-1]) == (pipeline, [b"1", b"1"])
-    await done(cluster.aclose() if hasattr(cluster, "aclose") else cluster.close())
+    await settle(cluster.aclose() if hasattr(cluster, "aclose") else cluster.close())
 
 
 # -- neo4j --------------------------------------------------------------------------------------------------------
@@ -200,7 +168,7 @@ async def driver(request: pytest.FixtureRequest, neo4j_server: GraphServer) -> A
     factory: Any = neo4j.AsyncGraphDatabase if request.param == "async" else neo4j.GraphDatabase
     driver = factory.driver(neo4j_server.url, auth=neo4j_server.auth, notifications_min_severity="OFF")
     yield driver
-    await done(driver.close())
+    await settle(driver.close())
 
 
 ROWS = "UNWIND range(1, 50) AS n RETURN n"
@@ -211,12 +179,12 @@ async def test_neo4j_run(driver: Any, neo4j_server: GraphServer, provider: Any) 
     """The response hook is called when the records have been read, with the result, whose keys are known."""
     session = driver.session(database=neo4j_server.database, fetch_size=10)
     with hooked("neo4j", provider) as hooks, causal_otel.span("request"):
-        result = await done(session.run(ROWS, n=1))
+        result = await settle(session.run(ROWS, n=1))
         assert (len(hooks.asked), hooks.answered) == (1, [])
         records = [record async for record in result] if hasattr(result, "__aiter__") else list(result)
         assert len(records) == 50
         assert len(hooks.answered) == 1
-    await done(session.close())
+    await settle(session.close())
     told = hooks.only("UNWIND")
     told_well(told)
     assert told.asked == (session, (ROWS,), {"n": 1})
@@ -229,9 +197,9 @@ async def test_neo4j_result_that_is_left(driver: Any, neo4j_server: GraphServer)
     """A result that nobody reads is told when its session closes."""
     with hooked("neo4j") as hooks, causal_otel.span("request"):
         session = driver.session(database=neo4j_server.database, fetch_size=10)
-        left = await done(session.run(ROWS))
+        left = await settle(session.run(ROWS))
         assert hooks.answered == []
-        await done(session.close())
+        await settle(session.close())
         assert hooks.answered[0][-1] is left
     told_well(hooks.only("UNWIND"))
 
@@ -243,12 +211,12 @@ async def test_neo4j_result_that_dies(driver: Any, neo4j_server: GraphServer) ->
 
     async def forget() -> None:
         session = driver.session(database=neo4j_server.database, fetch_size=10)
-        await done((await done(session.run(ROWS))).fetch(10))
+        await settle((await settle(session.run(ROWS))).fetch(10))
 
     with hooked("neo4j") as hooks, causal_otel.span("request"):
         await forget()
         hooks.asked[0] = (hooks.asked[0][0],)  # which refers to the session
-        await done(driver.close())  # a connection keeps what waits for its answers
+        await settle(driver.close())  # a connection keeps what waits for its answers
         for _ in range(100):  # and the loop keeps the driver's asynchronous generator until it has closed it
             if hooks.answered:
                 break
@@ -272,10 +240,10 @@ async def test_neo4j_execute_query_and_managed(driver: Any, neo4j_server: GraphS
         return (await (await transaction.run("RETURN 1 AS n")).single())["n"]
 
     with hooked("neo4j") as hooks, causal_otel.span("request"):
-        eager = await done(driver.execute_query("RETURN 2 AS n", database_=neo4j_server.database))
+        eager = await settle(driver.execute_query("RETURN 2 AS n", database_=neo4j_server.database))
         session = driver.session(database=neo4j_server.database)
-        assert await done(session.execute_read(awork if is_async else work)) == 1
-        await done(session.close())
+        assert await settle(session.execute_read(awork if is_async else work)) == 1
+        await settle(session.close())
     one, inner, outer = hooks.told()
     assert one.asked == (driver, ("RETURN 2 AS n",), {"database_": neo4j_server.database})
     assert one.answered[-1] is eager
@@ -324,15 +292,11 @@ def http(request: pytest.FixtureRequest) -> Any:
     return httpx.Client() if request.param == "sync" else httpx.AsyncClient()
 
 
-async def close(client: Any) -> None:
-    await done(client.aclose() if hasattr(client, "aclose") else client.close())
-
-
 @pytest.mark.asyncio
 async def test_httpx(http: Any, server: str, provider: Any) -> None:
     """The request that the client has made, and the very response that it returns; one call for each redirect."""
     with hooked("httpx", provider) as hooks, causal_otel.span("request"):
-        response = await done(http.get(f"{server}/redirect/0", follow_redirects=True))
+        response = await settle(http.get(f"{server}/redirect/0", follow_redirects=True))
     await close(http)
     redirect, last = hooks.told()
     assert [told.span.name for told in (redirect, last)] == ["GET", "GET"]
@@ -352,12 +316,12 @@ async def test_httpx_streamed(http: Any, server: str, left: bool) -> None:
     """Of a streamed response the hook is told when all of it has been read, or when it is closed before."""
     request = http.build_request("GET", f"{server}/stream")
     with hooked("httpx") as hooks, causal_otel.span("request"):
-        response = await done(http.send(request, stream=True))
+        response = await settle(http.send(request, stream=True))
         assert (len(hooks.asked), hooks.answered) == (1, [])
         if left:
-            await done(response.aclose() if hasattr(http, "aclose") else response.close())
+            await settle(response.aclose() if hasattr(http, "aclose") else response.close())
         else:
-            await done(response.aread() if hasattr(http, "aclose") else response.read())
+            await settle(response.aread() if hasattr(http, "aclose") else response.read())
         assert hooks.answered[0][1:] == (request, response)
     await close(http)
     told = hooks.only("GET")
@@ -377,131 +341,3 @@ async def test_httpx_that_nobody_closes(server: str) -> None:
             gc.collect()
             assert type(hooks.answered[0][-1]) is GeneratorExit
     assert (hooks.only("GET").span.attributes or {})["causal.abandoned"] is True
-
-
-# -- all of them --------------------------------------------------------------------------------------------------
-
-Call = Callable[[], Awaitable[Any]]
-
-
-@pytest_asyncio.fixture(params=["asyncpg", "redis", "httpx"])
-async def calls(
-    request: pytest.FixtureRequest, postgres_url: str, redis_url: str, server: str
-) -> AsyncIterator[tuple[str, Call, Call]]:
-    """The name of a patch, a call that goes well, and one that fails."""
-    name = request.param
-    if name == "asyncpg":
-        connection = await asyncpg.connect(postgres_url)
-        yield name, lambda: connection.fetchval("SELECT 1"), lambda: connection.fetchval("SELECT 1 / $1::int", 0)
-        await connection.close()
-    elif name == "redis":
-        client = redis.asyncio.Redis.from_url(redis_url)
-        await client.set("hooks:text", "x")
-        yield name, lambda: client.get("hooks:text"), lambda: client.lpush("hooks:text", 1)
-        await client.aclose()
-    else:
-        async with httpx.AsyncClient() as http:
-
-            async def get(url: str) -> Any:
-                return (await http.get(url)).status_code
-
-            yield name, lambda: get(f"{server}/echo"), lambda: get("http://127.0.0.1:1/")
-
-
-@pytest_asyncio.fixture
-async def graph_calls(neo4j_server: GraphServer) -> AsyncIterator[tuple[str, Call, Call]]:
-    """The same of neo4j, whose server is one of two."""
-    async with neo4j.AsyncGraphDatabase.driver(neo4j_server.url, auth=neo4j_server.auth) as driver:
-
-        async def query(text: str) -> Any:
-            return (await driver.execute_query(text, database_=neo4j_server.database)).records[0]["n"]
-
-        yield "neo4j", lambda: query("RETURN 1 AS n"), lambda: query("NONSENSE")
-
-
-async def outcome(call: Call) -> tuple[Any, ...]:
-    """What came of a call."""
-    try:
-        return "returned", await call()
-    except Exception as error:
-        return "raised", type(error), str(error), type(error.__context__), error
-
-
-async def _are_contained(calls: tuple[str, Call, Call], provider: Any) -> None:
-    name, well, fails = calls
-    untraced = [await outcome(well), (await outcome(fails))[:4]]
-    with hooked(name, provider, raises=True) as hooks, causal_otel.span("request"):
-        result, raised = await outcome(well), await outcome(fails)
-    assert [result, raised[:4]] == untraced
-    good, bad = hooks.told()
-    assert raised[4] is bad.answered[-1]
-    told_well(good)
-    expected, code = FAILURES[name]
-    assert bad.span.name.startswith(expected)
-    assert bad.span.status.status_code is StatusCode.ERROR
-    assert str((bad.span.attributes or {})["error.type"]).startswith(code)
-
-
-async def _are_silent(calls: tuple[str, Call, Call], provider: Any) -> None:
-    name, well, fails = calls
-    with hooked(name, provider, sampler=ALWAYS_OFF) as hooks, causal_otel.span("request"):
-        await outcome(well)
-        await outcome(fails)
-    assert (hooks.asked, hooks.answered, hooks.spans()) == ([], [], [])
-    with hooked(name, provider, require_parent=True) as hooks:
-        await outcome(well)
-        await outcome(fails)
-    assert (hooks.asked, hooks.answered, hooks.spans()) == ([], [], [])
-
-
-@pytest.mark.asyncio
-async def test_hooks_that_raise(calls: tuple[str, Call, Call], provider: Any) -> None:
-    """The caller gets what it gets untraced: the result, or the driver's very exception; the spans are whole."""
-    await _are_contained(calls, provider)
-
-
-@pytest.mark.asyncio
-async def test_hooks_that_raise_in_neo4j(graph_calls: tuple[str, Call, Call], provider: Any) -> None:
-    """Likewise."""
-    await _are_contained(graph_calls, provider)
-
-
-@pytest.mark.asyncio
-async def test_hooks_are_not_called_where_nothing_is_recorded(calls: tuple[str, Call, Call], provider: Any) -> None:
-    """Not in a trace that is not sampled, and not outside any span where a parent is required."""
-    await _are_silent(calls, provider)
-
-
-@pytest.mark.asyncio
-async def test_hooks_of_neo4j_are_not_called_where_nothing_is_recorded(
-    graph_calls: tuple[str, Call, Call], provider: Any
-) -> None:
-    """Likewise."""
-    await _are_silent(graph_calls, provider)
-
-
-@pytest.mark.parametrize("name", BUILT_IN)
-def test_without_hooks_there_is_nothing_to_pay(name: str) -> None:
-    """No observer, and nothing observed of an operation."""
-    tracing = Tracing(NoOpTracer(), BUILT_IN[name].load().options(), lambda seconds: True)
-    operation = Operation("x", {})
-    assert tracing.observers == ()
-    assert not tracing.measures
-    running = tracing.leaf(operation)
-    assert running is not None
-    assert running.observation is None
-    assert tracing.begin(operation).observation is None
-
-
-@pytest.mark.parametrize("name", BUILT_IN)
-@pytest.mark.parametrize("hook", ["request_hook", "response_hook"])
-def test_what_is_no_hook_is_refused(name: str, hook: str) -> None:
-    """``install()`` says so: what cannot be called, and a coroutine function, which nobody would await."""
-
-    async def later(*_: Any) -> None: ...
-
-    refused: tuple[Any, ...] = ("hook", later)
-    for given in refused:
-        options = BUILT_IN[name].load().options(**{hook: given})
-        with pytest.raises(SettingError, match=f"{name}: {hook}=.*must be callable, and not async"):
-            causal_otel.install(patches={name: options})

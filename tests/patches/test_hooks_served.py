@@ -24,19 +24,13 @@ from causal_otel.patches.asgi import TracingMiddleware
 from tests.patches import celery_app
 from tests.patches.celery_app import Expected, app
 from tests.patches.celery_worker import hexadecimal, of_service, running_worker
-from tests.patches.hooking import PROVIDERS, Hooked, Told, hooked
+from tests.patches.hooking import Hooked, Told, hooked
 from tests.patches.http_server import serve
 from tests.patches.test_asgi_departures import ask, client, eventually
 from tests.services.received import ReceivedSpan, ReceivedSpans
 
 QUEUE, SENT = "hooks", "hooks-sent"
 WORK = 0.02
-
-
-@pytest.fixture(params=list(PROVIDERS))
-def provider(request: pytest.FixtureRequest) -> Any:
-    """The class of the provider."""
-    return PROVIDERS[request.param]
 
 
 # -- requests and websockets --------------------------------------------------------------------------------------

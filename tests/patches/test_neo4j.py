@@ -30,6 +30,7 @@ from causal_otel.patches import neo4j as patch
 from causal_otel.patches.neo4j import PATCH, Neo4jOptions
 from tests.faults.scripted import refused_port
 from tests.patches.checks import originals, placed
+from tests.patches.either import settle
 from tests.recording import Recording, recording
 from tests.services.slow import SlowServer, slow
 
@@ -46,11 +47,6 @@ LONG = "UNWIND range(1, 50000) AS n RETURN n"  # which nobody can have read befo
 
 
 # -- one test body for both drivers -------------------------------------------------------------------------------
-
-
-async def settle(value: Any) -> Any:
-    """What the driver returned, from either driver."""
-    return await value if inspect.isawaitable(value) else value
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from causal_otel.engine.context import suppress
 from causal_otel.instrument.declaration import Wrap
 from causal_otel.patches.redis import PATCH, RedisOptions, _operation
 from causal_otel.testing.process import LOOPBACK, claim_port, process, workdir
+from tests.patches.either import close, settle
 from tests.recording import Recording, recording
 
 if TYPE_CHECKING:
@@ -37,11 +38,6 @@ if TYPE_CHECKING:
 SECRET = "s3cr3t-value"
 TIMEOUT = 10.0
 TELLS_CODES = hasattr(redis.ResponseError(), "status_code")  # since 7.2
-
-
-async def done(value: Any) -> Any:
-    """The value of a call to either client."""
-    return await value if inspect.isawaitable(value) else value
 
 
 def attributes(span: ReadableSpan) -> dict[str, Any]:
@@ -53,11 +49,6 @@ def parent_of(span: ReadableSpan) -> int:
     """The id of a span's parent."""
     assert span.parent is not None
     return span.parent.span_id
-
-
-async def close(client: Any) -> None:
-    """Close either client."""
-    await done(client.aclose() if hasattr(client, "aclose") else client.close())
 
 
 # -- servers and clients ------------------------------------------------------------------------------------------
@@ -192,8 +183,8 @@ async def test_a_command_is_one_client_span(client: Any, port: int) -> None:
     """A command is a CLIENT span below the current one, named after the command, with the convention's attributes."""
     with recording(["redis"]) as recorded:
         with recorded.tracer.start_as_current_span("parent") as parent:
-            assert await done(client.set("key", "value")) is True
-            assert await done(client.get("key")) == b"value"
+            assert await settle(client.set("key", "value")) is True
+            assert await settle(client.get("key")) == b"value"
         stored, read = recorded.spans[:2]
     assert (stored.name, read.name) == ("SET", "GET")
     assert stored.kind is SpanKind.CLIENT
@@ -220,7 +211,7 @@ def test_only_what_is_known_is_an_attribute() -> None:
 async def test_an_unknown_command_is_other(client: Any, traced: Recording) -> None:
     """What is no command gives neither its name nor its arguments away."""
     with pytest.raises(redis.ResponseError):
-        await done(client.execute_command(SECRET, "argument"))
+        await settle(client.execute_command(SECRET, "argument"))
     span = traced.only("OTHER")
     assert attributes(span)["db.operation.name"] == "OTHER"
     assert "db.query.text" not in attributes(span)
@@ -232,20 +223,20 @@ async def test_an_unknown_command_is_other(client: Any, traced: Recording) -> No
 async def test_no_command_at_all_fails_as_ever(client: Any, traced: Recording) -> None:
     """``execute_command()`` without a command raises the driver's own error and makes no span."""
     with pytest.raises(IndexError):
-        await done(client.execute_command())
+        await settle(client.execute_command())
     assert traced.spans == []
 
 
 @pytest.mark.asyncio
 async def test_scripts_and_functions_are_procedures(client: Any, traced: Recording) -> None:
     """A script's SHA-1 and a function's name are recorded as stored procedures, other scripts are an argument."""
-    await done(
+    await settle(
         client.function_load("#!lua name=lib\nredis.register_function('double', function(k, a) return 2 end)", True)
     )
-    assert await done(client.fcall("double", 0)) == 2
-    sha = await done(client.script_load(f"return '{SECRET}'"))
-    assert await done(client.evalsha(sha, 0)) == SECRET.encode()
-    assert await done(client.eval(f"return '{SECRET}'", 0)) == SECRET.encode()
+    assert await settle(client.fcall("double", 0)) == 2
+    sha = await settle(client.script_load(f"return '{SECRET}'"))
+    assert await settle(client.evalsha(sha, 0)) == SECRET.encode()
+    assert await settle(client.eval(f"return '{SECRET}'", 0)) == SECRET.encode()
     assert attributes(traced.only("FCALL"))["db.stored_procedure.name"] == "double"
     assert attributes(traced.only("EVALSHA"))["db.stored_procedure.name"] == sha
     assert attributes(traced.only("EVAL"))["db.query.text"] == "EVAL ? ?"
@@ -255,16 +246,16 @@ async def test_scripts_and_functions_are_procedures(client: Any, traced: Recordi
 @pytest.mark.asyncio
 async def test_values_keys_and_passwords_are_not_recorded(client: Any, traced: Recording) -> None:
     """No span shows a key, a value, a password or the text of the server's error."""
-    await done(client.set(SECRET, SECRET))
-    await done(client.hset("hash", mapping={SECRET: SECRET}))
+    await settle(client.set(SECRET, SECRET))
+    await settle(client.hset("hash", mapping={SECRET: SECRET}))
     for args in (("AUTH", SECRET), ("AUTH " + SECRET,), ("HELLO", 3, "AUTH", "default", SECRET), ("CONFIG " + SECRET,)):
         with contextlib.suppress(redis.RedisError):  # a server without a password takes any
-            await done(client.execute_command(*args))
+            await settle(client.execute_command(*args))
     pipeline = client.pipeline()
     pipeline.get(SECRET)
     pipeline.execute_command(SECRET, SECRET)
     with pytest.raises(redis.ResponseError):
-        await done(pipeline.execute())
+        await settle(pipeline.execute())
     assert {"SET", "HSET", "AUTH", "HELLO", "CONFIG", "MULTI"} == set(traced.names())
     assert SECRET not in text_of(traced)
 
@@ -288,9 +279,9 @@ async def test_an_error_of_the_server_is_its_prefix(
     client: Any, traced: Recording, setup: tuple[str, ...], args: tuple[str, ...], code: str
 ) -> None:
     """The prefix of the server's error is error.type and status code, and its message is not recorded."""
-    await done(client.execute_command(*setup))
+    await settle(client.execute_command(*setup))
     with pytest.raises(redis.ResponseError) as raised:
-        await done(client.execute_command(*args))
+        await settle(client.execute_command(*args))
     span = traced.only(args[0])
     assert attributes(span)["error.type"] == attributes(span)["db.response.status_code"] == code
     assert span.status.status_code is StatusCode.ERROR
@@ -307,7 +298,7 @@ async def test_a_refused_connection_is_one_failed_span(kind: str, traced: Record
     if kind == "asyncio":
         client = redis.asyncio.Redis(port=unused, retry=AsyncRetry(NoBackoff(), 2))
     with pytest.raises(redis.ConnectionError):
-        await done(client.get("key"))
+        await settle(client.get("key"))
     span = traced.only("GET")
     assert attributes(span)["error.type"] == "redis.exceptions.ConnectionError"
     assert "db.response.status_code" not in attributes(span)
@@ -323,10 +314,10 @@ async def test_a_retry_stays_inside_its_span(kind: str, redis_url: str, traced: 
     retry: Any = Retry(NoBackoff(), 2) if kind == "sync" else AsyncRetry(NoBackoff(), 2)
     kinds: Any = redis.Redis if kind == "sync" else redis.asyncio.Redis
     client = kinds.from_url(redis_url, retry=retry, retry_on_error=[redis.ConnectionError])
-    number = await done(client.client_id())
+    number = await settle(client.client_id())
     with suppress(), redis.Redis.from_url(redis_url) as other:
         assert other.client_kill_filter(_id=str(number)) == 1
-    assert await done(client.client_id()) != number
+    assert await settle(client.client_id()) != number
     assert traced.names() == ["CLIENT ID", "CLIENT ID"]
     assert {span.status.status_code for span in traced.spans} == {StatusCode.UNSET}
     await close(client)
@@ -335,7 +326,7 @@ async def test_a_retry_stays_inside_its_span(kind: str, redis_url: str, traced: 
 @pytest.mark.asyncio
 async def test_a_blocking_pop_that_finds_nothing_is_no_error(client: Any, traced: Recording) -> None:
     """A pop that waits in vain until its own timeout is a span that lasts as long, with nothing wrong about it."""
-    assert await done(client.blpop("nothing", timeout=0.1)) is None
+    assert await settle(client.blpop("nothing", timeout=0.1)) is None
     span = traced.only("BLPOP")
     assert span.status.status_code is StatusCode.UNSET
     assert (span.end_time or 0) - (span.start_time or 0) >= 0.09e9
@@ -365,9 +356,9 @@ async def test_a_pipeline_is_one_span(client: Any, traced: Recording, transactio
     same.set("a", 1).set("b", 2, ex=60)
     mixed.get("a").delete("a", "b")
     single.get("a")
-    assert await done(same.execute()) == [True, True]
-    assert await done(mixed.execute()) == [b"1", 2]
-    assert await done(single.execute()) == [None]
+    assert await settle(same.execute()) == [True, True]
+    assert await settle(mixed.execute()) == [b"1", 2]
+    assert await settle(single.execute()) == [None]
     assert traced.names() == [f"{word} SET", word, f"{word} GET"]
     first, second, third = (attributes(span) for span in traced.spans)
     assert first["db.operation.name"] == f"{word} SET"
@@ -387,7 +378,7 @@ async def test_a_large_pipeline_has_a_small_span(client: Any, traced: Recording)
     for number in range(500):
         pipeline.set(f"key-{number}", number)
         pipeline.get(f"key-{number}")
-    await done(pipeline.execute())
+    await settle(pipeline.execute())
     span = traced.only("MULTI")
     assert attributes(span)["db.operation.batch.size"] == 1000
     assert attributes(span)["db.query.text"] == "; ".join(["SET ? ?; GET ?"] * 10) + "; ..."
@@ -396,7 +387,7 @@ async def test_a_large_pipeline_has_a_small_span(client: Any, traced: Recording)
 @pytest.mark.asyncio
 async def test_an_empty_pipeline_is_no_span(client: Any, traced: Recording) -> None:
     """A pipeline without commands sends nothing and is not traced."""
-    assert await done(client.pipeline().execute()) == []
+    assert await settle(client.pipeline().execute()) == []
     assert traced.spans == []
 
 
@@ -407,13 +398,13 @@ async def test_a_failed_command_fails_the_pipeline(
     client: Any, traced: Recording, transaction: bool, value: Any, code: str
 ) -> None:
     """A command that fails in a pipeline makes it an error, whether the driver raises or returns it."""
-    await done(client.rpush("k", 1) if code == "WRONGTYPE" else client.set("k", value))
+    await settle(client.rpush("k", 1) if code == "WRONGTYPE" else client.set("k", value))
     raising, returning = client.pipeline(transaction=transaction), client.pipeline(transaction=transaction)
     for pipeline in (raising, returning):
         pipeline.set("other", SECRET).incr("k")
     with pytest.raises(redis.ResponseError):
-        await done(raising.execute())
-    results = await done(returning.execute(raise_on_error=False))
+        await settle(raising.execute())
+    results = await settle(returning.execute(raise_on_error=False))
     assert isinstance(results[1], redis.ResponseError)
     raised, returned = traced.spans[1:]
     # 6.x loses the server's message on its way into the exception that asyncio's pipelines raise.
@@ -428,18 +419,18 @@ async def test_a_failed_command_fails_the_pipeline(
 async def test_a_changed_watched_key_is_no_error(client: Any, redis_url: str, traced: Recording) -> None:
     """Commands after WATCH are spans of their own, and losing the race leaves the transaction's span unset."""
     pipeline = client.pipeline()
-    await done(pipeline.watch("k"))
-    await done(pipeline.get("k"))
+    await settle(pipeline.watch("k"))
+    await settle(pipeline.get("k"))
     with suppress(), redis.Redis.from_url(redis_url) as other:
         other.set("k", "changed")
     pipeline.multi()
     pipeline.set("k", "lost")
     with pytest.raises(redis.WatchError):
-        await done(pipeline.execute())
+        await settle(pipeline.execute())
     assert traced.names() == ["WATCH", "GET", "MULTI SET"]
     assert {span.status.status_code for span in traced.spans} == {StatusCode.UNSET}
     assert "error.type" not in attributes(traced.only("MULTI SET"))
-    await done(pipeline.reset())
+    await settle(pipeline.reset())
 
 
 # -- scripts ------------------------------------------------------------------------------------------------------
@@ -449,12 +440,12 @@ async def test_a_changed_watched_key_is_no_error(client: Any, redis_url: str, tr
 async def test_loading_a_script_is_no_error(client: Any, traced: Recording) -> None:
     """The first use of a script object, which finds that the server does not have it, shows no error."""
     script = client.register_script("return 7")
-    assert await done(script()) == 7
+    assert await settle(script()) == 7
     assert traced.names() == ["EVALSHA", "SCRIPT LOAD", "EVALSHA"]
     assert {span.status.status_code for span in traced.spans} == {StatusCode.UNSET}
     traced.clear()
     with pytest.raises(redis.ResponseError):
-        await done(client.register_script("return redis.call('LPUSH')")())
+        await settle(client.register_script("return redis.call('LPUSH')")())
     assert attributes(traced.spans[-1])["error.type"] == "ERR"
 
 
@@ -462,8 +453,8 @@ async def test_loading_a_script_is_no_error(client: Any, traced: Recording) -> N
 async def test_a_lock_shows_no_error(client: Any, traced: Recording) -> None:
     """Taking and releasing a lock for the first time shows no error."""
     lock = client.lock("lock", timeout=10)
-    assert await done(lock.acquire())
-    await done(lock.release())
+    assert await settle(lock.acquire())
+    await settle(lock.release())
     assert traced.names() == ["SET", "EVALSHA", "SCRIPT LOAD", "EVALSHA"]
     assert {span.status.status_code for span in traced.spans} == {StatusCode.UNSET}
 
@@ -473,8 +464,8 @@ async def test_scripts_of_a_pipeline_are_checked_silently(client: Any, traced: R
     """Making sure that the server has a pipeline's scripts is part of the pipeline's span."""
     script = client.register_script("return 7")
     pipeline = client.pipeline()
-    await done(script(client=pipeline))
-    assert await done(pipeline.execute()) == [7]
+    await settle(script(client=pipeline))
+    assert await settle(pipeline.execute()) == [7]
     assert traced.names() == ["MULTI EVALSHA"]
 
 
@@ -486,9 +477,9 @@ async def test_nothing_unsampled_suppressed_or_without_a_required_parent(client:
     """Without a parent where one is required, with one that is not sampled, and under suppress: no span."""
 
     async def use() -> None:
-        await done(client.set("k", 1))
-        await done(client.pipeline().get("k").execute())
-        await done(client.register_script("return 7")())
+        await settle(client.set("k", 1))
+        await settle(client.pipeline().get("k").execute())
+        await settle(client.register_script("return 7")())
 
     with recording({"redis": RedisOptions(require_parent=True)}) as recorded:
         await use()
@@ -509,9 +500,9 @@ async def test_nothing_unsampled_suppressed_or_without_a_required_parent(client:
 async def test_pub_sub_is_not_traced(client: Any, traced: Recording) -> None:
     """Subscribing and waiting for messages makes no spans; publishing is a command like others."""
     pubsub = client.pubsub()
-    await done(pubsub.subscribe("channel"))
-    await done(client.publish("channel", SECRET))
-    messages = [await done(pubsub.get_message(timeout=TIMEOUT)) for _ in range(2)]
+    await settle(pubsub.subscribe("channel"))
+    await settle(client.publish("channel", SECRET))
+    messages = [await settle(pubsub.get_message(timeout=TIMEOUT)) for _ in range(2)]
     assert [message["type"] for message in messages] == ["subscribe", "message"]
     assert traced.names() == ["PUBLISH"]
     assert SECRET not in text_of(traced)
@@ -528,10 +519,10 @@ async def test_connection_set_up_is_not_traced(kind: str, locked_server: tuple[i
     remote = kinds.from_url(f"redis://:{SECRET}@{LOOPBACK}:{port}/3", client_name="tests", protocol=3)
     local = kinds(unix_socket_path=socket, db=None, password=SECRET)
     stranger = kinds(port=port, retry=retry)
-    await done(remote.set("k", 1))
-    await done(local.get("k"))
+    await settle(remote.set("k", 1))
+    await settle(local.get("k"))
     with pytest.raises(redis.RedisError):
-        await done(stranger.get("k"))
+        await settle(stranger.get("k"))
     for client in (remote, local, stranger):
         await close(client)
     assert traced.names() == ["SET", "GET", "GET"]
@@ -552,9 +543,9 @@ async def test_a_cluster_is_one_span_a_command(make_cluster: Any, cluster_port: 
     """Finding the nodes is not traced, commands are, with the node that answered."""
     cluster = await make_cluster()
     assert traced.spans == []
-    assert await done(cluster.set("{a}1", 1)) is True
-    assert await done(cluster.zunion(["{a}2", "{a}3"])) == []  # its keys are asked of the server
-    assert await done(cluster.dbsize()) >= 1
+    assert await settle(cluster.set("{a}1", 1)) is True
+    assert await settle(cluster.zunion(["{a}2", "{a}3"])) == []  # its keys are asked of the server
+    assert await settle(cluster.dbsize()) >= 1
     assert traced.names() == ["SET", "ZUNION", "DBSIZE"]
     for span in traced.spans:
         assert attributes(span)["server.address"] == LOOPBACK
@@ -562,7 +553,7 @@ async def test_a_cluster_is_one_span_a_command(make_cluster: Any, cluster_port: 
         assert attributes(span)["db.namespace"] == "0"
         assert attributes(span)["db.system.name"] == "redis"
     with pytest.raises(redis.ResponseError):
-        await done(cluster.lpush("{a}1", 1))
+        await settle(cluster.lpush("{a}1", 1))
     failed = traced.only("LPUSH")
     assert attributes(failed)["error.type"] == "WRONGTYPE"
     assert attributes(failed)["server.port"] == cluster_port
@@ -572,10 +563,10 @@ async def test_a_cluster_is_one_span_a_command(make_cluster: Any, cluster_port: 
 async def test_a_cluster_is_one_span_a_pipeline(make_cluster: Any, cluster_port: int, traced: Recording) -> None:
     """A cluster's pipeline is one span, an error in it shows, and an empty one is none."""
     cluster = await make_cluster()
-    assert await done(cluster.pipeline().execute()) == []
+    assert await settle(cluster.pipeline().execute()) == []
     assert traced.spans == []
-    assert await done(cluster.pipeline().set("a", 1).set("b", 2).execute()) == [True, True]
-    results = await done(cluster.pipeline().set("a", 1).lpush("a", 1).execute(raise_on_error=False))
+    assert await settle(cluster.pipeline().set("a", 1).set("b", 2).execute()) == [True, True]
+    results = await settle(cluster.pipeline().set("a", 1).lpush("a", 1).execute(raise_on_error=False))
     assert isinstance(results[1], redis.ResponseError)
     assert traced.names() == ["PIPELINE SET", "PIPELINE"]
     stored, failed = traced.spans
@@ -590,8 +581,8 @@ async def test_a_cluster_is_one_span_a_pipeline(make_cluster: Any, cluster_port:
 async def test_a_cluster_lasts_as_long_as_its_server(make_cluster: Any, traced: Recording) -> None:
     """A command and a pipeline of a cluster, of either client, take what the server takes."""
     cluster = await make_cluster()
-    assert await done(cluster.execute_command("BLPOP", "{a}empty", 0.12)) is None
-    assert await done(cluster.pipeline().execute_command("BLPOP", "{a}empty", 0.12).execute()) == [None]
+    assert await settle(cluster.execute_command("BLPOP", "{a}empty", 0.12)) is None
+    assert await settle(cluster.pipeline().execute_command("BLPOP", "{a}empty", 0.12).execute()) == [None]
     assert traced.names() == ["BLPOP", "PIPELINE BLPOP"]
     for span in traced.spans:
         assert span.start_time is not None
@@ -608,7 +599,7 @@ async def test_a_clusters_transaction_is_one_span(make_cluster: Any, traced: Rec
     pipeline = cluster.pipeline(transaction=True)
     pipeline.set("{a}1", 1)
     pipeline.set("{a}2", 2)
-    assert len(await done(pipeline.execute())) == 2
+    assert len(await settle(pipeline.execute())) == 2
     assert traced.names() == ["MULTI SET"]
 
 
@@ -620,9 +611,9 @@ async def test_sentinel_is_not_traced(kind: str, sentinel_port: int, port: int, 
     sentinel = module.Sentinel([(LOOPBACK, sentinel_port)])
     master = sentinel.master_for("main")
     replica = sentinel.slave_for("main")  # there is none: the master stands in
-    await done(master.set("k", 1))
-    await done(master.get("k"))
-    await done(replica.get("k"))
+    await settle(master.set("k", 1))
+    await settle(master.get("k"))
+    await settle(replica.get("k"))
     for client in (master, replica, *sentinel.sentinels):
         await close(client)
     assert traced.names() == ["SET", "GET", "GET"]
@@ -726,7 +717,7 @@ async def test_uninstalled_means_silent(client: Any) -> None:
     """A wrapper that somebody has kept does nothing after an uninstall."""
     with recording(["redis"]) as recorded:
         kept = client.execute_command
-        await done(kept("DBSIZE"))
+        await settle(kept("DBSIZE"))
         assert recorded.names() == ["DBSIZE"]
-    assert isinstance(await done(kept("DBSIZE")), int)
+    assert isinstance(await settle(kept("DBSIZE")), int)
     assert recorded.names() == ["DBSIZE"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Callable, Iterator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tests.faults.scripted import refused_port
+from tests.patches.either import close, settle
 from tests.recording import Recording, recording
 from tests.services.slow import SlowServer, slow
 
@@ -47,19 +47,9 @@ def late(redis_url: str) -> Iterator[SlowServer]:
         yield server
 
 
-async def settle(value: Any) -> Any:
-    """What either kind of client returns."""
-    return await value if inspect.isawaitable(value) else value
-
-
 async def enter(manager: Any) -> Any:
     """Enter a context manager of either kind."""
     return await manager.__aenter__() if hasattr(manager, "__aenter__") else manager.__enter__()
-
-
-async def close(each: Any) -> None:
-    """Close what either kind of client has made; redis-py has ``aclose()`` since 5.0.1."""
-    await settle(each.aclose() if hasattr(each, "aclose") else each.close())
 
 
 async def fails(recorded: Recording, call: Callable[[], Any]) -> tuple[ReadableSpan, dict[str, Any]]:
