@@ -6,13 +6,14 @@ import errno
 import os
 import subprocess
 import sys
-import textwrap
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["HEADER", "PLENTY", "Collector", "finish", "full", "names_in", "start_program"]
+from tests.faults.programs import start
+
+__all__ = ["HEADER", "PLENTY", "Collector", "full", "names_in", "start_program"]
 
 PLENTY = 1 << 30
 HEADER = 24
@@ -51,20 +52,4 @@ def start_program(code: str, *arguments: object) -> subprocess.Popen[str]:
     from causal_otel.export.spool import Spool
     spool = Spool(Path(sys.argv[1]), {PLENTY})
     """
-    return subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(prelude) + textwrap.dedent(code), *map(str, arguments)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finish(program: subprocess.Popen[str], code: int = 0) -> str:
-    """What it has printed, when it has ended with ``code``."""
-    try:
-        output, complaints = program.communicate(timeout=60)
-    finally:
-        program.kill()
-    assert program.returncode == code, complaints
-    return output
+    return start(prelude, code, *arguments)

@@ -14,7 +14,8 @@ from causal_otel.export.spool import Spool
 if TYPE_CHECKING:
     from pathlib import Path
 
-from tests.export.spooling import HEADER, PLENTY, Collector, finish, full, names_in, start_program
+from tests.export.spooling import HEADER, PLENTY, Collector, full, names_in, start_program
+from tests.faults.programs import finish
 
 
 class TestOrder:

@@ -18,7 +18,8 @@ from causal_otel.export.spool import Spool
 if TYPE_CHECKING:
     from pathlib import Path
 
-from tests.export.spooling import HEADER, PLENTY, Collector, finish, names_in, start_program
+from tests.export.spooling import HEADER, PLENTY, Collector, names_in, start_program
+from tests.faults.programs import finish
 
 
 class TestDamage:

@@ -16,7 +16,8 @@ from causal_otel.export.spool import Spool
 if TYPE_CHECKING:
     from pathlib import Path
 
-from tests.export.spooling import PLENTY, Collector, finish, names_in, start_program
+from tests.export.spooling import PLENTY, Collector, names_in, start_program
+from tests.faults.programs import finish
 
 _KILLS = {
     "when the file is new": ("open", "real(*arguments)", "O_CREAT"),

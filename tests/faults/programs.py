@@ -7,7 +7,7 @@ import subprocess
 import sys
 import textwrap
 
-__all__ = ["environment", "run"]
+__all__ = ["environment", "finish", "run", "start"]
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -24,3 +24,25 @@ def run(code: str, *, seconds: float = 120.0, **variables: str) -> subprocess.Co
         text=True,
         timeout=seconds,
     )
+
+
+def start(prelude: str, code: str, *arguments: object) -> subprocess.Popen[str]:
+    """Start ``code`` after ``prelude``, with those arguments and pipes. End it with :func:`finish`."""
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(prelude) + textwrap.dedent(code), *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(program: subprocess.Popen[str], code: int = 0) -> str:
+    """What it has printed and was not read, when it has ended with ``code``."""
+    try:
+        output, complaints = program.communicate(timeout=60)
+    finally:
+        program.kill()
+        program.wait()
+    assert program.returncode == code, complaints
+    return output

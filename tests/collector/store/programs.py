@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import textwrap
+from typing import TYPE_CHECKING
 
-__all__ = ["finish", "start"]
+from tests.faults import programs
+
+if TYPE_CHECKING:
+    import subprocess
+
+__all__ = ["start"]
 
 _PRELUDE = """
 import os, resource, sys, time
@@ -19,22 +22,5 @@ directory = Path(sys.argv[1])
 
 
 def start(code: str, *arguments: object) -> subprocess.Popen[str]:
-    """Start a program on the directory that is its first argument. End it with :func:`finish`."""
-    return subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", _PRELUDE + textwrap.dedent(code), *map(str, arguments)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finish(program: subprocess.Popen[str], code: int = 0) -> str:
-    """What it has printed and was not read, when it has ended with ``code``."""
-    try:
-        output, complaints = program.communicate(timeout=60)
-    finally:
-        program.kill()
-        program.wait()
-    assert program.returncode == code, complaints
-    return output
+    """Start a program on the directory that is its first argument. End it with :func:`tests.faults.programs.finish`."""
+    return programs.start(_PRELUDE, code, *arguments)

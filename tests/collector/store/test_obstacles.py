@@ -18,8 +18,9 @@ from tests.collector.spans import (
     trace_id,
     traces,
 )
-from tests.collector.store.programs import finish, start
+from tests.collector.store.programs import start
 from tests.collector.store.writers import RICH, TODAY, put, rows, stored, writing
+from tests.faults.programs import finish
 
 
 class TestWhatIsInTheWay:
