@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from causal_otel.cli.stored import CommandError, UsageError, add_data_dir, carry_out, stored, utc
 from causal_otel.cli.tree import tree
-from causal_otel.collector.units import duration
+from causal_otel.collector.units import format_duration
 from causal_otel.terminal.screen import Screen
 from causal_otel.terminal.text import plural, printable
 
@@ -91,7 +91,7 @@ def _headline(view: TraceView) -> Iterator[Line]:
     counts = [plural(len(view.spans), "span"), plural(len(view.services), "service")]
     if view.errors:
         counts.append(plural(view.errors, "error"))
-    yield ((f"{utc(view.start)} UTC, {duration(view.duration)}, {', '.join(counts)}", ""),)
+    yield ((f"{utc(view.start)} UTC, {format_duration(view.duration)}, {', '.join(counts)}", ""),)
 
 
 def _on_path(view: TraceView, path: Sequence[Segment]) -> Iterator[Line]:
@@ -101,8 +101,8 @@ def _on_path(view: TraceView, path: Sequence[Segment]) -> Iterator[Line]:
     waits = time_on_path(segment for segment in path if segment.waiting)
     held = sorted(time_on_path(path).items(), key=lambda each: (-each[1], each[0]))
     for index, spent in held[:_MOST]:
-        before = f", {duration(waits[index])} of it before it started" if index in waits else ""
-        yield (f"{spent / whole:6.1%}  {duration(spent):>8}  ", ""), *_name(view.spans[index]), (before, "")
+        before = f", {format_duration(waits[index])} of it before it started" if index in waits else ""
+        yield (f"{spent / whole:6.1%}  {format_duration(spent):>8}  ", ""), *_name(view.spans[index]), (before, "")
     yield from _left_out(len(held), "span")
 
 
@@ -113,10 +113,10 @@ def _inside(spans: Sequence[SpanView]) -> Iterator[Line]:
     measured.sort(key=lambda each: -each[0].duration - sum(part.duration for part in each[1] if part.before))
     for span, parts in measured[:_MOST]:
         told = ", ".join(
-            f"{part.label} {duration(part.duration)}" + (" before" if part.before else f" ({part.share:.0%})")
+            f"{part.label} {format_duration(part.duration)}" + (" before" if part.before else f" ({part.share:.0%})")
             for part in parts
         )
-        yield (f"  {duration(span.duration):>8}  ", ""), *_name(span), (f": {told}", "")
+        yield (f"  {format_duration(span.duration):>8}  ", ""), *_name(span), (f": {told}", "")
     yield from _left_out(len(measured), "span")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from causal_otel.cli.stored import add_data_dir, add_times, carry_out, read, stored, times, utc
 from causal_otel.collector.conditions import Conditions, merged, parse_one
 from causal_otel.collector.conditions import operation as read_operation
-from causal_otel.collector.units import duration, parse_duration
+from causal_otel.collector.units import format_duration, parse_duration
 from causal_otel.terminal.columns import table
 from causal_otel.terminal.screen import Screen
 from causal_otel.terminal.text import printable
@@ -135,7 +135,7 @@ def _row(trace: Summary) -> list[tuple[str, str]]:
     return [
         (trace.trace_id.hex(), ""),
         (utc(trace.start), ""),
-        (duration(trace.duration), ""),
+        (format_duration(trace.duration), ""),
         (str(trace.spans), ""),
         (str(trace.errors), "red") if trace.errors else ("-", ""),
         (str(len(trace.services)), ""),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from causal_otel.collector.units import duration
+from causal_otel.collector.units import format_duration
 from causal_otel.terminal.columns import cells, fit, width_of
 from causal_otel.terminal.guides import guides, signs
 from causal_otel.terminal.text import printable
@@ -60,7 +60,7 @@ def tree(
     columns: dict[str, list[tuple[str, str]]] = {
         "service": [(printable(span.service), styles[span.service]) for span in view.spans],
         "kind": [(span.kind, "dim") for span in view.spans],
-        "duration": [(duration(span.duration), "") for span in view.spans],
+        "duration": [(format_duration(span.duration), "") for span in view.spans],
     }
     gutter = 2 if marks else 0
     gap, widths, room = _layout(width - gutter, columns)
@@ -68,7 +68,7 @@ def tree(
     names_width = max(1, min(widest, room - max(_SHORTEST_BAR, room // 3)))
     axis = max(1, min(room - names_width, _LONGEST_BAR))
 
-    total = duration(view.duration)
+    total = format_duration(view.duration)
     titles = "".join(
         gap + (title.rjust(wide) if title == "duration" else title.ljust(wide)) for title, wide in widths.items()
     )

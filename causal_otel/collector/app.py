@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from causal_otel.collector import health, metrics, sampling
+from causal_otel.collector import health, metrics, remote_sampling
 from causal_otel.collector.compression import Compression
 from causal_otel.collector.jaeger import legacy, openapi, unknown, v3
 from causal_otel.collector.reading import Reading
@@ -49,7 +49,7 @@ def query_app(parts: Parts, span_metrics: SpanMetrics, access: Access) -> ASGIAp
             Route("/status.json", status_json, methods=["GET"]),
             *health.routes(parts.writer),
             *metrics.routes(status, span_metrics),
-            *sampling.routes(parts.sampling),
+            *remote_sampling.routes(parts.sampling),
             *login_routes(access),
             *legacy.routes(reading),
             *v3.routes(reading),

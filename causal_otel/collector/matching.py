@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     from causal_otel.collector.query import Query
 
-__all__ = ["duration", "kind_name", "matching_span", "summary"]
+__all__ = ["kind_name", "matching_span", "span_duration", "summary"]
 
 
-def duration(span: Span) -> int:
+def span_duration(span: Span) -> int:
     """Nanoseconds from start to end; 0 where the two do not tell, see :func:`~causal_otel.collector.times.length`."""
     return length(span.start_time_unix_nano, span.end_time_unix_nano)
 
@@ -87,9 +87,9 @@ def _matches(span: Span, query: Query) -> bool:
         return False
     if query.errors and span.status.code != Status.STATUS_CODE_ERROR:
         return False
-    if query.shortest is not None and duration(span) < query.shortest:
+    if query.shortest is not None and span_duration(span) < query.shortest:
         return False
-    return query.longest is None or duration(span) <= query.longest
+    return query.longest is None or span_duration(span) <= query.longest
 
 
 def summary(trace: TracesData) -> Summary:
@@ -127,7 +127,7 @@ def summary(trace: TracesData) -> Summary:
         root_operation=root.name,
         root_kind=kind_name(root),
         start=start,
-        end=max(span.start_time_unix_nano + duration(span) for span in timed),
+        end=max(span.start_time_unix_nano + span_duration(span) for span in timed),
         spans=len(spans),
         errors=errors.total(),
         orphans=sum(bool(span.parent_span_id) and span.parent_span_id not in present for span, _ in spans),

@@ -17,7 +17,7 @@ import uvicorn
 from causal_otel.collector.app import query_app, receiver_app
 from causal_otel.collector.receive.intake import Intake
 from causal_otel.collector.receive.listening import authority, listen
-from causal_otel.collector.sampling import Sampling
+from causal_otel.collector.remote_sampling import ServedStrategies
 from causal_otel.collector.security import Access
 from causal_otel.collector.span_metrics import SpanMetrics
 from causal_otel.collector.status import Parts
@@ -62,7 +62,7 @@ async def serve(settings: CollectorSettings, listening: Callable[[dict[str, str]
         StrategiesError: The sampling file is bad.
         OSError: An address cannot be listened on, or a file cannot be read or written.
     """
-    sampling = Sampling(Path(settings.sampling_file) if settings.sampling_file else None)
+    sampling = ServedStrategies(Path(settings.sampling_file) if settings.sampling_file else None)
     with contextlib.ExitStack() as stack:
         stack.callback(sys.setswitchinterval, sys.getswitchinterval())
         sys.setswitchinterval(_SWITCH_SECONDS)

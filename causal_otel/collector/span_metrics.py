@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from causal_otel.collector.attributes import service_name
-from causal_otel.collector.matching import duration
+from causal_otel.collector.matching import span_duration
 from causal_otel.collector.prometheus import Family
 from causal_otel.collector.systems import BoundedSystems, host, system_of
 
@@ -67,7 +67,7 @@ def count_spans(request: bytes) -> SpanCounts:
                 series = counts.get(key)
                 if series is None:
                     series = counts[key] = _Series()
-                nanoseconds = duration(span)
+                nanoseconds = span_duration(span)
                 series.counts[bisect_left(_BOUNDS, nanoseconds)] += 1
                 series.total += nanoseconds
     return counts

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from causal_otel.collector.config import CollectorSettings
     from causal_otel.collector.query import TraceReader
     from causal_otel.collector.receive.intake import Intake
-    from causal_otel.collector.sampling import Sampling
+    from causal_otel.collector.remote_sampling import ServedStrategies
     from causal_otel.collector.store.writer import Writer
 
 __all__ = ["Parts", "collect"]
@@ -34,7 +34,7 @@ class Parts:
     writer: Writer
     reader: TraceReader
     intake: Intake
-    sampling: Sampling
+    sampling: ServedStrategies
     addresses: dict[str, str] = field(default_factory=dict)
     started: float = field(default_factory=time.time)
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import NamedTuple
 
-__all__ = ["Tick", "duration", "moment", "parse_duration", "ticks"]
+__all__ = ["Tick", "format_duration", "moment", "parse_duration", "ticks"]
 
 _SIZES = {
     "ns": 1,
@@ -36,10 +36,10 @@ class Tick(NamedTuple):
     label: str
 
 
-def duration(nanoseconds: int) -> str:
+def format_duration(nanoseconds: int) -> str:
     """A duration for people, in three digits: ``430 µs``, ``1.23 ms``, ``2.5 s``, ``3 min 20 s``, ``2 d 3 h``."""
     if nanoseconds < 0:
-        return f"-{duration(-nanoseconds)}"
+        return f"-{format_duration(-nanoseconds)}"
     if nanoseconds >= 59_950_000_000:
         return _coarse((nanoseconds + 500_000_000) // 10**9)
     for unit, size, least in _STEPS:
@@ -112,7 +112,7 @@ def ticks(total: int, most: int = 6) -> list[Tick]:
         most: how many marks at most, 0 included; at least 2.
     """
     step = _step(max(1, total), max(2, most) - 1)
-    return [Tick(at, duration(at) if at else "0") for at in range(0, max(0, total) + 1, step)]
+    return [Tick(at, format_duration(at) if at else "0") for at in range(0, max(0, total) + 1, step)]
 
 
 def _step(total: int, intervals: int) -> int:

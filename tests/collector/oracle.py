@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status, TracesData
 
 from causal_otel.collector.attributes import service_name
-from causal_otel.collector.matching import duration, kind_name, matching_span, summary
+from causal_otel.collector.matching import kind_name, matching_span, span_duration, summary
 from causal_otel.collector.query import (
     SORTS,
     DayVolume,
@@ -152,7 +152,7 @@ def _within(span: Span, start: int, end: int) -> bool:
 
 
 def _statistics(service: str, operation: str, kind: str, system: str, spans: list[Span]) -> OperationStatistics:
-    durations = sorted(map(duration, spans))
+    durations = sorted(map(span_duration, spans))
     errors = sum(span.status.code == Status.STATUS_CODE_ERROR for span in spans)
 
     def rank(share: float) -> int:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from causal_otel.collector.units import duration, moment, parse_duration, ticks
+from causal_otel.collector.units import format_duration, moment, parse_duration, ticks
 from tests.collector.spans import NOON
 
 
@@ -36,7 +36,7 @@ from tests.collector.spans import NOON
 )
 def test_durations_have_three_digits_and_a_unit(nanoseconds: int, text: str) -> None:
     """The unit is the largest that leaves a whole number before the point; from a minute on there are two."""
-    assert duration(nanoseconds) == text
+    assert format_duration(nanoseconds) == text
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_durations_end_where_the_store_ends() -> None:
 @given(st.integers(0, 2**62))
 def test_what_is_written_can_be_read(nanoseconds: int) -> None:
     """Reading a shown duration gives it back, but for what the digits leave out."""
-    assert parse_duration(duration(nanoseconds)) == pytest.approx(nanoseconds, rel=0.05)
+    assert parse_duration(format_duration(nanoseconds)) == pytest.approx(nanoseconds, rel=0.05)
 
 
 @given(st.integers(0, 2**63), st.integers(2, 20))

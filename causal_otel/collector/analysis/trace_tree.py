@@ -9,7 +9,7 @@ from causal_otel.collector.analysis.view import SpanView, TraceView
 from causal_otel.collector.attributes import plain_dict, service_name, text
 from causal_otel.collector.query import ServiceCount
 from causal_otel.collector.times import LONGEST, is_time
-from causal_otel.collector.units import duration
+from causal_otel.collector.units import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -161,14 +161,14 @@ def _look_at(span: SpanView) -> None:
     early = span.message.start_time_unix_nano - span.message.end_time_unix_nano
     if early > 0:
         unended = not span.message.end_time_unix_nano
-        _warn(span, "it has no end" if unended else f"it ends {duration(early)} before it starts")
+        _warn(span, "it has no end" if unended else f"it ends {format_duration(early)} before it starts")
     elif -early > LONGEST and not span.untimed:
         _warn(span, f"it ends at {span.message.end_time_unix_nano}, which is no time: it is drawn without a length")
     if span.parent is not None:
         span.skew = _skew(span, span.parent)
         if span.skew and span.skew != span.parent.skew:
             side = "behind" if span.skew > 0 else "ahead of"
-            _warn(span, f"its clock seems to be {duration(abs(span.skew))} {side} its parent's")
+            _warn(span, f"its clock seems to be {format_duration(abs(span.skew))} {side} its parent's")
 
 
 def _skew(span: SpanView, parent: SpanView) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from causal_otel.collector.attributes import plain_dict
-from causal_otel.collector.matching import duration, kind_name
+from causal_otel.collector.matching import kind_name, span_duration
 from causal_otel.collector.systems import system_of
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class SpanView:
 
     def __post_init__(self) -> None:
         self.start: int = self.message.start_time_unix_nano
-        self.duration: int = duration(self.message)
+        self.duration: int = span_duration(self.message)
         self.end: int = self.start + self.duration
         self.span_id: str = self.message.span_id.hex()
         self.name: str = self.message.name

@@ -104,7 +104,7 @@ class _Legacy:
         params = request.query_params
         query = self._query(params)
         with _named("cannot parse traceID param: "):
-            trace_ids = [parameters.trace_id(text) for text in params.getlist("traceID")]
+            trace_ids = [parameters.parse_trace_id(text) for text in params.getlist("traceID")]
         raw = _boolean(params, "raw")
         if trace_ids:
             asked = list(dict.fromkeys(trace_ids))
@@ -181,7 +181,7 @@ class _Legacy:
         last = now if end is None else end * _MICROSECOND
         tags = _tags(params)
         with _named():
-            limit = parameters.integer(params.get("limit") or str(_DEFAULT_LIMIT), bits=32)
+            limit = parameters.parse_integer(params.get("limit") or str(_DEFAULT_LIMIT), bits=32)
         return Query(
             start=parameters.clamped(last - _LOOKBACK if start is None else start * _MICROSECOND),
             end=parameters.clamped(last),
@@ -237,7 +237,7 @@ async def _metrics(request: Request) -> Response:
         raise Refused(404, f"there is no metric {metric!r}")
     if metric == "latencies":
         with _named("unable to parse param 'quantile': "):
-            parameters.number(params.get("quantile", ""))
+            parameters.parse_number(params.get("quantile", ""))
     if metric != "minstep":
         if "service" not in params:
             raise Refused(400, "unable to parse param 'service': please provide at least one service name")
@@ -270,7 +270,7 @@ def _named(prefix: str = "") -> Iterator[None]:
 
 def _trace_id(request: Request) -> bytes:
     with _named():
-        return parameters.trace_id(request.path_params["trace_id"])
+        return parameters.parse_trace_id(request.path_params["trace_id"])
 
 
 def _integer(params: QueryParams, name: str) -> int | None:
@@ -278,19 +278,19 @@ def _integer(params: QueryParams, name: str) -> int | None:
     if not text:
         return None
     with _named(f"unable to parse param '{name}': "):
-        return parameters.integer(text)
+        return parameters.parse_integer(text)
 
 
 def _boolean(params: QueryParams, name: str) -> bool:
     text = params.get(name)
     with _named(f"unable to parse param '{name}': "):
-        return parameters.boolean(text) if text else False
+        return parameters.parse_boolean(text) if text else False
 
 
 def _duration(params: QueryParams, name: str) -> int | None:
     text = params.get(name)
     with _named(f"unable to parse param '{name}': "):
-        return (parameters.duration(text) or None) if text else None
+        return (parameters.parse_duration(text) or None) if text else None
 
 
 def _tags(params: QueryParams) -> dict[str, str]:
@@ -302,5 +302,5 @@ def _tags(params: QueryParams) -> dict[str, str]:
         tags[key] = value
     for text in params.getlist("tags"):
         with _named("malformed 'tags' parameter, cannot unmarshal JSON: "):
-            tags |= parameters.string_map(text)
+            tags |= parameters.parse_string_map(text)
     return tags

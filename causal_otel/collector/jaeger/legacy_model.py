@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from causal_otel.collector.attributes import plain, service_name, text
-from causal_otel.collector.matching import duration, kind_name
+from causal_otel.collector.matching import kind_name, span_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -76,7 +76,7 @@ def _span(span: Span, scope: InstrumentationScope, ordered: bool) -> dict[str, A
         "operationName": span.name,
         "references": list(_references(span)),
         "startTime": span.start_time_unix_nano // 1000,
-        "duration": duration(span) // 1000,
+        "duration": span_duration(span) // 1000,
         "tags": _ordered(list(_tags(span, scope)), ordered),
         "logs": logs,
     }

@@ -13,15 +13,15 @@ from typing import Any
 __all__ = [
     "LAST_TIME",
     "Malformed",
-    "boolean",
     "clamped",
-    "duration",
-    "integer",
-    "number",
-    "string_map",
-    "timestamp",
-    "trace_id",
-    "unsigned",
+    "parse_boolean",
+    "parse_duration",
+    "parse_integer",
+    "parse_number",
+    "parse_string_map",
+    "parse_timestamp",
+    "parse_trace_id",
+    "parse_unsigned",
 ]
 
 LAST_TIME = 2**63 - 1
@@ -54,7 +54,7 @@ def clamped(time: int) -> int:
     return max(-LAST_TIME - 1, min(time, LAST_TIME))
 
 
-def integer(text: str, *, bits: int = 64, function: str = "ParseInt") -> int:
+def parse_integer(text: str, *, bits: int = 64, function: str = "ParseInt") -> int:
     """A whole number of so many bits, in decimal."""
     if not _INTEGER.fullmatch(text):
         raise _syntax(function, text)
@@ -67,24 +67,24 @@ def integer(text: str, *, bits: int = 64, function: str = "ParseInt") -> int:
     return value
 
 
-def unsigned(text: str, *, bits: int = 32) -> int:
+def parse_unsigned(text: str, *, bits: int = 32) -> int:
     """A whole number of so many bits, at most 32, without a sign."""
     if text.startswith(("+", "-")):
         raise _syntax("ParseUint", text)
-    value = integer(text, function="ParseUint")
+    value = parse_integer(text, function="ParseUint")
     if value >= 1 << bits:
         raise Malformed(f"strconv.ParseUint: parsing {_quoted(text)}: value out of range")
     return value
 
 
-def number(text: str) -> float:
+def parse_number(text: str) -> float:
     """A floating-point number."""
     if not _FLOAT.fullmatch(text):
         raise _syntax("ParseFloat", text)
     return float(text)
 
 
-def boolean(text: str) -> bool:
+def parse_boolean(text: str) -> bool:
     """One of ``1 t T TRUE true True`` and ``0 f F FALSE false False``."""
     if text in ("1", "t", "T", "TRUE", "true", "True"):
         return True
@@ -93,7 +93,7 @@ def boolean(text: str) -> bool:
     raise _syntax("ParseBool", text)
 
 
-def duration(text: str) -> int:
+def parse_duration(text: str) -> int:
     """Nanoseconds, from a duration as Go writes it: ``1.5s``, ``100ms``, ``1h30m``, ``0``."""
     rest = text[1:] if text.startswith(("+", "-")) else text
     if rest == "0":
@@ -121,7 +121,7 @@ def duration(text: str) -> int:
     return -total if text.startswith("-") else total
 
 
-def timestamp(text: str) -> int:
+def parse_timestamp(text: str) -> int:
     """Unix time in nanoseconds, from RFC 3339 with any fraction of a second: ``2026-11-22T20:00:00.5Z``.
 
     Grafana sends it unescaped, so that the ``+`` of an offset has become a space: that is taken as well.
@@ -152,7 +152,7 @@ def timestamp(text: str) -> int:
     return clamped(seconds * 10**9 + int(fraction[:9].ljust(9, "0")))
 
 
-def trace_id(text: str) -> bytes:
+def parse_trace_id(text: str) -> bytes:
     """16 bytes from at most 32 hexadecimal digits; a shorter one is filled with zeros on the left."""
     if len(text) > 32:
         raise Malformed(f"TraceID cannot be longer than 32 hex characters: {text}")
@@ -162,7 +162,7 @@ def trace_id(text: str) -> bytes:
     return bytes.fromhex(text.zfill(32))
 
 
-def string_map(text: str) -> dict[str, str]:
+def parse_string_map(text: str) -> dict[str, str]:
     """A JSON object of strings."""
     try:
         document = json.loads(text, parse_int=float, parse_constant=_constant)

@@ -116,7 +116,7 @@ class _V3:
     async def trace(self, request: Request) -> Response:
         params = request.query_params
         with _named("trace_id"):
-            trace_id = parameters.trace_id(request.path_params["trace_id"])
+            trace_id = parameters.parse_trace_id(request.path_params["trace_id"])
         # Jaeger's stores may need the time to find a trace; here it only has to be well-formed.
         _time(params, "startTime", "start_time")
         _time(params, "endTime", "end_time")
@@ -198,7 +198,7 @@ def _query(params: QueryParams) -> Query:
     if shortest is not None and longest is not None and longest < shortest:
         raise Refused(400, f"{_first(params, *_LONGEST)[1]} must not be less than {_first(params, *_SHORTEST)[1]}")
     with _named("query.attributes"):
-        tags = parameters.string_map(params.get("query.attributes") or "{}")
+        tags = parameters.parse_string_map(params.get("query.attributes") or "{}")
     return Query(
         start=max(0, start),
         end=end,
@@ -217,9 +217,9 @@ def _depth(params: QueryParams) -> int:
         return _DEFAULT_DEPTH
     with _named(name):
         if name == "query.num_traces":
-            depth = parameters.integer(text, function="Atoi")
+            depth = parameters.parse_integer(text, function="Atoi")
         else:
-            depth = parameters.unsigned(text)
+            depth = parameters.parse_unsigned(text)
     return min(depth, MAX_TRACES) if depth > 0 else _DEFAULT_DEPTH
 
 
@@ -235,19 +235,19 @@ def _first(params: QueryParams, *names: str) -> tuple[str, str]:
 def _time(params: QueryParams, *names: str) -> int | None:
     text, name = _first(params, *names)
     with _named(name):
-        return parameters.timestamp(text) if text else None
+        return parameters.parse_timestamp(text) if text else None
 
 
 def _duration(params: QueryParams, *names: str) -> int | None:
     text, name = _first(params, *names)
     with _named(name):
-        return (parameters.duration(text) or None) if text else None
+        return (parameters.parse_duration(text) or None) if text else None
 
 
 def _boolean(params: QueryParams, *names: str) -> bool:
     text, name = _first(params, *names)
     with _named(name):
-        return parameters.boolean(text) if text else False
+        return parameters.parse_boolean(text) if text else False
 
 
 @contextmanager

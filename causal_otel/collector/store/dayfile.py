@@ -68,12 +68,6 @@ class DayFile:
         """End it; what was added outlives the process when this returns."""
         self.connection.execute("COMMIT")
 
-    def rollback(self) -> None:
-        """Undo it."""
-        if self.connection.in_transaction:
-            self.connection.execute("ROLLBACK")
-        self.reload()
-
     def close(self) -> None:
         """Give the file up."""
         self.connection.close()

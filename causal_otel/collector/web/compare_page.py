@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from causal_otel.collector.analysis import build
 from causal_otel.collector.matching import summary
-from causal_otel.collector.units import duration
+from causal_otel.collector.units import format_duration
 from causal_otel.collector.web.compare import Change, Comparison, compare
 from causal_otel.collector.web.page_state import parse_trace_id
 from causal_otel.collector.web.templating import page, service_colours
@@ -101,7 +101,7 @@ def _verdict(a: int, b: int, comparison: Comparison) -> str:
     if not delta:
         first = "B took exactly as long as A"
     else:
-        first = f"B took {duration(abs(delta))}{share} {'longer' if delta > 0 else 'less'} than A"
+        first = f"B took {format_duration(abs(delta))}{share} {'longer' if delta > 0 else 'less'} than A"
     differing = [
         f"{comparison.counts[change]} {label}"
         for change, label in _CHANGES.items()

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from causal_otel.collector import units
+from causal_otel.collector.units import format_duration
+from causal_otel.collector.web.axis import AxisLabel
 from causal_otel.collector.web.templating import utc
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from causal_otel.collector.query import Summary
 
-__all__ = ["Dot", "Scatter", "Tick", "scatter"]
+__all__ = ["Dot", "Scatter", "scatter"]
 
 WIDTH, HEIGHT = 960, 230
 LEFT, RIGHT, TOP, BOTTOM = 62, 18, 14, 28
@@ -42,20 +43,12 @@ class Dot:
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
-    """A place on an axis and what is written there."""
-
-    at: float
-    label: str
-
-
-@dataclass(frozen=True, slots=True)
 class Scatter:
     """The whole chart, in the units of its ``viewBox``; large dots come first, lest they hide small ones."""
 
     dots: tuple[Dot, ...]
-    times: tuple[Tick, ...]
-    durations: tuple[Tick, ...]
+    times: tuple[AxisLabel, ...]
+    durations: tuple[AxisLabel, ...]
     width: int = WIDTH
     height: int = HEIGHT
     left: int = LEFT
@@ -82,11 +75,11 @@ def scatter(traces: Sequence[Summary]) -> Scatter | None:
     return Scatter(
         dots=tuple(sorted(dots, key=lambda dot: -dot.radius)),
         times=tuple(
-            Tick(x(time), label)
+            AxisLabel(x(time), label)
             for time, label in _time_ticks(start, end)
             if x(time) + len(label) * _LETTER / 2 <= WIDTH
         ),
-        durations=tuple(Tick(y(value), units.duration(value)) for value in _duration_ticks(low, high)),
+        durations=tuple(AxisLabel(y(value), format_duration(value)) for value in _duration_ticks(low, high)),
     )
 
 

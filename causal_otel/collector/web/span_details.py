@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from causal_otel.collector.attributes import plain_dict, text
-from causal_otel.collector.units import duration
+from causal_otel.collector.units import format_duration
 from causal_otel.collector.web.waterfall import Part, parts
 
 if TYPE_CHECKING:
@@ -84,12 +84,13 @@ def span_details(trace: TraceView, span: SpanView, colour: int) -> SpanDetails:
         span=span,
         colour=colour,
         parent_here=span.parent is not None and span.parent.span_id == span.parent_id,
-        offset=duration(span.start - trace.start),
+        offset=format_duration(span.start - trace.start),
         notes=tuple(notes),
         parts=parts(span),
         attributes=attributes,
         events=tuple(
-            Event(event.name, f"{duration(event.time - span.start)}", _pairs(event.attributes)) for event in span.events
+            Event(event.name, format_duration(event.time - span.start), _pairs(event.attributes))
+            for event in span.events
         ),
         links=(*_links(trace, span), *_linked_from(trace, span)),
         resource=_pairs(span.resource),

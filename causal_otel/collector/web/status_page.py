@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.routing import Route
 
+from causal_otel.collector.web.axis import AxisLabel
 from causal_otel.collector.web.forms import SearchForm
-from causal_otel.collector.web.scatter import Tick
 from causal_otel.collector.web.templating import count, page, size
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ class VolumeChart:
     """Spans by day, in the units of its ``viewBox``."""
 
     bars: tuple[Bar, ...]
-    days: tuple[Tick, ...]
-    counts: tuple[Tick, ...]
+    days: tuple[AxisLabel, ...]
+    counts: tuple[AxisLabel, ...]
     width: int = WIDTH
     height: int = HEIGHT
     left: int = LEFT
@@ -124,10 +124,10 @@ def volume_chart(days: Sequence[Mapping[str, Any]]) -> VolumeChart | None:
     return VolumeChart(
         bars=tuple(bars),
         days=tuple(
-            Tick(round(place(day), 1), f"{day:%b %d}")
+            AxisLabel(round(place(day), 1), f"{day:%b %d}")
             for day in (last - timedelta(days=back) for back in range(0, slots, every))
         ),
-        counts=tuple(Tick(round(HEIGHT - BOTTOM - share * full, 1), _short(top * share)) for share in (0, 0.5, 1)),
+        counts=tuple(AxisLabel(round(HEIGHT - BOTTOM - share * full, 1), _short(top * share)) for share in (0, 0.5, 1)),
     )
 
 

@@ -151,7 +151,7 @@ _environment = Environment(
     lstrip_blocks=True,
 )
 _environment.filters.update(
-    duration=units.duration, utc=utc, age=age, count=count, plural=plural, share=share, size=size
+    duration=units.format_duration, utc=utc, age=age, count=count, plural=plural, share=share, size=size
 )
 _environment.globals.update(static=static)
 _templates = Jinja2Templates(env=_environment)

@@ -10,14 +10,15 @@ from markupsafe import Markup
 
 from causal_otel.collector.analysis import critical_path, where_time_went
 from causal_otel.collector.attributes import tags
-from causal_otel.collector.units import duration, ticks
+from causal_otel.collector.units import format_duration, ticks
+from causal_otel.collector.web.axis import AxisLabel
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from causal_otel.collector.analysis import Segment, SpanView, TraceView, Until
 
-__all__ = ["CHUNK", "KINDS", "Chunk", "Part", "Row", "Tick", "Waterfall", "find_spans", "parents", "parts", "waterfall"]
+__all__ = ["CHUNK", "KINDS", "Chunk", "Part", "Row", "Waterfall", "find_spans", "parents", "parts", "waterfall"]
 
 CHUNK = 50
 """Rows that the browser lays out together, once they come into view."""
@@ -45,14 +46,6 @@ _LEAST_PARTED = 0.25
 _MINIMAP_FROM = 12
 _TICKS = 9
 _MINIMAP_WIDTH = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """A mark of the time axis: per cent from the left, and what stands there."""
-
-    x: float
-    label: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +105,7 @@ class Waterfall:
     chunks: tuple[Chunk, ...]
     index: tuple[tuple[str, int, int], ...]
     """Each row's span id, level from 1, and how many spans are below it, for scripts."""
-    ticks: tuple[Tick, ...]
+    ticks: tuple[AxisLabel, ...]
     minimap: tuple[tuple[int, str], ...]
     kinds: tuple[str, ...]
     """The parts that there are, of :data:`KINDS`."""
@@ -162,7 +155,7 @@ def waterfall(
         inside = parts(span, x, width) if width >= _LEAST_PARTED else ()
         kinds.update(part.kind for part in inside)
         critical = path.get(index, ())
-        took = duration(span.duration)
+        took = format_duration(span.duration)
         rows.append(
             Row(
                 span=span,
@@ -179,7 +172,8 @@ def waterfall(
                 flags=_flags(span),
                 took=took,
                 drawing=_drawing(
-                    f"{took}, by itself {duration(span.self_time)}; starts at {duration(span.start - trace.start)}",
+                    f"{took}, by itself {format_duration(span.self_time)}; "
+                    f"starts at {format_duration(span.start - trace.start)}",
                     x,
                     width,
                     inside,
@@ -190,7 +184,7 @@ def waterfall(
     return Waterfall(
         chunks=tuple(_chunk(rows[at : at + CHUNK], at, opened) for at in range(0, len(rows), CHUNK)),
         index=tuple((row.span.span_id, row.span.depth + 1, row.below) for row in rows),
-        ticks=tuple(Tick(_percent(tick.at, length), tick.label) for tick in ticks(trace.duration, _TICKS)),
+        ticks=tuple(AxisLabel(_percent(tick.at, length), tick.label) for tick in ticks(trace.duration, _TICKS)),
         minimap=tuple((colour, "".join(strokes)) for colour, strokes in sorted(minimap.items()))
         if len(rows) >= _MINIMAP_FROM
         else (),
@@ -224,7 +218,7 @@ def parts(span: SpanView, x: float = 0.0, width: float = 100.0) -> tuple[Part, .
                     kind,
                     round(left, 3),
                     round(x - left, 3),
-                    f"{part.label} {duration(part.duration)} before it started",
+                    f"{part.label} {format_duration(part.duration)} before it started",
                 )
             )
         else:
@@ -234,7 +228,7 @@ def parts(span: SpanView, x: float = 0.0, width: float = 100.0) -> tuple[Part, .
                     kind,
                     round(at, 3),
                     round(wide, 3),
-                    f"{part.label} {duration(part.duration)}, {100 * part.share:.3g} %",
+                    f"{part.label} {format_duration(part.duration)}, {100 * part.share:.3g} %",
                 )
             )
             at += wide

@@ -39,25 +39,25 @@ BAD_MAPS = {
 @pytest.mark.parametrize("text", DURATIONS)
 def test_durations(text: str) -> None:
     """A duration in Go's notation becomes nanoseconds."""
-    assert parameters.duration(text) == DURATIONS[text]
+    assert parameters.parse_duration(text) == DURATIONS[text]
 
 
 @pytest.mark.parametrize("text", BAD_DURATIONS, ids=lambda text: text[:12])
 def test_malformed_durations(text: str) -> None:
     """What is no duration is refused in Go's words."""
     with pytest.raises(parameters.Malformed) as refused:
-        parameters.duration(text)
+        parameters.parse_duration(text)
     assert BAD_DURATIONS[text] in str(refused.value)
 
 
 def test_times() -> None:
     """RFC 3339 with any fraction and offset becomes Unix time in nanoseconds, also unescaped."""
-    assert parameters.timestamp("2026-11-22T20:00:00Z") == 1_795_377_600 * 10**9
-    assert parameters.timestamp("2026-11-22T20:00:00.123456789999Z") == 1_795_377_600_123_456_789
-    assert parameters.timestamp("2026-11-22T21:30:00.5+01:30") == 1_795_377_600_500_000_000
-    assert parameters.timestamp("2026-11-22T21:00:00 01:00") == 1_795_377_600 * 10**9
-    assert parameters.timestamp("1969-12-31T23:59:59.9Z") == -(10**8)
-    assert parameters.timestamp("9999-12-31T23:59:59Z") == parameters.LAST_TIME
+    assert parameters.parse_timestamp("2026-11-22T20:00:00Z") == 1_795_377_600 * 10**9
+    assert parameters.parse_timestamp("2026-11-22T20:00:00.123456789999Z") == 1_795_377_600_123_456_789
+    assert parameters.parse_timestamp("2026-11-22T21:30:00.5+01:30") == 1_795_377_600_500_000_000
+    assert parameters.parse_timestamp("2026-11-22T21:00:00 01:00") == 1_795_377_600 * 10**9
+    assert parameters.parse_timestamp("1969-12-31T23:59:59.9Z") == -(10**8)
+    assert parameters.parse_timestamp("9999-12-31T23:59:59Z") == parameters.LAST_TIME
 
 
 @given(st.datetimes(datetime(1970, 1, 1), datetime(2262, 1, 1), timezones=st.just(UTC)))
@@ -65,7 +65,7 @@ def test_times_of_python(moment: datetime) -> None:
     """What Python writes is read to the microsecond."""
     since = moment - datetime(1970, 1, 1, tzinfo=UTC)
     assert (
-        parameters.timestamp(moment.isoformat())
+        parameters.parse_timestamp(moment.isoformat())
         == ((since.days * 86400 + since.seconds) * 10**6 + since.microseconds) * 1000
     )
 
@@ -74,7 +74,7 @@ def test_times_of_python(moment: datetime) -> None:
 def test_malformed_times(text: str) -> None:
     """What is no time is refused in Go's words, which say where reading failed."""
     with pytest.raises(parameters.Malformed) as refused:
-        parameters.timestamp(text)
+        parameters.parse_timestamp(text)
     assert str(refused.value).startswith("parsing time ")
     assert BAD_TIMES[text] in str(refused.value)
 
@@ -88,51 +88,51 @@ def test_malformed_times(text: str) -> None:
 def test_malformed_integers(text: str, bits: int, reason: str) -> None:
     """What is no integer of that size is refused in Go's words."""
     with pytest.raises(parameters.Malformed, match=rf"strconv\.ParseInt: parsing .*: {reason}"):
-        parameters.integer(text, bits=bits)
+        parameters.parse_integer(text, bits=bits)
 
 
 def test_integers() -> None:
     """Integers have a sign and leading zeros if they like; unsigned ones have no sign."""
-    assert [parameters.integer(text) for text in ("+5", "-5", "0005", str(-(2**63)))] == [5, -5, 5, -(2**63)]
-    assert parameters.integer("-2147483648", bits=32) == -(2**31)
-    assert parameters.unsigned("4294967295") == 2**32 - 1
+    assert [parameters.parse_integer(text) for text in ("+5", "-5", "0005", str(-(2**63)))] == [5, -5, 5, -(2**63)]
+    assert parameters.parse_integer("-2147483648", bits=32) == -(2**31)
+    assert parameters.parse_unsigned("4294967295") == 2**32 - 1
     for text in ("-1", "4294967296"):
         with pytest.raises(parameters.Malformed, match="ParseUint"):
-            parameters.unsigned(text)
+            parameters.parse_unsigned(text)
 
 
 def test_booleans_and_numbers() -> None:
     """Booleans are spelled as Go spells them, numbers as everybody does."""
-    assert parameters.boolean("T") is True
-    assert parameters.boolean("FALSE") is False
-    assert [parameters.number(text) for text in ("0.95", ".5", "1e-3")] == [0.95, 0.5, 0.001]
+    assert parameters.parse_boolean("T") is True
+    assert parameters.parse_boolean("FALSE") is False
+    assert [parameters.parse_number(text) for text in ("0.95", ".5", "1e-3")] == [0.95, 0.5, 0.001]
     for text in ("yes", "tRUE", ""):
         with pytest.raises(parameters.Malformed, match="ParseBool"):
-            parameters.boolean(text)
+            parameters.parse_boolean(text)
     for text in ("", "1_0", "0x1", "."):
         with pytest.raises(parameters.Malformed, match="ParseFloat"):
-            parameters.number(text)
+            parameters.parse_number(text)
 
 
 def test_trace_ids() -> None:
     """A trace id has up to 32 hexadecimal digits; a short one means one that starts with zeros."""
-    assert parameters.trace_id("A3ce929d0e0e4736").hex() == "0000000000000000a3ce929d0e0e4736"
-    assert parameters.trace_id("1").hex() == "1".zfill(32)
+    assert parameters.parse_trace_id("A3ce929d0e0e4736").hex() == "0000000000000000a3ce929d0e0e4736"
+    assert parameters.parse_trace_id("1").hex() == "1".zfill(32)
     for text in ("", "xyz", "0x12", "a" * 33, "-1", "g" + "0" * 31):
         with pytest.raises(parameters.Malformed):
-            parameters.trace_id(text)
+            parameters.parse_trace_id(text)
 
 
 @pytest.mark.parametrize("text", BAD_MAPS, ids=lambda text: text[:12])
 def test_malformed_maps(text: str) -> None:
     """What is no JSON object of strings is refused in Go's words."""
     with pytest.raises(parameters.Malformed) as refused:
-        parameters.string_map(text)
+        parameters.parse_string_map(text)
     assert BAD_MAPS[text] in str(refused.value)
 
 
 def test_maps() -> None:
     """A JSON object of strings is a dict; half a surrogate pair, which nothing can be stored under, is replaced."""
-    assert parameters.string_map('{"a":"b","c":null}') == {"a": "b", "c": ""}
-    assert parameters.string_map("null") == {}
-    assert parameters.string_map(r'{"a\ud800":"\ud83d\ude00\udc00"}') == {"a?": "\U0001f600?"}
+    assert parameters.parse_string_map('{"a":"b","c":null}') == {"a": "b", "c": ""}
+    assert parameters.parse_string_map("null") == {}
+    assert parameters.parse_string_map(r'{"a\ud800":"\ud83d\ude00\udc00"}') == {"a?": "\U0001f600?"}

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from causal_otel.collector.sampling import Sampling, answer, left_out, routes
+from causal_otel.collector.remote_sampling import ServedStrategies, answer, left_out, routes
 from causal_otel.strategies import Strategies, StrategiesError
 from tests.patches.http_server import serve
 
@@ -79,7 +79,7 @@ def test_answers_are_jaegers(service: str, kind: str, rate: float, operations: t
 def test_without_a_file_everything_is_recorded() -> None:
     """Without strategies every service records all of its traces."""
     everything = {"strategyType": "PROBABILISTIC", "probabilisticSampling": {"samplingRate": 1.0}}
-    assert Sampling(None).answer("any") == everything
+    assert ServedStrategies(None).answer("any") == everything
     assert answer(Strategies("{}"), "any") == everything
 
 
@@ -142,7 +142,7 @@ def test_bad_file_is_explained(text: str, message: str) -> None:
     assert str(caught.value).startswith(message)
 
 
-def _rate(sampling: Sampling) -> float:
+def _rate(sampling: ServedStrategies) -> float:
     rate: float = sampling.answer("any")["probabilisticSampling"]["samplingRate"]
     return rate
 
@@ -155,7 +155,7 @@ def test_changed_file_is_read_again(tmp_path: Path) -> None:
     """A change is seen within a second; while the file is bad or gone, what was good counts and the status says why."""
     path, time = tmp_path / "strategies.json", 0.0
     path.write_text(_file(0.1))
-    sampling = Sampling(path, clock=lambda: time)
+    sampling = ServedStrategies(path, clock=lambda: time)
     assert _rate(sampling) == 0.1
 
     path.write_text(_file(0.25))
@@ -187,7 +187,7 @@ def test_file_replaced_by_rename_is_read_again(tmp_path: Path) -> None:
     for each, rate in ((path, 0.1), (other, 0.2)):
         each.write_text(_file(rate))
         os.utime(each, (1, 1))
-    sampling = Sampling(path, clock=lambda: time)
+    sampling = ServedStrategies(path, clock=lambda: time)
     other.rename(path)
     time += 1
     assert _rate(sampling) == 0.2
@@ -195,7 +195,7 @@ def test_file_replaced_by_rename_is_read_again(tmp_path: Path) -> None:
 
 def test_service_is_given_exactly_once() -> None:
     """A request names one service, which may be empty; else it is refused in Jaeger's words."""
-    with serve(Starlette(routes=list(routes(Sampling(None))))) as url:
+    with serve(Starlette(routes=list(routes(ServedStrategies(None))))) as url:
         for path in ("/api/sampling", "/sampling"):
             for query, status in (("?service=a", 200), ("?service=", 200), ("", 400), ("?service=a&service=b", 400)):
                 response = httpx.get(url + path + query, trust_env=False)

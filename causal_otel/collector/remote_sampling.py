@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from causal_otel.strategies import Operation
 
-__all__ = ["Answer", "Sampling", "answer", "left_out", "routes"]
+__all__ = ["Answer", "ServedStrategies", "answer", "left_out", "routes"]
 
 _LOOK_SECONDS = 1.0
 
@@ -69,7 +69,7 @@ def left_out(strategies: Strategies) -> list[str]:
     ]
 
 
-class Sampling:
+class ServedStrategies:
     """The strategies in force. A file that has changed is read again; while it is bad, the last good one counts.
 
     Args:
@@ -133,7 +133,7 @@ def _read(path: Path) -> Strategies:
         return Strategies(decoded(file.read(FILE_LIMIT + 1)))
 
 
-def routes(sampling: Sampling) -> list[Route]:
+def routes(sampling: ServedStrategies) -> list[Route]:
     """``/api/sampling?service=``, and ``/sampling``, which is what some samplers ask for."""
 
     def asked(request: Request) -> Response:
