@@ -41,6 +41,7 @@ __all__ = [
     "RemoteSampler",
     "choice",
     "installed_propagators",
+    "number",
     "readable_file",
     "remote_sampler",
 ]
@@ -52,8 +53,8 @@ class Kind:
 
     allowed: str
     parse: Callable[[str], Any]
-    accepts: Callable[[Any], bool]
-    """Whether a value given as an argument, already of the right type, is allowed."""
+    accepts: Callable[[Any], bool] = lambda _: True
+    """Whether a value given as an argument, already of the right type, is allowed. Unused where all values are text."""
 
 
 def choice(*names: str) -> Kind:
@@ -71,7 +72,7 @@ def _boolean(text: str) -> bool:
     ]
 
 
-def _number(kind: type[int] | type[float], low: float, high: float, allowed: str) -> Kind:
+def number(kind: type[int] | type[float], low: float, high: float, allowed: str) -> Kind:
     def fits(value: Any) -> bool:
         types = (int,) if kind is int else (int, float)
         return isinstance(value, types) and not isinstance(value, bool) and low <= value <= high
@@ -142,11 +143,11 @@ def _valid(parse: Callable[[str], Any]) -> Callable[[Any], bool]:
 TEXT = Kind("any text", str, lambda value: isinstance(value, str))
 BOOLEAN = Kind("true or false", _boolean, lambda value: isinstance(value, bool))
 URL = Kind("an http:// or https:// URL", _url, _valid(_url))
-PORT = _number(int, 1, 65535, "a port number, 1 to 65535")
-COUNT = _number(int, 0, 2**31, "a whole number, 0 or more")
-POSITIVE = _number(int, 1, 2**31, "a whole number, 1 or more")
-SECONDS = _number(float, 0.001, 86400, "a number of seconds, 0.001 to 86400")
-RATIO = _number(float, 0, 1, "a number from 0 to 1")
+PORT = number(int, 1, 65535, "a port number, 1 to 65535")
+COUNT = number(int, 0, 2**31, "a whole number, 0 or more")
+POSITIVE = number(int, 1, 2**31, "a whole number, 1 or more")
+SECONDS = number(float, 0.001, 86400, "a number of seconds, 0.001 to 86400")
+RATIO = number(float, 0, 1, "a number from 0 to 1")
 FILE = Kind("the path of a readable file", readable_file, _valid(readable_file))
 PAIRS = Kind(
     "key=value pairs separated by commas, percent-encoded; as an argument, a mapping of str to str",
@@ -287,7 +288,7 @@ EXCLUDED_NAMES = _excluded(
     "names, in which `*` is anything, separated by commas; as an argument, a tuple of them",
     lambda text: text != "" and text == text.strip(),
 )
-BAGGAGE_BYTES = _number(int, 0, 8192, "a whole number, 0 to 8192")
+BAGGAGE_BYTES = number(int, 0, 8192, "a whole number, 0 to 8192")
 
 
 def _milliseconds(text: str) -> float:

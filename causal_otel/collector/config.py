@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
+from causal_otel._kinds import BOOLEAN, FILE, Kind, number
 from causal_otel.settings import SettingError
 
 if TYPE_CHECKING:
@@ -31,12 +32,6 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9_.:%-]+")
 # -- what a value may be ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Kind:
-    allowed: str
-    parse: Callable[[str], Any]
-
-
 def _matching(pattern: re.Pattern[str]) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if not pattern.fullmatch(text):
@@ -46,14 +41,8 @@ def _matching(pattern: re.Pattern[str]) -> Callable[[str], str]:
     return parse
 
 
-def _port(text: str) -> int:
-    if not (text.isdecimal() and int(text) <= 65535):
-        raise ValueError
-    return int(text)
-
-
 def _optional_port(text: str) -> int | None:
-    return None if text.lower() == "off" else _port(text)
+    return None if text.lower() == "off" else _PORT.parse(text)
 
 
 def _days(text: str) -> int:
@@ -73,18 +62,6 @@ def _size(text: str) -> int | None:
     return size
 
 
-def _flag(text: str) -> bool:
-    return {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}[
-        text.lower()
-    ]
-
-
-def _file(text: str) -> str:
-    if not (os.path.isfile(text) and os.access(text, os.R_OK)):
-        raise ValueError
-    return text
-
-
 def _hosts(text: str) -> tuple[str, ...]:
     host = _matching(_HOST_NAME)
     return tuple(host(part.strip()).lower() for part in text.split(",") if part.strip())
@@ -96,19 +73,17 @@ def _default_directory() -> str:
     return os.path.join(base, "causal-otel", "traces")
 
 
-_HOST = _Kind("an IP address or a host name", _matching(_HOST_NAME))
-_PORT = _Kind("a port number, 0 to 65535; 0: a free one", _port)
-_OPTIONAL_PORT = _Kind("a port number, 0 to 65535, or off", _optional_port)
-_DIRECTORY = _Kind("the path of a directory", os.path.expanduser)
-_DAYS = _Kind("a number of days, 1d to 3650d", _days)
-_SIZE = _Kind("a size such as 500MB, 5GB or 2GiB, or none", _size)
-_TOKEN = _Kind("printable ASCII characters without spaces", _matching(_HEADER_VALUE))
-_FILE = _Kind("the path of a readable file", _file)
-_FLAG = _Kind("true or false", _flag)
-_HOSTS = _Kind("host names; in the variable separated by commas", _hosts)
+_HOST = Kind("an IP address or a host name", _matching(_HOST_NAME))
+_PORT = number(int, 0, 65535, "a port number, 0 to 65535; 0: a free one")
+_OPTIONAL_PORT = Kind("a port number, 0 to 65535, or off", _optional_port)
+_DIRECTORY = Kind("the path of a directory", os.path.expanduser)
+_DAYS = Kind("a number of days, 1d to 3650d", _days)
+_SIZE = Kind("a size such as 500MB, 5GB or 2GiB, or none", _size)
+_TOKEN = Kind("printable ASCII characters without spaces", _matching(_HEADER_VALUE))
+_HOSTS = Kind("host names; in the variable separated by commas", _hosts)
 
 
-def _option(kind: _Kind, default: Any, help: str, *, shown: str = "", secret: bool = False) -> Any:
+def _option(kind: Kind, default: Any, help: str, *, shown: str = "", secret: bool = False) -> Any:
     shown = shown or str(default or "")
     metadata = {"kind": kind, "help": help, "shown": shown, "secret": secret}
     if callable(default):
@@ -146,10 +121,10 @@ class CollectorSettings:
     token: str = _option(
         _TOKEN, "", "What every client has to send. Prefer the variable: others can read the command line.", secret=True
     )
-    tls_cert: str = _option(_FILE, "", "The certificate chain to serve TLS with, PEM.")
-    tls_key: str = _option(_FILE, "", "The private key of the certificate, PEM.")
+    tls_cert: str = _option(FILE, "", "The certificate chain to serve TLS with, PEM.")
+    tls_key: str = _option(FILE, "", "The private key of the certificate, PEM.")
     insecure: bool = _option(
-        _FLAG,
+        BOOLEAN,
         False,
         "Listen without TLS on an address that other machines reach, such as behind a proxy.",
         shown="false",
@@ -160,7 +135,7 @@ class CollectorSettings:
         "Another host name under which clients reach the collector (the header Host). May be repeated.",
     )
     sampling_file: str = _option(
-        _FILE,
+        FILE,
         "",
         "A file of sampling strategies in Jaeger's format. It is read again when it changes.",
     )
@@ -231,8 +206,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     for option in fields(CollectorSettings):
         kind, shown = option.metadata["kind"], option.metadata["shown"]
         description = option.metadata["help"].replace("`", "")
-        described = f"{description} Default: {shown}." if shown and kind is not _FLAG else description
-        if kind is _FLAG:
+        described = f"{description} Default: {shown}." if shown and kind is not BOOLEAN else description
+        if kind is BOOLEAN:
             parser.add_argument(_flag_name(option), action="store_const", const="true", help=described)
         elif kind is _HOSTS:
             parser.add_argument(_flag_name(option), action="append", metavar="HOST", help=described)
@@ -261,7 +236,7 @@ def _variable(option: Field[Any]) -> str:
 
 
 def _parsed(option: Field[Any], name: str, text: str) -> Any:
-    kind: _Kind = option.metadata["kind"]
+    kind: Kind = option.metadata["kind"]
     try:
         return kind.parse(text)
     except (ValueError, KeyError, AttributeError, OverflowError):
