@@ -1,8 +1,8 @@
-"""Answers are compressed for whoever says that they may be: a page of 50,000 spans is 5.2 MB, and a tenth of that so.
+"""Answers are compressed with gzip for clients that accept it: a page of 50,000 spans has 5.2 MB, compressed a tenth.
 
-Only what has a length, such as a file, whose parts are gathered: a stream's events are not to wait for each other. No
-page holds a secret that its own text could give away by its length (BREACH): the token is in none, and what stands for
-it is in a cookie.
+Only answers with a length are compressed. A stream of server-sent events has none, and an event must not wait in the
+compressor for the next one. The length of a compressed page cannot give away the token (the BREACH attack), because no
+page contains it; browsers have a cookie that is derived from it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["Compression"]
 
 _SMALLEST = 1000
 _LEVEL = 4
-"""Of zlib: of a large page a little more than with level 9, in a fifth of the time."""
+"""The level of zlib. A large page gets a little larger than with level 9, but takes a fifth of the time."""
 _KINDS = ("text/", "application/json", "application/javascript", "image/svg+xml")
 
 
@@ -44,7 +44,7 @@ class Compression:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 text = _is_text(message["status"], headers)
-                if text or message["status"] == 304:  # which says what the answer would have said
+                if text or message["status"] == 304:  # a 304 has the headers of the answer that it stands for
                     headers.add_vary_header("Accept-Encoding")
                 if text and accepted and int(headers.get("content-length", 0)) >= _SMALLEST:
                     start = message
@@ -71,8 +71,8 @@ def _compressed(headers: MutableHeaders, length: int) -> None:
     """Make ``headers`` those of the compressed body."""
     headers["Content-Encoding"] = "gzip"
     headers["Content-Length"] = str(length)
-    # Bytes of this body cannot be asked for: a range would be of the file as it is. For the same reason its tag is a
-    # weak one, which says that both mean the same, and does not allow to put parts of them together (RFC 9110, 8.8.1).
+    # Ranges cannot be served: they would be ranges of the uncompressed file. For the same reason the ETag becomes weak:
+    # parts of the compressed and of the plain answer must not be put together (RFC 9110, 8.8.1).
     headers["Accept-Ranges"] = "none"
     tag = headers.get("etag", "")
     if tag and not tag.startswith("W/"):

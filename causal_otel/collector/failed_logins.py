@@ -1,7 +1,7 @@
-"""Wrong tokens are answered late: whoever tries one after the other gets a few in a minute, not thousands in a second.
+"""Wrong tokens are answered late, so that nobody can guess the token by trying thousands in a second.
 
-Each address waits for itself, a wrong token longer than the one before. A right token never waits. The address is that
-of the connection; what headers say of it is not believed, for whoever guesses may write what he likes there.
+The delay is counted for each address and grows with each wrong token. A right token never waits. The address is that of
+the connection, not that of a header such as ``X-Forwarded-For``, because the client itself can write headers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ __all__ = ["FailedLogins"]
 
 _ADDRESSES = 4096
 _MOST_WAITING = 32
-"""Of one address. Others are refused unlooked at, or many connections at once would make the waiting pointless."""
+"""Wrong tokens of one address that may wait at once. A request beyond it is refused without a look at its token.
+
+Otherwise many connections at once could try many tokens in spite of the delay."""
 
 
 @dataclass(slots=True)

@@ -30,7 +30,7 @@ def routes(writer: Writer) -> list[Route]:
         return PlainTextResponse("ok\n")
 
     async def ready(_: Request) -> Response:
-        # It looks at the disk. The threads that pages are made in may all be busy, which is no reason not to be ready.
+        # This reads the disk. It does not use the threads for pages: while they are all busy, the collector is ready.
         reason = await asyncio.to_thread(writer.not_ready)
         return PlainTextResponse(f"{reason or 'ready'}\n", 503 if reason else 200)
 

@@ -1,6 +1,6 @@
-"""Whether a trace satisfies a query, and its summary: the meaning of a search, in one place.
+"""Whether a trace satisfies a query, and the summary of a trace.
 
-The store finds candidates by its indexes and lets :func:`matching_span` have the last word.
+The store finds candidates by its indexes, and :func:`matching_span` decides.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["kind_name", "matching_span", "span_duration", "summary"]
 
 
 def span_duration(span: Span) -> int:
-    """Nanoseconds from start to end; 0 where the two do not tell, see :func:`~causal_otel.collector.times.length`."""
+    """Nanoseconds from start to end; 0 if they are no real times, see :func:`~causal_otel.collector.times.length`."""
     return length(span.start_time_unix_nano, span.end_time_unix_nano)
 
 

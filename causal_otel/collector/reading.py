@@ -1,8 +1,8 @@
-"""Whole traces are read here, whoever asks for them: pages, their JSON, Jaeger's APIs. Large ones one after the other.
+"""Reads whole traces for pages, JSON and Jaeger's APIs: large ones one after the other.
 
-Reading and showing a trace of 50,000 spans is seconds of Python. Several at once would share the interpreter with the
-threads that take spans in, each of which would then wait for all of them. Whoever waits for a turn holds none of the
-threads that pages are made in, and a turn has a thread of its own: what is small is answered meanwhile.
+A trace of 50,000 spans takes Python seconds to read and show. If several were read at once, the threads that receive
+spans would have to wait for all of them, since only one thread runs Python at a time. A request that waits for its turn
+occupies no thread, and the one whose turn it is has a thread of its own, so small traces are answered meanwhile.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ __all__ = ["LARGE", "LARGE_DOCUMENT", "Reading"]
 _Answer = TypeVar("_Answer")
 
 LARGE = 2000
-"""Spans, of one trace or of several together, from which on they are read while no others of that size are."""
+"""Spans, in all traces of a request together, from which on the request counts as large and takes its turn."""
 
 LARGE_DOCUMENT = 1_000_000
-"""Bytes of OTLP JSON that have about as many."""
+"""Bytes of OTLP JSON with about :data:`LARGE` spans."""
 
 
 class Reading:

@@ -244,7 +244,7 @@ class Guard:
 
 
 def _shows_something(connection: HTTPConnection) -> bool:
-    """Whether a request shows a token, or a cookie: its name and value come from the token, so it can be guessed by."""
+    """Whether a request has a token, or a cookie of ours, which is made from the token and could be guessed as well."""
     return bool(shown_token(connection.headers)) or any(name.startswith(_COOKIE) for name in connection.cookies)
 
 
@@ -253,13 +253,13 @@ def _address(connection: HTTPConnection) -> str:
 
 
 def _same_origin(origin: str, host: str) -> bool:
-    # The scheme is not compared: behind a proxy that does TLS it is not the browser's.
+    # The scheme is not compared: behind a proxy that terminates TLS we see http where the browser sees https.
     scheme, _, authority = origin.partition("://")
     return scheme in ("http", "https") and authority.lower() == host.lower()
 
 
 async def _drain(receive: Receive) -> None:
-    """Read what is still being sent, or the connection would break under the client, who would try again."""
+    """Read the rest of the request. If we closed the connection before, the client would see an error and try again."""
     left = _DRAIN_BYTES
     try:
         async with asyncio.timeout(_DRAIN_SECONDS):

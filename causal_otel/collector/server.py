@@ -37,15 +37,15 @@ __all__ = ["serve"]
 
 _GRACE_SECONDS = 3
 _CLOSE_SECONDS = 30.0
-# Longer than an exporter is idle between two batches: a connection closed under it would cost it a retry.
+# An exporter is idle for less than this between two batches. If we closed its connection, it would have to retry.
 _KEEP_ALIVE_SECONDS = 300
 _SWITCH_SECONDS = 0.0005
-"""How long a thread that draws a page keeps the interpreter while others want it. Python's own default is ten times as
-long, and a request of spans waits for it some ten times: in the event loop, the writer's thread and back."""
+"""Python's switch interval: after so long a thread that draws a page lets another one run. The default is ten times as
+long, and a request with spans would wait for it about ten times, in the event loop and in the writer's thread."""
 
 _READERS = 4
-"""Pages and answers that are made at a time; others wait. More would be no faster, as all want the one interpreter.
-Large traces are read besides, one at a time: each answer may take a gigabyte."""
+"""Pages and answers that are made at once. More would be no faster, because only one thread runs Python at a time.
+Large traces are read in a further thread, one at a time, because each may take a gigabyte."""
 
 
 async def serve(settings: CollectorSettings, listening: Callable[[dict[str, str]], None]) -> None:

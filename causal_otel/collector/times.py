@@ -1,4 +1,4 @@
-"""Which of a span's times can be meant: exporters send 0, or all ones, for a time that they do not know."""
+"""Which times of a span are real. Exporters that do not know a time send 0, or a number with all bits set."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ __all__ = ["LONGEST", "is_time", "length"]
 
 _YEAR = 366 * 86400 * 10**9
 LONGEST = _YEAR
-"""Nanoseconds. What would have taken longer has a start or an end that was not meant."""
+"""Nanoseconds. If a span seems to have lasted longer, its start or its end is not a real time."""
 
 
 def length(start: int, end: int) -> int:
-    """Nanoseconds between two Unix times; 0 where they do not tell: the end is the earlier, or too far away."""
+    """Nanoseconds between two Unix times; 0 if the end is before the start or more than :data:`LONGEST` after it."""
     nanoseconds = end - start
     return nanoseconds if 0 <= nanoseconds <= LONGEST else 0
 
 
 def is_time(nanoseconds: int) -> bool:
-    """Whether a Unix time may be meant: none of 1970, where seconds and milliseconds lead, and none after 2262."""
+    """Whether a Unix time may be real: not in 1970, as seconds or milliseconds sent by mistake are, nor after 2262."""
     return _YEAR <= nanoseconds < 1 << 63

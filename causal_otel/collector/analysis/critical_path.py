@@ -1,4 +1,4 @@
-"""What end-to-end time consists of: the spans that its end was waiting for, told back from there."""
+"""The critical path: the spans that the end of a trace waited for, found from the end backwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every way into the collector has in common: a request is acknowledged when it is on disk, and counted."""
+"""The intake of OTLP/HTTP and OTLP/gRPC: requests are counted, and acknowledged when they are on disk."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Intake:
     """Hands requests to the writer. For one event loop.
 
     Attributes:
-        outcomes: how many requests came, by transport (``http``, ``grpc``, ``import``) and outcome: ``accepted``,
+        outcomes: how many requests came, by transport (``http``, ``grpc``) and outcome: ``accepted``,
             ``partial``, ``invalid``, ``busy``, ``failed``.
     """
 
@@ -79,7 +79,7 @@ class Intake:
 
     async def _keep(self, request: bytes) -> tuple[Kept, SpanCounts]:
         future = asyncio.wrap_future(self._writer.put(request))
-        # Counting goes on beside the writer's work. The shield: a request whose client has left is kept all the same.
+        # Spans are counted while the writer works. shield(): that goes on though the client has left.
         counting = asyncio.to_thread(count_spans, request)
         kept, counts = await asyncio.shield(asyncio.gather(future, counting))
         return kept, counts

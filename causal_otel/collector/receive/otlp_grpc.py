@@ -1,6 +1,6 @@
 """OTLP/gRPC: ``TraceService/Export``. Needs the extra ``grpc``.
 
-Logs and metrics are refused as not implemented, which exporters do not try again, with how to switch them off.
+Logs and metrics are answered with UNIMPLEMENTED, so that exporters do not try again, and with how to switch them off.
 """
 
 from __future__ import annotations

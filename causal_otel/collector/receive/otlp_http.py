@@ -1,6 +1,6 @@
 """OTLP/HTTP: ``POST /v1/traces``, protobuf or JSON, plain, gzip or deflate.
 
-Logs and metrics are refused as what is not here, which exporters do not try again, with how to switch them off.
+Logs and metrics are answered with 404, so that exporters do not try again, and with how to switch them off.
 
 Every failure has a ``google.rpc.Status`` as its body, in the request's content type, as OTLP wants it.
 """
@@ -45,7 +45,7 @@ OTHER_SIGNALS = {
     signal: f"this collector takes traces only: set OTEL_{signal.upper()}_EXPORTER=none, or send {signal} elsewhere"
     for signal in ("logs", "metrics")
 }
-"""By the last part of their path, what to answer to those that are not kept here. See :func:`other_signal`."""
+"""What to answer to signals that are not stored here, by the last part of their path. See :func:`other_signal`."""
 
 _PROTOBUF, _JSON = "application/x-protobuf", "application/json"
 _WINDOW_BITS = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
@@ -54,7 +54,7 @@ _UNDER_WAY_LIMIT = 4 * BODY_LIMIT
 """Bytes of bodies that may be held while they arrive, over all requests."""
 
 _DRAIN_LIMIT = 4 * BODY_LIMIT
-"""Bytes of a body too large that are read and thrown away, so that the client gets to see the answer."""
+"""Bytes of a body that is too large which are read and discarded, so that the client reads our answer."""
 
 _CODES = {
     400: Code.INVALID_ARGUMENT,

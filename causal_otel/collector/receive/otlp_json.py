@@ -2,8 +2,8 @@
 
 See "JSON Protobuf Encoding" in the OTLP specification. ``ExportTraceServiceRequest`` and ``TracesData`` look the same.
 
-Reading is our own: protobuf's reader takes strings for messages, and an error of its copies the document once for every
-level of nesting. Input is not to be trusted. Writing is, as protobuf's takes twice as long.
+The reader is our own, because input is not trusted: protobuf's accepts strings in place of messages, and its errors
+copy the document once for every level of nesting. The writer is our own, because protobuf's takes twice as long.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def loads(data: bytes) -> TracesData:
     """Read OTLP JSON.
 
     As OTLP demands of receivers, unknown fields are ignored, 64-bit integers may be numbers or strings. A parent's id
-    that is all zero is none. Names of enums
-    and of fields as the protocol files have them are taken as well. Whether ids have a valid length is not checked.
+    that is all zero is none. The names of enums and fields in the protocol files are accepted as well. The lengths of
+    ids are not checked.
 
     Args:
         data: a JSON object, in UTF-8.

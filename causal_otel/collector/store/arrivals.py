@@ -1,7 +1,8 @@
 """The traces that were received last: of all, of a service, or with errors.
 
-Chunks are numbered as they come, so what is new has the highest numbers. What is asked for is looked up by the index of
-tags and the table ``trace``, not among what came last: a quiet service is found beside a busy one.
+Chunks are numbered as they come, so new ones have the highest numbers. The traces of a service are found by the tag
+index and the table ``trace``, not by a look through the last chunks: so a service that sends little is found beside a
+busy one.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
-"""Compaction: a day that is over is written anew, so that it takes a third of the room and is found in faster.
+"""Compaction: the file of a day that is over is rewritten. It takes a third of the space, and searches are faster.
 
-Every trace becomes one chunk (more where its spans lie further apart than :data:`~.schema.SPREAD`), with each span
-once; chunks are numbered in the order of their start and compressed with a dictionary made of the day's own spans; the
-tag index becomes posting lists, of shapes as well (see :mod:`.shapes`); what was counted while spans came in is counted
-again, now that parents and repetitions are known. The new file is made beside the old one and takes its place in one
-step: there is always one that is whole.
+- Every trace becomes one chunk, or several if its spans start further apart than :data:`~.schema.SPREAD`. A span that
+  was received twice is stored once.
+- Chunks are numbered in the order of their start. They are compressed with a dictionary made of the day's own spans.
+- The tag index becomes posting lists, for tags and for shapes (see :mod:`.shapes`).
+- Counts are made again, because parents and repeated spans are known only now.
 
-It is done in slices, between which the writer goes on writing: also to the day's old file.
+The new file is written beside the old one and replaces it in one step, so there is a complete file at any time.
+
+Compaction runs in slices. Between two slices the writer writes, also to the old file of this day.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ SUFFIX = ".closing"
 _LEVEL = 9
 _SLICE_SECONDS = 0.02
 _STARTS = 2000
-"""Chunks to look at in a slice."""
+"""Chunks to read in a slice."""
 _SAMPLED_TRACES = 400
 _SAMPLED_SPANS = 4
 """Of each of them."""

@@ -1,6 +1,6 @@
 """Which tags a span is indexed by: their hashes.
 
-What is not indexed can be searched for all the same, by looking at every chunk of the time asked for.
+A search for a tag that is not indexed reads every chunk of the time asked for.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _BYTE = 0x80
 def indexed(key: str, text: str) -> bool:
     """Whether the chunks that have a span with this tag can be found in the index.
 
-    Not in it are long values and those that hardly anybody looks for as a whole. What a span's kind and an error status
-    make tags of is in columns instead: only attributes of these names are in the index.
+    Long values are not indexed, nor are values that hardly anybody searches for as a whole. The kind and the status of
+    a span can be searched for as tags, but are in columns: the index only has attributes of the same names.
     """
     return key not in _KEYS and len(text.encode("utf-8", "surrogatepass")) <= _LONGEST
 

@@ -1,4 +1,4 @@
-"""What SQLite can hold, and so the tables, of what may be asked for."""
+"""Numbers and texts of a query that SQLite, and so the tables, can hold."""
 
 from __future__ import annotations
 

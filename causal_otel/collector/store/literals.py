@@ -1,8 +1,9 @@
-"""A look at the bytes of a chunk's spans, before messages are made out of them: of most spans none need be.
+"""Looks for the strings of a query in the bytes of serialized spans, so that most spans need not be parsed.
 
-A string is in a span as it is. So a span does not have a name, or a tag with a key, whose bytes are not among its own;
-nor a tag whose text can only be a string's (or the Base64 of bytes) if neither is. Of other tags, and of conditions,
-the values that the key has are looked at (see :mod:`.raw_values`); but a condition may ask for spans without the key.
+Protobuf stores a string as its bytes. A span without the bytes of a name does not have this name, and a span without
+the bytes of a key has no tag with this key. The same holds for the value of a tag if only a string, or bytes in Base64,
+can have this text. Where numbers can have it, and for conditions, the values of the key are compared, see
+:mod:`.raw_values`. Conditions that ask for spans without a key cannot be tested this way.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["Literals"]
 
 _FIELDS = frozenset({"error", "otel.scope.name", "otel.scope.version", "otel.status_code", "span.kind"})
-"""Tags that are made of something else than a string in the span."""
+"""Tags whose value is not a string in the span."""
 _UNNAMED = _FIELDS | {"event", "otel.status_description", "w3c.tracestate"}
-"""Tags that are made of something that has no such name in the span."""
+"""Tags whose key is not a string in the span."""
 _OTHER_TEXTS = frozenset({"", "true", "false"})
 
 

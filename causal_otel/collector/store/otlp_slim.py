@@ -1,7 +1,8 @@
-"""OTLP's messages with less inside: what the writer does not look at stays the bytes that it is.
+"""OTLP's messages with fewer fields: what the writer does not need to know stays serialized.
 
-Attributes are the larger part of a span, and most of them are the same again and again. Here they are ``bytes``, which
-are the same on the wire, so that parsing a span makes no message of any of them, and each can be looked up as it is.
+Attributes are the larger part of a span, and most of them occur again and again. Here they are fields of type
+``bytes``, which look the same on the wire. So parsing a span parses no attribute, and the bytes of one are the key of a
+cache.
 """
 
 from __future__ import annotations

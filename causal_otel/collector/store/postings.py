@@ -1,8 +1,8 @@
 """The tag index of a closed day: which chunks have a tag, by slots of tag hashes.
 
-A slot is a run of groups: a hash plus one, how many chunks, how many bytes follow, and the chunks' ids, each less the
-one before. Tags that few chunks have share the group 0, which says less and takes less; what is found has to be looked
-at anyway.
+A slot is a sequence of groups. A group has a hash plus one, the number of chunks, the number of bytes that follow, and
+the ids of the chunks, each as its difference to the one before. Rare tags share group 0, which takes less space but
+does not tell them apart; a search reads each chunk that it finds anyway.
 """
 
 from __future__ import annotations

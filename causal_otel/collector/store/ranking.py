@@ -1,12 +1,13 @@
 """A search for the longest traces, or the largest, or those with the most errors, of all that match.
 
-The table ``trace`` tells how long and how large each trace of a day can be at the most, so the days' traces are merged,
-the largest first, and looked at until there are as many matches as were asked for and none that follows can be larger.
-A trace that has parts in several days' files is compared by all of them together.
+The table ``trace`` has an upper limit for the duration, the spans and the errors of each trace of a day. The traces of
+all days are merged by it, the largest first, and read until there are as many matches as asked for and none of the
+remaining traces can be larger. A trace with parts in the files of several days is compared as a whole.
 
-Where few chunks satisfy the conditions that the tables know of, their traces are compared; else all of the day, of
-which those without such a chunk are passed over. To find these chunks takes longer than to look at a few traces, so it
-is put off where most traces are likely to have one, as those of a service in front of all others.
+If few chunks of a day satisfy the conditions that the tables know, only the traces of these chunks are compared.
+Otherwise all traces of the day are, and those without such a chunk are skipped. Finding the chunks takes longer than
+reading a few traces. So if most traces probably have one, as for the service that receives every request, they are
+found only after several traces were read in vain.
 """
 
 from __future__ import annotations
@@ -36,16 +37,16 @@ if TYPE_CHECKING:
 __all__ = ["ranked"]
 
 _TIME_TO_COMPARE = 0.7
-"""The share of the time in which all days have to be ready; the rest is for looking at traces."""
+"""The share of the time for preparing all days; the rest is for reading traces."""
 _FEW = 6
-"""Where one chunk in so many may match, or fewer, looking their traces up takes less time than to sort the day's."""
+"""If at most one chunk in so many may match, looking up their traces is faster than sorting all traces of the day."""
 _FIRST_PAGE = 100
 """Rows of a day's ``trace`` to sort at first; each further time four times as many."""
 _IDS_AT_ONCE = 500
 _BATCH = 20
 """Traces to make summaries of at once, when there are enough."""
 _UNKNOWN = 1 << 64
-"""Instead of a start or a duration that is too large for the tables to tell."""
+"""Stands for a start or a duration that is too large for the tables."""
 
 _Row = tuple[bytes, int, int, int, int]
 """A trace's id, start, end, spans and errors, as the table has it."""

@@ -1,8 +1,8 @@
-"""A look at the values of a key in the bytes of spans, before messages are made out of them.
+"""Looks for the values of a key in the bytes of serialized spans, so that most spans need not be parsed.
 
 An attribute is a ``KeyValue``: its length, the key as field 1, the value as field 2. Serializers write the two in this
-order, each once, and lengths in as few bytes as they need. Protobuf allows other ways: where the bytes are otherwise,
-the answer is that there may be such a value.
+order, each once, and lengths in as few bytes as they need. Protobuf also allows other encodings. If the bytes look
+different, the answer is that there may be such a value, and the span is parsed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class RawValues:
         self._padded = b"\0" + name
         # The length of an attribute but for the bytes of its value.
         self._frame = 1 + len(sized) + 2
-        # Where two keys may overlap, bytes before one could hide it.
+        # If the end of the key is also its beginning, `split` may find it at the wrong place and miss the right one.
         overlaps = any(sized.endswith(sized[:size]) for size in range(1, len(sized)))
         self._can_tell = self._frame < _SHORT and not overlaps
 
@@ -55,7 +55,7 @@ class RawValues:
         try:
             for before, after in pairwise(parts):
                 size = after[1]
-                # A length of the attribute that is not one byte, or another than the two fields have, is not equal.
+                # The length of the attribute is one byte and equals that of its two fields. If not, we cannot tell.
                 if after[0] != _VALUE or before[-1] != _KEY or before[-2] != frame + size or known[after[2 : 2 + size]]:
                     return True
         except IndexError:

@@ -1,4 +1,4 @@
-"""Which day files to delete: the old ones, and the oldest while all together are too large."""
+"""Which day files to delete: those that are too old, then the oldest ones until the rest is small enough."""
 
 from __future__ import annotations
 

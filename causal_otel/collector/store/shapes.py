@@ -1,12 +1,12 @@
 """Shapes: which frequent tags are together on the spans of a series.
 
-The posting lists of tags know chunks, not spans: where two tags share many traces but never a span, or a frequent tag
-is never on the spans of the operation in question, they lead to chunks that are looked at in vain. So the spans of a
-closed day that have the same series and the same frequent tags are of one shape. There are a few thousand of them, each
-told by the tables ``shape`` and ``shape_tag``, and chunks are indexed by their spans' shapes as they are by tags.
+The posting lists of tags know chunks, not spans. If two tags are in many traces but never on one span, or if a frequent
+tag is never on the spans of the wanted operation, the lists lead to many chunks that do not match. Therefore the spans
+of a closed day that have the same series and the same frequent tags form a shape. A day has a few thousand shapes. The
+tables ``shape`` and ``shape_tag`` describe them, and chunks are indexed by the shapes of their spans as by tags.
 
-What is frequent is guessed from a sample, so that shapes stay few. A search may ask about any tag: it is told of the
-shapes that have it, and has to go by the tag itself where it was not frequent.
+Which tags are frequent is estimated from a sample, so that there are few shapes. A search asks for the shapes that have
+a tag. If the tag is not a frequent one, the search uses the posting list of the tag.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["OTHERS", "Series", "Shapes", "frequent_tags", "shape_hash"]
 
 OTHERS = 0
-"""The shape of all spans that there was no room for a shape of their own for."""
+"""The shape of all spans that come after the number of shapes has reached its limit."""
 
 _SHARES = (64, 32, 16, 8)
 """A tag is frequent if one trace in so many has it: the first of these by which shapes are few."""

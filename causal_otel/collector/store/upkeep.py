@@ -1,4 +1,4 @@
-"""What is to be done to a store as time goes by: old days are deleted, days that are over are compacted."""
+"""The upkeep of a store: old days are deleted, days that are over are compacted."""
 
 from __future__ import annotations
 

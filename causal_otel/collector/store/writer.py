@@ -1,10 +1,11 @@
 """The store's writer: takes requests, and acknowledges them when they are on the disk.
 
-One thread writes. It takes all that waits, and writes it in one transaction for each day that it touches: the busier,
-the larger the transactions and the less each span costs. In between it deletes and compacts days, see :mod:`.upkeep`.
+One thread writes. It takes all waiting requests and writes them in one transaction per day file. The more requests
+wait, the larger the transaction and the less each span costs. Between transactions it deletes and compacts days, see
+:mod:`.upkeep`.
 
-A transaction is in the kernel's hands when it is acknowledged (``synchronous=NORMAL``): killing the process loses
-nothing. A power cut may lose the last moments of what was acknowledged, but leaves the file whole.
+A request is acknowledged when its transaction has been handed to the kernel (``synchronous=NORMAL``). So killing the
+process loses nothing. A power failure may lose the last acknowledged requests, but does not damage the file.
 """
 
 from __future__ import annotations

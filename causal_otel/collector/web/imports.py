@@ -1,4 +1,4 @@
-"""Traces from a file that somebody uploads: untrusted, so bounded and checked before any of it is kept."""
+"""Traces from an uploaded file, which is not trusted: its size is limited, and it is checked before it is stored."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def routes(reading: Reading) -> list[Route]:
 
 
 class _TracePages:
-    """They draw thousands of rows, so all of them do in the threads of ``reading``."""
+    """All of these read and draw in the threads of ``reading``, because a trace may have thousands of rows."""
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading

@@ -1,4 +1,4 @@
-"""Traces as pages show them: large ones are kept for what is clicked on next."""
+"""Traces as pages show them. Large ones stay in memory for a while, because the next click needs them again."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Views:
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
         self._kept: OrderedDict[bytes, tuple[float, Shown]] = OrderedDict()
-        self._lock = threading.Lock()  # of what is kept
+        self._lock = threading.Lock()  # guards `_kept`
         self.built = 0
         """How many were built so far."""
 
@@ -69,7 +69,7 @@ class Views:
         kept = self._recently(trace_id)
         if kept is not None:
             return await self._reading.run(lambda: show(kept), large=all_spans)
-        # By the time that it is our turn another may have built it.
+        # Another request may have built it while this one waited for its turn.
         return await self._reading.traces([trace_id], lambda: show(self._recently(trace_id) or self._built(trace_id)))
 
     def _recently(self, trace_id: bytes) -> Shown | None:

@@ -110,9 +110,9 @@ class Waterfall:
     kinds: tuple[str, ...]
     """The parts that there are, of :data:`KINDS`."""
     partial: bool
-    """Whether rows that are hidden are not there at all, as the trace has more spans than a page has rows."""
+    """Whether hidden rows are left out of the page, because the trace has more spans than a page may have rows."""
     left_out: int
-    """How many rows should be shown, but are too many."""
+    """How many rows are left out though they are not hidden, because they are too many."""
 
 
 def waterfall(
@@ -295,8 +295,8 @@ def _chunk(rows: Sequence[Row], first: int, opened: Collection[str]) -> Chunk:
     return Chunk(tuple(rows), hidden=all(row.hidden for row in rows), later=later)
 
 
-# What these two write consists of numbers, ids in hexadecimal and words of ours, so that nothing is to be escaped; the
-# template takes thrice as long for it.
+# These two functions write HTML. They write numbers, hexadecimal ids and our own words, so nothing needs escaping. The
+# template would take three times as long.
 
 
 def _attributes(span: SpanView, classes: str, *, expanded: bool | None, hidden: bool) -> Markup:
