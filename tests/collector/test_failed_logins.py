@@ -12,13 +12,13 @@ from causal_otel.collector.config import CollectorSettings
 from causal_otel.collector.failed_logins import FailedLogins
 from causal_otel.collector.security import TOO_MANY, Access
 from causal_otel.collector.server import _Server
-from tests.collector.test_security import TOKEN, _app
+from tests.collector.guarded import TOKEN, guarded_app
 
 _LATE = 0.2
 
 
 def _client(failed: FailedLogins, address: str = "10.1.2.3") -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(_app(Access(TOKEN, failed_logins=failed)), client=(address, 4711))
+    transport = httpx.ASGITransport(guarded_app(Access(TOKEN, failed_logins=failed)), client=(address, 4711))
     return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", trust_env=False)
 
 
@@ -114,6 +114,6 @@ async def test_every_way_to_guess_is_slowed(headers: dict[str, str]) -> None:
 
 def test_no_header_says_who_a_client_is() -> None:
     """The collector's servers do not take a client's address from X-Forwarded-For, not even from this machine."""
-    server = _Server(_app(Access(TOKEN)), CollectorSettings.load({}, {}))
+    server = _Server(guarded_app(Access(TOKEN)), CollectorSettings.load({}, {}))
     assert server.config.loaded_app is not None
     assert not server.config.proxy_headers

@@ -6,42 +6,26 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
 
 from causal_otel.collector.config import CollectorSettings, is_loopback
 from causal_otel.collector.failed_logins import FailedLogins
-from causal_otel.collector.security import HEADERS, Access, Guard, login_routes
+from causal_otel.collector.security import HEADERS, Access
 from causal_otel.settings import SettingError
+from tests.collector.guarded import TOKEN, guarded_app
 from tests.patches.http_server import serve
-
-TOKEN = "a-long-and-random-token"
-
-
-def _app(access: Access) -> Guard:
-    def hello(request: Request) -> Response:
-        return PlainTextResponse("hello " + request.url.path)
-
-    async def post(request: Request) -> Response:
-        return PlainTextResponse(f"{len(await request.body())} bytes")
-
-    routes = [*login_routes(access), Route("/post", post, methods=["POST"]), Route("/{rest:path}", hello)]
-    return Guard(Starlette(routes=routes), access, pages=True)
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """A guarded application that asks for :data:`TOKEN`, and is patient with wrong ones."""
-    with serve(_app(Access(TOKEN, failed_logins=FailedLogins(first=0)))) as found:
+    with serve(guarded_app(Access(TOKEN, failed_logins=FailedLogins(first=0)))) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
 def open_url() -> Iterator[str]:
     """A guarded application on loopback that asks for nothing."""
-    with serve(_app(Access())) as found:
+    with serve(guarded_app(Access())) as found:
         yield found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import strategies as st
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status, TracesData
@@ -73,3 +74,20 @@ def _value(value: Any) -> AnyValue:
     if isinstance(value, int):
         return AnyValue(int_value=value)
     return AnyValue(double_value=value) if isinstance(value, float) else AnyValue(string_value=value)
+
+
+_IDS = st.sampled_from("abcdef")
+_TIMES = st.integers(0, 12)
+SPANS = st.builds(
+    span,
+    _IDS,
+    st.just("") | st.sampled_from("abcdefgh"),
+    _TIMES,
+    _TIMES,
+    service=st.sampled_from(["api", "worker"]),
+    kind=st.sampled_from(["client", "server", "internal"]),
+    error=st.booleans(),
+    links=st.just([]) | st.just([Span.Link(attributes=pairs({"causal.link": "detached"}))]),
+)
+TRACES = st.lists(SPANS, min_size=1, max_size=12).map(lambda spans: trace(*spans))
+"""Traces of any shape: parents that are missing or go in a circle, ids that are there twice, odd times."""

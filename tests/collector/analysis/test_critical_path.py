@@ -9,8 +9,7 @@ from hypothesis import given
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from causal_otel.collector.analysis import Until, build, critical_path, time_on_path
-from tests.collector.analysis.making import BEGIN, MS, pairs, span, trace
-from tests.collector.analysis.test_trace_tree import TRACES
+from tests.collector.analysis.making import BEGIN, MS, TRACES, pairs, span, trace
 
 if TYPE_CHECKING:
     from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, TracesData

@@ -6,27 +6,11 @@ import itertools
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span, TracesData
 
 from causal_otel.collector.analysis import SpanView, TraceView, build
 from causal_otel.collector.matching import summary
-from tests.collector.analysis.making import BEGIN, MS, TRACE_ID, pairs, span, span_id, trace
-
-_IDS = st.sampled_from("abcdef")
-_TIMES = st.integers(0, 12)
-SPANS = st.builds(
-    span,
-    _IDS,
-    st.just("") | st.sampled_from("abcdefgh"),
-    _TIMES,
-    _TIMES,
-    service=st.sampled_from(["api", "worker"]),
-    kind=st.sampled_from(["client", "server", "internal"]),
-    error=st.booleans(),
-    links=st.just([]) | st.just([Span.Link(attributes=pairs({"causal.link": "detached"}))]),
-)
-TRACES = st.lists(SPANS, min_size=1, max_size=12).map(lambda spans: trace(*spans))
+from tests.collector.analysis.making import BEGIN, MS, TRACE_ID, TRACES, pairs, span, span_id, trace
 
 
 def _names(view: TraceView) -> list[str]:

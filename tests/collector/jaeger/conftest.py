@@ -22,6 +22,7 @@ from causal_otel.collector.receive import otlp_json
 from tests.collector.oracle import MemoryReader
 
 GOLDEN = Path(__file__).parent / "golden"
+OURS = GOLDEN / "ours"
 INPUTS = ("golden-trace.otlp.json", "edge-traces.otlp.json", "bulk-1.otlp.pb", "bulk-2.otlp.pb")
 NOW = 1_795_381_200 * 10**9
 """2026-11-22T21:00:00Z, an hour after the golden trace."""

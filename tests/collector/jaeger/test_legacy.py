@@ -14,11 +14,10 @@ from causal_otel.collector.jaeger import answers
 from causal_otel.collector.jaeger.legacy_model import ui_trace
 from causal_otel.collector.query import Found, Query
 from causal_otel.collector.receive import otlp_json
-from tests.collector.jaeger.conftest import GOLDEN, application
+from tests.collector.jaeger.conftest import OURS, application
 from tests.collector.oracle import MemoryReader
 from tests.collector.spans import NOON, event, merged, span, traces
 
-OURS = GOLDEN / "ours"
 WINDOW = {"start": str(NOON // 1000 - 1), "end": str(NOON // 1000 + 10**9)}
 
 

@@ -10,8 +10,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from starlette.testclient import TestClient
 
 from causal_otel.collector.receive import otlp_json
-from tests.collector.jaeger.conftest import application
-from tests.collector.jaeger.test_legacy import OURS
+from tests.collector.jaeger.conftest import OURS, application
 from tests.collector.oracle import MemoryReader
 from tests.collector.spans import NOON, span, traces
 

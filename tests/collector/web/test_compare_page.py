@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from causal_otel.collector.analysis import build
 from causal_otel.collector.web.compare import Comparison, compare
-from tests.collector.analysis.test_trace_tree import TRACES
+from tests.collector.analysis.making import TRACES
 from tests.collector.oracle import MemoryReader
 from tests.collector.web.sample_traces import Builder, shop
 from tests.collector.web.trace_site import application, follow
