@@ -25,7 +25,7 @@ def build(trace: TracesData) -> TraceView:
     Nothing is refused. A span whose parent is missing is a root, spans whose parents go in a circle are cut loose at
     the earliest of them, and of several spans with one id, the children's own service's or the earliest gets the
     children. A span without a time that can be meant stands at the edge of those that have one, without a length. What
-    is odd about a span is in its ``warnings``.
+    is wrong with a span is in its ``warnings``.
     """
     found = list(_spans(trace))
     _place_untimed(found)
@@ -157,7 +157,7 @@ def _self_time(span: SpanView) -> int:
 
 
 def _look_at(span: SpanView) -> None:
-    """Note what is odd about it; its parent has been looked at."""
+    """Add its warnings, after those of its parent."""
     early = span.message.start_time_unix_nano - span.message.end_time_unix_nano
     if early > 0:
         unended = not span.message.end_time_unix_nano

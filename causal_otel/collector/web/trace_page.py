@@ -244,9 +244,9 @@ def _warnings(view: TraceView) -> list[str]:
             f"The clocks of {', '.join(skewed[:5])}{' and others' if len(skewed) > 5 else ''} seem to differ from "
             "their callers'. Times are shown as they were received."
         )
-    odd = sum(bool(span.warnings) and not span.orphan and not span.skew for span in view.spans)
-    if odd:
-        found.append(f"{odd} span{'s are' if odd > 1 else ' is'} marked as odd; the details say why.")
+    others = sum(bool(span.warnings) and not span.orphan and not span.skew for span in view.spans)
+    if others:
+        found.append(f"{others} span{'s have' if others > 1 else ' has'} a warning; the details say which.")
     return found
 
 

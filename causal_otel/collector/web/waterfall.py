@@ -68,7 +68,7 @@ class Row:
         indent: how far its name is indented, in steps.
         below: how many spans are below it.
         hidden: whether it is itself below one that is collapsed.
-        flags: what is odd about it: a CSS class, a word or two, and what they mean.
+        flags: such as its errors and warnings: a CSS class, a word or two, and what they mean.
         took: its duration.
         drawing: its bar, where its time went, and what of it is on the critical path, as SVG.
     """
@@ -282,11 +282,11 @@ def _flags(span: SpanView) -> tuple[tuple[str, str, str], ...]:
     if span.detached:
         found.append(("detached", "detached", "nobody waited for it"))
     if span.orphan:
-        found.append(("odd", "orphan", "the span that it names as its parent is not here"))
+        found.append(("warning", "orphan", "the span that it names as its parent is not here"))
     elif span.skew:
-        found.append(("odd", "clock", "; ".join(span.warnings) or "its clock differs, as its parent's does"))
+        found.append(("warning", "clock", "; ".join(span.warnings) or "its clock differs, as its parent's does"))
     elif span.warnings:
-        found.append(("odd", "odd", "; ".join(span.warnings)))
+        found.append(("warning", "warning", "; ".join(span.warnings)))
     return tuple(found)
 
 

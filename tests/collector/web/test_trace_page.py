@@ -109,6 +109,8 @@ def test_what_is_broken_is_marked(client: TestClient) -> None:
     text = client.get(f"/trace/{BROKEN}?span={','.join(map(Builder.id, (2, 3, 4, 6)))}").text
     assert ">orphan</span>" in text
     assert ">clock</span>" in text
+    assert ">warning</span>" in text
+    assert "spans have a warning" in text
     assert "The clocks of back seem to differ" in text
     assert "1 span names a parent that is not here" in text
     assert "not received" in text
