@@ -79,7 +79,7 @@ def number(kind: type[int] | type[float], low: float, high: float, allowed: str)
 
     def parse(text: str) -> float:
         value = kind(text)
-        if not fits(value):
+        if "_" in text or not fits(value):  # `1_000` is a number of Python's; in a variable it is a typing error
             raise ValueError
         return value
 

@@ -88,7 +88,7 @@ BAD: dict[str, str] = {
     "keep_errors": "maybe",
     "keep_slow": "0",
     "keep_max_traces": "0",
-    "keep_max_spans": "x",
+    "keep_max_spans": "1_000",
     "keep_max_bytes": "-1",
     "keep_max_age": "x",
     "keep_linger": "-1",
