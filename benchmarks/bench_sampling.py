@@ -16,7 +16,7 @@ from benchmarks.rounds import BARE, OPENTELEMETRY, OURS, in_turns
 from causal_otel.engine.provider import TracerProvider
 from causal_otel.engine.retroactive import Buffer, BufferLimits
 from causal_otel.engine.sampling import RuleSampler
-from causal_otel.sampling.meaning import of_share, usual
+from causal_otel.sampling.described import default_rules, share_of_all
 
 if TYPE_CHECKING:
     from opentelemetry.util.types import AnyValue
@@ -51,7 +51,7 @@ def _round(call: Callable[..., Any], *arguments: Any) -> Callable[[], float]:
 
 def test_root_decision(benchmark: BenchmarkFixture, record: Record) -> None:
     """The default rules about an HTTP request, beside the SDK's sampler with a ratio."""
-    theirs, mine = sampling.ParentBased(sampling.TraceIdRatioBased(0.5)), RuleSampler(usual().rules)
+    theirs, mine = sampling.ParentBased(sampling.TraceIdRatioBased(0.5)), RuleSampler(default_rules().rules)
 
     def ask(trace_id: int) -> None:
         theirs.should_sample(None, trace_id, "GET", SpanKind.SERVER, _REQUEST)
@@ -72,7 +72,7 @@ def test_held_back(benchmark: BenchmarkFixture, record: Record) -> None:
     """A child of a dropped root that is buffered, over one that is not; memory is given back between rounds."""
 
     def children(buffer: Buffer | None) -> Callable[[], float]:
-        provider = TracerProvider(RuleSampler(of_share(0.0).rules), Resource({"service.name": "benchmark"}))
+        provider = TracerProvider(RuleSampler(share_of_all(0.0).rules), Resource({"service.name": "benchmark"}))
         provider.keep_errors(buffer)
         tracer: Any = provider.get_tracer("benchmark")
 

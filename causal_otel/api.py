@@ -9,8 +9,8 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
 from causal_otel.engine import carriers, context
+from causal_otel.engine.block import SpanBlock
 from causal_otel.engine.foreign import starter
-from causal_otel.engine.scope import SpanBlock
 from causal_otel.install import installation
 
 if TYPE_CHECKING:

@@ -17,20 +17,20 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 
-from causal_otel._log import logger
+from causal_otel._internal import faults
+from causal_otel._internal.log import logger
 from causal_otel._version import __version__
-from causal_otel.engine import faults
 from causal_otel.engine.children import Children
 from causal_otel.engine.foreign import contained, starter
-from causal_otel.export.leaving import ServerShutdown
+from causal_otel.export.shutdown_hooks import ServerShutdown
 from causal_otel.instrument import registry
 from causal_otel.instrument.baggage import BaggageBorder
 from causal_otel.instrument.declaration import PatchStatus
 from causal_otel.instrument.deferred import DeferredPatch
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.instrument.untraced import untraced
+from causal_otel.names import SCHEMA_URL
 from causal_otel.patch_choice import Patches, check_app, choose, with_defaults
-from causal_otel.semconv import SCHEMA_URL
 from causal_otel.settings import Settings, unknown_variables
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from causal_otel._kinds import EXCLUDED_NAMES, EXCLUDED_URLS
+from causal_otel._internal.setting_types import EXCLUDED_NAMES, EXCLUDED_URLS
 from causal_otel.instrument.options import Options
 from causal_otel.instrument.registry import BrokenPatch
 from causal_otel.settings import SettingError

@@ -14,14 +14,14 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from causal_otel import semconv
+from causal_otel import names
 from causal_otel.engine.provider import TracerProvider
-from causal_otel.export.leaving import Termination
-from causal_otel.export.otlp import check, component, make_transport
+from causal_otel.export.select_transport import check, component, make_transport
+from causal_otel.export.shutdown_hooks import Termination
 from causal_otel.export.telemetry import Telemetry
 from causal_otel.export.transport import without_credentials
 from causal_otel.export.worker import Worker
-from causal_otel.sampling.chosen import Sampling
+from causal_otel.sampling.configured import Sampling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +60,7 @@ class Pipeline:
     def __init__(self, settings: Settings, policy: Policy) -> None:
         self._policy = policy
         resource = _resource(settings, policy)
-        self.service_name = str(resource.attributes[semconv.SERVICE_NAME])
+        self.service_name = str(resource.attributes[names.SERVICE_NAME])
         self.destination = "nowhere"
         self._exit_timeout = settings.exit_timeout
         self._worker = self._make_worker(settings)
@@ -173,9 +173,9 @@ def _spool(settings: Settings) -> Spool | None:
 def _resource(settings: Settings, policy: Policy) -> Resource:
     given: dict[str, str] = dict(settings.resource_attributes)
     named = {
-        semconv.SERVICE_NAME: settings.service_name or given.get(semconv.SERVICE_NAME) or _program(),
-        semconv.SERVICE_VERSION: settings.service_version,
-        semconv.DEPLOYMENT_ENVIRONMENT_NAME: settings.environment,
+        names.SERVICE_NAME: settings.service_name or given.get(names.SERVICE_NAME) or _program(),
+        names.SERVICE_VERSION: settings.service_version,
+        names.DEPLOYMENT_ENVIRONMENT_NAME: settings.environment,
     }
     given.update((key, value) for key, value in named.items() if value)
     found = Resource.create(given)
@@ -208,10 +208,10 @@ def _limits(settings: Settings) -> SpanLimits:
     )
 
 
-def _propagator(names: tuple[str, ...]) -> TextMapPropagator:
-    if "none" in names:
+def _propagator(chosen: tuple[str, ...]) -> TextMapPropagator:
+    if "none" in chosen:
         return CompositePropagator([])
-    return CompositePropagator([_make_propagator(name) for name in names])
+    return CompositePropagator([_make_propagator(name) for name in chosen])
 
 
 def _make_propagator(name: str) -> TextMapPropagator:

@@ -16,7 +16,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from causal_otel._kinds import (
+from causal_otel._internal.log import logger
+from causal_otel._internal.setting_types import (
     BAGGAGE_BYTES,
     BOOLEAN,
     COUNT,
@@ -45,7 +46,6 @@ from causal_otel._kinds import (
     readable_file,
     remote_sampler,
 )
-from causal_otel._log import logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from causal_otel._secrets import ENDINGS, EXACT, PARAMETERS, RULES, Rule
+from causal_otel._internal.secrets import ENDINGS, EXACT, PARAMETERS, RULES, Rule
 from causal_otel.export.privacy import Policy
 from causal_otel.instrument.registry import BUILT_IN
 from causal_otel.settings import table

@@ -100,7 +100,7 @@ def _decided(strategies: Strategies, name: str, operation: str, more: Mapping[st
 
 def _start_attributes(operation: str) -> dict[str, Any]:
     """What our patches know of such an operation when it begins."""
-    from causal_otel.semconv import CELERY_TASK_NAME, HTTP_REQUEST_METHOD, URL_PATH
+    from causal_otel.names import CELERY_TASK_NAME, HTTP_REQUEST_METHOD, URL_PATH
 
     first, _, rest = operation.partition(" ")
     if first in _METHODS and rest.startswith("/"):

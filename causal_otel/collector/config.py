@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from causal_otel._kinds import BOOLEAN, FILE, Kind, number
+from causal_otel._internal.setting_types import BOOLEAN, FILE, Kind, number
 from causal_otel.settings import SettingError
 
 if TYPE_CHECKING:

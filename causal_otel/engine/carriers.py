@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context
 
-from causal_otel.engine import faults
+from causal_otel._internal import faults
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping

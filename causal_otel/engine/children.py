@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import wrapt
 
-from causal_otel.engine import faults
+from causal_otel._internal import faults
 from causal_otel.engine.context import incoming, variable
 
 if TYPE_CHECKING:

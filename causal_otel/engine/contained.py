@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, Span
 
-from causal_otel.engine import faults
+from causal_otel._internal import faults
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

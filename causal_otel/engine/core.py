@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import trace
 from opentelemetry.trace import TraceFlags
 
-from causal_otel.engine import faults, process
+from causal_otel._internal import faults, process
 from causal_otel.engine.counts import SpanCounts
 from causal_otel.engine.local_trace import LocalTrace
 

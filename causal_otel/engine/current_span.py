@@ -2,7 +2,7 @@
 
 The usual case, a block under a recorded span of ours, makes one object and one context; a block in a trace that is not
 sampled makes the object only, and leaves current what is. Everything else is started by the tracer; decorating is left
-to a :class:`~causal_otel.engine.scope.SpanBlock`.
+to a :class:`~causal_otel.engine.block.SpanBlock`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, TraceFlags
 
-from causal_otel.engine import outcome, process
+from causal_otel._internal import process
+from causal_otel.engine import outcome
+from causal_otel.engine.block import SpanBlock
 from causal_otel.engine.context import SPAN_KEY, enter, leave, variable
-from causal_otel.engine.scope import SpanBlock
 from causal_otel.engine.span import Span
 from causal_otel.engine.unsampled import ExcludedSpan, UnsampledSpan
 from causal_otel.engine.values import frozen_dict
@@ -197,7 +198,7 @@ class CurrentSpan(Span):
         )
 
     def __call__(self, function: F) -> F:
-        """Decorate ``function``: see :meth:`SpanBlock.__call__ <causal_otel.engine.scope.SpanBlock.__call__>`."""
+        """Decorate ``function``: see :meth:`SpanBlock.__call__ <causal_otel.engine.block.SpanBlock.__call__>`."""
         scope = SpanBlock(
             self._start_span,
             record=self._record_exception,

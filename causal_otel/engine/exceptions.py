@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from causal_otel.engine import faults
+from causal_otel._internal import faults
 
 if TYPE_CHECKING:
     from types import CodeType

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanKind
 
-from causal_otel.engine import faults
+from causal_otel._internal import faults
+from causal_otel.engine.block import SpanBlock
 from causal_otel.engine.contained import ContainedSpan
-from causal_otel.engine.scope import SpanBlock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

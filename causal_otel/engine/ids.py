@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 
-from causal_otel.engine import process
+from causal_otel._internal import process
 
 if TYPE_CHECKING:
     from collections.abc import Callable

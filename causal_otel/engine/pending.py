@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-from causal_otel.engine import faults
+from causal_otel._internal import faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

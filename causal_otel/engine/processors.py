@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import SynchronousMultiSpanProcessor
 
-from causal_otel.engine import faults
+from causal_otel._internal import faults
 from causal_otel.engine.span import Span
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import SpanKind, TraceFlags, TraceState
 
-from causal_otel.engine import process
+from causal_otel._internal import process
 from causal_otel.engine.context import current_span
 from causal_otel.engine.threshold import ALL, member, randomness, threshold, with_threshold
 

@@ -16,8 +16,9 @@ from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
+from causal_otel._internal import faults, process
 from causal_otel.engine import context as contexts
-from causal_otel.engine import faults, outcome, process
+from causal_otel.engine import outcome
 from causal_otel.engine.exceptions import CapturedException, capture
 from causal_otel.engine.values import SCALARS, frozen
 

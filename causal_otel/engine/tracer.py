@@ -19,8 +19,8 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace.sampling import Decision, SamplingResult
 from opentelemetry.trace import Link, NonRecordingSpan, SpanKind, TraceFlags
 
+from causal_otel._internal import faults, process
 from causal_otel.engine import context as contexts
-from causal_otel.engine import faults, process
 from causal_otel.engine.context import SPAN_KEY
 from causal_otel.engine.core import BaseTracer
 from causal_otel.engine.current_span import CurrentSpan, Unusual

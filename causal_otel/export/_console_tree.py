@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from opentelemetry.trace import StatusCode
 
-from causal_otel import semconv
+from causal_otel import names
 from causal_otel.terminal.columns import cells, fit
 from causal_otel.terminal.guides import guides, signs
 from causal_otel.terminal.screen import Screen
@@ -29,30 +29,30 @@ _LONGEST_NAME = 80
 _WIDEST_TREE = 60
 # What tells most comes first, what the name or the tree tells already not at all.
 _FIRST = (
-    semconv.ERROR_TYPE,
-    semconv.HTTP_RESPONSE_STATUS_CODE,
-    semconv.DB_RESPONSE_STATUS_CODE,
-    semconv.QUEUE_WAIT,
-    semconv.URL_FULL,
-    semconv.URL_PATH,
-    semconv.DB_QUERY_TEXT,
+    names.ERROR_TYPE,
+    names.HTTP_RESPONSE_STATUS_CODE,
+    names.DB_RESPONSE_STATUS_CODE,
+    names.QUEUE_WAIT,
+    names.URL_FULL,
+    names.URL_PATH,
+    names.DB_QUERY_TEXT,
 )
 _IMPLIED = frozenset(
     {
-        semconv.DB_SYSTEM_NAME,
-        semconv.DB_OPERATION_NAME,
-        semconv.DB_QUERY_SUMMARY,
-        semconv.HTTP_REQUEST_METHOD,
-        semconv.HTTP_ROUTE,
-        semconv.URL_SCHEME,
-        semconv.NETWORK_PEER_ADDRESS,
-        semconv.NETWORK_PEER_PORT,
-        semconv.NETWORK_PROTOCOL_NAME,
-        semconv.NETWORK_PROTOCOL_VERSION,
-        semconv.USER_AGENT_ORIGINAL,
-        semconv.MESSAGING_SYSTEM,
-        semconv.MESSAGING_OPERATION_NAME,
-        semconv.MESSAGING_OPERATION_TYPE,
+        names.DB_SYSTEM_NAME,
+        names.DB_OPERATION_NAME,
+        names.DB_QUERY_SUMMARY,
+        names.HTTP_REQUEST_METHOD,
+        names.HTTP_ROUTE,
+        names.URL_SCHEME,
+        names.NETWORK_PEER_ADDRESS,
+        names.NETWORK_PEER_PORT,
+        names.NETWORK_PROTOCOL_NAME,
+        names.NETWORK_PROTOCOL_VERSION,
+        names.USER_AGENT_ORIGINAL,
+        names.MESSAGING_SYSTEM,
+        names.MESSAGING_OPERATION_NAME,
+        names.MESSAGING_OPERATION_TYPE,
     }
 )
 
@@ -93,7 +93,7 @@ class Row:
         context, parent, attributes = span.context, span.parent, span.attributes or {}
         assert context is not None
         start = span.start_time or 0
-        name, system = printable(span.name, _LONGEST_NAME), attributes.get(semconv.DB_SYSTEM_NAME)
+        name, system = printable(span.name, _LONGEST_NAME), attributes.get(names.DB_SYSTEM_NAME)
         failed = span.status.status_code is StatusCode.ERROR
         notes = _notes(attributes)
         if failed and span.status.description:
@@ -103,7 +103,7 @@ class Row:
             span_id=context.span_id,
             parent_id=parent.span_id if parent is not None else 0,
             top=parent is None or parent.is_remote,
-            service=printable(str(span.resource.attributes.get(semconv.SERVICE_NAME, "")), _LONGEST_NAME),
+            service=printable(str(span.resource.attributes.get(names.SERVICE_NAME, "")), _LONGEST_NAME),
             name=name if system is None else f"{printable(str(system), _LONGEST_NAME)}: {name}",
             kind=span.kind.name,
             start=start,
@@ -186,11 +186,11 @@ def _lines(nodes: list[Node], remark: str, ascii_only: bool) -> list[Line]:
 
 
 def _notes(attributes: Mapping[str, Any]) -> str:
-    names = [name for name in _FIRST if name in attributes]
-    names += [name for name in attributes if name not in _FIRST and name not in _IMPLIED]
-    shown = [f"{printable(name, _LONGEST_NAME)}={_value(attributes[name])}" for name in names[:_MOST_ATTRIBUTES]]
-    if len(names) > _MOST_ATTRIBUTES:
-        shown.append(f"+{len(names) - _MOST_ATTRIBUTES} more")
+    listed = [name for name in _FIRST if name in attributes]
+    listed += [name for name in attributes if name not in _FIRST and name not in _IMPLIED]
+    shown = [f"{printable(name, _LONGEST_NAME)}={_value(attributes[name])}" for name in listed[:_MOST_ATTRIBUTES]]
+    if len(listed) > _MOST_ATTRIBUTES:
+        shown.append(f"+{len(listed) - _MOST_ATTRIBUTES} more")
     return " ".join(shown)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from causal_otel.engine import faults
+from causal_otel._internal import faults
 from causal_otel.export.transport import Outcome, Verdict, importing
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from causal_otel.engine import faults
+from causal_otel._internal import faults
 from causal_otel.engine.redaction import Sanitised
 
 if TYPE_CHECKING:

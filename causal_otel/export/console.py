@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from causal_otel.engine import faults, process
+from causal_otel._internal import faults, process
 from causal_otel.export._console_tree import Row, forest, write
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from causal_otel.engine import faults
+from causal_otel._internal import faults
 from causal_otel.export.attributes import AttributeEncoder, field, optional, varint
 from causal_otel.export.span_encoder import OWN, SpanEncoder
 

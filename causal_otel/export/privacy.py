@@ -1,4 +1,4 @@
-"""The redaction policy: what it finds by the rules of :mod:`causal_otel._secrets` is replaced by ``[redacted:rule]``.
+"""The redaction policy: what it finds by the rules of :mod:`causal_otel._internal.secrets` is replaced.
 
 There is one policy in a process, and one place where it is applied on each way out: the encoder, before it remembers an
 attribute; :class:`~causal_otel.engine.span.Span`, when a processor or exporter reads it; the resource, when it is made;
@@ -13,14 +13,24 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from causal_otel._secrets import KEY, PAIR, PATTERN, RULES, chosen, compiled, is_secret, is_secret_parameter, plain
-from causal_otel.engine import faults, process
+from causal_otel._internal import faults, process
+from causal_otel._internal.secrets import (
+    KEY,
+    PAIR,
+    PATTERN,
+    RULES,
+    chosen,
+    compiled,
+    is_secret,
+    is_secret_parameter,
+    plain,
+)
 from causal_otel.engine.redaction import Sanitised
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from causal_otel._secrets import Rule
+    from causal_otel._internal.secrets import Rule
 
 __all__ = ["FAULT", "Policy", "mark"]
 
@@ -79,7 +89,7 @@ class Policy:
     """Takes secrets out of what leaves the process. Safe from several threads; a forked child counts from zero.
 
     Args:
-        rules: which are in force: see :func:`~causal_otel._secrets.chosen`.
+        rules: which are in force: see :func:`~causal_otel._internal.secrets.chosen`.
         keys: more words for secrets, with which a key or name ends.
         patterns: more regular expressions; what they match goes.
 

@@ -6,8 +6,8 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from causal_otel.engine import faults
-from causal_otel.engine.jitter import jittered
+from causal_otel._internal import faults
+from causal_otel._internal.jitter import jittered
 from causal_otel.export.attempts import Attempts
 from causal_otel.export.backlog import Backlog, Batch
 from causal_otel.export.splitting import halves
@@ -16,9 +16,9 @@ from causal_otel.export.transport import Outcome, Verdict
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from causal_otel._internal.throttled_log import ThrottledLog
     from causal_otel.export.encoder import Request
     from causal_otel.export.ledger import Ledger
-    from causal_otel.export.notices import Notices
     from causal_otel.export.spool import Spool
     from causal_otel.export.transport import Transport
 
@@ -44,7 +44,7 @@ class Sender:
     Args:
         make_transport: called on the sending thread, when it starts; again after each attempt that was not let in.
         ledger: where to account for every span.
-        notices: where to say what goes wrong.
+        log: where to say what goes wrong.
         destination: what to call the back end there.
         timeout: how long one attempt may take, in seconds.
         export_timeout: how long one batch may take, with all its attempts and the pauses between them.
@@ -57,7 +57,7 @@ class Sender:
         self,
         make_transport: Callable[[], Transport],
         ledger: Ledger,
-        notices: Notices,
+        log: ThrottledLog,
         *,
         destination: str,
         timeout: float,
@@ -68,7 +68,7 @@ class Sender:
     ) -> None:
         self._attempts = Attempts(make_transport, ledger, timeout, observe)
         self._ledger = ledger
-        self._notices = notices
+        self._log = log
         self._destination = destination
         self._timeout = timeout
         self._export_timeout = export_timeout
@@ -273,7 +273,7 @@ class Sender:
         outcome = self._attempts.send(payload, spans, deadline)
         if outcome.verdict is Verdict.TOO_LARGE and spans > 1:
             self._refused_size = len(payload)
-            self._notices.say(
+            self._log.say(
                 "halved",
                 "%s takes no request of %d bytes: %s; larger ones are halved from now on",
                 *(self._destination, len(payload), outcome),
@@ -348,7 +348,7 @@ class Sender:
             else:
                 self._ledger.drop(batch.spans, reason, batch.first)
         if not stored and reason == "export_failed":
-            self._notices.say(
+            self._log.say(
                 reason, "%d spans are lost: %s has not taken them: %s", batch.spans, self._destination, self.problem
             )
 
@@ -367,18 +367,18 @@ class Sender:
         if outcome.verdict is not Verdict.DELIVERED:
             self.problem = str(outcome)
             reason, message = outcome.verdict.value, "%d spans are lost, in a request of %d bytes: %s answered %s"
-            self._notices.say(f"{reason} {outcome.kind}", message, spans, len(payload), self._destination, outcome)
+            self._log.say(f"{reason} {outcome.kind}", message, spans, len(payload), self._destination, outcome)
             self._ledger.drop(spans, reason, first)
             return
         self._failures = 0
         self.standing_problem = ""
         rejected = min(outcome.rejected, spans)
         if rejected:
-            self._notices.say(
+            self._log.say(
                 "rejected", "%s rejected %d of %d spans: %s", self._destination, rejected, spans, outcome.detail
             )
         elif outcome.detail:
-            self._notices.say("warning", "%s took the spans and says: %s", self._destination, outcome.detail)
+            self._log.say("warning", "%s took the spans and says: %s", self._destination, outcome.detail)
         self._ledger.deliver(spans, rejected, first)
 
     def _say_failing(self, outcome: Outcome) -> None:
@@ -389,7 +389,7 @@ class Sender:
             what = "they wait in memory, where the oldest go first; TRACING_SPOOL_DIRECTORY would keep them on disk"
         else:
             what = "they wait, as long and as far as they may"
-        self._notices.say(
+        self._log.say(
             f"failing {outcome.kind}", "spans cannot be delivered to %s: %s; %s", self._destination, self.problem, what
         )
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import SpanContext
 
-from causal_otel.engine import faults
+from causal_otel._internal import faults
 from causal_otel.engine.current_span import CurrentSpan
 from causal_otel.engine.span import LeafSpan, Span
 from causal_otel.export.attributes import AttributeEncoder, field, optional, text, varint

@@ -25,8 +25,8 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from causal_otel._log import logger
-from causal_otel.engine import faults, process
+from causal_otel._internal import faults, process
+from causal_otel._internal.log import logger
 from causal_otel.export._spool_files import HAVE_LOCKS, BatchFile, BatchFiles, file_size
 from causal_otel.settings import SettingError
 

@@ -17,7 +17,7 @@ from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
 from causal_otel._version import __version__
-from causal_otel.semconv import SCHEMA_URL
+from causal_otel.names import SCHEMA_URL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

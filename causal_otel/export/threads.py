@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from causal_otel.engine import faults
+from causal_otel._internal import faults
 from causal_otel.engine.context import suppress
 
 if TYPE_CHECKING:

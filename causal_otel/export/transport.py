@@ -14,7 +14,7 @@ from enum import Enum
 from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-from causal_otel.engine import process
+from causal_otel._internal import process
 
 __all__ = [
     "CREDENTIALS",

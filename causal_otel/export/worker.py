@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import SpanProcessor
 
-from causal_otel.engine import faults, process
-from causal_otel.export import leaving, transport
+from causal_otel._internal import faults, process
+from causal_otel._internal.throttled_log import ThrottledLog
+from causal_otel.export import shutdown_hooks, transport
+from causal_otel.export.batcher import Batcher
 from causal_otel.export.ledger import Flush, Ledger
-from causal_otel.export.notices import Notices
-from causal_otel.export.packer import Packer
 from causal_otel.export.privacy import Policy
 from causal_otel.export.sender import Sender
 from causal_otel.export.threads import Threads
@@ -99,18 +99,18 @@ class Worker(SpanProcessor):
         self._queue: deque[ReadableSpan] = deque()  # the same one for ever: the engine may keep take() at hand
         self._inherited: list[Sender] = []
         self._begin(Ledger())
-        leaving.register(self.shutdown)
+        shutdown_hooks.register(self.shutdown)
         process.at_fork(in_child=self._forked)
 
     def _begin(self, ledger: Ledger, head: int = 0) -> None:
         """No thread runs, no connection is open, and what waits is in the queue."""
         self._pid = os.getpid()
         self._ledger = ledger
-        self._notices = Notices()
+        self._log = ThrottledLog()
         self._sender = Sender(
             self._make_transport,
             ledger,
-            self._notices,
+            self._log,
             destination=self._destination,
             timeout=self._timeout,
             export_timeout=self._export_timeout,
@@ -118,7 +118,7 @@ class Worker(SpanProcessor):
             spool=self._spool,
             observe=self._observe,
         )
-        self._packer = Packer(self._queue, ledger, self._sender, self._max_batch, self.take, head, self._redaction)
+        self._batcher = Batcher(self._queue, ledger, self._sender, self._max_batch, self.take, head, self._redaction)
         self._threads = Threads(encode=self._encode, send=self._sender.run)
         self._overflow_seen = ledger.dropped["queue_full"]
         # A lock used as a bell: locked is silent. Releasing one takes a single step and never waits, unlike all that
@@ -184,7 +184,7 @@ class Worker(SpanProcessor):
                     self._mark = self._max_queue_size + 1
                 over = len(self._queue) if self._closed else len(self._queue) - self._max_queue_size
                 if over > 0:
-                    self._packer.discard(over, "shutdown" if self._closed else "queue_full")
+                    self._batcher.discard(over, "shutdown" if self._closed else "queue_full")
             self._ring()
         except Exception:
             faults.report("export: span end")
@@ -207,10 +207,10 @@ class Worker(SpanProcessor):
         """
         self._notice_fork()
         deadline = time.monotonic() + timeout_millis / 1000
-        ledger, packer = self._ledger, self._packer
+        ledger, batcher = self._ledger, self._batcher
         with ledger.lock:
-            flush = Flush(packer.head + len(self._queue))
-            if packer.settled() >= flush.target:
+            flush = Flush(batcher.head + len(self._queue))
+            if batcher.settled() >= flush.target:
                 return True
             if self._closed:
                 return False
@@ -224,7 +224,7 @@ class Worker(SpanProcessor):
             self._sender.hurry()
             self._ring()
             with ledger.lock:
-                while packer.settled() < flush.target:
+                while batcher.settled() < flush.target:
                     left = deadline - time.monotonic()
                     if left <= 0 or flush.stuck:
                         return False
@@ -237,7 +237,7 @@ class Worker(SpanProcessor):
     def shutdown(self) -> None:
         """Export what is left and stop, within the exit timeout; one line in the log says what could not be."""
         self._end(self._exit_timeout)
-        leaving.unregister(self.shutdown)
+        shutdown_hooks.unregister(self.shutdown)
 
     def leave(self, timeout: float | None = None) -> None:
         """As :meth:`shutdown`, for a process that may live on: what ends then is exported as well.
@@ -246,22 +246,22 @@ class Worker(SpanProcessor):
             timeout: instead of the exit timeout, in seconds.
         """
         if self._end(self._exit_timeout if timeout is None else timeout):
-            self._begin(self._ledger, self._packer.head)
+            self._begin(self._ledger, self._batcher.head)
 
     def _end(self, timeout: float) -> bool:
         """Export what is left and stop; False: somebody else has, or does."""
         self._notice_fork()
         deadline = time.monotonic() + timeout
-        ledger, sender, packer = self._ledger, self._sender, self._packer
+        ledger, sender, batcher = self._ledger, self._sender, self._batcher
         with ledger.lock:
             if self._stopping:
                 return False
             self._stopping = True
             self._mark = 0
-            left = len(self._queue) + packer.spans()
+            left = len(self._queue) + batcher.spans()
             before = (sum(ledger.dropped.values()), ledger.spooled)
         if left or self._threads.begun:
-            self._notices.muted = True
+            self._log.muted = True
             sender.stop(deadline)
             self._ring()
             self._launch()
@@ -269,15 +269,15 @@ class Worker(SpanProcessor):
                 self._finish("send", lambda: sender.done, deadline)
         with ledger.lock:
             self._closed = True
-            packer.discard(len(self._queue), "shutdown")
+            batcher.discard(len(self._queue), "shutdown")
         if not sender.done:
             sender.give_up()
         sender.close()
-        self._notices.muted = False
+        self._log.muted = False
         lost = sum(ledger.dropped.values()) - before[0]
         spooled = ledger.spooled - before[1]
         if lost or spooled:
-            self._notices.say(
+            self._log.say(
                 "shutdown",
                 "%d of the last %d spans could not be delivered to %s within %g s (%s)%s",
                 *(lost + spooled, left, self._destination, timeout, sender.problem or "no answer"),
@@ -313,7 +313,7 @@ class Worker(SpanProcessor):
             if self._spool is not None:
                 dropped["spool_full"] = self._spool.dropped_spans
             return ExportStatus(
-                queued=len(self._queue) + self._packer.spans(),
+                queued=len(self._queue) + self._batcher.spans(),
                 capacity=self._max_queue_size,
                 in_flight=ledger.in_flight,
                 exported=ledger.exported,
@@ -330,7 +330,7 @@ class Worker(SpanProcessor):
     def _launch(self) -> None:
         try:
             if self._threads.begin():
-                leaving.register_in_child(self.shutdown)
+                shutdown_hooks.register_in_child(self.shutdown)
         except RuntimeError:  # the process is ending; shutdown() does the work itself then
             self._mark = self._max_queue_size + 1
 
@@ -357,11 +357,11 @@ class Worker(SpanProcessor):
                     self._mark = self._max_queue_size + 1
             if urgent or left <= 0:
                 idle = not waiting
-                self._packer.pack_all()
+                self._batcher.pack_all()
                 due = time.monotonic() + self._delay
                 self._say_overflow()
             else:
-                self._packer.pack()
+                self._batcher.pack()
             with self._ledger.lock:
                 if self._stopping and not self._queue:
                     self._closed = True
@@ -372,7 +372,7 @@ class Worker(SpanProcessor):
         lost = self._ledger.dropped["queue_full"] - self._overflow_seen
         if lost:
             self._overflow_seen += lost
-            self._notices.say(
+            self._log.say(
                 "overflow", "%d spans are lost: more than %d were waiting to be exported", lost, self._max_queue_size
             )
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-from causal_otel._binding import bindable, in_place
-from causal_otel._log import logger
-from causal_otel.engine import faults
+from causal_otel._internal import faults
+from causal_otel._internal.binding import bindable, in_place
+from causal_otel._internal.log import logger
 from causal_otel.instrument.declaration import Connect, PatchStatus
 
 if TYPE_CHECKING:

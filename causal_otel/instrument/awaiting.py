@@ -18,7 +18,8 @@ from functools import partial
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from causal_otel.engine import context, faults
+from causal_otel._internal import faults
+from causal_otel.engine import context
 from causal_otel.engine.pending import REMEMBERED, Awaitable, Pending, named
 from causal_otel.instrument.stopwatch import Stopwatch
 
@@ -81,7 +82,7 @@ def watched(result: Any, call: Call, site: str) -> Any:
     Args:
         result: an object whose type :func:`goes_on`.
         call: is told once, also if nobody ever awaits it.
-        site: see :func:`causal_otel.engine.faults.report`.
+        site: see :func:`causal_otel._internal.faults.report`.
     """
 
     def enter() -> context.Activation | None:

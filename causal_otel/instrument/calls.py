@@ -12,7 +12,8 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from causal_otel.engine import context, faults
+from causal_otel._internal import faults
+from causal_otel.engine import context
 from causal_otel.instrument.awaiting import at_once, ended, goes_on, watched
 from causal_otel.instrument.errors import BY_CLASS, mark_failed
 from causal_otel.instrument.operation import Operation, Running

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-from causal_otel._log import logger
-from causal_otel.engine import faults
+from causal_otel._internal import faults
+from causal_otel._internal.log import logger
 from causal_otel.instrument.applying import Applied
 from causal_otel.instrument.declaration import PatchStatus
 from causal_otel.instrument.registry import BrokenPatch

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry.trace import StatusCode
 
-from causal_otel.engine import faults, outcome
+from causal_otel._internal import faults
+from causal_otel.engine import outcome
 from causal_otel.instrument.told import tell
-from causal_otel.semconv import ABANDONED, ERROR_TYPE
+from causal_otel.names import ABANDONED, ERROR_TYPE
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry.trace import SpanKind, StatusCode
 
-from causal_otel.engine import faults
+from causal_otel._internal import faults
 from causal_otel.instrument.errors import BY_CLASS, mark_failed
-from causal_otel.semconv import DB_QUERY_TEXT, ERROR_TYPE
+from causal_otel.names import DB_QUERY_TEXT, ERROR_TYPE
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context

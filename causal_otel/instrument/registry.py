@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module, metadata
 from typing import TYPE_CHECKING, NamedTuple
 
-from causal_otel._log import logger
+from causal_otel._internal.log import logger
 
 if TYPE_CHECKING:
     from causal_otel.instrument.declaration import Patch

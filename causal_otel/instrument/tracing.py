@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from opentelemetry.trace import INVALID_SPAN, SpanKind, TraceFlags
 
-from causal_otel.engine import context, faults
+from causal_otel._internal import faults
+from causal_otel.engine import context
 from causal_otel.engine.adoption import as_sampled, take_over
 from causal_otel.engine.context import SPAN_KEY
 from causal_otel.engine.exceptions import capture

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context, create_key
 
-from causal_otel.engine import context, faults
+from causal_otel._internal import faults
+from causal_otel.engine import context
 from causal_otel.instrument.calls import Args, Describe, Kwargs, Wrapper, failure_call, suppressed, traced_call
 from causal_otel.instrument.declaration import Wrap
 from causal_otel.instrument.errors import Errors, error_name
 from causal_otel.instrument.operation import Operation
 from causal_otel.instrument.plumbing import Plumbing
 from causal_otel.instrument.tracing import Tracing
-from causal_otel.semconv import (
+from causal_otel.names import (
     DB_NAMESPACE,
     DB_OPERATION_NAME,
     DB_RESPONSE_STATUS_CODE,

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from causal_otel import semconv
+from causal_otel import names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,12 +36,12 @@ def _broker(url: str) -> Mapping[str, Any]:
     """The attributes of a broker. Only a single server's address is told: which one of several it is, is unknown."""
     parts = urlsplit(url)
     system = _SYSTEMS.get(parts.scheme.partition("+")[0], "celery")
-    attributes: dict[str, Any] = {semconv.MESSAGING_SYSTEM: system}
+    attributes: dict[str, Any] = {names.MESSAGING_SYSTEM: system}
     # In URLs of other brokers, what looks like a host may be a key.
     if system in ("redis", "rabbitmq") and parts.scheme != "sentinel" and ";" not in url and parts.hostname:
-        attributes[semconv.SERVER_ADDRESS] = parts.hostname
+        attributes[names.SERVER_ADDRESS] = parts.hostname
         if parts.port is not None:
-            attributes[semconv.SERVER_PORT] = parts.port
+            attributes[names.SERVER_PORT] = parts.port
     return MappingProxyType(attributes)
 
 
@@ -50,21 +50,21 @@ def common(app: Celery, task_name: str, operation: str, *, broker: bool = True) 
     url = (app.conf.broker_write_url or "amqp://") if broker else ""
     return {
         **_broker(url if isinstance(url, str) else ";".join(url)),
-        semconv.MESSAGING_OPERATION_NAME: operation,
-        semconv.MESSAGING_OPERATION_TYPE: operation,
-        semconv.CELERY_TASK_NAME: task_name,
+        names.MESSAGING_OPERATION_NAME: operation,
+        names.MESSAGING_OPERATION_TYPE: operation,
+        names.CELERY_TASK_NAME: task_name,
     }
 
 
 def message(task_id: str | None, root_id: str | None, exchange: str | None, routing_key: str | None) -> dict[str, Any]:
     """The attributes of a message: what it is, what it belongs to, where it goes."""
     attributes = {
-        semconv.MESSAGING_MESSAGE_ID: task_id,
-        semconv.MESSAGING_MESSAGE_CONVERSATION_ID: root_id or task_id,
+        names.MESSAGING_MESSAGE_ID: task_id,
+        names.MESSAGING_MESSAGE_CONVERSATION_ID: root_id or task_id,
     }
     destination = ":".join(filter(None, (exchange, routing_key)))
     if destination:
-        attributes[semconv.MESSAGING_DESTINATION_NAME] = destination
+        attributes[names.MESSAGING_DESTINATION_NAME] = destination
     return attributes
 
 
@@ -75,14 +75,14 @@ def execution_attributes(
     attributes = common(app, task_name, "process", broker=not request.is_eager)
     attributes |= message(request.id, request.root_id, delivery.get("exchange"), delivery.get("routing_key"))
     if request.retries:
-        attributes[semconv.CELERY_TASK_RETRIES] = request.retries
+        attributes[names.CELERY_TASK_RETRIES] = request.retries
     if delivery.get("redelivered"):
-        attributes[semconv.CELERY_TASK_REDELIVERED] = True
+        attributes[names.CELERY_TASK_REDELIVERED] = True
     if request.eta:
-        attributes[semconv.CELERY_TASK_ETA] = str(request.eta)
+        attributes[names.CELERY_TASK_ETA] = str(request.eta)
     waited = queue_wait(app, request, headers.get(PUBLISHED), started)
     if waited is not None:
-        attributes[semconv.QUEUE_WAIT] = waited
+        attributes[names.QUEUE_WAIT] = waited
     return attributes
 
 

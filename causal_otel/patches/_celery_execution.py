@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
-from causal_otel import semconv
-from causal_otel.engine import carriers, faults, outcome
+from causal_otel import names
+from causal_otel._internal import faults
+from causal_otel.engine import carriers, outcome
 from causal_otel.engine.context import attach, current, is_recorded, with_span
 from causal_otel.instrument.errors import error_name
 from causal_otel.instrument.operation import Operation, Running
@@ -123,10 +124,10 @@ def end_execution(tracing: Tracing[Any], task: Any, state: str | None, retval: A
         state = "FAILURE"
     elif error is None and state == "FAILURE" and isinstance(retval, BaseException):
         error = retval
-    learned = {} if state is None else {semconv.CELERY_TASK_STATE: state}
+    learned = {} if state is None else {names.CELERY_TASK_STATE: state}
     reason = getattr(retval, "exc", None) if state == "RETRY" else None
     if isinstance(reason, BaseException):
-        learned[semconv.CELERY_TASK_RETRY_REASON] = error_name(reason)
+        learned[names.CELERY_TASK_RETRY_REASON] = error_name(reason)
     if learned:
         running.learn(learned)
     if error is not None and not _is_expected(task, error):
@@ -223,9 +224,9 @@ def _begin_report(
         start, identity = int((getattr(job, "time_start", None) or time.time()) * 1e9), None
     attributes = execution_attributes(job.app, task.name, request, headers, start / 1e9)
     if not isinstance(error, Terminated):
-        attributes[semconv.CELERY_TASK_STATE] = "FAILURE"
+        attributes[names.CELERY_TASK_STATE] = "FAILURE"
     elif not getattr(job, "_already_cancelled", False):  # else the broker delivers it again
-        attributes[semconv.CELERY_TASK_STATE] = "REVOKED"
+        attributes[names.CELERY_TASK_STATE] = "REVOKED"
     operation = Operation(f"process {task.name}", attributes, kind=SpanKind.CONSUMER)
     span = tracing.adopt(operation.name, operation.kind, attributes, context, identity, start)
     running = tracing.running(operation, span, objects=(task, request))

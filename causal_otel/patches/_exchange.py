@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import SpanKind
 
-from causal_otel.engine import faults, outcome
+from causal_otel._internal import faults
+from causal_otel.engine import outcome
 from causal_otel.instrument.errors import error_name
 from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.tracing import Tracing
-from causal_otel.semconv import HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE
+from causal_otel.names import HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from opentelemetry import propagate
 from opentelemetry.propagators.textmap import Getter
 
-from causal_otel.engine import carriers, context, faults
+from causal_otel._internal import faults
+from causal_otel.engine import carriers, context
 from causal_otel.instrument.exclusion import url
-from causal_otel.semconv import (
+from causal_otel.names import (
     CLIENT_ADDRESS,
     NETWORK_PROTOCOL_NAME,
     NETWORK_PROTOCOL_VERSION,

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context, create_key
 
-from causal_otel.engine import context, faults
+from causal_otel._internal import faults
+from causal_otel.engine import context
 from causal_otel.instrument.plumbing import Plumbing
 from causal_otel.instrument.stopwatch import Stopwatch
+from causal_otel.names import DB_NAMESPACE, NEO4J_ATTEMPTS
 from causal_otel.patches._neo4j_operations import place_of_session, plumbing
 from causal_otel.patches._neo4j_results import ERRORS, Stream, private
-from causal_otel.semconv import DB_NAMESPACE, NEO4J_ATTEMPTS
 
 if TYPE_CHECKING:
     from causal_otel.instrument.calls import Args

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from causal_otel.instrument.operation import Operation
-from causal_otel.patches._neo4j_results import private
-from causal_otel.semconv import (
+from causal_otel.names import (
     DB_NAMESPACE,
     DB_OPERATION_NAME,
     DB_QUERY_SUMMARY,
@@ -17,6 +16,7 @@ from causal_otel.semconv import (
     SERVER_ADDRESS,
     SERVER_PORT,
 )
+from causal_otel.patches._neo4j_results import private
 from causal_otel.statements import cypher
 
 __all__ = [

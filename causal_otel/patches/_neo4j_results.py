@@ -9,10 +9,10 @@ from __future__ import annotations
 from asyncio import CancelledError
 from typing import TYPE_CHECKING, Any
 
-from causal_otel.engine import faults
+from causal_otel._internal import faults
 from causal_otel.instrument.errors import Errors, error_name
 from causal_otel.instrument.stopwatch import Stopwatch
-from causal_otel.semconv import DB_NAMESPACE, DB_RESPONSE_STATUS_CODE, FETCH
+from causal_otel.names import DB_NAMESPACE, DB_RESPONSE_STATUS_CODE, FETCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable

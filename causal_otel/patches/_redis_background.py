@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from causal_otel.engine import faults
+from causal_otel._internal import faults
 from causal_otel.instrument.declaration import Wrap
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from opentelemetry.context import Context, create_key
 
 from causal_otel.engine import context
 from causal_otel.instrument.errors import Errors, error_name
-from causal_otel.semconv import DB_RESPONSE_STATUS_CODE
+from causal_otel.names import DB_RESPONSE_STATUS_CODE
 
 __all__ = ["RAISED", "RETURNED", "code", "handling_noscript"]
 

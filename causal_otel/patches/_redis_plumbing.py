@@ -10,7 +10,7 @@ from causal_otel.instrument.declaration import Wrap
 from causal_otel.instrument.errors import Errors
 from causal_otel.instrument.plumbing import Plumbing
 from causal_otel.instrument.tracing import Tracing
-from causal_otel.semconv import DB_RESPONSE_STATUS_CODE
+from causal_otel.names import DB_RESPONSE_STATUS_CODE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

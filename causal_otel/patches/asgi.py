@@ -42,8 +42,9 @@ from typing import Any
 
 from opentelemetry.trace import SpanKind, format_trace_id, get_tracer_provider
 
-from causal_otel import semconv
-from causal_otel.engine import context, faults, outcome
+from causal_otel import names
+from causal_otel._internal import faults
+from causal_otel.engine import context, outcome
 from causal_otel.instrument.declaration import Connect, Patch, Wrap
 from causal_otel.instrument.operation import Operation
 from causal_otel.instrument.options import Options
@@ -310,20 +311,20 @@ PATCH = Patch(
         Connect("fastapi.telemetry._runtime", _claim_export),
     ),
     records=(
-        semconv.HTTP_REQUEST_METHOD,
-        semconv.HTTP_REQUEST_METHOD_ORIGINAL,
-        semconv.HTTP_RESPONSE_STATUS_CODE,
-        semconv.HTTP_ROUTE,
-        semconv.URL_SCHEME,
-        semconv.URL_PATH,
-        semconv.URL_QUERY,
-        semconv.SERVER_ADDRESS,
-        semconv.SERVER_PORT,
-        semconv.CLIENT_ADDRESS,
-        semconv.USER_AGENT_ORIGINAL,
-        semconv.NETWORK_PROTOCOL_NAME,
-        semconv.NETWORK_PROTOCOL_VERSION,
-        semconv.ERROR_TYPE,
+        names.HTTP_REQUEST_METHOD,
+        names.HTTP_REQUEST_METHOD_ORIGINAL,
+        names.HTTP_RESPONSE_STATUS_CODE,
+        names.HTTP_ROUTE,
+        names.URL_SCHEME,
+        names.URL_PATH,
+        names.URL_QUERY,
+        names.SERVER_ADDRESS,
+        names.SERVER_PORT,
+        names.CLIENT_ADDRESS,
+        names.USER_AGENT_ORIGINAL,
+        names.NETWORK_PROTOCOL_NAME,
+        names.NETWORK_PROTOCOL_VERSION,
+        names.ERROR_TYPE,
         outcome.CANCELLED,
     ),
     never=(

@@ -52,8 +52,7 @@ from causal_otel.instrument.declaration import Patch, Wrap
 from causal_otel.instrument.operation import Operation
 from causal_otel.instrument.options import ClientOptions
 from causal_otel.instrument.tracing import Tracing
-from causal_otel.patches._asyncpg_plumbing import ERRORS, TARGETS, constants, if_refused, on_statement, place, plumbing
-from causal_otel.semconv import (
+from causal_otel.names import (
     ABANDONED,
     DB_COLLECTION_NAME,
     DB_NAMESPACE,
@@ -67,6 +66,7 @@ from causal_otel.semconv import (
     SERVER_ADDRESS,
     SERVER_PORT,
 )
+from causal_otel.patches._asyncpg_plumbing import ERRORS, TARGETS, constants, if_refused, on_statement, place, plumbing
 from causal_otel.statements import sql
 
 if TYPE_CHECKING:

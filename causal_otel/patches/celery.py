@@ -62,8 +62,9 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.context import Context, create_key
 from opentelemetry.trace import SpanKind
 
-from causal_otel import semconv
-from causal_otel.engine import carriers, faults, outcome
+from causal_otel import names
+from causal_otel._internal import faults
+from causal_otel.engine import carriers, outcome
 from causal_otel.engine.context import current, is_suppressed, suppressed_context, with_span
 from causal_otel.instrument.calls import Args, Inside, Kwargs, traced_call
 from causal_otel.instrument.declaration import Connect, Patch, Wrap
@@ -202,22 +203,22 @@ PATCH = Patch(
         Connect("celery.signals", _connect),
     ),
     records=(
-        semconv.MESSAGING_SYSTEM,
-        semconv.MESSAGING_OPERATION_NAME,
-        semconv.MESSAGING_OPERATION_TYPE,
-        semconv.MESSAGING_DESTINATION_NAME,
-        semconv.MESSAGING_MESSAGE_ID,
-        semconv.MESSAGING_MESSAGE_CONVERSATION_ID,
-        semconv.CELERY_TASK_NAME,
-        semconv.CELERY_TASK_STATE,
-        semconv.CELERY_TASK_ETA,
-        semconv.CELERY_TASK_RETRIES,
-        semconv.CELERY_TASK_RETRY_REASON,
-        semconv.CELERY_TASK_REDELIVERED,
-        semconv.QUEUE_WAIT,
-        semconv.SERVER_ADDRESS,
-        semconv.SERVER_PORT,
-        semconv.ERROR_TYPE,
+        names.MESSAGING_SYSTEM,
+        names.MESSAGING_OPERATION_NAME,
+        names.MESSAGING_OPERATION_TYPE,
+        names.MESSAGING_DESTINATION_NAME,
+        names.MESSAGING_MESSAGE_ID,
+        names.MESSAGING_MESSAGE_CONVERSATION_ID,
+        names.CELERY_TASK_NAME,
+        names.CELERY_TASK_STATE,
+        names.CELERY_TASK_ETA,
+        names.CELERY_TASK_RETRIES,
+        names.CELERY_TASK_RETRY_REASON,
+        names.CELERY_TASK_REDELIVERED,
+        names.QUEUE_WAIT,
+        names.SERVER_ADDRESS,
+        names.SERVER_PORT,
+        names.ERROR_TYPE,
         outcome.CANCELLED,
     ),
     never=(

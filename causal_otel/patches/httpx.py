@@ -33,7 +33,8 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context, create_key
 
-from causal_otel.engine import carriers, context, faults
+from causal_otel._internal import faults
+from causal_otel.engine import carriers, context
 from causal_otel.engine.outcome import CANCELLED
 from causal_otel.instrument.calls import Args, Inside, Kwargs, Wrapper, argument, excluded_call, traced_call
 from causal_otel.instrument.declaration import Patch, Wrap
@@ -42,8 +43,7 @@ from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.options import ClientOptions
 from causal_otel.instrument.stopwatch import Stopwatch
 from causal_otel.instrument.tracing import Tracing
-from causal_otel.patches._httpx_bodies import async_body, sync_body
-from causal_otel.semconv import (
+from causal_otel.names import (
     ABANDONED,
     ERROR_TYPE,
     HTTP_REQUEST_METHOD,
@@ -55,6 +55,7 @@ from causal_otel.semconv import (
     SERVER_PORT,
     URL_FULL,
 )
+from causal_otel.patches._httpx_bodies import async_body, sync_body
 from causal_otel.statements.urls import DEFAULT_PORTS, method_attributes, redact_url, span_method
 
 if TYPE_CHECKING:

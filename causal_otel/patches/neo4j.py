@@ -43,7 +43,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import SpanKind
 
-from causal_otel.engine import faults
+from causal_otel._internal import faults
 from causal_otel.engine.outcome import CANCELLED
 from causal_otel.instrument.calls import Args, Kwargs, Wrapper, argument, excluded_call, failure_call, traced_call
 from causal_otel.instrument.declaration import Patch, Wrap
@@ -51,18 +51,7 @@ from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.options import ClientOptions
 from causal_otel.instrument.plumbing import Plumbing
 from causal_otel.instrument.tracing import Tracing
-from causal_otel.patches._neo4j_executions import Execution, Opening, Query
-from causal_otel.patches._neo4j_operations import (
-    Place,
-    constants,
-    place_of_driver,
-    place_of_session,
-    place_of_transaction,
-    plumbing,
-    query_operation,
-)
-from causal_otel.patches._neo4j_results import ERRORS, Stream, private
-from causal_otel.semconv import (
+from causal_otel.names import (
     ABANDONED,
     DB_NAMESPACE,
     DB_OPERATION_NAME,
@@ -76,6 +65,17 @@ from causal_otel.semconv import (
     SERVER_ADDRESS,
     SERVER_PORT,
 )
+from causal_otel.patches._neo4j_executions import Execution, Opening, Query
+from causal_otel.patches._neo4j_operations import (
+    Place,
+    constants,
+    place_of_driver,
+    place_of_session,
+    place_of_transaction,
+    plumbing,
+    query_operation,
+)
+from causal_otel.patches._neo4j_results import ERRORS, Stream, private
 from causal_otel.statements import cypher
 
 if TYPE_CHECKING:

@@ -41,7 +41,8 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context, create_key
 
-from causal_otel.engine import context, faults
+from causal_otel._internal import faults
+from causal_otel.engine import context
 from causal_otel.engine.outcome import CANCELLED
 from causal_otel.instrument.calls import (
     Args,
@@ -58,10 +59,7 @@ from causal_otel.instrument.declaration import Patch, Wrap
 from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.options import ClientOptions
 from causal_otel.instrument.tracing import Tracing
-from causal_otel.patches._redis_background import MAY_BLOCK, POOLS, blocks, is_background, is_housekeeping
-from causal_otel.patches._redis_errors import RAISED, RETURNED, code, handling_noscript
-from causal_otel.patches._redis_plumbing import targets
-from causal_otel.semconv import (
+from causal_otel.names import (
     ABANDONED,
     DB_NAMESPACE,
     DB_OPERATION_BATCH_SIZE,
@@ -74,6 +72,9 @@ from causal_otel.semconv import (
     SERVER_ADDRESS,
     SERVER_PORT,
 )
+from causal_otel.patches._redis_background import MAY_BLOCK, POOLS, blocks, is_background, is_housekeeping
+from causal_otel.patches._redis_errors import RAISED, RETURNED, code, handling_noscript
+from causal_otel.patches._redis_plumbing import targets
 from causal_otel.statements.redis import MAX_SHOWN, OTHER, command, text
 
 if TYPE_CHECKING:

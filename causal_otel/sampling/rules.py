@@ -7,8 +7,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from causal_otel.engine.sampling import Rate, Rule, Rules, Share, pattern
-from causal_otel.sampling.meaning import Meaning, shown
-from causal_otel.semconv import HTTP_REQUEST_METHOD, URL_PATH
+from causal_otel.names import HTTP_REQUEST_METHOD, URL_PATH
+from causal_otel.sampling.described import Described, shown
 from causal_otel.strategies import (
     ALIASES,
     Operation,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["of_answer", "of_file", "of_service", "words"]
 
 
-def of_file(data: bytes, service: str) -> Meaning:
+def of_file(data: bytes, service: str) -> Described:
     """What a strategies file says to a service.
 
     Raises:
@@ -39,12 +39,12 @@ def of_file(data: bytes, service: str) -> Meaning:
     return of_service(strategies.of(service), tuple(strategies.warnings))
 
 
-def of_service(service: Service, warnings: tuple[str, ...] = ()) -> Meaning:
+def of_service(service: Service, warnings: tuple[str, ...] = ()) -> Described:
     """What strategies say to a service."""
     listed = service.operations or ()
     rules = tuple(Rule(_root_strategy(each.strategy), each.operation, _patterns(each.match)) for each in listed)
     said = [f"{_conditions(each)}: {words(each.strategy)}" for each in listed]
-    return Meaning(
+    return Described(
         Rules(rules, _root_strategy(service.strategy)), (*said, f"else: {words(service.strategy)}"), warnings
     )
 
@@ -80,7 +80,7 @@ _RATE_LIMITING = ("RATE_LIMITING", 1)
 _PROBABILISTIC = ("PROBABILISTIC", 0, None)  # protobuf's JSON may leave out what is zero
 
 
-def of_answer(data: bytes) -> Meaning:
+def of_answer(data: bytes) -> Described:
     """What a server of Jaeger's remote sampling says: a ``jaeger.api_v2.SamplingStrategyResponse`` in JSON.
 
     Raises:

@@ -12,9 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from causal_otel._log import logger
-from causal_otel.engine import faults, process
-from causal_otel.engine.jitter import jittered
+from causal_otel._internal import faults, process
+from causal_otel._internal.jitter import jittered
+from causal_otel._internal.log import logger
 from causal_otel.engine.sampling import Rules
 from causal_otel.export.threads import Threads
 from causal_otel.sampling.sources import SourceError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanKind
 
     from causal_otel.engine.sampling import RuleSampler, Strategy
-    from causal_otel.sampling.meaning import Meaning
+    from causal_otel.sampling.described import Described
     from causal_otel.sampling.sources import Source
 
 __all__ = ["Watch"]
@@ -48,7 +48,7 @@ class _Waking(Rules):
 
 @dataclass(frozen=True)
 class _State:
-    meaning: Meaning
+    described: Described
     changed: float | None = None
     unreachable: str = ""
     refused: str = ""
@@ -65,7 +65,7 @@ class Watch:
     """
 
     def __init__(
-        self, sampler: RuleSampler, source: Source, understand: Callable[[bytes], Meaning], first: Meaning
+        self, sampler: RuleSampler, source: Source, understand: Callable[[bytes], Described], first: Described
     ) -> None:
         self._sampler = sampler
         self._source = source
@@ -86,7 +86,7 @@ class Watch:
         self._sampler.replace(_Waking(wake=self._wake))
 
     def _wake(self) -> Rules:
-        rules = self._state.meaning.rules
+        rules = self._state.described.rules
         self._sampler.replace(rules)
         with suppress(RuntimeError):  # the process is ending
             self._threads.begin()
@@ -95,13 +95,13 @@ class Watch:
     def close(self) -> None:
         """Ask no more."""
         self._stop.set()
-        self._sampler.replace(self._state.meaning.rules)
+        self._sampler.replace(self._state.described.rules)
 
     def status(self) -> SamplingStatus:
         """What is in force, and what is wrong."""
         state = self._state
-        meaning, problem = state.meaning, "; ".join(filter(None, (state.unreachable, state.refused)))
-        return SamplingStatus(self._source.name, meaning.words, state.changed, problem, meaning.warnings)
+        described, problem = state.described, "; ".join(filter(None, (state.unreachable, state.refused)))
+        return SamplingStatus(self._source.name, described.words, state.changed, problem, described.warnings)
 
     def look(self) -> None:
         """Ask the source now. Never raises."""
@@ -123,22 +123,22 @@ class Watch:
             return
         self._last = data
         try:
-            meaning = self._understand(data)
+            described = self._understand(data)
         except StrategiesError as error:
             problem = f"{self._source.name}, {error}"
             self._state = replace(self._state, refused=problem)
             self._say(problem)
             return
-        self._state = _State(meaning, time.time())
+        self._state = _State(described, time.time())
         self._said.clear()
-        for warning in meaning.warnings:
+        for warning in described.warnings:
             self._say(f"{self._source.name}, {warning}")
 
     def _say(self, problem: str) -> None:
         if problem in self._said or len(self._said) >= _DISTINCT:
             return
         self._said.add(problem)
-        _logger.warning("sampling: %s; in force: %s", problem, "; ".join(self._state.meaning.words))
+        _logger.warning("sampling: %s; in force: %s", problem, "; ".join(self._state.described.words))
 
     def _run(self) -> None:
         stop = self._stop
@@ -146,7 +146,7 @@ class Watch:
             self.look()
             if stop.is_set():
                 return
-            if self._sampler.rules is not self._state.meaning.rules:
-                self._sampler.replace(self._state.meaning.rules)
+            if self._sampler.rules is not self._state.described.rules:
+                self._sampler.replace(self._state.described.rules)
             if stop.wait(jittered(self._source.interval, 0.8, 1.0)):
                 return

@@ -10,8 +10,8 @@ import os
 import re
 from urllib.parse import unquote_plus
 
-from causal_otel._secrets import is_secret_parameter
-from causal_otel.semconv import HTTP_REQUEST_METHOD, HTTP_REQUEST_METHOD_ORIGINAL
+from causal_otel._internal.secrets import is_secret_parameter
+from causal_otel.names import HTTP_REQUEST_METHOD, HTTP_REQUEST_METHOD_ORIGINAL
 
 __all__ = ["DEFAULT_PORTS", "REDACTED", "method_attributes", "redact_query", "redact_url", "span_method"]
 

@@ -24,8 +24,8 @@ _PLACES = ("", "causal_otel", "causal_otel/collector", "causal_otel/instrument",
 """Where a page's path of a file may begin."""
 
 _SAID: list[tuple[str, str, str, float]] = [
-    (_ARCHITECTURE, "slices of {:.0f} spans", "export.packer:_SLICE", 1),
-    (f"{_DECISIONS}/0023*", "slices of {:.0f} spans", "export.packer:_SLICE", 1),
+    (_ARCHITECTURE, "slices of {:.0f} spans", "export.batcher:_SLICE", 1),
+    (f"{_DECISIONS}/0023*", "slices of {:.0f} spans", "export.batcher:_SLICE", 1),
     (f"{_DECISIONS}/0027*", "an attempt after {:.0f} seconds", "export.sender:_FIRST_SLOW_PAUSE", 1),
     (_COLLECTOR, "A request is at most {:.0f} MiB", "collector.receive.intake:BODY_LIMIT", 2**20),
     (_COLLECTOR, "at most {:.0f} MiB of requests arrive", "collector.receive.otlp_http:_UNDER_WAY_LIMIT", 2**20),
@@ -139,7 +139,7 @@ def test_folders_import_only_what_the_page_allows() -> None:
         row.split("|") for row in read(_ARCHITECTURE).partition("may import of ours |\n|---|---|---|\n")[2].splitlines()
     ]
     rows = rows[: next(number for number, row in enumerate(rows) if len(row) != 5)]
-    helpers = {"_kinds", "_secrets", "_binding", "_log", "_version"}
+    helpers = {"_internal", "_version"}
     order = [re.findall(r"`([\w]+)(?:/|\.py)`", row[1]) for row in rows]
     for number, (names, row) in enumerate(zip(order, rows, strict=True)):
         below = {name for others in order[number + 1 :] for name in others}

@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 import causal_otel
-from causal_otel.engine import faults
+from causal_otel._internal import faults
 from causal_otel.engine.provider import TracerProvider
 
 if TYPE_CHECKING:

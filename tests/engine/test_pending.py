@@ -15,7 +15,7 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.trace import StatusCode
 
-from causal_otel.engine.scope import SpanBlock
+from causal_otel.engine.block import SpanBlock
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace import SpanProcessor, sampling
 from opentelemetry.sdk.trace import Tracer as SdkTracer
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags
 
-from causal_otel.engine import faults
+from causal_otel._internal import faults
 from causal_otel.engine.context import attach, with_span, without_span
 from causal_otel.engine.provider import TracerProvider
 

@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags, set_span_in_context
 from rich.cells import cell_len
 
-from causal_otel.engine import faults
+from causal_otel._internal import faults
 from causal_otel.export.console import ConsoleExporter
 from tests.export.printed import names_in_tree
 

@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode, TraceFlags, TraceState
 
-from causal_otel.engine import faults
+from causal_otel._internal import faults
 from causal_otel.engine.provider import TracerProvider
 from causal_otel.export.encoder import Encoder
 

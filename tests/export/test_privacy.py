@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from causal_otel._secrets import RULES, Rule
-from causal_otel.engine import faults
+from causal_otel._internal import faults
+from causal_otel._internal.secrets import RULES, Rule
 from causal_otel.export.privacy import Policy, mark
 
 JWT = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbm4ifQ.c2lnbmF0dXJl"

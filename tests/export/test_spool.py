@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from causal_otel.engine import faults
+from causal_otel._internal import faults
 from causal_otel.export.spool import Spool
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 from opentelemetry.sdk.trace import sampling
 
-from causal_otel.engine import faults
+from causal_otel._internal import faults
 from causal_otel.engine.context import current, is_suppressed
 from causal_otel.engine.provider import TracerProvider
 from causal_otel.export.privacy import Policy
@@ -225,7 +225,7 @@ class TestBounds:
         _until(lambda: transport.attempts)
         for number in range(100):
             _end(provider, str(number))
-        _until(lambda: not worker._queue and worker._packer.encoding is None)
+        _until(lambda: not worker._queue and worker._batcher.encoding is None)
         lost = worker.status().dropped["queue_full"]
         assert 0 < lost < 100
         assert not worker.force_flush(0)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from opentelemetry import trace
 
-from causal_otel.engine import faults
+from causal_otel._internal import faults
 from causal_otel.engine.provider import TracerProvider
 from causal_otel.instrument.applying import Applied
 from causal_otel.instrument.calls import client_call

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 from opentelemetry import trace
 
-from causal_otel.engine import faults
+from causal_otel._internal import faults
 from causal_otel.instrument.deferred import DeferredPatch
 from causal_otel.instrument.registry import BUILT_IN, Registered
 from causal_otel.instrument.tracing import Tracing

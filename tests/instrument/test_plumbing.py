@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
-from causal_otel.engine import context, faults
+from causal_otel._internal import faults
+from causal_otel.engine import context
 from causal_otel.instrument.calls import client_call, failure_call
 from causal_otel.instrument.operation import Operation
 from causal_otel.instrument.options import ClientOptions

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
 import causal_otel
-from causal_otel.engine import faults
+from causal_otel._internal import faults
 from causal_otel.engine.provider import TracerProvider as OurProvider
 from causal_otel.instrument.registry import BUILT_IN
 

@@ -33,7 +33,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
 import causal_otel
-from causal_otel.engine import faults
+from causal_otel._internal import faults
 from causal_otel.engine.provider import TracerProvider
 
 POSTGRES, REDIS, HTTP = (os.environ[name] for name in ("POSTGRES", "REDIS", "HTTP"))

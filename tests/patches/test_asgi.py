@@ -42,7 +42,8 @@ from starlette.routing import Route
 from starlette.websockets import WebSocketDisconnect
 
 import causal_otel
-from causal_otel.engine import context, faults
+from causal_otel._internal import faults
+from causal_otel.engine import context
 from causal_otel.install import Installation
 from causal_otel.patches.asgi import PATCH, AsgiOptions, TracingMiddleware
 from causal_otel.testing.process import claim_port, http_status, process

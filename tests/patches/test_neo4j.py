@@ -21,7 +21,7 @@ from neo4j.exceptions import ClientError, Neo4jError, ServiceUnavailable, Transa
 from opentelemetry.sdk.trace import sampling
 from opentelemetry.trace import SpanKind, StatusCode
 
-from causal_otel.engine import faults
+from causal_otel._internal import faults
 from causal_otel.engine.context import suppress
 from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.stopwatch import Stopwatch

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from opentelemetry.trace import SpanKind
 
-from causal_otel.sampling.meaning import Meaning, of_share, usual
+from causal_otel.sampling.described import Described, default_rules, share_of_all
 from causal_otel.sampling.rules import of_answer, of_file
 from causal_otel.strategies import Strategies, StrategiesError
 
@@ -40,15 +40,15 @@ _FILE = {
 _SHARED = ("/health: nothing", "/metrics: nothing")
 
 
-def _meaning(document: Any, service: str = "any") -> Meaning:
+def _meaning(document: Any, service: str = "any") -> Described:
     return of_file(json.dumps(document).encode(), service)
 
 
-def _fitting(meaning: Meaning, name: str, attributes: dict[str, Any] | None = None) -> str:
+def _fitting(described: Described, name: str, attributes: dict[str, Any] | None = None) -> str:
     """The words about the rule that a root falls under."""
-    found = meaning.rules.strategy(name, SpanKind.INTERNAL, attributes)
-    strategies = [*(rule.strategy for rule in meaning.rules.rules), meaning.rules.default]
-    return meaning.words[[strategy is found for strategy in strategies].index(True)]
+    found = described.rules.strategy(name, SpanKind.INTERNAL, attributes)
+    strategies = [*(rule.strategy for rule in described.rules.rules), described.rules.default]
+    return described.words[[strategy is found for strategy in strategies].index(True)]
 
 
 @pytest.mark.parametrize(
@@ -110,20 +110,20 @@ _HTTP = {"http.request.method": "GET", "url.path": "/users/7/orders"}
 def test_matches(match: dict[str, Any], name: str, attributes: dict[str, Any] | None, fits: bool) -> None:
     """A match is about what is known when a root starts; all of its conditions have to fit."""
     rule = {"match": match, "type": "probabilistic", "param": 0.125}
-    meaning = _meaning({"default_strategy": {**_DEFAULT, "operation_strategies": [rule]}})
-    assert meaning.warnings == ()
-    assert (_fitting(meaning, name, attributes) == meaning.words[0]) is fits
-    assert meaning.words[0].endswith(": 12.5 %")
+    described = _meaning({"default_strategy": {**_DEFAULT, "operation_strategies": [rule]}})
+    assert described.warnings == ()
+    assert (_fitting(described, name, attributes) == described.words[0]) is fits
+    assert described.words[0].endswith(": 12.5 %")
 
 
 def test_operation_and_match_both_have_to_fit() -> None:
     """A match may stand beside an operation, and makes rate limiting possible, in fractions as well."""
     rule = {"operation": "GET /users/{id}/orders", "match": {"tier": "free"}, "type": "ratelimiting", "param": 0.5}
-    meaning = _meaning({"default_strategy": {**_DEFAULT, "operation_strategies": [rule]}})
-    assert meaning.words == ("GET /users/{id}/orders and tier free: 0.5 a second", "else: 50 %")
-    assert _fitting(meaning, "GET", {**_HTTP, "tier": "free"}) == meaning.words[0]
-    assert _fitting(meaning, "GET", _HTTP) == meaning.words[1]
-    assert _fitting(meaning, "run", {"tier": "free"}) == meaning.words[1]
+    described = _meaning({"default_strategy": {**_DEFAULT, "operation_strategies": [rule]}})
+    assert described.words == ("GET /users/{id}/orders and tier free: 0.5 a second", "else: 50 %")
+    assert _fitting(described, "GET", {**_HTTP, "tier": "free"}) == described.words[0]
+    assert _fitting(described, "GET", _HTTP) == described.words[1]
+    assert _fitting(described, "run", {"tier": "free"}) == described.words[1]
 
 
 def test_own_match_beats_the_same_of_the_default() -> None:
@@ -176,9 +176,9 @@ def test_what_is_left_out_is_said() -> None:
         {"operation": "b", "type": "adaptive"},
         {"match": {"path": "/"}, "type": "adaptive"},
     ]
-    meaning = _meaning({"default_strategy": {**_DEFAULT, "operation_strategies": rules}})
-    assert meaning.words == ("else: 50 %",)
-    assert len(meaning.warnings) == 3
+    described = _meaning({"default_strategy": {**_DEFAULT, "operation_strategies": rules}})
+    assert described.words == ("else: 50 %",)
+    assert len(described.warnings) == 3
 
 
 @pytest.mark.parametrize(
@@ -199,8 +199,8 @@ def test_what_is_left_out_is_said() -> None:
 def test_usual_rules(path: str, method: str, share: float) -> None:
     """Without a file one in ten health checks is recorded, and everything else."""
     attributes = {"url.path": path, "http.request.method": method}
-    assert getattr(usual().rules.strategy("GET", SpanKind.SERVER, attributes), "share", None) == share
-    assert getattr(usual().rules.strategy("GET", SpanKind.CLIENT, attributes), "share", None) == 1.0
+    assert getattr(default_rules().rules.strategy("GET", SpanKind.SERVER, attributes), "share", None) == share
+    assert getattr(default_rules().rules.strategy("GET", SpanKind.CLIENT, attributes), "share", None) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -238,8 +238,8 @@ def test_usual_rules(path: str, method: str, share: float) -> None:
 )
 def test_answers(answer: Any, words: tuple[str, ...]) -> None:
     """Answers of Jaeger's protocol are understood, with names and with numbers for what is enumerated."""
-    meaning = of_answer(json.dumps(answer).encode())
-    assert (meaning.words, meaning.warnings) == (words, ())
+    described = of_answer(json.dumps(answer).encode())
+    assert (described.words, described.warnings) == (words, ())
 
 
 @pytest.mark.parametrize(
@@ -273,11 +273,11 @@ def test_bad_answers_are_refused(answer: bytes) -> None:
 def test_lower_bounds_are_said_to_be_ignored() -> None:
     """A server that asks for a least number of traces is not obeyed in that, and the status says so."""
     sampling = {"defaultSamplingProbability": 1, "defaultLowerBoundTracesPerSecond": 0.5}
-    meaning = of_answer(json.dumps({"operationSampling": sampling}).encode())
-    assert meaning.words == ("else: everything",)
-    assert "least number of traces" in meaning.warnings[0]
+    described = of_answer(json.dumps({"operationSampling": sampling}).encode())
+    assert described.words == ("else: everything",)
+    assert "least number of traces" in described.warnings[0]
 
 
 def test_share() -> None:
     """A share alone is a rule about everything."""
-    assert of_share(0.001).words == ("else: 0.1 %",)
+    assert share_of_all(0.001).words == ("else: 0.1 %",)

@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.resources import Resource
 
-from causal_otel.engine import context, faults
+from causal_otel._internal import faults
+from causal_otel.engine import context
 from causal_otel.engine.provider import TracerProvider
 from causal_otel.engine.sampling import RuleSampler
 from causal_otel.sampling import sources
-from causal_otel.sampling.meaning import of_share, usual
+from causal_otel.sampling.described import default_rules, share_of_all
 from causal_otel.sampling.rules import of_answer, of_file
 from causal_otel.sampling.sources import FileSource, RemoteSource, Source, UrlSource
 from causal_otel.sampling.watch import Watch
@@ -38,7 +39,7 @@ class _Watched:
 
     def __init__(self, source: Source, understand: Callable[[bytes], Any], share: float | None = None) -> None:
         source.interval = 0.05
-        first = usual() if share is None else of_share(share)
+        first = default_rules() if share is None else share_of_all(share)
         sampler = RuleSampler(first.rules)
         self.watch = Watch(sampler, source, understand, first)
         self.tracer = TracerProvider(sampler, Resource({})).get_tracer("t")

@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
-from causal_otel._log import logger
+from causal_otel._internal.log import logger
 from causal_otel.collector.receive import otlp_json
 from causal_otel.collector.receive.intake import BODY_LIMIT, Busy
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from causal_otel._log import logger
+from causal_otel._internal.log import logger
 from causal_otel.collector.store import days
 from causal_otel.collector.store.edges import RecentSpans, RecentTraces
 from causal_otel.collector.store.incoming import Piece, SpanParser, pieces

@@ -6,7 +6,7 @@ import sqlite3
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from causal_otel._log import logger
+from causal_otel._internal.log import logger
 from causal_otel.collector.store import days
 from causal_otel.collector.store.dayfile import DayFile
 from causal_otel.collector.store.tables import Damaged, is_damage

@@ -6,7 +6,7 @@ import sqlite3
 from functools import partial
 from typing import TYPE_CHECKING
 
-from causal_otel._log import logger
+from causal_otel._internal.log import logger
 from causal_otel.collector.store import days
 from causal_otel.collector.store.compaction import SUFFIX, Busy, close_day, is_due
 from causal_otel.collector.store.retention import expired

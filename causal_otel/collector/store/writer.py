@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from causal_otel._log import logger
+from causal_otel._internal.log import logger
 from causal_otel.collector.store import days
 from causal_otel.collector.store.committing import Committer, Kept, StoreError, store_error
 from causal_otel.collector.store.counters import Counters

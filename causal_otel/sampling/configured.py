@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import sampling
 
-from causal_otel._log import logger
+from causal_otel._internal.log import logger
 from causal_otel.engine.sampling import EachSpanSampler, RuleSampler
-from causal_otel.sampling.meaning import of_share, usual
+from causal_otel.sampling.described import default_rules, share_of_all
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.sampling import Sampler
@@ -40,15 +40,15 @@ class Sampling:
         self.sampler: Sampler
         chosen = "always_on" if settings.keep_errors == "collector" else settings.sampler
         self._name = "keep_errors=collector" if chosen != settings.sampler else chosen
-        self._words = of_share(0.0 if chosen.endswith("always_off") else 1.0).words
+        self._words = share_of_all(0.0 if chosen.endswith("always_off") else 1.0).words
         if chosen == _RULES:
             self.sampler = self._by_rules(settings, service)
         elif chosen.endswith("jaeger_remote"):
             self.sampler = self._remote(settings, service)
         elif chosen.endswith("traceidratio"):
-            meaning = of_share(settings.share())
-            self._words = meaning.words
-            self.sampler = (EachSpanSampler if chosen == "traceidratio" else RuleSampler)(meaning.rules)
+            described = share_of_all(settings.share())
+            self._words = described.words
+            self.sampler = (EachSpanSampler if chosen == "traceidratio" else RuleSampler)(described.rules)
         else:
             self.sampler = {
                 "always_on": sampling.ALWAYS_ON,
@@ -60,9 +60,9 @@ class Sampling:
             _logger.warning("the sampling file is not read, since %s says what to record", self._name)
 
     def _by_rules(self, settings: Settings, service: str) -> RuleSampler:
-        meaning = usual()
-        self._words = meaning.words
-        sampler = RuleSampler(meaning.rules)
+        described = default_rules()
+        self._words = described.words
+        sampler = RuleSampler(described.rules)
         place = settings.sampling_file
         if place:
             from causal_otel.sampling.rules import of_file
@@ -71,7 +71,7 @@ class Sampling:
 
             local = "://" not in place
             source = FileSource(Path(place).absolute()) if local else UrlSource(place)
-            self._watch = Watch(sampler, source, lambda data: of_file(data, service), meaning)
+            self._watch = Watch(sampler, source, lambda data: of_file(data, service), described)
             if local:
                 self._watch.look()
         return sampler
@@ -82,7 +82,7 @@ class Sampling:
         from causal_otel.sampling.watch import Watch
 
         remote = settings.remote_sampler()
-        first = of_share(remote.share)
+        first = share_of_all(remote.share)
         sampler = (RuleSampler if settings.sampler.startswith("parentbased") else EachSpanSampler)(first.rules)
         source = RemoteSource(remote.endpoint, service, remote.interval)
         self._watch = Watch(sampler, source, of_answer, first)

@@ -8,9 +8,9 @@ from typing import NamedTuple
 from opentelemetry.trace import SpanKind
 
 from causal_otel.engine.sampling import Rule, Rules, Share
-from causal_otel.semconv import HTTP_REQUEST_METHOD, URL_PATH
+from causal_otel.names import HTTP_REQUEST_METHOD, URL_PATH
 
-__all__ = ["Meaning", "of_share", "shown", "usual"]
+__all__ = ["Described", "default_rules", "share_of_all", "shown"]
 
 _HEALTH_SHARE = 0.1
 _HEALTH_PATHS = (
@@ -33,7 +33,7 @@ _HEALTH_PATHS = (
 )
 
 
-class Meaning(NamedTuple):
+class Described(NamedTuple):
     """What a source of strategies says to this service.
 
     Args:
@@ -47,7 +47,7 @@ class Meaning(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-def usual() -> Meaning:
+def default_rules() -> Described:
     """Without anybody's strategies: everything, and of health checks one in ten."""
     paths = re.compile(f"(?:{'|'.join(map(re.escape, _HEALTH_PATHS))})/?")
     health = Rule(
@@ -56,12 +56,12 @@ def usual() -> Meaning:
         kind=SpanKind.SERVER,
     )
     said = f"health checks ({', '.join(_HEALTH_PATHS)}): {shown(_HEALTH_SHARE)}"
-    return Meaning(Rules((health,), Share(1.0)), (said, f"else: {shown(1.0)}"))
+    return Described(Rules((health,), Share(1.0)), (said, f"else: {shown(1.0)}"))
 
 
-def of_share(share: float) -> Meaning:
+def share_of_all(share: float) -> Described:
     """A share of everything."""
-    return Meaning(Rules((), Share(share)), (f"else: {shown(share)}",))
+    return Described(Rules((), Share(share)), (f"else: {shown(share)}",))
 
 
 def shown(share: float) -> str:

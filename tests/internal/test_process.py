@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 import causal_otel
-from causal_otel.engine import faults, process
+from causal_otel._internal import faults, process
 from tests.engine.forking import forked
 
 
@@ -88,4 +88,4 @@ def test_one_hook() -> None:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and node.attr == "register_at_fork"
     ]
-    assert callers == ["engine/process.py"]
+    assert callers == ["_internal/process.py"]

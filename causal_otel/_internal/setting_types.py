@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit
 
-from causal_otel._secrets import RULES as _RULES
-from causal_otel._secrets import chosen, compiled, plain
+from causal_otel._internal.secrets import RULES as _RULES
+from causal_otel._internal.secrets import chosen, compiled, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable

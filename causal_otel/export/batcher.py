@@ -6,7 +6,7 @@ import time
 from sys import getrefcount
 from typing import TYPE_CHECKING
 
-from causal_otel.engine import faults
+from causal_otel._internal import faults
 from causal_otel.engine.span import Span
 from causal_otel.export.backlog import Batch
 from causal_otel.export.encoder import Encoder
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from causal_otel.export.ledger import Ledger
     from causal_otel.export.sender import Sender
 
-__all__ = ["Packer"]
+__all__ = ["Batcher"]
 
 _SLICE = 64
 """Spans encoded at a stretch: a tenth of a millisecond or two, in which an event loop may have to wait for the GIL."""
@@ -34,7 +34,7 @@ _REFERENCES = 3
 """``getrefcount()`` of a span that only our list, the loop variable and the call's own argument refer to."""
 
 
-class Packer:
+class Batcher:
     """Takes spans out of the queue, oldest first, encodes them, and hands them over. For one thread.
 
     Args:

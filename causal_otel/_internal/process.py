@@ -13,7 +13,7 @@ from itertools import count
 from types import MethodType
 from typing import TYPE_CHECKING
 
-from causal_otel.engine import faults
+from causal_otel._internal import faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 
-from causal_otel._log import logger
+from causal_otel._internal.log import logger
 
-__all__ = ["Notices"]
+__all__ = ["ThrottledLog"]
 
 _logger = logger()
 _SECONDS = 60.0
 _KINDS = 64
 
 
-class Notices:
+class ThrottledLog:
     """Says things through the logger ``causal_otel``, and counts what it holds back."""
 
     def __init__(self) -> None:

@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-from causal_otel._binding import bindable
-from causal_otel.engine import faults
+from causal_otel._internal import faults
+from causal_otel._internal.binding import bindable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from causal_otel._log import logger
+from causal_otel._internal.log import logger
 
 __all__ = ["counts", "report"]
 

@@ -1,8 +1,7 @@
 """What a secret looks like: the names that tell of one, and the rules by which values are redacted.
 
 This is data only. :class:`causal_otel.export.privacy.Policy` works by it, the settings offer its names, and
-``docs/reference/privacy.md`` is written from it. It stands beside ``settings`` and ``semconv``: the patches take out
-secret parameters of URLs by the same names.
+``docs/reference/privacy.md`` is written from it. The patches take out secret parameters of URLs by the same names.
 
 Patterns take linear time: what repeats without a bound either cannot fail once it has begun, or stops at a sign that
 no match can begin before. They are tried on the few texts only that hold one of their hints.

@@ -20,7 +20,7 @@ import pytest
 import uvicorn
 import wrapt
 
-from causal_otel.export.leaving import ServerShutdown
+from causal_otel.export.shutdown_hooks import ServerShutdown
 from causal_otel.testing.process import LOOPBACK, Process, claim_port, http_status, process
 from tests.faults.programs import environment, run
 from tests.faults.scripted import Collector, answer, hang, refused_port, scripted

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import causal_otel
-from causal_otel._log import logger
+from causal_otel._internal.log import logger
 from tests.faults.programs import run
 
 PACKAGE = Path(causal_otel.__file__).parent
@@ -33,7 +33,7 @@ def test_there_is_no_other_logger() -> None:
     """All modules log through the one that puts the prefix there; none asks logging itself for a logger."""
     found = []
     for file in PACKAGE.rglob("*.py"):
-        if file == PACKAGE / "_log.py":
+        if file == PACKAGE / "_internal/log.py":
             continue
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call):
@@ -53,7 +53,7 @@ def test_in_a_format_of_the_users() -> None:
         import logging
         logging.basicConfig(format="%(message)s", level=logging.INFO)
         import causal_otel
-        from causal_otel.engine import faults
+        from causal_otel._internal import faults
         installed = causal_otel.install(
             patches=[], service_name="a", exporter="jaeger", jaeger_port=6831, jaeger_host="127.0.0.1",
             timeout=0.1, export_timeout=0.1, exit_timeout=0.1, sampler="always_on", sampling_file="/dev/null",
