@@ -116,7 +116,7 @@ def test_unsampled_span(benchmark: BenchmarkFixture, record: Record, row: str, r
 def test_gate(benchmark: BenchmarkFixture, record: Record) -> None:
     """What a patch asks first."""
     with ours() as mine:
-        tracing = Tracing(mine.tracer, ClientOptions(), lambda timeout: True)
+        tracing = Tracing(mine.tracer, ClientOptions(require_parent=True), lambda timeout: True)
 
         def ask(_: Any, times: int) -> None:
             recorded = tracing.recorded
@@ -130,7 +130,7 @@ def test_gate(benchmark: BenchmarkFixture, record: Record) -> None:
 def test_wrapped(benchmark: BenchmarkFixture, record: Record, loop: asyncio.AbstractEventLoop) -> None:
     """A method that does nothing, patched, so that there is nothing else to measure."""
     with ours() as mine:
-        tracing = Tracing(mine.tracer, ClientOptions(), lambda timeout: True)
+        tracing = Tracing(mine.tracer, ClientOptions(require_parent=True), lambda timeout: True)
 
         class Client:
             async def command(self, name: str) -> None:

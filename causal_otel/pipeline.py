@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace import SpanLimits
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from causal_otel import names
+from causal_otel._internal.installed import entry_points
 from causal_otel.engine.provider import TracerProvider
 from causal_otel.export.select_transport import check, component, make_transport
 from causal_otel.export.shutdown_hooks import Termination
@@ -217,7 +218,5 @@ def _propagator(chosen: tuple[str, ...]) -> TextMapPropagator:
 def _make_propagator(name: str) -> TextMapPropagator:
     make = _PROPAGATORS.get(name)
     if make is None:
-        from importlib.metadata import entry_points
-
-        make = entry_points(group="opentelemetry_propagator")[name].load()
+        make = entry_points("opentelemetry_propagator")[name].load()
     return make()

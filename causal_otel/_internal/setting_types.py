@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import unquote, urlsplit
 
+from causal_otel._internal.installed import entry_points
 from causal_otel._internal.secrets import RULES as _RULES
 from causal_otel._internal.secrets import chosen, compiled, plain
 
@@ -47,8 +47,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """How a value is read from text, and what to tell who got it wrong."""
 
     allowed: str
@@ -127,9 +126,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def installed_propagators() -> tuple[str, ...]:
-    from importlib.metadata import entry_points
-
-    return (*sorted({point.name for point in entry_points(group="opentelemetry_propagator")}), "none")
+    return (*sorted({point.name for point in entry_points("opentelemetry_propagator")}), "none")
 
 
 def _valid(parse: Callable[[str], Any]) -> Callable[[Any], bool]:
@@ -168,8 +165,7 @@ SAMPLERS = choice(
 )
 
 
-@dataclass(frozen=True)
-class RemoteSampler:
+class RemoteSampler(NamedTuple):
     """The argument of the samplers ``jaeger_remote`` and ``parentbased_jaeger_remote``."""
 
     endpoint: str = "http://localhost:5778"
@@ -243,7 +239,7 @@ def _patterns(text: str) -> tuple[str, ...]:
 
 def _hosts(text: str) -> tuple[str, ...]:
     hosts = _items(text)
-    if any(not _HOST.fullmatch(host) for host in hosts) or ("none" in hosts and hosts != ("none",)):
+    if any(not re.fullmatch(_HOST, host) for host in hosts) or ("none" in hosts and hosts != ("none",)):
         raise ValueError
     return hosts
 
@@ -260,12 +256,11 @@ def _excluded(allowed: str, fits: Callable[[str], bool]) -> Kind:
     return Kind(allowed, parse, lambda value: isinstance(value, list | tuple) and all(map(fits, value)))
 
 
-_EXCLUDED_URL = re.compile(
+_EXCLUDED_URL = (
     r"(?:(?:[a-z][a-z0-9+.-]*://)?(?:[\w.*-]+|\[[\da-f:.*]+\])(?::[\d*]+)?)?"  # scheme, host and port
-    r"(?:/(?:[^/\s?#{}]|\{[^{}/\s]*\})*)+",
-    re.IGNORECASE,
+    r"(?:/(?:[^/\s?#{}]|\{[^{}/\s]*\})*)+"
 )
-_HOST = re.compile(r"\*|(?:\*\.)?[\w.:\[\]-]+")
+_HOST = r"\*|(?:\*\.)?[\w.:\[\]-]+"
 
 RULES = _listed(
     "all, none, or names of rules separated by commas: those alone, or with a - before each, all but those; the rules "
@@ -282,7 +277,7 @@ HOSTS = _listed("names of hosts, `*.example.com`, `internal` or `*`, separated b
 EXCLUDED_URLS = _excluded(
     "paths that begin with `/`, or `example.com/path`, with a scheme and a port or without, separated by commas; as an "
     "argument, a tuple of them. `*` is anything but a slash, `**` anything, `{id}` one segment; no query",
-    lambda text: _EXCLUDED_URL.fullmatch(text) is not None,
+    lambda text: re.fullmatch(_EXCLUDED_URL, text, re.IGNORECASE) is not None,
 )
 EXCLUDED_NAMES = _excluded(
     "names, in which `*` is anything, separated by commas; as an argument, a tuple of them",

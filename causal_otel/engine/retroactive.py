@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict, deque
-from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from opentelemetry.trace import StatusCode, TraceFlags, TraceState
 
@@ -36,8 +35,7 @@ _ERROR: int = StatusCode.ERROR.value
 _NS = 1_000_000_000
 
 
-@dataclass(frozen=True)
-class BufferLimits:
+class BufferLimits(NamedTuple):
     """How much is buffered, at the most.
 
     Args:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,13 +14,13 @@ _OVERHEAD_BYTES = 300
 """What a batch occupies besides its payload, about."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """An encoded request, how many spans are in it, and the position of the first one (see the ledger)."""
 
-    payload: bytes
-    spans: int
-    first: int
+    __slots__ = ("first", "payload", "spans")
+
+    def __init__(self, payload: bytes, spans: int, first: int) -> None:
+        self.payload, self.spans, self.first = payload, spans, first
 
     @property
     def size(self) -> int:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import functools
 import ipaddress
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -29,8 +28,7 @@ _TEXT = r"[ \t]*+[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*+[ \t]*+"
 _ENTRY = re.compile(rf"{_NAME}={_TEXT}(?:;{_NAME}(?:={_TEXT})?)*")
 
 
-@dataclass(frozen=True)
-class BaggageBorder:
+class BaggageBorder(NamedTuple):
     """What is let through.
 
     Args:

@@ -7,7 +7,7 @@ A target is an attribute of a class (:class:`Wrap`) or an extension point that t
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Connect", "Patch", "PatchStatus", "Target", "Wrap"]
 
 
-@dataclass(frozen=True)
-class Wrap:
+class Wrap(NamedTuple):
     """Replace an attribute of a class or module.
 
     Args:
@@ -37,8 +36,7 @@ class Wrap:
     optional: bool = False
 
 
-@dataclass(frozen=True)
-class Connect:
+class Connect(NamedTuple):
     """Use an extension point of the driver, such as a signal.
 
     Args:
@@ -53,8 +51,7 @@ class Connect:
 Target = Wrap | Connect
 
 
-@dataclass(frozen=True)
-class Patch:
+class Patch(NamedTuple):
     """The declaration of one patch.
 
     Args:

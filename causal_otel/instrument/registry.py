@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
+from causal_otel._internal.installed import entry_points
 from causal_otel._internal.log import logger
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from causal_otel.instrument.declaration import Patch
 
 __all__ = ["BUILT_IN", "ENTRY_POINTS", "BrokenPatch", "Registered", "patches"]
@@ -70,7 +73,7 @@ def patches() -> Mapping[str, Registered]:
     """All of them, by name: ours, then the others. Of two of a name the first one holds."""
     found = dict(BUILT_IN)
     try:
-        entries = tuple(metadata.entry_points(group=ENTRY_POINTS))
+        entries = tuple(entry_points(ENTRY_POINTS))
     except Exception as error:  # some package's metadata cannot be read
         _logger.warning("no patches of other packages are known: their entry points cannot be read (%r)", error)
         return found
@@ -82,7 +85,7 @@ def patches() -> Mapping[str, Registered]:
     return found
 
 
-def _other(entry: metadata.EntryPoint) -> Patch:
+def _other(entry: EntryPoint) -> Patch:
     from causal_otel.instrument.declaration import Patch
 
     try:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 __all__ = ["KeepingStatus", "SamplingStatus"]
 
 
-@dataclass(frozen=True)
-class SamplingStatus:
+class SamplingStatus(NamedTuple):
     """By what traces are sampled in this process.
 
     Attributes:
@@ -31,8 +31,7 @@ class SamplingStatus:
         return f"{'; '.join(self.rules)}, by {self.source}{''.join(notes)}"
 
 
-@dataclass(frozen=True)
-class KeepingStatus:
+class KeepingStatus(NamedTuple):
     """What has become of the traces of this process that were not sampled.
 
     Attributes:
@@ -46,7 +45,7 @@ class KeepingStatus:
     held: int
     held_bytes: int
     kept: int
-    evicted: Mapping[str, int] = field(default_factory=dict)
+    evicted: Mapping[str, int] = MappingProxyType({})
 
     def __str__(self) -> str:
         lost = "".join(f", {count} over the limit of {name}" for name, count in self.evicted.items())

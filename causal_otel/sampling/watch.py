@@ -9,8 +9,8 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from causal_otel._internal import faults, process
 from causal_otel._internal.jitter import jittered
@@ -46,8 +46,7 @@ class _Waking(Rules):
         return self.wake().strategy(name, kind, attributes)
 
 
-@dataclass(frozen=True)
-class _State:
+class _State(NamedTuple):
     described: Described
     changed: float | None = None
     unreachable: str = ""
@@ -114,11 +113,11 @@ class Watch:
         try:
             data = self._source.fetch()
         except SourceError as error:
-            self._state = replace(self._state, unreachable=str(error))
+            self._state = self._state._replace(unreachable=str(error))
             self._say(str(error))
             return
         if self._state.unreachable:
-            self._state = replace(self._state, unreachable="")
+            self._state = self._state._replace(unreachable="")
         if data is None or data == self._last:
             return
         self._last = data
@@ -126,7 +125,7 @@ class Watch:
             described = self._understand(data)
         except StrategiesError as error:
             problem = f"{self._source.name}, {error}"
-            self._state = replace(self._state, refused=problem)
+            self._state = self._state._replace(refused=problem)
             self._say(problem)
             return
         self._state = _State(described, time.time())

@@ -11,7 +11,7 @@ import functools
 import importlib
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -170,7 +170,7 @@ def test_every_target_over_every_kind(monkeypatch: pytest.MonkeyPatch, spot: Spo
     before = [through(place) for place in places]
     declared_async = inspect.iscoroutinefunction(getattr(instance, spot.name))
     provider = TracerProvider()
-    applied = Applied(replace(spot.patch, targets=(spot.target,)), _tracing(spot.patch, provider))
+    applied = Applied(spot.patch._replace(targets=(spot.target,)), _tracing(spot.patch, provider))
     applied.apply()
     try:
         # A module that is no driver of the patch, such as the broker's, does not say that the patch is at work.
@@ -239,7 +239,7 @@ async def test_a_cython_function(monkeypatch: pytest.MonkeyPatch, postgres_url: 
     targets = (Wrap("asyncpg.protocol", "Protocol.query", _described()),)
     connection = await asyncpg.connect(postgres_url)
     with recording([]) as recorded:
-        applied = _placed(recorded, replace(BUILT_IN["asyncpg"].load(), targets=targets))
+        applied = _placed(recorded, BUILT_IN["asyncpg"].load()._replace(targets=targets))
         with recorded.tracer.start_as_current_span("root") as root:
             assert await connection.execute("SELECT pg_sleep(0.1)") == "SELECT 1"
         applied.undo()
