@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanKind, TraceState
 
     from causal_otel.engine.redaction import Redaction
-    from causal_otel.engine.span import RawEvent
+    from causal_otel.engine.span_data import RawEvent
 
 __all__ = ["OWN", "SpanEncoder"]
 
