@@ -43,6 +43,8 @@ class _AnyCore:
     """Stands for what the spans of a provider share that is not ours: nothing is known that would spare asking it."""
 
     drops_roots = False
+    fast_drop = False
+    buffer = None
     redaction = None
 
 
@@ -130,6 +132,13 @@ class Tracing(Generic[OptionsT]):
     def wanted(self) -> bool:
         """Whether anybody wants to know of an operation that starts now: where ``measures``, ask this instead."""
         return self.recorded() or (self.active and self.measures and not context.is_suppressed(_current()))
+
+    def drops_unsampled(self) -> bool:
+        """Whether an operation in a trace that is not sampled leaves nothing behind, so that nobody need describe it.
+
+        Not where the provider is another one, buffers traces that are not sampled, or asks the sampler of every span.
+        """
+        return self._core.fast_drop and self._core.buffer is None and not self.observers
 
     def starts_trace(self) -> bool:
         """Whether an operation that starts now begins a trace, sampled or not.

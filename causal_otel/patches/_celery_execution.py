@@ -83,7 +83,7 @@ def begin_execution(tracing: Tracing[Any], task: Any) -> None:
     recorded = is_recorded(context, roots=True)
     if tracing.excluded is not None and tracing.excluded(task.name):
         context = with_span(tracing.start_excluded(context), context)
-    elif recorded or not request.is_eager:  # the tracer may hold back what was not sampled elsewhere
+    elif recorded or not (request.is_eager or tracing.drops_unsampled()):
         attributes = execution_attributes(task.app, task.name, request, headers, time.time())
         operation = Operation(f"process {task.name}", attributes, kind=SpanKind.CONSUMER)
         started = tracing.begin(operation, objects=(task, request), parent=context)
