@@ -108,7 +108,7 @@ PLACES: dict[str, str] = {
     "install.py: _tracer: provider.get_tracer": INSTALLING,
     "pipeline.py: Pipeline.__init__: self._worker.shutdown": INSTALLING,
     "pipeline.py: Pipeline.close: self.provider.shutdown": INSTALLING,
-    "pipeline.py: _make_propagator: entry_points(group='opentelemetry_propagator')[name].load": INSTALLING,
+    "pipeline.py: _make_propagator: entry_points('opentelemetry_propagator')[name].load": INSTALLING,
     "pipeline.py: Pipeline.leave: self.provider.force_flush": SEPARATE,
     "export/telemetry.py: Telemetry.attempt: _instruments().record": SEPARATE,
     "export/telemetry.py: _instruments: metrics.get_meter": SEPARATE,
