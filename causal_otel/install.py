@@ -20,6 +20,7 @@ from opentelemetry import trace
 from causal_otel._internal import faults
 from causal_otel._internal.log import logger
 from causal_otel._version import __version__
+from causal_otel.destination import conflicts
 from causal_otel.engine.children import Children
 from causal_otel.engine.foreign import contained, starter
 from causal_otel.export.shutdown_hooks import ServerShutdown
@@ -29,9 +30,9 @@ from causal_otel.instrument.declaration import PatchStatus
 from causal_otel.instrument.deferred import DeferredPatch
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.instrument.untraced import untraced
+from causal_otel.load_settings import load_settings, unknown_variables
 from causal_otel.names import SCHEMA_URL
 from causal_otel.patch_choice import Patches, check_app, choose, with_defaults
-from causal_otel.settings import Settings, unknown_variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -284,7 +285,7 @@ def install(
         if _current is not None:
             _current._called_again(call)
             return _current
-        loaded = Settings.load(service_name=service_name, **settings)
+        loaded = load_settings(service_name=service_name, **settings)
         if not loaded.wanted:
             variable = "OTEL_SDK_DISABLED=true" if loaded.sdk_disabled else "TRACING_ENABLED=false"
             _current = Installation(trace.NoOpTracerProvider(), None, call, f"switched off by {variable}")
@@ -304,7 +305,7 @@ def install(
 
             pipeline = Pipeline(loaded, policy)
             _current = Installation(pipeline.provider, pipeline, call, policy=policy)
-            for warning in loaded.conflicts():
+            for warning in conflicts(loaded):
                 _current._warn(warning)
         for warning in (*_unread_configuration(), *unknown_variables(os.environ)):
             _current._warn(warning)

@@ -16,6 +16,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from causal_otel import names
 from causal_otel._internal.installed import entry_points
+from causal_otel.destination import destination
 from causal_otel.engine.provider import TracerProvider
 from causal_otel.export.select_transport import check, component, make_transport
 from causal_otel.export.shutdown_hooks import Termination
@@ -95,7 +96,7 @@ class Pipeline:
             if settings.exporter == "console":
                 self.destination = "the console"
             return None
-        protocol, url = settings.destination()
+        protocol, url = destination(settings)
         check(settings, protocol)  # what cannot work stops install(), not the first export
         self.destination = without_credentials(url)
         self._telemetry = telemetry = Telemetry(component(protocol), url)

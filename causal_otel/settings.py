@@ -1,22 +1,14 @@
 """Every setting, once: its name, type, default, environment variables and one line of help.
 
-The fields of :class:`Settings` are the table. :meth:`Settings.load` parses by it, :class:`SettingError` explains by
-it, and ``docs/reference/settings.md`` is written from it (``make docs``).
-
-OpenTelemetry's own variables come first, then the names that deployments already have. An argument of
-:func:`causal_otel.install` beats a variable, and the first variable that is set and not empty beats the next.
+The fields of :class:`Settings` are the table. ``load_settings.py`` reads the environment and the arguments by it, and
+``docs/reference/settings.md`` is written from it (``make docs``).
 """
 
 from __future__ import annotations
 
-import os
-import re
 from dataclasses import dataclass, field, fields
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
 
-from causal_otel._internal.log import logger
 from causal_otel._internal.setting_types import (
     BAGGAGE_BYTES,
     BOOLEAN,
@@ -40,21 +32,14 @@ from causal_otel._internal.setting_types import (
     URL,
     WORDS,
     Kind,
-    RemoteSampler,
     choice,
-    installed_propagators,
-    readable_file,
-    remote_sampler,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from dataclasses import Field
 
-__all__ = ["SettingError", "Settings", "table", "unknown_variables"]
-
-_logger = logger()
-_CREDENTIALS = re.compile(r"//[^/\s]*@")
+__all__ = ["SettingError", "Settings", "table"]
 
 
 class SettingError(ValueError):
@@ -66,9 +51,6 @@ def _setting(kind: Kind, default: Any, help: str, *variables: str, secret: bool 
     if isinstance(default, dict):
         return field(default_factory=dict, metadata=metadata)
     return field(default=default, metadata=metadata)
-
-
-# -- the table ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -370,218 +352,12 @@ class Settings:
     given: Mapping[str, Mapping[str, object]] = field(default_factory=dict, repr=False, compare=False)
     """Not a setting: what was given for each, by the name of the argument or variable. The first is used."""
 
-    @classmethod
-    def load(cls, environ: Mapping[str, str] | None = None, **arguments: object) -> Settings:
-        """Read the environment, let the arguments beat it, and check everything.
-
-        Args:
-            environ: where the variables are; default: the process's environment.
-            arguments: values by field name; None means "not given".
-
-        Raises:
-            SettingError: a value is not allowed, or there is no setting of that name.
-        """
-        variables = os.environ if environ is None else environ
-        names = [setting.name for setting in table()]
-        for name in arguments:
-            if name not in names:
-                near = _near(name, (*names, "app", "patches", "tracer_provider"))
-                raise SettingError(
-                    f"install() has no argument {name!r}{near}; docs/reference/settings.md lists all settings"
-                )
-        values: dict[str, Any] = {}
-        given: dict[str, dict[str, object]] = {}
-        for setting in table():
-            name, argument = setting.name, arguments.get(setting.name)
-            texts = {it: text for it in setting.metadata["variables"] if (text := variables.get(it, "").strip())}
-            if argument is not None:
-                values[name], given[name] = _checked(setting, argument), {name: argument}
-            elif texts:
-                values[name], given[name] = _parsed(setting, *next(iter(texts.items()))), dict(texts)
-        if not given.keys() & {"exporter", "endpoint", "traces_endpoint"} and given.keys() & {
-            "jaeger_host",
-            "jaeger_port",
-        }:
-            values["exporter"] = "jaeger"
-        loaded = cls(**values, given=given)
-        loaded._check_sampler()
-        return loaded
-
-    def _check_sampler(self) -> None:
-        """Whether the sampler understands its argument; samplers without one take any."""
-        argument, remote = self.sampler_arg, "remote" in self.sampler
-        if argument is None or isinstance(argument, str) is remote or not (remote or "ratio" in self.sampler):
-            return
-        allowed = "endpoint=URL,pollingIntervalMs=N,initialSamplingRate=N" if remote else "a number from 0 to 1"
-        raise SettingError(
-            f"sampler_arg (OTEL_TRACES_SAMPLER_ARG)={argument!r} is not allowed with the sampler {self.sampler}; "
-            f"it must be {allowed}"
-        )
-
-    def share(self) -> float:
-        """The share that the samplers with a ratio record."""
-        return self.sampler_arg if isinstance(self.sampler_arg, int | float) else 1.0
-
-    def remote_sampler(self) -> RemoteSampler:
-        """Whom the remote samplers ask."""
-        return remote_sampler(self.sampler_arg if isinstance(self.sampler_arg, str) else "")
-
     @property
     def wanted(self) -> bool:
         """Whether tracing is switched on at all."""
         return self.enabled and not self.sdk_disabled
 
-    def destination(self) -> tuple[str, str]:
-        """The protocol and the URL that spans are sent to: complete for HTTP, scheme and authority for gRPC.
-
-        The exporter ``jaeger`` goes to the Jaeger host, ``otlp`` to the endpoint: see :meth:`conflicts` for what is
-        given and not used. Jaeger's OTLP ports choose the protocol; the ports that it has retired (Thrift over UDP or
-        HTTP, its own gRPC) become the OTLP port of the same host, with one warning.
-        """
-        protocol = self.protocol
-        if self.exporter == "jaeger":
-            protocol, base = self._jaeger()
-        elif self.traces_endpoint:
-            return protocol, self.traces_endpoint
-        else:
-            base = self.endpoint or f"http://localhost:{_OTLP_PORTS[protocol]}"
-        if protocol == "grpc":
-            return protocol, base
-        parts = urlsplit(base)
-        path = parts.path.rstrip("/").removesuffix(_TRACES_PATH) + _TRACES_PATH
-        return protocol, urlunsplit(parts._replace(path=path))
-
-    def conflicts(self) -> list[str]:
-        """A sentence for each thing that says where spans go and is not used, or not as it would be elsewhere."""
-        conflicts = []
-        for name in ("exporter", "endpoint"):  # those with a variable of OpenTelemetry's and one of older deployments
-            (used, *others) = self.given.get(name, {}).items() or [("", "")]
-            conflicts += [_unused(other, used) for other in others if other[1] != used[1]]
-        jaeger, otlp = ("jaeger_host", "jaeger_port"), ("traces_endpoint", "endpoint")
-        if self.exporter == "jaeger":
-            unused, users = otlp, ("exporter", *jaeger)
-        elif self.exporter == "otlp":
-            unused, users = jaeger, (*otlp, "exporter")
-        else:
-            return conflicts
-        first = {name: next(iter(given.items())) for name, given in self.given.items()}
-        used = next((first[name] for name in users if name in first), ("", ""))
-        conflicts += [_unused(first[name], used) for name in unused if name in first]
-        complete = self.protocol != "grpc" and urlsplit(self.endpoint).path.rstrip("/").endswith(_TRACES_PATH)
-        if complete and used == first.get("endpoint"):
-            conflicts.append(
-                f"{_shown(*used)} ends in {_TRACES_PATH}, which is not appended once more: give the base URL alone, or "
-                "all of it in OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
-            )
-        return conflicts
-
-    def _jaeger(self) -> tuple[str, str]:
-        protocol, port = self.protocol, self.jaeger_port
-        if port == _OTLP_PORTS["http/protobuf"]:
-            protocol = "http/protobuf"
-        elif port == _OTLP_PORTS["grpc"] and find_spec("grpc") is not None:
-            protocol = "grpc"
-        elif port is None or port in (*_RETIRED_JAEGER_PORTS, _OTLP_PORTS["grpc"]):
-            port = _OTLP_PORTS[protocol]
-            if self.jaeger_port not in (None, port):
-                _logger.warning(
-                    "JAEGER_PORT=%d is not a port that %s can be sent to; using port %d of %s: set JAEGER_PORT=%d",
-                    *(self.jaeger_port, f"OTLP over {protocol}", port, self.jaeger_host, port),
-                )
-        host = self.jaeger_host
-        return protocol, f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{port}"
-
-
-_TRACES_PATH = "/v1/traces"
-_OTLP_PORTS = {"http/protobuf": 4318, "grpc": 4317}
-_RETIRED_JAEGER_PORTS = (5775, 6831, 6832, 14250, 14268)
-
-
-# -- reading it ---------------------------------------------------------------------------------------------------
-
 
 def table() -> tuple[Field[Any], ...]:
     """The settings, in the order of the page."""
     return tuple(setting for setting in fields(Settings) if setting.metadata)
-
-
-def unknown_variables(environ: Mapping[str, str]) -> list[str]:
-    """Variables that look like a setting with a letter wrong: a sentence each."""
-    known = [variable for setting in table() for variable in setting.metadata["variables"]]
-    return [
-        f"there is no variable {name}{near}"
-        for name in environ
-        if name.startswith("TRACING_") and name not in known and (near := _near(name, known))
-    ]
-
-
-def _unused(unused: tuple[str, object], used: tuple[str, object]) -> str:
-    return f"{_shown(*unused)} is not used, because of {_shown(*used)}: remove one of the two"
-
-
-def _shown(name: str, value: object) -> str:
-    return _CREDENTIALS.sub("//…@", f"{name}={value}")
-
-
-def _near(name: str, names: Iterable[str]) -> str:
-    from difflib import get_close_matches  # for mistakes alone: it takes a millisecond to import
-
-    near = get_close_matches(name, names, n=1, cutoff=0.7)
-    return f"; did you mean {near[0]}?" if near else ""
-
-
-def _parsed(setting: Field[Any], variable: str, text: str) -> Any:
-    kind: Kind = setting.metadata["kind"]
-    try:
-        return kind.parse(text)
-    except (ValueError, KeyError, OverflowError):
-        raise _refused(setting, text, variable) from None
-
-
-def _checked(setting: Field[Any], value: Any) -> Any:
-    kind: Kind = setting.metadata["kind"]
-    try:
-        allowed = kind.accepts(value)
-    except (ValueError, TypeError, AttributeError):
-        allowed = False
-    if not allowed:
-        raise _refused(setting, value, setting.name)
-    if kind is FILE:
-        return readable_file(value)
-    return tuple(value) if isinstance(setting.default, tuple) else value
-
-
-def _refused(setting: Field[Any], value: object, name: str) -> SettingError:
-    shown = "(not shown, it may hold a secret)" if setting.metadata["secret"] else _CREDENTIALS.sub("//…@", repr(value))
-    allowed = setting.metadata["kind"].allowed
-    if setting.metadata["kind"] is PROPAGATORS:
-        allowed += f" (installed: {', '.join(installed_propagators())})"
-    return SettingError(f"{name}={shown} is not allowed; it must be {allowed}")
-
-
-# -- printing it --------------------------------------------------------------------------------------------------
-
-
-def reference() -> str:
-    """The table as a Markdown page."""
-    lines = [
-        "# Settings",
-        "",
-        "Written by `make docs`; do not edit.",
-        "",
-        "An argument of `install()` beats a variable; of several variables, the first one that is set and not empty",
-        "counts. A value that is not allowed stops `install()` with a message that names the variable, the value and",
-        "what is allowed. Times are in seconds; only the `OTEL_BSP_*` variables are in milliseconds.",
-        "",
-        "| argument | variables | default | allowed | what it does |",
-        "|---|---|---|---|---|",
-    ]
-    for setting in table():
-        variables = ", ".join(f"`{name}`" for name in setting.metadata["variables"])
-        default = getattr(Settings(), setting.name)
-        shown = ",".join(default) if isinstance(default, tuple) else str(default).lower()
-        lines.append(
-            f"| `{setting.name}` | {variables} | {'' if default in (None, '', {}, ()) else f'`{shown}`'} "
-            f"| {setting.metadata['kind'].allowed} | {setting.metadata['help']} |"
-        )
-    return "\n".join(lines) + "\n"

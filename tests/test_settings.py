@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from causal_otel.settings import SettingError, Settings, table, unknown_variables
+from causal_otel._internal.setting_types import remote_sampler
+from causal_otel.load_settings import load_settings, unknown_variables
+from causal_otel.settings import SettingError, Settings, table
 
 GOOD: dict[str, tuple[str, Any]] = {
     "enabled": ("False", False),
@@ -137,8 +138,8 @@ def test_variable_is_read(name: str, variable: str, tmp_path: Path) -> None:
         text, value = str(file), str(file)
     else:
         text, value = GOOD[name]
-    assert getattr(Settings.load({variable: text}), name) == value
-    assert Settings.load({variable: " "}) == Settings()
+    assert getattr(load_settings({variable: text}), name) == value
+    assert load_settings({variable: " "}) == Settings()
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -146,7 +147,7 @@ def test_argument_beats_the_variable(name: str) -> None:
     """What is given to install() wins over the environment."""
     _, value = GOOD[name]
     variables = {name_: text for name_, text in _every_variable().items() if name_ not in _variables(name)}
-    assert getattr(Settings.load(variables, **{name: value}), name) == value
+    assert getattr(load_settings(variables, **{name: value}), name) == value
 
 
 def _variables(name: str) -> tuple[str, ...]:
@@ -161,7 +162,7 @@ def _every_variable() -> dict[str, str]:
 def test_bad_variable_is_explained(name: str, variable: str) -> None:
     """A bad value is refused by variable, value and what is allowed; a secret's value is not repeated."""
     with pytest.raises(SettingError) as refused:
-        Settings.load({variable: BAD[name]})
+        load_settings({variable: BAD[name]})
     message = str(refused.value)
     assert message.startswith(f"{variable}=")
     assert (BAD[name] in message) is (name != "headers")
@@ -202,13 +203,13 @@ def test_bad_variable_is_explained(name: str, variable: str) -> None:
 def test_bad_argument_is_explained(name: str, value: Any) -> None:
     """An argument of the wrong type or value is refused by its name."""
     with pytest.raises(SettingError, match=f"^{name}=.* is not allowed; it must be "):
-        Settings.load({}, **{name: value})
+        load_settings({}, **{name: value})
 
 
 def test_password_in_a_bad_url_is_not_repeated() -> None:
     """A URL that is refused is shown without its credentials."""
     with pytest.raises(SettingError, match=r"OTLP_ENDPOINT='ftp://…@collector' is not allowed"):
-        Settings.load({"OTLP_ENDPOINT": "ftp://app:hunter2@collector"})
+        load_settings({"OTLP_ENDPOINT": "ftp://app:hunter2@collector"})
 
 
 @pytest.mark.parametrize(
@@ -223,7 +224,7 @@ def test_password_in_a_bad_url_is_not_repeated() -> None:
 def test_argument_of_another_sampler_is_explained(sampler: str, argument: str, allowed: str) -> None:
     """What is an argument for some sampler is refused where another one is chosen."""
     with pytest.raises(SettingError) as refused:
-        Settings.load({"OTEL_TRACES_SAMPLER": sampler, "OTEL_TRACES_SAMPLER_ARG": argument})
+        load_settings({"OTEL_TRACES_SAMPLER": sampler, "OTEL_TRACES_SAMPLER_ARG": argument})
     assert str(refused.value).startswith("sampler_arg (OTEL_TRACES_SAMPLER_ARG)=")
     assert str(refused.value).endswith(f"is not allowed with the sampler {sampler}; it must be {allowed}")
 
@@ -231,9 +232,10 @@ def test_argument_of_another_sampler_is_explained(sampler: str, argument: str, a
 def test_argument_of_the_remote_samplers() -> None:
     """The standard's text is read, all of it or some; the rest is the default."""
     given = "endpoint=http://jaeger:5778/sampling , pollingIntervalMs=5000,initialSamplingRate=0.25"
-    remote = Settings.load({"OTEL_TRACES_SAMPLER": "jaeger_remote", "OTEL_TRACES_SAMPLER_ARG": given}).remote_sampler()
+    settings = load_settings({"OTEL_TRACES_SAMPLER": "jaeger_remote", "OTEL_TRACES_SAMPLER_ARG": given})
+    remote = remote_sampler(str(settings.sampler_arg))
     assert (remote.endpoint, remote.interval, remote.share) == ("http://jaeger:5778/sampling", 5.0, 0.25)
-    usual = Settings.load({"OTEL_TRACES_SAMPLER": "jaeger_remote"}).remote_sampler()
+    usual = remote_sampler("")
     assert (usual.endpoint, usual.interval, usual.share) == ("http://localhost:5778", 3.0, 0.001)
 
 
@@ -242,116 +244,11 @@ def test_unknown_argument_is_explained() -> None:
     with pytest.raises(
         SettingError, match=r"no argument 'servicename'; did you mean service_name\?; docs/reference/settings.md"
     ):
-        Settings.load({}, servicename="x")
+        load_settings({}, servicename="x")
     with pytest.raises(SettingError, match=r"no argument 'patch'; did you mean patches\?"):
-        Settings.load({}, patch=["redis"])
+        load_settings({}, patch=["redis"])
     with pytest.raises(SettingError, match=r"no argument 'zzz'; docs/reference/settings.md"):
-        Settings.load({}, zzz=1)
-
-
-@pytest.mark.parametrize(
-    ("environ", "destination"),
-    [
-        ({}, ("http/protobuf", "http://localhost:4318/v1/traces")),
-        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, ("grpc", "http://localhost:4317")),
-        ({"OTLP_ENDPOINT": "http://c:1"}, ("http/protobuf", "http://c:1/v1/traces")),
-        ({"OTLP_ENDPOINT": "http://c:1/base/"}, ("http/protobuf", "http://c:1/base/v1/traces")),
-        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c:1/x"}, ("http/protobuf", "http://c:1/x")),
-        ({"TRACING_EXPORTER": "jaeger"}, ("http/protobuf", "http://localhost:4318/v1/traces")),
-        ({"TRACING_EXPORTER": "jaeger", "JAEGER_HOST": "j"}, ("http/protobuf", "http://j:4318/v1/traces")),
-        ({"TRACING_EXPORTER": "jaeger", "JAEGER_HOST": "::1"}, ("http/protobuf", "http://[::1]:4318/v1/traces")),
-        ({"TRACING_EXPORTER": "jaeger", "JAEGER_PORT": "4317"}, ("grpc", "http://localhost:4317")),
-        ({"TRACING_EXPORTER": "jaeger", "JAEGER_PORT": "9999"}, ("http/protobuf", "http://localhost:9999/v1/traces")),
-        ({"JAEGER_HOST": "j"}, ("http/protobuf", "http://j:4318/v1/traces")),
-        ({"JAEGER_PORT": "4317"}, ("grpc", "http://localhost:4317")),
-    ],
-)
-def test_destination(environ: dict[str, str], destination: tuple[str, str], caplog: pytest.LogCaptureFixture) -> None:
-    """Endpoint, Jaeger host and protocol give one URL, without a warning."""
-    settings = Settings.load(environ)
-    assert (settings.destination(), settings.conflicts()) == (destination, [])
-    assert caplog.records == []
-
-
-@pytest.mark.parametrize(
-    ("environ", "url", "conflict"),
-    [
-        (
-            {"TRACING_EXPORTER": "jaeger", "JAEGER_HOST": "j", "OTLP_ENDPOINT": "http://c:1"},
-            "http://j:4318/v1/traces",
-            "OTLP_ENDPOINT=http://c:1 is not used, because of TRACING_EXPORTER=jaeger",
-        ),
-        (
-            {"TRACING_EXPORTER": "jaeger", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://u:s3cret@c:1/x"},
-            "http://localhost:4318/v1/traces",
-            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://…@c:1/x is not used, because of TRACING_EXPORTER=jaeger",
-        ),
-        (
-            {"JAEGER_HOST": "j", "OTLP_ENDPOINT": "http://c:1"},
-            "http://c:1/v1/traces",
-            "JAEGER_HOST=j is not used, because of OTLP_ENDPOINT=http://c:1",
-        ),
-        (
-            {"JAEGER_HOST": "j", "OTEL_TRACES_EXPORTER": "otlp"},
-            "http://localhost:4318/v1/traces",
-            "JAEGER_HOST=j is not used, because of OTEL_TRACES_EXPORTER=otlp",
-        ),
-        (
-            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://a:1", "OTLP_ENDPOINT": "http://b:1"},
-            "http://a:1/v1/traces",
-            "OTLP_ENDPOINT=http://b:1 is not used, because of OTEL_EXPORTER_OTLP_ENDPOINT=http://a:1",
-        ),
-        (
-            {"OTEL_TRACES_EXPORTER": "otlp", "TRACING_EXPORTER": "console"},
-            "http://localhost:4318/v1/traces",
-            "TRACING_EXPORTER=console is not used, because of OTEL_TRACES_EXPORTER=otlp",
-        ),
-    ],
-)
-def test_conflict_is_told(environ: dict[str, str], url: str, conflict: str) -> None:
-    """Where two things say where spans go, one is used, and a sentence names both, without credentials."""
-    settings = Settings.load(environ)
-    assert settings.destination()[1] == url
-    assert settings.conflicts() == [f"{conflict}: remove one of the two"]
-
-
-@pytest.mark.parametrize(
-    ("environ", "url"),
-    [
-        ({"OTLP_ENDPOINT": "http://u:s3cret@c:1/v1/traces"}, "http://u:s3cret@c:1/v1/traces"),
-        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:1/base/v1/traces/"}, "http://c:1/base/v1/traces"),
-    ],
-)
-def test_endpoint_that_is_complete_already(environ: dict[str, str], url: str) -> None:
-    """A base URL that ends in /v1/traces is used as it is, and a sentence says so, without credentials."""
-    settings = Settings.load(environ)
-    assert settings.destination() == ("http/protobuf", url)
-    ((name, value),) = environ.items()
-    (sentence,) = settings.conflicts()
-    assert sentence == (
-        f"{name}={value.replace('u:s3cret', '…')} ends in /v1/traces, which is not appended once more: give the base "
-        "URL alone, or all of it in OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
-    )
-
-
-@pytest.mark.parametrize(
-    "environ",
-    [
-        {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c:1/v1/traces"},
-        {"OTLP_ENDPOINT": "http://c:1/v1/traces", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
-        {"OTLP_ENDPOINT": "http://c:1/v1/traces", "OTEL_TRACES_EXPORTER": "none"},
-    ],
-)
-def test_complete_endpoint_where_it_is_right(environ: dict[str, str]) -> None:
-    """For traces alone the URL is to be complete, gRPC reads no path, and where nothing is sent there is none."""
-    assert Settings.load(environ).conflicts() == []
-
-
-@pytest.mark.parametrize("exporter", ["console", "none"])
-def test_no_conflict_where_nothing_is_sent(exporter: str) -> None:
-    """An endpoint beside the exporters ``console`` and ``none`` is no conflict: that is how one switches export off."""
-    environ = {"OTEL_TRACES_EXPORTER": exporter, "JAEGER_HOST": "j", "OTLP_ENDPOINT": "http://c:1"}
-    assert Settings.load(environ).conflicts() == []
+        load_settings({}, zzz=1)
 
 
 def test_variable_with_a_letter_wrong() -> None:
@@ -360,19 +257,6 @@ def test_variable_with_a_letter_wrong() -> None:
     assert unknown_variables(environ) == [
         "there is no variable TRACING_SPOOL_DIR; did you mean TRACING_SPOOL_DIRECTORY?"
     ]
-
-
-@pytest.mark.parametrize("port", [5775, 6831, 6832, 14250, 14268])
-def test_retired_jaeger_port_becomes_otlp(port: int, caplog: pytest.LogCaptureFixture) -> None:
-    """A port of a retired Jaeger protocol is mapped to OTLP's with one warning that names both."""
-    settings = Settings.load({"TRACING_EXPORTER": "jaeger", "JAEGER_HOST": "j", "JAEGER_PORT": str(port)})
-    with caplog.at_level(logging.WARNING):
-        assert settings.destination() == ("http/protobuf", "http://j:4318/v1/traces")
-    (record,) = caplog.records
-    assert record.getMessage() == (
-        f"causal_otel: JAEGER_PORT={port} is not a port that OTLP over http/protobuf can be sent to; "
-        "using port 4318 of j: set JAEGER_PORT=4318"
-    )
 
 
 @pytest.mark.parametrize("variable", ["OTEL_PROPAGATORS", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"])

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import causal_otel.collector.config
-import causal_otel.settings
-from causal_otel._reference import attributes, privacy
+from causal_otel._reference import attributes, privacy, settings
 
 __all__ = ["BLOCKS", "FIGURES", "PAGES", "ROOT", "generated", "with_block"]
 
@@ -20,7 +19,7 @@ FIGURES = "docs/explanation/figures.md"
 PAGES: Mapping[str, Callable[[], str]] = {
     "docs/reference/attributes.md": attributes.reference,
     "docs/reference/privacy.md": privacy.reference,
-    "docs/reference/settings.md": causal_otel.settings.reference,
+    "docs/reference/settings.md": settings.reference,
 }
 """Pages that are generated as a whole."""
 

@@ -39,7 +39,7 @@ def make_transport(settings: Settings, protocol: str, url: str) -> Transport:
     Args:
         settings: headers, compression and TLS files are read from it.
         protocol: ``http/protobuf`` or ``grpc``.
-        url: as :meth:`~causal_otel.settings.Settings.destination` gives it.
+        url: as :func:`causal_otel.destination.destination` gives it.
     """
     if protocol == "grpc":
         from causal_otel.export.otlp_grpc import GrpcTransport

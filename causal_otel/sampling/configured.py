@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from opentelemetry.sdk.trace import sampling
 
 from causal_otel._internal.log import logger
+from causal_otel._internal.setting_types import remote_sampler
 from causal_otel.engine.sampling import EachSpanSampler, RuleSampler
 from causal_otel.sampling.described import default_rules, share_of_all
 
@@ -46,7 +47,7 @@ class Sampling:
         elif chosen.endswith("jaeger_remote"):
             self.sampler = self._remote(settings, service)
         elif chosen.endswith("traceidratio"):
-            described = share_of_all(settings.share())
+            described = share_of_all(1.0 if settings.sampler_arg is None else float(settings.sampler_arg))
             self._words = described.words
             self.sampler = (EachSpanSampler if chosen == "traceidratio" else RuleSampler)(described.rules)
         else:
@@ -81,7 +82,7 @@ class Sampling:
         from causal_otel.sampling.sources import RemoteSource
         from causal_otel.sampling.watch import Watch
 
-        remote = settings.remote_sampler()
+        remote = remote_sampler(str(settings.sampler_arg or ""))
         first = share_of_all(remote.share)
         sampler = (RuleSampler if settings.sampler.startswith("parentbased") else EachSpanSampler)(first.rules)
         source = RemoteSource(remote.endpoint, service, remote.interval)

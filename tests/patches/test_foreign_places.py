@@ -96,7 +96,6 @@ PLACES: dict[str, str] = {
     "export/worker.py: Worker.shutdown: self.shutdown": OURS,
     "export/worker.py: Worker._launch: self.shutdown": OURS,
     "install.py: Status.__str__: self.export": OURS,
-    "install.py: install: Settings.load": OURS,
     "instrument/deferred.py: DeferredPatch._imported: self._registered.load": OURS,
     "patch_choice.py: _checked: registered.load": OURS,
     "patches/_celery_execution.py: _parent: carriers.extract": OURS,

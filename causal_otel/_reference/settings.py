@@ -1,0 +1,34 @@
+"""``docs/reference/settings.md``, from the table of settings."""
+
+from __future__ import annotations
+
+from causal_otel.settings import Settings, table
+
+__all__ = ["reference"]
+
+_INTRODUCTION = """\
+# Settings
+
+Written by `make docs`; do not edit.
+
+An argument of `install()` beats a variable; of several variables, the first one that is set and not empty
+counts. A value that is not allowed stops `install()` with a message that names the variable, the value and
+what is allowed. Times are in seconds; only the `OTEL_BSP_*` variables are in milliseconds.
+
+| argument | variables | default | allowed | what it does |
+|---|---|---|---|---|
+"""
+
+
+def reference() -> str:
+    """The page, in Markdown."""
+    page = _INTRODUCTION
+    for setting in table():
+        variables = ", ".join(f"`{name}`" for name in setting.metadata["variables"])
+        default = getattr(Settings(), setting.name)
+        shown = ",".join(default) if isinstance(default, tuple) else str(default).lower()
+        page += (
+            f"| `{setting.name}` | {variables} | {'' if default in (None, '', {}, ()) else f'`{shown}`'} "
+            f"| {setting.metadata['kind'].allowed} | {setting.metadata['help']} |\n"
+        )
+    return page

@@ -1,0 +1,108 @@
+"""Where spans go, as the settings say: the exporter, the protocol and the URL, and what is given in vain."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+from causal_otel._internal.log import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Set
+
+    from causal_otel.settings import Settings
+
+__all__ = ["conflicts", "destination", "hide_credentials", "implies_jaeger"]
+
+_logger = logger()
+
+_TRACES_PATH = "/v1/traces"
+_OTLP_PORTS = {"http/protobuf": 4318, "grpc": 4317}
+_RETIRED_JAEGER_PORTS = (5775, 6831, 6832, 14250, 14268)
+_CREDENTIALS = re.compile(r"//[^/\s]*@")
+
+
+def implies_jaeger(given: Set[str]) -> bool:
+    """Whether the exporter is ``jaeger`` although nobody has said so: its host or port is all that says where spans go.
+
+    Args:
+        given: the names of the settings that are given.
+    """
+    return not given & {"exporter", "endpoint", "traces_endpoint"} and bool(given & {"jaeger_host", "jaeger_port"})
+
+
+def destination(settings: Settings) -> tuple[str, str]:
+    """The protocol and the URL that spans are sent to: complete for HTTP, scheme and authority for gRPC.
+
+    The exporter ``jaeger`` goes to the Jaeger host, ``otlp`` to the endpoint: see :func:`conflicts` for what is given
+    and not used. Jaeger's OTLP ports choose the protocol. The ports that Jaeger has retired (Thrift over UDP or HTTP,
+    its own gRPC) become the OTLP port of the same host, with one warning.
+    """
+    protocol = settings.protocol
+    if settings.exporter == "jaeger":
+        protocol, base = _jaeger(settings)
+    elif settings.traces_endpoint:
+        return protocol, settings.traces_endpoint
+    else:
+        base = settings.endpoint or f"http://localhost:{_OTLP_PORTS[protocol]}"
+    if protocol == "grpc":
+        return protocol, base
+    parts = urlsplit(base)
+    path = parts.path.rstrip("/").removesuffix(_TRACES_PATH) + _TRACES_PATH
+    return protocol, urlunsplit(parts._replace(path=path))
+
+
+def _jaeger(settings: Settings) -> tuple[str, str]:
+    protocol, host, port = settings.protocol, settings.jaeger_host, settings.jaeger_port
+    if port == _OTLP_PORTS["http/protobuf"]:
+        protocol = "http/protobuf"
+    elif port == _OTLP_PORTS["grpc"] and find_spec("grpc") is not None:
+        protocol = "grpc"
+    elif port is None or port in (*_RETIRED_JAEGER_PORTS, _OTLP_PORTS["grpc"]):
+        port = _OTLP_PORTS[protocol]
+        if settings.jaeger_port not in (None, port):
+            _logger.warning(
+                "JAEGER_PORT=%d is not a port that %s can be sent to; using port %d of %s: set JAEGER_PORT=%d",
+                *(settings.jaeger_port, f"OTLP over {protocol}", port, host, port),
+            )
+    return protocol, f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{port}"
+
+
+def conflicts(settings: Settings) -> list[str]:
+    """A sentence for each thing that says where spans go and is not used, or not as it would be elsewhere."""
+    conflicts = []
+    for name in ("exporter", "endpoint"):  # those with a variable of OpenTelemetry's and one of older deployments
+        (used, *others) = settings.given.get(name, {}).items() or [("", "")]
+        conflicts += [_unused(other, used) for other in others if other[1] != used[1]]
+    jaeger, otlp = ("jaeger_host", "jaeger_port"), ("traces_endpoint", "endpoint")
+    if settings.exporter == "jaeger":
+        unused, users = otlp, ("exporter", *jaeger)
+    elif settings.exporter == "otlp":
+        unused, users = jaeger, (*otlp, "exporter")
+    else:
+        return conflicts
+    first = {name: next(iter(given.items())) for name, given in settings.given.items()}
+    used = next((first[name] for name in users if name in first), ("", ""))
+    conflicts += [_unused(first[name], used) for name in unused if name in first]
+    complete = settings.protocol != "grpc" and urlsplit(settings.endpoint).path.rstrip("/").endswith(_TRACES_PATH)
+    if complete and used == first.get("endpoint"):
+        conflicts.append(
+            f"{_shown(*used)} ends in {_TRACES_PATH}, which is not appended once more: give the base URL alone, or "
+            "all of it in OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+        )
+    return conflicts
+
+
+def _unused(unused: tuple[str, object], used: tuple[str, object]) -> str:
+    return f"{_shown(*unused)} is not used, because of {_shown(*used)}: remove one of the two"
+
+
+def _shown(name: str, value: object) -> str:
+    return hide_credentials(f"{name}={value}")
+
+
+def hide_credentials(text: str) -> str:
+    """A text as it may be shown, where it holds a URL with a password: ``http://…@host``."""
+    return _CREDENTIALS.sub("//…@", text)
