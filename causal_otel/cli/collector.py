@@ -6,9 +6,9 @@ import asyncio
 import gc
 import logging
 import sys
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from causal_otel._internal.extras import how_to_install, missing
 from causal_otel.collector.config import CollectorSettings, add_options
 from causal_otel.settings import SettingError
 
@@ -23,7 +23,7 @@ _FAILED, _UNUSABLE = 1, 2
 _GC_THRESHOLD = 50_000
 
 # Packages of the extra, by the names they are imported by.
-_EXTRA = ("anyio", "jinja2", "python_multipart", "starlette", "uvicorn")
+_EXTRA = ("anyio", "google.protobuf", "jinja2", "opentelemetry.proto", "python_multipart", "starlette", "uvicorn")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -34,9 +34,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the collector until SIGTERM or Ctrl-C; returns the exit status."""
-    missing = [name for name in _EXTRA if find_spec(name) is None]
-    if missing:
-        _complain(f"{' and '.join(missing)} cannot be imported: pip install 'causal-otel[collector]'")
+    if problem := missing(_EXTRA, "collector"):
+        _complain(problem)
         return _UNUSABLE
     from causal_otel.collector.receive.listening import PortInUse
     from causal_otel.collector.server import serve
@@ -67,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _announce(settings: CollectorSettings, addresses: dict[str, str]) -> None:
     grpc = addresses.get("otlp_grpc")
     if grpc is None:
-        grpc = "off" if settings.otlp_grpc_port is None else "off (pip install 'causal-otel[grpc]')"
+        grpc = "off" if settings.otlp_grpc_port is None else f"off; {how_to_install('grpc')}"
     lines = {
         "Pages and APIs": addresses["pages"],
         "OTLP/HTTP": addresses["otlp_http"],

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from causal_otel._internal.extras import missing
 from causal_otel.collector.config import CollectorSettings
 from causal_otel.collector.units import moment, parse_duration
 from causal_otel.settings import SettingError
@@ -55,9 +55,8 @@ def carry_out(name: str, action: Callable[[argparse.Namespace], int], arguments:
     def complain(message: object) -> None:
         print(f"causal-otel {name}: {message}", file=sys.stderr)
 
-    missing = [package for package in _EXTRA if not _importable(package)]
-    if missing:
-        complain(f"{' and '.join(missing)} cannot be imported: pip install 'causal-otel[collector]'")
+    if problem := missing(_EXTRA, "collector"):
+        complain(problem)
         return _UNUSABLE
     try:
         return action(arguments)
@@ -69,13 +68,6 @@ def carry_out(name: str, action: Callable[[argparse.Namespace], int], arguments:
     except (CommandError, OSError) as error:
         complain(error)
         return _FAILED
-
-
-def _importable(package: str) -> bool:
-    try:
-        return find_spec(package) is not None
-    except ModuleNotFoundError:  # not even what it is a part of
-        return False
 
 
 def add_data_dir(parser: argparse.ArgumentParser) -> None:

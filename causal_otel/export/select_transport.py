@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from causal_otel._internal.extras import missing
 from causal_otel.settings import SettingError
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ def check(settings: Settings, protocol: str) -> None:
     """
     if protocol != "grpc":
         return
-    if find_spec("grpc") is None or find_spec("opentelemetry.exporter.otlp.proto.grpc") is None:
-        raise SettingError("protocol='grpc' needs an extra: pip install \"causal-otel[grpc]\"")
+    if problem := missing(("grpc", "opentelemetry.exporter.otlp.proto.grpc"), "grpc"):
+        raise SettingError(f"protocol='grpc' is not possible: {problem}")
     if settings.compression not in ("none", "gzip"):
         raise SettingError(f"compression={settings.compression!r} is not allowed with gRPC; it must be none or gzip")
 

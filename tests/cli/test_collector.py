@@ -10,26 +10,12 @@ from typing import Any
 
 import pytest
 
+from causal_otel._internal.extras import how_to_install
 from causal_otel.cli import main
 from causal_otel.collector.config import CollectorSettings
 from causal_otel.settings import SettingError
 from tests.collector.running import running
-
-_WITHOUT = """\
-import sys
-hidden = set(sys.argv.pop(1).split())
-class Without:
-    def __init__(self, finder):
-        self.finder = finder
-    def __getattr__(self, name):
-        return getattr(self.finder, name)
-    def find_spec(self, name, path=None, target=None):
-        return None if name.partition(".")[0] in hidden else self.finder.find_spec(name, path, target)
-sys.meta_path[:] = map(Without, sys.meta_path)
-from causal_otel.cli import main
-sys.exit(main())
-"""
-"""Runs the command in a Python where the packages of the first argument are not to be found."""
+from tests.without_packages import COMMAND
 
 
 def test_defaults() -> None:
@@ -140,24 +126,24 @@ def test_help_names_options_and_variables(capsys: pytest.CaptureFixture[str]) ->
         assert part in text
 
 
-@pytest.mark.parametrize("hidden", ["uvicorn", "starlette uvicorn jinja2"])
+@pytest.mark.parametrize("hidden", ["uvicorn", "starlette uvicorn jinja2", "google opentelemetry.proto"])
 def test_missing_extra_is_named(hidden: str) -> None:
     """Without the extra's packages the command ends with status 2 and the command that installs them."""
     done = subprocess.run(
-        [sys.executable, "-c", _WITHOUT, hidden, "collector"], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", COMMAND, hidden, "collector"], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 2
-    assert done.stderr.endswith("cannot be imported: pip install 'causal-otel[collector]'\n")
+    assert done.stderr.endswith(f"cannot be imported; {how_to_install('collector')}\n")
     assert hidden.split()[0] in done.stderr
 
 
 def test_without_grpc_the_rest_works(tmp_path: Path) -> None:
     """Without grpcio the collector runs, and says how to get gRPC."""
     script = tmp_path / "without_grpc.py"
-    script.write_text(_WITHOUT)
+    script.write_text(COMMAND)
     command = (sys.executable, str(script), "grpc", "collector")
     with running(tmp_path / "traces", command=command) as collector:
-        assert "off (pip install 'causal-otel[grpc]')" in collector.process.output()
+        assert f"off; {how_to_install('grpc')}\n" in collector.process.output()
         assert collector.get("/api/services").status_code == 200
 
 

@@ -21,9 +21,11 @@ from typing import IO
 
 import pytest
 
+from causal_otel._internal.extras import how_to_install
 from causal_otel.cli.demo import scenario
 from causal_otel.collector.store.reader import Reader
 from tests.collector.running import wait_until
+from tests.without_packages import COMMAND
 
 _SECONDS = 90.0
 
@@ -33,22 +35,6 @@ _EXTRA = (
 )
 
 _LINK = r"^In the browser: (http://127\.0\.0\.1:\d+/trace/[0-9a-f]{32})$"
-
-# Runs the command in a Python where the packages of the first argument are not to be found.
-_WITHOUT = """\
-import sys
-hidden = set(sys.argv.pop(1).split())
-class Without:
-    def __init__(self, finder):
-        self.finder = finder
-    def __getattr__(self, name):
-        return getattr(self.finder, name)
-    def find_spec(self, name, path=None, target=None):
-        return None if name.partition(".")[0] in hidden else self.finder.find_spec(name, path, target)
-sys.meta_path[:] = map(Without, sys.meta_path)
-from causal_otel.cli import main
-sys.exit(main())
-"""
 
 
 class Demo:
@@ -316,16 +302,16 @@ def test_what_is_no_port_is_wrong_usage(tmp_path: Path, port: str) -> None:
 )
 def test_a_missing_extra_is_one_sentence(tmp_path: Path, hidden: str, sentence: str) -> None:
     """Where something of the extra is missing, the sentence says what and how to install it; the status is 2."""
-    with demo(tmp_path, python=("-c", _WITHOUT, hidden)) as running:
+    with demo(tmp_path, python=("-c", COMMAND, hidden)) as running:
         assert running.ended() == 2
-        assert running.stderr == f'causal-otel demo: {sentence}: pip install "causal-otel[demo]"\n'
+        assert running.stderr == f"causal-otel demo: {sentence}; {how_to_install('demo')}\n"
         assert running.stdout == ""
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["demo", "--help"]])
 def test_help_and_version_need_no_extra(arguments: list[str]) -> None:
     """Without any extra, the command line still tells what it can do."""
-    command = [sys.executable, "-c", _WITHOUT, " ".join(_EXTRA), *arguments]
+    command = [sys.executable, "-c", COMMAND, " ".join(_EXTRA), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(("causal-otel 0.", "usage: causal-otel"))

