@@ -10,7 +10,7 @@ from opentelemetry.trace import SpanKind
 
 from causal_otel.engine import carriers, context
 from causal_otel.engine.block import SpanBlock
-from causal_otel.engine.foreign import starter
+from causal_otel.engine.foreign import global_tracer, starter
 from causal_otel.install import installation
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ F = TypeVar("F", bound="Callable[..., Any]")
 def _start() -> Callable[..., Span]:
     """What starts spans now, with the arguments of a tracer's ``start_span``."""
     installed = installation()
-    return starter(trace.get_tracer("causal_otel")) if installed is None else installed.start
+    return starter(global_tracer()) if installed is None else installed.start
 
 
 def span(
@@ -55,7 +55,7 @@ def span(
         parent: what :func:`extract` returned, where the parent is in another process; default: the current span.
     """
     installed = installation()
-    tracer = trace.get_tracer("causal_otel") if installed is None else installed.tracer
+    tracer = global_tracer() if installed is None else installed.tracer
     if parent is None and hasattr(tracer, "start_leaf"):  # ours, which makes one object of scope and span
         current: AbstractContextManager[Span] = tracer.start_as_current_span(name, None, kind, attributes)
         return current

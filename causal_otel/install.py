@@ -16,13 +16,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry import trace
+from opentelemetry.environment_variables import OTEL_PYTHON_TRACER_PROVIDER
 
 from causal_otel._internal import faults
 from causal_otel._internal.log import logger
-from causal_otel._version import __version__
 from causal_otel.destination import conflicts
 from causal_otel.engine.children import Children
-from causal_otel.engine.foreign import contained, starter
+from causal_otel.engine.foreign import NoTracer, contained, starter, tracer_of
 from causal_otel.export.shutdown_hooks import ServerShutdown
 from causal_otel.instrument import registry
 from causal_otel.instrument.baggage import BaggageBorder
@@ -31,8 +31,8 @@ from causal_otel.instrument.deferred import DeferredPatch
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.instrument.untraced import untraced
 from causal_otel.load_settings import load_settings, unknown_variables
-from causal_otel.names import SCHEMA_URL
 from causal_otel.patch_choice import Patches, check_app, choose, with_defaults
+from causal_otel.settings import SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,7 +126,7 @@ class Installation:
         policy: Policy | None = None,
     ) -> None:
         self.tracer_provider = tracer_provider
-        self.tracer: Tracer = contained(_tracer(tracer_provider, "causal_otel"))
+        self.tracer: Tracer = contained(tracer_of(tracer_provider, "causal_otel"))
         self.start: Callable[..., Span] = starter(self.tracer)
         self._pipeline = pipeline
         self._call = call
@@ -138,6 +138,9 @@ class Installation:
         self._children: Children | None = None
         self._policy = policy
         self._log_filter: logging.Filter | None = None
+        if policy is not None:
+            self._log_filter = policy.log_filter()
+            _logger.logger.addFilter(self._log_filter)
 
     def _apply(
         self,
@@ -146,9 +149,6 @@ class Installation:
         border: BaggageBorder,
     ) -> None:
         self._registered = registered
-        if self._policy is not None:
-            self._log_filter = self._policy.log_filter()
-            _logger.logger.addFilter(self._log_filter)
         self._children = Children()
         self._server_shutdown = ServerShutdown(self.flush if self._pipeline is None else self._pipeline.leave)
         for name, options in chosen.items():
@@ -157,7 +157,7 @@ class Installation:
             patch.apply()
 
     def _tracing(self, options: Callable[[Patch], Options], border: BaggageBorder, patch: Patch) -> Tracing[Any]:
-        tracer = _tracer(self.tracer_provider, f"causal_otel.{patch.name}")
+        tracer = tracer_of(self.tracer_provider, f"causal_otel.{patch.name}")
         return Tracing(tracer, options(patch), self.flush, border, self._policy)
 
     def _warn(self, warning: str) -> None:
@@ -257,7 +257,8 @@ def install(
 
     A second call changes nothing; where it asks for something else than the first, a warning names both. With
     ``TRACING_ENABLED=false`` or ``OTEL_SDK_DISABLED=true`` it returns at once. Where a tracer provider is set already,
-    by you or by another tool, the patches use that one.
+    by you or by another tool, the patches use that one. If that provider raises when it is asked for a tracer, nothing
+    is patched: :func:`status` and one line of the log say so.
 
     Args:
         app: the FastAPI or Starlette application, if you like to name it: applications are traced by class, so those
@@ -297,9 +298,14 @@ def install(
         from causal_otel.export.privacy import Policy
 
         policy = Policy(loaded.redact, loaded.redact_keys, loaded.redact_patterns)
-        found = tracer_provider or _provider_in_place()
+        found = _provider_in_place() if tracer_provider is None else tracer_provider
         if found is not None:
-            _current = Installation(found, None, call, policy=policy)
+            try:
+                _current = Installation(found, None, call, policy=policy)
+            except NoTracer as problem:
+                _current = Installation(trace.NoOpTracerProvider(), None, call, str(problem), policy)
+                _logger.warning("nothing is traced: %s", problem, exc_info=problem.__cause__)
+                return _current
         else:
             from causal_otel.pipeline import Pipeline
 
@@ -346,13 +352,19 @@ def _unread_configuration() -> list[str]:
     ]
 
 
-def _tracer(provider: TracerProvider, name: str) -> Tracer:
-    return provider.get_tracer(name, __version__, SCHEMA_URL)
-
-
 def _provider_in_place() -> TracerProvider | None:
-    """The provider that somebody else has made global, if any."""
-    provider = trace.get_tracer_provider()
+    """The provider that somebody else has made global, if any.
+
+    Raises:
+        SettingError: OpenTelemetry's variable names a provider that cannot be made.
+    """
+    try:
+        provider = trace.get_tracer_provider()
+    except Exception as error:  # of the entry point that the variable names, or there is none of that name
+        chosen = f"{OTEL_PYTHON_TRACER_PROVIDER}={os.environ.get(OTEL_PYTHON_TRACER_PROVIDER)!r}"
+        raise SettingError(
+            f"{chosen} is not allowed; it must be the name of an installed tracer provider, or be left out"
+        ) from error
     if isinstance(provider, trace.ProxyTracerProvider):
         return None
     from causal_otel.engine.provider import TracerProvider as OurProvider

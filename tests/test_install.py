@@ -246,6 +246,34 @@ class TestProvider:
         )
         assert (done.returncode, done.stderr) == (0, "")
 
+    @pytest.mark.parametrize("install", [True, False])
+    def test_provider_in_place_that_gives_no_tracer(self, install: bool) -> None:
+        """A provider that raises when asked for a tracer stops neither install() nor a block, installed or not."""
+        done = _run(
+            f"""
+            import causal_otel
+            from opentelemetry import trace
+            class Broken(trace.TracerProvider):
+                def get_tracer(self, *args, **kwargs):
+                    raise RuntimeError("a bug of the user's")
+            trace.set_tracer_provider(Broken())
+            if {install}:
+                causal_otel.install()
+            @causal_otel.traced
+            def decorated():
+                return 7
+            for _ in range(2):
+                with causal_otel.span("block") as span:
+                    print(span.is_recording(), decorated())
+            print(causal_otel.status())
+            """
+        )
+        reason = "get_tracer() of your tracer provider has raised RuntimeError" if install else "install() has not been"
+        assert done.returncode == 0
+        assert done.stdout.startswith(f"False 7\nFalse 7\ncausal_otel: not tracing ({reason}")
+        assert done.stderr.count("causal_otel: ") == 1
+        assert "RuntimeError: a bug of the user's" in done.stderr
+
     def test_pipeline_end_to_end(self, receiver: ReceivedSpans) -> None:
         """Spans of a program arrive with its service's attributes, also after uninstall() and install() again."""
         done = _run(

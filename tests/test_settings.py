@@ -259,9 +259,11 @@ def test_variable_with_a_letter_wrong() -> None:
     ]
 
 
-@pytest.mark.parametrize("variable", ["OTEL_PROPAGATORS", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"])
+@pytest.mark.parametrize(
+    "variable", ["OTEL_PROPAGATORS", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_PYTHON_TRACER_PROVIDER"]
+)
 def test_bad_value_that_the_sdk_reads_while_imported(variable: str) -> None:
-    """Variables that OpenTelemetry trips over at import are still refused in our words, by install()."""
+    """Variables that OpenTelemetry trips over, at import or later, are still refused in our words, by install()."""
     code = "import causal_otel\ntry: causal_otel.install()\nexcept causal_otel.SettingError as error: print(error)"
     done = subprocess.run(
         [sys.executable, "-c", code], env={variable: "bogus"}, capture_output=True, text=True, timeout=60, check=True

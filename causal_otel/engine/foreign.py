@@ -8,8 +8,10 @@ from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanKind
 
 from causal_otel._internal import faults
+from causal_otel._version import __version__
 from causal_otel.engine.block import SpanBlock
 from causal_otel.engine.contained import ContainedSpan
+from causal_otel.names import SCHEMA_URL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,7 +20,11 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Link, Span
     from opentelemetry.util.types import Attributes
 
-__all__ = ["ContainedTracer", "contained", "starter"]
+__all__ = ["ContainedTracer", "NoTracer", "contained", "global_tracer", "starter", "tracer_of"]
+
+
+class NoTracer(Exception):
+    """A tracer provider that is not ours gives no tracer. The message is a sentence for people."""
 
 
 class ContainedTracer(trace.Tracer):
@@ -91,6 +97,36 @@ class ContainedTracer(trace.Tracer):
             status=set_status_on_exception,
             end_on_exit=end_on_exit,
         )
+
+
+def tracer_of(provider: trace.TracerProvider, name: str) -> trace.Tracer:
+    """Ask a provider, ours or not, for a tracer of ours.
+
+    Args:
+        provider: whom to ask.
+        name: the tracer's.
+
+    Raises:
+        NoTracer: the provider has raised an ``Exception``, which is the cause, or returned something else.
+    """
+    try:
+        tracer = provider.get_tracer(name, __version__, SCHEMA_URL)
+    except Exception as error:  # Its text may hold a secret, so only the traceback has it: what we log is redacted.
+        raise NoTracer(f"get_tracer() of your tracer provider has raised {type(error).__name__}") from error
+    if not isinstance(tracer, trace.Tracer):
+        raise NoTracer(
+            f"get_tracer() of your tracer provider has returned a {type(tracer).__name__}, which is no Tracer"
+        )
+    return tracer
+
+
+def global_tracer() -> trace.Tracer:
+    """The global provider's tracer for the user's own blocks; one that records nothing if there is none to be had."""
+    try:
+        return tracer_of(trace.get_tracer_provider(), "causal_otel")
+    except Exception:
+        faults.report("your tracer provider: get_tracer")
+        return trace.NoOpTracer()
 
 
 def contained(tracer: trace.Tracer) -> trace.Tracer:

@@ -9,6 +9,7 @@ import wrapt
 
 from causal_otel._internal import faults
 from causal_otel._internal.log import logger
+from causal_otel.engine.foreign import NoTracer
 from causal_otel.instrument.applying import Applied
 from causal_otel.instrument.declaration import PatchStatus
 from causal_otel.instrument.registry import BrokenPatch
@@ -69,7 +70,7 @@ class DeferredPatch:
                     return
                 applied = self._applied = Applied(patch, self._tracing(patch))
             applied.apply()
-        except BrokenPatch as problem:
+        except (BrokenPatch, NoTracer) as problem:
             self._failed(str(problem))
             _logger.warning("%s is not traced: %s", self._status.name, problem, exc_info=problem.__cause__)
         except Exception:

@@ -610,3 +610,66 @@ def test_own_carriers(broken_propagator: str) -> None:
             from_there = f"{span.get_span_context().trace_id:032x}" == TRACEPARENT.split("-")[1]
             assert from_there is (broken_propagator != "extract")
         assert faults() == ({} if broken_propagator == "fields" else {f"propagator: {broken_propagator}": 1})
+
+
+# -- providers that give no tracer ------------------------------------------------------------------------------------
+
+
+class NoTracers(trace.TracerProvider):
+    """Raises for one name, or for all, instead of giving a tracer."""
+
+    def __init__(self, refused: str = "", does: Callable[..., Any] = fail) -> None:
+        self._refused, self._does = refused, does
+        self._spans = sdk.TracerProvider(shutdown_on_exit=False)
+
+    def get_tracer(self, instrumenting_module_name: str, *args: Any, **kwargs: Any) -> trace.Tracer:
+        if self._refused in ("", instrumenting_module_name):
+            return self._does()  # type: ignore[no-any-return]
+        return self._spans.get_tracer(instrumenting_module_name, *args, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("does", "problem"),
+    [
+        (fail, "get_tracer() of your tracer provider has raised Foreign"),
+        (lambda: b"nonsense", "get_tracer() of your tracer provider has returned a bytes, which is no Tracer"),
+    ],
+)
+@pytest.mark.asyncio
+async def test_provider_without_tracers(
+    calls: Calls, does: Callable[[], Any], problem: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """install() returns, nothing is patched, status() and one line of the log say why, and the program goes on."""
+    untraced = await outcomes(calls, inside=False)
+    original = asyncpg.Connection.fetchval
+    installation = causal_otel.install(tracer_provider=NoTracers(does=does))
+    try:
+        assert str(causal_otel.status()) == f"causal_otel: not tracing ({problem})"
+        assert [record.getMessage() for record in caplog.records] == [f"causal_otel: nothing is traced: {problem}"]
+        assert asyncpg.Connection.fetchval is original
+        assert causal_otel.install() is installation
+        assert await outcomes(calls, inside=True) == untraced
+        with installation.tracer.start_as_current_span("mine") as span:
+            assert not span.is_recording()
+        assert installation.flush()
+    finally:
+        installation.uninstall()
+    provider = sdk.TracerProvider(shutdown_on_exit=False)
+    with installed(provider):
+        assert causal_otel.status().installed
+
+
+def test_provider_without_a_tracer_for_one_patch(caplog: pytest.LogCaptureFixture) -> None:
+    """A provider that refuses one patch its tracer: that one is not applied, and says why; the others are at work."""
+    original = asyncpg.Connection.fetchval
+    with installed(NoTracers("causal_otel.asyncpg")):
+        states = {patch.name: (patch.state, patch.problems) for patch in causal_otel.status().patches}
+        problem = "get_tracer() of your tracer provider has raised Foreign"
+        assert states.pop("asyncpg") == ("failed", [problem])
+        assert {state for state, _ in states.values()} <= {"on", "waiting"}
+        assert [record.getMessage() for record in caplog.records] == [
+            f"causal_otel: asyncpg is not traced: {problem}",
+        ]
+        assert asyncpg.Connection.fetchval is original
+        with causal_otel.span("block") as span:
+            assert span.is_recording()
