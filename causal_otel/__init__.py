@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from causal_otel._version import __version__
 from causal_otel.api import current_trace_id, detached, extract, inject, keep, span, traced
-from causal_otel.install import Installation, Status, install, status, uninstall
+from causal_otel.install import Installation, install, status, uninstall
 from causal_otel.settings import SettingError
+from causal_otel.status import Status
 
 __all__ = [
     "Installation",

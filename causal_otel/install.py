@@ -1,7 +1,7 @@
 """``install()``: settings, then provider, then patches, once; and its exact undoing.
 
-The engine and the exporters are imported only inside, after the settings are checked: the OpenTelemetry SDK reads
-some variables while it is imported and would refuse bad ones in words that help nobody.
+What imports the OpenTelemetry SDK, such as the pipeline, is imported only inside, after the settings are checked: the
+SDK reads some variables while it is imported, and would refuse bad ones in words that help nobody.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,9 +30,10 @@ from causal_otel.instrument.declaration import PatchStatus
 from causal_otel.instrument.deferred import DeferredPatch
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.instrument.untraced import untraced
-from causal_otel.load_settings import load_settings, unknown_variables
+from causal_otel.load_settings import load_settings, unread_variables
 from causal_otel.patch_choice import Patches, check_app, choose, with_defaults
 from causal_otel.settings import SettingError
+from causal_otel.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,64 +41,16 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer, TracerProvider
 
     from causal_otel.export.privacy import Policy
-    from causal_otel.export.status import ExportStatus
     from causal_otel.instrument.declaration import Patch
     from causal_otel.instrument.options import Options
     from causal_otel.instrument.registry import Registered
     from causal_otel.pipeline import Pipeline
-    from causal_otel.sampling.status import KeepingStatus, SamplingStatus
 
-__all__ = ["Installation", "Patches", "Status", "install", "installation", "status", "uninstall"]
+__all__ = ["Installation", "Patches", "install", "installation", "status", "uninstall"]
 
 _logger = logger()
 _lock = threading.RLock()
 _current: Installation | None = None
-_CONFIGURATION_FILES = ("OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE")
-
-
-@dataclass(frozen=True)
-class Status:
-    """What tracing is doing in this process. ``str()`` is a page for people."""
-
-    installed: bool
-    reason: str = ""
-    """Why nothing is traced, if so."""
-    service_name: str = ""
-    destination: str = ""
-    """Where spans go, without credentials."""
-    warnings: tuple[str, ...] = ()
-    """What is hardly meant as it is set up: a sentence each."""
-    patches: tuple[PatchStatus, ...] = ()
-    untraced: tuple[str, ...] = ()
-    """Drivers that are imported and that nothing traces."""
-    export: ExportStatus | None = None
-    sampling: SamplingStatus | None = None
-    """Which traces are recorded, and what is wrong with where that is said; None: your provider knows."""
-    keeping: KeepingStatus | None = None
-    """What has become of those that are not, where ``keep_errors`` is ``process``."""
-    redacted: Mapping[str, int] = field(default_factory=dict)
-    """How often each rule has taken a secret out of what was exported, printed or read."""
-    faults: Mapping[str, int] = field(default_factory=dict)
-    """How often we failed, by site; the user's calls were not affected."""
-
-    def __str__(self) -> str:
-        if not self.installed:
-            return f"causal_otel: not tracing ({self.reason})"
-        lines = [f"causal_otel: tracing {self.service_name or 'with your provider'} to {self.destination}"]
-        lines += [f"  warning: {warning}" for warning in self.warnings]
-        lines += [f"  {patch}" for patch in self.patches]
-        if self.untraced:
-            lines.append(f"  imported, but not traced: {', '.join(self.untraced)}")
-        if self.export is not None:
-            lines.append(f"  spans: {self.export}")
-        if self.sampling is not None:
-            lines.append(f"  sampling: {self.sampling}")
-        if self.keeping is not None:
-            lines.append(f"  not sampled: {self.keeping}")
-        if self.redacted:
-            lines.append(f"  redacted: {', '.join(f'{count} by {rule}' for rule, count in self.redacted.items())}")
-        lines += [f"  failed {count} times: {site}" for site, count in self.faults.items()]
-        return "\n".join(lines)
 
 
 class _Call(NamedTuple):
@@ -293,7 +246,6 @@ def install(
             return _current
         registered = registry.patches()
         chosen = choose(patches, registered)
-        excluded = {"asgi": loaded.excluded_urls, "httpx": loaded.excluded_urls, "celery": loaded.excluded_tasks}
         check_app(app, chosen)
         from causal_otel.export.privacy import Policy
 
@@ -313,15 +265,10 @@ def install(
             _current = Installation(pipeline.provider, pipeline, call, policy=policy)
             for warning in conflicts(loaded):
                 _current._warn(warning)
-        for warning in (*_unread_configuration(), *unknown_variables(os.environ)):
+        for warning in unread_variables(os.environ):
             _current._warn(warning)
-        options = {
-            name: partial(
-                with_defaults, given, {"excluded": excluded.get(name, ()), "require_parent": loaded.require_parent}
-            )
-            for name, given in chosen.items()
-        }
-        _current._apply(registered, options, BaggageBorder(loaded.baggage_hosts, loaded.baggage_max_bytes))
+        border = BaggageBorder(loaded.baggage_hosts, loaded.baggage_max_bytes)
+        _current._apply(registered, with_defaults(chosen, loaded), border)
         return _current
 
 
@@ -341,15 +288,6 @@ def status() -> Status:
 def installation() -> Installation | None:
     """The installation in force, if any."""
     return _current
-
-
-def _unread_configuration() -> list[str]:
-    """OpenTelemetry's configuration files, which other SDKs read and which we do not."""
-    return [
-        f"{name}={path} is not read: give its settings as variables or arguments, see docs/reference/settings.md"
-        for name in _CONFIGURATION_FILES
-        if (path := os.environ.get(name, "").strip())
-    ]
 
 
 def _provider_in_place() -> TracerProvider | None:

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from dataclasses import Field
 
-__all__ = ["load_settings", "unknown_variables"]
+__all__ = ["load_settings", "unread_variables"]
 
 _NOT_SETTINGS = ("app", "patches", "tracer_provider")
 """The other arguments of ``install()``, which somebody may have meant."""
+_CONFIGURATION_FILES = ("OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE")
+"""OpenTelemetry's configuration files, which other SDKs read and which we do not."""
 
 
 def load_settings(environ: Mapping[str, str] | None = None, **arguments: object) -> Settings:
@@ -57,10 +59,15 @@ def load_settings(environ: Mapping[str, str] | None = None, **arguments: object)
     return loaded
 
 
-def unknown_variables(environ: Mapping[str, str]) -> list[str]:
-    """Variables that look like a setting with a letter wrong: a sentence each."""
+def unread_variables(environ: Mapping[str, str]) -> list[str]:
+    """A sentence for each variable that nobody reads: a configuration file, or what looks like a misspelt setting."""
     known = [variable for setting in table() for variable in setting.metadata["variables"]]
-    return [
+    files = [
+        f"{name}={path} is not read: give its settings as variables or arguments, see docs/reference/settings.md"
+        for name in _CONFIGURATION_FILES
+        if (path := environ.get(name, "").strip())
+    ]
+    return files + [
         f"there is no variable {name}{near}"
         for name in environ
         if name.startswith("TRACING_") and name not in known and (near := _near(name, known))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from causal_otel._internal.setting_types import EXCLUDED_NAMES, EXCLUDED_URLS
@@ -13,8 +14,11 @@ from causal_otel.instrument.registry import BrokenPatch
 from causal_otel.settings import SettingError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from causal_otel.instrument.declaration import Patch
     from causal_otel.instrument.registry import Registered
+    from causal_otel.settings import Settings
 
 __all__ = ["Patches", "check_app", "choose", "with_defaults"]
 
@@ -74,8 +78,16 @@ def _checked(registered: Registered, options: object) -> Options:
     return options
 
 
-def with_defaults(given: Options | None, defaults: Mapping[str, object], patch: Patch) -> Options:
-    """A patch's options, where what they leave open is as ``defaults`` say."""
+def with_defaults(chosen: Mapping[str, Options | None], settings: Settings) -> dict[str, Callable[[Patch], Options]]:
+    """What makes the options of each chosen patch: what the user's leave open is as the settings say."""
+    excluded = {"asgi": settings.excluded_urls, "httpx": settings.excluded_urls, "celery": settings.excluded_tasks}
+    return {
+        name: partial(_complete, given, {"excluded": excluded.get(name, ()), "require_parent": settings.require_parent})
+        for name, given in chosen.items()
+    }
+
+
+def _complete(given: Options | None, defaults: Mapping[str, object], patch: Patch) -> Options:
     options = patch.options() if given is None else given
     missing: dict[str, Any] = {key: value for key, value in defaults.items() if getattr(options, key, ...) is None}
     return replace(options, **missing) if missing else options

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from causal_otel._internal.setting_types import remote_sampler
-from causal_otel.load_settings import load_settings, unknown_variables
+from causal_otel.load_settings import load_settings, unread_variables
 from causal_otel.settings import SettingError, Settings, table
 
 GOOD: dict[str, tuple[str, Any]] = {
@@ -254,7 +254,7 @@ def test_unknown_argument_is_explained() -> None:
 def test_variable_with_a_letter_wrong() -> None:
     """A variable of ours that does not exist but nearly does is told, with the one that was meant."""
     environ = {"TRACING_SPOOL_DIR": "/x", "TRACING_OF_ANOTHER_TOOL": "1", "TRACING_EXPORTER": "none", "PATH": "/"}
-    assert unknown_variables(environ) == [
+    assert unread_variables(environ) == [
         "there is no variable TRACING_SPOOL_DIR; did you mean TRACING_SPOOL_DIRECTORY?"
     ]
 

@@ -94,7 +94,7 @@ PLACES: dict[str, str] = {
     "export/worker.py: Worker.__init__: self.shutdown": OURS,
     "export/worker.py: Worker.shutdown: self.shutdown": OURS,
     "export/worker.py: Worker._launch: self.shutdown": OURS,
-    "install.py: Status.__str__: self.export": OURS,
+    "status.py: Status.__str__: self.export": OURS,
     "instrument/deferred.py: DeferredPatch._imported: self._registered.load": OURS,
     "patch_choice.py: _checked: registered.load": OURS,
     "patches/_celery_execution.py: _parent: carriers.extract": OURS,

@@ -1,0 +1,59 @@
+"""What :func:`causal_otel.status` answers, as values and as a page for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from causal_otel.export.status import ExportStatus
+    from causal_otel.instrument.declaration import PatchStatus
+    from causal_otel.sampling.status import KeepingStatus, SamplingStatus
+
+__all__ = ["Status"]
+
+
+@dataclass(frozen=True)
+class Status:
+    """What tracing is doing in this process. ``str()`` is a page for people."""
+
+    installed: bool
+    reason: str = ""
+    """Why nothing is traced, if so."""
+    service_name: str = ""
+    destination: str = ""
+    """Where spans go, without credentials."""
+    warnings: tuple[str, ...] = ()
+    """What is hardly meant as it is set up: a sentence each."""
+    patches: tuple[PatchStatus, ...] = ()
+    untraced: tuple[str, ...] = ()
+    """Drivers that are imported and that nothing traces."""
+    export: ExportStatus | None = None
+    sampling: SamplingStatus | None = None
+    """Which traces are recorded, and what is wrong with where that is said; None: your provider knows."""
+    keeping: KeepingStatus | None = None
+    """What has become of those that are not, where ``keep_errors`` is ``process``."""
+    redacted: Mapping[str, int] = field(default_factory=dict)
+    """How often each rule has taken a secret out of what was exported, printed or read."""
+    faults: Mapping[str, int] = field(default_factory=dict)
+    """How often we failed, by site; the user's calls were not affected."""
+
+    def __str__(self) -> str:
+        if not self.installed:
+            return f"causal_otel: not tracing ({self.reason})"
+        lines = [f"causal_otel: tracing {self.service_name or 'with your provider'} to {self.destination}"]
+        lines += [f"  warning: {warning}" for warning in self.warnings]
+        lines += [f"  {patch}" for patch in self.patches]
+        if self.untraced:
+            lines.append(f"  imported, but not traced: {', '.join(self.untraced)}")
+        if self.export is not None:
+            lines.append(f"  spans: {self.export}")
+        if self.sampling is not None:
+            lines.append(f"  sampling: {self.sampling}")
+        if self.keeping is not None:
+            lines.append(f"  not sampled: {self.keeping}")
+        if self.redacted:
+            lines.append(f"  redacted: {', '.join(f'{count} by {rule}' for rule, count in self.redacted.items())}")
+        lines += [f"  failed {count} times: {site}" for site, count in self.faults.items()]
+        return "\n".join(lines)
