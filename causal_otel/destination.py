@@ -21,7 +21,6 @@ _logger = logger()
 _TRACES_PATH = "/v1/traces"
 _OTLP_PORTS = {"http/protobuf": 4318, "grpc": 4317}
 _RETIRED_JAEGER_PORTS = (5775, 6831, 6832, 14250, 14268)
-_CREDENTIALS = re.compile(r"//[^/\s]*@")
 
 
 def implies_jaeger(given: Set[str]) -> bool:
@@ -105,4 +104,4 @@ def _shown(name: str, value: object) -> str:
 
 def hide_credentials(text: str) -> str:
     """A text as it may be shown, where it holds a URL with a password: ``http://…@host``."""
-    return _CREDENTIALS.sub("//…@", text)
+    return re.sub(r"//[^/\s]*@", "//…@", text)
