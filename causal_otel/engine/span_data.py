@@ -60,9 +60,7 @@ class SpanData(ReadableSpan):
     _kind: SpanKind
     _local_trace: LocalTrace
     _id: bytes | None  # None: nobody has asked for it
-    _parent_span: (
-        SpanData | SpanContext | bytes | None
-    )  # ours, or its id once that is known; another; None: a root
+    _parent_span: SpanData | SpanContext | bytes | None  # ours, or its id once that is known; another; None: a root
     _attributes: dict[str, Any] | None  # as they were set
     _start: int  # of perf_counter_ns()
     _end: int  # likewise; 0: it has not ended
