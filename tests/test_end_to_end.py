@@ -16,7 +16,7 @@ from rich.console import Console
 from causal_otel.cli.demo.scenario import Shown, play
 from causal_otel.cli.demo.stage import Stage, stage
 from causal_otel.collector.analysis import SpanView, TraceView, build
-from tests.collector.running import wait_until
+from tests.waiting import wait_until
 
 _CONCURRENT = 200
 
@@ -123,7 +123,7 @@ def test_concurrent_requests_are_isolated(running: Stage) -> None:
         found = running.collector.traces.summaries(map(bytes.fromhex, callers))
         return len(found) == _CONCURRENT and {each.root_kind for each in found} == {"server"}
 
-    wait_until(whole, 30)
+    wait_until(whole)
     for trace_id, caller in callers.items():
         trace = _trace(running, bytes.fromhex(trace_id))
         (server,) = trace.roots

@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -24,7 +23,7 @@ import pytest
 from causal_otel._internal.extras import how_to_install
 from causal_otel.cli.demo import scenario
 from causal_otel.collector.store.reader import Reader
-from tests.collector.running import wait_until
+from tests.waiting import wait_until
 from tests.without_packages import COMMAND
 
 _SECONDS = 90.0
@@ -81,23 +80,21 @@ class Demo:
 
     def wait_for(self, text: str) -> None:
         """Wait until it has printed ``text``."""
-        deadline = time.monotonic() + _SECONDS
-        while text not in self.stdout:
-            assert self.popen.poll() is None, self.stderr
-            assert time.monotonic() < deadline, self.stdout
-            time.sleep(0.05)
+        wait_until(lambda: text in self.stdout or self.popen.poll() is not None, lambda: self.stdout, _SECONDS)
+        assert text in self.stdout, self.stderr
 
     def ended(self) -> int:
         """Wait for its end; nothing of it may be left, neither processes nor files."""
         status = self.popen.wait(_SECONDS)
         if self._copying is not None:
             self._copying.join(60)
-        deadline = time.monotonic() + 60  # what has been killed takes a moment to be gone
-        while left := _children(os.getpid()).keys() - self._others.keys():
-            assert time.monotonic() < deadline, {pid: _children(os.getpid()).get(pid) for pid in left}
-            time.sleep(0.05)
+        # What has been killed takes a moment to be gone.
+        wait_until(lambda: not self._left(), lambda: f"still there: {self._left()}")
         assert list(self.tmp.iterdir()) == []
         return status
+
+    def _left(self) -> dict[int, str]:
+        return {pid: command for pid, command in _children(os.getpid()).items() if pid not in self._others}
 
 
 def _children(parent: int) -> dict[int, str]:

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import httpx
 from causal_otel.testing.process import Process, process
 from tests.collector.spans import request, span, traces
 
-__all__ = ["OTLP_HEADERS", "Running", "now", "one_span", "running", "wait_until"]
+__all__ = ["OTLP_HEADERS", "Running", "now", "one_span", "running"]
 
 OTLP_HEADERS = {"content-type": "application/x-protobuf"}
 
@@ -102,11 +102,3 @@ def now() -> int:
 def one_span(trace: int, name: str = "work", **fields: Any) -> bytes:
     """A request with one span that starts now."""
     return request(traces(span(name, trace=trace, start=now(), **fields)))
-
-
-def wait_until(condition: Callable[[], bool], timeout: float = 60.0) -> None:
-    """Ask ``condition`` again and again until it says yes."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.02)

@@ -25,8 +25,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 
 from causal_otel.testing.process import Process, process
-from tests.collector.running import OTLP_HEADERS, Running, now, one_span, running, wait_until
+from tests.collector.running import OTLP_HEADERS, Running, now, one_span, running
 from tests.collector.spans import request, span, traces
+from tests.waiting import wait_until
 
 TOKEN = "a-long-and-random-token"
 

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from causal_otel.testing.process import LOOPBACK, claim_port, http_status, process
-from tests.collector.running import wait_until
 from tests.docs.pages import ROOT, code_blocks
 from tests.faults.programs import environment
+from tests.waiting import wait_until
 
 _PAGE = "docs/tutorial/first-trace.md"
 

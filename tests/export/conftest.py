@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from opentelemetry.sdk.resources import Resource
 
+from causal_otel.engine.provider import TracerProvider
 from causal_otel.export.spool import Spool
+from causal_otel.export.worker import Worker
+from tests.export.spooling import PLENTY
+from tests.export.workers import MakeWorker, ScriptedTransport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-from tests.export.spooling import PLENTY
 
 
 @pytest.fixture
@@ -25,3 +29,34 @@ def spool(directory: Path) -> Iterator[Spool]:
     spool = Spool(directory, PLENTY)
     yield spool
     spool.close()
+
+
+@pytest.fixture
+def transport() -> ScriptedTransport:
+    """The one that workers of the fixture ``make`` send by."""
+    return ScriptedTransport()
+
+
+@pytest.fixture
+def make(transport: ScriptedTransport) -> Iterator[MakeWorker]:
+    """Makes a worker with a provider, and stops them."""
+    providers = []
+
+    def make(**options: Any) -> tuple[Worker, TracerProvider]:
+        worker = Worker(lambda: transport, **{"schedule_delay": 60.0, **options})
+        provider = TracerProvider(resource=Resource({}))
+        provider.add_span_processor(worker)
+        providers.append(provider)
+        return worker, provider
+
+    yield make
+    transport.gate.set()
+    for provider in providers:
+        provider.shutdown()
+
+
+@pytest.fixture
+def no_otel_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the environment says about OTLP does not count."""
+    for name in [name for name in os.environ if name.startswith("OTEL_")]:
+        monkeypatch.delenv(name)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +13,7 @@ from causal_otel.export.otlp_grpc import GrpcTransport
 from causal_otel.export.otlp_http import HttpTransport
 from causal_otel.export.worker import Worker
 
-__all__ = ["Exporting", "exporting", "lost", "until"]
+__all__ = ["Exporting", "exporting"]
 
 
 class Exporting:
@@ -47,16 +45,3 @@ def exporting(url: str, **options: Any) -> Iterator[Exporting]:
         yield made
     finally:
         made.provider.shutdown()
-
-
-def lost(made: Exporting) -> dict[str, int]:
-    """What was dropped, by reason."""
-    return {reason: count for reason, count in made.worker.status().dropped.items() if count}
-
-
-def until(condition: Callable[[], object], timeout: float = 30.0) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        threading.Event().wait(0.005)

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+from causal_otel.export._spool_files import file_size
 from tests.faults.programs import start
 
-__all__ = ["HEADER", "PLENTY", "Collector", "full", "names_in", "start_program"]
+__all__ = ["HEADER", "PLENTY", "Collector", "file_name", "full", "names_in", "start_program"]
 
 PLENTY = 1 << 30
-HEADER = 24
+HEADER = file_size(b"")
+"""How many bytes a batch takes beyond its payload."""
 
 
 class Collector:
@@ -33,6 +35,11 @@ class Collector:
         self.payloads.append(payload)
         self.spans += spans
         return True
+
+
+def file_name(number: int, suffix: str = ".spans") -> str:
+    """A name as files of batches have it; they sort by their numbers."""
+    return f"{number:020d}-{'a' * 16}{suffix}"
 
 
 def names_in(directory: Path, suffix: str = ".spans") -> list[str]:

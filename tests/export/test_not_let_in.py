@@ -12,9 +12,11 @@ import pytest
 
 from causal_otel.export import sender
 from causal_otel.export.spool import Spool
-from tests.export.exporting import exporting, lost, until
+from tests.export.exporting import exporting
+from tests.export.workers import lost
 from tests.faults.grpc_collector import grpc_serving
 from tests.faults.scripted import Action, answer, scripted
+from tests.waiting import wait_until
 
 LOGIN = answer(200, {"Content-Type": "text/html"}, b"<html>Please log in</html>")
 ANSWERS = {
@@ -35,7 +37,7 @@ def test_kept(action: Action, caplog: pytest.LogCaptureFixture) -> None:
         for _ in range(3):
             assert not made.flush()
         status = made.worker.status()
-        assert (status.queued, status.exported, lost(made)) == (3, 0, {})
+        assert (status.queued, status.exported, lost(made.worker)) == (3, 0, {})
         assert status.problem in str(status)
         assert len(caplog.records) == 1
         assert status.problem in caplog.records[0].getMessage()
@@ -46,7 +48,7 @@ def test_kept(action: Action, caplog: pytest.LogCaptureFixture) -> None:
         assert made.flush()
         assert [name for request in collector.requests[seen:] for name in request.names] == list("abcd")
         status = made.worker.status()
-        assert (status.queued, status.exported, status.problem, lost(made)) == (0, 4, "", {})
+        assert (status.queued, status.exported, status.problem, lost(made.worker)) == (0, 4, "", {})
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED])
@@ -57,11 +59,11 @@ def test_kept_with_grpc(code: grpc.StatusCode) -> None:
         collector.handler = lambda _, context: context.abort(code, "no such token")
         made.end(*"abc")
         assert not made.flush()
-        assert (made.worker.status().queued, lost(made)) == (3, {})
+        assert (made.worker.status().queued, lost(made.worker)) == (3, {})
         assert made.worker.status().problem.startswith(f"{code.name}: no such token; check the credentials")
         collector.handler = accept
         assert made.flush()
-        assert (made.worker.status().exported, lost(made)) == (3, {})
+        assert (made.worker.status().exported, lost(made.worker)) == (3, {})
 
 
 def test_kept_for_longer_than_a_batch_may_take() -> None:
@@ -71,7 +73,7 @@ def test_kept_for_longer_than_a_batch_may_take() -> None:
         begun = time.monotonic()
         while time.monotonic() < begun + 3.2:
             assert not made.flush()
-        assert (made.worker.status().queued, lost(made)) == (1, {})
+        assert (made.worker.status().queued, lost(made.worker)) == (1, {})
 
 
 def test_tried_again_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +84,7 @@ def test_tried_again_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
         exporting(collector.url, max_export_batch_size=2) as made,
     ):
         made.end(*"ab")
-        until(lambda: made.worker.status().exported == 2)
+        wait_until(lambda: made.worker.status().exported == 2)
         assert [request.names for request in collector.requests] == [["a", "b"]] * 4
 
 
@@ -104,11 +106,11 @@ def test_bounded() -> None:
     ):
         made.end(*names)
         assert not made.flush()
-        until(lambda: made.worker.status().queued + made.worker.status().lost == 100 and not made.worker._queue)
+        wait_until(lambda: made.worker.status().queued + made.worker.status().lost == 100 and not made.worker._queue)
         status = made.worker.status()
         dropped = status.dropped["queue_full"]
         assert 0 < dropped < 100
-        assert (status.queued, lost(made)) == (100 - dropped, {"queue_full": dropped})
+        assert (status.queued, lost(made.worker)) == (100 - dropped, {"queue_full": dropped})
         seen = len(collector.requests)
         collector.then(answer(200))
         assert made.flush()
@@ -130,7 +132,7 @@ def test_end_of_the_process(caplog: pytest.LogCaptureFixture) -> None:
         ending.start()
         ending.join(60)
         assert not ending.is_alive()
-        assert lost(made) == {"shutdown": 6}
+        assert lost(made.worker) == {"shutdown": 6}
         assert len(collector.requests) <= 4
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert "6 of the last 6 spans could not be delivered" in caplog.text
@@ -146,8 +148,8 @@ def test_spooled(action: Action, tmp_path: Path, caplog: pytest.LogCaptureFixtur
     ):
         made.end(*"abc")
         assert not made.flush()
-        until(lambda: made.worker.status().spooled == 3)
-        assert (made.worker.status().queued, lost(made)) == (0, {})
+        wait_until(lambda: made.worker.status().spooled == 3)
+        assert (made.worker.status().queued, lost(made.worker)) == (0, {})
         made.end("d")
         assert not made.flush()
         (record,) = caplog.records
@@ -157,7 +159,7 @@ def test_spooled(action: Action, tmp_path: Path, caplog: pytest.LogCaptureFixtur
         made.end("e")
         assert made.flush()
         assert [name for request in collector.requests[seen:] for name in request.names] == list("abcde")
-        assert (made.worker.status().recovered, made.worker.status().exported, lost(made)) == (4, 1, {})
+        assert (made.worker.status().recovered, made.worker.status().exported, lost(made.worker)) == (4, 1, {})
 
 
 def test_flush_of_other_spans() -> None:

@@ -11,7 +11,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from causal_otel.export.splitting import halves
 from causal_otel.export.spool import Spool
-from tests.export.exporting import exporting, lost
+from tests.export.exporting import exporting
+from tests.export.workers import lost
 from tests.faults.grpc_collector import grpc_serving
 from tests.faults.scripted import Collector, answer, limit, refused_port, scripted
 
@@ -71,7 +72,7 @@ def test_413(caplog: pytest.LogCaptureFixture) -> None:
         assert _taken(collector, most) == NAMES
         refused = len(collector.requests) - sum(len(request.body) <= most for request in collector.requests)
         assert refused > 0
-        assert (made.worker.status().exported, lost(made)) == (len(NAMES), {})
+        assert (made.worker.status().exported, lost(made.worker)) == (len(NAMES), {})
         made.end(*NAMES, size=1000)
         assert made.flush()
         assert _taken(collector, most) == NAMES * 2
@@ -93,7 +94,7 @@ def test_span_that_does_not_fit(caplog: pytest.LogCaptureFixture, position: int)
         made.end(*NAMES[position + 1 :])
         assert not made.flush()
         assert _taken(collector, 10_000) == others
-        assert lost(made) == {"too_large": 1}
+        assert lost(made.worker) == {"too_large": 1}
         assert made.worker.status().exported == len(others)
     assert sum("1 spans are lost, in a request of 2" in record.getMessage() for record in caplog.records) == 1
 
@@ -104,7 +105,7 @@ def test_grpc() -> None:
         with exporting(collector.url) as made:
             made.end(*NAMES, size=1000)
             assert made.flush()
-            assert (made.worker.status().exported, lost(made)) == (len(NAMES), {})
+            assert (made.worker.status().exported, lost(made.worker)) == (len(NAMES), {})
         assert collector.names() == NAMES
 
 
@@ -126,7 +127,7 @@ def test_spooled(tmp_path: Path) -> None:
         assert made.flush()
         assert _taken(collector, 5_000) == [*NAMES[:20], "new"]
         status = made.worker.status()
-        assert (status.recovered, status.exported, status.spooled_bytes, lost(made)) == (20, 1, 0, {})
+        assert (status.recovered, status.exported, status.spooled_bytes, lost(made.worker)) == (20, 1, 0, {})
 
 
 def test_spooled_and_interrupted(tmp_path: Path) -> None:
@@ -155,4 +156,9 @@ def test_spooled_span_that_does_not_fit(tmp_path: Path) -> None:
         made.flush()
         assert _taken(collector, 500) == ["new"]
         status = made.worker.status()
-        assert (status.recovered, status.exported, status.spooled_bytes, lost(made)) == (0, 1, 0, {"too_large": 4})
+        assert (status.recovered, status.exported, status.spooled_bytes, lost(made.worker)) == (
+            0,
+            1,
+            0,
+            {"too_large": 4},
+        )

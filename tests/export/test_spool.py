@@ -19,11 +19,12 @@ from tests.faults.programs import finish
 
 
 class TestOrder:
-    def test_oldest_first_and_gone(self, spool: Spool) -> None:
+    def test_oldest_first_and_gone(self, spool: Spool, directory: Path) -> None:
         """Batches are sent in the order in which they came, with their spans, and what was accepted is gone."""
         for number in range(20):
             assert spool.append(b"%d" % number, number)
         assert spool.size() == sum(HEADER + len(str(number)) for number in range(20))
+        assert spool.size() == sum(os.path.getsize(directory / name) for name in names_in(directory))
         collector = Collector()
         assert spool.drain(collector) == sum(range(20)) == collector.spans
         assert collector.payloads == [b"%d" % number for number in range(20)]

@@ -18,7 +18,7 @@ from causal_otel.export.spool import Spool
 if TYPE_CHECKING:
     from pathlib import Path
 
-from tests.export.spooling import HEADER, PLENTY, Collector, names_in, start_program
+from tests.export.spooling import HEADER, PLENTY, Collector, file_name, names_in, start_program
 from tests.faults.programs import finish
 
 
@@ -34,7 +34,7 @@ class TestDamage:
                 spoilt[position] ^= change
                 copies.append(bytes(spoilt))
         for number, copy in enumerate(copies):
-            (directory / f"{number:020d}-{'0' * 16}.spans").write_bytes(copy)
+            (directory / file_name(number)).write_bytes(copy)
         assert spool.append(b"last", 4)
         collector = Collector()
         assert spool.drain(collector) == 7
@@ -59,11 +59,11 @@ class TestDamage:
         (tmp_path / "secret").write_bytes(b"secret")
         (directory / "README").write_text("mine")
         (directory / "1.spans").write_text("mine")
-        (directory / f"{1:020d}-{'a' * 16}.spans.bak").write_text("mine")
-        (directory / f"{2:020d}-{'a' * 16}.spans").mkdir()
-        (directory / f"{3:020d}-{'a' * 16}.spans").symlink_to(tmp_path / "secret")
-        (directory / f"{4:020d}-{'a' * 16}.part").symlink_to(tmp_path / "secret")
-        os.mkfifo(directory / f"{5:020d}-{'a' * 16}.spans")
+        (directory / file_name(1, ".spans.bak")).write_text("mine")
+        (directory / file_name(2)).mkdir()
+        (directory / file_name(3)).symlink_to(tmp_path / "secret")
+        (directory / file_name(4, ".part")).symlink_to(tmp_path / "secret")
+        os.mkfifo(directory / file_name(5))
         others = set(os.listdir(directory)) - batch
         assert spool.size() == HEADER + 1
         assert spool.drain(Collector()) == 1

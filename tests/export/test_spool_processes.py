@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 from tests.export.spooling import PLENTY, Collector, names_in, start_program
 from tests.faults.programs import finish
+from tests.waiting import pause
 
 _KILLS = {
     "when the file is new": ("open", "real(*arguments)", "O_CREAT"),
@@ -74,7 +75,7 @@ class TestKilled:
             )
             assert program.stdout is not None
             last = int(program.stdout.readline())
-            threading.Event().wait(random.random() * 0.03)
+            pause(random.random() * 0.03)
             program.kill()
             confirmed += [last, *(int(line) for line in program.stdout)]
             program.communicate(timeout=60)

@@ -25,6 +25,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
+from tests.waiting import wait_until
+
 __all__ = [
     "Action",
     "Collector",
@@ -165,18 +167,14 @@ class Collector:
 
     def wait(self, requests: int, timeout: float = 60.0) -> list[Request]:
         """Wait until that many requests have arrived."""
-        deadline = time.monotonic() + timeout
-        while len(self.requests) < requests:
-            assert time.monotonic() < deadline, f"{len(self.requests)} requests, not {requests}"
-            threading.Event().wait(0.005)
+        wait_until(
+            lambda: len(self.requests) >= requests, lambda: f"{len(self.requests)} requests, not {requests}", timeout
+        )
         return self.requests
 
     def wait_until_left(self, timeout: float = 60.0) -> None:
         """Wait until nobody has a connection open."""
-        deadline = time.monotonic() + timeout
-        while self._open:
-            assert time.monotonic() < deadline, "a connection is still open"
-            threading.Event().wait(0.005)
+        wait_until(lambda: not self._open, "a connection is still open", timeout)
 
     def close(self) -> None:
         self.over.set()

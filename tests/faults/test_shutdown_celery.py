@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,6 +12,7 @@ from celery import Celery
 from causal_otel.testing.process import Process
 from tests.patches.celery_worker import of_service, running_beat, running_worker
 from tests.services.received import ReceivedSpans
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.long
 
@@ -25,10 +25,7 @@ def queue(redis_url: str) -> str:
 
 def await_output(running: Process, text: str, count: int) -> None:
     """Wait until a process has logged ``text`` that often."""
-    deadline = time.monotonic() + 60
-    while running.output().count(text) < count:
-        assert time.monotonic() < deadline, running.output()
-        time.sleep(0.05)
+    wait_until(lambda: running.output().count(text) >= count, running.output)
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,9 @@ from causal_otel.sampling.described import default_rules, share_of_all
 from causal_otel.sampling.rules import of_answer, of_file
 from causal_otel.sampling.sources import FileSource, RemoteSource, Source, UrlSource
 from causal_otel.sampling.watch import Watch
-from tests.collector.running import running, wait_until
+from tests.collector.running import running
 from tests.faults.scripted import answer, hang, refused_port, reset, scripted, trickle, trickle_headers
+from tests.waiting import wait_until
 
 _THREADS, _ROOTS = 4, 250
 

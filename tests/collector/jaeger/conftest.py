@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from causal_otel.collector.query import TraceReader
 from causal_otel.collector.reading import Reading
 from causal_otel.collector.receive import otlp_json
 from tests.collector.oracle import MemoryReader
+from tests.waiting import wait_until
 
 GOLDEN = Path(__file__).parent / "golden"
 OURS = GOLDEN / "ours"
@@ -55,11 +55,8 @@ def served(app: Starlette) -> Iterator[httpx.Client]:
     thread.start()
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            deadline = time.monotonic() + 60
-            while not server.started:
-                assert thread.is_alive(), "the server did not start"
-                assert time.monotonic() < deadline, "the server did not start in time"
-                time.sleep(0.01)
+            wait_until(lambda: server.started or not thread.is_alive(), "the server did not start")
+            assert server.started
             yield client
     finally:
         server.should_exit = True

@@ -25,8 +25,9 @@ from causal_otel.collector.store.reader import Reader
 from causal_otel.collector.store.writer import Writer
 from causal_otel.export._grpc_failures import understood
 from causal_otel.export.transport import Verdict
-from tests.collector.running import now, one_span, wait_until
+from tests.collector.running import now, one_span
 from tests.collector.spans import request, span, spans_of, trace_id, traces
+from tests.waiting import wait_until
 
 _METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 

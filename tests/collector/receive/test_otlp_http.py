@@ -23,9 +23,10 @@ from causal_otel.collector.security import Access, Guard
 from causal_otel.collector.span_metrics import SpanMetrics
 from causal_otel.collector.store.reader import Reader
 from causal_otel.collector.store.writer import Writer
-from tests.collector.running import now, one_span, wait_until
+from tests.collector.running import now, one_span
 from tests.collector.spans import merged, request, span, spans_of, trace_id, traces
 from tests.patches.http_server import serve
+from tests.waiting import wait_until
 
 _PROTOBUF, _JSON = "application/x-protobuf", "application/json"
 

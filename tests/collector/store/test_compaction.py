@@ -28,7 +28,8 @@ from causal_otel.collector.store.writer import Writer
 from tests.collector.oracle import MemoryReader
 from tests.collector.spans import HOUR, MINUTE, NOON, SECOND, event, merged, request, span, spans_of, trace_id, traces
 from tests.collector.store.stores import EVER, close, contents, damage, same_answer, write
-from tests.collector.store.writers import Clock, eventually, rows
+from tests.collector.store.writers import Clock, rows
+from tests.waiting import wait_until
 
 DAY = 24 * HOUR
 TODAY = days.day_of(NOON)
@@ -301,7 +302,7 @@ class TestByTheClock:
             writer.put(request(traces(span(trace=clock.now)))).result(30)
             assert rows(tmp_path, "SELECT value FROM meta WHERE key = 'state'") == [("open",)]
         clock.now = (TODAY + 1) * DAY + HOUR
-        eventually(lambda: writer.counters()["compactions"])
+        wait_until(lambda: writer.counters()["compactions"])
         assert rows(tmp_path, "SELECT value FROM meta WHERE key = 'state'") == [("closed",)]
         writer.put(request(traces(span()))).result(30)
         with Reader(tmp_path) as reader:
@@ -312,15 +313,15 @@ class TestByTheClock:
         for number in range(1, 200):
             writer.put(request(traces(span(trace=number)))).result(30)
         clock.now = (TODAY + 1) * DAY + HOUR
-        eventually(lambda: writer.counters()["compactions"] == 1)
+        wait_until(lambda: writer.counters()["compactions"] == 1)
         writer.put(request(traces(span(trace=1000)))).result(30)
         clock.now += 5 * HOUR
         with Reader(tmp_path) as reader:
-            eventually(lambda: reader.trace(trace_id(1000)))
+            wait_until(lambda: reader.trace(trace_id(1000)))
         writer.put(request(traces(span(trace=1001, start=clock.now)))).result(30)
         assert writer.counters()["compactions"] == 1
         clock.now += DAY
-        eventually(lambda: rows(tmp_path, "SELECT value FROM meta WHERE key = 'closed_chunks'") == [(200,)])
+        wait_until(lambda: rows(tmp_path, "SELECT value FROM meta WHERE key = 'closed_chunks'") == [(200,)])
 
     def test_at_the_start(self, tmp_path: Path, clock: Clock) -> None:
         """Days that became due while no writer ran are closed when one starts, and leftovers are deleted."""
@@ -329,7 +330,7 @@ class TestByTheClock:
         leftover.write_bytes(b"half")
         writer = Writer(tmp_path, clock=clock)
         writer.start()
-        eventually(lambda: writer.counters()["compactions"] == 2)
+        wait_until(lambda: writer.counters()["compactions"] == 2)
         writer.close(30)
         assert not leftover.exists()
         states = [rows(tmp_path, "SELECT value FROM meta WHERE key = 'state'", day=TODAY - n) for n in range(3)]
@@ -341,7 +342,7 @@ class TestByTheClock:
         futures = [writer.put(body) for body in requests(10_000, end=NOON, days=0.4)]
         assert sum(future.result(60).spans for future in futures) == 10_000
         clock.now = (TODAY + 1) * DAY + HOUR
-        eventually(lambda: writer.counters()["compacting"])
+        wait_until(lambda: writer.counters()["compacting"])
         answered = 0
         while writer.counters()["compacting"]:
             writer.put(request(traces(span(trace=1 + answered, start=clock.now)))).result(30)
@@ -357,7 +358,7 @@ class TestByTheClock:
         days.path_of(tmp_path, TODAY - 1).write_bytes(b"nonsense" * 1000)
         again = Writer(tmp_path, clock=clock)
         again.start()
-        eventually(lambda: again.counters()["compactions"] == 1)
+        wait_until(lambda: again.counters()["compactions"] == 1)
         again.close(30)
         assert again.counters()["damaged_files"] == 1
         assert list(days.day_files(tmp_path)) == [TODAY - 2, TODAY]

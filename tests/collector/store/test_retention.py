@@ -13,7 +13,8 @@ from causal_otel.collector.store.reader import Reader
 from causal_otel.collector.store.retention import expired
 from causal_otel.collector.store.writer import Writer
 from tests.collector.spans import HOUR, NOON, SECOND, request, span, trace_id, traces
-from tests.collector.store.writers import Clock, eventually, writing
+from tests.collector.store.writers import Clock, writing
+from tests.waiting import wait_until
 
 DAY = 24 * HOUR
 TODAY = days.day_of(NOON)
@@ -83,9 +84,9 @@ class TestByTheClock:
             for day in range(6):
                 clock.now = NOON + day * DAY
                 writer.put(request(traces(span(start=clock.now, trace=day + 1)))).result(30)
-                eventually(lambda: min(days.day_files(tmp_path)) == max(TODAY, days.day_of(clock.now) - 2))
+                wait_until(lambda: min(days.day_files(tmp_path)) == max(TODAY, days.day_of(clock.now) - 2))
                 assert reader.trace(trace_id(day + 1)) is not None
-            eventually(lambda: reader.trace(trace_id(1)) is None)
+            wait_until(lambda: reader.trace(trace_id(1)) is None)
             assert writer.counters()["deleted_days"] == 3
             assert [day.spans for day in reader.volume().days] == [1, 1, 1]
 
@@ -96,7 +97,7 @@ class TestByTheClock:
             for ago in (3, 2, 1):
                 writer.put(request(traces(span(start=NOON - ago * DAY, tags={"x": os.urandom(1_500_000)})))).result(30)
             clock.now += HOUR
-            eventually(lambda: writer.counters()["deleted_days"])
+            wait_until(lambda: writer.counters()["deleted_days"])
             assert TODAY - 3 not in days.day_files(tmp_path)
 
     def test_today_is_too_large(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -106,7 +107,7 @@ class TestByTheClock:
             writer.put(request(traces(span()))).result(30)
             for _ in range(2):
                 clock.now += HOUR
-                eventually(lambda: writer.counters()["excess_bytes"])
+                wait_until(lambda: writer.counters()["excess_bytes"])
             writer.put(request(traces(span(trace=2)))).result(30)
             assert writer.counters()["deleted_days"] == 0
         assert caplog.text.count("sample less, or allow more") == 1
@@ -138,6 +139,6 @@ def test_spans_older_than_the_retention(tmp_path: Path) -> None:
         writer.put(request(traces(span(start=NOON - 10 * DAY)))).result(30)
         assert list(days.day_files(tmp_path)) == [TODAY]
         clock.now += 5 * DAY
-        eventually(lambda: not days.day_files(tmp_path))
+        wait_until(lambda: not days.day_files(tmp_path))
     finally:
         writer.close(30)

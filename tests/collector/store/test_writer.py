@@ -24,7 +24,8 @@ from tests.collector.spans import (
     traces,
 )
 from tests.collector.store.stores import contents
-from tests.collector.store.writers import DAY, NOW, RICH, TODAY, eventually, field, put, rows, stored, writing
+from tests.collector.store.writers import DAY, NOW, RICH, TODAY, field, put, rows, stored, writing
+from tests.waiting import wait_until
 
 
 class TestWhatIsKept:
@@ -221,7 +222,7 @@ class TestAcknowledgement:
         writer.start()
         try:
             assert future.result(30) == Kept(2)
-            eventually(lambda: not writer.counters()["queue_bytes"])
+            wait_until(lambda: not writer.counters()["queue_bytes"])
             assert put(writer, traces(span())) == Kept(1)
         finally:
             writer.close(30)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from tests.collector.spans import (
 )
 from tests.collector.store.stores import contents
 
-__all__ = ["DAY", "NOW", "RICH", "TODAY", "Clock", "eventually", "field", "put", "rows", "stored", "writing"]
+__all__ = ["DAY", "NOW", "RICH", "TODAY", "Clock", "field", "put", "rows", "stored", "writing"]
 
 NOW = NOON + 6 * HOUR
 TODAY = days.day_of(NOW)
@@ -71,14 +70,6 @@ def rows(directory: Path, statement: str, *values: object, day: int = TODAY) -> 
 def stored(directory: Path, number: int) -> list[tuple[bytes, bytes, bytes]]:
     with Reader(directory) as reader:
         return contents(reader.trace(trace_id(number)))
-
-
-def eventually(condition: Callable[[], object]) -> None:
-    """Wait until it is true, at most half a minute."""
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "it does not become true"
-        time.sleep(0.01)
 
 
 def field(tag: bytes, *content: bytes) -> bytes:
