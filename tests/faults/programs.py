@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Sequence
 
 __all__ = ["environment", "finish", "run", "start"]
 
@@ -15,10 +16,19 @@ def environment(**variables: str) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "PYDANTIC_DISABLE_PLUGINS": "logfire-plugin", **variables}
 
 
-def run(code: str, *, seconds: float = 120.0, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run ``code`` to its end."""
+def run(
+    code: str, *, seconds: float = 120.0, options: Sequence[str] = (), **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run ``code`` to its end.
+
+    Args:
+        code: the program.
+        seconds: how long it may take.
+        options: of the interpreter.
+        variables: its environment, beside what :func:`environment` gives.
+    """
     return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
+        [sys.executable, *options, "-c", textwrap.dedent(code)],
         env=environment(**variables),
         capture_output=True,
         text=True,
