@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import subprocess
-import sys
-import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -16,9 +10,9 @@ from opentelemetry import propagate, trace
 
 import causal_otel
 from causal_otel.engine.provider import TracerProvider
-from causal_otel.instrument.declaration import Wrap
 from causal_otel.instrument.registry import BUILT_IN
 from causal_otel.patches.asyncpg import AsyncpgOptions
+from tests.installing import patched, run_strictly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,32 +24,6 @@ if TYPE_CHECKING:
 def _clean() -> Iterator[None]:
     yield
     causal_otel.uninstall()
-
-
-def _run(code: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run a program of its own, as a user's would be: the global provider can be set only once in a process."""
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
-        env={"PATH": os.environ["PATH"], **environ},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-
-
-def _patched() -> dict[str, Any]:
-    """Every attribute that any patch may replace, of the modules that are imported."""
-    found = {}
-    for name in BUILT_IN:
-        for target in BUILT_IN[name].load().targets:
-            module = sys.modules.get(target.module)
-            if isinstance(target, Wrap) and module is not None:
-                owner, _, attribute = target.attribute.rpartition(".")
-                holder = module
-                for part in filter(None, owner.split(".")):
-                    holder = getattr(holder, part, None)  # type: ignore[assignment]
-                found[f"{target.module}.{target.attribute}"] = vars(holder).get(attribute) if holder else None
-    return found
 
 
 class TestPatches:
@@ -83,27 +51,27 @@ class TestPatches:
     )
     def test_bad_choice_is_explained_and_changes_nothing(self, patches: Any, message: str) -> None:
         """A name or option that does not exist stops install() before anything is patched."""
-        before = _patched()
+        before = patched()
         with pytest.raises(causal_otel.SettingError, match=message):
             causal_otel.install(patches=patches)
-        assert _patched() == before
+        assert patched() == before
         assert not causal_otel.status().installed
 
     def test_uninstall_restores_every_attribute(self) -> None:
         """After uninstall() every attribute is the very object that it was, after any number of rounds."""
-        before = _patched()
+        before = patched()
         assert len(before) > 10
         for _ in range(3):
             causal_otel.install(tracer_provider=trace.NoOpTracerProvider())
-            during = _patched()
+            during = patched()
             assert all(during[name] is not original for name, original in before.items() if original is not None)
             causal_otel.uninstall()
-            after = _patched()
+            after = patched()
             assert all(after[name] is original for name, original in before.items())
 
     def test_import_order_does_not_matter(self) -> None:
         """A driver imported after install() is patched at its import; installing imports none of them."""
-        done = _run(
+        done = run_strictly(
             """
             import sys, causal_otel
             causal_otel.install(exporter="none")
@@ -120,7 +88,7 @@ class TestPatches:
 
     def test_importing_does_not_import_the_sdk(self) -> None:
         """The SDK reads variables while it is imported: it is imported when they have been looked at."""
-        done = _run(
+        done = run_strictly(
             "import sys, causal_otel; print([name for name in sys.modules if name.startswith('opentelemetry.sdk')])"
         )
         assert (done.stdout, done.stderr) == ("[]\n", "")
@@ -142,79 +110,6 @@ class TestPatches:
             asyncpg.Connection.fetch = original  # type: ignore[method-assign]
 
 
-class TestOnce:
-    def test_second_call_changes_nothing_and_says_so(self, caplog: pytest.LogCaptureFixture) -> None:
-        """The second install() returns the first installation; what it wants and does not get is a warning."""
-        first = causal_otel.install(patches=["asyncpg"], tracer_provider=trace.NoOpTracerProvider())
-        before = _patched()
-        with caplog.at_level(logging.WARNING):
-            second = causal_otel.install(patches=["redis"], exporter="not looked at")
-        assert second is first
-        assert _patched() == before
-        assert f"install() at {__file__}:" in caplog.text
-        assert "is ignored, with its patches, exporter: install() was called at" in caplog.text
-
-    def test_second_call_that_wants_nothing_else_is_silent(self, caplog: pytest.LogCaptureFixture) -> None:
-        """A shared module may call install() as well: without arguments, or with the same, nothing is logged."""
-        provider = trace.NoOpTracerProvider()
-        causal_otel.install(service_name="shop", patches=["asyncpg"], tracer_provider=provider)
-        causal_otel.install()
-        causal_otel.install(service_name="shop", patches=["asyncpg"])
-        assert caplog.records == []
-        assert causal_otel.status().warnings == ()
-
-    def test_two_names(self, tmp_path: Path) -> None:
-        """Two explicit names that differ are a warning, in the log and in status(), with both places and a remedy."""
-        (tmp_path / "worker.py").write_text(
-            "import causal_otel\ncausal_otel.install(service_name='shop-worker', exporter='none')\n"
-        )
-        (tmp_path / "api.py").write_text(
-            "import causal_otel, worker\n\ncausal_otel.install(service_name='shop-api')\n"
-            "causal_otel.install(service_name='shop-api')\nprint(causal_otel.status())\n"
-        )
-        done = _run(f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import api")
-        warning = (
-            f"this process is named 'shop-worker' by install() at {tmp_path}/worker.py:2, so "
-            f"install(service_name='shop-api') at {tmp_path}/api.py:3 is ignored. Name no service in a module that "
-            "several programs import: call install() without service_name there, and set OTEL_SERVICE_NAME for each "
-            "process"
-        )
-        assert done.stderr.splitlines() == [
-            f"causal_otel: {warning}",
-            f"causal_otel: {warning}".replace("api.py:3", "api.py:4"),
-        ]
-        assert f"\n  warning: {warning}\n" in done.stdout
-
-    def test_shared_module_without_a_name(self, tmp_path: Path) -> None:
-        """The pattern that the docs show: no name in the module that is shared, OTEL_SERVICE_NAME for each process."""
-        (tmp_path / "tracing.py").write_text("import causal_otel\ncausal_otel.install(exporter='none')\n")
-        (tmp_path / "worker.py").write_text("import tracing\n")
-        code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import tracing, worker, causal_otel as c"
-        done = _run(f"{code}; print(c.status().service_name)", OTEL_SERVICE_NAME="shop-api")
-        assert (done.stdout, done.stderr) == ("shop-api\n", "")
-
-    def test_uninstall_without_install(self) -> None:
-        """uninstall() alone does nothing, as does a second one."""
-        causal_otel.uninstall()
-        installed = causal_otel.install(patches=[], tracer_provider=trace.NoOpTracerProvider())
-        installed.uninstall()
-        installed.uninstall()
-        assert str(causal_otel.status()) == "causal_otel: not tracing (install() has not been called)"
-        assert str(installed.status()) == "causal_otel: not tracing (uninstalled)"
-
-    @pytest.mark.parametrize("variable", ["TRACING_ENABLED=false", "OTEL_SDK_DISABLED=true"])
-    def test_switched_off(self, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        """With tracing switched off install() patches nothing, and everything else still works."""
-        monkeypatch.setenv(*variable.split("="))
-        before = _patched()
-        installed = causal_otel.install(service_name="x")
-        assert _patched() == before
-        assert str(installed.status()) == f"causal_otel: not tracing (switched off by {variable})"
-        with causal_otel.span("x") as span:
-            assert not span.is_recording()
-        assert installed.flush()
-
-
 class TestProvider:
     def test_given_provider_is_used(self) -> None:
         """With ``tracer_provider`` no pipeline of ours exists and the global provider is left alone."""
@@ -231,7 +126,7 @@ class TestProvider:
 
     def test_provider_already_in_place_is_used(self) -> None:
         """A provider that somebody has set before is used, and no export of ours is configured."""
-        done = _run(
+        done = run_strictly(
             """
             import causal_otel
             from opentelemetry import trace
@@ -249,7 +144,7 @@ class TestProvider:
     @pytest.mark.parametrize("install", [True, False])
     def test_provider_in_place_that_gives_no_tracer(self, install: bool) -> None:
         """A provider that raises when asked for a tracer stops neither install() nor a block, installed or not."""
-        done = _run(
+        done = run_strictly(
             f"""
             import causal_otel
             from opentelemetry import trace
@@ -276,7 +171,7 @@ class TestProvider:
 
     def test_pipeline_end_to_end(self, receiver: ReceivedSpans) -> None:
         """Spans of a program arrive with its service's attributes, also after uninstall() and install() again."""
-        done = _run(
+        done = run_strictly(
             """
             import causal_otel
             from opentelemetry import trace
@@ -322,7 +217,7 @@ class TestProvider:
 
     def test_settings_reach_the_provider(self) -> None:
         """Sampler, limits and propagators are what the settings say, and the propagators are put back."""
-        done = _run(
+        done = run_strictly(
             """
             import causal_otel
             from opentelemetry import propagate
@@ -347,7 +242,7 @@ class TestProvider:
 
     def test_console(self) -> None:
         """The exporter ``console`` prints the trace on standard error, and then a line a span."""
-        done = _run("import causal_otel; causal_otel.install()\nwith causal_otel.span('hello', {'k': 1}): pass",
+        done = run_strictly("import causal_otel; causal_otel.install()\nwith causal_otel.span('hello', {'k': 1}): pass",
                     TRACING_EXPORTER="console")  # fmt: skip
         assert done.returncode == 0
         header, line = done.stderr.splitlines()
@@ -357,7 +252,7 @@ class TestProvider:
 
     def test_console_flush(self) -> None:
         """flush() prints what has ended of a trace whose root has not, which installing did not slow down."""
-        done = _run(
+        done = run_strictly(
             """
             import sys, causal_otel
             installed = causal_otel.install(exporter="console")
@@ -374,70 +269,6 @@ class TestProvider:
         assert "incomplete" in flushed
         assert "child" in flushed
         assert "root" in after
-
-
-class TestMistakes:
-    """Classic mistakes get a sentence, in the log and in status()."""
-
-    @pytest.mark.parametrize(
-        ("variable", "warning"),
-        [
-            ("OTEL_CONFIG_FILE=/etc/otel.yaml", "OTEL_CONFIG_FILE=/etc/otel.yaml is not read: "),
-            ("OTEL_EXPERIMENTAL_CONFIG_FILE=a.yaml", "OTEL_EXPERIMENTAL_CONFIG_FILE=a.yaml is not read: "),
-            ("TRACING_SPOOL_DIR=/x", "there is no variable TRACING_SPOOL_DIR; did you mean TRACING_SPOOL_DIRECTORY?"),
-            ("JAEGER_HOST=j", "JAEGER_HOST=j is not used, because of OTLP_ENDPOINT=http://127.0.0.1:9: "),
-        ],
-    )
-    def test_variable(self, variable: str, warning: str) -> None:
-        """A variable that we do not read, or not where another is set, is a warning; everything else works."""
-        name, _, value = variable.partition("=")
-        done = _run(
-            "import causal_otel; causal_otel.install(); print(causal_otel.status())",
-            **{"OTLP_ENDPOINT": "http://127.0.0.1:9", name: value},
-        )
-        assert done.returncode == 0
-        (line,) = done.stderr.splitlines()
-        assert line.startswith(f"causal_otel: {warning}")
-        assert line.replace("causal_otel:", "  warning:") in done.stdout.splitlines()
-
-    def test_jaeger_host_alone(self) -> None:
-        """JAEGER_HOST alone is enough to send to that host."""
-        done = _run(
-            "import causal_otel; causal_otel.install(); print(causal_otel.status().destination)",
-            JAEGER_HOST="127.0.0.1",
-        )
-        assert (done.stdout, done.stderr) == ("http://127.0.0.1:4318/v1/traces\n", "")
-
-    def test_driver_that_nothing_traces(self) -> None:
-        """status() names a driver that is imported and that no patch is for."""
-        done = _run(
-            """
-            import causal_otel, valkey, redis
-            causal_otel.install(exporter="none")
-            print(causal_otel.status())
-            """
-        )
-        import valkey
-
-        assert f"\n  imported, but not traced: valkey {valkey.__version__}\n" in f"{done.stdout}\n"
-
-    @pytest.mark.parametrize("at_work", [True, False])
-    def test_driver_under_somebody_elses_instrumentation(self, at_work: bool) -> None:
-        """A driver that OpenTelemetry's instrumentation traces is not named; one that it leaves alone is, with that."""
-        done = _run(
-            f"""
-            import causal_otel, sqlalchemy
-            from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
-            SQLAlchemyInstrumentor().instrument(skip_dep_check={at_work})
-            causal_otel.install(exporter="none")
-            print(causal_otel.status().untraced)
-            """
-        )
-        import sqlalchemy
-
-        version = sqlalchemy.__version__
-        idle = f"sqlalchemy {version} (opentelemetry.instrumentation.sqlalchemy is imported, but not at work)"
-        assert done.stdout == f"{() if at_work else (idle,)}\n"
 
 
 class TestApp:
