@@ -19,7 +19,7 @@ from typing import Any
 
 import causal_otel
 
-__all__ = ["PLANTED", "SECRETS", "card", "jwt"]
+__all__ = ["PLANTED", "SECRETS", "card", "jwt", "plant_our_own"]
 
 
 class _Secrets(dict[str, str]):
@@ -200,7 +200,7 @@ async def _http() -> None:
         assert denied is None
 
 
-def _own() -> None:
+def plant_our_own() -> None:
     from opentelemetry import baggage, trace
 
     from causal_otel.engine.context import attach
@@ -277,7 +277,7 @@ if __name__ == "__main__":
         logging.getLogger(logger).setLevel(logging.DEBUG)
     installed = causal_otel.install(console=True, baggage_hosts=["127.0.0.1"], service_name="planted")
     asyncio.run(_main())
-    _own()
+    plant_our_own()
     flushed = installed.flush(20)
     print(causal_otel.status(), file=sys.stderr)
     print(json.dumps([flushed, SECRETS, dict(causal_otel.status().redacted)]))

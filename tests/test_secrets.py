@@ -145,9 +145,9 @@ def test_no_secret_in_the_spool(tmp_path: Path) -> None:
         done = run(
             """
             import causal_otel
-            from tests.planted import SECRETS, _own
+            from tests.planted import SECRETS, plant_our_own
             installed = causal_otel.install(patches=[], exit_timeout=2.0)
-            _own()
+            plant_our_own()
             installed.flush(5)
             print(*SECRETS.values(), sep="\\n")
             """,
