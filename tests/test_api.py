@@ -11,6 +11,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 import causal_otel
 from tests.recording import Recording, recording
+from tests.span_relations import assert_inside
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -28,7 +29,9 @@ def test_span(recorded: Recording) -> None:
         assert causal_otel.current_trace_id() == format(outer.get_span_context().trace_id, "032x")
     inner, found = recorded.spans
     assert (found.name, found.kind, dict(found.attributes or {})) == ("outer", SpanKind.CONSUMER, {"k": 1})
-    assert inner.parent == found.context
+    assert (inner.name, inner.kind, found.parent) == ("inner", SpanKind.INTERNAL, None)
+    assert_inside(found, inner)
+    assert {span.status.status_code for span in recorded.spans} == {StatusCode.UNSET}
     assert causal_otel.current_trace_id() is None
 
 
@@ -62,9 +65,12 @@ async def test_traced_tells_four_kinds_apart(recorded: Recording) -> None:
     assert inspect.iscoroutinefunction(coroutine)
     assert inspect.isgeneratorfunction(generator)
     assert inspect.isasyncgenfunction(stream)
-    assert [function(), await coroutine(), *generator(), *[item async for item in stream()]] == [1, 2, 3, 4]
+    with causal_otel.span("root"):
+        assert [function(), await coroutine(), *generator(), *[item async for item in stream()]] == [1, 2, 3, 4]
     prefix = "test_traced_tells_four_kinds_apart.<locals>."
-    assert recorded.names() == [f"{prefix}function", "coroutine", f"{prefix}generator", "stream"]
+    assert recorded.names() == [f"{prefix}function", "coroutine", f"{prefix}generator", "stream", "root"]
+    assert_inside(recorded.spans[-1], *recorded.spans[:-1])
+    assert {span.status.status_code for span in recorded.spans} == {StatusCode.UNSET}
     assert dict(recorded.spans[2].attributes or {}) == {"k": 1}
     assert recorded.spans[3].kind is SpanKind.PRODUCER
 
@@ -77,7 +83,8 @@ def test_traced_before_install() -> None:
 
     with recording([]) as recorded:
         early()
-    assert recorded.names() == ["early"]
+    span = recorded.only("early")
+    assert (span.parent, span.status.status_code) == (None, StatusCode.UNSET)
 
 
 def test_traced_passes_exceptions(recorded: Recording) -> None:
@@ -91,7 +98,9 @@ def test_traced_passes_exceptions(recorded: Recording) -> None:
     with pytest.raises(KeyError) as caught:
         fails()
     assert caught.value is error
-    assert recorded.only("x").status.status_code is StatusCode.ERROR
+    span = recorded.only("x")
+    assert (span.status.status_code, span.parent) == (StatusCode.ERROR, None)
+    assert [(event.attributes or {})["exception.type"] for event in span.events] == ["KeyError"]
 
 
 def test_inject_and_extract(recorded: Recording) -> None:

@@ -203,7 +203,12 @@ class TestProvider:
             "two": "second",
             "inner two": "second",
         }
-        assert spans["inner"]["parent_span_id"] == spans["one"]["span_id"]
+        for inner, outer in (("inner", "one"), ("inner two", "two")):
+            assert spans[inner]["parent_span_id"] == spans[outer]["span_id"]
+            assert spans[outer]["start"] <= spans[inner]["start"] <= spans[inner]["end"] <= spans[outer]["end"]
+            assert spans[outer]["parent_span_id"] is None
+        assert {span["status"]["code"] for span in spans.values()} == {"UNSET"}
+        assert spans["one"]["attributes"] == {"k": 1}
         resource = spans["one"]["resource"]
         assert resource["service.version"] == "1.2"
         assert resource["deployment.environment.name"] == "test"

@@ -11,16 +11,25 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.trace import StatusCode
 
+from tests.span_relations import assert_inside, nanoseconds
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
 
+    from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
     from causal_otel.engine.provider import TracerProvider
 
+WORK = 0.02
+
 
 def _names(exporter: InMemorySpanExporter) -> list[str]:
     return [span.name for span in exporter.get_finished_spans()]
+
+
+def _outcomes(*spans: ReadableSpan) -> set[StatusCode]:
+    return {span.status.status_code for span in spans}
 
 
 def test_function(provider: TracerProvider, exporter: InMemorySpanExporter) -> None:
@@ -29,27 +38,39 @@ def test_function(provider: TracerProvider, exporter: InMemorySpanExporter) -> N
 
     @tracer.start_as_current_span("call")
     def add(a: int, *, b: int) -> int:
-        assert trace.get_current_span() is not trace.INVALID_SPAN
-        return a + b
+        with tracer.start_as_current_span("inside"):
+            return a + b
 
     assert (add(1, b=2), add(3, b=4)) == (3, 7)
-    assert _names(exporter) == ["call", "call"]
+    spans = exporter.get_finished_spans()
+    assert _names(exporter) == ["inside", "call"] * 2
+    for inside, call in (spans[:2], spans[2:]):
+        assert call.parent is None
+        assert_inside(call, inside)
+    assert spans[1].end_time <= spans[3].start_time  # type: ignore[operator]
+    assert _outcomes(*spans) == {StatusCode.UNSET}
     assert add.__name__ == "add"
 
 
 @pytest.mark.asyncio
 async def test_coroutine_function(provider: TracerProvider, exporter: InMemorySpanExporter) -> None:
     """The span of a coroutine function lasts until it returns, and it stays a coroutine function."""
+    tracer = provider.get_tracer("t")
 
-    @provider.get_tracer("t").start_as_current_span("call")
+    @tracer.start_as_current_span("call")
     async def work() -> int:
-        await asyncio.sleep(0)
-        assert _names(exporter) == []
+        with tracer.start_as_current_span("inside"):
+            await asyncio.sleep(WORK)
+        assert _names(exporter) == ["inside"]
         return 5
 
     assert inspect.iscoroutinefunction(work)
     assert await work() == 5
-    assert _names(exporter) == ["call"]
+    inside, call = exporter.get_finished_spans()
+    assert (call.name, call.parent) == ("call", None)
+    assert_inside(call, inside)
+    assert nanoseconds(call) >= nanoseconds(inside) >= WORK * 0.9e9
+    assert _outcomes(inside, call) == {StatusCode.UNSET}
 
 
 def _generator(provider: TracerProvider) -> Any:
@@ -73,7 +94,9 @@ def test_generator(provider: TracerProvider, exporter: InMemorySpanExporter) -> 
     for _ in numbers():
         assert trace.get_current_span() is trace.INVALID_SPAN
     inner, outer = exporter.get_finished_spans()
-    assert inner.parent == outer.context
+    assert (outer.name, outer.parent) == ("generator", None)
+    assert_inside(outer, inner)
+    assert _outcomes(inner, outer) == {StatusCode.UNSET}
 
 
 def test_generator_send_throw_and_return(provider: TracerProvider, exporter: InMemorySpanExporter) -> None:
@@ -102,8 +125,9 @@ def test_generator_left_early(provider: TracerProvider, exporter: InMemorySpanEx
     next(steps)
     assert "generator" not in _names(exporter)
     steps.close()
-    generator = exporter.get_finished_spans()[-1]
+    inner, generator = exporter.get_finished_spans()
     assert (generator.name, generator.status.status_code) == ("generator", StatusCode.UNSET)
+    assert_inside(generator, inner)
 
 
 def _async_generator(provider: TracerProvider, closed: list[bool]) -> Any:
@@ -131,8 +155,9 @@ async def test_async_generator(provider: TracerProvider, exporter: InMemorySpanE
         async for _ in stream():
             assert trace.get_current_span() is consumer
     spans = {span.name: span for span in exporter.get_finished_spans()}
-    assert spans["item 2"].parent == spans["stream"].context
-    assert spans["stream"].parent == consumer.get_span_context()
+    assert_inside(spans["stream"], *(spans[f"item {number}"] for number in range(3)))
+    assert_inside(spans["consumer"], spans["stream"])
+    assert _outcomes(*spans.values()) == {StatusCode.UNSET}
 
 
 @pytest.mark.asyncio
@@ -150,7 +175,11 @@ async def test_async_generator_left_by_break(
         while "stream" not in _names(exporter):  # noqa: ASYNC110  # the loop closes it in a task of its own
             await asyncio.sleep(0)
     assert closed == [True]
-    assert _names(exporter).count("stream") == 1
+    assert _names(exporter) == ["item 0", "consumer", "stream"]
+    item, consumer_span, stream = exporter.get_finished_spans()
+    assert_inside(stream, item)
+    assert stream.parent == consumer_span.context
+    assert _outcomes(item, stream) == {StatusCode.UNSET}
     assert caplog.records == []
 
 
@@ -164,7 +193,11 @@ async def test_async_generator_closed_by_another_task(
         await anext(steps)
         await asyncio.create_task(steps.aclose())
         assert trace.get_current_span() is consumer
-    assert _names(exporter).count("stream") == 1
+    assert _names(exporter) == ["item 0", "stream", "consumer"]
+    item, stream, consumer_span = exporter.get_finished_spans()
+    assert_inside(consumer_span, stream)
+    assert_inside(stream, item)
+    assert _outcomes(item, stream) == {StatusCode.UNSET}
     assert caplog.records == []
 
 
@@ -186,7 +219,8 @@ async def test_async_generator_asend_and_athrow(provider: TracerProvider, export
     assert await steps.asend("hello") == "hello"
     assert await steps.athrow(KeyError("k")) == "caught"
     await steps.aclose()
-    assert _names(exporter) == ["echo"]
+    [echoed] = exporter.get_finished_spans()
+    assert (echoed.name, echoed.parent, echoed.status.status_code) == ("echo", None, StatusCode.UNSET)
 
 
 @pytest.mark.asyncio

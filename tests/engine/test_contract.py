@@ -24,6 +24,7 @@ from opentelemetry.trace import StatusCode
 import causal_otel
 from causal_otel._internal import faults
 from causal_otel.engine.provider import TracerProvider
+from tests.span_relations import assert_inside
 
 if TYPE_CHECKING:
     from tests.services.received import ReceivedSpans
@@ -101,8 +102,11 @@ class TestTheirProvider:
         found = {span.name: span for span in exporter.get_finished_spans()}
         assert Counter(span.name for span in exporter.get_finished_spans()) == {"SELECT": 2, "PING": 1, "root": 1}
         assert all(type(span) is ReadableSpan for span in found.values())
-        assert found["PING"].parent == root.get_span_context()
-        failed = [span for span in exporter.get_finished_spans() if span.status.status_code is StatusCode.ERROR]
+        *operations, ended = exporter.get_finished_spans()
+        assert ended.context == root.get_span_context()
+        assert_inside(ended, *operations)
+        assert {span.kind for span in operations} == {trace.SpanKind.CLIENT}
+        failed = [span for span in operations if span.status.status_code is StatusCode.ERROR]
         assert [(span.attributes or {})["error.type"] for span in failed] == ["22012"]
         assert faults.counts() == before
         provider.shutdown()

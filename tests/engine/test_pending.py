@@ -16,6 +16,7 @@ from opentelemetry import trace
 from opentelemetry.trace import StatusCode
 
 from causal_otel.engine.block import SpanBlock
+from tests.span_relations import assert_inside, nanoseconds
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -228,4 +229,9 @@ async def test_awaiting_twice(provider: TracerProvider, exporter: InMemorySpanEx
     assert await again == 7
     with pytest.raises(RuntimeError, match="cannot reuse already awaited coroutine"):
         await again
-    assert [span.name for span in exporter.get_finished_spans()] == ["inside", "call", "call"]
+    inside, call, second = exporter.get_finished_spans()
+    assert [span.name for span in (inside, call, second)] == ["inside", "call", "call"]
+    assert_inside(call, inside)
+    assert nanoseconds(call) >= WORK * 0.9e9
+    assert (call.parent, second.parent) == (None, None)
+    assert {span.status.status_code for span in (inside, call, second)} == {StatusCode.UNSET}

@@ -17,6 +17,7 @@ from causal_otel.engine.context import attach
 from causal_otel.engine.provider import TracerProvider
 from causal_otel.engine.retroactive import Buffer, BufferLimits
 from causal_otel.engine.sampling import Rules, RuleSampler, Share
+from tests.span_relations import assert_inside
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -61,6 +62,13 @@ def test_an_error_keeps_the_whole_trace() -> None:
             pass
     assert traced.names == ["leaf", "before", "fails", "after", "root"]
     spans = traced.exporter.get_finished_spans()
+    leaf, before, fails, after, root = spans
+    assert root.parent is None
+    assert_inside(before, leaf)
+    assert_inside(root, before, fails, after)
+    assert [span.status.status_code for span in (leaf, before, fails, after)] == [
+        *(StatusCode.UNSET, StatusCode.UNSET, StatusCode.ERROR, StatusCode.UNSET),
+    ]
     assert len({span.context.trace_id for span in spans if span.context}) == 1
     assert all(span.context and span.context.trace_flags.sampled for span in spans)
     assert len(traced.buffer) == 0

@@ -15,6 +15,7 @@ from causal_otel.engine.provider import TracerProvider
 from causal_otel.engine.sampling import EachSpanSampler, Rate, Rule, Rules, RuleSampler, Share, pattern
 from causal_otel.engine.threshold import ALL, NONE, member, randomness, threshold, with_threshold
 from tests.engine.forking import forked
+from tests.span_relations import assert_inside
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -230,7 +231,9 @@ class TestOnProvider:
         for _ in range(total):
             with tracer.start_as_current_span("root"), tracer.start_as_current_span("child"):
                 pass
-        names = [span.name for span in exporter.get_finished_spans()]
-        roots = names.count("root")
-        assert roots == names.count("child")
+        spans = exporter.get_finished_spans()
+        roots = len(spans) // 2
+        for child, root in zip(spans[::2], spans[1::2], strict=True):
+            assert (child.name, root.name, root.parent) == ("child", "root", None)
+            assert_inside(root, child)
         assert abs(roots - 0.2 * total) < 5 * math.sqrt(total * 0.2 * 0.8)

@@ -16,11 +16,12 @@ from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, sampling
 from opentelemetry.sdk.trace import Tracer as SdkTracer
-from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags
+from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags
 
 from causal_otel._internal import faults
 from causal_otel.engine.context import attach, with_span, without_span
 from causal_otel.engine.provider import TracerProvider
+from tests.span_relations import assert_inside
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -181,9 +182,11 @@ class TestSampling:
         from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
         provider.add_span_processor(SimpleSpanProcessor(exporter))
-        with provider.get_tracer("t").start_as_current_span("x"):
+        with provider.get_tracer("t").start_as_current_span("x"), provider.get_tracer("t").start_as_current_span("y"):
             pass
-        assert [span.name for span in exporter.get_finished_spans()] == ["x"]
+        inner, outer = exporter.get_finished_spans()
+        assert (outer.name, outer.parent, outer.status.status_code) == ("x", None, StatusCode.UNSET)
+        assert_inside(outer, inner)
         provider.shutdown()
 
 

@@ -22,6 +22,7 @@ from causal_otel.instrument.operation import Observation, Operation, Running
 from causal_otel.instrument.options import ClientOptions
 from causal_otel.instrument.tracing import Tracing
 from tests.recording import Recording, recording
+from tests.span_relations import assert_inside, nanoseconds
 
 WORK = 0.02
 """Seconds that a call of the driver takes."""
@@ -268,9 +269,14 @@ def test_what_is_done_in_the_background_starts_no_trace(recorded: Recording) -> 
     for operation in (ping, FETCH):
         client_call(lambda *call, operation=operation: operation)(tracing, Driver.fetch)(Driver(), None)
     assert recorded.names() == ["FETCH things"]
-    with recorded.tracer.start_as_current_span("root") as root:
+    with recorded.tracer.start_as_current_span("root"):
         client_call(lambda *call: ping)(tracing, Driver.fetch)(Driver(), None)
-    assert recorded.only("PING").parent == root.get_span_context()
+    fetch, inside, root = recorded.spans
+    assert (fetch.parent, inside.name) == (None, "PING")
+    assert_inside(root, inside)
+    for span in (fetch, inside):
+        assert (span.kind, span.status.status_code) == (SpanKind.CLIENT, StatusCode.UNSET)
+        assert nanoseconds(span) >= WORK * 0.9e9
 
 
 def test_an_exception_on_a_span_of_ours_is_redacted_where_it_is_read() -> None:

@@ -20,6 +20,7 @@ from causal_otel.instrument.options import ClientOptions
 from causal_otel.instrument.told import Told
 from causal_otel.instrument.tracing import Tracing
 from tests.recording import Recording, recording
+from tests.span_relations import assert_inside
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -122,12 +123,18 @@ def test_never_two_spans_for_one_failure(recorded: Recording, kind: str, inner: 
     with recorded.tracer.start_as_current_span("root") as root:
         with pytest.raises(LookupError):
             run(outer(None, lambda: middle(None, lambda: innermost(None, fail))))
-        assert recorded.names() == ["INNER"]
+        span = recorded.only("INNER")
+        assert (span.parent, span.status.status_code) == (root.get_span_context(), StatusCode.ERROR)
+        assert seconds(span) >= 0.02
         recorded.clear()
         with pytest.raises(KeyError):
             run(outer(None, handle if kind == "sync" else async_handle))
         assert recorded.names() == ["INNER", "OUTER"]
-    assert all(span.parent == root.get_span_context() for span in recorded.spans[:-1])
+    told, other, ended = recorded.spans
+    assert_inside(ended, told, other)
+    for span, error in ((told, "LookupError"), (other, "KeyError")):
+        assert (span.status.status_code, (span.attributes or {})["error.type"]) == (StatusCode.ERROR, error)
+    assert seconds(other) >= seconds(told) + 0.018
 
 
 @pytest.mark.asyncio
@@ -135,15 +142,23 @@ async def test_failure_of_another_task(recorded: Recording) -> None:
     """A failure is known by whoever waits for the task that it happened in, and a cancellation there as well."""
     inner = wrapped(recorded, _async, name="INNER")
     outer = wrapped(recorded, _async, nests=True)
+    waiting = asyncio.Event()
+
+    async def wait() -> None:
+        waiting.set()
+        await asyncio.sleep(30)
+
     with recorded.tracer.start_as_current_span("root"):
         with pytest.raises(LookupError):
             await outer(None, lambda: asyncio.create_task(inner(None, fail)))
-        task = asyncio.create_task(outer(None, lambda: asyncio.create_task(inner(None, lambda: asyncio.sleep(30)))))
-        await asyncio.sleep(0.1)
+        task = asyncio.create_task(outer(None, lambda: asyncio.create_task(inner(None, wait))))
+        await waiting.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    failed, cancelled, _ = recorded.spans
+    failed, cancelled, root = recorded.spans
+    assert_inside(root, failed, cancelled)
+    assert min(seconds(failed), seconds(cancelled)) >= 0.02
     assert (failed.name, failed.status.status_code) == ("INNER", StatusCode.ERROR)
     assert (cancelled.name, cancelled.status.status_code) == ("INNER", StatusCode.UNSET)
     assert dict(cancelled.attributes or {})["causal.cancelled"] is True
