@@ -15,6 +15,7 @@ from tests.docs.pages import ROOT, read
 from tests.planted import PLANTED
 
 _PROJECT: dict[str, Any] = tomllib.loads(read("pyproject.toml"))["project"]
+_PINS = dict(line.split("==") for line in read("constraints.txt").splitlines() if "==" in line)
 _EXTRAS = {"asgi": "fastapi"}
 """Extras that have another name than their patch."""
 
@@ -40,6 +41,9 @@ def _range_lacking(name: str) -> Iterator[str]:
     versions = BUILT_IN[name].load().versions if name in BUILT_IN else {}
     if not versions or not all(Version(first) < Version(last) for first, last in versions.values()):
         yield "its version range: PATCH"
+    for distribution, (first, last) in versions.items():
+        if not Version(first) <= Version(_PINS.get(distribution, "0")) < Version(last):
+            yield f"a pin of {distribution} in that range: constraints.txt"
     extra, extras = _EXTRAS.get(name, name), _PROJECT["optional-dependencies"]
     if extra not in extras:
         yield "its extra"
@@ -57,3 +61,13 @@ def test_a_registered_driver_has_all_that_belongs_to_it(name: str) -> None:
 def test_a_driver_with_nothing_lacks_all_of_it() -> None:
     """The check finds each thing that is missing of a driver that has none."""
     assert len(list(_lacking("acmedb"))) == 10
+
+
+@pytest.mark.parametrize("version", ["0.28", "1.0", None])
+def test_a_pin_outside_of_the_range_is_found(version: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What CI installs of a driver is something that its patch supports."""
+    if version is None:
+        monkeypatch.delitem(_PINS, "asyncpg")
+    else:
+        monkeypatch.setitem(_PINS, "asyncpg", version)
+    assert list(_lacking("asyncpg")) == ["a pin of asyncpg in that range: constraints.txt"]
