@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 
 import httpx
 import pytest
 
-from causal_otel.collector.config import CollectorSettings
 from causal_otel.collector.failed_logins import FailedLogins
 from causal_otel.collector.security import TOO_MANY, Access
-from causal_otel.collector.server import _Server
 from tests.collector.guarded import TOKEN, guarded_app
+from tests.collector.running import running
 
 _LATE = 0.2
 
@@ -112,8 +112,11 @@ async def test_every_way_to_guess_is_slowed(headers: dict[str, str]) -> None:
     assert failed.delay("10.1.2.3") == 2 * _LATE
 
 
-def test_no_header_says_who_a_client_is() -> None:
+def test_no_header_says_who_a_client_is(tmp_path: Path) -> None:
     """The collector's servers do not take a client's address from X-Forwarded-For, not even from this machine."""
-    server = _Server(guarded_app(Access(TOKEN)), CollectorSettings.load({}, {}))
-    assert server.config.loaded_app is not None
-    assert not server.config.proxy_headers
+    with running(tmp_path, environ={"CAUSAL_OTEL_COLLECTOR_TOKEN": TOKEN}) as collector:
+        for number, delay in enumerate((0.25, 0.5, 1.0)):
+            began = time.monotonic()
+            answer = collector.get("/", authorization="Bearer wrong", x_forwarded_for=f"10.0.0.{number}")
+            assert answer.status_code == 401
+            assert time.monotonic() - began >= delay

@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, DEFAULT_OFF
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags, set_span_in_context
 
+import causal_otel
 from causal_otel.engine.context import attach
 from causal_otel.engine.provider import TracerProvider
 from causal_otel.engine.retroactive import Buffer, BufferLimits
@@ -104,7 +105,8 @@ def test_what_is_asked_for_is_kept() -> None:
     """A trace may be kept by asking, and requests that follow say so."""
     traced = _Traced()
     with traced.tracer.start_as_current_span("root") as span:
-        span._local_trace.buffered.promote()
+        assert causal_otel.keep()
+        assert span.get_span_context().trace_flags.sampled
         carrier: dict[str, str] = {}
         propagate.inject(carrier)
         assert carrier["traceparent"].endswith("-03")

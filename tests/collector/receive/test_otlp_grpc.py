@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gzip
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from causal_otel.collector.security import Access
 from causal_otel.collector.span_metrics import SpanMetrics
 from causal_otel.collector.store.reader import Reader
 from causal_otel.collector.store.writer import Writer
-from causal_otel.export._grpc_failures import understood
+from causal_otel.export.otlp_grpc import GrpcTransport
 from causal_otel.export.transport import Verdict
 from tests.collector.running import now, one_span
 from tests.collector.spans import request, span, spans_of, trace_id, traces
@@ -146,15 +147,19 @@ def test_too_many_wrong_tokens_are_answered_with_when_to_try_again(tmp_path: Pat
         waiting = [call.future(b"", timeout=60, metadata=[("authorization", "Bearer other")]) for _ in range(32)]
         wait_until(lambda: failed.busy("127.0.0.1"))
         # A channel of its own: one connection takes 32 calls at a time.
-        with grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) as another:
-            with pytest.raises(grpc.RpcError) as caught:
-                another.unary_unary(_METHOD)(one_span(5), timeout=60, metadata=[("authorization", "Bearer secret")])
-            for each in waiting:
-                each.cancel()
-            assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-            assert _retry_seconds(caught.value) == 5
-            outcome = understood(caught.value, f"http://{address}")
-            assert (outcome.verdict, outcome.retry_after) == (Verdict.BUSY, 5)
+        with (
+            grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) as another,
+            pytest.raises(grpc.RpcError) as caught,
+        ):
+            another.unary_unary(_METHOD)(one_span(5), timeout=60, metadata=[("authorization", "Bearer secret")])
+        ours = GrpcTransport(f"http://{address}", insecure=True, headers={"authorization": "Bearer secret"})
+        outcome = ours.send(one_span(5), time.monotonic() + 60)
+        ours.close()
+        for each in waiting:
+            each.cancel()
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert _retry_seconds(caught.value) == 5
+        assert (outcome.verdict, outcome.retry_after) == (Verdict.BUSY, 5)
 
 
 def _retry_seconds(error: Any) -> int:
