@@ -1,6 +1,10 @@
-"""The attribute names in use: stable semantic conventions (v1.44), and ours under ``causal.``.
+"""Every attribute and metric name in use: those of OpenTelemetry's conventions (v1.44), and ours.
 
-Redis, Neo4j and messaging have no stable page yet; theirs are as the current one says.
+Ours begin with ``causal.``, or with ``celery.`` for tasks. Each constant is called as its value is, in capitals; within
+a section they are sorted. Redis, Neo4j and messaging have no stable convention yet; theirs are as the current one says.
+
+Names that only the collector reads, because older instrumentations wrote them, stand where it reads them. The types of
+ASGI messages (``http.request``) look like attributes and are none.
 """
 
 from __future__ import annotations
@@ -9,26 +13,35 @@ from typing import Final
 
 SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
 
-ERROR_TYPE: Final = "error.type"
+# -- resources --------------------------------------------------------------------------------------------------------
 
-SERVER_ADDRESS: Final = "server.address"
-SERVER_PORT: Final = "server.port"
-NETWORK_PEER_ADDRESS: Final = "network.peer.address"
-NETWORK_PEER_PORT: Final = "network.peer.port"
-NETWORK_PROTOCOL_NAME: Final = "network.protocol.name"
-NETWORK_PROTOCOL_VERSION: Final = "network.protocol.version"
-CLIENT_ADDRESS: Final = "client.address"
-USER_AGENT_ORIGINAL: Final = "user_agent.original"
+DEPLOYMENT_ENVIRONMENT_NAME: Final = "deployment.environment.name"
+HOST_ID: Final = "host.id"
+HOST_NAME: Final = "host.name"
+SERVICE_NAME: Final = "service.name"
+SERVICE_VERSION: Final = "service.version"
 
-DB_SYSTEM_NAME: Final = "db.system.name"
-DB_NAMESPACE: Final = "db.namespace"
-DB_OPERATION_NAME: Final = "db.operation.name"
-DB_OPERATION_BATCH_SIZE: Final = "db.operation.batch.size"
+# -- databases --------------------------------------------------------------------------------------------------------
+
 DB_COLLECTION_NAME: Final = "db.collection.name"
-DB_QUERY_TEXT: Final = "db.query.text"
+DB_NAMESPACE: Final = "db.namespace"
+DB_OPERATION_BATCH_SIZE: Final = "db.operation.batch.size"
+DB_OPERATION_NAME: Final = "db.operation.name"
 DB_QUERY_SUMMARY: Final = "db.query.summary"
+DB_QUERY_TEXT: Final = "db.query.text"
 DB_RESPONSE_STATUS_CODE: Final = "db.response.status_code"
 DB_STORED_PROCEDURE_NAME: Final = "db.stored_procedure.name"
+DB_SYSTEM_NAME: Final = "db.system.name"
+
+# -- errors -----------------------------------------------------------------------------------------------------------
+
+ERROR_TYPE: Final = "error.type"
+EXCEPTION_ESCAPED: Final = "exception.escaped"
+EXCEPTION_MESSAGE: Final = "exception.message"
+EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
+EXCEPTION_TYPE: Final = "exception.type"
+
+# -- HTTP -------------------------------------------------------------------------------------------------------------
 
 HTTP_REQUEST_METHOD: Final = "http.request.method"
 HTTP_REQUEST_METHOD_ORIGINAL: Final = "http.request.method_original"
@@ -39,27 +52,101 @@ URL_FULL: Final = "url.full"
 URL_PATH: Final = "url.path"
 URL_QUERY: Final = "url.query"
 URL_SCHEME: Final = "url.scheme"
+USER_AGENT_ORIGINAL: Final = "user_agent.original"
 
-MESSAGING_SYSTEM: Final = "messaging.system"
+# -- messaging --------------------------------------------------------------------------------------------------------
+
+MESSAGING_DESTINATION_NAME: Final = "messaging.destination.name"
+MESSAGING_MESSAGE_CONVERSATION_ID: Final = "messaging.message.conversation_id"
+MESSAGING_MESSAGE_ID: Final = "messaging.message.id"
 MESSAGING_OPERATION_NAME: Final = "messaging.operation.name"
 MESSAGING_OPERATION_TYPE: Final = "messaging.operation.type"
-MESSAGING_DESTINATION_NAME: Final = "messaging.destination.name"
-MESSAGING_MESSAGE_ID: Final = "messaging.message.id"
-MESSAGING_MESSAGE_CONVERSATION_ID: Final = "messaging.message.conversation_id"
+MESSAGING_SYSTEM: Final = "messaging.system"
 
-# No convention names these.
-CELERY_TASK_NAME: Final = "celery.task.name"
-CELERY_TASK_STATE: Final = "celery.task.state"
+# -- network ----------------------------------------------------------------------------------------------------------
+
+CLIENT_ADDRESS: Final = "client.address"
+NETWORK_PEER_ADDRESS: Final = "network.peer.address"
+NETWORK_PEER_PORT: Final = "network.peer.port"
+NETWORK_PROTOCOL_NAME: Final = "network.protocol.name"
+NETWORK_PROTOCOL_VERSION: Final = "network.protocol.version"
+SERVER_ADDRESS: Final = "server.address"
+SERVER_PORT: Final = "server.port"
+
+# -- other systems that a span may talk to ----------------------------------------------------------------------------
+
+GEN_AI_PROVIDER_NAME: Final = "gen_ai.provider.name"
+RPC_RESPONSE_STATUS_CODE: Final = "rpc.response.status_code"
+RPC_SYSTEM_NAME: Final = "rpc.system.name"
+
+# -- the SDK's metrics about itself -----------------------------------------------------------------------------------
+
+OTEL_COMPONENT_NAME: Final = "otel.component.name"
+OTEL_COMPONENT_TYPE: Final = "otel.component.type"
+OTEL_SDK_EXPORTER_OPERATION_DURATION: Final = "otel.sdk.exporter.operation.duration"
+OTEL_SDK_EXPORTER_SPAN_EXPORTED: Final = "otel.sdk.exporter.span.exported"
+OTEL_SDK_EXPORTER_SPAN_INFLIGHT: Final = "otel.sdk.exporter.span.inflight"
+OTEL_SDK_PROCESSOR_SPAN_PROCESSED: Final = "otel.sdk.processor.span.processed"
+OTEL_SDK_PROCESSOR_SPAN_QUEUE_CAPACITY: Final = "otel.sdk.processor.span.queue.capacity"
+OTEL_SDK_PROCESSOR_SPAN_QUEUE_SIZE: Final = "otel.sdk.processor.span.queue.size"
+OTEL_SDK_SPAN_LIVE: Final = "otel.sdk.span.live"
+OTEL_SDK_SPAN_STARTED: Final = "otel.sdk.span.started"
+OTEL_SPAN_PARENT_ORIGIN: Final = "otel.span.parent.origin"
+OTEL_SPAN_SAMPLING_RESULT: Final = "otel.span.sampling_result"
+
+# -- what a back end writes as tags, because its form of a span has no field for it (OpenTelemetry to Jaeger) ----------
+
+OTEL_SCOPE_NAME: Final = "otel.scope.name"
+OTEL_SCOPE_VERSION: Final = "otel.scope.version"
+OTEL_STATUS_CODE: Final = "otel.status_code"
+OTEL_STATUS_DESCRIPTION: Final = "otel.status_description"
+SPAN_KIND: Final = "span.kind"
+W3C_TRACESTATE: Final = "w3c.tracestate"
+
+# -- ours: attributes of spans and links ------------------------------------------------------------------------------
+
+CAUSAL_ABANDONED: Final = "causal.abandoned"
+"""Whether nobody waited for the end: a stream or a result was dropped before it was read."""
+CAUSAL_CANCELLED: Final = "causal.cancelled"
+"""Whether the operation was cancelled, which is no error."""
+CAUSAL_CONNECT: Final = "causal.connect"
+"""Seconds that making a connection took."""
+CAUSAL_FETCH: Final = "causal.fetch"
+"""Seconds that the program waited for records or chunks after the call had returned."""
+CAUSAL_LINK: Final = "causal.link"
+"""What a link means: ``detached``, to the span whose context the new trace was started in."""
+CAUSAL_LOOP_BLOCKED: Final = "causal.loop.blocked"
+"""Seconds in which the event loop ran something else without a pause."""
+CAUSAL_NEO4J_ATTEMPTS: Final = "causal.neo4j.attempts"
+"""How many times a managed transaction, or ``execute_query``, was tried."""
+CAUSAL_POOL_WAIT: Final = "causal.pool.wait"
+"""Seconds until a pool had a free connection."""
+CAUSAL_QUEUE_WAIT: Final = "causal.queue.wait"
+"""Seconds from when a task could run (it was sent, or its eta) until it did, by the clocks of two machines."""
+CAUSAL_SERVER: Final = "causal.server"
+"""Seconds that the server worked."""
 CELERY_TASK_ETA: Final = "celery.task.eta"
+"""When a task is to run at the earliest."""
+CELERY_TASK_NAME: Final = "celery.task.name"
+"""A task's registered name."""
 CELERY_TASK_REDELIVERED: Final = "celery.task.redelivered"
+"""Whether the broker delivers the message again."""
 CELERY_TASK_RETRIES: Final = "celery.task.retries"
+"""How many times a task was retried before."""
 CELERY_TASK_RETRY_REASON: Final = "celery.task.retry.reason"
+"""Why a task asks to be retried: the exception's class."""
+CELERY_TASK_STATE: Final = "celery.task.state"
+"""How the execution of a task ended, in Celery's word."""
 
-QUEUE_WAIT: Final = "causal.queue.wait"
-ABANDONED: Final = "causal.abandoned"
-FETCH: Final = "causal.fetch"
-NEO4J_ATTEMPTS: Final = "causal.neo4j.attempts"
+# -- ours: metrics of the export --------------------------------------------------------------------------------------
 
-SERVICE_NAME: Final = "service.name"
-SERVICE_VERSION: Final = "service.version"
-DEPLOYMENT_ENVIRONMENT_NAME: Final = "deployment.environment.name"
+CAUSAL_EXPORTER_LAST_SUCCESS_TIMESTAMP: Final = "causal.exporter.last_success_timestamp"
+"""When the back end last accepted something: Unix time in seconds."""
+CAUSAL_EXPORTER_SPAN_RECOVERED: Final = "causal.exporter.span.recovered"
+"""Spans sent from the spool."""
+CAUSAL_EXPORTER_SPAN_SPOOLED: Final = "causal.exporter.span.spooled"
+"""Spans put into the spool."""
+CAUSAL_EXPORTER_SPOOL_DAMAGED: Final = "causal.exporter.spool.damaged"
+"""Batches in the spool that were unfit to be sent."""
+CAUSAL_EXPORTER_SPOOL_SIZE: Final = "causal.exporter.spool.size"
+"""Bytes in the spool."""

@@ -13,6 +13,8 @@ import json.scanner
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from causal_otel.names import CELERY_TASK_NAME, HTTP_REQUEST_METHOD, MESSAGING_DESTINATION_NAME, URL_PATH
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -37,11 +39,11 @@ _LARGEST_RATE = 2**31 - 1
 _RATE_LIMITED_SHARE = 0.001  # Jaeger's, for a rate limited service with operations of its own
 
 ALIASES = {
-    "method": "http.request.method",
-    "path": "url.path",
-    "route": "url.path",
-    "task": "celery.task.name",
-    "queue": "messaging.destination.name",
+    "method": HTTP_REQUEST_METHOD,
+    "path": URL_PATH,
+    "route": URL_PATH,
+    "task": CELERY_TASK_NAME,
+    "queue": MESSAGING_DESTINATION_NAME,
 }
 """Short names of attributes in a ``match``. A request's route is not known yet when it begins: its path is."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from causal_otel.instrument.options import ClientOptions, Options
 from causal_otel.instrument.registry import BUILT_IN
+from causal_otel.names import CAUSAL_ABANDONED, CAUSAL_CANCELLED, CAUSAL_FETCH, CAUSAL_NEO4J_ATTEMPTS, CAUSAL_QUEUE_WAIT
 
 if TYPE_CHECKING:
     from causal_otel.instrument.declaration import Patch
@@ -48,14 +49,14 @@ clients have `require_parent` as well.
 """
 
 OURS = {
-    "causal.abandoned": ("bool", "Nobody waited for the end: a stream or a result was dropped before it was read."),
-    "causal.cancelled": ("bool", "The operation was cancelled. The status stays unset: that is no error."),
-    "causal.fetch": (
+    CAUSAL_ABANDONED: ("bool", "Nobody waited for the end: a stream or a result was dropped before it was read."),
+    CAUSAL_CANCELLED: ("bool", "The operation was cancelled. The status stays unset: that is no error."),
+    CAUSAL_FETCH: (
         "double, seconds",
         "How long the program waited for records or chunks after the call had returned.",
     ),
-    "causal.neo4j.attempts": ("int", "How many times a managed transaction, or `execute_query`, was tried."),
-    "causal.queue.wait": (
+    CAUSAL_NEO4J_ATTEMPTS: ("int", "How many times a managed transaction, or `execute_query`, was tried."),
+    CAUSAL_QUEUE_WAIT: (
         "double, seconds",
         "From when a task could run (it was sent, or its eta) until it did, by the clocks of two machines.",
     ),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from causal_otel.cli.stored import CommandError, UsageError, add_data_dir, carry_out, stored, utc
 from causal_otel.cli.tree import tree
 from causal_otel.collector.units import format_duration
+from causal_otel.names import ERROR_TYPE, EXCEPTION_MESSAGE, EXCEPTION_TYPE
 from causal_otel.terminal.screen import Screen
 from causal_otel.terminal.text import plural, printable
 
@@ -129,12 +130,12 @@ def _errors(spans: Sequence[SpanView]) -> Iterator[Line]:
 
 def _because(span: SpanView) -> str:
     """What it failed with: its status' message, or else the last exception in it."""
-    kind = span.attributes.get("error.type") or ""
+    kind = span.attributes.get(ERROR_TYPE) or ""
     message = span.status_message
     for event in reversed(span.events):
         if event.name == "exception":
-            kind = kind or event.attributes.get("exception.type", "")
-            message = message or str(event.attributes.get("exception.message", ""))
+            kind = kind or event.attributes.get(EXCEPTION_TYPE, "")
+            message = message or str(event.attributes.get(EXCEPTION_MESSAGE, ""))
             break
     short = str(kind).rpartition(".")[2]
     if kind and message.startswith((f"{short}:", f"{kind}:")):  # SDKs put an exception's type before what it says

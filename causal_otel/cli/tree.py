@@ -12,6 +12,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from causal_otel.collector.units import format_duration
+from causal_otel.names import CAUSAL_CANCELLED, DB_SYSTEM_NAME, ERROR_TYPE
 from causal_otel.terminal.columns import cells, fit, width_of
 from causal_otel.terminal.guides import guides, signs
 from causal_otel.terminal.text import printable
@@ -169,12 +170,12 @@ def _names(view: TraceView, ascii_only: bool) -> Iterator[list[tuple[str, str]]]
 def _described(span: SpanView, cross: str) -> Iterator[tuple[str, str]]:
     if span.error:
         yield f"{cross} ", "red"
-    if system := span.attributes.get("db.system.name"):
+    if system := span.attributes.get(DB_SYSTEM_NAME):
         yield printable(f"{system}: "), "dim"
     yield printable(span.name), "red" if span.error else ""
-    if span.error and "error.type" in span.attributes:
-        yield printable(f" ({span.attributes['error.type']})"), ""
-    if span.attributes.get("causal.cancelled"):
+    if span.error and ERROR_TYPE in span.attributes:
+        yield printable(f" ({span.attributes[ERROR_TYPE]})"), ""
+    if span.attributes.get(CAUSAL_CANCELLED):
         yield " (cancelled)", ""
     if span.orphan:
         yield " (parent not received)", ""

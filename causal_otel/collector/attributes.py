@@ -9,6 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
+from causal_otel.names import (
+    OTEL_SCOPE_NAME,
+    OTEL_SCOPE_VERSION,
+    OTEL_STATUS_CODE,
+    OTEL_STATUS_DESCRIPTION,
+    SERVICE_NAME,
+    SPAN_KIND,
+    W3C_TRACESTATE,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
@@ -83,7 +93,7 @@ def _jsonable(value: Any) -> Any:
 def service_name(resource: Resource) -> str:
     """The resource's ``service.name``, or :data:`MISSING_SERVICE`."""
     for pair in resource.attributes:
-        if pair.key == "service.name":
+        if pair.key == SERVICE_NAME:
             return text(plain(pair.value)) or MISSING_SERVICE
     return MISSING_SERVICE
 
@@ -109,17 +119,17 @@ def tags(span: Span, scope: InstrumentationScope, keys: Collection[str] | None =
             if keys is None or pair.key in keys:
                 yield pair.key, text(plain(pair.value))
     if 0 < span.kind < len(KINDS):
-        yield "span.kind", KINDS[span.kind]
+        yield SPAN_KIND, KINDS[span.kind]
     if span.status.code == Status.STATUS_CODE_ERROR:
         yield "error", "true"
-        yield "otel.status_code", "ERROR"
+        yield OTEL_STATUS_CODE, "ERROR"
     elif span.status.code == Status.STATUS_CODE_OK:
-        yield "otel.status_code", "OK"
+        yield OTEL_STATUS_CODE, "OK"
     if span.status.message:
-        yield "otel.status_description", span.status.message
+        yield OTEL_STATUS_DESCRIPTION, span.status.message
     if scope.name:
-        yield "otel.scope.name", scope.name
+        yield OTEL_SCOPE_NAME, scope.name
     if scope.version:
-        yield "otel.scope.version", scope.version
+        yield OTEL_SCOPE_VERSION, scope.version
     if span.trace_state:
-        yield "w3c.tracestate", span.trace_state
+        yield W3C_TRACESTATE, span.trace_state

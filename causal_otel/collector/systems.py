@@ -12,6 +12,14 @@ from typing import TYPE_CHECKING
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from causal_otel.collector.attributes import plain, text
+from causal_otel.names import (
+    DB_SYSTEM_NAME,
+    GEN_AI_PROVIDER_NAME,
+    HTTP_REQUEST_METHOD,
+    MESSAGING_SYSTEM,
+    RPC_SYSTEM_NAME,
+    SERVER_ADDRESS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -28,16 +36,16 @@ _LONGEST = 100
 _HTTP = "http"
 # The stable names first, then those that instrumentations used before.
 _NAMES = (
-    "db.system.name",
+    DB_SYSTEM_NAME,
     "db.system",
-    "messaging.system",
-    "rpc.system.name",
+    MESSAGING_SYSTEM,
+    RPC_SYSTEM_NAME,
     "rpc.system",
-    "gen_ai.provider.name",
+    GEN_AI_PROVIDER_NAME,
     "gen_ai.system",
 )
-_METHODS = ("http.request.method", "http.method")
-_HOSTS = ("server.address", "net.peer.name")
+_METHODS = (HTTP_REQUEST_METHOD, "http.method")
+_HOSTS = (SERVER_ADDRESS, "net.peer.name")
 
 KEYS = frozenset((*_NAMES, *_METHODS, *_HOSTS))
 """The attributes that tell a span's system."""

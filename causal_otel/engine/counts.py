@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from causal_otel.names import OTEL_SPAN_PARENT_ORIGIN, OTEL_SPAN_SAMPLING_RESULT
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 __all__ = ["SpanCounts"]
 
-_ORIGIN, _RESULT = "otel.span.parent.origin", "otel.span.sampling_result"
 _SAMPLED, _RECORDED = "RECORD_AND_SAMPLE", "RECORD_ONLY"
 
 
@@ -48,13 +49,13 @@ class SpanCounts:
         counts["none", "DROP"] += self.dropped
         for (origin, result), count in counts.items():
             if count:
-                yield count, {_ORIGIN: origin, _RESULT: result}
+                yield count, {OTEL_SPAN_PARENT_ORIGIN: origin, OTEL_SPAN_SAMPLING_RESULT: result}
 
     def live(self) -> Iterator[tuple[int, Mapping[str, str]]]:
         """``otel.sdk.span.live``."""
         started: Counter[str] = Counter({_SAMPLED: self.children + self.roots})
         for (_, result), count in self.others.items():
             started[result] += count
-        yield max(0, started[_SAMPLED] - self.ended), {_RESULT: _SAMPLED}
+        yield max(0, started[_SAMPLED] - self.ended), {OTEL_SPAN_SAMPLING_RESULT: _SAMPLED}
         if started[_RECORDED]:
-            yield max(0, started[_RECORDED] - self.ended_unsampled), {_RESULT: _RECORDED}
+            yield max(0, started[_RECORDED] - self.ended_unsampled), {OTEL_SPAN_SAMPLING_RESULT: _RECORDED}

@@ -10,6 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from causal_otel._internal import faults
+from causal_otel.names import EXCEPTION_ESCAPED, EXCEPTION_MESSAGE, EXCEPTION_STACKTRACE, EXCEPTION_TYPE
 
 if TYPE_CHECKING:
     from types import CodeType
@@ -39,10 +40,10 @@ class CapturedException(NamedTuple):
     def attributes(self) -> dict[str, Any]:
         """The attributes of an ``exception`` event (semantic conventions for exceptions)."""
         return {
-            "exception.type": self.kind,
-            "exception.message": self.message,
-            "exception.stacktrace": self._text(),
-            "exception.escaped": "False",
+            EXCEPTION_TYPE: self.kind,
+            EXCEPTION_MESSAGE: self.message,
+            EXCEPTION_STACKTRACE: self._text(),
+            EXCEPTION_ESCAPED: "False",
         }
 
     def _text(self) -> str:

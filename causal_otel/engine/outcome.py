@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.trace import StatusCode
 
+from causal_otel.names import CAUSAL_CANCELLED
+
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
-__all__ = ["CANCELLED", "is_cancellation", "record_outcome"]
-
-CANCELLED = "causal.cancelled"
+__all__ = ["is_cancellation", "record_outcome"]
 
 
 def is_cancellation(exception: BaseException) -> bool:
@@ -32,7 +32,7 @@ def record_outcome(span: Span, exception: BaseException, *, record: bool = True,
         status: whether to set the status ERROR, described by type and message.
     """
     if is_cancellation(exception):
-        span.set_attribute(CANCELLED, True)
+        span.set_attribute(CAUSAL_CANCELLED, True)
     elif isinstance(exception, Exception) and span.is_recording():
         if record:
             span.record_exception(exception)

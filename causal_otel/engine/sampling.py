@@ -21,6 +21,7 @@ from opentelemetry.trace import SpanKind, TraceFlags, TraceState
 from causal_otel._internal import process
 from causal_otel.engine.context import current_span
 from causal_otel.engine.threshold import ALL, member, randomness, threshold, with_threshold
+from causal_otel.names import HTTP_REQUEST_METHOD, URL_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,8 +49,6 @@ Verdict = tuple[int, TraceState | None]
 _UNSAMPLED = TraceFlags.RANDOM_TRACE_ID
 _SAMPLED = TraceFlags.RANDOM_TRACE_ID | TraceFlags.SAMPLED
 DROPPED: Verdict = (_UNSAMPLED, None)
-
-_METHOD, _PATH = "http.request.method", "url.path"
 
 
 class Strategy(Protocol):
@@ -165,11 +164,11 @@ class Rule:
 
     def _is_request(self, attributes: Mapping[str, Any]) -> bool:
         method, wanted = self._request
-        path = attributes.get(_PATH)
+        path = attributes.get(URL_PATH)
         return (
             wanted is not None
             and isinstance(path, str)
-            and method in ("", attributes.get(_METHOD))
+            and method in ("", attributes.get(HTTP_REQUEST_METHOD))
             and wanted.fullmatch(path) is not None
         )
 

@@ -14,6 +14,7 @@ from causal_otel.engine import outcome
 from causal_otel.engine.exceptions import CapturedException, capture
 from causal_otel.engine.span_data import SpanData
 from causal_otel.engine.values import SCALARS, frozen
+from causal_otel.names import EXCEPTION_ESCAPED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -146,7 +147,7 @@ class Span(SpanData, trace.Span):
         """
         if not self._end:
             if escaped:
-                attributes = {"exception.escaped": "True", **(attributes or {})}
+                attributes = {EXCEPTION_ESCAPED: "True", **(attributes or {})}
             self._add_event("exception", attributes, timestamp, capture(exception))
 
     def end(self, end_time: int | None = None) -> None:

@@ -28,6 +28,7 @@ from causal_otel.engine.local_trace import LocalTrace
 from causal_otel.engine.span import LeafSpan, Span
 from causal_otel.engine.unsampled import ExcludedSpan, UnsampledSpan
 from causal_otel.engine.values import frozen_dict
+from causal_otel.names import CAUSAL_LINK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -285,7 +286,7 @@ def _valid(identity: SpanContext) -> SpanContext | None:
 def _with_detached(links: Sequence[Link] | None, where: Context) -> Sequence[Link] | None:
     """The links of a root, with one to what its context was detached from."""
     left = contexts.detached_from(where)
-    return links if left is None else (*(links or ()), Link(left, {"causal.link": "detached"}))
+    return links if left is None else (*(links or ()), Link(left, {CAUSAL_LINK: "detached"}))
 
 
 def _count(counts: SpanCounts, decision: Decision, local: LocalTrace, parent: SpanContext | None) -> None:

@@ -32,7 +32,7 @@ _FIRST = (
     names.ERROR_TYPE,
     names.HTTP_RESPONSE_STATUS_CODE,
     names.DB_RESPONSE_STATUS_CODE,
-    names.QUEUE_WAIT,
+    names.CAUSAL_QUEUE_WAIT,
     names.URL_FULL,
     names.URL_PATH,
     names.DB_QUERY_TEXT,

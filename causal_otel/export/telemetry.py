@@ -17,7 +17,29 @@ from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
 from causal_otel._version import __version__
-from causal_otel.names import SCHEMA_URL
+from causal_otel.names import (
+    CAUSAL_EXPORTER_LAST_SUCCESS_TIMESTAMP,
+    CAUSAL_EXPORTER_SPAN_RECOVERED,
+    CAUSAL_EXPORTER_SPAN_SPOOLED,
+    CAUSAL_EXPORTER_SPOOL_DAMAGED,
+    CAUSAL_EXPORTER_SPOOL_SIZE,
+    ERROR_TYPE,
+    HTTP_RESPONSE_STATUS_CODE,
+    OTEL_COMPONENT_NAME,
+    OTEL_COMPONENT_TYPE,
+    OTEL_SDK_EXPORTER_OPERATION_DURATION,
+    OTEL_SDK_EXPORTER_SPAN_EXPORTED,
+    OTEL_SDK_EXPORTER_SPAN_INFLIGHT,
+    OTEL_SDK_PROCESSOR_SPAN_PROCESSED,
+    OTEL_SDK_PROCESSOR_SPAN_QUEUE_CAPACITY,
+    OTEL_SDK_PROCESSOR_SPAN_QUEUE_SIZE,
+    OTEL_SDK_SPAN_LIVE,
+    OTEL_SDK_SPAN_STARTED,
+    RPC_RESPONSE_STATUS_CODE,
+    SCHEMA_URL,
+    SERVER_ADDRESS,
+    SERVER_PORT,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -29,8 +51,8 @@ if TYPE_CHECKING:
 __all__ = ["Telemetry"]
 
 _PROCESSOR = {
-    "otel.component.type": "batching_span_processor",
-    "otel.component.name": "batching_span_processor/0",
+    OTEL_COMPONENT_TYPE: "batching_span_processor",
+    OTEL_COMPONENT_NAME: "batching_span_processor/0",
 }
 _PROCESSOR_ERRORS = {"queue_full": "queue_full", "shutdown": "already_shutdown", "encoding": "encoding"}
 _EXPORTER_ERRORS = ("export_failed", "refused", "too_large", "rejected", "spool_full")
@@ -49,10 +71,10 @@ class Telemetry:
 
     def __init__(self, component: str, url: str) -> None:
         parts = urlsplit(url)
-        self.exporter: dict[str, Any] = {"otel.component.type": component, "otel.component.name": f"{component}/0"}
+        self.exporter: dict[str, Any] = {OTEL_COMPONENT_TYPE: component, OTEL_COMPONENT_NAME: f"{component}/0"}
         if parts.hostname:
-            self.exporter["server.address"] = parts.hostname
-            self.exporter["server.port"] = parts.port or (443 if parts.scheme == "https" else 80)
+            self.exporter[SERVER_ADDRESS] = parts.hostname
+            self.exporter[SERVER_PORT] = parts.port or (443 if parts.scheme == "https" else 80)
         self.engine: Callable[[], SpanCounts] | None = None
         self._http = component == "otlp_http_span_exporter"
         self._worker: Callable[[], Worker | None] = lambda: None
@@ -80,13 +102,13 @@ class Telemetry:
         attributes = dict(self.exporter)
         if self._http:
             if outcome.kind.isdecimal():
-                attributes["http.response.status_code"] = int(outcome.kind)
+                attributes[HTTP_RESPONSE_STATUS_CODE] = int(outcome.kind)
             elif outcome.kind in ("", "rejected"):
-                attributes["http.response.status_code"] = 200
+                attributes[HTTP_RESPONSE_STATUS_CODE] = 200
         else:
-            attributes["rpc.response.status_code"] = outcome.kind if outcome.kind not in ("", "rejected") else "OK"
+            attributes[RPC_RESPONSE_STATUS_CODE] = outcome.kind if outcome.kind not in ("", "rejected") else "OK"
         if outcome.kind:
-            attributes["error.type"] = outcome.kind
+            attributes[ERROR_TYPE] = outcome.kind
         _instruments().record(seconds, attributes)
 
 
@@ -111,22 +133,20 @@ def _make(meter: metrics.Meter) -> metrics.Histogram:
         meter.create_observable_gauge,
         meter.create_observable_up_down_counter,
     )
-    counter("otel.sdk.span.started", [_started], "{span}", "Spans started.")
-    level("otel.sdk.span.live", [_live], "{span}", "Recording spans that have not ended.")
-    level("otel.sdk.processor.span.queue.size", [_queue_size], "{span}", "Spans that wait to be exported.")
-    level("otel.sdk.processor.span.queue.capacity", [_queue_capacity], "{span}", "How many spans may wait.")
-    counter(
-        "otel.sdk.processor.span.processed", [_processed], "{span}", "Spans handed to the exporter, or lost before."
-    )
-    level("otel.sdk.exporter.span.inflight", [_in_flight], "{span}", "Spans being sent.")
-    counter("otel.sdk.exporter.span.exported", [_exported], "{span}", "Spans delivered, or lost on the way.")
-    counter("causal.exporter.span.spooled", [_spooled], "{span}", "Spans put into the spool.")
-    counter("causal.exporter.span.recovered", [_recovered], "{span}", "Spans sent from the spool.")
-    counter("causal.exporter.spool.damaged", [_damaged], "{batch}", "Batches in the spool that were unfit to be sent.")
-    level("causal.exporter.spool.size", [_spool_size], "By", "What is in the spool.")
-    gauge("causal.exporter.last_success_timestamp", [_last_success], "s", "When the back end last took something.")
+    counter(OTEL_SDK_SPAN_STARTED, [_started], "{span}", "Spans started.")
+    level(OTEL_SDK_SPAN_LIVE, [_live], "{span}", "Recording spans that have not ended.")
+    level(OTEL_SDK_PROCESSOR_SPAN_QUEUE_SIZE, [_queue_size], "{span}", "Spans that wait to be exported.")
+    level(OTEL_SDK_PROCESSOR_SPAN_QUEUE_CAPACITY, [_queue_capacity], "{span}", "How many spans may wait.")
+    counter(OTEL_SDK_PROCESSOR_SPAN_PROCESSED, [_processed], "{span}", "Spans handed to the exporter, or lost before.")
+    level(OTEL_SDK_EXPORTER_SPAN_INFLIGHT, [_in_flight], "{span}", "Spans being sent.")
+    counter(OTEL_SDK_EXPORTER_SPAN_EXPORTED, [_exported], "{span}", "Spans delivered, or lost on the way.")
+    counter(CAUSAL_EXPORTER_SPAN_SPOOLED, [_spooled], "{span}", "Spans put into the spool.")
+    counter(CAUSAL_EXPORTER_SPAN_RECOVERED, [_recovered], "{span}", "Spans sent from the spool.")
+    counter(CAUSAL_EXPORTER_SPOOL_DAMAGED, [_damaged], "{batch}", "Batches in the spool that were unfit to be sent.")
+    level(CAUSAL_EXPORTER_SPOOL_SIZE, [_spool_size], "By", "What is in the spool.")
+    gauge(CAUSAL_EXPORTER_LAST_SUCCESS_TIMESTAMP, [_last_success], "s", "When the back end last took something.")
     return meter.create_histogram(
-        "otel.sdk.exporter.operation.duration", "s", "How long attempts to export took, one by one."
+        OTEL_SDK_EXPORTER_OPERATION_DURATION, "s", "How long attempts to export took, one by one."
     )
 
 
@@ -174,7 +194,7 @@ def _processed(_: CallbackOptions) -> Iterable[Observation]:
         yield Observation(counts.exported + counts.spooled + delivered, _PROCESSOR)
         for reason, count in lost.items():
             if count:
-                yield Observation(count, {**_PROCESSOR, "error.type": _PROCESSOR_ERRORS[reason]})
+                yield Observation(count, {**_PROCESSOR, ERROR_TYPE: _PROCESSOR_ERRORS[reason]})
 
 
 def _in_flight(_: CallbackOptions) -> Iterable[Observation]:
@@ -189,7 +209,7 @@ def _exported(_: CallbackOptions) -> Iterable[Observation]:
         yield Observation(counts.exported + counts.recovered, telemetry.exporter)
         for reason in _EXPORTER_ERRORS:
             if count := counts.dropped.get(reason, 0):
-                yield Observation(count, {**telemetry.exporter, "error.type": reason})
+                yield Observation(count, {**telemetry.exporter, ERROR_TYPE: reason})
 
 
 def _spooled(_: CallbackOptions) -> Iterable[Observation]:
@@ -205,7 +225,7 @@ def _recovered(_: CallbackOptions) -> Iterable[Observation]:
 def _damaged(_: CallbackOptions) -> Iterable[Observation]:
     if (watching := _watching()) is not None:
         for reason, count in watching[1].counts().damaged.items():
-            yield Observation(count, {**watching[0].exporter, "error.type": reason})
+            yield Observation(count, {**watching[0].exporter, ERROR_TYPE: reason})
 
 
 def _spool_size(_: CallbackOptions) -> Iterable[Observation]:

@@ -10,7 +10,7 @@ from opentelemetry.trace import StatusCode
 from causal_otel._internal import faults
 from causal_otel.engine import outcome
 from causal_otel.instrument.told import tell
-from causal_otel.names import ABANDONED, ERROR_TYPE
+from causal_otel.names import CAUSAL_ABANDONED, CAUSAL_CANCELLED, ERROR_TYPE
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -50,9 +50,9 @@ def failure_attributes(error: BaseException, errors: Errors = BY_CLASS) -> dict[
         errors: how the driver's errors are told.
     """
     if outcome.is_cancellation(error):
-        return {outcome.CANCELLED: True}
+        return {CAUSAL_CANCELLED: True}
     if isinstance(error, GeneratorExit):
-        return {ABANDONED: True}
+        return {CAUSAL_ABANDONED: True}
     if not isinstance(error, Exception):
         return None
     code = errors.code(error)

@@ -82,7 +82,7 @@ def execution_attributes(
         attributes[names.CELERY_TASK_ETA] = str(request.eta)
     waited = queue_wait(app, request, headers.get(PUBLISHED), started)
     if waited is not None:
-        attributes[names.QUEUE_WAIT] = waited
+        attributes[names.CAUSAL_QUEUE_WAIT] = waited
     return attributes
 
 

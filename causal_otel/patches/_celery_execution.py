@@ -138,7 +138,7 @@ def end_execution(tracing: Tracing[Any], task: Any, state: str | None, retval: A
 def _fail(tracing: Tracing[Any], running: Running, error: BaseException) -> None:
     """Say why an execution failed. What else ends a task than an ``Exception`` is a failure, too."""
     if outcome.is_cancellation(error):
-        running.learn({outcome.CANCELLED: True})
+        running.learn({names.CAUSAL_CANCELLED: True})
         return
     tracing.record_exception(running.span, error)
     running.fail(error_name(error), type(error).__name__)

@@ -13,7 +13,7 @@ from causal_otel.engine import outcome
 from causal_otel.instrument.errors import error_name
 from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.tracing import Tracing
-from causal_otel.names import HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE
+from causal_otel.names import CAUSAL_CANCELLED, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -168,7 +168,7 @@ class Exchange:
         if not isinstance(error, Exception):
             if not self._ended:
                 if outcome.is_cancellation(error) and self._over is None and self._gone is None:
-                    self._running.learn({outcome.CANCELLED: True})
+                    self._running.learn({CAUSAL_CANCELLED: True})
                 self._finish()
             return
         error = _alone(error)

@@ -10,7 +10,7 @@ from causal_otel._internal import faults
 from causal_otel.engine import context
 from causal_otel.instrument.plumbing import Plumbing
 from causal_otel.instrument.stopwatch import Stopwatch
-from causal_otel.names import DB_NAMESPACE, NEO4J_ATTEMPTS
+from causal_otel.names import CAUSAL_NEO4J_ATTEMPTS, DB_NAMESPACE
 from causal_otel.patches._neo4j_operations import place_of_session, plumbing
 from causal_otel.patches._neo4j_results import ERRORS, Stream, private
 
@@ -97,7 +97,7 @@ class Execution:
         self._running.end(result, error)
 
     def _learn(self, result: Any) -> None:
-        learned: dict[str, Any] = {NEO4J_ATTEMPTS: self._attempts}
+        learned: dict[str, Any] = {CAUSAL_NEO4J_ATTEMPTS: self._attempts}
         database = private(self._session, "_config", "database")
         if self.single_span and database is None:
             from neo4j import EagerResult

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from causal_otel._internal import faults
 from causal_otel.instrument.errors import Errors, error_name
 from causal_otel.instrument.stopwatch import Stopwatch
-from causal_otel.names import DB_NAMESPACE, DB_RESPONSE_STATUS_CODE, FETCH
+from causal_otel.names import CAUSAL_FETCH, DB_NAMESPACE, DB_RESPONSE_STATUS_CODE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -172,7 +172,7 @@ class Stream:
             if running is None:
                 return
             stopwatch.stop()
-            running.part(FETCH, (stopwatch.total - self._request) / 1e9)
+            running.part(CAUSAL_FETCH, (stopwatch.total - self._request) / 1e9)
             database = private(result, "_database")
             if isinstance(database, str):
                 running.learn({DB_NAMESPACE: database})

@@ -44,7 +44,7 @@ from opentelemetry.trace import SpanKind, format_trace_id, get_tracer_provider
 
 from causal_otel import names
 from causal_otel._internal import faults
-from causal_otel.engine import context, outcome
+from causal_otel.engine import context
 from causal_otel.instrument.declaration import Connect, Patch, Wrap
 from causal_otel.instrument.operation import Operation
 from causal_otel.instrument.options import Options
@@ -325,7 +325,7 @@ PATCH = Patch(
         names.NETWORK_PROTOCOL_NAME,
         names.NETWORK_PROTOCOL_VERSION,
         names.ERROR_TYPE,
-        outcome.CANCELLED,
+        names.CAUSAL_CANCELLED,
     ),
     never=(
         "headers other than `Host` and `User-Agent`, and cookies",

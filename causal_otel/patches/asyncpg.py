@@ -35,7 +35,6 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.context import Context, create_key
 
 from causal_otel.engine import context
-from causal_otel.engine.outcome import CANCELLED
 from causal_otel.instrument.calls import (
     Args,
     Describe,
@@ -53,7 +52,8 @@ from causal_otel.instrument.operation import Operation
 from causal_otel.instrument.options import ClientOptions
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.names import (
-    ABANDONED,
+    CAUSAL_ABANDONED,
+    CAUSAL_CANCELLED,
     DB_COLLECTION_NAME,
     DB_NAMESPACE,
     DB_OPERATION_BATCH_SIZE,
@@ -282,8 +282,8 @@ PATCH = Patch(
         SERVER_ADDRESS,
         SERVER_PORT,
         ERROR_TYPE,
-        CANCELLED,
-        ABANDONED,
+        CAUSAL_CANCELLED,
+        CAUSAL_ABANDONED,
     ),
     never=(
         "values in statements (each literal is `?`) and comments",

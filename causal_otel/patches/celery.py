@@ -64,7 +64,7 @@ from opentelemetry.trace import SpanKind
 
 from causal_otel import names
 from causal_otel._internal import faults
-from causal_otel.engine import carriers, outcome
+from causal_otel.engine import carriers
 from causal_otel.engine.context import current, is_suppressed, suppressed_context, with_span
 from causal_otel.instrument.calls import Args, Inside, Kwargs, traced_call
 from causal_otel.instrument.declaration import Connect, Patch, Wrap
@@ -215,11 +215,11 @@ PATCH = Patch(
         names.CELERY_TASK_RETRIES,
         names.CELERY_TASK_RETRY_REASON,
         names.CELERY_TASK_REDELIVERED,
-        names.QUEUE_WAIT,
+        names.CAUSAL_QUEUE_WAIT,
         names.SERVER_ADDRESS,
         names.SERVER_PORT,
         names.ERROR_TYPE,
-        outcome.CANCELLED,
+        names.CAUSAL_CANCELLED,
     ),
     never=(
         "arguments of tasks",

@@ -35,7 +35,6 @@ from opentelemetry.context import Context, create_key
 
 from causal_otel._internal import faults
 from causal_otel.engine import carriers, context
-from causal_otel.engine.outcome import CANCELLED
 from causal_otel.instrument.calls import Args, Inside, Kwargs, Wrapper, argument, excluded_call, traced_call
 from causal_otel.instrument.declaration import Patch, Wrap
 from causal_otel.instrument.exclusion import url
@@ -44,7 +43,8 @@ from causal_otel.instrument.options import ClientOptions
 from causal_otel.instrument.stopwatch import Stopwatch
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.names import (
-    ABANDONED,
+    CAUSAL_ABANDONED,
+    CAUSAL_CANCELLED,
     ERROR_TYPE,
     HTTP_REQUEST_METHOD,
     HTTP_REQUEST_METHOD_ORIGINAL,
@@ -295,8 +295,8 @@ PATCH = Patch(
         SERVER_PORT,
         NETWORK_PROTOCOL_VERSION,
         ERROR_TYPE,
-        CANCELLED,
-        ABANDONED,
+        CAUSAL_CANCELLED,
+        CAUSAL_ABANDONED,
     ),
     never=(
         "headers, cookies and bodies",

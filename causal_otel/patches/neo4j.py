@@ -44,7 +44,6 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.trace import SpanKind
 
 from causal_otel._internal import faults
-from causal_otel.engine.outcome import CANCELLED
 from causal_otel.instrument.calls import Args, Kwargs, Wrapper, argument, excluded_call, failure_call, traced_call
 from causal_otel.instrument.declaration import Patch, Wrap
 from causal_otel.instrument.operation import Operation, Running
@@ -52,7 +51,10 @@ from causal_otel.instrument.options import ClientOptions
 from causal_otel.instrument.plumbing import Plumbing
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.names import (
-    ABANDONED,
+    CAUSAL_ABANDONED,
+    CAUSAL_CANCELLED,
+    CAUSAL_FETCH,
+    CAUSAL_NEO4J_ATTEMPTS,
     DB_NAMESPACE,
     DB_OPERATION_NAME,
     DB_QUERY_SUMMARY,
@@ -60,8 +62,6 @@ from causal_otel.names import (
     DB_RESPONSE_STATUS_CODE,
     DB_SYSTEM_NAME,
     ERROR_TYPE,
-    FETCH,
-    NEO4J_ATTEMPTS,
     SERVER_ADDRESS,
     SERVER_PORT,
 )
@@ -298,11 +298,11 @@ PATCH = Patch(
         DB_RESPONSE_STATUS_CODE,
         SERVER_ADDRESS,
         SERVER_PORT,
-        FETCH,
-        NEO4J_ATTEMPTS,
+        CAUSAL_FETCH,
+        CAUSAL_NEO4J_ATTEMPTS,
         ERROR_TYPE,
-        CANCELLED,
-        ABANDONED,
+        CAUSAL_CANCELLED,
+        CAUSAL_ABANDONED,
     ),
     never=(
         "values in statements (each string and number is `?`, in maps too) and comments",

@@ -43,7 +43,6 @@ from opentelemetry.context import Context, create_key
 
 from causal_otel._internal import faults
 from causal_otel.engine import context
-from causal_otel.engine.outcome import CANCELLED
 from causal_otel.instrument.calls import (
     Args,
     Describe,
@@ -60,7 +59,8 @@ from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.options import ClientOptions
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.names import (
-    ABANDONED,
+    CAUSAL_ABANDONED,
+    CAUSAL_CANCELLED,
     DB_NAMESPACE,
     DB_OPERATION_BATCH_SIZE,
     DB_OPERATION_NAME,
@@ -357,8 +357,8 @@ PATCH = Patch(
         SERVER_ADDRESS,
         SERVER_PORT,
         ERROR_TYPE,
-        CANCELLED,
-        ABANDONED,
+        CAUSAL_CANCELLED,
+        CAUSAL_ABANDONED,
     ),
     never=(
         "keys and values: each argument is `?`",

@@ -13,6 +13,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from causal_otel.cli.demo.stage import Stage
 from causal_otel.collector.analysis import SpanView, TraceView, build
 from causal_otel.collector.query import TraceReader
+from causal_otel.names import DB_SYSTEM_NAME, HTTP_REQUEST_METHOD
 from causal_otel.testing.process import ServerError, check_running
 
 __all__ = ["ANALYSIS", "GRAPH_STATS", "Landmark", "MissingSpans", "Shown", "play", "wait_for_trace"]
@@ -59,7 +60,7 @@ class Landmark:
 def _databases(service: str) -> list[Landmark]:
     systems = {"Neo4j": "neo4j", "Redis": "redis", "PostgreSQL": "postgresql"}
     return [
-        Landmark(f"a {name} client span of {service}", service, "client", {"db.system.name": system})
+        Landmark(f"a {name} client span of {service}", service, "client", {DB_SYSTEM_NAME: system})
         for name, system in systems.items()
     ]
 
@@ -102,7 +103,7 @@ ANALYSIS = (
         "the HTTP client span of demo-worker",
         "demo-worker",
         "client",
-        {"http.request.method": None},
+        {HTTP_REQUEST_METHOD: None},
         note="The call of the external service, as the worker sees it.",
     ),
     Landmark(

@@ -10,6 +10,7 @@ from causal_otel.collector.attributes import plain_dict, service_name, text
 from causal_otel.collector.query import ServiceCount
 from causal_otel.collector.times import LONGEST, is_time
 from causal_otel.collector.units import format_duration
+from causal_otel.names import CAUSAL_LINK, HOST_ID, HOST_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -80,8 +81,9 @@ def _place_untimed(spans: list[SpanView]) -> None:
 def _detached(span: Span) -> bool:
     for link in span.links:
         attributes = plain_dict(link.attributes)
-        if attributes.get("causal.link") == "detached":
+        if attributes.get(CAUSAL_LINK) == "detached":
             return True
+        # What OpenTelemetry's OpenTracing shim writes.
         if attributes.get("opentracing.ref_type") == "follows_from" and link.trace_id == span.trace_id:
             return True
     return False
@@ -188,7 +190,7 @@ def _skew(span: SpanView, parent: SpanView) -> int:
 
 
 def _clock(span: SpanView) -> str:
-    return text(span.resource.get("host.id") or span.resource.get("host.name") or span.service)
+    return text(span.resource.get(HOST_ID) or span.resource.get(HOST_NAME) or span.service)
 
 
 def _warn(span: SpanView, warning: str) -> None:

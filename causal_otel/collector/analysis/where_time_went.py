@@ -7,6 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from causal_otel.collector.attributes import plain
+from causal_otel.names import (
+    CAUSAL_CONNECT,
+    CAUSAL_FETCH,
+    CAUSAL_LOOP_BLOCKED,
+    CAUSAL_POOL_WAIT,
+    CAUSAL_QUEUE_WAIT,
+    CAUSAL_SERVER,
+)
 
 if TYPE_CHECKING:
     from causal_otel.collector.analysis.view import SpanView
@@ -15,13 +23,13 @@ __all__ = ["Part", "where_time_went"]
 
 # The attributes hold seconds. The order is that in which it happens.
 _MEASURED = (
-    ("causal.pool.wait", "pool wait"),
-    ("causal.connect", "connect"),
-    ("causal.server", "server"),
-    ("causal.fetch", "fetch"),
-    ("causal.loop.blocked", "loop blocked"),
+    (CAUSAL_POOL_WAIT, "pool wait"),
+    (CAUSAL_CONNECT, "connect"),
+    (CAUSAL_SERVER, "server"),
+    (CAUSAL_FETCH, "fetch"),
+    (CAUSAL_LOOP_BLOCKED, "loop blocked"),
 )
-_QUEUE = ("causal.queue.wait", "queue wait")
+_QUEUE = (CAUSAL_QUEUE_WAIT, "queue wait")
 _KEYS = frozenset(key for key, _ in (*_MEASURED, _QUEUE))
 
 

@@ -12,6 +12,15 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from causal_otel.collector.attributes import plain, service_name, text
 from causal_otel.collector.matching import kind_name, span_duration
+from causal_otel.names import (
+    OTEL_SCOPE_NAME,
+    OTEL_SCOPE_VERSION,
+    OTEL_STATUS_CODE,
+    OTEL_STATUS_DESCRIPTION,
+    SERVICE_NAME,
+    SPAN_KIND,
+    W3C_TRACESTATE,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -59,7 +68,7 @@ def ui_trace(trace: TracesData, *, notes: bool = True, adjusted: bool = True) ->
 
 
 def _process(resource: Resource, ordered: bool) -> dict[str, Any]:
-    tags = [_pair(pair) for pair in resource.attributes if pair.key != "service.name"]
+    tags = [_pair(pair) for pair in resource.attributes if pair.key != SERVICE_NAME]
     return {"serviceName": service_name(resource), "tags": _ordered(tags, ordered)}
 
 
@@ -99,23 +108,23 @@ def _reference(kind: str, trace_id: bytes, span_id: bytes) -> dict[str, str]:
 
 def _tags(span: Span, scope: InstrumentationScope) -> Iterator[dict[str, Any]]:
     if scope.name:
-        yield _tag("otel.scope.name", scope.name)
+        yield _tag(OTEL_SCOPE_NAME, scope.name)
     if scope.version:
-        yield _tag("otel.scope.version", scope.version)
+        yield _tag(OTEL_SCOPE_VERSION, scope.version)
     for pair in span.attributes:
         yield _pair(pair)
     kind = kind_name(span)
     if kind != "unspecified":
-        yield _tag("span.kind", kind)
+        yield _tag(SPAN_KIND, kind)
     if span.status.code == Status.STATUS_CODE_ERROR:
-        yield _tag("otel.status_code", "ERROR")
+        yield _tag(OTEL_STATUS_CODE, "ERROR")
         yield _tag("error", True, "bool")
     elif span.status.code == Status.STATUS_CODE_OK:
-        yield _tag("otel.status_code", "OK")
+        yield _tag(OTEL_STATUS_CODE, "OK")
     if span.status.message:
-        yield _tag("otel.status_description", span.status.message)
+        yield _tag(OTEL_STATUS_DESCRIPTION, span.status.message)
     if span.trace_state:
-        yield _tag("w3c.tracestate", span.trace_state)
+        yield _tag(W3C_TRACESTATE, span.trace_state)
 
 
 def _fields(event: Span.Event) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from causal_otel.collector.jaeger import parameters
 from causal_otel.collector.jaeger.answers import MAX_TRACES, Refused, endpoint, json_answer, load
 from causal_otel.collector.query import Query
 from causal_otel.collector.receive import otlp_json
+from causal_otel.names import SERVICE_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -142,8 +143,8 @@ def _complete(traces: TracesData, raw: bool) -> None:
     """Fill in what Jaeger's pages need, see the module's text."""
     for group in traces.resource_spans:
         _fill(group.resource.attributes)
-        if not any(pair.key == "service.name" for pair in group.resource.attributes):
-            group.resource.attributes.add(key="service.name").value.string_value = MISSING_SERVICE
+        if not any(pair.key == SERVICE_NAME for pair in group.resource.attributes):
+            group.resource.attributes.add(key=SERVICE_NAME).value.string_value = MISSING_SERVICE
         for scoped in group.scope_spans:
             _fill(scoped.scope.attributes)
             for span in scoped.spans:

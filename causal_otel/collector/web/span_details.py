@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from causal_otel.collector.attributes import plain_dict, text
 from causal_otel.collector.units import format_duration
 from causal_otel.collector.web.waterfall import Part, parts
+from causal_otel.names import CAUSAL_LINK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,7 +107,7 @@ def _links(trace: TraceView, span: SpanView) -> list[Relation]:
     found = []
     for link in span.links:
         other = trace.span(link.span_id) if link.trace_id == trace.trace_id else None
-        detached = link.attributes.get("causal.link") == "detached"
+        detached = link.attributes.get(CAUSAL_LINK) == "detached"
         found.append(
             Relation(
                 says="detached from" if detached else "links to",
