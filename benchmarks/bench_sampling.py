@@ -15,7 +15,7 @@ from benchmarks.peers import ATTRIBUTES, NAME
 from benchmarks.rounds import BARE, OPENTELEMETRY, OURS, in_turns
 from causal_otel.engine.provider import TracerProvider
 from causal_otel.engine.retroactive import Buffer, BufferLimits
-from causal_otel.engine.sampling import RuleSampler
+from causal_otel.engine.samplers import RuleSampler
 from causal_otel.sampling.described import default_rules, share_of_all
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def test_held_back(benchmark: BenchmarkFixture, record: Record) -> None:
 
     def children(buffer: Buffer | None) -> Callable[[], float]:
         provider = TracerProvider(RuleSampler(share_of_all(0.0).rules), Resource({"service.name": "benchmark"}))
-        provider.keep_errors(buffer)
+        provider.set_buffer(buffer)
         tracer: Any = provider.get_tracer("benchmark")
 
         def run() -> float:

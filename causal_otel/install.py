@@ -175,7 +175,7 @@ class Installation:
             destination=self._pipeline.destination,
             export=self._pipeline.status(),
             sampling=self._pipeline.sampling(),
-            keeping=self._pipeline.keeping(),
+            buffer=self._pipeline.buffer(),
         )
 
     def uninstall(self) -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from causal_otel.export.privacy import Policy
     from causal_otel.export.spool import Spool
     from causal_otel.export.status import ExportStatus
-    from causal_otel.sampling.status import KeepingStatus, SamplingStatus
+    from causal_otel.sampling.status import BufferStatus, SamplingStatus
     from causal_otel.settings import Settings
 
 __all__ = ["Pipeline"]
@@ -78,7 +78,7 @@ class Pipeline:
             self.provider = TracerProvider(sampler, resource, limits)
             self.provider.core.redaction = policy
             trace.set_tracer_provider(self.provider)
-        self.provider.keep_errors(self._buffer(settings))
+        self.provider.set_buffer(self._buffer(settings))
         if self._telemetry is not None:
             self._telemetry.engine = lambda: self.provider.core.counts
         if settings.console or settings.exporter == "console":
@@ -138,14 +138,14 @@ class Pipeline:
         """Which traces are recorded."""
         return self._sampling.status()
 
-    def keeping(self) -> KeepingStatus | None:
-        """What has become of those that are not sampled, if any of them may be kept."""
+    def buffer(self) -> BufferStatus | None:
+        """The traces that are not sampled and wait for a failure, if any of them do."""
         buffer = self.provider.core.buffer
         if buffer is None:
             return None
-        from causal_otel.sampling.status import KeepingStatus
+        from causal_otel.sampling.status import BufferStatus
 
-        return KeepingStatus(len(buffer), buffer.size, buffer.promoted, dict(buffer.evicted))
+        return BufferStatus(len(buffer), buffer.size, buffer.promoted, dict(buffer.evicted))
 
     def leave(self) -> None:
         """Export what is left, as at the end of the process, which may go on all the same."""
@@ -157,7 +157,7 @@ class Pipeline:
         """Export what is left; record nothing from now on."""
         self._sampling.close()
         self.provider.shutdown()
-        self.provider.keep_errors(None)
+        self.provider.set_buffer(None)
         if self._telemetry is not None:
             self._termination.remove()
             self._telemetry.unwatch()

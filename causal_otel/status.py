@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from causal_otel.export.status import ExportStatus
     from causal_otel.instrument.declaration import PatchStatus
-    from causal_otel.sampling.status import KeepingStatus, SamplingStatus
+    from causal_otel.sampling.status import BufferStatus, SamplingStatus
 
 __all__ = ["Status"]
 
@@ -32,8 +32,8 @@ class Status:
     export: ExportStatus | None = None
     sampling: SamplingStatus | None = None
     """Which traces are recorded, and what is wrong with where that is said; None: your provider knows."""
-    keeping: KeepingStatus | None = None
-    """What has become of those that are not, where ``keep_errors`` is ``process``."""
+    buffer: BufferStatus | None = None
+    """Traces that are not sampled and wait for a failure; None: ``keep_errors`` is not ``process``."""
     redacted: Mapping[str, int] = field(default_factory=dict)
     """How often each rule has taken a secret out of what was exported, printed or read."""
     faults: Mapping[str, int] = field(default_factory=dict)
@@ -51,8 +51,8 @@ class Status:
             lines.append(f"  spans: {self.export}")
         if self.sampling is not None:
             lines.append(f"  sampling: {self.sampling}")
-        if self.keeping is not None:
-            lines.append(f"  not sampled: {self.keeping}")
+        if self.buffer is not None:
+            lines.append(f"  not sampled: {self.buffer}")
         if self.redacted:
             lines.append(f"  redacted: {', '.join(f'{count} by {rule}' for rule, count in self.redacted.items())}")
         lines += [f"  failed {count} times: {site}" for site, count in self.faults.items()]

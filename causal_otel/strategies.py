@@ -2,7 +2,7 @@
 
 What a file means is Jaeger's to say, with differences that lose no traces: without a ``default_strategy``, and for one
 of an unknown type, everything is recorded. An entry of ``operation_strategies`` may have a ``match``, which Jaeger
-does not know: see :class:`Operation`.
+does not know: see :class:`OperationStrategy`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 __all__ = [
     "ALIASES",
     "FILE_LIMIT",
-    "Operation",
+    "OperationStrategy",
     "Probabilistic",
     "RateLimiting",
-    "Service",
+    "ServiceStrategies",
     "Strategies",
     "StrategiesError",
     "Strategy",
@@ -70,7 +70,7 @@ Strategy = Probabilistic | RateLimiting
 
 
 @dataclass(frozen=True)
-class Operation:
+class OperationStrategy:
     """An entry of ``operation_strategies``.
 
     Attributes:
@@ -92,7 +92,7 @@ class Operation:
 
 
 @dataclass(frozen=True)
-class Service:
+class ServiceStrategies:
     """What one service is to do.
 
     Attributes:
@@ -103,7 +103,7 @@ class Service:
     """
 
     strategy: Strategy = field(default_factory=lambda: Probabilistic(1.0))
-    operations: tuple[Operation, ...] | None = None
+    operations: tuple[OperationStrategy, ...] | None = None
     operations_share: float = 1.0
     line: int = 0
 
@@ -128,19 +128,19 @@ class Strategies:
         document = _parse(text)
         default = document.get("default_strategy")
         own = None if default is None else self._service(_object(default, document, "default_strategy"))
-        self.default = own or Service()
-        self.services: dict[str, Service] = {}
+        self.default = own or ServiceStrategies()
+        self.services: dict[str, ServiceStrategies] = {}
         for entry in _objects(document, "service_strategies"):
             name = _text(entry, "service")
             found = self._service(entry)
             if found is not None:
                 self.services[name] = _inherit(found, self.default)
 
-    def of(self, service: str) -> Service:
+    def of(self, service: str) -> ServiceStrategies:
         """What ``service`` is to do."""
         return self.services.get(service, self.default)
 
-    def operations(self) -> Iterator[Operation]:
+    def operations(self) -> Iterator[OperationStrategy]:
         """All entries about operations, each once."""
         seen = set()
         for service in (self.default, *self.services.values()):
@@ -149,7 +149,7 @@ class Strategies:
                     seen.add(id(operation))
                     yield operation
 
-    def _service(self, entry: _Object) -> Service | None:
+    def _service(self, entry: _Object) -> ServiceStrategies | None:
         """What an entry says by itself; None for a type that nobody knows."""
         kind = _text(entry, "type")
         strategy: Strategy
@@ -167,16 +167,16 @@ class Strategies:
             return None
         listed = _objects(entry, "operation_strategies")
         operations = tuple(filter(None, map(self._operation, listed))) if listed else None
-        return Service(strategy, operations, share, entry.line)
+        return ServiceStrategies(strategy, operations, share, entry.line)
 
-    def _operation(self, entry: _Object) -> Operation | None:
+    def _operation(self, entry: _Object) -> OperationStrategy | None:
         match = _match(entry)
         name = None if match is not None and "operation" not in entry else _text(entry, "operation")
         kind = _text(entry, "type")
         if kind == _PROBABILISTIC:
-            return Operation(Probabilistic(_number(entry, "param", 1)), name, match, entry.line)
+            return OperationStrategy(Probabilistic(_number(entry, "param", 1)), name, match, entry.line)
         if kind == _RATE_LIMITING and match is not None:
-            return Operation(RateLimiting(_number(entry, "param", _LARGEST_RATE)), name, match, entry.line)
+            return OperationStrategy(RateLimiting(_number(entry, "param", _LARGEST_RATE)), name, match, entry.line)
         if kind == _RATE_LIMITING:
             self._warn(entry, f'operations can only be probabilistic without a "match", {name!r} is left out')
         else:
@@ -187,7 +187,7 @@ class Strategies:
         self.warnings.append(f"line {entry.line}: {what}")
 
 
-def _inherit(service: Service, default: Service) -> Service:
+def _inherit(service: ServiceStrategies, default: ServiceStrategies) -> ServiceStrategies:
     """``service`` with the default strategy's operations, save those that it has itself."""
     if default.operations is None:
         return service

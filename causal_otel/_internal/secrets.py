@@ -25,8 +25,8 @@ __all__ = [
     "PATTERN",
     "RULES",
     "Rule",
-    "chosen",
     "compiled",
+    "enabled_rules",
     "is_secret",
     "is_secret_parameter",
     "plain",
@@ -258,7 +258,7 @@ RULES = (
 """All rules. ``key``, ``pair`` and ``pattern`` have no pattern of their own here."""
 
 
-def chosen(names: Iterable[str]) -> frozenset[str]:
+def enabled_rules(names: Iterable[str]) -> frozenset[str]:
     """The rules that ``names`` switch on: ``all``, ``none``, names, or names with a ``-`` for all but these.
 
     Raises:

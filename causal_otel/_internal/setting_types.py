@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from causal_otel._internal.installed import entry_points
 from causal_otel._internal.secrets import RULES as _RULES
-from causal_otel._internal.secrets import chosen, compiled, plain
+from causal_otel._internal.secrets import compiled, enabled_rules, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -219,7 +219,7 @@ STRATEGIES = Kind("the path of a file, or an http:// or https:// URL", _strategi
 
 def _rules(text: str) -> tuple[str, ...]:
     names = _items(text)
-    chosen(names)
+    enabled_rules(names)
     return names
 
 

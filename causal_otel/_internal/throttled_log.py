@@ -32,14 +32,14 @@ class ThrottledLog:
         if self.muted:
             return
         now = time.monotonic()
-        said, held = self._said.get(kind, (-_SECONDS, 0))
-        if now - said < _SECONDS:
-            self._said[kind] = said, held + 1
+        last, suppressed = self._said.get(kind, (-_SECONDS, 0))
+        if now - last < _SECONDS:
+            self._said[kind] = last, suppressed + 1
             return
         if len(self._said) >= _KINDS:
             self._said.clear()
         self._said[kind] = now, 0
-        if held:
+        if suppressed:
             message += " (the same %d times more since this was last said)"
-            arguments += (held,)
+            arguments += (suppressed,)
         _logger.warning(message, *arguments)

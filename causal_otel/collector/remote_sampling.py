@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from causal_otel.strategies import Operation
+    from causal_otel.strategies import OperationStrategy
 
 __all__ = ["Answer", "ServedStrategies", "answer", "left_out", "routes"]
 
@@ -33,7 +33,7 @@ Answer = dict[str, Any]
 """A ``jaeger.api_v2.SamplingStrategyResponse`` in protobuf's JSON."""
 
 
-def _sayable(operation: Operation) -> bool:
+def _sayable(operation: OperationStrategy) -> bool:
     return not operation.match and isinstance(operation.strategy, Probabilistic)
 
 

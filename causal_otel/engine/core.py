@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from causal_otel.engine.ids import RandomIds
     from causal_otel.engine.redaction import Redaction
     from causal_otel.engine.retroactive import Buffer, BufferedTrace
-    from causal_otel.engine.sampling import Verdict
+    from causal_otel.engine.samplers import Verdict
 
 __all__ = ["BaseTracer", "Core"]
 
@@ -107,7 +107,7 @@ class Core:
     def _begin_in_child(self) -> None:
         self.counts = SpanCounts()
         if self.buffer is not None:
-            self.buffer = self.buffer.again()
+            self.buffer = self.buffer.empty_copy()
 
     def new_trace(self, name: str, kind: SpanKind, attributes: Mapping[str, Any] | None) -> LocalTrace | None:
         """Begin a trace, as the sampler decides; None: the sampler, or a processor, wants to know more."""

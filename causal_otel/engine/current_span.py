@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from causal_otel.engine.context import Activation
     from causal_otel.engine.local_trace import LocalTrace
 
-__all__ = ["CurrentSpan", "Unusual"]
+__all__ = ["CurrentSpan", "RareArguments"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
 
-class Unusual(NamedTuple):
+class RareArguments(NamedTuple):
     """Arguments of ``start_as_current_span`` that hardly anybody gives."""
 
     context: Context | None = None
@@ -46,11 +46,11 @@ class Unusual(NamedTuple):
     end_on_exit: bool = True
 
 
-_USUAL = Unusual()
-_ENTERED = Unusual()
+_DEFAULTS = RareArguments()
+_LEFT = RareArguments()
 """A sentinel in place of the arguments: the block has been left, and cannot be entered again."""
-_OTHER: Any = object()
-"""A sentinel in place of the token: the slow path has started a different span object, kept in ``_other``."""
+_BY_TRACER: Any = object()
+"""A sentinel in place of the token: the slow path has started a different span object, kept in ``_by_tracer``."""
 
 
 class CurrentSpan(Span):
@@ -59,41 +59,41 @@ class CurrentSpan(Span):
     Before the block is entered it is no span yet, but the arguments for one, and a decorator.
     """
 
-    __slots__ = ("_token", "_unusual")
+    __slots__ = ("_rare", "_token")
 
     _token: Token[Context] | None  # while its block goes on
-    _unusual: Unusual | None  # a slot: reading a default through the class is slower than reading all the slots
-    _other: tuple[trace.Span, Activation]
+    _rare: RareArguments | None  # a slot: reading a default through the class is slower than reading all the slots
+    _by_tracer: tuple[trace.Span, Activation]
 
     def __enter__(self) -> trace.Span:  # where it is not recorded, it is another one
         self._token = None
         if variable is None:
-            return self._enter_other()
+            return self._enter_by_tracer()
         previous = variable.get()
         core = self._tracer.core
         parent: Any = previous.get(SPAN_KEY)
         if parent is None:
             attributes = self._attributes
-            if previous or self._unusual is not None or (attributes and len(attributes) > core.max_attributes):
-                return self._enter_other()
+            if previous or self._rare is not None or (attributes and len(attributes) > core.max_attributes):
+                return self._enter_by_tracer()
             local = core.new_trace(self._name, self._kind, attributes)
             if local is None:
-                return self._enter_other()
+                return self._enter_by_tracer()
         else:
             try:
                 local = parent._local_trace  # only ours have it
             except AttributeError:
                 return self._enter_under(parent)
         if not local.recorded:
-            if type(parent) is UnsampledSpan and core.fast_drop and self._unusual is None:
+            if type(parent) is UnsampledSpan and core.fast_drop and self._rare is None:
                 return parent  # nothing to start, and nothing else to make current
             return self._enter_unrecorded(parent, local)
-        if self._unusual is not None or not core.fast_child:
-            return self._enter_other()
+        if self._rare is not None or not core.fast_child:
+            return self._enter_by_tracer()
         attributes = self._attributes
         if attributes:
             if len(attributes) > core.max_attributes:
-                return self._enter_other()
+                return self._enter_by_tracer()
             self._attributes = frozen_dict(attributes)
         self._local_trace = local
         self._parent_span = parent
@@ -118,8 +118,8 @@ class CurrentSpan(Span):
         token = self._token
         if token is None:
             return
-        if token is _OTHER:
-            self._exit_other(exc_val)
+        if token is _BY_TRACER:
+            self._exit_by_tracer(exc_val)
             return
         self._token = None  # it holds the context, which holds this span: no cycle for the collector to find
         previous: Any = token.old_value
@@ -133,13 +133,13 @@ class CurrentSpan(Span):
             pass  # another Context
         except (KeyError, AttributeError):  # no span around, or somebody else's
             leave(token, self)
-        self._unusual = _ENTERED
+        self._rare = _LEFT
         if exc_val is not None:
             outcome.record_outcome(self, exc_val, record=self._record_exception, status=self._set_status_on_exception)
         self.end()
 
     def _enter_unrecorded(self, parent: trace.Span | None, local: LocalTrace) -> trace.Span:
-        if self._unusual is None:
+        if self._rare is None:
             if parent is None:  # a root that the sampler drops
                 dropped = UnsampledSpan(local, self._tracer.core)
                 self._open = None  # nothing to end
@@ -149,40 +149,40 @@ class CurrentSpan(Span):
                 return dropped
             if type(parent) is ExcludedSpan:
                 return parent
-        return self._enter_other()
+        return self._enter_by_tracer()
 
     def _enter_under(self, parent: trace.Span) -> trace.Span:
         """Enter under somebody else's span, or what stands for a span in another process."""
         core = self._tracer.core
         fast = core.fast_drop and core.buffer is None  # which may want it
-        if fast and self._unusual is None and type(parent) is NonRecordingSpan:
+        if fast and self._rare is None and type(parent) is NonRecordingSpan:
             identity = parent.get_span_context()
             if identity.is_valid and not identity.trace_flags & TraceFlags.SAMPLED:
                 return parent
-        return self._enter_other()
+        return self._enter_by_tracer()
 
-    def _enter_other(self) -> trace.Span:
-        if self._unusual is _ENTERED:
+    def _enter_by_tracer(self) -> trace.Span:
+        if self._rare is _LEFT:
             raise RuntimeError("a span has one block: call start_as_current_span() again for another one")
         span = self._start_span()
-        self._other = span, enter(span)
-        self._token = _OTHER
+        self._by_tracer = span, enter(span)
+        self._token = _BY_TRACER
         return span
 
-    def _exit_other(self, error: BaseException | None) -> None:
-        span, activation = self._other
+    def _exit_by_tracer(self, error: BaseException | None) -> None:
+        span, activation = self._by_tracer
         self._token = None
-        del self._other
+        del self._by_tracer
         activation.end()
         if error is not None:
             outcome.record_outcome(span, error, record=self._record_exception, status=self._set_status_on_exception)
         if self._given.end_on_exit:
             span.end()
-        self._unusual = _ENTERED
+        self._rare = _LEFT
 
     @property
-    def _given(self) -> Unusual:
-        return self._unusual or _USUAL
+    def _given(self) -> RareArguments:
+        return self._rare or _DEFAULTS
 
     def _start_span(self) -> trace.Span:
         given = self._given

@@ -16,7 +16,7 @@ from opentelemetry.trace import TraceFlags
 from causal_otel.engine.core import Core
 from causal_otel.engine.ids import RandomIds
 from causal_otel.engine.processors import ContainedProcessors
-from causal_otel.engine.sampling import DROPPED, RuleSampler
+from causal_otel.engine.samplers import DROPPED, RuleSampler
 from causal_otel.engine.tracer import Tracer
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from causal_otel.engine.redaction import Redaction
     from causal_otel.engine.retroactive import Buffer
-    from causal_otel.engine.sampling import Verdict
+    from causal_otel.engine.samplers import Verdict
 
 __all__ = ["TracerProvider"]
 
@@ -109,7 +109,7 @@ class TracerProvider(SdkTracerProvider):
         self.core.closed = False
         self._prepare()
 
-    def keep_errors(self, buffer: Buffer | None) -> None:
+    def set_buffer(self, buffer: Buffer | None) -> None:
         """Buffer traces that are not sampled from now on, in ``buffer``; None: do not."""
         self.core.buffer = buffer
         self._prepare()

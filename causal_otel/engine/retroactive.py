@@ -127,7 +127,7 @@ class BufferedTrace:
         """Make what is below this local root a sampled trace. Safe from any thread, and as often as one likes."""
         local = self._local
         if not local.flags & TraceFlags.SAMPLED:
-            local.trace_state = _asking(local.trace_state)
+            local.trace_state = _asking_to_keep(local.trace_state)
             # Spans that end from now on are delivered at once. A span whose take() has begun already looks at the flag
             # again after it was appended.
             local.flags |= TraceFlags.SAMPLED
@@ -169,7 +169,7 @@ class BufferedTrace:
         self._until = until
 
 
-def _asking(state: TraceState | None) -> TraceState:
+def _asking_to_keep(state: TraceState | None) -> TraceState:
     """The trace state of a trace that is kept for a reason: it stands for itself, and others are asked to keep it."""
     rest = with_threshold(state, None) or TraceState()
     return TraceState([(KEEP_KEY, "keep"), *((key, value) for key, value in rest.items() if key != KEEP_KEY)])
@@ -204,7 +204,7 @@ class Buffer:
         self._lock = threading.RLock()  # a garbage collection in here may end spans on this very thread
         self._by_trace: dict[int, tuple[BufferedTrace, ...]] = {}  # a process may have several roots in one trace
 
-    def again(self) -> Buffer:
+    def empty_copy(self) -> Buffer:
         """Another one like it, which is empty: for a forked child, which leaves this one to its parent."""
         self._lock = threading.RLock()  # traces begun there go on using it, and whoever held it may not be here
         return Buffer(self.deliver, None if self.slow is None else self.slow / _NS, self.limits)

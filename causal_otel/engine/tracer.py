@@ -23,7 +23,7 @@ from causal_otel._internal import faults, process
 from causal_otel.engine import context as contexts
 from causal_otel.engine.context import SPAN_KEY
 from causal_otel.engine.core import BaseTracer
-from causal_otel.engine.current_span import CurrentSpan, Unusual
+from causal_otel.engine.current_span import CurrentSpan, RareArguments
 from causal_otel.engine.local_trace import LocalTrace
 from causal_otel.engine.span import LeafSpan, Span
 from causal_otel.engine.unsampled import ExcludedSpan, UnsampledSpan
@@ -269,9 +269,9 @@ class Tracer(BaseTracer):
         span._kind = kind
         span._attributes = attributes  # type: ignore[assignment]  # the caller's, until the block is entered
         if context is None and not links and start_time is None and end_on_exit:
-            span._unusual = None
+            span._rare = None
         else:
-            span._unusual = Unusual(context, links, start_time, end_on_exit)
+            span._rare = RareArguments(context, links, start_time, end_on_exit)
         if not record_exception:
             span._record_exception = False
         if not set_status_on_exception:

@@ -55,12 +55,12 @@ class ExcludedSpan(NonRecordingSpan):
             trace_id, flags, state = _bits(128) or 1, TraceFlags.RANDOM_TRACE_ID, None
         else:
             trace_id, flags = parent.trace_id, parent.trace_flags & TraceFlags.RANDOM_TRACE_ID
-            state = _unasking(parent.trace_state)
+            state = _without_keep(parent.trace_state)
         self._local_trace = LocalTrace(trace_id, flags, state, 0)
         super().__init__(SpanContext(trace_id, _bits(64) or 1, False, TraceFlags(flags), state))
 
 
-def _unasking(state: TraceState | None) -> TraceState | None:
+def _without_keep(state: TraceState | None) -> TraceState | None:
     """The trace state without what is said of traces that are kept."""
     rest = with_threshold(state, None)
     return rest.delete(KEEP_KEY) if rest and KEEP_KEY in rest else rest

@@ -19,8 +19,8 @@ from causal_otel._internal.secrets import (
     PAIR,
     PATTERN,
     RULES,
-    chosen,
     compiled,
+    enabled_rules,
     is_secret,
     is_secret_parameter,
     plain,
@@ -89,7 +89,7 @@ class Policy:
     """Takes secrets out of what leaves the process. Safe from several threads; a forked child counts from zero.
 
     Args:
-        rules: which are in force: see :func:`~causal_otel._internal.secrets.chosen`.
+        rules: which are in force: see :func:`~causal_otel._internal.secrets.enabled_rules`.
         keys: more words for secrets, with which a key or name ends.
         patterns: more regular expressions; what they match goes.
 
@@ -98,7 +98,7 @@ class Policy:
     """
 
     def __init__(self, rules: Iterable[str] = ("all",), keys: Iterable[str] = (), patterns: Iterable[str] = ()) -> None:
-        active = chosen(rules)
+        active = enabled_rules(rules)
         self._by_key, self._by_name = KEY.name in active, PAIR.name in active
         self._rules = tuple(rule for rule in RULES if rule.name in active and rule not in (KEY, PATTERN))
         self._hints = tuple(hint for rule in self._rules if rule is not PAIR for hint in rule.hints)

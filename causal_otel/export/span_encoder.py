@@ -109,11 +109,11 @@ class SpanEncoder:
 
         name, kind = span._name, span._kind
         try:
-            known, usual, rare = self._names[name]
+            known, plain_tail, detailed_tail = self._names[name]
         except (KeyError, TypeError):
-            known, usual, rare = self._name(name, kind)
+            known, plain_tail, detailed_tail = self._name(name, kind)
         if known is not kind:
-            _, usual, rare = self._name(name, kind)
+            _, plain_tail, detailed_tail = self._name(name, kind)
         local = span._local_trace
         clock, (number, trace_id) = local.clock, self._trace_id
         if local.trace_id is not number:
@@ -126,7 +126,7 @@ class SpanEncoder:
         else:
             parent_id = span.parent_id()
             plain = plain and not isinstance(parent, SpanContext)
-        tail = usual if plain else rare + self._rest(span)
+        tail = plain_tail if plain else detailed_tail + self._rest(span)
         start, end = span._start + clock, span._end + clock
         if parent_id:
             head = _child(0x100A, trace_id, 0x0812, span_id, 0x39, start, 0x41, end, 0x0822, parent_id)

@@ -34,7 +34,7 @@ __all__ = ["Applied"]
 _logger = logger()
 
 
-class _Whole:
+class _Group:
     """Targets that are placed all together or not at all.
 
     Attributes:
@@ -68,7 +68,7 @@ class Applied:
         self.status = PatchStatus(patch.name, "waiting")
         self._tracing = tracing
         self._over = False
-        self._wholes: dict[str, _Whole] = {}
+        self._groups: dict[str, _Group] = {}
         self._gate: dict[str, str] = {}
 
     def apply(self) -> None:
@@ -80,52 +80,52 @@ class Applied:
     def undo(self) -> None:
         """Take all of it away, exactly."""
         self._over = True
-        for whole in reversed(list(self._wholes.values())):
-            whole.undo(f"{self.patch.name}: uninstall")
+        for group in reversed(list(self._groups.values())):
+            group.undo(f"{self.patch.name}: uninstall")
 
     def _arrived(self, target: Target, module: ModuleType) -> None:
         if self._over:
             return
         distribution = target.module.partition(".")[0]
-        whole = self._whole(distribution)
-        if whole.state in ("unsupported", "failed"):
+        group = self._group(distribution)
+        if group.state in ("unsupported", "failed"):
             return
         try:
-            problem = self._out_of_range(distribution) or self._place(whole, module, target)
+            problem = self._out_of_range(distribution) or self._place(group, module, target)
         except Exception:
             faults.report(f"{self.patch.name}: patching {target.module}")
-            self._leave_alone(whole, "failed", f"{target.module}: see the log")
+            self._leave_alone(group, "failed", f"{target.module}: see the log")
         else:
             if problem:
-                self._leave_alone(whole, "unsupported", problem)
+                self._leave_alone(group, "unsupported", problem)
             elif distribution in self.patch.versions:
-                whole.state = "on"
+                group.state = "on"
         self._tell()
 
-    def _whole(self, distribution: str) -> _Whole:
+    def _group(self, distribution: str) -> _Group:
         """What stands or falls with ``distribution``."""
         if distribution not in self.patch.versions:
             key = ""  # no driver: a module of ours, which works without one
         else:
             key = distribution if self.patch.independent else self.patch.name
-        return self._wholes.setdefault(key, _Whole(key or self.patch.name, copy(self._tracing)))
+        return self._groups.setdefault(key, _Group(key or self.patch.name, copy(self._tracing)))
 
-    def _leave_alone(self, whole: _Whole, state: str, problem: str) -> None:
+    def _leave_alone(self, group: _Group, state: str, problem: str) -> None:
         """All of it: also what is placed already, and what will be imported later."""
-        whole.state = state
-        whole.undo(f"{self.patch.name}: undoing")
+        group.state = state
+        group.undo(f"{self.patch.name}: undoing")
         self.status.problems.append(problem)
-        _logger.warning("%s is not traced: %s", whole.name, problem)
+        _logger.warning("%s is not traced: %s", group.name, problem)
 
     def _tell(self) -> None:
-        states = {whole.state for whole in self._wholes.values()} - {"waiting"}
+        states = {group.state for group in self._groups.values()} - {"waiting"}
         if states:
             self.status.state = states.pop() if len(states) == 1 else "partial"
 
-    def _place(self, whole: _Whole, module: ModuleType, target: Target) -> str:
+    def _place(self, group: _Group, module: ModuleType, target: Target) -> str:
         """Place ``target``; the answer is why that cannot be, if so."""
         if isinstance(target, Connect):
-            whole.undoing.append(target.connect(whole.tracing))
+            group.undoing.append(target.connect(group.tracing))
             return ""
         try:
             owner, attribute, original = wrapt.resolve_path(module, target.attribute)
@@ -133,7 +133,7 @@ class Applied:
             return "" if target.optional else f"{target.module}.{target.attribute} does not exist in this version"
         inherited = attribute not in vars(owner)
         call = bindable(owner, attribute, original)
-        replacement = target.wrap(whole.tracing, call)
+        replacement = target.wrap(group.tracing, call)
         if replacement is call:
             return ""  # the patch has thought better of it
         placed = in_place(original, replacement)
@@ -147,7 +147,7 @@ class Applied:
             else:
                 setattr(owner, attribute, original)
 
-        whole.undoing.append(undo)
+        group.undoing.append(undo)
         return ""
 
     def _out_of_range(self, distribution: str) -> str:

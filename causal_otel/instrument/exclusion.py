@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable
 
 from causal_otel.statements.urls import DEFAULT_PORTS
 
-__all__ = ["Excluded", "names", "url", "urls"]
+__all__ = ["Excluded", "canonical_url", "match_names", "match_urls"]
 
 Excluded = Callable[[str], bool]
-"""Tells whether something of that name, or that :func:`url`, is excluded."""
+"""Tells whether something of that name, or that :func:`canonical_url`, is excluded."""
 
 _CACHED = 1024  # names and statements; a program has few, unless it builds them
 _LONGEST = 2048  # characters of a URL; a longer one fits no pattern, so that no client can make looking expensive
@@ -22,22 +22,22 @@ _LONGEST = 2048  # characters of a URL; a longer one fits no pattern, so that no
 _PORT = re.compile(r":[\d*]+$")
 
 
-def names(patterns: Iterable[str]) -> Excluded:
+def match_names(patterns: Iterable[str]) -> Excluded:
     """Tells names and statements, whatever their case, by patterns of all of them."""
-    from causal_otel.engine.sampling import pattern
+    from causal_otel.engine.samplers import pattern
 
     fits = _any(pattern(each).pattern for each in patterns)
     return functools.lru_cache(_CACHED)(lambda text: fits(text.strip()) is not None)
 
 
-def urls(patterns: Iterable[str]) -> Excluded:
+def match_urls(patterns: Iterable[str]) -> Excluded:
     """Tells URLs by patterns of paths, ``/health``, or of URLs, with scheme and port or without."""
     fits = _any(map(_url_pattern, patterns))
     return lambda text: len(text) <= _LONGEST and fits(text) is not None
 
 
-def url(scheme: str, host: str, port: int | None, path: str) -> str:
-    """A URL as :func:`urls` compares it: with its port always, and without user, query and fragment."""
+def canonical_url(scheme: str, host: str, port: int | None, path: str) -> str:
+    """A URL as :func:`match_urls` compares it: with its port always, and without user, query and fragment."""
     port = port or DEFAULT_PORTS.get(scheme)
     return f"{scheme}://{f'[{host}]' if ':' in host else host.lower()}{'' if port is None else f':{port}'}{path}"
 
@@ -47,7 +47,7 @@ def _any(patterns: Iterable[str]) -> Callable[[str], re.Match[str] | None]:
 
 
 def _url_pattern(text: str) -> str:
-    from causal_otel.engine.sampling import pattern
+    from causal_otel.engine.samplers import pattern
 
     scheme, found, rest = text.rpartition("://")
     authority, slash, path = rest.partition("/")

@@ -16,7 +16,7 @@ from causal_otel.engine.foreign import starter
 from causal_otel.engine.unsampled import ExcludedSpan
 from causal_otel.instrument.baggage import BaggageBorder
 from causal_otel.instrument.errors import BY_CLASS
-from causal_otel.instrument.exclusion import names, urls
+from causal_otel.instrument.exclusion import match_names, match_urls
 from causal_otel.instrument.hooks import Hooks
 from causal_otel.instrument.operation import Observation, Running
 from causal_otel.instrument.options import ClientOptions, Options
@@ -82,7 +82,7 @@ class Tracing(Generic[OptionsT]):
         self.border = border or BaggageBorder()
         self.options = options
         if options.excluded:
-            self.excluded = (urls if options.by_url else names)(options.excluded)
+            self.excluded = (match_urls if options.by_url else match_names)(options.excluded)
         if options.request_hook is not None or options.response_hook is not None:
             observers = (*observers, Hooks(options.request_hook, options.response_hook))
         self.observers = observers

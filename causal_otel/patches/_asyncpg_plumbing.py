@@ -27,7 +27,7 @@ from causal_otel.names import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ERRORS", "TARGETS", "constants", "if_refused", "on_statement", "place", "plumbing"]
+__all__ = ["ERRORS", "TARGETS", "connection_attributes", "endpoint", "if_refused", "on_statement", "plumbing"]
 
 _DEFAULT_PORT = 5432
 
@@ -35,12 +35,12 @@ _DEFAULT_PORT = 5432
 # -- attributes ---------------------------------------------------------------------------------------------------
 
 
-def place(connection: Any) -> tuple[Any, str]:
+def endpoint(connection: Any) -> tuple[Any, str]:
     """Address and database of a connection, which it keeps to itself; unknown where a version hides them elsewhere."""
     return getattr(connection, "_addr", None), getattr(getattr(connection, "_params", None), "database", None) or ""
 
 
-def constants(address: Any, database: str) -> dict[str, Any]:
+def connection_attributes(address: Any, database: str) -> dict[str, Any]:
     """The attributes of all that is done there."""
     attributes: dict[str, Any] = {DB_SYSTEM_NAME: "postgresql"}
     if database:
@@ -56,7 +56,7 @@ def constants(address: Any, database: str) -> dict[str, Any]:
 
 def plumbing(operation: str, address: Any, database: str) -> Operation:
     """What is no query: the name has the database, as the conventions ask where there is no summary."""
-    attributes = {**constants(address, database), DB_OPERATION_NAME: operation}
+    attributes = {**connection_attributes(address, database), DB_OPERATION_NAME: operation}
     return Operation(f"{operation} {database}".rstrip(), attributes, plumbing=True, background=operation == "PING")
 
 
@@ -72,20 +72,22 @@ ERRORS = Errors(_sqlstate, DB_RESPONSE_STATUS_CODE)
 
 
 def _on_connection(operation: str) -> Describe:
-    return lambda tracing, connection, args, kwargs: plumbing(operation, *place(connection))
+    return lambda tracing, connection, args, kwargs: plumbing(operation, *endpoint(connection))
 
 
 def on_statement(operation: str) -> Describe:
     """``operation`` on a prepared statement, a cursor or a transaction, which know their connection."""
-    return lambda tracing, statement, args, kwargs: plumbing(operation, *place(getattr(statement, "_connection", None)))
+    return lambda tracing, statement, args, kwargs: plumbing(
+        operation, *endpoint(getattr(statement, "_connection", None))
+    )
 
 
 def _on_pool(operation: str) -> Describe:
     def describe(tracing: Tracing[Any], pool: Any, args: Args, kwargs: Kwargs) -> Operation:
         """The place is that of any connection it has; without one, only the driver knows how to read its arguments."""
         connections = (getattr(holder, "_con", None) for holder in getattr(pool, "_holders", ()))
-        places = (place(connection) for connection in connections if connection is not None)
-        return plumbing(operation, *next(places, (None, "")))
+        endpoints = (endpoint(connection) for connection in connections if connection is not None)
+        return plumbing(operation, *next(endpoints, (None, "")))
 
     return describe
 
@@ -95,7 +97,7 @@ def _transition(outer: str, nested: str) -> Describe:
 
     def describe(tracing: Tracing[Any], transaction: Any, args: Args, kwargs: Kwargs) -> Operation:
         operation = nested if getattr(transaction, "_nested", False) else outer
-        return plumbing(operation, *place(getattr(transaction, "_connection", None)))
+        return plumbing(operation, *endpoint(getattr(transaction, "_connection", None)))
 
     return describe
 
@@ -119,11 +121,11 @@ class _Connecting(Plumbing):
     def __init__(self, tracing: Tracing[Any]) -> None:
         super().__init__(tracing, self._operation, errors=ERRORS, nests=True)
         self.inside = Context({**(self.inside or {}), _CONNECTING: self})
-        self.place: tuple[Any, str] = None, ""
+        self.endpoint: tuple[Any, str] = None, ""
         self.over = False
 
     def _operation(self) -> Operation:
-        return plumbing("CONNECT", *self.place)
+        return plumbing("CONNECT", *self.endpoint)
 
     def end(self, result: Any = None, error: BaseException | None = None) -> None:
         """The connection is made, or not."""
@@ -194,7 +196,7 @@ def _noting_address(tracing: Tracing[Any], original: Callable[..., Any]) -> Call
     async def connect_addr(*args: Any, **kwargs: Any) -> Any:
         connecting = _Connecting.current()
         if connecting is not None:
-            connecting.place = kwargs.get("addr"), getattr(kwargs.get("params"), "database", None) or ""
+            connecting.endpoint = kwargs.get("addr"), getattr(kwargs.get("params"), "database", None) or ""
         return await original(*args, **kwargs)
 
     return connect_addr

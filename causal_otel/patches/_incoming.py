@@ -12,7 +12,7 @@ from opentelemetry.propagators.textmap import Getter
 
 from causal_otel._internal import faults
 from causal_otel.engine import carriers, context
-from causal_otel.instrument.exclusion import url
+from causal_otel.instrument.exclusion import canonical_url
 from causal_otel.names import (
     CLIENT_ADDRESS,
     NETWORK_PROTOCOL_NAME,
@@ -114,7 +114,7 @@ def request_url(scope: Mapping[str, Any], headers: Mapping[str, str]) -> str:
     scheme = _scheme(scope)
     address, port = _server(scope, headers)
     # A server on a Unix socket may have no address, or the socket's path.
-    return url(scheme, address if address and "/" not in address else "", port, scope.get("path", ""))
+    return canonical_url(scheme, address if address and "/" not in address else "", port, scope.get("path", ""))
 
 
 def request_attributes(scope: Mapping[str, Any], method: str, headers: Mapping[str, str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from causal_otel.engine import context
 from causal_otel.instrument.plumbing import Plumbing
 from causal_otel.instrument.stopwatch import Stopwatch
 from causal_otel.names import CAUSAL_NEO4J_ATTEMPTS, DB_NAMESPACE
-from causal_otel.patches._neo4j_operations import place_of_session, plumbing
+from causal_otel.patches._neo4j_operations import endpoint_of_session, plumbing
 from causal_otel.patches._neo4j_results import ERRORS, Stream, private
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Opening(Plumbing):
     """
 
     def __init__(self, tracing: Tracing[Any], session: Any, attempt: Execution | None) -> None:
-        super().__init__(tracing, plumbing, ("BEGIN", place_of_session, session), ERRORS)
+        super().__init__(tracing, plumbing, ("BEGIN", endpoint_of_session, session), ERRORS)
         self._attempt = attempt
 
     def end(self, result: Any = None, error: BaseException | None = None) -> None:

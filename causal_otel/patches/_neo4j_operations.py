@@ -20,11 +20,11 @@ from causal_otel.patches._neo4j_results import private
 from causal_otel.statements import cypher
 
 __all__ = [
-    "Place",
-    "constants",
-    "place_of_driver",
-    "place_of_session",
-    "place_of_transaction",
+    "Endpoint",
+    "connection_attributes",
+    "endpoint_of_driver",
+    "endpoint_of_session",
+    "endpoint_of_transaction",
     "plumbing",
     "query_operation",
 ]
@@ -32,24 +32,24 @@ __all__ = [
 _DEFAULT_PORT = 7687
 _CACHED = 1024  # statements; a program has few, unless it builds them, and then remembering them is no use
 
-Place = tuple[Any, Any]
+Endpoint = tuple[Any, Any]
 """Address and database, either None where unknown."""
 
 
-def place_of_driver(driver: Any) -> Place:
+def endpoint_of_driver(driver: Any) -> Endpoint:
     return private(driver, "_pool", "address"), None
 
 
-def place_of_session(session: Any) -> Place:
+def endpoint_of_session(session: Any) -> Endpoint:
     return private(session, "_pool", "address"), private(session, "_config", "database")
 
 
-def place_of_transaction(transaction: Any) -> Place:
+def endpoint_of_transaction(transaction: Any) -> Endpoint:
     # A transaction knows its session by whom it tells that it is closed.
     return private(transaction, "_on_closed", "__self__", "_pool", "address"), private(transaction, "_database")
 
 
-def constants(address: Any, database: Any) -> dict[str, Any]:
+def connection_attributes(address: Any, database: Any) -> dict[str, Any]:
     attributes: dict[str, Any] = {DB_SYSTEM_NAME: "neo4j"}
     if isinstance(database, str):
         attributes[DB_NAMESPACE] = database
@@ -63,7 +63,7 @@ def constants(address: Any, database: Any) -> dict[str, Any]:
 @functools.lru_cache(_CACHED)
 def query_operation(address: Any, database: Any, query: str) -> Operation:
     statement = cypher.describe(query)
-    attributes = constants(address, database)
+    attributes = connection_attributes(address, database)
     if statement.text:
         attributes[DB_QUERY_TEXT] = statement.text
     if statement.summary:
@@ -71,7 +71,7 @@ def query_operation(address: Any, database: Any, query: str) -> Operation:
     return Operation(statement.summary or attributes.get(DB_NAMESPACE) or "neo4j", attributes)
 
 
-def plumbing(operation: str, place: Callable[[Any], Place], instance: Any) -> Operation:
+def plumbing(operation: str, endpoint: Callable[[Any], Endpoint], instance: Any) -> Operation:
     """What is a span only if it fails."""
-    attributes = {**constants(*place(instance)), DB_OPERATION_NAME: operation}
+    attributes = {**connection_attributes(*endpoint(instance)), DB_OPERATION_NAME: operation}
     return Operation(" ".join(filter(None, (operation, attributes.get(DB_NAMESPACE)))), attributes, plumbing=True)

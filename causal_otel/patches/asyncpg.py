@@ -66,7 +66,15 @@ from causal_otel.names import (
     SERVER_ADDRESS,
     SERVER_PORT,
 )
-from causal_otel.patches._asyncpg_plumbing import ERRORS, TARGETS, constants, if_refused, on_statement, place, plumbing
+from causal_otel.patches._asyncpg_plumbing import (
+    ERRORS,
+    TARGETS,
+    connection_attributes,
+    endpoint,
+    if_refused,
+    on_statement,
+    plumbing,
+)
 from causal_otel.statements import sql
 
 if TYPE_CHECKING:
@@ -98,7 +106,7 @@ class AsyncpgOptions(ClientOptions):
 @functools.lru_cache(_CACHED)
 def _query_operation(address: Any, database: str, query: str) -> Operation:
     statement = sql.describe(query, sql.POSTGRESQL)
-    attributes = constants(address, database)
+    attributes = connection_attributes(address, database)
     attributes[DB_QUERY_TEXT] = statement.text
     if statement.summary:
         attributes[DB_QUERY_SUMMARY] = statement.summary
@@ -126,7 +134,7 @@ def _operation(connection: Any, query: Any, known: Any = _query_operation) -> Op
         return None  # the driver is about to say so
     if len(query) > sql.MAX_TEXT:
         known = known.__wrapped__
-    return known(*place(connection), query)  # type: ignore[no-any-return]
+    return known(*endpoint(connection), query)  # type: ignore[no-any-return]
 
 
 def _batch(operation: Operation | None, args: Any) -> Operation | None:
@@ -139,41 +147,51 @@ def _batch(operation: Operation | None, args: Any) -> Operation | None:
 # -- what a call is -----------------------------------------------------------------------------------------------
 
 
-def _of_connection(tracing: Tracing[AsyncpgOptions], connection: Any, args: Args, kwargs: Kwargs) -> Operation | None:
+def _describe_query(tracing: Tracing[AsyncpgOptions], connection: Any, args: Args, kwargs: Kwargs) -> Operation | None:
     return _operation(connection, args[0] if args else kwargs.get("query"), _sent_operation)
 
 
-def _executemany(tracing: Tracing[AsyncpgOptions], connection: Any, args: Args, kwargs: Kwargs) -> Operation | None:
+def _describe_executemany(
+    tracing: Tracing[AsyncpgOptions], connection: Any, args: Args, kwargs: Kwargs
+) -> Operation | None:
     query = argument(0, "command", args, kwargs)
     return _batch(_operation(connection, query), argument(1, "args", args, kwargs))
 
 
-def _fetchmany(tracing: Tracing[AsyncpgOptions], connection: Any, args: Args, kwargs: Kwargs) -> Operation | None:
+def _describe_fetchmany(
+    tracing: Tracing[AsyncpgOptions], connection: Any, args: Args, kwargs: Kwargs
+) -> Operation | None:
     query = argument(0, "query", args, kwargs)
     return _batch(_operation(connection, query), argument(1, "args", args, kwargs))
 
 
-def _of_statement(tracing: Tracing[AsyncpgOptions], statement: Any, args: Args, kwargs: Kwargs) -> Operation | None:
+def _describe_statement(
+    tracing: Tracing[AsyncpgOptions], statement: Any, args: Args, kwargs: Kwargs
+) -> Operation | None:
     """A prepared statement or a cursor: both know their connection and query."""
     return _operation(getattr(statement, "_connection", None), getattr(statement, "_query", None))
 
 
-def _many_of_statement(
+def _describe_statement_batch(
     tracing: Tracing[AsyncpgOptions], statement: Any, args: Args, kwargs: Kwargs
 ) -> Operation | None:
-    return _batch(_of_statement(tracing, statement, args, kwargs), argument(0, "args", args, kwargs))
+    return _batch(_describe_statement(tracing, statement, args, kwargs), argument(0, "args", args, kwargs))
 
 
 _COPYING = create_key("causal-otel-asyncpg-copying")
 
 
-def _prepare(tracing: Tracing[AsyncpgOptions], connection: Any, args: Args, kwargs: Kwargs) -> Operation | None:
+def _describe_prepare(
+    tracing: Tracing[AsyncpgOptions], connection: Any, args: Args, kwargs: Kwargs
+) -> Operation | None:
     if context.current().get(_COPYING) is connection:
         return None  # 0.31 prepares a query of its own to know the columns; COPY says that it failed
     return _of_query("PREPARE", _operation(connection, argument(0, "query", args, kwargs)))
 
 
-def _copy_query(tracing: Tracing[AsyncpgOptions], connection: Any, args: Args, kwargs: Kwargs) -> Operation | None:
+def _describe_copy_query(
+    tracing: Tracing[AsyncpgOptions], connection: Any, args: Args, kwargs: Kwargs
+) -> Operation | None:
     return _of_query("COPY", _operation(connection, argument(0, "query", args, kwargs)))
 
 
@@ -185,25 +203,27 @@ def _of_query(operation: str, query: Operation | None) -> Operation | None:
     return Operation(summary, query.attributes, {DB_QUERY_SUMMARY: summary, DB_OPERATION_NAME: operation})
 
 
-def _copy_table(tracing: Tracing[AsyncpgOptions], connection: Any, args: Args, kwargs: Kwargs) -> Operation | None:
+def _describe_copy_table(
+    tracing: Tracing[AsyncpgOptions], connection: Any, args: Args, kwargs: Kwargs
+) -> Operation | None:
     table = argument(0, "table_name", args, kwargs)
     if not isinstance(table, str):
         return None
     schema = kwargs.get("schema_name")
-    return _copy_operation(*place(connection), f"{schema}.{table}" if schema else table)
+    return _copy_operation(*endpoint(connection), f"{schema}.{table}" if schema else table)
 
 
 @functools.lru_cache(_CACHED)
 def _copy_operation(address: Any, database: str, target: str) -> Operation:
-    attributes = constants(address, database)
+    attributes = connection_attributes(address, database)
     summary = f"COPY {target}"
     attributes |= {DB_QUERY_SUMMARY: summary, DB_OPERATION_NAME: "COPY", DB_COLLECTION_NAME: target}
     return Operation(summary, attributes)
 
 
-def _unprepared(tracing: Tracing[AsyncpgOptions], cursor: Any, args: Args, kwargs: Kwargs) -> Operation | None:
+def _describe_first_step(tracing: Tracing[AsyncpgOptions], cursor: Any, args: Args, kwargs: Kwargs) -> Operation | None:
     """The first step of a cursor's iteration, until it has its statement: what follows is traced by itself."""
-    return _of_statement(tracing, cursor, args, kwargs) if getattr(cursor, "_state", None) is None else None
+    return _describe_statement(tracing, cursor, args, kwargs) if getattr(cursor, "_state", None) is None else None
 
 
 # -- wrappers -----------------------------------------------------------------------------------------------------
@@ -221,12 +241,12 @@ def _copy_records(tracing: Tracing[AsyncpgOptions], original: Callable[..., Any]
     def begin(tracing: Tracing[Any], connection: Any, args: Args, kwargs: Kwargs) -> Inside:
         return Inside(Context({**context.current(), _COPYING: connection}))
 
-    return _traced(_copy_table)(tracing, traced_call(begin)(tracing, original))
+    return _traced(_describe_copy_table)(tracing, traced_call(begin)(tracing, original))
 
 
 def _first_step(tracing: Tracing[AsyncpgOptions], original: Callable[..., Any]) -> Callable[..., Any]:
     """For a cursor's ``__anext__``, which is called for each row and prepares its statement when first called."""
-    call = _if_failed(_unprepared)(tracing, original)
+    call = _if_failed(_describe_first_step)(tracing, original)
 
     @functools.wraps(original)
     def __anext__(self: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -243,29 +263,31 @@ PATCH = Patch(
     versions={"asyncpg": ("0.29", "1")},
     options=AsyncpgOptions,
     targets=(
-        Wrap(_CONNECTION, "Connection.execute", _traced(_of_connection)),
-        Wrap(_CONNECTION, "Connection.fetch", _traced(_of_connection)),
-        Wrap(_CONNECTION, "Connection.fetchval", _traced(_of_connection)),
-        Wrap(_CONNECTION, "Connection.fetchrow", _traced(_of_connection)),
-        Wrap(_CONNECTION, "Connection.executemany", _traced(_executemany)),
-        Wrap(_CONNECTION, "Connection.fetchmany", _traced(_fetchmany), optional=True),  # since 0.30
-        Wrap(_CONNECTION, "Connection.copy_from_query", _traced(_copy_query)),
-        Wrap(_CONNECTION, "Connection.copy_from_table", _traced(_copy_table)),
-        Wrap(_CONNECTION, "Connection.copy_to_table", _traced(_copy_table)),
+        Wrap(_CONNECTION, "Connection.execute", _traced(_describe_query)),
+        Wrap(_CONNECTION, "Connection.fetch", _traced(_describe_query)),
+        Wrap(_CONNECTION, "Connection.fetchval", _traced(_describe_query)),
+        Wrap(_CONNECTION, "Connection.fetchrow", _traced(_describe_query)),
+        Wrap(_CONNECTION, "Connection.executemany", _traced(_describe_executemany)),
+        Wrap(_CONNECTION, "Connection.fetchmany", _traced(_describe_fetchmany), optional=True),  # since 0.30
+        Wrap(_CONNECTION, "Connection.copy_from_query", _traced(_describe_copy_query)),
+        Wrap(_CONNECTION, "Connection.copy_from_table", _traced(_describe_copy_table)),
+        Wrap(_CONNECTION, "Connection.copy_to_table", _traced(_describe_copy_table)),
         Wrap(_CONNECTION, "Connection.copy_records_to_table", _copy_records),
-        Wrap(_CONNECTION, "Connection.prepare", _if_failed(_prepare)),
-        Wrap(_CONNECTION, "Connection.cursor", if_refused(_of_connection)),
-        Wrap(_STATEMENT, "PreparedStatement.cursor", if_refused(_of_statement)),
+        Wrap(_CONNECTION, "Connection.prepare", _if_failed(_describe_prepare)),
+        Wrap(_CONNECTION, "Connection.cursor", if_refused(_describe_query)),
+        Wrap(_STATEMENT, "PreparedStatement.cursor", if_refused(_describe_statement)),
         Wrap("asyncpg.utils", "_mogrify", suppressed, optional=True),  # quotes what copy_from_query is given
-        Wrap(_STATEMENT, "PreparedStatement.fetch", _traced(_of_statement)),
-        Wrap(_STATEMENT, "PreparedStatement.fetchval", _traced(_of_statement)),
-        Wrap(_STATEMENT, "PreparedStatement.fetchrow", _traced(_of_statement)),
-        Wrap(_STATEMENT, "PreparedStatement.fetchmany", _traced(_many_of_statement), optional=True),  # since 0.30
-        Wrap(_STATEMENT, "PreparedStatement.executemany", _traced(_many_of_statement)),
-        Wrap(_CURSOR, "BaseCursor._bind_exec", _traced(_of_statement)),
-        Wrap(_CURSOR, "BaseCursor._exec", _traced(_of_statement)),
+        Wrap(_STATEMENT, "PreparedStatement.fetch", _traced(_describe_statement)),
+        Wrap(_STATEMENT, "PreparedStatement.fetchval", _traced(_describe_statement)),
+        Wrap(_STATEMENT, "PreparedStatement.fetchrow", _traced(_describe_statement)),
+        Wrap(
+            _STATEMENT, "PreparedStatement.fetchmany", _traced(_describe_statement_batch), optional=True
+        ),  # since 0.30
+        Wrap(_STATEMENT, "PreparedStatement.executemany", _traced(_describe_statement_batch)),
+        Wrap(_CURSOR, "BaseCursor._bind_exec", _traced(_describe_statement)),
+        Wrap(_CURSOR, "BaseCursor._exec", _traced(_describe_statement)),
         Wrap(_CURSOR, "BaseCursor._close_portal", _if_failed(on_statement("CLOSE")), optional=True),
-        Wrap(_CURSOR, "Cursor._init", _if_failed(_of_statement), optional=True),
+        Wrap(_CURSOR, "Cursor._init", _if_failed(_describe_statement), optional=True),
         Wrap(_CURSOR, "Cursor.forward", _if_failed(on_statement("MOVE"))),
         Wrap(_CURSOR, "CursorIterator.__anext__", _first_step),
         *TARGETS,

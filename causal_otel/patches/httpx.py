@@ -37,7 +37,7 @@ from causal_otel._internal import faults
 from causal_otel.engine import carriers, context
 from causal_otel.instrument.calls import Args, Inside, Kwargs, Wrapper, argument, excluded_call, traced_call
 from causal_otel.instrument.declaration import Patch, Wrap
-from causal_otel.instrument.exclusion import url
+from causal_otel.instrument.exclusion import canonical_url
 from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.options import ClientOptions
 from causal_otel.instrument.stopwatch import Stopwatch
@@ -222,7 +222,7 @@ def _is_excluded(tracing: Tracing[HttpxOptions], request: Request) -> bool:
     if tracing.excluded is None or not tracing.wanted():
         return False
     found = request.url
-    return tracing.excluded(url(found.scheme, found.host, found.port, found.path))
+    return tracing.excluded(canonical_url(found.scheme, found.host, found.port, found.path))
 
 
 def _attempt(tracing: Tracing[HttpxOptions], request: Request, body: Callable[..., Any]) -> _Attempt | None:

@@ -67,11 +67,11 @@ from causal_otel.names import (
 )
 from causal_otel.patches._neo4j_executions import Execution, Opening, Query
 from causal_otel.patches._neo4j_operations import (
-    Place,
-    constants,
-    place_of_driver,
-    place_of_session,
-    place_of_transaction,
+    Endpoint,
+    connection_attributes,
+    endpoint_of_driver,
+    endpoint_of_session,
+    endpoint_of_transaction,
     plumbing,
     query_operation,
 )
@@ -103,7 +103,7 @@ class Neo4jOptions(ClientOptions):
 def _query(
     tracing: Tracing[Neo4jOptions],
     query: Any,
-    place: Place,
+    endpoint: Endpoint,
     objects: tuple[Any, ...],
     call: Callable[[Running], Call],
 ) -> Call | None:
@@ -111,7 +111,7 @@ def _query(
     text = getattr(query, "text", query)
     if not isinstance(text, str):
         return None
-    operation = query_operation(*place, text[: cypher.MAX_TEXT])
+    operation = query_operation(*endpoint, text[: cypher.MAX_TEXT])
     if tracing.excluded is not None and operation.fits(tracing.excluded):
         return excluded_call(tracing)
     running = tracing.leaf(operation, ERRORS, objects)
@@ -123,7 +123,7 @@ def _query(
 
 def _session_run(tracing: Tracing[Neo4jOptions], session: Any, args: Args, kwargs: Kwargs) -> Call | None:
     query = argument(0, "query", args, kwargs)
-    return _query(tracing, query, place_of_session(session), (session, args, kwargs), Query)
+    return _query(tracing, query, endpoint_of_session(session), (session, args, kwargs), Query)
 
 
 def _transaction_run(tracing: Tracing[Neo4jOptions], transaction: Any, args: Args, kwargs: Kwargs) -> Call | None:
@@ -131,14 +131,14 @@ def _transaction_run(tracing: Tracing[Neo4jOptions], transaction: Any, args: Arg
     if execution is not None and execution.excludes(transaction):
         return None
     query = argument(0, "query", args, kwargs)
-    return _query(tracing, query, place_of_transaction(transaction), (transaction, args, kwargs), Query)
+    return _query(tracing, query, endpoint_of_transaction(transaction), (transaction, args, kwargs), Query)
 
 
 def _execute_query(tracing: Tracing[Neo4jOptions], driver: Any, args: Args, kwargs: Kwargs) -> Call | None:
-    place = private(driver, "_pool", "address"), argument(3, "database_", args, kwargs)
+    endpoint = private(driver, "_pool", "address"), argument(3, "database_", args, kwargs)
     query = argument(0, "query_", args, kwargs)
     return _query(
-        tracing, query, place, (driver, args, kwargs), lambda running: Execution(running, None, single_span=True)
+        tracing, query, endpoint, (driver, args, kwargs), lambda running: Execution(running, None, single_span=True)
     )
 
 
@@ -146,7 +146,7 @@ def _managed(name: str) -> Begin:
     def describe(tracing: Tracing[Neo4jOptions], session: Any, args: Args, kwargs: Kwargs) -> Call:
         if tracing.excluded is not None and tracing.excluded(name):
             return excluded_call(tracing)
-        operation = Operation(name, constants(*place_of_session(session)), kind=SpanKind.INTERNAL)
+        operation = Operation(name, connection_attributes(*endpoint_of_session(session)), kind=SpanKind.INTERNAL)
         running = tracing.begin(operation, ERRORS, (session, args, kwargs))
         return Execution(running, session, single_span=False)
 
@@ -164,7 +164,7 @@ def _ending(operation: str) -> Begin:
         execution = Execution.current()
         if execution is not None and execution.excludes(transaction):
             return None
-        return Plumbing(tracing, plumbing, (operation, place_of_transaction, transaction), ERRORS)
+        return Plumbing(tracing, plumbing, (operation, endpoint_of_transaction, transaction), ERRORS)
 
     return describe
 
@@ -243,7 +243,7 @@ def _both(outer: Wrapper, inner: Wrapper) -> Wrapper:
 
 
 _connecting = failure_call(
-    lambda tracing, driver, args, kwargs: plumbing("CONNECT", place_of_driver, driver), ERRORS, nests=True
+    lambda tracing, driver, args, kwargs: plumbing("CONNECT", endpoint_of_driver, driver), ERRORS, nests=True
 )
 
 # A session fetches the rest of its result before its next query, and discards it before anything else.

@@ -105,15 +105,15 @@ class RedisOptions(ClientOptions):
 
 # -- attributes ---------------------------------------------------------------------------------------------------
 
-_Place = tuple[Any, Any, Any, bool]
+_Endpoint = tuple[Any, Any, Any, bool]
 """Database, host or socket, and port, None where unknown; and whether Celery uses it on its own account."""
 
 _PROCEDURES = {"EVALSHA", "EVALSHA_RO", "FCALL", "FCALL_RO"}
 _PROCEDURE = re.compile(r"\w{1,64}", re.ASCII)
 
 
-def _place(client: Any) -> _Place:
-    """The place of a client, a pipeline or whatever else has a pool of connections."""
+def _endpoint(client: Any) -> _Endpoint:
+    """The endpoint of a client, a pipeline or whatever else has a pool of connections."""
     pool = getattr(client, "connection_pool", None)
     if pool is None:  # a cluster: which node it is shows later
         settings = getattr(getattr(client, "nodes_manager", None), "connection_kwargs", {})
@@ -140,8 +140,10 @@ def _address(host: Any, port: Any) -> dict[str, Any]:
 
 
 @functools.lru_cache(_CACHED)
-def _operation(name: str, arguments: int, place: _Place, procedure: str = "", background: bool = False) -> Operation:
-    database, host, port, housekeeping = place
+def _operation(
+    name: str, arguments: int, endpoint: _Endpoint, procedure: str = "", background: bool = False
+) -> Operation:
+    database, host, port, housekeeping = endpoint
     attributes: dict[str, Any] = {DB_SYSTEM_NAME: "redis", DB_OPERATION_NAME: name, **_address(host, port)}
     if database is not None:
         attributes[DB_NAMESPACE] = str(database)
@@ -152,7 +154,9 @@ def _operation(name: str, arguments: int, place: _Place, procedure: str = "", ba
     return Operation(name, attributes, background=background or housekeeping or is_background(name))
 
 
-def _called(tracing: Tracing[RedisOptions], client: Any, args: Sequence[Any], kwargs: Any) -> Operation | None:
+def _describe_command(
+    tracing: Tracing[RedisOptions], client: Any, args: Sequence[Any], kwargs: Any
+) -> Operation | None:
     """A command sent by a client, or by a pipeline that is watching keys."""
     if not args:
         return None  # the driver is about to say so
@@ -161,13 +165,13 @@ def _called(tracing: Tracing[RedisOptions], client: Any, args: Sequence[Any], kw
     if name in _PROCEDURES and len(args) > 1:
         procedure = args[1].decode("latin-1") if isinstance(args[1], bytes) else args[1]
         if isinstance(procedure, str) and _PROCEDURE.fullmatch(procedure):
-            return _operation(name, arguments, _place(client), procedure)
+            return _operation(name, arguments, _endpoint(client), procedure)
     if name in MAY_BLOCK and blocks(args):
-        return _operation(name, arguments, _place(client), background=True)
-    return _operation(name, arguments, _place(client))
+        return _operation(name, arguments, _endpoint(client), background=True)
+    return _operation(name, arguments, _endpoint(client))
 
 
-def _executed(tracing: Tracing[RedisOptions], pipeline: Any, args: Any, kwargs: Any) -> Operation | None:
+def _describe_pipeline(tracing: Tracing[RedisOptions], pipeline: Any, args: Any, kwargs: Any) -> Operation | None:
     """A pipeline being executed."""
     size = len(pipeline)
     if not size:
@@ -185,7 +189,7 @@ def _executed(tracing: Tracing[RedisOptions], pipeline: Any, args: Any, kwargs: 
         texts = [text(*command(queued)) for queued in commands[:MAX_SHOWN]]
         own[DB_QUERY_TEXT] = "; ".join(texts) + ("; ..." if size > MAX_SHOWN else "")
     background = bool(names) and all(map(is_background, names))
-    return _operation(name, -1, _place(pipeline), background=background).of_this_call(own)
+    return _operation(name, -1, _endpoint(pipeline), background=background).of_this_call(own)
 
 
 def _queue(pipeline: Any) -> list[Sequence[Any]]:
@@ -209,7 +213,7 @@ def _is_transaction(pipeline: Any) -> bool:
 
 # -- wrappers -----------------------------------------------------------------------------------------------------
 
-_ASKED = create_key("causal-otel-redis-asked")
+_NODES = create_key("causal-otel-redis-nodes")
 
 
 class _Routed:
@@ -223,13 +227,13 @@ class _Routed:
 
     def __init__(self, running: Running) -> None:
         self._running = running
-        self._asked: set[tuple[Any, Any]] = set()
-        self.inside: Context | None = Context({**context.suppressed_context(), _ASKED: self._asked})
+        self._nodes: set[tuple[Any, Any]] = set()
+        self.inside: Context | None = Context({**context.suppressed_context(), _NODES: self._nodes})
 
     def end(self, result: Any = None, error: BaseException | None = None) -> None:
         """The operation is over."""
-        if len(self._asked) == 1:
-            self._running.learn(_address(*self._asked.pop()))
+        if len(self._nodes) == 1:
+            self._running.learn(_address(*self._nodes.pop()))
         self._running.end(result, error)
 
 
@@ -268,11 +272,11 @@ def _find_failure(running: Running, results: Any) -> None:
         running.failed(failure, RETURNED)
 
 
-def _note(node: Any) -> None:
+def _note_node(node: Any) -> None:
     try:
-        asked = context.current().get(_ASKED)
-        if isinstance(asked, set):
-            asked.add((node.host, node.port))
+        nodes = context.current().get(_NODES)
+        if isinstance(nodes, set):
+            nodes.add((node.host, node.port))
     except Exception:
         faults.report("redis: node of a cluster")
 
@@ -282,7 +286,7 @@ def _noting_argument(tracing: Tracing[RedisOptions], original: Callable[..., Any
 
     @functools.wraps(original)
     def get_redis_connection(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        _note(args[0] if args else kwargs.get("node"))
+        _note_node(args[0] if args else kwargs.get("node"))
         return original(self, *args, **kwargs)
 
     return get_redis_connection
@@ -293,7 +297,7 @@ def _noting_self(tracing: Tracing[RedisOptions], original: Callable[..., Any]) -
 
     @functools.wraps(original)
     async def execute(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        _note(self)
+        _note_node(self)
         return await original(self, *args, **kwargs)
 
     return execute
@@ -313,10 +317,10 @@ def _call(describe: Describe, call: Callable[[Running], Any]) -> Wrapper:
 
 
 _script = inside(handling_noscript)
-_traced_command = client_call(_called, RAISED)
-_traced_pipeline = _call(_executed, _Pipeline)
-_traced_cluster_command = _call(_called, _Routed)
-_traced_cluster_pipeline = _call(_executed, _RoutedPipeline)
+_traced_command = client_call(_describe_command, RAISED)
+_traced_pipeline = _call(_describe_pipeline, _Pipeline)
+_traced_cluster_command = _call(_describe_command, _Routed)
+_traced_cluster_pipeline = _call(_describe_pipeline, _RoutedPipeline)
 
 
 def _of_both(module: str, attribute: str, wrap: Any) -> tuple[Wrap, Wrap]:
@@ -344,7 +348,7 @@ PATCH = Patch(
         Wrap("redis.commands.core", "Script.__call__", _script),
         Wrap("redis.commands.core", "AsyncScript.__call__", _script),
         *POOLS,
-        *targets(_called, lambda name, instance: _operation(name, -1, _place(instance)), code),
+        *targets(_describe_command, lambda name, instance: _operation(name, -1, _endpoint(instance)), code),
     ),
     records=(
         DB_SYSTEM_NAME,

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace import sampling
 
 from causal_otel._internal.log import logger
 from causal_otel._internal.setting_types import remote_sampler
-from causal_otel.engine.sampling import EachSpanSampler, RuleSampler
+from causal_otel.engine.samplers import EachSpanSampler, RuleSampler
 from causal_otel.sampling.described import default_rules, share_of_all
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from opentelemetry.trace import SpanKind
 
-from causal_otel.engine.sampling import Rule, Rules, Share
+from causal_otel.engine.samplers import Rule, Rules, Share
 from causal_otel.names import HTTP_REQUEST_METHOD, URL_PATH
 
 __all__ = ["Described", "default_rules", "share_of_all", "shown"]

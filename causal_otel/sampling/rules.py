@@ -6,15 +6,15 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from causal_otel.engine.sampling import Rate, Rule, Rules, Share, pattern
+from causal_otel.engine.samplers import Rate, Rule, Rules, Share, pattern
 from causal_otel.names import HTTP_REQUEST_METHOD, URL_PATH
 from causal_otel.sampling.described import Described, shown
 from causal_otel.strategies import (
     ALIASES,
-    Operation,
+    OperationStrategy,
     Probabilistic,
     RateLimiting,
-    Service,
+    ServiceStrategies,
     Strategies,
     StrategiesError,
     decoded,
@@ -23,7 +23,7 @@ from causal_otel.strategies import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from causal_otel.engine.sampling import Strategy as RootStrategy
+    from causal_otel.engine.samplers import RootStrategy
     from causal_otel.strategies import Strategy
 
 __all__ = ["of_answer", "of_file", "of_service", "words"]
@@ -39,7 +39,7 @@ def of_file(data: bytes, service: str) -> Described:
     return of_service(strategies.of(service), tuple(strategies.warnings))
 
 
-def of_service(service: Service, warnings: tuple[str, ...] = ()) -> Described:
+def of_service(service: ServiceStrategies, warnings: tuple[str, ...] = ()) -> Described:
     """What strategies say to a service."""
     listed = service.operations or ()
     rules = tuple(Rule(_root_strategy(each.strategy), each.operation, _patterns(each.match)) for each in listed)
@@ -56,7 +56,7 @@ def words(strategy: Strategy) -> str:
     return shown(strategy.share)
 
 
-def _conditions(operation: Operation) -> str:
+def _conditions(operation: OperationStrategy) -> str:
     named = [] if operation.operation is None else [operation.operation]
     return " and ".join([*named, *(f"{key} {text}" for key, text in (operation.match or {}).items())]) or "any"
 
@@ -110,7 +110,7 @@ def of_answer(data: bytes) -> Described:
             raise StrategiesError("line 1: probabilisticSampling is not there")
     else:
         raise StrategiesError("line 1: strategyType must be PROBABILISTIC or RATE_LIMITING")
-    operations: list[Operation] = []
+    operations: list[OperationStrategy] = []
     warnings: tuple[str, ...] = ()
     if by_operation is not None:
         listed = by_operation.get("perOperationStrategies") or []
@@ -121,10 +121,10 @@ def of_answer(data: bytes) -> Described:
             if not isinstance(name, str):
                 raise StrategiesError("line 1: operation must be a string")
             share = _part(each, "probabilisticSampling") or {}
-            operations.append(Operation(Probabilistic(_number(share, "samplingRate", 1)), name))
+            operations.append(OperationStrategy(Probabilistic(_number(share, "samplingRate", 1)), name))
         if _number(by_operation, "defaultLowerBoundTracesPerSecond", float("inf")):
             warnings = ("it asks for a least number of traces a second, which is not supported: shares alone count",)
-    return of_service(Service(strategy, tuple(operations)), warnings)
+    return of_service(ServiceStrategies(strategy, tuple(operations)), warnings)
 
 
 def _object(value: Any, name: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-__all__ = ["KeepingStatus", "SamplingStatus"]
+__all__ = ["BufferStatus", "SamplingStatus"]
 
 
 class SamplingStatus(NamedTuple):
@@ -31,22 +31,22 @@ class SamplingStatus(NamedTuple):
         return f"{'; '.join(self.rules)}, by {self.source}{''.join(notes)}"
 
 
-class KeepingStatus(NamedTuple):
-    """What has become of the traces of this process that were not sampled.
+class BufferStatus(NamedTuple):
+    """The traces of this process that are not sampled, which are buffered until it is known whether they fail.
 
     Attributes:
-        held: traces held back now.
-        held_bytes: their size, about.
-        kept: traces that something was wrong with, or that somebody asked for: exported.
-        evicted: what the limits have cost, by their names: ``traces`` that were not held, ``spans`` that are missing,
-            and traces that let go of what they held for their ``size`` or ``age``.
+        buffered: traces in the buffer now.
+        buffered_bytes: their size, about.
+        promoted: traces that failed, took long or were asked for, and so were exported after all.
+        evicted: what the limits have cost, by their names: ``traces`` that found no room, ``spans`` that are missing,
+            and traces that were emptied because of their ``size`` or ``age``.
     """
 
-    held: int
-    held_bytes: int
-    kept: int
+    buffered: int
+    buffered_bytes: int
+    promoted: int
     evicted: Mapping[str, int] = MappingProxyType({})
 
     def __str__(self) -> str:
         lost = "".join(f", {count} over the limit of {name}" for name, count in self.evicted.items())
-        return f"{self.kept} kept, {self.held} held back ({self.held_bytes} bytes){lost}"
+        return f"{self.promoted} exported after all, {self.buffered} buffered ({self.buffered_bytes} bytes){lost}"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from causal_otel._internal import faults, process
 from causal_otel._internal.jitter import jittered
 from causal_otel._internal.log import logger
-from causal_otel.engine.sampling import Rules
+from causal_otel.engine.samplers import Rules
 from causal_otel.export.threads import Threads
 from causal_otel.sampling.sources import SourceError
 from causal_otel.sampling.status import SamplingStatus
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import SpanKind
 
-    from causal_otel.engine.sampling import RuleSampler, Strategy
+    from causal_otel.engine.samplers import RootStrategy, RuleSampler
     from causal_otel.sampling.described import Described
     from causal_otel.sampling.sources import Source
 
@@ -42,7 +42,7 @@ class _Waking(Rules):
 
     wake: Callable[[], Rules] = Rules
 
-    def strategy(self, name: str, kind: SpanKind, attributes: Mapping[str, Any] | None) -> Strategy:
+    def strategy(self, name: str, kind: SpanKind, attributes: Mapping[str, Any] | None) -> RootStrategy:
         return self.wake().strategy(name, kind, attributes)
 
 

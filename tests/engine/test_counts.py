@@ -13,7 +13,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFl
 
 from causal_otel.engine.provider import TracerProvider
 from causal_otel.engine.retroactive import Buffer, BufferLimits
-from causal_otel.engine.sampling import Rules, RuleSampler, Share
+from causal_otel.engine.samplers import Rules, RuleSampler, Share
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -72,7 +72,7 @@ def test_dropped_roots(sampler: sampling.Sampler) -> None:
 def test_held_back(fails: bool) -> None:
     """Spans of a trace that is buffered are recorded only, kept or not; a root without room is dropped."""
     provider = TracerProvider(RuleSampler(Rules((), Share(0.0))))
-    provider.keep_errors(Buffer(lambda span: provider.core.deliver(span), None, BufferLimits(traces=1)))
+    provider.set_buffer(Buffer(lambda span: provider.core.deliver(span), None, BufferLimits(traces=1)))
     tracer: Any = provider.get_tracer("t")
     with suppress(ValueError), tracer.start_as_current_span("root"):
         tracer.start_span("child").end()

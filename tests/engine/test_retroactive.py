@@ -17,7 +17,7 @@ import causal_otel
 from causal_otel.engine.context import attach
 from causal_otel.engine.provider import TracerProvider
 from causal_otel.engine.retroactive import Buffer, BufferLimits
-from causal_otel.engine.sampling import Rules, RuleSampler, Share
+from causal_otel.engine.samplers import Rules, RuleSampler, Share
 from tests.span_relations import assert_inside
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class _Traced:
         self.exporter = InMemorySpanExporter()
         self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
         self.buffer = Buffer(lambda span: self.provider.core.deliver(span), slow, limits)
-        self.provider.keep_errors(self.buffer)
+        self.provider.set_buffer(self.buffer)
         self.tracer: Any = self.provider.get_tracer("t")
 
     @property

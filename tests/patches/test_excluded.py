@@ -28,10 +28,10 @@ from starlette.routing import Mount, Route, WebSocketRoute
 import causal_otel
 from causal_otel.engine import context
 from causal_otel.engine.retroactive import Buffer
-from causal_otel.engine.sampling import EachSpanSampler, Rules, RuleSampler
+from causal_otel.engine.samplers import EachSpanSampler, Rules, RuleSampler
 from causal_otel.engine.unsampled import ExcludedSpan
 from causal_otel.install import installation
-from causal_otel.instrument.exclusion import names, url, urls
+from causal_otel.instrument.exclusion import canonical_url, match_names, match_urls
 from causal_otel.patches.asgi import AsgiOptions
 from causal_otel.patches.asyncpg import AsyncpgOptions
 from causal_otel.patches.celery import CeleryOptions
@@ -203,7 +203,7 @@ async def test_errors_of_an_excluded_request_are_not_kept(busy: Starlette, broke
     chosen = {**EVERYTHING, "asgi": AsgiOptions(excluded=("/health", "/echo"))}
     with recording(chosen, sampler=sampling.ALWAYS_OFF) as recorded:
         buffer = Buffer(recorded.provider.core.deliver)
-        recorded.provider.keep_errors(buffer)
+        recorded.provider.set_buffer(buffer)
         response = await ask(busy, "/health?fail=1", traceparent=TRACEPARENT)
         assert response.status_code == 500
         assert len(buffer) == 0
@@ -542,12 +542,12 @@ async def test_excluded_statements_of_neo4j(neo4j_server: GraphServer, is_async:
 def test_patterns_of_urls(pattern: str, address: str, excluded: bool) -> None:
     """A pattern is of a whole path or URL; case counts in paths only, and endless URLs fit none."""
     found = httpx.URL(address)
-    assert urls([pattern, "/never"])(url(found.scheme, found.host, found.port, found.path)) is excluded
+    assert match_urls([pattern, "/never"])(canonical_url(found.scheme, found.host, found.port, found.path)) is excluded
 
 
 def test_patterns_of_names() -> None:
     """A pattern is of all of a name, whatever its case; what looks like a regular expression is none."""
-    excluded = names(["tests.*", "SELECT pg_sleep(?)"])
+    excluded = match_names(["tests.*", "SELECT pg_sleep(?)"])
     assert [excluded(name) for name in ("tests.add", "TESTS.", "testsXadd", "select pg_sleep(?)", "a tests.add")] == [
         *(True, True, False, True, False)
     ]

@@ -152,17 +152,17 @@ async def test_attributes(recorded: Recording, graph: Graph, session: Any) -> No
 
 def test_constant_attributes() -> None:
     """The default port is left out, IPv6 addresses are read as well, and what is unknown is left out."""
-    assert _neo4j_operations.constants(neo4j.Address(("db", 7687)), "shop") == {
+    assert _neo4j_operations.connection_attributes(neo4j.Address(("db", 7687)), "shop") == {
         "db.system.name": "neo4j",
         "db.namespace": "shop",
         "server.address": "db",
     }
-    assert _neo4j_operations.constants(neo4j.Address(("::1", 7688, 0, 0)), None) == {
+    assert _neo4j_operations.connection_attributes(neo4j.Address(("::1", 7688, 0, 0)), None) == {
         "db.system.name": "neo4j",
         "server.address": "::1",
         "server.port": 7688,
     }
-    assert _neo4j_operations.constants(None, None) == {"db.system.name": "neo4j"}
+    assert _neo4j_operations.connection_attributes(None, None) == {"db.system.name": "neo4j"}
 
 
 async def _anext(graph: Graph, result: Any) -> None:

@@ -188,13 +188,13 @@ def test_installed_again(tmp_path: Path) -> None:
     found = _run(
         f"""
 install(sampling_file={str(path)!r}, keep_errors="process")
-first = share(), causal_otel.status().keeping is None
+first = share(), causal_otel.status().buffer is None
 causal_otel.uninstall()
 install(sampler="parentbased_traceidratio", sampler_arg=1)
-print(json.dumps([first, share(), causal_otel.status().keeping is None, rules()]))
+print(json.dumps([first, share(), causal_otel.status().buffer is None, rules()]))
 """
     )
-    assert found == [[1.0, False], 1.0, True, ["else: everything"]]  # what is held back is recorded
+    assert found == [[1.0, False], 1.0, True, ["else: everything"]]  # what is buffered is recorded
 
 
 def test_errors_are_kept() -> None:
@@ -212,17 +212,17 @@ try:
 except ValueError:
     pass
 installed.tracer.start_span("slow", start_time=now - 70 * 10**9).end(now)
-keeping = causal_otel.status().keeping
+buffer = causal_otel.status().buffer
 text = str(causal_otel.status())
-assert "not sampled: 2 kept, 1 held back" in text, text
-print(json.dumps([names(), keeping.kept, keeping.held, keeping.evicted]))
+assert "not sampled: 2 exported after all, 1 buffered" in text, text
+print(json.dumps([names(), buffer.promoted, buffer.buffered, buffer.evicted]))
 """
     )
     assert found == [["child", "failed", "slow"], 2, 1, {}]
 
 
 def test_limits_are_the_settings() -> None:
-    """What may be held back is set, and what that costs is counted."""
+    """How much may be buffered is set, and what that costs is counted."""
     found = _run(
         """
 install(sampler="always_off", keep_errors="process", keep_max_traces=2, keep_max_spans=3)
@@ -232,7 +232,7 @@ with causal_otel.span("root") as root:
             pass
     root.set_status(StatusCode.ERROR)
 open_ones = [installed.tracer.start_span("open") for _ in range(3)]
-print(json.dumps([names(), causal_otel.status().keeping.evicted]))
+print(json.dumps([names(), causal_otel.status().buffer.evicted]))
 """
     )
     assert found == [["3", "4", "5", "root"], {"spans": 3, "traces": 1}]

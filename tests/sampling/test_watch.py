@@ -18,7 +18,7 @@ from opentelemetry.sdk.resources import Resource
 from causal_otel._internal import faults
 from causal_otel.engine import context
 from causal_otel.engine.provider import TracerProvider
-from causal_otel.engine.sampling import RuleSampler
+from causal_otel.engine.samplers import RuleSampler
 from causal_otel.sampling import sources
 from causal_otel.sampling.described import default_rules, share_of_all
 from causal_otel.sampling.rules import of_answer, of_file

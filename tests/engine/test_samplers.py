@@ -12,7 +12,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFl
 
 from causal_otel.engine.processors import ContainedProcessors
 from causal_otel.engine.provider import TracerProvider
-from causal_otel.engine.sampling import EachSpanSampler, Rate, Rule, Rules, RuleSampler, Share, pattern
+from causal_otel.engine.samplers import EachSpanSampler, Rate, Rule, Rules, RuleSampler, Share, pattern
 from causal_otel.engine.threshold import ALL, NONE, member, randomness, threshold, with_threshold
 from tests.engine.forking import forked
 from tests.span_relations import assert_inside
@@ -142,7 +142,7 @@ class TestRate:
     def test_a_second_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A second's traces may come at once; then they come as time goes by."""
         now = 100.0
-        monkeypatch.setattr("causal_otel.engine.sampling.monotonic", lambda: now)
+        monkeypatch.setattr("causal_otel.engine.samplers.monotonic", lambda: now)
         rate = Rate(3)
         assert [rate.decide(1)[0] & 1 for _ in range(5)] == [1, 1, 1, 0, 0]
         now += 0.5

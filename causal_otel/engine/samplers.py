@@ -34,11 +34,11 @@ __all__ = [
     "DROPPED",
     "EachSpanSampler",
     "Rate",
+    "RootStrategy",
     "Rule",
     "RuleSampler",
     "Rules",
     "Share",
-    "Strategy",
     "Verdict",
     "pattern",
 ]
@@ -51,7 +51,7 @@ _SAMPLED = TraceFlags.RANDOM_TRACE_ID | TraceFlags.SAMPLED
 DROPPED: Verdict = (_UNSAMPLED, None)
 
 
-class Strategy(Protocol):
+class RootStrategy(Protocol):
     """Decides about roots of one kind."""
 
     def decide(self, trace_id: int) -> Verdict:
@@ -145,7 +145,7 @@ class Rule:
         kind: the span's kind; None: any.
     """
 
-    strategy: Strategy
+    strategy: RootStrategy
     operation: str | None = None
     attributes: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
     kind: SpanKind | None = None
@@ -193,9 +193,9 @@ class Rules:
     """
 
     rules: tuple[Rule, ...] = ()
-    default: Strategy = field(default_factory=lambda: Share(1.0))
+    default: RootStrategy = field(default_factory=lambda: Share(1.0))
 
-    def strategy(self, name: str, kind: SpanKind, attributes: Mapping[str, Any] | None) -> Strategy:
+    def strategy(self, name: str, kind: SpanKind, attributes: Mapping[str, Any] | None) -> RootStrategy:
         """What is done with a root that starts like this."""
         if self.rules:
             known = attributes or {}
