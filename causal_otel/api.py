@@ -10,7 +10,8 @@ from opentelemetry.trace import SpanKind
 
 from causal_otel.engine import carriers, context
 from causal_otel.engine.block import SpanBlock
-from causal_otel.engine.foreign import global_tracer, starter
+from causal_otel.engine.foreign import global_tracer, is_ours, starter
+from causal_otel.engine.local_trace import local_trace_of
 from causal_otel.install import installation
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def span(
     """
     installed = installation()
     tracer = global_tracer() if installed is None else installed.tracer
-    if parent is None and hasattr(tracer, "start_leaf"):  # ours, which makes one object of scope and span
+    if parent is None and is_ours(tracer):  # whose block and span are one object
         current: AbstractContextManager[Span] = tracer.start_as_current_span(name, None, kind, attributes)
         return current
     start = starter(tracer)
@@ -125,9 +126,9 @@ def keep() -> bool:
     current = context.current_span()
     if current is None:
         return False
-    buffered = getattr(getattr(current, "_local_trace", None), "buffered", None)  # only ours have it
-    if buffered is not None:
-        buffered.promote()
+    local = local_trace_of(current)
+    if local is not None and local.buffered is not None:
+        local.buffered.promote()
     return current.get_span_context().trace_flags.sampled
 
 

@@ -38,7 +38,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     check.add_argument("file", metavar="FILE", type=Path, help="strategies in Jaeger's format")
     check.add_argument("pairs", metavar="SERVICE OPERATION", nargs="*", help="tell what would happen to these")
     check.add_argument(
-        *("--attribute", "-a"),
+        "--attribute",
+        "-a",
         metavar="KEY=VALUE",
         action="append",
         default=[],

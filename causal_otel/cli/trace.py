@@ -74,7 +74,7 @@ def _show(arguments: argparse.Namespace) -> int:
         ),
         ("Where the time went", _inside(view.spans)),
         ("Errors", _errors(view.spans)),
-        ("Warnings", _odd(view.spans)),
+        ("Warnings", _warnings(view.spans)),
     ]
     for number, (title, lines) in enumerate(sections):
         shown = list(lines)
@@ -100,11 +100,11 @@ def _on_path(view: TraceView, path: Sequence[Segment]) -> Iterator[Line]:
 
     whole = sum(segment.duration for segment in path)
     waits = time_on_path(segment for segment in path if segment.waiting)
-    held = sorted(time_on_path(path).items(), key=lambda each: (-each[1], each[0]))
-    for index, spent in held[:_MOST]:
+    longest = sorted(time_on_path(path).items(), key=lambda each: (-each[1], each[0]))
+    for index, spent in longest[:_MOST]:
         before = f", {format_duration(waits[index])} of it before it started" if index in waits else ""
         yield (f"{spent / whole:6.1%}  {format_duration(spent):>8}  ", ""), *_name(view.spans[index]), (before, "")
-    yield from _left_out(len(held), "span")
+    yield from _left_out(len(longest), "span")
 
 
 def _inside(spans: Sequence[SpanView]) -> Iterator[Line]:
@@ -144,11 +144,11 @@ def _because(span: SpanView) -> str:
     return printable(f" - {told[:_LONGEST_MESSAGE]}") if told else ""
 
 
-def _odd(spans: Sequence[SpanView]) -> Iterator[Line]:
-    odd = [(span, warning) for span in spans for warning in span.warnings]
-    for span, warning in odd[:_MOST]:
+def _warnings(spans: Sequence[SpanView]) -> Iterator[Line]:
+    warned = [(span, warning) for span in spans for warning in span.warnings]
+    for span, warning in warned[:_MOST]:
         yield ("  ", ""), *_name(span), (f": {warning}", "yellow")
-    yield from _left_out(len(odd), "warning")
+    yield from _left_out(len(warned), "warning")
 
 
 def _name(span: SpanView) -> Line:

@@ -117,8 +117,7 @@ class Core:
         trace_id = self.new_trace_id()
         flags, state = decide(trace_id, name, kind, attributes)
         if flags & TraceFlags.SAMPLED:
-            self.counts.roots += 1
-            self.counts.children -= 1  # the caller counts every span as a child, a root as well
+            self.counts.fast_roots += 1
             return LocalTrace(trace_id, flags, state)
         if self.buffer is None:
             local = LocalTrace(trace_id, flags, state, 0)  # nobody will ask it for the time
@@ -126,7 +125,7 @@ class Core:
             local = LocalTrace(trace_id, flags, state)
             if self.begin_buffering(local) is not None:
                 return local
-        self.counts.dropped += 1
+        self.counts.dropped_roots += 1
         return local
 
     def begin_buffering(self, local: LocalTrace) -> BufferedTrace | None:

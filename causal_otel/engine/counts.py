@@ -22,38 +22,38 @@ class SpanCounts:
     that is buffered are recorded only, also when it is sampled after all.
 
     Attributes:
-        children: sampled spans started the short way, under a parent of ours.
-        roots: the same without a parent.
-        dropped: roots that are not sampled.
+        fast: sampled spans started the short way, without asking the sampler for each.
+        fast_roots: those of them that have no parent.
+        dropped_roots: roots that are not sampled.
         ended: sampled spans that have ended.
         others: spans started any other way, by parent's origin (``none``, ``local``, ``remote``) and sampling result.
         ended_unsampled: the same of those that are recorded only.
     """
 
-    __slots__ = ("children", "dropped", "ended", "ended_unsampled", "others", "roots")
+    __slots__ = ("dropped_roots", "ended", "ended_unsampled", "fast", "fast_roots", "others")
 
     def __init__(self) -> None:
-        self.children = self.roots = self.dropped = self.ended = self.ended_unsampled = 0
+        self.fast = self.fast_roots = self.dropped_roots = self.ended = self.ended_unsampled = 0
         self.others: Counter[tuple[str, str]] = Counter()
 
     def record_only(self, origin: str) -> None:
-        """Move one span from ``children`` to RECORD_ONLY, because its trace is being buffered."""
-        self.children -= 1
+        """Move one span from ``fast`` to RECORD_ONLY, because its trace is being buffered."""
+        self.fast -= 1
         self.others[origin, _RECORDED] += 1
 
     def started(self) -> Iterator[tuple[int, Mapping[str, str]]]:
         """``otel.sdk.span.started``."""
         counts = Counter(self.others)
-        counts["local", _SAMPLED] += self.children
-        counts["none", _SAMPLED] += self.roots
-        counts["none", "DROP"] += self.dropped
+        counts["local", _SAMPLED] += self.fast - self.fast_roots
+        counts["none", _SAMPLED] += self.fast_roots
+        counts["none", "DROP"] += self.dropped_roots
         for (origin, result), count in counts.items():
             if count:
                 yield count, {OTEL_SPAN_PARENT_ORIGIN: origin, OTEL_SPAN_SAMPLING_RESULT: result}
 
     def live(self) -> Iterator[tuple[int, Mapping[str, str]]]:
         """``otel.sdk.span.live``."""
-        started: Counter[str] = Counter({_SAMPLED: self.children + self.roots})
+        started: Counter[str] = Counter({_SAMPLED: self.fast})
         for (_, result), count in self.others.items():
             started[result] += count
         yield max(0, started[_SAMPLED] - self.ended), {OTEL_SPAN_SAMPLING_RESULT: _SAMPLED}

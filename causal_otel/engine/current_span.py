@@ -104,7 +104,7 @@ class CurrentSpan(Span):
         # A plain dict serves as a context: it is only ever read or copied, and a Context costs twice as much to make.
         context: Any = {SPAN_KEY: self} if len(previous) == 1 else {**previous, SPAN_KEY: self}
         self._token = variable.set(context)
-        core.counts.children += 1
+        core.counts.fast += 1
         self._start = perf_counter_ns()
         if local.buffered is not None:
             core.counts.record_only("none" if parent is None else "local")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Link, Span
     from opentelemetry.util.types import Attributes
 
-__all__ = ["ContainedTracer", "NoTracer", "contained", "global_tracer", "starter", "tracer_of"]
+__all__ = ["ContainedTracer", "NoTracer", "contained", "global_tracer", "is_ours", "starter", "tracer_of"]
 
 
 class NoTracer(Exception):
@@ -129,9 +129,14 @@ def global_tracer() -> trace.Tracer:
         return trace.NoOpTracer()
 
 
+def is_ours(tracer: trace.Tracer) -> bool:
+    """Whether a tracer makes spans of ours. Told by a method that only ours has, so that its module is not imported."""
+    return hasattr(tracer, "start_leaf")
+
+
 def contained(tracer: trace.Tracer) -> trace.Tracer:
     """``tracer``, contained if it is not ours and does anything. Ours contains all foreign code itself."""
-    if hasattr(tracer, "start_leaf") or isinstance(tracer, ContainedTracer | trace.NoOpTracer):
+    if is_ours(tracer) or isinstance(tracer, ContainedTracer | trace.NoOpTracer):
         return tracer
     return ContainedTracer(tracer)
 

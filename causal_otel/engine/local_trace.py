@@ -10,7 +10,7 @@ from opentelemetry.trace import TraceFlags
 if TYPE_CHECKING:
     from opentelemetry.trace import TraceState
 
-__all__ = ["LocalTrace", "TraceBuffer"]
+__all__ = ["LocalTrace", "TraceBuffer", "local_trace_of"]
 
 _SAMPLED = TraceFlags.SAMPLED
 
@@ -52,3 +52,8 @@ class LocalTrace:
         self.flags = flags
         self.trace_state = trace_state
         self.clock = time_ns() - perf_counter_ns() if clock is None else clock
+
+
+def local_trace_of(span: object) -> LocalTrace | None:
+    """What a span of ours shares with the others of its trace; None: it is somebody else's span, or there is none."""
+    return getattr(span, "_local_trace", None)

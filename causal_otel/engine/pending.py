@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 
     from causal_otel.engine.context import Activation
 
-__all__ = ["REMEMBERED", "Awaitable", "Pending", "at_once", "is_pending", "named"]
+__all__ = ["NEVER_PENDING", "REMEMBERED", "Awaitable", "Pending", "at_once", "is_pending", "named"]
 
 REMEMBERED = 256  # types; a program has few, unless it makes them
 
 
-at_once: set[type] = {NoneType, bool, bytes, dict, float, int, list, str, tuple}
+NEVER_PENDING: frozenset[type] = frozenset({NoneType, bool, bytes, dict, float, int, list, str, tuple})
+"""Types that most calls return, and that nobody awaits."""
+
+at_once: set[type] = {*NEVER_PENDING}
 """Types of results that are nothing to await, as far as :func:`is_pending` has seen: ask this first."""
 
 

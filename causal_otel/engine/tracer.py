@@ -24,7 +24,7 @@ from causal_otel.engine import context as contexts
 from causal_otel.engine.context import SPAN_KEY
 from causal_otel.engine.core import BaseTracer
 from causal_otel.engine.current_span import CurrentSpan, RareArguments
-from causal_otel.engine.local_trace import LocalTrace
+from causal_otel.engine.local_trace import LocalTrace, local_trace_of
 from causal_otel.engine.span import LeafSpan, Span
 from causal_otel.engine.unsampled import ExcludedSpan, UnsampledSpan
 from causal_otel.engine.values import frozen_dict
@@ -85,7 +85,7 @@ class Tracer(BaseTracer):
         span._detailed = False
         span._end = 0
         span._open = process.token
-        core.counts.children += 1
+        core.counts.fast += 1
         if local.buffered is not None:
             core.counts.record_only("local")
         span._start = perf_counter_ns()
@@ -169,7 +169,7 @@ class Tracer(BaseTracer):
         else:
             trace_id = identity.trace_id
             flags = identity.trace_flags & _RANDOM
-        local: LocalTrace | None = getattr(parent, "_local_trace", None)  # only ours have it
+        local = local_trace_of(parent)
         if local is not None and local.buffered is not None and not local.flags & _SAMPLED:
             decision, state = _RECORD_ONLY, local.trace_state  # it is buffered with its parent
         elif identity is None and core.decide_root is not None:

@@ -53,9 +53,7 @@ def understood(error: Any, url: str) -> Outcome:
     if code == "UNKNOWN" and (status := _HTTP_STATUS.search(detail)):
         if status[1] == "413":
             return Outcome(Verdict.TOO_LARGE, code, detail, advice=_TOO_LARGE)
-        return Outcome(
-            Verdict.MISCONFIGURED, code, detail, advice="a proxy or another server is there: check the endpoint"
-        )
+        return Outcome(Verdict.MISCONFIGURED, code, detail, advice=_ELSEWHERE)
     if wait is not None and (code in _RETRYABLE or code == "RESOURCE_EXHAUSTED"):
         return Outcome(Verdict.BUSY, code, detail, wait)
     if code in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):  # what gRPC itself says when nobody answers

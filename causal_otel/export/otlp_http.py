@@ -102,7 +102,10 @@ class HttpTransport:
         def post(body: bytes, seconds: float) -> Any:
             headers["Content-Length"] = str(len(body))
             return pool.urlopen(
-                *("POST", target, body, headers),
+                "POST",
+                target,
+                body=body,
+                headers=headers,
                 retries=False,
                 redirect=False,
                 assert_same_host=False,

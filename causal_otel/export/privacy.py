@@ -104,7 +104,9 @@ class Policy:
         self._hints = tuple(hint for rule in self._rules if rule is not PAIR for hint in rule.hints)
         self._words = tuple(map(plain, keys))
         # Words of the user's may be spelled in many ways: then every name is looked at.
-        self._name_hints = ("",) * bool(self._words) + PAIR.hints if self._by_name else ()
+        self._name_hints: tuple[str, ...] = ()
+        if self._by_name:
+            self._name_hints = ("", *PAIR.hints) if self._words else PAIR.hints
         self._own = tuple(map(compiled, patterns)) if PATTERN.name in active else ()
         self._numbers = tuple(rule for rule in self._rules if not rule.hints)
         self._compiled: dict[str, re.Pattern[str]] = {}

@@ -276,7 +276,9 @@ class Sender:
             self._log.say(
                 "halved",
                 "%s takes no request of %d bytes: %s; larger ones are halved from now on",
-                *(self._destination, len(payload), outcome),
+                self._destination,
+                len(payload),
+                outcome,
             )
         return outcome
 

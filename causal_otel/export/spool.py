@@ -96,10 +96,6 @@ class Spool:
     def _reset(self) -> None:
         self.dropped_spans = 0
         """Spans that this process has dropped to make room."""
-        self.dropped_bytes = 0
-        """Bytes of files that this process has dropped to make room."""
-        self.refused_spans = 0
-        """Spans that :meth:`append` could not store."""
         self._corrupted = 0
         self._lock = threading.Lock()  # of append
         self._stock: _Stock | None = None
@@ -107,13 +103,8 @@ class Spool:
         self._unremovable = ""
         self._warned = False
 
-    @property
-    def damaged(self) -> int:
-        """How many batches this process has found unfit to be sent."""
-        return sum(self.damage().values())
-
-    def damage(self) -> dict[str, int]:
-        """The same by reason: ``corrupted``, or ``torn`` because their writer died."""
+    def damaged(self) -> dict[str, int]:
+        """How many batches were found unfit to be sent: ``corrupted``, or ``torn`` because their writer died."""
         return {"corrupted": self._corrupted, "torn": self._files.torn}
 
     # -- storing ------------------------------------------------------------------------------------------------
@@ -126,20 +117,17 @@ class Spool:
             spans: how many spans it holds.
 
         Returns:
-            Whether it is stored. If not, its spans are in ``refused_spans``, and the log has said why, once.
+            Whether it is stored. If not, the log has said why, once.
         """
         with self._lock:
-            stored = False
             try:
-                stored = not self._closed and self._store(payload, spans)
+                return not self._closed and self._store(payload, spans)
             except OSError as error:
                 self._stock = None
                 self._warn(error)
             except Exception:
                 faults.report("spool: append")
-            if not stored:
-                self.refused_spans += spans
-            return stored
+            return False
 
     def _store(self, payload: bytes, spans: int) -> bool:
         size = file_size(payload)
@@ -185,7 +173,6 @@ class Spool:
             return False
         stock.bytes -= file.size
         stock.count -= 1
-        self.dropped_bytes += file.size
         if found is not None:
             self.dropped_spans += found[0]
         elif file.healthy:

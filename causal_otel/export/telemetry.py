@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -42,8 +43,6 @@ from causal_otel.names import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from causal_otel.engine.counts import SpanCounts
     from causal_otel.export.transport import Outcome
     from causal_otel.export.worker import Worker
@@ -133,18 +132,40 @@ def _make(meter: metrics.Meter) -> metrics.Histogram:
         meter.create_observable_gauge,
         meter.create_observable_up_down_counter,
     )
-    counter(OTEL_SDK_SPAN_STARTED, [_started], "{span}", "Spans started.")
-    level(OTEL_SDK_SPAN_LIVE, [_live], "{span}", "Recording spans that have not ended.")
-    level(OTEL_SDK_PROCESSOR_SPAN_QUEUE_SIZE, [_queue_size], "{span}", "Spans that wait to be exported.")
-    level(OTEL_SDK_PROCESSOR_SPAN_QUEUE_CAPACITY, [_queue_capacity], "{span}", "How many spans may wait.")
-    counter(OTEL_SDK_PROCESSOR_SPAN_PROCESSED, [_processed], "{span}", "Spans handed to the exporter, or lost before.")
-    level(OTEL_SDK_EXPORTER_SPAN_INFLIGHT, [_in_flight], "{span}", "Spans being sent.")
-    counter(OTEL_SDK_EXPORTER_SPAN_EXPORTED, [_exported], "{span}", "Spans delivered, or lost on the way.")
-    counter(CAUSAL_EXPORTER_SPAN_SPOOLED, [_spooled], "{span}", "Spans put into the spool.")
-    counter(CAUSAL_EXPORTER_SPAN_RECOVERED, [_recovered], "{span}", "Spans sent from the spool.")
-    counter(CAUSAL_EXPORTER_SPOOL_DAMAGED, [_damaged], "{batch}", "Batches in the spool that were unfit to be sent.")
-    level(CAUSAL_EXPORTER_SPOOL_SIZE, [_spool_size], "By", "What is in the spool.")
-    gauge(CAUSAL_EXPORTER_LAST_SUCCESS_TIMESTAMP, [_last_success], "s", "When the back end last took something.")
+    queued = _reads(lambda worker: worker.counts().queued, _of_processor)
+    capacity = _reads(lambda worker: worker.counts().capacity, _of_processor)
+    in_flight = _reads(lambda worker: worker.counts().in_flight)
+    spooled = _reads(lambda worker: worker.counts().spooled)
+    recovered = _reads(lambda worker: worker.counts().recovered)
+    spool_size = _reads(lambda worker: worker.status().spooled_bytes)
+    last_success = _reads(lambda worker: worker.counts().last_success)
+    counter(OTEL_SDK_SPAN_STARTED, [_observed(_started)], "{span}", "Spans started.")
+    level(OTEL_SDK_SPAN_LIVE, [_observed(_live)], "{span}", "Recording spans that have not ended.")
+    level(OTEL_SDK_PROCESSOR_SPAN_QUEUE_SIZE, [_observed(queued)], "{span}", "Spans that wait to be exported.")
+    level(OTEL_SDK_PROCESSOR_SPAN_QUEUE_CAPACITY, [_observed(capacity)], "{span}", "How many spans may wait.")
+    counter(
+        OTEL_SDK_PROCESSOR_SPAN_PROCESSED,
+        [_observed(_processed)],
+        "{span}",
+        "Spans handed to the exporter, or lost before.",
+    )
+    level(OTEL_SDK_EXPORTER_SPAN_INFLIGHT, [_observed(in_flight)], "{span}", "Spans being sent.")
+    counter(OTEL_SDK_EXPORTER_SPAN_EXPORTED, [_observed(_exported)], "{span}", "Spans delivered, or lost on the way.")
+    counter(CAUSAL_EXPORTER_SPAN_SPOOLED, [_observed(spooled)], "{span}", "Spans put into the spool.")
+    counter(CAUSAL_EXPORTER_SPAN_RECOVERED, [_observed(recovered)], "{span}", "Spans sent from the spool.")
+    counter(
+        CAUSAL_EXPORTER_SPOOL_DAMAGED,
+        [_observed(_damaged)],
+        "{batch}",
+        "Batches in the spool that were unfit to be sent.",
+    )
+    level(CAUSAL_EXPORTER_SPOOL_SIZE, [_observed(spool_size)], "By", "What is in the spool.")
+    gauge(
+        CAUSAL_EXPORTER_LAST_SUCCESS_TIMESTAMP,
+        [_observed(last_success)],
+        "s",
+        "When the back end last took something.",
+    )
     return meter.create_histogram(
         OTEL_SDK_EXPORTER_OPERATION_DURATION, "s", "How long attempts to export took, one by one."
     )
@@ -152,89 +173,69 @@ def _make(meter: metrics.Meter) -> metrics.Histogram:
 
 # -- what is observed -------------------------------------------------------------------------------------------------
 
-
-def _watching() -> tuple[Telemetry, Worker] | None:
-    telemetry = _watched
-    worker = None if telemetry is None else telemetry.worker
-    return None if telemetry is None or worker is None else (telemetry, worker)
+_Points = Iterable[tuple[float, Mapping[str, Any]]]
+"""What an instrument observes: values, each with its attributes."""
+_Read = Callable[["Telemetry", "Worker"], _Points]
 
 
-def _started(_: CallbackOptions) -> Iterable[Observation]:
-    if (counts := _engine()) is not None:
-        for value, attributes in counts.started():
-            yield Observation(value, attributes)
+def _observed(read: _Read) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    """The callback of an instrument that reads the worker in use; without a worker it observes nothing."""
+
+    def callback(_: CallbackOptions) -> Iterable[Observation]:
+        telemetry = _watched
+        worker = None if telemetry is None else telemetry.worker
+        if telemetry is not None and worker is not None:
+            for value, attributes in read(telemetry, worker):
+                yield Observation(value, attributes)
+
+    return callback
 
 
-def _live(_: CallbackOptions) -> Iterable[Observation]:
-    if (counts := _engine()) is not None:
-        for value, attributes in counts.live():
-            yield Observation(value, attributes)
+def _of_exporter(telemetry: Telemetry) -> Mapping[str, Any]:
+    return telemetry.exporter
 
 
-def _engine() -> SpanCounts | None:
-    telemetry = _watched
-    return None if telemetry is None or telemetry.engine is None else telemetry.engine()
+def _of_processor(_: Telemetry) -> Mapping[str, Any]:
+    return _PROCESSOR
 
 
-def _queue_size(_: CallbackOptions) -> Iterable[Observation]:
-    if (watching := _watching()) is not None:
-        yield Observation(watching[1].counts().queued, _PROCESSOR)
+def _reads(
+    value: Callable[[Worker], float | None], attributes: Callable[[Telemetry], Mapping[str, Any]] = _of_exporter
+) -> _Read:
+    """Reads one value of the worker; nothing if that is None."""
+
+    def read(telemetry: Telemetry, worker: Worker) -> _Points:
+        found = value(worker)
+        return () if found is None else [(found, attributes(telemetry))]
+
+    return read
 
 
-def _queue_capacity(_: CallbackOptions) -> Iterable[Observation]:
-    if (watching := _watching()) is not None:
-        yield Observation(watching[1].counts().capacity, _PROCESSOR)
+def _started(telemetry: Telemetry, _: Worker) -> _Points:
+    return () if telemetry.engine is None else telemetry.engine().started()
 
 
-def _processed(_: CallbackOptions) -> Iterable[Observation]:
-    if (watching := _watching()) is not None:
-        counts = watching[1].counts()
-        lost = {reason: counts.dropped.get(reason, 0) for reason in _PROCESSOR_ERRORS}
-        delivered = sum(counts.dropped.get(reason, 0) for reason in _EXPORTER_ERRORS if reason != "spool_full")
-        yield Observation(counts.exported + counts.spooled + delivered, _PROCESSOR)
-        for reason, count in lost.items():
-            if count:
-                yield Observation(count, {**_PROCESSOR, ERROR_TYPE: _PROCESSOR_ERRORS[reason]})
+def _live(telemetry: Telemetry, _: Worker) -> _Points:
+    return () if telemetry.engine is None else telemetry.engine().live()
 
 
-def _in_flight(_: CallbackOptions) -> Iterable[Observation]:
-    if (watching := _watching()) is not None:
-        yield Observation(watching[1].counts().in_flight, watching[0].exporter)
+def _processed(_: Telemetry, worker: Worker) -> _Points:
+    counts = worker.counts()
+    lost = sum(counts.dropped.get(reason, 0) for reason in _EXPORTER_ERRORS if reason != "spool_full")
+    yield counts.exported + counts.spooled + lost, _PROCESSOR
+    for reason, error_type in _PROCESSOR_ERRORS.items():
+        if count := counts.dropped.get(reason, 0):
+            yield count, {**_PROCESSOR, ERROR_TYPE: error_type}
 
 
-def _exported(_: CallbackOptions) -> Iterable[Observation]:
-    if (watching := _watching()) is not None:
-        telemetry, worker = watching
-        counts = worker.counts()
-        yield Observation(counts.exported + counts.recovered, telemetry.exporter)
-        for reason in _EXPORTER_ERRORS:
-            if count := counts.dropped.get(reason, 0):
-                yield Observation(count, {**telemetry.exporter, ERROR_TYPE: reason})
+def _exported(telemetry: Telemetry, worker: Worker) -> _Points:
+    counts = worker.counts()
+    yield counts.exported + counts.recovered, telemetry.exporter
+    for reason in _EXPORTER_ERRORS:
+        if count := counts.dropped.get(reason, 0):
+            yield count, {**telemetry.exporter, ERROR_TYPE: reason}
 
 
-def _spooled(_: CallbackOptions) -> Iterable[Observation]:
-    if (watching := _watching()) is not None:
-        yield Observation(watching[1].counts().spooled, watching[0].exporter)
-
-
-def _recovered(_: CallbackOptions) -> Iterable[Observation]:
-    if (watching := _watching()) is not None:
-        yield Observation(watching[1].counts().recovered, watching[0].exporter)
-
-
-def _damaged(_: CallbackOptions) -> Iterable[Observation]:
-    if (watching := _watching()) is not None:
-        for reason, count in watching[1].counts().damaged.items():
-            yield Observation(count, {**watching[0].exporter, ERROR_TYPE: reason})
-
-
-def _spool_size(_: CallbackOptions) -> Iterable[Observation]:
-    if (watching := _watching()) is not None:
-        yield Observation(watching[1].status().spooled_bytes, watching[0].exporter)
-
-
-def _last_success(_: CallbackOptions) -> Iterable[Observation]:
-    if (watching := _watching()) is not None:
-        last = watching[1].counts().last_success
-        if last is not None:
-            yield Observation(last, watching[0].exporter)
+def _damaged(telemetry: Telemetry, worker: Worker) -> _Points:
+    for reason, count in worker.counts().damaged.items():
+        yield count, {**telemetry.exporter, ERROR_TYPE: reason}

@@ -280,7 +280,11 @@ class Worker(SpanProcessor):
             self._log.say(
                 "shutdown",
                 "%d of the last %d spans could not be delivered to %s within %g s (%s)%s",
-                *(lost + spooled, left, self._destination, timeout, sender.problem or "no answer"),
+                lost + spooled,
+                left,
+                self._destination,
+                timeout,
+                sender.problem or "no answer",
                 f"; {spooled} of them are in the spool" if spooled else "",
             )
         return True
@@ -320,7 +324,7 @@ class Worker(SpanProcessor):
                 dropped=dropped,
                 spooled=ledger.spooled,
                 recovered=ledger.recovered,
-                damaged={} if self._spool is None else self._spool.damage(),
+                damaged={} if self._spool is None else self._spool.damaged(),
                 last_success=ledger.last_success,
                 problem=self._sender.standing_problem,
             )

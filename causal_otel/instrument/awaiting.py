@@ -15,12 +15,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from functools import partial
-from types import NoneType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from causal_otel._internal import faults
 from causal_otel.engine import context
-from causal_otel.engine.pending import REMEMBERED, Awaitable, Pending, named
+from causal_otel.engine.pending import NEVER_PENDING, REMEMBERED, Awaitable, Pending, named
 from causal_otel.instrument.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def ended(call: Call, result: Any, error: BaseException | None, site: str) -> No
         faults.report(site)
 
 
-at_once: set[type] = {NoneType, bool, bytes, dict, float, int, list, str, tuple}
+at_once: set[type] = {*NEVER_PENDING}
 """Types of results that are nothing to await, as far as :func:`goes_on` has seen: ask this first."""
 
 

@@ -48,8 +48,14 @@ class BaggageBorder(NamedTuple):
             return where
         return baggage.clear(where)
 
+    def admit(self, headers: dict[str, str]) -> None:
+        """Leave in ``headers`` only as much of the baggage as may be read."""
+        baggage = headers.pop("baggage", None)
+        if baggage is not None and (read := self.incoming(baggage)) is not None:
+            headers["baggage"] = read
+
     def incoming(self, header: str) -> str | None:
-        """What is read of a header; None: nothing. Entries that are none are left out, before they are logged."""
+        """What is read of a header; None: nothing. Malformed entries are left out: the propagator would log each."""
         if len(header) > self.max_bytes:
             return None
         entries = [entry for entry in header.split(",") if len(entry) <= _MAX_ENTRY and _ENTRY.fullmatch(entry)]

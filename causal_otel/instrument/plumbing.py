@@ -11,6 +11,7 @@ from time import perf_counter_ns, time_ns
 from typing import TYPE_CHECKING, Any
 
 from causal_otel.engine import context
+from causal_otel.engine.local_trace import local_trace_of
 from causal_otel.instrument.errors import BY_CLASS, failure_attributes, mark_failed
 from causal_otel.instrument.told import Told, tell
 
@@ -82,5 +83,5 @@ class Plumbing:
 
 def _unix(moment: int) -> int:
     """Unix time of a moment of the monotonic clock, by the current trace's clock: not before its parent has begun."""
-    local = getattr(context.current_span(), "_local_trace", None)
+    local = local_trace_of(context.current_span())
     return moment + (time_ns() - perf_counter_ns() if local is None else local.clock)

@@ -12,7 +12,7 @@ from causal_otel.engine import context
 from causal_otel.engine.adoption import as_sampled, take_over
 from causal_otel.engine.context import SPAN_KEY
 from causal_otel.engine.exceptions import capture
-from causal_otel.engine.foreign import starter
+from causal_otel.engine.foreign import is_ours, starter
 from causal_otel.engine.unsampled import ExcludedSpan
 from causal_otel.instrument.baggage import BaggageBorder
 from causal_otel.instrument.errors import BY_CLASS
@@ -78,7 +78,7 @@ class Tracing(Generic[OptionsT]):
     ) -> None:
         self._start = start = starter(tracer)
         self.redaction = redaction
-        self.ours = hasattr(tracer, "start_leaf")
+        self.ours = is_ours(tracer)
         self.border = border or BaggageBorder()
         self.options = options
         if options.excluded:

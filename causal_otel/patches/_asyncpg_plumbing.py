@@ -27,7 +27,16 @@ from causal_otel.names import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ERRORS", "TARGETS", "connection_attributes", "endpoint", "if_refused", "on_statement", "plumbing"]
+__all__ = [
+    "ERRORS",
+    "TARGETS",
+    "connection_attributes",
+    "endpoint",
+    "if_failed",
+    "if_refused",
+    "on_statement",
+    "plumbing",
+]
 
 _DEFAULT_PORT = 5432
 
@@ -146,7 +155,8 @@ def _connecting(tracing: Tracing[Any], instance: None, args: Args, kwargs: Kwarg
 # -- wrappers -----------------------------------------------------------------------------------------------------
 
 
-def _if_failed(describe: Describe, *, nests: bool = False) -> Wrapper:
+def if_failed(describe: Describe, *, nests: bool = False) -> Wrapper:
+    """A wrapper for a call that is a span only if it fails; ``nests``: other traced calls may run inside."""
     return failure_call(describe, ERRORS, nests=nests)
 
 
@@ -203,7 +213,7 @@ def _noting_address(tracing: Tracing[Any], original: Callable[..., Any]) -> Call
 
 
 def _reset(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
-    return _if_failed(_on_connection("RESET"))(tracing, suppressed(tracing, original))
+    return if_failed(_on_connection("RESET"))(tracing, suppressed(tracing, original))
 
 
 _CONNECTION, _POOL, _TRANSACTION = "asyncpg.connection", "asyncpg.pool", "asyncpg.transaction"
@@ -212,27 +222,27 @@ _CONNECT = "asyncpg.connect_utils"
 TARGETS = (
     Wrap(_CONNECTION, "Connection.reset", _reset),
     Wrap(_CONNECTION, "Connection._reset", suppressed, optional=True),  # since 0.30, before a reset of the user's own
-    Wrap(_CONNECTION, "Connection.close", _if_failed(_on_connection("CLOSE"))),
-    Wrap(_CONNECTION, "Connection.add_listener", _if_failed(_on_connection("LISTEN"), nests=True)),
-    Wrap(_CONNECTION, "Connection.remove_listener", _if_failed(_on_connection("UNLISTEN"), nests=True)),
-    Wrap(_CONNECTION, "Connection.set_type_codec", _if_failed(_on_connection("SET TYPE CODEC"))),
-    Wrap(_CONNECTION, "Connection.set_builtin_type_codec", _if_failed(_on_connection("SET TYPE CODEC"))),
-    Wrap(_CONNECTION, "Connection.reset_type_codec", _if_failed(_on_connection("RESET TYPE CODEC"))),
+    Wrap(_CONNECTION, "Connection.close", if_failed(_on_connection("CLOSE"))),
+    Wrap(_CONNECTION, "Connection.add_listener", if_failed(_on_connection("LISTEN"), nests=True)),
+    Wrap(_CONNECTION, "Connection.remove_listener", if_failed(_on_connection("UNLISTEN"), nests=True)),
+    Wrap(_CONNECTION, "Connection.set_type_codec", if_failed(_on_connection("SET TYPE CODEC"))),
+    Wrap(_CONNECTION, "Connection.set_builtin_type_codec", if_failed(_on_connection("SET TYPE CODEC"))),
+    Wrap(_CONNECTION, "Connection.reset_type_codec", if_failed(_on_connection("RESET TYPE CODEC"))),
     Wrap(_CONNECTION, "Connection.transaction", if_refused(_on_connection("BEGIN"))),
-    Wrap(_TRANSACTION, "Transaction.start", _if_failed(_begin, nests=True)),
-    Wrap(_TRANSACTION, "Transaction.commit", _if_failed(_commit, nests=True)),
-    Wrap(_TRANSACTION, "Transaction.rollback", _if_failed(_rollback, nests=True)),
-    Wrap(_TRANSACTION, "Transaction.__aexit__", _if_failed(_leave, nests=True)),
+    Wrap(_TRANSACTION, "Transaction.start", if_failed(_begin, nests=True)),
+    Wrap(_TRANSACTION, "Transaction.commit", if_failed(_commit, nests=True)),
+    Wrap(_TRANSACTION, "Transaction.rollback", if_failed(_rollback, nests=True)),
+    Wrap(_TRANSACTION, "Transaction.__aexit__", if_failed(_leave, nests=True)),
     # Both when the package is complete: it copies the one, which is to be the driver's own, to the other.
     Wrap("asyncpg", "connect", _connect),
     Wrap("asyncpg", "connection.connect", _connect),
     Wrap(_CONNECT, "_connect", _connect, optional=True),  # for whoever has imported one of them before
     Wrap(_CONNECT, "_connect_addr", _noting_address, optional=True),
     Wrap(_CONNECT, "_can_use_connection", suppressed, optional=True),
-    Wrap(_POOL, "Pool._async__init__", _if_failed(_on_pool("OPEN POOL"), nests=True), optional=True),
-    Wrap(_POOL, "Pool._acquire", _if_failed(_on_pool("ACQUIRE"), nests=True), optional=True),
-    Wrap(_POOL, "Pool.release", _if_failed(_on_pool("RELEASE"), nests=True)),
-    Wrap(_POOL, "Pool.close", _if_failed(_on_pool("CLOSE POOL"), nests=True)),
+    Wrap(_POOL, "Pool._async__init__", if_failed(_on_pool("OPEN POOL"), nests=True), optional=True),
+    Wrap(_POOL, "Pool._acquire", if_failed(_on_pool("ACQUIRE"), nests=True), optional=True),
+    Wrap(_POOL, "Pool.release", if_failed(_on_pool("RELEASE"), nests=True)),
+    Wrap(_POOL, "Pool.close", if_failed(_on_pool("CLOSE POOL"), nests=True)),
     Wrap(_POOL, "Pool._maintain_min_size", suppressed, optional=True),  # since 0.32
 )
 """Where all that takes hold. What is optional without a version is private, and not worth losing the others for."""

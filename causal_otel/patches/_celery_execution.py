@@ -64,9 +64,7 @@ class _Execution:
 def _parent(tracing: Tracing[Any], headers: Mapping[str, Any]) -> Context:
     """The context that a message's headers tell of, and nothing of what is current in the worker."""
     texts = {key: value for key, value in headers.items() if isinstance(value, str)}
-    baggage = texts.pop("baggage", None)
-    if baggage is not None and (read := tracing.border.incoming(baggage)) is not None:
-        texts["baggage"] = read
+    tracing.border.admit(texts)
     return carriers.extract(texts, Context())
 
 

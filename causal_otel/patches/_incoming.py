@@ -103,9 +103,7 @@ def parent_context(headers: dict[str, str], border: BaggageBorder) -> Context:
     base = context.incoming()
     if headers.keys().isdisjoint(_interest().fields):
         return base
-    baggage = headers.pop("baggage", None)
-    if baggage is not None and (read := border.incoming(baggage)) is not None:
-        headers["baggage"] = read
+    border.admit(headers)
     return carriers.extract(headers, base, _getter)
 
 

@@ -43,7 +43,6 @@ from causal_otel.instrument.calls import (
     Wrapper,
     argument,
     client_call,
-    failure_call,
     suppressed,
     traced_call,
 )
@@ -71,6 +70,7 @@ from causal_otel.patches._asyncpg_plumbing import (
     TARGETS,
     connection_attributes,
     endpoint,
+    if_failed,
     if_refused,
     on_statement,
     plumbing,
@@ -233,10 +233,6 @@ def _traced(describe: Describe) -> Wrapper:
     return client_call(describe, ERRORS)
 
 
-def _if_failed(describe: Describe) -> Wrapper:
-    return failure_call(describe, ERRORS)
-
-
 def _copy_records(tracing: Tracing[AsyncpgOptions], original: Callable[..., Any]) -> Callable[..., Any]:
     def begin(tracing: Tracing[Any], connection: Any, args: Args, kwargs: Kwargs) -> Inside:
         return Inside(Context({**context.current(), _COPYING: connection}))
@@ -246,7 +242,7 @@ def _copy_records(tracing: Tracing[AsyncpgOptions], original: Callable[..., Any]
 
 def _first_step(tracing: Tracing[AsyncpgOptions], original: Callable[..., Any]) -> Callable[..., Any]:
     """For a cursor's ``__anext__``, which is called for each row and prepares its statement when first called."""
-    call = _if_failed(_describe_first_step)(tracing, original)
+    call = if_failed(_describe_first_step)(tracing, original)
 
     @functools.wraps(original)
     def __anext__(self: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -273,7 +269,7 @@ PATCH = Patch(
         Wrap(_CONNECTION, "Connection.copy_from_table", _traced(_describe_copy_table)),
         Wrap(_CONNECTION, "Connection.copy_to_table", _traced(_describe_copy_table)),
         Wrap(_CONNECTION, "Connection.copy_records_to_table", _copy_records),
-        Wrap(_CONNECTION, "Connection.prepare", _if_failed(_describe_prepare)),
+        Wrap(_CONNECTION, "Connection.prepare", if_failed(_describe_prepare)),
         Wrap(_CONNECTION, "Connection.cursor", if_refused(_describe_query)),
         Wrap(_STATEMENT, "PreparedStatement.cursor", if_refused(_describe_statement)),
         Wrap("asyncpg.utils", "_mogrify", suppressed, optional=True),  # quotes what copy_from_query is given
@@ -286,9 +282,9 @@ PATCH = Patch(
         Wrap(_STATEMENT, "PreparedStatement.executemany", _traced(_describe_statement_batch)),
         Wrap(_CURSOR, "BaseCursor._bind_exec", _traced(_describe_statement)),
         Wrap(_CURSOR, "BaseCursor._exec", _traced(_describe_statement)),
-        Wrap(_CURSOR, "BaseCursor._close_portal", _if_failed(on_statement("CLOSE")), optional=True),
-        Wrap(_CURSOR, "Cursor._init", _if_failed(_describe_statement), optional=True),
-        Wrap(_CURSOR, "Cursor.forward", _if_failed(on_statement("MOVE"))),
+        Wrap(_CURSOR, "BaseCursor._close_portal", if_failed(on_statement("CLOSE")), optional=True),
+        Wrap(_CURSOR, "Cursor._init", if_failed(_describe_statement), optional=True),
+        Wrap(_CURSOR, "Cursor.forward", if_failed(on_statement("MOVE"))),
         Wrap(_CURSOR, "CursorIterator.__anext__", _first_step),
         *TARGETS,
     ),

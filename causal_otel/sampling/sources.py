@@ -108,7 +108,7 @@ class RemoteSource:
         self.name = _public(endpoint)
         self.interval = interval
         parts = urlsplit(endpoint)
-        query = f"{parts.query}&" * bool(parts.query) + f"service={quote(service, safe='')}"
+        query = "&".join(filter(None, (parts.query, f"service={quote(service, safe='')}")))
         paths = _SAMPLING_PATHS if parts.path in ("", "/") else (parts.path,)
         self._urls = [parts._replace(path=path, query=query, fragment="").geturl() for path in paths]
         self._hint = ""

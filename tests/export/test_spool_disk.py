@@ -39,9 +39,9 @@ class TestDamage:
         collector = Collector()
         assert spool.drain(collector) == 7
         assert collector.payloads == [b"sample payload", b"last"]
-        assert spool.damaged == len(copies) == len(names_in(directory, ".damaged"))
+        assert spool.damaged()["corrupted"] == len(copies) == len(names_in(directory, ".damaged"))
         assert spool.drain(collector) == 0
-        assert spool.damaged == len(copies)
+        assert spool.damaged() == {"corrupted": len(copies), "torn": 0}
 
     def test_dropping_a_corrupted_batch(self, directory: Path) -> None:
         """A corrupted batch that is dropped unread counts as damaged, not as so many spans."""
@@ -50,7 +50,7 @@ class TestDamage:
         with (directory / names_in(directory)[0]).open("r+b") as file:
             file.write(b"JUNK")
         assert spool.append(b"efgh", 1)
-        assert (spool.dropped_spans, spool.damaged) == (0, 1)
+        assert (spool.dropped_spans, spool.damaged()) == (0, {"corrupted": 1, "torn": 0})
 
     def test_other_files_are_left_alone(self, spool: Spool, directory: Path, tmp_path: Path) -> None:
         """Files of other names, links, pipes and folders with our names are neither read, counted nor removed."""
@@ -68,7 +68,7 @@ class TestDamage:
         assert spool.size() == HEADER + 1
         assert spool.drain(Collector()) == 1
         assert set(os.listdir(directory)) == others | {"drain.lock"}
-        assert spool.damaged == 0
+        assert sum(spool.damaged().values()) == 0
 
     def test_accepted_batch_that_cannot_be_removed(
         self, spool: Spool, directory: Path, caplog: pytest.LogCaptureFixture
@@ -119,7 +119,7 @@ class TestDisk:
         assert len(list(directory.iterdir())) == 2
 
     def test_full_disk(self, spool: Spool, directory: Path, caplog: pytest.LogCaptureFixture) -> None:
-        """When the disk is full a batch is refused and counted, one line is logged, and later batches are stored."""
+        """When the disk is full a batch is refused, one line is logged, and later batches are stored."""
         real = os.open
 
         def full(path: Path, flags: int, mode: int = 0o777) -> int:
@@ -133,7 +133,6 @@ class TestDisk:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(os, "open", full)
             assert [spool.append(b"x" * 10, 5) for _ in range(3)] == [False] * 3
-        assert spool.refused_spans == 15
         assert [record.levelno for record in caplog.records] == [logging.WARNING]
         assert os.strerror(errno.ENOSPC) in caplog.text
         assert names_in(directory, ".part") == []
@@ -151,7 +150,6 @@ class TestDisk:
             assert spool.append(b"a" * 4000, 1)
             assert not spool.append(b"b" * 20000, 2)
             assert spool.append(b"c" * 4000, 4)
-            assert spool.refused_spans == 2
             """,
             directory,
         )
@@ -162,11 +160,10 @@ class TestDisk:
         assert collector.payloads == [b"a" * 4000, b"c" * 4000]
 
     def test_directory_that_cannot_be_made(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-        """Where no directory can be, batches are refused and counted, one line is logged, and nothing is raised."""
+        """Where no directory can be, batches are refused, one line is logged, and nothing is raised."""
         (tmp_path / "file").write_text("")
         spool = Spool(tmp_path / "file" / "spool", PLENTY)
         assert [spool.append(b"x", 2) for _ in range(3)] == [False] * 3
-        assert spool.refused_spans == 6
         assert spool.drain(Collector()) == spool.size() == 0
         assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
