@@ -223,7 +223,7 @@ def install(
         settings: any other setting by its name in ``docs/reference/settings.md``; it beats its environment variable.
 
     Returns:
-        The installation, to flush, to ask and to undo.
+        The installation, for ``flush()``, ``status()`` and ``uninstall()``.
 
     Raises:
         SettingError: something given, or in the environment, is not allowed. Nothing has been changed then.

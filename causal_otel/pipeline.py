@@ -43,7 +43,7 @@ _PROPAGATORS: dict[str, Callable[[], TextMapPropagator]] = {
     "tracecontext": TraceContextTextMapPropagator,
     "baggage": W3CBaggagePropagator,
 }
-"""The API's own; to look for those of other packages takes as long as half of :func:`causal_otel.install`."""
+"""The API's own. Looking for those of other packages would take half as long as all of :func:`causal_otel.install`."""
 
 
 class Pipeline:
@@ -194,7 +194,7 @@ def _program() -> str:
 
 def _limits(settings: Settings) -> SpanLimits:
     def limit(*values: int | None) -> int:
-        """The first that is given; the SDK's way to say "none at all" would else be to ask the environment."""
+        """The first value that is given. If there is none, ``UNSET``: the SDK would read the environment for a None."""
         return next((value for value in values if value is not None), SpanLimits.UNSET)
 
     count, length = settings.attribute_count_limit, settings.attribute_value_length_limit

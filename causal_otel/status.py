@@ -25,13 +25,13 @@ class Status:
     destination: str = ""
     """Where spans go, without credentials."""
     warnings: tuple[str, ...] = ()
-    """What is hardly meant as it is set up: a sentence each."""
+    """Settings that contradict each other or are not read: a sentence each."""
     patches: tuple[PatchStatus, ...] = ()
     untraced: tuple[str, ...] = ()
     """Drivers that are imported and that nothing traces."""
     export: ExportStatus | None = None
     sampling: SamplingStatus | None = None
-    """Which traces are recorded, and what is wrong with where that is said; None: your provider knows."""
+    """Which traces are recorded, and problems with the source of the rules; None: your own provider decides."""
     buffer: BufferStatus | None = None
     """Traces that are not sampled and wait for a failure; None: ``keep_errors`` is not ``process``."""
     redacted: Mapping[str, int] = field(default_factory=dict)

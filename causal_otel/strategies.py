@@ -1,8 +1,8 @@
-"""Sampling strategies: what a file in Jaeger's format says about a service, and what we let it say besides.
+"""Sampling strategies: a file in Jaeger's format, with some additions of ours.
 
-What a file means is Jaeger's to say, with differences that lose no traces: without a ``default_strategy``, and for one
-of an unknown type, everything is recorded. An entry of ``operation_strategies`` may have a ``match``, which Jaeger
-does not know: see :class:`OperationStrategy`.
+A file means what it means to Jaeger, with two differences, by which more traces are recorded: without a
+``default_strategy``, and for one of an unknown type, everything is recorded. An entry of ``operation_strategies`` may
+have a ``match``, which Jaeger does not know: see :class:`OperationStrategy`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ ALIASES = {
 
 
 class StrategiesError(ValueError):
-    """A strategies file does not say what to do. The message has the line."""
+    """A strategies file is invalid. The message has the line."""
 
 
 @dataclass(frozen=True)

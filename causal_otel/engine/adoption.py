@@ -1,4 +1,4 @@
-"""A span of ours that a process has begun and does not live to end, started again by another one."""
+"""A span that one process begins and another one ends, because the first is killed in between."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
 
 def as_sampled(context: Context, identity: tuple[int, int]) -> tuple[Context, bool]:
-    """What to start the span in again, so that it is in its trace, and whether it is the root of that.
+    """The context to start the span in again, and whether it is the root of its trace.
 
-    The other process has decided that a root is recorded. That is as good as a sampled parent.
+    The process that was killed had decided to record a root. So the sampler is shown a sampled parent here.
 
     Args:
         context: where the parent is, if there is one.
@@ -33,7 +33,7 @@ def as_sampled(context: Context, identity: tuple[int, int]) -> tuple[Context, bo
 
 
 def take_over(span: trace.Span, span_id: int, *, root: bool) -> None:
-    """Make ``span``, which nobody has seen yet, the one with that id."""
+    """Give ``span``, which nobody has seen yet, the id that the killed process had given it."""
     from causal_otel.engine.span import Span  # it imports the SDK, which is not to be imported before install()
 
     if isinstance(span, Span):

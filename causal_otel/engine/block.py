@@ -1,6 +1,7 @@
-"""A span that is current for the length of a block or a call: context manager, and decorator of four kinds.
+"""A span that is current during a block or a call: a context manager, and a decorator of four kinds of functions.
 
-For anybody's spans. Our own tracer's usual case is in :mod:`causal_otel.engine.current_span`.
+It works with the spans of any tracer. For blocks our own tracer has something faster:
+:class:`~causal_otel.engine.current_span.CurrentSpan`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from causal_otel.engine import outcome
 from causal_otel.engine.contained import users_span
 from causal_otel.engine.context import Activation, enter
-from causal_otel.engine.pending import Pending, at_once, is_pending, named
+from causal_otel.engine.pending import Pending, at_once, is_pending, named_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -83,7 +84,7 @@ class SpanBlock:
     def __call__(self, function: F) -> F:
         """Decorate ``function``: every call of it is one span, which lasts until its last item if it generates.
 
-        A plain function that returns something to be awaited, or an async generator, is over when that is.
+        Where a plain function returns an awaitable or an async generator, the call is over when that is done.
         """
         wrap: Callable[[F], Callable[..., Any]]
         if inspect.isasyncgenfunction(function):
@@ -115,16 +116,16 @@ class SpanBlock:
         return call
 
     def _until_done(self, result: Any, span: Span) -> Any:
-        """What the caller gets for ``result``, which is to be awaited or iterated; until then ``span`` lasts."""
+        """What the caller gets in place of ``result``, whose end is also that of ``span``."""
         pending = Pending(result, lambda: enter(span, self._context), lambda _, error: self._finish(span, error))
         if not isinstance(result, AsyncGenerator):
-            return pending.shown()
+            return pending.substitute()
 
         def begun() -> Span:
             pending.take()  # from here on the generator ends it
             return span
 
-        return named(self._async_generator(lambda: result, begun)(), result)
+        return named_as(self._async_generator(lambda: result, begun)(), result)
 
     def _coroutine(self, function: Callable[..., Any]) -> Callable[..., Any]:
         async def call(*args: Any, **kwargs: Any) -> Any:

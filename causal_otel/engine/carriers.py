@@ -20,7 +20,7 @@ __all__ = ["extract", "inject", "injected"]
 
 
 def inject(carrier: MutableMapping[str, Any], context: Context | None = None) -> None:
-    """Write ``context`` (default: the current one) into ``carrier``. Never raises: it then holds what was written.
+    """Write ``context`` (default: the current one) into ``carrier``. Never raises; a failure may leave a part there.
 
     Args:
         carrier: such as headers.
@@ -35,14 +35,14 @@ def inject(carrier: MutableMapping[str, Any], context: Context | None = None) ->
 
 
 def injected(context: Context) -> dict[str, str]:
-    """The headers that tell of ``context``. Never raises."""
+    """The headers that carry ``context``. Never raises."""
     carrier: dict[str, Any] = {}
     inject(carrier, context)
     return {name: value for name, value in carrier.items() if isinstance(name, str) and isinstance(value, str)}
 
 
 def extract(carrier: Mapping[str, Any], context: Context | None = None, getter: Getter[Any] | None = None) -> Context:
-    """What ``carrier`` says is current, on top of ``context``. Never raises: it is ``context`` alone then.
+    """``context``, and what ``carrier`` adds, such as a remote parent. Never raises; after a failure ``context`` alone.
 
     Args:
         carrier: such as headers.

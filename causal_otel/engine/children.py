@@ -1,7 +1,8 @@
 """Children that ``multiprocessing`` and Celery's ``billiard`` fork begin without a current span.
 
-A process pool starts its workers when the first work is submitted, inside some request. They live on, and what later
-requests have them do is none of that one's. A bare ``os.fork()`` goes on with what the parent was doing.
+A process pool forks its workers when the first work is submitted, often inside a request. The workers would inherit
+that request's span, and add the work of all later requests to its trace. After a bare ``os.fork()`` the span stays
+current: the child goes on with what the parent was doing.
 """
 
 from __future__ import annotations
@@ -22,18 +23,18 @@ _MODULES = ("multiprocessing.util", "billiard.util")
 
 
 class Children:
-    """Has them begin so, until :meth:`forget`. Its maker keeps it: ``multiprocessing`` holds it by a weak reference."""
+    """Clears the current span there, until :meth:`forget`. Keep it: ``multiprocessing`` only has a weak reference."""
 
     def __init__(self) -> None:
         self._active = variable is not None
         for module in _MODULES:
-            wrapt.register_post_import_hook(self._arrived, module)
+            wrapt.register_post_import_hook(self._imported, module)
 
     def forget(self) -> None:
-        """Leave them alone from now on."""
+        """Clear nothing from now on."""
         self._active = False
 
-    def _arrived(self, util: ModuleType) -> None:
+    def _imported(self, util: ModuleType) -> None:
         try:
             if self._active:
                 util.register_after_fork(self, Children._begin)

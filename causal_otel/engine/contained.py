@@ -1,4 +1,4 @@
-"""Somebody else's span, told of by us: what fails in there is ours to report, never the user's to see.
+"""A span of another provider, used by our own code. What its methods raise is counted, and does not reach the user.
 
 Ending a span runs the span processors of its provider, and those of a user's own provider may raise.
 """
@@ -44,7 +44,7 @@ class ContainedSpan(Span):
 
     @property
     def start_time(self) -> int | None:
-        """Unix time in nanoseconds; None where the span does not tell."""
+        """Unix time in nanoseconds; None if the span has no such attribute."""
         try:
             found: int | None = getattr(self.theirs, "start_time", None)
         except Exception:
@@ -53,7 +53,7 @@ class ContainedSpan(Span):
         return found
 
     def get_span_context(self) -> SpanContext:
-        """Its identity; an invalid one where that cannot be had."""
+        """Its identity; an invalid one if that method raises."""
         return self._call("get_span_context") or INVALID_SPAN_CONTEXT
 
     def is_recording(self) -> bool:
@@ -77,11 +77,11 @@ class ContainedSpan(Span):
         self._call("add_link", context, attributes)
 
     def update_name(self, name: str) -> None:
-        """Call it something else."""
+        """Rename it."""
         self._call("update_name", name)
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
-        """Say how it went."""
+        """Set its status."""
         self._call("set_status", status, description)
 
     def record_exception(
@@ -100,5 +100,5 @@ class ContainedSpan(Span):
 
 
 def users_span(span: Span) -> Span:
-    """What user code is given for ``span``: the one that its own provider has made."""
+    """The span that user code is given: for a contained span the one behind it."""
     return span.theirs if type(span) is ContainedSpan else span

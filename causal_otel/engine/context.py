@@ -66,8 +66,8 @@ current: Callable[[], Context] = context_api.get_current if variable is None els
 def leave(token: Token[Context], span: trace.Span | None) -> bool:
     """End a block: what was current before it is current again, if this is the Context that it began in.
 
-    A span that has ended is not made current again, but for one whose own block belongs to another Context: a task
-    that a request has started goes on in the request's trace, after its end as well.
+    A span that has ended is not made current again. There is one exception: if the span's block was entered in another
+    Context, it is. So a task stays in the trace of the request that started it, also after the request's end.
 
     Args:
         token: of the block's beginning. It must not have been given before.
@@ -95,7 +95,7 @@ def leave(token: Token[Context], span: trace.Span | None) -> bool:
 
 
 def _ended_in(context: Any) -> trace.Span | None:
-    """The span of ``context``, if there is one and it has ended; that context may be the token's word for none."""
+    """The span of ``context``, if there is one and it has ended. ``context`` may be ``Token.MISSING``."""
     span = context.get(SPAN_KEY) if context and context is not Token.MISSING else None
     if span is None:
         return None
@@ -217,7 +217,7 @@ def is_recorded(context: Context, *, roots: bool) -> bool:
         return roots
     if span.is_recording():
         return True
-    # It has ended, as a request has whose task goes on, or it stands for a caller in another process.
+    # The span has ended, as that of a request whose task goes on, or it stands for a caller in another process.
     parent = span.get_span_context()
     return parent.trace_flags.sampled if parent.is_valid else roots
 
@@ -232,9 +232,9 @@ def without_span() -> Context:
 
 
 def incoming() -> Context:
-    """The current context without a trace of any trace: what work asked for by another process starts in.
+    """The current context without any span: where work begins that another process asks for.
 
-    A server may have been started inside a span, or inside :func:`without_span`; neither says why a request came.
+    A server may have been started inside a span, or inside :func:`without_span`. Neither is the cause of its requests.
     """
     values = current()
     if SPAN_KEY not in values and _DETACHED_KEY not in values:

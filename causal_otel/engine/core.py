@@ -37,22 +37,24 @@ class Core:
     Attributes:
         closed: whether nothing is recorded any more, since the provider was shut down.
         counts: how many spans were started and have ended in this process.
-        decide_root: decides about a root by its trace id, name, kind and attributes; None: the sampler has to be asked.
+        decide_root: decides about a root by its trace id, name, kind and attributes, without the sampler; None: ask the
+            sampler.
         drops_roots: whether no trace that begins here is ever recorded or buffered.
-        deliver: takes the spans that have ended and are sampled. A processor that is alone may have a method ``take``
-            for them, which never raises, and settles what a span holds: see
-            :meth:`~causal_otel.engine.span.Span.parent_id`.
+        deliver: takes the spans that have ended and are sampled: the method ``take`` of the only processor, if it has
+            one, else ``on_end`` of all of them. ``take`` never raises, and calls
+            :meth:`~causal_otel.engine.span.Span.parent_id`, so that chains of spans can be freed.
         fast_child: whether a child of a span that is sampled here can be started without asking or telling anybody.
-        fast_drop: the same of a child of what is not sampled: there will be no span.
+        fast_drop: whether a child of what is not sampled can be dropped without asking or telling anybody.
         has_on_ending: whether a processor wants to change a span that is about to end.
         has_on_start: whether a processor wants to know when a span begins.
         id_generator: makes the ids.
-        buffer: where traces that are not sampled wait, should they turn out to be worth having; None: nowhere.
-        max_attributes: how many attributes a span may have; more than there can be, where there is no limit.
+        buffer: holds traces that are not sampled until it is known whether they fail or take long; None: they are
+            dropped.
+        max_attributes: how many attributes a span may have; ``sys.maxsize``: there is no limit.
         new_span_id: makes a span id, without a Python frame.
         new_trace_id: makes a trace id, likewise.
         processors: who is told when a span begins and ends.
-        redaction: takes secrets out of what processors and exporters read of a span; None: there are none.
+        redaction: takes secrets out of what processors and exporters read of a span; None: nothing does.
         resource: what the spans are about.
         sampler: decides which spans are recorded.
         span_limits: how much one span may hold.
@@ -110,7 +112,7 @@ class Core:
             self.buffer = self.buffer.empty_copy()
 
     def new_trace(self, name: str, kind: SpanKind, attributes: Mapping[str, Any] | None) -> LocalTrace | None:
-        """Begin a trace, as the sampler decides; None: the sampler, or a processor, wants to know more."""
+        """Begin a trace, as the sampler decides; None: the sampler or a processor has to be asked or told."""
         decide = self.decide_root
         if decide is None:
             return None
@@ -120,7 +122,7 @@ class Core:
             self.counts.fast_roots += 1
             return LocalTrace(trace_id, flags, state)
         if self.buffer is None:
-            local = LocalTrace(trace_id, flags, state, 0)  # nobody will ask it for the time
+            local = LocalTrace(trace_id, flags, state, 0)  # no span needs its clock
         else:
             local = LocalTrace(trace_id, flags, state)
             if self.begin_buffering(local) is not None:
@@ -129,7 +131,7 @@ class Core:
         return local
 
     def begin_buffering(self, local: LocalTrace) -> BufferedTrace | None:
-        """Record a trace that is not sampled into the buffer; None: there is no room."""
+        """Record a trace that is not sampled, into the buffer; None: there is no room."""
         buffered: BufferedTrace | None = None
         if self.buffer is not None:
             try:
@@ -142,7 +144,7 @@ class Core:
 
 
 class BaseTracer(trace.Tracer):
-    """What the spans of one tracer share. Spans know their tracer as this.
+    """What the spans of one tracer share: the type by which a span knows its tracer.
 
     Attributes:
         core: what they share with those of all other tracers of the provider.

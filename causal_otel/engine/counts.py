@@ -16,10 +16,10 @@ _SAMPLED, _RECORDED = "RECORD_AND_SAMPLE", "RECORD_ONLY"
 
 
 class SpanCounts:
-    """The counts of one provider in one process, kept by plain additions, which a span can afford.
+    """The counts of one provider in one process: plain integers, because a lock would cost each span too much.
 
-    A block or a patched call in a trace that is not sampled starts nothing, and is not counted. The spans of a trace
-    that is buffered are recorded only, also when it is sampled after all.
+    A block or a patched call in a trace that is not sampled starts nothing, and is not counted. The spans of a buffered
+    trace count as RECORD_ONLY, also if the trace is promoted later.
 
     Attributes:
         fast: sampled spans started the short way, without asking the sampler for each.

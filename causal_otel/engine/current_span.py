@@ -1,8 +1,8 @@
 """What our ``start_as_current_span`` returns: the span itself, started when its block is entered.
 
-The usual case, a block under a recorded span of ours, makes one object and one context; a block in a trace that is not
-sampled makes the object only, and leaves current what is. Everything else is started by the tracer; decorating is left
-to a :class:`~causal_otel.engine.block.SpanBlock`.
+Two cases are handled here, because they are frequent. Under a recorded span of ours a block makes one object and one
+context. In a trace that is not sampled it makes one object, and the context stays as it is. In all other cases the
+tracer starts the span. Decorating is left to a :class:`~causal_otel.engine.block.SpanBlock`.
 """
 
 from __future__ import annotations
@@ -50,22 +50,22 @@ _DEFAULTS = RareArguments()
 _LEFT = RareArguments()
 """A sentinel in place of the arguments: the block has been left, and cannot be entered again."""
 _BY_TRACER: Any = object()
-"""A sentinel in place of the token: the slow path has started a different span object, kept in ``_by_tracer``."""
+"""A sentinel in place of the token: the tracer has started a span, which is another object, kept in ``_by_tracer``."""
 
 
 class CurrentSpan(Span):
     """A span that is current inside its block: ``with tracer.start_as_current_span("x") as span``.
 
-    Before the block is entered it is no span yet, but the arguments for one, and a decorator.
+    Before its block is entered it only holds the arguments for the span, and can be used as a decorator.
     """
 
     __slots__ = ("_rare", "_token")
 
     _token: Token[Context] | None  # while its block goes on
-    _rare: RareArguments | None  # a slot: reading a default through the class is slower than reading all the slots
+    _rare: RareArguments | None  # a slot, because reading a default from the class is slower
     _by_tracer: tuple[trace.Span, Activation]
 
-    def __enter__(self) -> trace.Span:  # where it is not recorded, it is another one
+    def __enter__(self) -> trace.Span:  # another object, if no span is recorded
         self._token = None
         if variable is None:
             return self._enter_by_tracer()
@@ -124,14 +124,14 @@ class CurrentSpan(Span):
         self._token = None  # it holds the context, which holds this span: no cycle for the collector to find
         previous: Any = token.old_value
         try:
-            # Written out: leave() would say the same, and its call costs a tenth of the block.
+            # This does what leave() does, which is not called: its call would make a block a tenth slower.
             if previous is Token.MISSING or not previous or not previous[SPAN_KEY]._end:
                 variable.reset(token)  # type: ignore[union-attr]  # or there would be no token
             else:
                 leave(token, self)
         except ValueError:
             pass  # another Context
-        except (KeyError, AttributeError):  # no span around, or somebody else's
+        except (KeyError, AttributeError):  # there is no span around, or somebody else's
             leave(token, self)
         self._rare = _LEFT
         if exc_val is not None:
@@ -154,7 +154,7 @@ class CurrentSpan(Span):
     def _enter_under(self, parent: trace.Span) -> trace.Span:
         """Enter under somebody else's span, or what stands for a span in another process."""
         core = self._tracer.core
-        fast = core.fast_drop and core.buffer is None  # which may want it
+        fast = core.fast_drop and core.buffer is None  # a buffer may want the span
         if fast and self._rare is None and type(parent) is NonRecordingSpan:
             identity = parent.get_span_context()
             if identity.is_valid and not identity.trace_flags & TraceFlags.SAMPLED:

@@ -1,4 +1,4 @@
-"""A tracer that is not ours: of the provider that the user has, whose processors, sampler and ids may raise."""
+"""A tracer of the user's own provider, whose processors, sampler and id generator may raise."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class ContainedTracer(trace.Tracer):
     ) -> Span:
         """Start a span without making it current (OpenTelemetry trace API).
 
-        It is the provider's own, so what its methods raise reaches whoever calls them.
+        The span is the provider's own: what its methods raise reaches whoever calls them.
         """
         try:
             span = self._theirs.start_span(
@@ -74,7 +74,7 @@ class ContainedTracer(trace.Tracer):
         return span
 
     def start_contained(self, *args: Any, **kwargs: Any) -> Span:
-        """Start a span for our own code alone, whose methods do not raise either; else as :meth:`start_span`."""
+        """As :meth:`start_span`, for our own code: the methods of the span do not raise either."""
         span = self.start_span(*args, **kwargs)
         return span if type(span) is NonRecordingSpan else ContainedSpan(span)
 
@@ -135,13 +135,13 @@ def is_ours(tracer: trace.Tracer) -> bool:
 
 
 def contained(tracer: trace.Tracer) -> trace.Tracer:
-    """``tracer``, contained if it is not ours and does anything. Ours contains all foreign code itself."""
+    """``tracer``, or what contains it if it may raise. Ours does not: it contains foreign code itself."""
     if is_ours(tracer) or isinstance(tracer, ContainedTracer | trace.NoOpTracer):
         return tracer
     return ContainedTracer(tracer)
 
 
 def starter(tracer: trace.Tracer) -> Callable[..., Span]:
-    """What our own code starts the spans of ``tracer`` with: as its ``start_span``, but that nothing raises."""
+    """``tracer.start_span`` for our own code: neither it nor its spans' methods raise."""
     tracer = contained(tracer)
     return tracer.start_contained if isinstance(tracer, ContainedTracer) else tracer.start_span

@@ -30,7 +30,7 @@ class RandomIds(IdGenerator):
         process.at_fork(in_child=self._reseed)
 
     def drawer(self, bits: int) -> Callable[[], int]:
-        """Makes ids without a Python frame. One in 2**64 span ids is zero, which is none."""
+        """A function that makes ids without a Python frame. One span id in 2**64 is zero, which is no valid id."""
         return partial(self._bits, bits)
 
     def generate_span_id(self) -> int:

@@ -35,12 +35,12 @@ class LocalTrace:
         trace_id: 128 bits.
         flags: of W3C Trace Context; whether the spans are sampled is one of them.
         trace_state: of W3C Trace Context; None where there is none.
-        clock: what to add to ``perf_counter_ns()`` for Unix time; default: as the clocks stand now. One for all,
-            so that spans are in order to the nanosecond whatever becomes of the wall clock meanwhile.
+        clock: what to add to ``perf_counter_ns()`` for Unix time; default: as the clocks stand now. All spans share it,
+            so that their order is right to the nanosecond, whatever is done to the wall clock meanwhile.
 
     Attributes:
         recorded: whether what happens under these spans is recorded: they are sampled, or buffered.
-        buffered: where they wait while it is not known whether they are worth having; None: they do not.
+        buffered: where their ended spans wait until it is known whether the trace fails; None: they do not wait.
     """
 
     __slots__ = ("buffered", "clock", "flags", "recorded", "trace_id", "trace_state")

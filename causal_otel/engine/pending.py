@@ -1,7 +1,7 @@
-"""A call is over when what it has returned is done: for a coroutine or anything else to be awaited, when it has been.
+"""A call that returns an awaitable is over when that has been awaited, not when the call returns.
 
-Its declaration does not tell. A plain function may return a coroutine, as any ``async`` function does behind somebody's
-``functools.wraps``; or a future, or an async generator.
+How a function is declared does not tell. A plain function may return a coroutine, as any ``async`` function does behind
+somebody's ``functools.wraps``; or a future, or an async generator.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from causal_otel.engine.context import Activation
 
-__all__ = ["NEVER_PENDING", "REMEMBERED", "Awaitable", "Pending", "at_once", "is_pending", "named"]
+__all__ = ["NEVER_PENDING", "REMEMBERED", "Awaitable", "Pending", "at_once", "is_pending", "named_as"]
 
 REMEMBERED = 256  # types; a program has few, unless it makes them
 
@@ -42,10 +42,10 @@ def is_pending(kind: type) -> bool:
 
 
 class Pending:
-    """A call until what it has returned is done: a coroutine, or anything else to be awaited.
+    """A call that has returned a coroutine, or another awaitable, that is not done yet.
 
-    A coroutine that nobody awaits runs no ``finally``, nor does a generator that nobody iterates: their call ends with
-    this object, which they refer to.
+    A coroutine that nobody awaits runs no ``finally``, nor does a generator that nobody iterates. Both refer to this
+    object, which is freed with them and then ends the call.
 
     Args:
         result: what the call has returned.
@@ -65,8 +65,8 @@ class Pending:
         self._enter = enter
         self._end: Callable[[Any, BaseException | None], None] | None = end
 
-    def shown(self, proxy: type[Awaitable] | None = None) -> Any:
-        """What the caller gets for the result: for a coroutine another, a future itself, a proxy of anything else.
+    def substitute(self, proxy: type[Awaitable] | None = None) -> Any:
+        """What the caller gets: another coroutine in place of a coroutine, a future itself, a proxy of anything else.
 
         Args:
             proxy: its class; None: one that is told of being awaited.
@@ -76,7 +76,7 @@ class Pending:
             self._result = None  # it refers to this object
             result.add_done_callback(self._done)
             return result
-        return named(self.awaited(), result) if isinstance(result, Coroutine) else (proxy or Awaitable)(result, self)
+        return named_as(self.awaited(), result) if isinstance(result, Coroutine) else (proxy or Awaitable)(result, self)
 
     def take(self) -> Callable[[Any, BaseException | None], None] | None:
         """``end``, for whoever calls it; None: somebody has taken it."""
@@ -88,7 +88,7 @@ class Pending:
         end = self.take()
         awaitable = self._result if method is None else method()
         if end is None:
-            return await awaitable  # once more: it knows what to say to that
+            return await awaitable  # awaited again, to which it may object
         activation = self._enter()
         try:
             result = await awaitable
@@ -105,7 +105,7 @@ class Pending:
     def _done(self, future: Future[Any]) -> None:
         end = self.take()
         if end is not None:
-            # Asking for the exception would keep asyncio from telling that nobody else has.
+            # future.exception() would keep asyncio from warning that nobody has retrieved the exception.
             error = CancelledError() if future.cancelled() else getattr(future, "_exception", None)
             end(future.result() if error is None else None, error)
 
@@ -115,21 +115,21 @@ class Pending:
             return
         if isinstance(self._result, Coroutine):
             try:
-                self._result.close()  # ours in its place is what Python warns of
+                self._result.close()  # Python warns of our coroutine in its place
             except Exception:
                 faults.report("a coroutine that nobody has awaited")
         end(None, GeneratorExit())
 
 
-def named(ours: Any, theirs: Any) -> Any:
-    """Python names it in a warning if it is never awaited, and asyncio in a task's representation."""
+def named_as(ours: Any, theirs: Any) -> Any:
+    """Give ``ours`` the names of ``theirs``, which Python's "never awaited" warnings and asyncio's tasks show."""
     for name in ("__name__", "__qualname__"):
         setattr(ours, name, getattr(theirs, name, type(theirs).__name__))
     return ours
 
 
 class Awaitable(wrapt.ObjectProxy):  # type: ignore[type-arg]  # generic for type checkers only
-    """Anything else that a call has returned: itself, but for being awaited."""
+    """A proxy of anything else that a call has returned: only awaiting it is different."""
 
     def __init__(self, result: Any, pending: Pending) -> None:
         super().__init__(result)

@@ -49,7 +49,7 @@ class TracerProvider(SdkTracerProvider):
     """
 
     core: Core
-    """What its spans share, for them to read."""
+    """What its spans share."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class TracerProvider(SdkTracerProvider):
         self._prepare()
 
     def _prepare(self) -> None:
-        """Tell the core, and work out once what every span would have to ask otherwise."""
+        """Copy the configuration to the core, with all that follows from it, so that no span has to work it out."""
         core, sampler, added = self.core, self.sampler, self._processors.added
         core.sampler = sampler
         core.resource = self._resource
@@ -175,7 +175,7 @@ def _root_sampler(sampler: Sampler) -> Sampler:
 
 
 def _root_rule(sampler: Sampler) -> Callable[[int, str, SpanKind, Mapping[str, Any] | None], Verdict] | None:
-    """What a sampler says of roots, where that can be known without its ceremony."""
+    """Decides about roots as ``sampler`` does, without a ``SamplingResult``; None: the sampler has to be asked."""
     if type(sampler) is RuleSampler:
         return sampler.decide_root
     sampler = _root_sampler(sampler)

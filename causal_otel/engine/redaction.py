@@ -1,4 +1,4 @@
-"""What hides secrets from all who read a span, processors and exporters; and what needs no hiding any more."""
+"""The protocol of what takes secrets out of spans, and the mark of text that has none any more."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Redaction", "Sanitised"]
 class Sanitised(str):
     """A database statement whose literals a patch has taken out.
 
-    So ``token = u.token`` in it compares two columns and tells no secret, as it might in any other text.
+    In it ``token = u.token`` compares two columns. In any other text it may be a secret.
     """
 
     __slots__ = ()

@@ -114,14 +114,14 @@ class BufferedTrace:
             buffer.shrink()
 
     def _is_slow(self, span: EndedSpan) -> bool:
-        """Whether the root takes long by now, which is not known later for one that streams for hours."""
+        """Whether the root has taken long already: one that streams for hours would tell too late by its own end."""
         slow, root = self._buffer.slow, self._root
         return slow is not None and root is not None and span._end - root._start >= slow
 
     def promote(self) -> None:
         """Make the trace a sampled one, with what the process has buffered of it below other local roots."""
         self._buffer.promote(self._local.trace_id)
-        self.promote_part()  # again, should it have been dropped meanwhile
+        self.promote_part()  # again: the buffer no longer knows a trace that was dropped meanwhile
 
     def promote_part(self) -> None:
         """Make what is below this local root a sampled trace. Safe from any thread, and as often as one likes."""
@@ -142,7 +142,7 @@ class BufferedTrace:
         self._buffer.drop(self)
 
     def drop(self) -> int:
-        """Empty it, for good unless something worth having comes yet; how many spans there were."""
+        """Empty it, and buffer nothing more of it; how many spans there were. A failure still promotes it."""
         self._dropped = True
         return self.forget()
 
@@ -170,7 +170,7 @@ class BufferedTrace:
 
 
 def _asking_to_keep(state: TraceState | None) -> TraceState:
-    """The trace state of a trace that is kept for a reason: it stands for itself, and others are asked to keep it."""
+    """The trace state of a promoted trace: without a threshold, and asking the next process to keep its part."""
     rest = with_threshold(state, None) or TraceState()
     return TraceState([(KEEP_KEY, "keep"), *((key, value) for key, value in rest.items() if key != KEEP_KEY)])
 
@@ -213,7 +213,7 @@ class Buffer:
         return len(self._running) + len(self._over)
 
     def add(self, local: LocalTrace) -> BufferedTrace | None:
-        """Begin to buffer a local root's part of a trace; None: there are too many that go on."""
+        """Begin to buffer a local root's part of a trace; None: too many traces are under way."""
         now = perf_counter_ns()
         with self._lock:
             self._sweep(now)

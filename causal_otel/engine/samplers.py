@@ -99,7 +99,7 @@ class Rate:
     def decide(self, trace_id: int) -> Verdict:
         """By what is left of this second's traces."""
         if not self._lock.acquire(blocking=False):
-            return DROPPED  # somebody is just deciding, perhaps below us on this very thread's stack
+            return DROPPED  # another decision is under way, perhaps interrupted on this very thread
         try:
             now = monotonic()
             self._left = min(self._most, self._left + (now - self._seen) * self.per_second)

@@ -121,7 +121,7 @@ class Span(SpanData, trace.Span):
             self._name = name
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
-        """Say how it went. OK is final, and UNSET never replaces another status (OpenTelemetry trace API)."""
+        """Set the status. OK is final, and UNSET never replaces another status (OpenTelemetry trace API)."""
         if self._end or self._status == StatusCode.OK.value:
             return
         if isinstance(status, Status):
@@ -200,7 +200,7 @@ class LeafSpan(Span):
 
 
 def _draw_ids() -> None:
-    """Before a fork: both processes are to know the current span and its ancestors by the same ids."""
+    """Before a fork: give the current span and its ancestors their ids, so that both processes have the same."""
     span: Any = contexts.current_span()
     while isinstance(span, Span):
         span.span_id()

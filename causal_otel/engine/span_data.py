@@ -65,11 +65,11 @@ class SpanData(ReadableSpan):
     _start: int  # of perf_counter_ns()
     _end: int  # likewise; 0: it has not ended
     _open: object  # the process's token, gone once it has ended
-    _detailed: bool  # it has some of what most spans never have: a status, events, links, something dropped
+    _detailed: bool  # whether it has a status, events, links or dropped items, as few spans do
 
     _own_context: SpanContext | None = None
     _token: Any = None  # a context's, while its block goes on, if it has one
-    _shared: bool = False  # the attributes are others' as well, who do not change them
+    _shared: bool = False  # other spans have the same dict: copy it before changing it
     _events: list[RawEvent] | None = None  # type: ignore[assignment]
     _links: list[Link] | None = None  # type: ignore[assignment]
     _status: int = 0  # type: ignore[assignment]  # the value of a StatusCode
@@ -84,7 +84,7 @@ class SpanData(ReadableSpan):
     def get_span_context(self) -> SpanContext:
         """The immutable identity of this span."""
         found = self._own_context
-        if found is None or found.trace_flags != self._local_trace.flags:  # a trace may be kept late
+        if found is None or found.trace_flags != self._local_trace.flags:  # the trace may have been promoted since
             found = self._own_context = self._trace_context(self.span_id())
         return found
 
@@ -104,7 +104,7 @@ class SpanData(ReadableSpan):
         return SpanContext(trace.trace_id, number, False, TraceFlags(trace.flags), trace.trace_state)
 
     def forget(self) -> None:
-        """Empty it: it has been exported, and only a context still refers to it."""
+        """Drop its attributes, events and links: it has been exported, and only a context still refers to it."""
         self._attributes = self._events = self._links = None
 
     @property

@@ -33,7 +33,7 @@ _RV = re.compile(r"[0-9a-f]{14}").fullmatch
 
 
 class Member(NamedTuple):
-    """What the ``ot`` member says. What has a form that it may not have is as if it were not there."""
+    """What the ``ot`` member says. Malformed fields count as absent."""
 
     threshold: int | None = None
     randomness: int | None = None

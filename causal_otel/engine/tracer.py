@@ -1,13 +1,13 @@
 """The tracer: decides whether a span is recorded, then makes it.
 
-There are three ways to start a span, and they share their end:
+There are three ways to start a span:
 
 * :meth:`Tracer.start_span`, the OpenTelemetry API's: any parent, sampler, links, times. Not made current.
 * :meth:`Tracer.start_as_current_span`, the API's as well: current for the length of a block, or of a decorated call.
 * :meth:`Tracer.start_leaf`, for patches: a client's operation under the current span, never made current.
 
-The last two have a short way for the usual case, a parent of ours that is recorded, where the sampler would only
-repeat what was decided for the parent. Everything else goes through :meth:`Tracer.start_span`.
+The last two have a fast path for the most frequent case, a recorded parent of ours: there the sampler would only repeat
+what it decided for the parent. Everything else goes through :meth:`Tracer.start_span`.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Tracer(BaseTracer):
             return self.start_span(name, None, kind, attributes)
         if not (core.fast_child and local.recorded) or len(attributes) > core.max_attributes:
             return self.start_span(name, None, kind, attributes)
-        # Written out here as in CurrentSpan.__enter__: a shared function would cost both a tenth of what they take.
+        # The same lines are in CurrentSpan.__enter__: a shared function would make both a tenth slower.
         span = _new(LeafSpan)
         span._tracer = self
         span._name = name
@@ -143,7 +143,7 @@ class Tracer(BaseTracer):
             span._set_status_on_exception = False
         if buffered is not None:
             buffered.begin(span)
-            recorded = attributes  # what the sampler has made of them was for a span that is dropped
+            recorded = attributes  # not what the sampler made of them for a span that it drops
         if recorded or links:
             self._fill(span, recorded, links or ())
         if core.has_on_start:
@@ -188,7 +188,7 @@ class Tracer(BaseTracer):
     def _buffer_root(
         self, buffer: Buffer, decision: Decision, local: LocalTrace, parent: SpanContext | None
     ) -> BufferedTrace | None:
-        """Buffer a local root that is not sampled. One that is promotes what is buffered of its trace below others."""
+        """Buffer a local root that is not sampled; one that is promotes what is buffered of its trace already."""
         if parent is not None and not parent.is_remote:
             return None  # no local root
         if decision is _DROP:

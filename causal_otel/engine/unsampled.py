@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ExcludedSpan", "UnsampledSpan"]
 
-_bits = SystemRandom().getrandbits  # ids of whatever provider's trace: right after a fork, and whoever seeds what
+_bits = SystemRandom().getrandbits  # for traces of any provider; neither a fork nor a seed makes it repeat ids
 
 
 class UnsampledSpan(NonRecordingSpan):
@@ -61,6 +61,6 @@ class ExcludedSpan(NonRecordingSpan):
 
 
 def _without_keep(state: TraceState | None) -> TraceState | None:
-    """The trace state without what is said of traces that are kept."""
+    """The trace state without a threshold, and without the request to keep the trace."""
     rest = with_threshold(state, None)
     return rest.delete(KEEP_KEY) if rest and KEEP_KEY in rest else rest

@@ -1,4 +1,4 @@
-"""Attribute values as they were when they were given, whatever the caller does to them later."""
+"""Attribute values, copied if the caller could change them later."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def frozen(value: Any) -> Any:
 def frozen_dict(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of ``attributes`` that the caller cannot change, nor what is in it."""
     try:
-        hash((*attributes.values(),))  # what can be hashed cannot be changed; quicker than to look at each type
+        hash((*attributes.values(),))  # what can be hashed cannot be changed; faster than looking at each type
         return attributes.copy()  # type: ignore[attr-defined, no-any-return]  # nearly always a dict
     except (TypeError, AttributeError):
         return {key: frozen(value) for key, value in attributes.items()}

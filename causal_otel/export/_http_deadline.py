@@ -1,10 +1,9 @@
-"""HTTP answers that come in time or not at all: however slowly the other side sends its bytes, and whatever they are.
+"""HTTP answers that are read until a deadline and no longer, however slowly the other side sends its bytes.
 
-A socket's timeout is for one read. A server that sends a byte a second keeps every read short and the reader for
-ever: the standard library reads the status and all headers before it gives anything back. So what reads from the
-socket gives each read what is left of the attempt.
+A socket's timeout is for one read. If a server sends a byte a second, no read times out, and the standard library goes
+on until it has the status and all headers. So here the timeout of each read is what is left until the deadline.
 
-And it looks at the first bytes: something else than HTTP/1.1, such as a gRPC server, sends no line that would end.
+The first bytes are checked as well: a server that speaks something else, such as gRPC, never sends the end of a line.
 """
 
 from __future__ import annotations

@@ -66,14 +66,14 @@ class BatchFiles:
     def _reset(self) -> None:
         self.torn = 0
         """How many files that dead processes were writing have been found and removed."""
-        self._held: set[int] = set()  # open file descriptors
+        self._descriptors: set[int] = set()  # open file descriptors
         self._writer = os.urandom(8).hex()
         self._last_stamp = 0
         self._lock = threading.Lock()
 
     def forked(self) -> None:
         """Begin anew in a forked child: close what was inherited, without unlocking it, which the parent would feel."""
-        for fd in self._held:
+        for fd in self._descriptors:
             with suppress(OSError):
                 os.close(fd)
         self._reset()
@@ -220,7 +220,7 @@ class BatchFiles:
 
     def _open(self, path: Path, flags: int) -> int:
         fd = os.open(path, flags | _SAFE, 0o600)
-        self._held.add(fd)
+        self._descriptors.add(fd)
         return fd
 
     def _locked(self, fd: int) -> bool:
@@ -233,8 +233,8 @@ class BatchFiles:
 
     def _release(self, fd: int) -> None:
         """Unlock and close: a child forked meanwhile shares the lock, and closing alone would leave it held."""
-        if fd in self._held:
-            self._held.discard(fd)
+        if fd in self._descriptors:
+            self._descriptors.discard(fd)
             with suppress(OSError):
                 fcntl.flock(fd, fcntl.LOCK_UN)
             os.close(fd)

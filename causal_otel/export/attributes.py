@@ -1,8 +1,8 @@
 """Attributes to OTLP bytes: the common, repeated ones from a cache of ready bytes, the others as the SDK treats them.
 
-Two peers are followed exactly. What the user set is made valid as the SDK's ``BoundedAttributes`` does it (at the
-caller's expense there, here on the export thread), and a valid value is encoded as the official
-``opentelemetry-exporter-otlp-proto-common`` does it. Where these raise, the attribute alone is dropped.
+The result is exactly that of OpenTelemetry's own code. What the user set is made valid as the SDK's
+``BoundedAttributes`` does it, but on the export thread instead of the caller's. A valid value is encoded as
+``opentelemetry-exporter-otlp-proto-common`` does it. Where these would raise, only the attribute is dropped.
 
 Field numbers: ``opentelemetry/proto/common/v1/common.proto``. A tag byte is the field number times 8 plus the wire
 type: 0 varint, 1 eight bytes, 2 length and content, 5 four bytes.
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 __all__ = ["AttributeEncoder", "field", "optional", "text", "varint"]
 
 _CACHED_VALUES = 512
-"""Of one key. One whose values never repeat then costs no other its place."""
+"""Values of one key that are cached, so that a key whose values never repeat evicts no other key's."""
 _CACHED_SIZE = 2048
-"""Of a key, a value and their bytes together. Longer ones seldom repeat, and would soon fill the cache."""
+"""Bytes of a key, a value and their encoding that are cached at the most. Longer ones seldom repeat."""
 _CACHE_SIZE = 1 << 20
-"""Of all of them together; the cache then starts again from nothing."""
+"""Bytes in all caches together; beyond that they are emptied."""
 _PYTHON_ADDS = 300
-"""To each entry, about."""
+"""Bytes that Python's objects add to each entry, about."""
 
 _ROOM = 94
-"""How many messages may stand inside each other in one value: a protobuf decoder takes 100 in all and rejects the
-whole request beyond that. A sequence takes two, a mapping three."""
+"""How deeply messages may be nested in one value: a protobuf decoder takes 100 in all and rejects the whole request
+beyond that. A sequence takes two, a mapping three."""
 
 Value = TypeVar("Value", str, int, bool)
 
@@ -111,7 +111,7 @@ class AttributeEncoder:
         self._ints: dict[str, dict[int, bytes]] = {}
         self._bools: dict[str, dict[bool, bytes]] = {}
         self._floats: dict[str, bytes] = {}  # all but the eight bytes of the number
-        # By identity, which the attributes kept there guard: nobody changes those that spans share.
+        # By the id of a dict that spans share and nobody changes. The dict is stored too, so that its id is not reused.
         self._blocks: dict[int, tuple[Mapping[Any, Any], bytes]] = {}
         self._size = 0
 
@@ -160,7 +160,7 @@ class AttributeEncoder:
                     pass
                 known = False
                 parts.append(self._new(key, value))
-        except _UnusualKeyError:
+        except _InvalidKeyError:
             del parts[start:]
         else:
             return known
@@ -185,16 +185,16 @@ class AttributeEncoder:
         return b"".join(parts), len(attributes) - len(kept)
 
     def _new(self, key: Any, value: Any) -> bytes:
-        """The field of an attribute that the caches have not, put there if it is of a kind that repeats."""
+        """The field of an attribute that is in no cache yet; it is cached if it is of a type whose values repeat."""
         if type(key) is not str or not key:
-            raise _UnusualKeyError
+            raise _InvalidKeyError
         if self._redaction is not None:
             shown = self._redaction.value(key, value)
-            if shown is not value:  # not put there, so that each is counted
+            if shown is not value:  # not cached, so that each redaction is counted
                 return self._encoded(key, shown)
         encoded = self._encoded(key, value)
         kind = str if type(value) is Sanitised else type(value)
-        # The value is kept as well as its bytes, which are fewer where it has been cut.
+        # The cache holds the value besides its encoding, which is shorter if the value was cut.
         size = len(encoded) + len(key) + (len(value) if kind is str else 0)
         if not encoded or size > _CACHED_SIZE:
             return encoded
@@ -244,7 +244,7 @@ class AttributeEncoder:
         return kept
 
 
-class _UnusualKeyError(Exception):
+class _InvalidKeyError(Exception):
     """A key that is no string or is empty."""
 
 

@@ -131,7 +131,7 @@ class Batcher:
             self._sender.give_up()
 
     def _popped(self, most: int) -> list[ReadableSpan]:
-        """The oldest spans, up to ``most``; called with the lock. Others do not pop, but a collection in here may."""
+        """The oldest spans, up to ``most``; called with the lock. A garbage collection in here may pop some as well."""
         spans: list[ReadableSpan] = []
         try:
             while len(spans) < most:

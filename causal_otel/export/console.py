@@ -74,7 +74,7 @@ class ConsoleExporter(SpanExporter):
 
     def _reset(self) -> None:
         # Re-entrant, because a garbage collection inside the lock may end an abandoned span on this very thread;
-        # what it brings is left in the queue for whoever is at work.
+        # that span is left in the queue, for the call that holds the lock.
         self._lock = threading.RLock()
         self._working = False
         self._came: deque[ReadableSpan] = deque()
@@ -143,7 +143,7 @@ class ConsoleExporter(SpanExporter):
         return printed
 
     def _print(self, rows: Iterable[Row], remark: str) -> bool:
-        """Print rows of one trace, and let them go first, so that what cannot be printed is not tried for ever."""
+        """Print rows of one trace. They are forgotten first: what cannot be printed is not tried again."""
         nodes = forest(rows)
         trace_id = nodes[0].row.trace_id
         trace = self._traces[trace_id]

@@ -66,7 +66,7 @@ class Encoder:
         return Batch(self)
 
     def _header(self, described: Any, encode: Callable[[Any, Redaction | None], bytes]) -> bytes:
-        """What stands before the spans of a resource or scope; remembered by identity, for its hash is slow."""
+        """What stands before the spans of a resource or scope; cached by identity, because hashing it is slow."""
         found = self._headers.get(id(described))
         if found is None:
             if len(self._headers) >= _HEADERS:
@@ -106,7 +106,7 @@ class Batch:
         self._count = 0
         # Resource -> scope -> spans, all encoded: what has the same bytes is the same.
         self._resources: dict[bytes, dict[bytes, list[bytes]]] = {}
-        # The same lists by what is at hand in a span; the objects are kept where their ids are the key.
+        # The same lists by tracer, or by the ids of resource and scope, which are stored too, so that no id is reused.
         self._lists: dict[Any, tuple[list[bytes], object]] = {}
 
     def add(self, spans: Iterable[ReadableSpan]) -> None:
@@ -174,13 +174,13 @@ class Batch:
         return into
 
     def _close(self) -> None:
-        """Make a request of what there is: one join, for every further one would copy all of it again."""
+        """Make a request of what there is, with a single join, because each join copies everything."""
         parts: list[bytes] = []
         for resource_header, scopes in self._resources.items():
             inner: list[bytes] = []
             size = len(resource_header)
             for scope_header, spans in scopes.items():
-                if spans:  # none, if the first of them was what did not fit
+                if spans:  # empty, if the span that it was made for went into the next request
                     frame = b"\x12" + varint(len(scope_header) + sum(map(len, spans)))
                     inner += (frame, scope_header, *spans)
             if inner:

@@ -1,4 +1,4 @@
-"""What becomes of every span of a process: counted exactly, by reason, and told to those who wait for it."""
+"""What becomes of every span of a process: counted exactly, by reason, for the status and for flushes that wait."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ REASONS: Mapping[str, str] = {
 
 
 class Flush:
-    """Somebody waits for all spans before ``target``, a position in the order in which they ended.
+    """A flush that waits for all spans before ``target``, a position in the order in which they ended.
 
     Attributes:
         failed: some of them were not delivered.
-        stuck: some of them will not be settled soon, so that waiting is in vain.
+        stuck: some of them wait for a setting to be mended, so that the flush gives up.
     """
 
     __slots__ = ("failed", "stuck", "target")
@@ -79,24 +79,24 @@ class Ledger:
         """``spans`` are lost."""
         with self.lock:
             self.dropped[reason] += spans
-            self._disappoint(first)
+            self._fail_flushes(first)
             self.changed.notify_all()
 
     def spool(self, spans: int, first: int) -> None:
         """``spans`` are on disk: not lost, but not delivered."""
         with self.lock:
             self.spooled += spans
-            self._disappoint(first)
+            self._fail_flushes(first)
             self.changed.notify_all()
 
     def stall(self, first: int) -> None:
-        """The spans from ``first`` on are kept, until somebody has put right what stands in their way."""
+        """The spans from ``first`` on stay queued until a setting is mended: flushes that wait for them give up."""
         with self.lock:
             for flush in self.flushes:
                 flush.stuck |= first < flush.target
             self.changed.notify_all()
 
-    def _disappoint(self, first: int | None) -> None:
+    def _fail_flushes(self, first: int | None) -> None:
         if first is not None:
             for flush in self.flushes:
                 if first < flush.target:

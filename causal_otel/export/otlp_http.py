@@ -32,7 +32,7 @@ class HttpTransport:
         url: all of it, with ``/v1/traces``.
         headers: of every request.
         compression: ``none``, ``gzip`` or ``deflate``.
-        certificate: the file of the CA certificates to check the server's against; empty: the usual ones.
+        certificate: the file of the CA certificates to check the server's against; empty: the ones of requests.
         client_certificate: the file of our own; empty: none.
         client_key: the file of its key; empty: it is in the same file.
     """
@@ -74,14 +74,14 @@ class HttpTransport:
         self._proxy = without_credentials(requests.utils.select_proxy(self._url, self._surroundings["proxies"]) or "")
         if self._files[0]:
             self._surroundings["verify"] = self._files[0]  # requests would prefer REQUESTS_CA_BUNDLE
-        self._way = self._straight() or self._through_session
+        self._post_body = self._direct_post() or self._through_session
 
-    def _straight(self) -> Callable[[bytes, float], Any] | None:
-        """Posts through the session's own pool of connections (TLS, proxies), which is all that it adds to ours.
+    def _direct_post(self) -> Callable[[bytes, float], Any] | None:
+        """A function that posts through the session's pool of connections, with its TLS and proxies, and no more of it.
 
-        The session would make the same request anew each time, look for cookies and redirects and choose the same
-        pool: half of what posting a batch costs. None where it does more: a credential provider's may sign each
-        request, or be of a class of its own.
+        For each batch the session would build the same request, look for cookies and redirects, and choose the same
+        pool, which is half the cost of posting. None if the session may do more: that of a credential provider may sign
+        each request, or be of another class.
         """
         import requests
         from urllib3.util import Timeout
@@ -162,8 +162,8 @@ class HttpTransport:
     def send(self, payload: bytes, deadline: float) -> Outcome:
         """Post one request.
 
-        A connection that was kept may have been closed by the other side meanwhile, which is found out only by using
-        it: such a request is repeated at once.
+        The other side may have closed an idle connection, which shows only when it is used: such a request is repeated
+        at once.
         """
         body = payload if self._compress is None else self._compress(payload)
         for kept in (self._proven, False):
@@ -181,7 +181,7 @@ class HttpTransport:
         if left <= 0:
             return Outcome(Verdict.UNREACHABLE, "timeout", "no time left")
         self._deadline = deadline
-        answer = self._way(body, left)
+        answer = self._post_body(body, left)
         try:
             self._proven = True
             read = self._read(answer, deadline)
@@ -207,7 +207,7 @@ class HttpTransport:
     def close(self) -> None:
         """Close idle connections."""
         self._session.close()
-        # Which the session only forgets: while somebody else knows a pool, its connections stay open.
+        # The session only drops its reference; connections of a pool that is referenced elsewhere stay open.
         if self._pool is not None:
             self._pool.close()
 

@@ -35,16 +35,16 @@ if TYPE_CHECKING:
 __all__ = ["FAULT", "Policy", "mark"]
 
 FAULT = "fault"
-"""The rule's name where the policy itself has failed, and so has hidden all of a value."""
+"""The rule's name if the policy itself failed, and therefore hid the whole value."""
 
 _KEYS = 4096
 _CLEAN = 4096
 _CLEAN_LENGTH = 256
-"""How many keys are remembered, and how many texts without a secret, up to which length."""
+"""How many keys and how many texts without a secret are cached, and the longest text that is."""
 _DEEPEST = 64
 """How far values may stand inside each other."""
 _SHORTEST = 12
-"""Signs of the shortest text that holds a secret without any of ``=``, ``:`` and ``@``: credentials after `Basic`."""
+"""Characters of the shortest text that holds a secret without ``=``, ``:`` or ``@``: credentials after ``Basic``."""
 _LONGEST_NAME = 64
 _CARDS = range(10**12, 10**19)
 
@@ -72,7 +72,8 @@ _LINES = ("authorization", "cookie", "cookies")
 """Headers whose values have several words."""
 
 _QUOTED_NAME = re.compile(r"""(["`])([^"`]*+)(["`]?)""")
-"""In a statement. That the sign may stand in it, doubled or the other one, only makes several of one."""
+"""A quoted name in a statement. A quote inside it, doubled or of the other kind, only splits it into several
+matches."""
 
 # What stands where a secret would: a parameter of a statement, or a mark of somebody who has redacted it already.
 _HARMLESS = re.compile(
@@ -103,7 +104,8 @@ class Policy:
         self._rules = tuple(rule for rule in RULES if rule.name in active and rule not in (KEY, PATTERN))
         self._hints = tuple(hint for rule in self._rules if rule is not PAIR for hint in rule.hints)
         self._words = tuple(map(plain, keys))
-        # Words of the user's may be spelled in many ways: then every name is looked at.
+        # Words of the user's may be spelled in many ways. The empty hint, which every text contains, has every name
+        # looked at.
         self._name_hints: tuple[str, ...] = ()
         if self._by_name:
             self._name_hints = ("", *PAIR.hints) if self._words else PAIR.hints

@@ -28,21 +28,22 @@ _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 8.0
 _FIRST_SLOW_PAUSE = 5.0
 _LONGEST_SLOW_PAUSE = 60.0
-"""Where somebody has to put something right, which takes minutes or days."""
+"""Where a setting has to be mended, which takes minutes or days."""
 _DECIDED = frozenset({Verdict.DELIVERED, Verdict.REFUSED, Verdict.TOO_LARGE})
-"""Asking again would change nothing; what is too large is halved as far as it can be, before."""
+"""Verdicts that another attempt would not change. What is too large has been halved down to a single span by then."""
 
 
 class Sender:
     """Takes batches from one thread and delivers them on another, by :meth:`run`.
 
     While the back end hangs or is away, batches wait, up to ``max_bytes``; beyond that the oldest go to the spool, or
-    are lost. With a spool, what finds nobody at the other end goes there at once, and what follows goes behind it,
-    until the spool could be emptied: so the order is kept, and little is in memory when the process is killed. What is
-    too large is halved. Where the back end does not let us in, or is none, batches are kept, and tried once a minute.
+    are lost. With a spool, a batch goes there at once if nobody answers, and so do all that follow, until the spool has
+    been emptied: so the order stays, and little is in memory when the process is killed. A batch that is too large is
+    halved. If credentials or the endpoint are wrong, batches stay, and are tried once a minute.
 
     Args:
-        make_transport: called on the sending thread, when it starts; again after each attempt that was not let in.
+        make_transport: called on the sending thread when it starts, and again after each attempt that failed for
+            credentials or endpoint.
         ledger: where to account for every span.
         log: where to say what goes wrong.
         destination: what to call the back end there.
@@ -84,7 +85,7 @@ class Sender:
         self._hurried = False
         self._no_more = False
         self._stop_at: float | None = None
-        self._hopeless = False  # nobody answers, and the process is ending: further attempts would only delay that
+        self._hopeless = False  # nobody answers and the process is ending, so no further attempt is made
         self.done = False
         """Everything is accounted for, and nothing more is to come."""
         self.problem = ""
@@ -100,7 +101,7 @@ class Sender:
         self._ledger.changed.notify_all()
 
     def make_room(self) -> None:
-        """Put the oldest aside, as long as too much waits. Called without the lock: it may write to the disk."""
+        """Spool or drop the oldest, as long as too much waits. Called without the lock: it may write to the disk."""
         while True:
             with self._ledger.lock:
                 if not self._backlog.overflows:
@@ -240,7 +241,7 @@ class Sender:
         return parts is not None
 
     def _keep(self, batch: Batch, wait: float) -> None:
-        """Back to where it was taken from, as the first to be sent, and to be dropped, after ``wait`` seconds."""
+        """Put a batch back as the first to be sent, after ``wait`` seconds, and the first to be dropped."""
         with self._ledger.lock:
             if self.done:
                 return

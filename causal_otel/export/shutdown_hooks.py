@@ -155,9 +155,9 @@ class ServerShutdown:
     def __init__(self, action: Callable[[], object]) -> None:
         self._action: Callable[[], object] | None = action
         self._undo: Callable[[], None] | None = None
-        wrapt.register_post_import_hook(self._arrived, "uvicorn.server")
+        wrapt.register_post_import_hook(self._imported, "uvicorn.server")
 
-    def _arrived(self, module: ModuleType) -> None:
+    def _imported(self, module: ModuleType) -> None:
         server: Any = getattr(module, "Server", None)
         original = vars(server).get("shutdown") if server is not None else None
         if self._action is None or original is None:

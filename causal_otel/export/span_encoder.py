@@ -204,9 +204,9 @@ class SpanEncoder:
         self._limited = found
 
     def _name(self, name: str, kind: SpanKind) -> tuple[SpanKind, bytes, bytes]:
-        """The kind, name and kind encoded with the usual flags and status, and the same without these.
+        """The kind; name and kind encoded, with the flags and status of a plain span; and the same without those.
 
-        The last kind of each name is remembered. Not by both: an Enum's hash is a Python call.
+        Cached by name, with the kind that came last: a key of both would hash an Enum, which is a Python call.
         """
         # OTLP counts the kinds from 1, for its 0 is "unspecified".
         shown = self._shown(name)

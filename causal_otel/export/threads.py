@@ -42,10 +42,10 @@ class Threads:
         return not self._unbegun
 
     def begin(self) -> bool:
-        """Start the threads, from a bare one; False: that has been done.
+        """Start the threads, on a thread of its own; False: that has been done.
 
-        ``Thread.start()`` waits until its thread has got the GIL, which may take several milliseconds, and ending a
-        span waits for nothing.
+        ``Thread.start()`` waits until its thread has the GIL, which may take several milliseconds: too long for the end
+        of a span. ``_thread.start_new_thread()`` does not wait.
 
         Raises:
             RuntimeError: the process is ending, and starts no threads any more.

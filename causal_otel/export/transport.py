@@ -34,12 +34,12 @@ class Verdict(Enum):
 
     DELIVERED = "delivered"
     REFUSED = "refused"
-    """The back end will not have it, now or later: sending it again is forbidden."""
+    """The back end refuses it for good: OTLP forbids sending it again."""
     TOO_LARGE = "too_large"
     """The back end takes no request of this size: half of it may be taken."""
     MISCONFIGURED = "misconfigured"
-    """Nobody has looked at the spans: we are not let in, or what answers is no OTLP receiver, until somebody puts that
-    right. To be sent again, seldom."""
+    """The spans were not looked at: the credentials are refused, or what answers is no OTLP receiver. To be sent again,
+    seldom, until a setting is mended."""
     BUSY = "busy"
     """The back end asked for it to be sent again later."""
     UNREACHABLE = "unreachable"
@@ -126,27 +126,27 @@ def without_credentials(url: str) -> str:
 # The transports and their libraries are imported by the sending thread, since they take longer than install() may. A
 # child forked in the middle of that would inherit a half imported module, locked by a thread that it does not have.
 _imports = threading.Lock()
-_held_for_fork = False
+_locked_for_fork = False
 _IMPORT_SECONDS = 5.0
 
 
 def importing() -> threading.Lock:
-    """To be held while a transport is made, which imports: ``os.fork()`` waits for it, for some seconds."""
+    """The lock to hold while a transport is imported and made; ``os.fork()`` waits for it, for some seconds."""
     return _imports
 
 
 def _before_fork() -> None:
-    global _held_for_fork
-    _held_for_fork = _imports.acquire(timeout=_IMPORT_SECONDS)
+    global _locked_for_fork
+    _locked_for_fork = _imports.acquire(timeout=_IMPORT_SECONDS)
 
 
 def _after_fork_in_parent() -> None:
-    if _held_for_fork:
+    if _locked_for_fork:
         _imports.release()
 
 
 def forked() -> None:
-    """Begin anew in a forked child; called where its fork has run Python's hooks, and by whoever notices another."""
+    """Begin anew in a forked child; called by the fork hook, or by whoever notices a fork that ran no hooks."""
     global _imports
     _imports = threading.Lock()
 

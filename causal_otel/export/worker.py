@@ -103,7 +103,7 @@ class Worker(SpanProcessor):
         process.at_fork(in_child=self._forked)
 
     def _begin(self, ledger: Ledger, head: int = 0) -> None:
-        """No thread runs, no connection is open, and what waits is in the queue."""
+        """Begin anew: no thread runs, no connection is open, and all that waits is in the queue."""
         self._pid = os.getpid()
         self._ledger = ledger
         self._log = ThrottledLog()
@@ -121,8 +121,8 @@ class Worker(SpanProcessor):
         self._batcher = Batcher(self._queue, ledger, self._sender, self._max_batch, self.take, head, self._redaction)
         self._threads = Threads(encode=self._encode, send=self._sender.run)
         self._overflow_seen = ledger.dropped["queue_full"]
-        # A lock used as a bell: locked is silent. Releasing one takes a single step and never waits, unlike all that
-        # `threading` builds with it, so it may be rung from inside a garbage collection.
+        # A lock used as a bell: releasing it wakes the encoding thread. That is a single step which never waits, unlike
+        # all that `threading` builds with locks, so it may be done inside a garbage collection.
         self._bell = threading.Lock()
         self._bell.acquire()
         self._urgent = False
@@ -133,17 +133,17 @@ class Worker(SpanProcessor):
     def _forked(self, own: Iterable[ReadableSpan] = ()) -> None:
         """In a child: what was inherited is the parent's, but for its ``own`` spans."""
         self._sender.abandon()
-        # Kept, since finalizers of what it holds may want a lock that a thread of the parent held at the fork.
+        # Not freed: finalizers of what it holds may wait for a lock that a thread of the parent held at the fork.
         self._inherited.append(self._sender)
         self._queue.clear()
         self._queue.extend(own)
         self._begin(Ledger())
 
     def _notice_fork(self) -> None:
-        """A fork in C, such as uWSGI's, runs no hooks: whatever is done seldom looks for itself.
+        """A fork in C, such as uWSGI's, runs no hooks. So everything that is done seldom checks the process id.
 
-        What waits here ended before the fork, and the parent exports it, or after it: the time tells. Where it does
-        not, sent twice is better than not at all.
+        A span in the queue ended before the fork, and the parent exports it, or after it: its time tells. If in doubt
+        it is sent twice rather than not at all.
         """
         if self._pid != os.getpid():
             born = _process_start()

@@ -72,10 +72,10 @@ class Applied:
         self._gate: dict[str, str] = {}
 
     def apply(self) -> None:
-        """Take hold of every module that is imported already, and of the others when they are."""
+        """Place the targets of all modules that are imported already, and of the others when they are imported."""
         for target in self.patch.targets:
-            # wrapt keeps hooks for ever and lets their exceptions fail the import, hence the two checks in _arrived.
-            wrapt.register_post_import_hook(partial(self._arrived, target), target.module)
+            # wrapt keeps hooks for ever and lets their exceptions fail the import, hence the two checks in _imported.
+            wrapt.register_post_import_hook(partial(self._imported, target), target.module)
 
     def undo(self) -> None:
         """Take all of it away, exactly."""
@@ -83,7 +83,7 @@ class Applied:
         for group in reversed(list(self._groups.values())):
             group.undo(f"{self.patch.name}: uninstall")
 
-    def _arrived(self, target: Target, module: ModuleType) -> None:
+    def _imported(self, target: Target, module: ModuleType) -> None:
         if self._over:
             return
         distribution = target.module.partition(".")[0]
@@ -100,30 +100,30 @@ class Applied:
                 self._leave_alone(group, "unsupported", problem)
             elif distribution in self.patch.versions:
                 group.state = "on"
-        self._tell()
+        self._update_state()
 
     def _group(self, distribution: str) -> _Group:
-        """What stands or falls with ``distribution``."""
+        """The group that the targets of ``distribution`` belong to."""
         if distribution not in self.patch.versions:
-            key = ""  # no driver: a module of ours, which works without one
+            key = ""  # not a driver but a module of ours, which needs none
         else:
             key = distribution if self.patch.independent else self.patch.name
         return self._groups.setdefault(key, _Group(key or self.patch.name, copy(self._tracing)))
 
     def _leave_alone(self, group: _Group, state: str, problem: str) -> None:
-        """All of it: also what is placed already, and what will be imported later."""
+        """Give the whole group up: undo what is placed, and place nothing that is imported later."""
         group.state = state
         group.undo(f"{self.patch.name}: undoing")
         self.status.problems.append(problem)
         _logger.warning("%s is not traced: %s", group.name, problem)
 
-    def _tell(self) -> None:
+    def _update_state(self) -> None:
         states = {group.state for group in self._groups.values()} - {"waiting"}
         if states:
             self.status.state = states.pop() if len(states) == 1 else "partial"
 
     def _place(self, group: _Group, module: ModuleType, target: Target) -> str:
-        """Place ``target``; the answer is why that cannot be, if so."""
+        """Place ``target``; returns why that is impossible, or an empty string."""
         if isinstance(target, Connect):
             group.undoing.append(target.connect(group.tracing))
             return ""
@@ -135,7 +135,7 @@ class Applied:
         call = bindable(owner, attribute, original)
         replacement = target.wrap(group.tracing, call)
         if replacement is call:
-            return ""  # the patch has thought better of it
+            return ""  # the patch leaves this one alone
         placed = in_place(original, replacement)
         wrapt.apply_patch(owner, attribute, placed)
 
@@ -151,7 +151,7 @@ class Applied:
         return ""
 
     def _out_of_range(self, distribution: str) -> str:
-        """The version gate: says what is wrong with the version of a driver, if anything."""
+        """The version gate: says that the version of a driver is not supported; empty: it is."""
         if distribution in self.patch.versions and distribution not in self._gate:
             first, last = self.patch.versions[distribution]
             try:

@@ -1,7 +1,7 @@
 """What a call returns decides when it is over: at once, or when what it returned has been awaited.
 
-Its declaration does not tell. asyncpg's ``PreparedStatement.fetch`` is a plain function that returns a coroutine, as is
-any ``async`` method behind somebody's ``functools.wraps``.
+How a function is declared does not tell. asyncpg's ``PreparedStatement.fetch`` is a plain function that returns a
+coroutine, as is any ``async`` method behind somebody's ``functools.wraps``.
 
 =============================  ======================================================================================
 a coroutine, an awaitable      over when it has been awaited
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from causal_otel._internal import faults
 from causal_otel.engine import context
-from causal_otel.engine.pending import NEVER_PENDING, REMEMBERED, Awaitable, Pending, named
+from causal_otel.engine.pending import NEVER_PENDING, REMEMBERED, Awaitable, Pending, named_as
 from causal_otel.instrument.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Call(Protocol):
         """
 
     def end(self, result: Any = None, error: BaseException | None = None) -> None:
-        """The driver has returned or raised, or the call was cancelled; ``GeneratorExit``: nobody waited for it."""
+        """The driver has returned or raised, or was cancelled; ``GeneratorExit``: nobody awaited the result."""
 
 
 def ended(call: Call, result: Any, error: BaseException | None, site: str) -> None:
@@ -61,7 +61,7 @@ at_once: set[type] = {*NEVER_PENDING}
 
 
 def goes_on(kind: type) -> bool:
-    """Whether a call that returned an object of this type is over only when that has been awaited."""
+    """Whether a call that returned an object of this type is over only when that object is done."""
     if issubclass(kind, AsyncGenerator):
         return True
     # What can be iterated as well, such as asyncpg's cursors, may never be awaited.
@@ -73,7 +73,7 @@ def goes_on(kind: type) -> bool:
 
 
 def watched(result: Any, call: Call, site: str) -> Any:
-    """What the caller gets instead of ``result``, which ``call`` returned: the same to him, and it tells ``call``.
+    """What the caller gets in place of ``result``: it behaves the same, and tells ``call`` when it is done.
 
     A coroutine for a coroutine, an async generator for an async generator, a future itself, and a proxy of anything
     else.
@@ -89,8 +89,8 @@ def watched(result: Any, call: Call, site: str) -> Any:
 
     pending = Pending(result, enter, lambda result, error: ended(call, result, error, site))
     if isinstance(result, AsyncGenerator):
-        return named(_items(result, pending, enter, call, site), result)
-    return pending.shown(_Managed)
+        return named_as(_items(result, pending, enter, call, site), result)
+    return pending.substitute(_Managed)
 
 
 async def _items(
@@ -126,7 +126,7 @@ async def _items(
             except BaseException as thrown:
                 step = partial(items.athrow, thrown)
     except GeneratorExit:
-        raise  # the caller has stopped: how far it reads is no business of the operation
+        raise  # the caller has stopped reading, which is no failure of the operation
     except BaseException as error:
         failure = error
         raise
@@ -135,7 +135,7 @@ async def _items(
 
 
 def _ended_after(call: Any, error: BaseException | None, stopwatch: Stopwatch, site: str) -> None:
-    """Tell ``call`` that it is over, and how long it was waited for, if it has a span to tell that of."""
+    """Tell ``call`` that it is over; if it has a span, also how long the caller waited for items."""
     span = getattr(call, "span", None)
     try:
         if span is None:
@@ -147,7 +147,7 @@ def _ended_after(call: Any, error: BaseException | None, stopwatch: Stopwatch, s
 
 
 class _Managed(Awaitable):
-    """Anything else that can be awaited or entered: itself, but for that."""
+    """A proxy of anything else that can be awaited or entered: only that is different."""
 
     def __aenter__(self) -> Any:
         return self._self_pending.awaited(self.__wrapped__.__aenter__)

@@ -58,8 +58,8 @@ class Patch(NamedTuple):
         name: what ``install(patches=...)`` calls it.
         versions: per distribution that it covers, the first version supported and the first that is not.
         options: its options class.
-        targets: where it takes hold: all of them, or none where one cannot be placed or a distribution has another
-            version. Half a patch would leave spans out, or tell them twice, here and there.
+        targets: what it replaces: all of them, or none if one cannot be placed or a distribution has another version.
+            Half a patch would lose some spans, and record others twice.
         independent: whether its distributions do not need each other, so that each is such a whole by itself.
         records: the keys of all attributes that its spans may have.
         never: in words, what it has at hand and does not record.

@@ -28,7 +28,7 @@ _logger = logger()
 
 
 class DeferredPatch:
-    """Applies a patch as soon as its driver is there.
+    """Applies a patch as soon as its driver is imported.
 
     Args:
         registered: which one.
@@ -49,7 +49,7 @@ class DeferredPatch:
         return self._status if self._applied is None else self._applied.status
 
     def apply(self) -> None:
-        """Wait; or do not, if the driver is there already."""
+        """Apply the patch when its driver is imported: at once, if it is already."""
         for module in self._registered.modules:
             wrapt.register_post_import_hook(self._imported, module)
 
@@ -63,7 +63,7 @@ class DeferredPatch:
     def _imported(self, _module: ModuleType) -> None:
         # wrapt keeps hooks for ever and lets their exceptions fail the import.
         try:
-            # Not under the lock: another thread may be importing the same, and wait here.
+            # Not under the lock: another thread that is importing the same module may wait for the lock here.
             patch = None if self._over else self._registered.load()
             with self._lock:
                 if patch is None or self._over or self._applied is not None:

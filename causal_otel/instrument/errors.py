@@ -9,7 +9,7 @@ from opentelemetry.trace import StatusCode
 
 from causal_otel._internal import faults
 from causal_otel.engine import outcome
-from causal_otel.instrument.told import tell
+from causal_otel.instrument.recorded_failures import note_failure
 from causal_otel.names import CAUSAL_ABANDONED, CAUSAL_CANCELLED, ERROR_TYPE
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Errors(NamedTuple):
 
 
 BY_CLASS = Errors()
-"""By the class alone: the driver's errors have no codes."""
+"""For drivers whose errors have no codes: ``error.type`` is the class."""
 
 
 def failure_attributes(error: BaseException, errors: Errors = BY_CLASS) -> dict[str, Any] | None:
@@ -77,7 +77,7 @@ def mark_failed(span: Span, error: BaseException, errors: Errors = BY_CLASS) -> 
         error_type: str | None = attributes.get(ERROR_TYPE)
         if error_type is not None:
             span.set_status(StatusCode.ERROR, type(error).__name__)
-        tell(error)
+        note_failure(error)
     except Exception:
         faults.report("recording an error")
         return None

@@ -14,7 +14,7 @@ from causal_otel.statements.urls import DEFAULT_PORTS
 __all__ = ["Excluded", "canonical_url", "match_names", "match_urls"]
 
 Excluded = Callable[[str], bool]
-"""Tells whether something of that name, or that :func:`canonical_url`, is excluded."""
+"""Whether an operation of that name, or a request for that :func:`canonical_url`, is excluded."""
 
 _CACHED = 1024  # names and statements; a program has few, unless it builds them
 _LONGEST = 2048  # characters of a URL; a longer one fits no pattern, so that no client can make looking expensive
@@ -23,7 +23,7 @@ _PORT = re.compile(r":[\d*]+$")
 
 
 def match_names(patterns: Iterable[str]) -> Excluded:
-    """Tells names and statements, whatever their case, by patterns of all of them."""
+    """Matches names and statements by patterns of the whole text, whatever its case."""
     from causal_otel.engine.samplers import pattern
 
     fits = _any(pattern(each).pattern for each in patterns)
@@ -31,7 +31,7 @@ def match_names(patterns: Iterable[str]) -> Excluded:
 
 
 def match_urls(patterns: Iterable[str]) -> Excluded:
-    """Tells URLs by patterns of paths, ``/health``, or of URLs, with scheme and port or without."""
+    """Matches URLs by patterns of paths (``/health``), or of URLs with or without scheme and port."""
     fits = _any(map(_url_pattern, patterns))
     return lambda text: len(text) <= _LONGEST and fits(text) is not None
 

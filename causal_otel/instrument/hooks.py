@@ -28,11 +28,11 @@ class Hooks:
         self._response = response
 
     def started(self, running: Running, observation: Observation) -> None:
-        """Call the one: the span and the driver's objects."""
+        """Call ``request_hook`` with the span and the driver's objects."""
         if self._request is not None and running.span.is_recording():
             self._request(users_span(running.span), *observation.objects)
 
     def ended(self, running: Running, observation: Observation) -> None:
-        """Call the other: the span, the driver's objects, and what the driver has returned or raised."""
+        """Call ``response_hook`` with the span, the driver's objects, and what the driver has returned or raised."""
         if self._response is not None and running.span.is_recording():
             self._response(users_span(running.span), *observation.objects, observation.outcome)

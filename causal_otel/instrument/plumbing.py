@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from causal_otel.engine import context
 from causal_otel.engine.local_trace import local_trace_of
 from causal_otel.instrument.errors import BY_CLASS, failure_attributes, mark_failed
-from causal_otel.instrument.told import Told, tell
+from causal_otel.instrument.recorded_failures import RecordedFailures, note_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,17 +28,17 @@ __all__ = ["Plumbing"]
 
 
 class Plumbing:
-    """A call under way that becomes a span, from its beginning on, if it fails. No observer is told of it.
+    """A call under way that becomes a span, from its beginning on, if it fails. No observer hears of it.
 
     Args:
         tracing: the handle, which has said that the call is recorded.
         describe: says what the call is, when it has failed; None: nothing worth a span.
         arguments: for ``describe``.
         errors: how the driver's errors are told.
-        nests: whether other traced calls may run inside. Where one of them has told of the failure, this one does not.
+        nests: whether other traced calls may run inside. If one of them has a span of the failure, this one makes none.
     """
 
-    __slots__ = ("_arguments", "_began", "_describe", "_errors", "_told", "_tracing", "inside")
+    __slots__ = ("_arguments", "_began", "_describe", "_errors", "_failures", "_tracing", "inside")
 
     args: tuple[Any, ...] | None = None
 
@@ -50,8 +50,8 @@ class Plumbing:
         errors: Errors = BY_CLASS,
         nests: bool = False,
     ) -> None:
-        self._told = told = Told() if nests else None
-        self.inside: Context | None = None if told is None else told.inside()
+        self._failures = failures = RecordedFailures() if nests else None
+        self.inside: Context | None = None if failures is None else failures.inside()
         self._tracing = tracing
         self._describe = describe
         self._arguments = arguments
@@ -60,12 +60,12 @@ class Plumbing:
 
     def end(self, result: Any = None, error: BaseException | None = None) -> None:
         """The call is over."""
-        told = self._told
-        if told is not None:
+        failures = self._failures
+        if failures is not None:
             if error is None:
-                told.close()
-            elif told.closes_with(error):
-                tell(error)  # whoever is around this call will ask as well
+                failures.close()
+            elif failures.close_with(error):
+                note_failure(error)  # a call around this one asks the same question
                 return
         if error is None or failure_attributes(error, self._errors) is None or not self._tracing.recorded():
             return

@@ -1,9 +1,9 @@
-"""How long a driver has been waited for, where the application reads the answer piece by piece.
+"""How long the application waits for a driver, if it reads the answer piece by piece.
 
 Such an answer takes as long as the application takes to read it, which says nothing about the server. So the span lasts
 as long as the driver has been waited for: from the call until it returns, and then, added to that, each wait for more.
-It ends before the last piece is read where the application has worked in between; the waits themselves lay later by as
-much as it worked. Whether the answer failed is known only in the end, so that is when the span is handed over.
+If the application works between two pieces, the span ends before the last piece is read, by as long as the application
+worked. The span is exported after the last piece, because only then is it known whether the answer failed.
 """
 
 from __future__ import annotations

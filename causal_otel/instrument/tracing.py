@@ -1,4 +1,4 @@
-"""What a patch sees of the tracer: does anybody want to know of this, start a span, begin an operation."""
+"""What a patch sees of the tracer: is this call recorded, start a span, begin an operation."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ OptionsT = TypeVar("OptionsT", bound=Options)
 
 
 class _AnyCore:
-    """Stands for what the spans of a provider share that is not ours: nothing is known that would spare asking it."""
+    """Stands for the core of a provider that is not ours: nothing can be decided without asking it."""
 
     drops_roots = False
     fast_drop = False
@@ -59,7 +59,7 @@ class Tracing(Generic[OptionsT]):
         flush: exports what is waiting, within a number of seconds; tells whether all of it arrived.
         border: where baggage may go, and how much of it may come in.
         excluded: tells what is excluded; None: nothing. Ask once, when wrapping, whether it is None.
-        redaction: takes secrets out of what another provider's span is told of an exception.
+        redaction: takes secrets out of exceptions before they are recorded on another provider's spans.
         ours: whether the tracer is ours.
         observers: who is told of each operation. Ask once, when wrapping, whether there are any.
         measures: whether one of them wants to know of operations as well that no span is recorded of.
@@ -143,7 +143,8 @@ class Tracing(Generic[OptionsT]):
     def starts_trace(self) -> bool:
         """Whether an operation that starts now begins a trace, sampled or not.
 
-        One that hands its context on to another process does so in either case, so that the sampler's no goes along.
+        An operation that carries its context to another process does so also if it is not sampled: then the other
+        process records nothing either.
         """
         return self.active and self._roots and not context.is_suppressed(_current()) and not context.in_trace()
 
@@ -237,7 +238,7 @@ class Tracing(Generic[OptionsT]):
         identity: tuple[int, int] | None,
         start_time: int,
     ) -> Span:
-        """Start a span again that a process has begun which does not live to end it.
+        """Start a span again that another process had begun when it was killed.
 
         Another provider than ours cannot be told an identity: its span has the parent, and an id of its own.
 

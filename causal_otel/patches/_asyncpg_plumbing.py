@@ -45,7 +45,7 @@ _DEFAULT_PORT = 5432
 
 
 def endpoint(connection: Any) -> tuple[Any, str]:
-    """Address and database of a connection, which it keeps to itself; unknown where a version hides them elsewhere."""
+    """Address and database of a connection, from private attributes; unknown if a version has others."""
     return getattr(connection, "_addr", None), getattr(getattr(connection, "_params", None), "database", None) or ""
 
 
@@ -64,7 +64,7 @@ def connection_attributes(address: Any, database: str) -> dict[str, Any]:
 
 
 def plumbing(operation: str, address: Any, database: str) -> Operation:
-    """What is no query: the name has the database, as the conventions ask where there is no summary."""
+    """An operation that is no query: its name has the database in it, as the conventions ask if there is no summary."""
     attributes = {**connection_attributes(address, database), DB_OPERATION_NAME: operation}
     return Operation(f"{operation} {database}".rstrip(), attributes, plumbing=True, background=operation == "PING")
 
@@ -143,7 +143,7 @@ class _Connecting(Plumbing):
 
     @staticmethod
     def current() -> _Connecting | None:
-        """The innermost one, if any; what a connection has set off may outlive the making of it."""
+        """The innermost one under way, if any: tasks started while it connected may still have it in their context."""
         found = context.current().get(_CONNECTING)
         return found if isinstance(found, _Connecting) and not found.over else None
 
@@ -245,4 +245,4 @@ TARGETS = (
     Wrap(_POOL, "Pool.close", if_failed(_on_pool("CLOSE POOL"), nests=True)),
     Wrap(_POOL, "Pool._maintain_min_size", suppressed, optional=True),  # since 0.32
 )
-"""Where all that takes hold. What is optional without a version is private, and not worth losing the others for."""
+"""The targets. Those that are optional without a version are private: if one is missing, the others are placed."""

@@ -109,7 +109,7 @@ def end_execution(tracing: Tracing[Any], task: Any, state: str | None, retval: A
     running = execution.running
     if running is None:
         return
-    # On its way out to the caller: no state then, or one that no longer holds.
+    # An exception that is leaving the task: then there is no state, or one that is out of date.
     error = sys.exception()
     if error is execution.handled and state is not None:
         error = None
@@ -130,7 +130,7 @@ def end_execution(tracing: Tracing[Any], task: Any, state: str | None, retval: A
         running.learn(learned)
     if error is not None and not _is_expected(task, error):
         _fail(tracing, running, error)
-    running.end(retval if error is None else error)  # as its outcome: whether that is a failure has been told by now
+    running.end(retval if error is None else error)  # for observers; a failure has been recorded above
 
 
 def _fail(tracing: Tracing[Any], running: Running, error: BaseException) -> None:

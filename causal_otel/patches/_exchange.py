@@ -35,7 +35,7 @@ _EVENT_STREAM = b"text/event-stream"
 
 
 def contained(site: str, tell: Callable[..., Any], *args: Any) -> None:
-    """Call ``tell``; its failure is ours alone, at ``site``."""
+    """Call ``tell``; what it raises is counted, at ``site``, and goes no further."""
     try:
         tell(*args)
     except Exception:
@@ -43,7 +43,7 @@ def contained(site: str, tell: Callable[..., Any], *args: Any) -> None:
 
 
 class Exchange:
-    """What becomes of a request, told to its span once.
+    """What becomes of a request, recorded on its span once.
 
     The router, the wrapped ``receive`` and ``send``, and the end of the application's call tell it as it happens. The
     server's own ``receive`` and ``send`` alone do not tell how it went: a middleware may send a last message on behalf
@@ -195,7 +195,7 @@ class Exchange:
         return isinstance(error, OSError) or (isinstance(error, RuntimeError) and str(error) == _UNANSWERED)
 
     def _raised_late(self, error: Exception) -> None:
-        """Its span is no request: no observer is told of it."""
+        """Record an exception raised after the response. It is no request, so no observer is told of it."""
         operation = Operation("after response", {}, kind=SpanKind.INTERNAL)
         span = self._tracing.start(operation.name, operation.kind, operation.attributes, self._where, self._over)
         self._tracing.record_exception(span, error)

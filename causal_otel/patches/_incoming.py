@@ -80,9 +80,9 @@ _getter = _Headers()
 
 
 def headers_of_interest(scope: Mapping[str, Any]) -> dict[str, str]:
-    """The headers that tracing reads, in one pass; whatever bytes they hold, they are text as Latin-1.
+    """The headers that tracing reads, in one pass, decoded as Latin-1, which accepts any bytes.
 
-    Values of a header that was sent several times are joined, which makes of two ``traceparent`` headers none.
+    Values of a header that was sent several times are joined. Two ``traceparent`` headers thus make an invalid one.
     """
     wanted = _interest().names
     found: dict[str, str] = {}
@@ -94,7 +94,7 @@ def headers_of_interest(scope: Mapping[str, Any]) -> dict[str, str]:
 
 
 def parent_context(headers: dict[str, str], border: BaggageBorder) -> Context:
-    """What the request's sender says is current, on top of what outer middlewares have made current here.
+    """The current context without its span, and what the request's headers add to it.
 
     Args:
         headers: the headers of interest; what is not to be read of the baggage is dropped from them.
@@ -108,7 +108,7 @@ def parent_context(headers: dict[str, str], border: BaggageBorder) -> Context:
 
 
 def request_url(scope: Mapping[str, Any], headers: Mapping[str, str]) -> str:
-    """What was asked for, as patterns of what is excluded are compared with it."""
+    """The URL asked for, in the form that patterns of excluded URLs are compared with."""
     scheme = _scheme(scope)
     address, port = _server(scope, headers)
     # A server on a Unix socket may have no address, or the socket's path.

@@ -45,7 +45,7 @@ def endpoint_of_session(session: Any) -> Endpoint:
 
 
 def endpoint_of_transaction(transaction: Any) -> Endpoint:
-    # A transaction knows its session by whom it tells that it is closed.
+    # Transactions have no attribute for their session; it is the object of the bound method in ``_on_closed``.
     return private(transaction, "_on_closed", "__self__", "_pool", "address"), private(transaction, "_database")
 
 

@@ -1,4 +1,4 @@
-"""Results of the neo4j driver: telling when all the records have arrived, and how that went.
+"""Results of the neo4j driver: when all records have arrived, or why they have not.
 
 There are a dozen ways to read a result, and as many to leave it unread. They all end where the driver tells the
 result's owner, a session or transaction, that it is closed or has failed. A :class:`Stream` stands in for the owner.
@@ -68,7 +68,7 @@ class _TimedConnection:
 
 
 class _TimedAsyncConnection(_TimedConnection):
-    """The same of the asynchronous driver."""
+    """The same for the asynchronous driver."""
 
     async def send_all(self) -> None:  # type: ignore[override]
         self._causal_stopwatch.resume()
@@ -86,7 +86,7 @@ class _TimedAsyncConnection(_TimedConnection):
 
 
 class Stream:
-    """The records of a result on their way, and the span that is open until it is known how that went.
+    """The records of a result that are on their way, and the span, which is open until they have arrived or failed.
 
     The span lasts as long as ``run``, and the driver's waits for records while the result is being read: not while the
     application works on them, nor while its session or transaction fetches or discards what nobody has read. So the
@@ -138,7 +138,7 @@ class Stream:
         return owner if isinstance(owner, cls) else None
 
     def left(self) -> None:
-        """Whoever owns the result is about to fetch the rest of it: nobody is reading that."""
+        """The owner of the result is about to fetch the rest of it, which nobody reads: that time does not count."""
         self._stopwatch.stop()
 
     def closed(self) -> Any:

@@ -21,7 +21,7 @@ __all__ = ["targets"]
 
 
 class _Read(Plumbing):
-    """Waiting for a message. To give that up is how listeners end, not worth a span as long as they lived."""
+    """Waiting for a message. Cancelling that is how listeners end: it is no span, for it may have taken hours."""
 
     def end(self, result: Any = None, error: BaseException | None = None) -> None:
         """There is a message, or none."""

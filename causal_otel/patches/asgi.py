@@ -14,12 +14,12 @@ status code. Not so where a client closes a stream of server-sent events (``text
 how they end. An application that returns before it has answered is the error ``incomplete_response``. Middlewares
 change none of this.
 
-Every response tells its trace in the header ``X-Trace-Id``, whether it is recorded or not. At the end of the lifespan
-all spans are exported before the server goes on to exit.
+Every response has its trace id in the header ``X-Trace-Id``, whether the request is recorded or not. At the end of the
+lifespan all spans are exported before the server goes on to exit.
 
-A request or connection that is excluded, by its path (``/health``) or its URL, is silent with everything inside it, of
-whatever library, unless that leaves the trace (``causal_otel.detached()``). What it sends carries its sender's trace
-on, or a new one, as not sampled, and baggage as ever; its response tells that trace as all do.
+A request or connection that is excluded, by its path (``/health``) or its URL, is not recorded, nor is anything inside
+it, by whatever library, unless it leaves the trace (``causal_otel.detached()``). What it sends carries its sender's
+trace on, or a new one, as not sampled, and baggage as ever; its response has the id of that trace.
 
 Span names are ``{method} {route}``, or the method alone where no route matched. Attributes at the start, for samplers:
 ``http.request.method``, ``http.request.method_original``, ``url.scheme``, ``url.path``, ``url.query`` (secret
@@ -82,7 +82,7 @@ _FLUSH_SECONDS = 5.0
 _MARK = "causal_otel.exchange"
 """In a scope: the request is traced already, by the :class:`Exchange` it holds; None if it is not recorded."""
 
-# What others look for before they trace a request themselves: FastAPI, and Starlette's middleware.
+# FastAPI and Starlette's middleware look for these before they trace a request themselves.
 _TAKEN = {"fastapi.telemetry": None, "starlette.opentelemetry": True}
 
 
@@ -90,7 +90,7 @@ _TAKEN = {"fastapi.telemetry": None, "starlette.opentelemetry": True}
 
 
 def _telling(send: Send, header: str, trace_id: int) -> Send:
-    """``send``, which adds a header to the first message of every kind of response."""
+    """A ``send`` that adds a header to the first message of a response of any kind."""
     name, value = header.lower().encode("latin-1"), format_trace_id(trace_id).encode("latin-1")
 
     async def send_(message: Message) -> None:
@@ -170,7 +170,7 @@ async def _serve(tracing: Tracing[AsgiOptions], app: App, scope: Scope, receive:
 
 
 def _is_ours(scope: Scope) -> bool:
-    """Whether this is something to trace, which nobody has done yet nor asked not to be done."""
+    """Whether this is a request or a websocket that nobody else traces and nobody has asked not to trace."""
     return (
         scope["type"] in ("http", "websocket")
         and not scope.get("starlette.opentelemetry")
@@ -179,7 +179,7 @@ def _is_ours(scope: Scope) -> bool:
 
 
 def _flushing(tracing: Tracing[AsgiOptions], send: Send) -> Send:
-    """``send``, which exports all spans before it says that the application has shut down."""
+    """A ``send`` that exports all spans before it says that the application has shut down."""
 
     async def send_(message: Message) -> None:
         if message.get("type") in ("lifespan.shutdown.complete", "lifespan.shutdown.failed", "lifespan.startup.failed"):
@@ -221,7 +221,7 @@ def _wrap_application(tracing: Tracing[Any], original: Callable[..., Any]) -> Ca
 
 
 def _wrap_handle(*, mount: bool = False) -> Callable[[Tracing[Any], Callable[..., Any]], Callable[..., Any]]:
-    """Wraps the method that a router calls on the route it has chosen: what it is, and what it raises.
+    """Wraps the method that a router calls on the route it has chosen, to know the route and what it raises.
 
     Not every version leaves the route in the scope (FastAPI for its own, Starlette since 1.7), and none leaves there
     the paths of mounts but with their parameters filled in.
@@ -281,10 +281,10 @@ def _enable_middleware(tracing: Tracing[Any]) -> Callable[[], None]:
 
 
 def _claim_export(tracing: Tracing[Any]) -> Callable[[], None]:
-    """Keep FastAPI from adding an exporter of its own to our provider, from where every span would arrive twice.
+    """Keep FastAPI from adding an exporter of its own to our provider: every span would be exported twice.
 
-    It does so at the start of an application where OTEL_EXPORTER_OTLP_ENDPOINT is set, in the versions around 0.142 by
-    itself and later if told to, but for each provider once: it is told that it has.
+    FastAPI adds one when an application starts and OTEL_EXPORTER_OTLP_ENDPOINT is set: in the versions around 0.142 by
+    itself, later if it is told to. It remembers for which providers it has done so, and is made to remember ours.
     """
     from causal_otel.engine.provider import TracerProvider
 

@@ -17,8 +17,8 @@ commands and events; ``AsyncResult.get()``; tasks called as plain functions. Wha
 a task is its client's business: with the redis patch, it shows as commands of the execution. None of this begins a
 trace.
 
-A task that is excluded, by its name, has no span where it is sent nor where it is executed, and everything inside its
-execution is silent. Its message carries the sender's trace on, or a new one, as not sampled; what it publishes itself
+A task that is excluded, by its name, has no span where it is sent nor where it is executed, and nothing inside its
+execution is recorded. Its message carries the sender's trace on, or a new one, as not sampled; what it publishes itself
 as well, retries included.
 
 An execution that a process of the pool does not live to end (a hard time limit, a process that is killed or runs out of
@@ -26,7 +26,7 @@ memory, ``revoke(terminate=True)``) is ended by the worker's main process: it is
 ERROR, and nobody else ends it. What the killed process had not exported of it is lost. Where the broker delivers the
 message again, that is another execution, marked ``celery.task.redelivered``.
 
-Not yet: messages that never start an execution (revoked, expired).
+Not traced: messages that never start an execution (revoked, expired).
 
 Names carry the task, not the queue as the messaging conventions suggest: most queues are called "celery", and
 the task is what people look for. Attributes on both spans are the convention's: ``messaging.system`` (``redis``,
@@ -84,7 +84,7 @@ if TYPE_CHECKING:
 __all__ = ["PATCH", "CeleryOptions"]
 
 _SENDING = create_key("causal-otel-celery-sending")
-"""Holds the sending while its message is on the way."""
+"""The key in a context of the sending that is under way."""
 _EXCLUDED = Operation("excluded", {})
 
 
@@ -112,7 +112,7 @@ class CeleryOptions(Options):
 
 
 def _begin_sending(tracing: Tracing[CeleryOptions], app: Celery, args: Args, kwargs: Kwargs) -> Call:
-    """The bracket around sending. What only Celery knows, and the headers, are left to :func:`_before_publish`."""
+    """Begin the span of sending. :func:`_before_publish` adds what only Celery knows, and writes the headers."""
     name = str(args[0] if args else kwargs.get("name"))
     if tracing.excluded is not None and tracing.excluded(name):
         excluded = tracing.start_excluded()
@@ -170,7 +170,7 @@ def _connect(tracing: Tracing[CeleryOptions]) -> Callable[[], None]:
         except Exception:
             faults.report("celery: task_postrun")
 
-    def leaving(**_: Any) -> None:
+    def export_all(**_: Any) -> None:
         try:
             tracing.flush(tracing.options.flush_timeout)
         except Exception:
@@ -180,8 +180,8 @@ def _connect(tracing: Tracing[CeleryOptions]) -> Callable[[], None]:
         "before_task_publish": before_publish,
         "task_prerun": prerun,
         "task_postrun": postrun,
-        "worker_process_shutdown": leaving,  # os._exit follows: no atexit
-        "worker_shutdown": leaving,
+        "worker_process_shutdown": export_all,  # os._exit follows: no atexit
+        "worker_shutdown": export_all,
     }
     for name, receiver in receivers.items():
         getattr(signals, name).connect(receiver, weak=False, dispatch_uid=f"causal_otel.{name}")

@@ -167,7 +167,7 @@ class _Attempt:
         self.args = (self.request,)
 
     def _returned(self, outcome: Response | BaseException) -> None:
-        """Let the caller find the request where the client put the copy, as the client would have left it."""
+        """Put the caller's request where the client has put the copy, with whatever the client has changed of it."""
         try:
             if self.request is not self._request:
                 self._hand_back(outcome)
@@ -190,7 +190,7 @@ class _Attempt:
             outcome.request = self._request
 
     def end(self, result: Any = None, error: BaseException | None = None) -> None:
-        """The headers of the response are there, from where on waits for the body count; or there is no response."""
+        """The headers of the response have arrived, and only waits for the body count now; or there is no response."""
         self._returned(error or result)
         running = self._running
         if running is None:
@@ -211,7 +211,7 @@ class _Attempt:
 
 
 def _items(headers: Any) -> list[tuple[bytes, bytes, bytes]]:
-    """A snapshot of what ``headers`` keep, where a version keeps it so: cheaper than through their public face."""
+    """A snapshot of the headers: of a private list, which costs less than public methods; empty if there is none."""
     return list(getattr(headers, "_list", ()))
 
 

@@ -19,8 +19,8 @@ Outside any span each of these is a trace of its own.
 
 A failure in a transaction is the end of all its unfinished results, and their spans end with that same error.
 Not traced: pool, connections, ``HELLO``, ``LOGON``, ``RESET``, ``ROUTE``, bookmarks, whose failures are those of the
-call that needs them, and statements that are excluded. A managed transaction that is excluded is silent with everything
-inside it.
+call that needs them, and statements that are excluded. A managed transaction that is excluded is not recorded, nor is
+anything inside it.
 
 Span names are query summaries, ``MATCH Person``; else ``neo4j.execute_write``, ``COMMIT orders``. Attributes:
 ``db.system.name``, ``db.namespace``, ``db.query.summary``, ``db.query.text`` (every string and number as ``?``,
@@ -203,7 +203,7 @@ def _session_killed(tracing: Tracing[Neo4jOptions], original: Callable[..., Any]
 
 
 def _leaves(results: Callable[[Any], Iterable[Any]]) -> Wrapper:
-    """A wrapper for what first fetches or discards the rest of results, of which nobody is reading that.
+    """A wrapper for methods that first fetch or discard the rest of earlier results, which nobody reads any more.
 
     Args:
         results: those results, from the instance.

@@ -115,7 +115,7 @@ _PROCEDURE = re.compile(r"\w{1,64}", re.ASCII)
 def _endpoint(client: Any) -> _Endpoint:
     """The endpoint of a client, a pipeline or whatever else has a pool of connections."""
     pool = getattr(client, "connection_pool", None)
-    if pool is None:  # a cluster: which node it is shows later
+    if pool is None:  # a cluster: the node is known later
         settings = getattr(getattr(client, "nodes_manager", None), "connection_kwargs", {})
         return settings.get("db", 0), None, None, False
     housekeeping = is_housekeeping(pool)
@@ -266,7 +266,7 @@ class _Pipeline:
 
 
 def _find_failure(running: Running, results: Any) -> None:
-    """A pipeline that is told not to raise returns errors among its results."""
+    """Record the first error that a pipeline returns among its results, as it does if it is told not to raise."""
     failure = next((each for each in results or () if isinstance(each, Exception)), None)
     if failure is not None:
         running.failed(failure, RETURNED)

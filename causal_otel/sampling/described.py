@@ -1,4 +1,4 @@
-"""What the sampler is told, with words for people; and what it is told where nobody has a strategies file."""
+"""Rules for the sampler with the same in words for people, and the default rules without a strategies file."""
 
 from __future__ import annotations
 

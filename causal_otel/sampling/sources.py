@@ -27,7 +27,7 @@ _SAMPLING_PATHS = ("/api/sampling", "/sampling")
 
 
 class SourceError(Exception):
-    """There are no strategies to be had now. The message says why, without credentials."""
+    """The source cannot be read now. The message says why, without credentials."""
 
 
 class Source(Protocol):
@@ -99,7 +99,7 @@ class RemoteSource:
     """A server of Jaeger's remote sampling protocol over HTTP: Jaeger, the OpenTelemetry Collector, or our collector.
 
     Args:
-        endpoint: its URL; where it has no path, the usual ones are tried.
+        endpoint: its URL; if it has no path, ``/api/sampling`` and ``/sampling`` are tried.
         service: whose strategies to ask for.
         interval: in seconds.
     """
@@ -142,7 +142,7 @@ def _check(name: str, status: int, headers: Any) -> None:
 
 
 def _get(url: str, headers: dict[str, str]) -> tuple[int, Any, bytes]:
-    """Status, headers and body of an answer that is there, all of it, within some seconds."""
+    """Status, headers and body of an answer that arrives completely within some seconds."""
     with importing():
         import urllib.error
         import urllib.request

@@ -10,12 +10,12 @@ __all__ = ["BufferStatus", "SamplingStatus"]
 
 
 class SamplingStatus(NamedTuple):
-    """By what traces are sampled in this process.
+    """By which rules traces are sampled in this process.
 
     Attributes:
         source: where that comes from: a sampler's name, a file or a URL.
         rules: in words, in order; the last one is about everything else.
-        changed: when the source was last taken at its word, as Unix time in seconds; None: not yet.
+        changed: when rules were last taken from the source, as Unix time in seconds; None: not yet.
         problem: why the rules may not be what the source says now; empty: they are.
         warnings: what was left out of what the source says.
     """

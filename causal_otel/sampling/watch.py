@@ -1,7 +1,7 @@
-"""Keeps a sampler going by what a source says, while the program runs.
+"""Keeps the rules of a sampler up to date with a source, while the program runs.
 
-The last good word counts: whatever is wrong with the source, or with what it says, changes nothing but the status and
-the log, which tells of each problem once.
+The last valid answer stays in force. If the source cannot be read, or its answer is invalid, only the status changes,
+and the log has each problem once.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Watch:
         sampler: whose rules to replace.
         source: what to ask.
         understand: makes rules of what it says, or raises :class:`~causal_otel.strategies.StrategiesError`.
-        first: what counts until it has said something good.
+        first: what is in force until the source has given a valid answer.
     """
 
     def __init__(

@@ -52,7 +52,7 @@ def test_absent_proxy(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
 class ThroughSession(HttpTransport):
     """As with a credential provider's session, which nobody may go around."""
 
-    def _straight(self) -> None:
+    def _direct_post(self) -> None:
         return None
 
 

@@ -17,7 +17,7 @@ from causal_otel.engine import context
 from causal_otel.instrument.calls import client_call, failure_call
 from causal_otel.instrument.operation import Operation
 from causal_otel.instrument.options import ClientOptions
-from causal_otel.instrument.told import Told
+from causal_otel.instrument.recorded_failures import RecordedFailures
 from causal_otel.instrument.tracing import Tracing
 from tests.recording import Recording, recording
 from tests.span_relations import assert_inside
@@ -86,7 +86,7 @@ def test_one_span_if_it_fails(recorded: Recording, kind: str, nests: bool) -> No
         assert recorded.spans == []
         with pytest.raises(LookupError):
             run(call(None, fail))
-        assert not any(isinstance(value, Told) for value in context.current().values())
+        assert not any(isinstance(value, RecordedFailures) for value in context.current().values())
     span = recorded.only("OUTER")
     assert span.parent == root.get_span_context()
     assert (span.kind, span.status.status_code, span.status.description) == (
@@ -166,12 +166,12 @@ async def test_failure_of_another_task(recorded: Recording) -> None:
 
 def test_nothing_is_kept_of_a_failure_once_the_call_is_over() -> None:
     """A task that has outlived the call tells it nothing any more, and so keeps no exceptions alive through it."""
-    told = Told()
+    failures = RecordedFailures()
     error = LookupError()
-    told.tell(error)
-    assert told.closes_with(error)
-    told.tell(error)
-    assert not told.closes_with(error)
+    failures.add(error)
+    assert failures.close_with(error)
+    failures.add(error)
+    assert not failures.close_with(error)
 
 
 def test_what_no_server_can_help(recorded: Recording) -> None:

@@ -90,7 +90,7 @@ PLACES: dict[str, str] = {
     "export/console.py: ConsoleProcessor.on_end: self._exporter.export": OURS,
     "export/console.py: ConsoleProcessor.force_flush: self._exporter.force_flush": OURS,
     "export/console.py: ConsoleProcessor.shutdown: self._exporter.shutdown": OURS,
-    "export/telemetry.py: _started: counts.started": OURS,
+    "export/telemetry.py: _started: telemetry.engine().started": OURS,
     "export/worker.py: Worker.__init__: self.shutdown": OURS,
     "export/worker.py: Worker.shutdown: self.shutdown": OURS,
     "export/worker.py: Worker._launch: self.shutdown": OURS,
