@@ -22,7 +22,7 @@ class SpanCounts:
     trace count as RECORD_ONLY, also if the trace is promoted later.
 
     Attributes:
-        fast: sampled spans started the short way, without asking the sampler for each.
+        fast: sampled spans started on the fast path, without asking the sampler for each.
         fast_roots: those of them that have no parent.
         dropped_roots: roots that are not sampled.
         ended: sampled spans that have ended.

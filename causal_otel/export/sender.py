@@ -391,7 +391,7 @@ class Sender:
         elif outcome.verdict is Verdict.MISCONFIGURED:
             what = "they wait in memory, where the oldest go first; TRACING_SPOOL_DIRECTORY would keep them on disk"
         else:
-            what = "they wait, as long and as far as they may"
+            what = "they are tried again until the export timeout, and wait in memory, where the oldest go first"
         self._log.say(
             f"failing {outcome.kind}", "spans cannot be delivered to %s: %s; %s", self._destination, self.problem, what
         )
