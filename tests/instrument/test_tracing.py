@@ -32,7 +32,7 @@ def test_somebody_wants_what_is_not_sampled() -> None:
     """A buffer for errors, a hook, and a provider of the user's: each may want to know of what is not sampled."""
     buffering = TracerProvider()
     assert _tracing(buffering).drops_unsampled()
-    buffering.keep_errors(Buffer(lambda span: None))
+    buffering.set_buffer(Buffer(lambda span: None))
     assert not _tracing(buffering).drops_unsampled()
     assert not _tracing(TracerProvider(), request_hook=lambda *objects: None).drops_unsampled()
     assert not _tracing(sdk.TracerProvider()).drops_unsampled()
