@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 __all__ = ["GrpcTransport"]
 
-_METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+_METHODS = {
+    "traces": "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+    "metrics": "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+}
 
 _OPTIONS = (
     # gRPC waits up to two minutes before it connects again, whatever we ask of it meanwhile.
@@ -24,12 +27,13 @@ _OPTIONS = (
 
 
 class GrpcTransport:
-    """Calls the trace service at ``url``. Needs the extra ``grpc``.
+    """Calls a service at ``url``. Needs the extra ``grpc``.
 
     The channel is made by the first :meth:`send`: it starts threads of gRPC's, which a child forked later has not.
 
     Args:
         url: scheme and authority.
+        signal: which service: that for ``traces`` or that for ``metrics``.
         insecure: whether to go without TLS.
         headers: of every request.
         compression: ``none`` or ``gzip``.
@@ -42,6 +46,7 @@ class GrpcTransport:
         self,
         url: str,
         *,
+        signal: str = "traces",
         insecure: bool,
         headers: Mapping[str, str] | None = None,
         compression: str = "none",
@@ -50,6 +55,7 @@ class GrpcTransport:
         client_key: str = "",
     ) -> None:
         self._url = url
+        self._method = _METHODS[signal]
         self._insecure = insecure
         self._files = (certificate, client_key, client_certificate)
         self._compression = compression
@@ -88,7 +94,7 @@ class GrpcTransport:
         else:
             credentials = grpc.ssl_channel_credentials(*map(_contents, self._files))
             self._channel = grpc.secure_channel(target, credentials, **options)
-        self._export = self._channel.unary_unary(_METHOD)
+        self._export = self._channel.unary_unary(self._method)
 
     def send(self, payload: bytes, deadline: float) -> Outcome:
         """Call once."""

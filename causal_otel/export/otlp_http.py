@@ -30,6 +30,7 @@ class HttpTransport:
 
     Args:
         url: all of it, with ``/v1/traces``.
+        signal: what is sent, ``traces`` or ``metrics``: each has its own official exporter.
         headers: of every request.
         compression: ``none``, ``gzip`` or ``deflate``.
         certificate: the file of the CA certificates to check the server's against; empty: the ones of requests.
@@ -41,6 +42,7 @@ class HttpTransport:
         self,
         url: str,
         *,
+        signal: str = "traces",
         headers: Mapping[str, str] | None = None,
         compression: str = "none",
         certificate: str = "",
@@ -48,6 +50,7 @@ class HttpTransport:
         client_key: str = "",
     ) -> None:
         self._url = url
+        self._signal = signal
         self._files = (certificate, client_certificate, client_key)
         self._compress = _COMPRESSIONS[compression]
         self._given_headers = {key.lower(): value for key, value in (headers or {}).items()}
@@ -131,10 +134,15 @@ class HttpTransport:
         """The official exporter's session (TLS, credential provider) and headers; None where they are elsewhere."""
         import requests
         from opentelemetry.exporter.otlp.proto.http import Compression
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+        kind: Any
+        if self._signal == "metrics":
+            from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as kind
+        else:
+            from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as kind
 
         certificate, client_certificate, client_key = self._files
-        exporter: Any = OTLPSpanExporter(
+        exporter: Any = kind(
             endpoint=self._url,
             certificate_file=certificate or None,
             client_certificate_file=client_certificate or None,

@@ -33,19 +33,21 @@ def component(protocol: str) -> str:
     return "otlp_grpc_span_exporter" if protocol == "grpc" else "otlp_http_span_exporter"
 
 
-def make_transport(settings: Settings, protocol: str, url: str) -> Transport:
+def make_transport(settings: Settings, protocol: str, url: str, signal: str = "traces") -> Transport:
     """The transport to ``url``; importing its libraries takes some tenths of a second.
 
     Args:
         settings: headers, compression and TLS files are read from it.
         protocol: ``http/protobuf`` or ``grpc``.
         url: as :func:`causal_otel.destination.destination` gives it.
+        signal: ``traces`` or ``metrics``.
     """
     if protocol == "grpc":
         from causal_otel.export.otlp_grpc import GrpcTransport
 
         return GrpcTransport(
             url,
+            signal=signal,
             insecure=not url.startswith("https://") and settings.insecure is not False,
             headers=settings.headers,
             compression=settings.compression,
@@ -57,6 +59,7 @@ def make_transport(settings: Settings, protocol: str, url: str) -> Transport:
 
     return HttpTransport(
         url,
+        signal=signal,
         headers=settings.headers,
         compression=settings.compression,
         certificate=settings.certificate,
