@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import INVALID_SPAN, SpanKind
 
 from benchmarks.peers import ATTRIBUTES, NAME, Peer, opentelemetry, ours
 from benchmarks.rounds import BARE, DDTRACE, OPENTELEMETRY, OURS, ddtrace, in_turns
@@ -16,6 +16,9 @@ from causal_otel.instrument.calls import client_call
 from causal_otel.instrument.operation import Operation
 from causal_otel.instrument.options import ClientOptions
 from causal_otel.instrument.tracing import Tracing
+from causal_otel.metrics.cells import Cells
+from causal_otel.metrics.conventions import DATABASE_CLIENT, HTTP_CLIENT, HTTP_SERVER, MESSAGING_PROCESS
+from causal_otel.metrics.observer import Metrics
 
 if TYPE_CHECKING:
     import asyncio
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
     from benchmarks.conftest import Record, Sink
+    from causal_otel.instrument.measured import Measured
 
 _SPANS = 1000
 _ROUNDS = 200
@@ -148,6 +152,83 @@ def test_wrapped(benchmark: BenchmarkFixture, record: Record, loop: asyncio.Abst
 
         found = in_turns(benchmark, {BARE: _bare(call(Client.command)), OURS: _bare(call(patched))}, _ROUNDS)
         record("wrapped", found)
+
+
+@pytest.mark.parametrize(("row", "sampled"), [("metrics", True), ("metrics unsampled", False)])
+def test_metrics(
+    benchmark: BenchmarkFixture, record: Record, loop: asyncio.AbstractEventLoop, row: str, sampled: bool
+) -> None:
+    """A method that returns rows, patched, with metrics on; bare is the same with metrics off."""
+    with ours(sampled=sampled) as mine:
+        operation = Operation(NAME, ATTRIBUTES)
+
+        class Client:
+            async def fetch(self, query: str) -> list[str]:
+                return [query]
+
+        def variant(metrics: Metrics | None = None) -> Callable[[], float]:
+            tracing = Tracing(mine.tracer, ClientOptions(), lambda timeout: True, metrics=metrics)
+            fetch = client_call(lambda *call: operation, rows=len)(tracing, Client.fetch)
+
+            async def repeat(times: int) -> None:
+                client = Client()
+                for _ in range(times):
+                    await fetch(client, "x")
+
+            return _round(lambda _, times: loop.run_until_complete(repeat(times)), mine)
+
+        metrics = Metrics(Cells(), {SpanKind.CLIENT: DATABASE_CLIENT})
+        record(row, in_turns(benchmark, {BARE: variant(), OURS: variant(metrics)}, _ROUNDS))
+
+
+_OPERATIONS: dict[str, tuple[Measured, SpanKind, dict[str, Any], dict[str, Any]]] = {
+    "client": (
+        HTTP_CLIENT,
+        SpanKind.CLIENT,
+        {"http.request.method": "GET", "server.address": "shop.example", "server.port": 443},
+        {"http.response.status_code": 200, "network.protocol.version": "1.1"},
+    ),
+    "server": (
+        HTTP_SERVER,
+        SpanKind.SERVER,
+        {"http.request.method": "GET", "url.scheme": "http", "url.path": "/", "network.protocol.version": "1.1"},
+        {"http.route": "/", "http.response.status_code": 200},
+    ),
+    "process": (
+        MESSAGING_PROCESS,
+        SpanKind.CONSUMER,
+        {
+            "messaging.system": "redis",
+            "messaging.operation.name": "process",
+            "messaging.destination.name": "celery",
+            "celery.task.name": "shop.pay",
+            "server.address": "broker",
+            "server.port": 6379,
+        },
+        {"celery.task.state": "SUCCESS"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", _OPERATIONS)
+def test_metrics_of_operations(benchmark: BenchmarkFixture, record: Record, name: str) -> None:
+    """An operation made anew for each call, which learns of its outcome, with metrics on; bare is the same off."""
+    measured, kind, attributes, learned = _OPERATIONS[name]
+    with ours() as mine:
+
+        def variant(metrics: Metrics | None = None) -> Callable[[], float]:
+            tracing = Tracing(mine.tracer, ClientOptions(), lambda timeout: True, metrics=metrics)
+
+            def repeat(_: Any, times: int) -> None:
+                for _ in range(times):
+                    running = tracing.running(Operation("GET", attributes, kind=kind), INVALID_SPAN, objects=(None,))
+                    running.learn(learned)
+                    running.end()
+
+            return _round(repeat, mine)
+
+        metrics = Metrics(Cells(), {kind: measured})
+        record(f"metrics {name}", in_turns(benchmark, {BARE: variant(), OURS: variant(metrics)}, _ROUNDS))
 
 
 def test_whole(benchmark: BenchmarkFixture, record: Record, sink: Sink) -> None:

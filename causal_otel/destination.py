@@ -1,4 +1,4 @@
-"""Where spans go, as the settings say: the exporter, the protocol and the URL, and what is given in vain."""
+"""Where spans go, as the settings say: the exporter, the protocol, the URL, and what is given in vain. Metrics too."""
 
 from __future__ import annotations
 
@@ -32,8 +32,10 @@ def implies_jaeger(given: Set[str]) -> bool:
     return not given & {"exporter", "endpoint", "traces_endpoint"} and bool(given & {"jaeger_host", "jaeger_port"})
 
 
-def destination(settings: Settings) -> tuple[str, str]:
+def destination(settings: Settings, path: str = _TRACES_PATH) -> tuple[str, str]:
     """The protocol and the URL that spans are sent to: complete for HTTP, scheme and authority for gRPC.
+
+    Metrics are sent to another ``path``.
 
     The exporter ``jaeger`` goes to the Jaeger host, ``otlp`` to the endpoint: see :func:`conflicts` for what is given
     and not used. Jaeger's OTLP ports choose the protocol. The ports that Jaeger has retired (Thrift over UDP or HTTP,
@@ -49,8 +51,8 @@ def destination(settings: Settings) -> tuple[str, str]:
     if protocol == "grpc":
         return protocol, base
     parts = urlsplit(base)
-    path = parts.path.rstrip("/").removesuffix(_TRACES_PATH) + _TRACES_PATH
-    return protocol, urlunsplit(parts._replace(path=path))
+    base_path = parts.path.rstrip("/").removesuffix(_TRACES_PATH)
+    return protocol, urlunsplit(parts._replace(path=base_path + path))
 
 
 def _jaeger(settings: Settings) -> tuple[str, str]:

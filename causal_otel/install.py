@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -38,13 +39,17 @@ from causal_otel.status import Status
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.sdk.resources import Resource
     from opentelemetry.trace import Span, Tracer, TracerProvider
 
     from causal_otel.export.privacy import Policy
     from causal_otel.instrument.declaration import Patch
     from causal_otel.instrument.options import Options
     from causal_otel.instrument.registry import Registered
+    from causal_otel.metrics.measuring import Measuring
     from causal_otel.pipeline import Pipeline
+    from causal_otel.settings import Settings
 
 __all__ = ["Installation", "Patches", "install", "installation", "status", "uninstall"]
 
@@ -77,6 +82,7 @@ class Installation:
         call: _Call,
         reason: str = "",
         policy: Policy | None = None,
+        measuring: Measuring | None = None,
     ) -> None:
         self.tracer_provider = tracer_provider
         self.tracer: Tracer = contained(tracer_of(tracer_provider, "causal_otel"))
@@ -90,6 +96,7 @@ class Installation:
         self._server_shutdown: ServerShutdown | None = None
         self._children: Children | None = None
         self._policy = policy
+        self._measuring = measuring
         self._log_filter: logging.Filter | None = None
         if policy is not None:
             self._log_filter = policy.log_filter()
@@ -103,7 +110,9 @@ class Installation:
     ) -> None:
         self._registered = registered
         self._children = Children()
-        self._server_shutdown = ServerShutdown(self.flush if self._pipeline is None else self._pipeline.leave)
+        self._server_shutdown = ServerShutdown(self._leave)
+        if self._measuring is not None:
+            self._measuring.start()
         for name, options in chosen.items():
             patch = DeferredPatch(registered[name], partial(self._tracing, options, border))
             self._patches.append(patch)
@@ -111,7 +120,8 @@ class Installation:
 
     def _tracing(self, options: Callable[[Patch], Options], border: BaggageBorder, patch: Patch) -> Tracing[Any]:
         tracer = tracer_of(self.tracer_provider, f"causal_otel.{patch.name}")
-        return Tracing(tracer, options(patch), self.flush, border, self._policy)
+        metrics = None if self._measuring is None else self._measuring.metrics(patch)
+        return Tracing(tracer, options(patch), self.flush, border, self._policy, metrics=metrics)
 
     def _warn(self, warning: str) -> None:
         self._warnings[warning] = None
@@ -137,14 +147,29 @@ class Installation:
             )
 
     def flush(self, timeout: float = 5.0) -> bool:
-        """Export every span that has ended so far.
+        """Export every span that has ended so far, and what has been measured.
 
         Args:
             timeout: how long to wait, in seconds.
 
         Returns:
-            Whether all of them were delivered in that time.
+            Whether all of that was delivered in that time.
         """
+        if self._measuring is None:
+            return self._flush_spans(timeout)
+        deadline = time.monotonic() + timeout
+        finish = self._measuring.begin_flush()
+        return self._flush_spans(timeout) & finish(deadline)
+
+    def _leave(self) -> None:
+        """Export what is left: a server has shut down, and the process may end or not."""
+        spans = self._flush_spans if self._pipeline is None else self._pipeline.leave
+        if self._measuring is None:
+            spans()
+        else:
+            self._measuring.flush_with(spans)
+
+    def _flush_spans(self, timeout: float = 5.0) -> bool:
         force_flush: Callable[[int], bool] | None = getattr(self.tracer_provider, "force_flush", None)
         try:
             return force_flush is None or bool(force_flush(int(timeout * 1000)))
@@ -164,6 +189,7 @@ class Installation:
             warnings=tuple(self._warnings),
             patches=patches,
             untraced=untraced(),
+            metrics="" if self._measuring is None else str(self._measuring),
             redacted={} if self._policy is None else self._policy.counts(),
             faults=faults.counts(),
         )
@@ -192,8 +218,11 @@ class Installation:
         for patch in reversed(self._patches):
             patch.undo()
         self._reason = "uninstalled"
+        measuring = self._measuring
         if self._pipeline is not None:
-            self._pipeline.close()
+            self._pipeline.close(None if measuring is None else measuring.close)
+        elif measuring is not None:
+            measuring.close()
         if self._log_filter is not None:
             _logger.logger.removeFilter(self._log_filter)
 
@@ -204,6 +233,7 @@ def install(
     service_name: str | None = None,
     patches: Patches = None,
     tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
     **settings: Any,
 ) -> Installation:
     """Trace this process. The one call of an API process and of a worker alike, as early as you can.
@@ -220,6 +250,8 @@ def install(
             ``OTEL_SERVICE_NAME`` for each of them.
         patches: None for all; names, such as ``["asyncpg", "redis"]``; or a mapping of name to bool or options.
         tracer_provider: use this one, and configure no pipeline.
+        meter_provider: hand the metrics of operations to this one. Default: the one that is set already, if any; else
+            they go where the setting ``metrics_exporter`` says.
         settings: any other setting by its name in ``docs/reference/settings.md``; it beats its environment variable.
 
     Returns:
@@ -229,7 +261,8 @@ def install(
         SettingError: something given, or in the environment, is not allowed. Nothing has been changed then.
     """
     global _current
-    given = {"service_name": service_name, "patches": patches, "tracer_provider": tracer_provider, **settings}
+    providers = {"tracer_provider": tracer_provider, "meter_provider": meter_provider}
+    given = {"service_name": service_name, "patches": patches, **providers, **settings}
     caller = sys._getframe(1)
     call = _Call(
         f"{caller.f_code.co_filename}:{caller.f_lineno}",
@@ -250,19 +283,27 @@ def install(
         from causal_otel.export.privacy import Policy
 
         policy = Policy(loaded.redact, loaded.redact_keys, loaded.redact_patterns)
+        measuring = _measuring(loaded, policy, meter_provider)
         found = _provider_in_place() if tracer_provider is None else tracer_provider
         if found is not None:
             try:
-                _current = Installation(found, None, call, policy=policy)
+                _current = Installation(found, None, call, policy=policy, measuring=measuring)
             except NoTracer as problem:
+                if measuring is not None:
+                    measuring.close()
                 _current = Installation(trace.NoOpTracerProvider(), None, call, str(problem), policy)
                 _logger.warning("nothing is traced: %s", problem, exc_info=problem.__cause__)
                 return _current
         else:
             from causal_otel.pipeline import Pipeline
 
-            pipeline = Pipeline(loaded, policy)
-            _current = Installation(pipeline.provider, pipeline, call, policy=policy)
+            try:
+                pipeline = Pipeline(loaded, policy, None if measuring is None else measuring.flush_with)
+            except Exception:
+                if measuring is not None:
+                    measuring.close()
+                raise
+            _current = Installation(pipeline.provider, pipeline, call, policy=policy, measuring=measuring)
             for warning in conflicts(loaded):
                 _current._warn(warning)
         for warning in unread_variables(os.environ):
@@ -288,6 +329,18 @@ def status() -> Status:
 def installation() -> Installation | None:
     """The installation in force, if any."""
     return _current
+
+
+def _measuring(settings: Settings, policy: Policy, provider: MeterProvider | None) -> Measuring | None:
+    """What measures operations, if metrics are on."""
+    from causal_otel.metrics.measuring import measuring
+
+    def resource() -> Resource:
+        from causal_otel.pipeline import make_resource
+
+        return make_resource(settings, policy)
+
+    return measuring(settings, provider, resource, policy.value)
 
 
 def _provider_in_place() -> TracerProvider | None:

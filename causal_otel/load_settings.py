@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from dataclasses import Field
 
-__all__ = ["load_settings", "unread_variables"]
+__all__ = ["load_settings", "parse", "unread_variables"]
 
-_NOT_SETTINGS = ("app", "patches", "tracer_provider")
+_NOT_SETTINGS = ("app", "patches", "tracer_provider", "meter_provider")
 """The other arguments of ``install()``, which somebody may have meant."""
 _CONFIGURATION_FILES = ("OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE")
 """OpenTelemetry's configuration files, which other SDKs read and which we do not."""
@@ -51,7 +51,7 @@ def load_settings(environ: Mapping[str, str] | None = None, **arguments: object)
         if argument is not None:
             values[name], given[name] = _checked(setting, argument), {name: argument}
         elif texts:
-            values[name], given[name] = _parsed(setting, *next(iter(texts.items()))), dict(texts)
+            values[name], given[name] = parse(setting, *next(iter(texts.items()))), dict(texts)
     if implies_jaeger(given.keys()):
         values["exporter"] = "jaeger"
     loaded = Settings(**values, given=given)
@@ -93,7 +93,12 @@ def _check_sampler(settings: Settings) -> None:
     )
 
 
-def _parsed(setting: Field[Any], variable: str, text: str) -> Any:
+def parse(setting: Field[Any], variable: str, text: str) -> Any:
+    """The value of a setting that ``variable`` gives as ``text``.
+
+    Raises:
+        SettingError: it is not allowed.
+    """
     kind: Kind = setting.metadata["kind"]
     try:
         return kind.parse(text)

@@ -18,11 +18,14 @@ SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
 DEPLOYMENT_ENVIRONMENT_NAME: Final = "deployment.environment.name"
 HOST_ID: Final = "host.id"
 HOST_NAME: Final = "host.name"
+SERVICE_INSTANCE_ID: Final = "service.instance.id"
 SERVICE_NAME: Final = "service.name"
 SERVICE_VERSION: Final = "service.version"
 
 # -- databases --------------------------------------------------------------------------------------------------------
 
+DB_CLIENT_OPERATION_DURATION: Final = "db.client.operation.duration"
+DB_CLIENT_RESPONSE_RETURNED_ROWS: Final = "db.client.response.returned_rows"
 DB_COLLECTION_NAME: Final = "db.collection.name"
 DB_NAMESPACE: Final = "db.namespace"
 DB_OPERATION_BATCH_SIZE: Final = "db.operation.batch.size"
@@ -43,11 +46,14 @@ EXCEPTION_TYPE: Final = "exception.type"
 
 # -- HTTP -------------------------------------------------------------------------------------------------------------
 
+HTTP_CLIENT_REQUEST_DURATION: Final = "http.client.request.duration"
 HTTP_REQUEST_METHOD: Final = "http.request.method"
 HTTP_REQUEST_METHOD_ORIGINAL: Final = "http.request.method_original"
 HTTP_REQUEST_RESEND_COUNT: Final = "http.request.resend_count"
 HTTP_RESPONSE_STATUS_CODE: Final = "http.response.status_code"
 HTTP_ROUTE: Final = "http.route"
+HTTP_SERVER_ACTIVE_REQUESTS: Final = "http.server.active_requests"
+HTTP_SERVER_REQUEST_DURATION: Final = "http.server.request.duration"
 URL_FULL: Final = "url.full"
 URL_PATH: Final = "url.path"
 URL_QUERY: Final = "url.query"
@@ -56,11 +62,13 @@ USER_AGENT_ORIGINAL: Final = "user_agent.original"
 
 # -- messaging --------------------------------------------------------------------------------------------------------
 
+MESSAGING_CLIENT_OPERATION_DURATION: Final = "messaging.client.operation.duration"
 MESSAGING_DESTINATION_NAME: Final = "messaging.destination.name"
 MESSAGING_MESSAGE_CONVERSATION_ID: Final = "messaging.message.conversation_id"
 MESSAGING_MESSAGE_ID: Final = "messaging.message.id"
 MESSAGING_OPERATION_NAME: Final = "messaging.operation.name"
 MESSAGING_OPERATION_TYPE: Final = "messaging.operation.type"
+MESSAGING_PROCESS_DURATION: Final = "messaging.process.duration"
 MESSAGING_SYSTEM: Final = "messaging.system"
 
 # -- network ----------------------------------------------------------------------------------------------------------

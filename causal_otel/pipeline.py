@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from causal_otel.sampling.status import BufferStatus, SamplingStatus
     from causal_otel.settings import Settings
 
-__all__ = ["Pipeline"]
+__all__ = ["Pipeline", "make_resource"]
 
 _PROPAGATORS: dict[str, Callable[[], TextMapPropagator]] = {
     "tracecontext": TraceContextTextMapPropagator,
@@ -52,6 +53,7 @@ class Pipeline:
     Args:
         settings: say how.
         policy: takes secrets out of what leaves.
+        flush_with: calls what exports the last spans when SIGTERM ends the process, and exports the last metrics.
 
     Raises:
         SettingError: the settings need an extra that is not installed.
@@ -59,9 +61,14 @@ class Pipeline:
 
     _telemetry: Telemetry | None = None
 
-    def __init__(self, settings: Settings, policy: Policy) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        policy: Policy,
+        flush_with: Callable[[Callable[[], object]], None] | None = None,
+    ) -> None:
         self._policy = policy
-        resource = _resource(settings, policy)
+        resource = make_resource(settings, policy)
         self.service_name = str(resource.attributes[names.SERVICE_NAME])
         self.destination = "nowhere"
         self._exit_timeout = settings.exit_timeout
@@ -87,7 +94,8 @@ class Pipeline:
             self.provider.add_span_processor(ConsoleProcessor(ConsoleExporter()))
         if self._worker is not None:
             self.provider.add_span_processor(self._worker)
-            self._termination = Termination(self._worker.shutdown)
+            shutdown = self._worker.shutdown
+            self._termination = Termination(shutdown if flush_with is None else partial(flush_with, shutdown))
             self._worker.recover()
         propagate.set_global_textmap(_propagator(settings.propagators))
 
@@ -153,11 +161,17 @@ class Pipeline:
             self._worker.leave()
         self.provider.force_flush(int(self._exit_timeout * 1000))  # other processors, those of the user's
 
-    def close(self) -> None:
-        """Export what is left; record nothing from now on."""
+    def close(self, then: Callable[[], object] | None = None) -> None:
+        """Export what is left; record nothing from now on.
+
+        Args:
+            then: is called before the export's own counts are observed no more.
+        """
         self._sampling.close()
         self.provider.shutdown()
         self.provider.set_buffer(None)
+        if then is not None:
+            then()
         if self._telemetry is not None:
             self._termination.remove()
             self._telemetry.unwatch()
@@ -172,7 +186,8 @@ def _spool(settings: Settings) -> Spool | None:
     return Spool(Path(settings.spool_directory), settings.spool_max_bytes)
 
 
-def _resource(settings: Settings, policy: Policy) -> Resource:
+def make_resource(settings: Settings, policy: Policy) -> Resource:
+    """What spans and metrics are about."""
     given: dict[str, str] = dict(settings.resource_attributes)
     named = {
         names.SERVICE_NAME: settings.service_name or given.get(names.SERVICE_NAME) or _program(),

@@ -172,6 +172,29 @@ class Settings:
         "OTEL_EXPORTER_OTLP_INSECURE",
     )
 
+    metrics_exporter: str = _setting(
+        choice("otlp", "console", "none"),
+        "none",
+        "Where metrics go. A `MeterProvider` that is set before `install()` gets them in any case, unless this is set "
+        "to `none`. `console` prints them on standard error. See [Metrics](metrics.md).",
+        "OTEL_METRICS_EXPORTER",
+    )
+    metrics_endpoint: str = _setting(
+        URL,
+        "",
+        "The complete OTLP URL for metrics. Default: `endpoint`, with `/v1/metrics` appended for HTTP.",
+        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+    )
+    metrics_interval: float = _setting(
+        MILLISECONDS, 60.0, "How often metrics are exported.", "OTEL_METRIC_EXPORT_INTERVAL"
+    )
+    metrics_temporality: str = _setting(
+        choice("cumulative", "delta", "lowmemory"),
+        "cumulative",
+        "What metrics count: since the start of the process, or since the export before.",
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+    )
+
     sampler: str = _setting(
         SAMPLERS,
         "parentbased_rules",

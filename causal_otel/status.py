@@ -30,6 +30,8 @@ class Status:
     untraced: tuple[str, ...] = ()
     """Drivers that are imported and that nothing traces."""
     export: ExportStatus | None = None
+    metrics: str = ""
+    """Where metrics go, and how many exports of them went well or failed; empty: there are none."""
     sampling: SamplingStatus | None = None
     """Which traces are recorded, and problems with the source of the rules; None: your own provider decides."""
     buffer: BufferStatus | None = None
@@ -49,6 +51,8 @@ class Status:
             lines.append(f"  imported, but not traced: {', '.join(self.untraced)}")
         if self.export is not None:
             lines.append(f"  spans: {self.export}")
+        if self.metrics:
+            lines.append(f"  metrics: {self.metrics}")
         if self.sampling is not None:
             lines.append(f"  sampling: {self.sampling}")
         if self.buffer is not None:

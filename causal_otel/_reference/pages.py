@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import causal_otel.collector.config
-from causal_otel._reference import attributes, privacy, settings
+from causal_otel._reference import attributes, metrics, privacy, settings
 
 __all__ = ["BLOCKS", "FIGURES", "PAGES", "ROOT", "generated", "with_block"]
 
@@ -18,6 +18,7 @@ FIGURES = "docs/explanation/figures.md"
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "docs/reference/attributes.md": attributes.reference,
+    "docs/reference/metrics.md": metrics.reference,
     "docs/reference/privacy.md": privacy.reference,
     "docs/reference/settings.md": settings.reference,
 }

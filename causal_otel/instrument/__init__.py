@@ -12,6 +12,7 @@ from __future__ import annotations
 from causal_otel.instrument.calls import argument, client_call, failure_call, inside, suppressed, traced_call
 from causal_otel.instrument.declaration import Connect, Patch, Wrap
 from causal_otel.instrument.errors import Errors, error_name
+from causal_otel.instrument.measured import Instrument, Measured
 from causal_otel.instrument.operation import Observation, Observer, Operation, Running
 from causal_otel.instrument.options import ClientOptions, Options
 from causal_otel.instrument.tracing import Tracing
@@ -20,6 +21,8 @@ __all__ = [
     "ClientOptions",
     "Connect",
     "Errors",
+    "Instrument",
+    "Measured",
     "Observation",
     "Observer",
     "Operation",

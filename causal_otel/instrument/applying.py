@@ -65,7 +65,9 @@ class Applied:
 
     def __init__(self, patch: Patch, tracing: Tracing[Any]) -> None:
         self.patch = patch
-        self.status = PatchStatus(patch.name, "waiting")
+        told = (*([] if tracing.metrics is None else [tracing.metrics]), *tracing.observers)
+        observers = tuple(type(observer).__name__.lower() for observer in told)
+        self.status = PatchStatus(patch.name, "waiting", observers=observers)
         self._tracing = tracing
         self._over = False
         self._groups: dict[str, _Group] = {}

@@ -7,11 +7,15 @@ A target is an attribute of a class (:class:`Wrap`) or an extension point that t
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from opentelemetry.trace import SpanKind
+
+    from causal_otel.instrument.measured import Measured
     from causal_otel.instrument.options import Options
     from causal_otel.instrument.tracing import Tracing
 
@@ -63,6 +67,7 @@ class Patch(NamedTuple):
         independent: whether its distributions do not need each other, so that each is such a whole by itself.
         records: the keys of all attributes that its spans may have.
         never: in words, what it has at hand and does not record.
+        metrics: what is measured of operations of each kind, if metrics are on.
     """
 
     name: str
@@ -72,6 +77,7 @@ class Patch(NamedTuple):
     records: tuple[str, ...] = ()
     never: tuple[str, ...] = ()
     independent: bool = False
+    metrics: Mapping[SpanKind, Measured] = MappingProxyType({})
 
 
 @dataclass
@@ -80,13 +86,16 @@ class PatchStatus:
 
     ``state`` is ``off`` (not chosen), ``waiting`` (the driver is not imported yet), ``on``, ``unsupported`` (a version
     outside the range, or without something that the patch needs), ``failed`` (while patching, by our own fault), or
-    ``partial`` (of drivers that do not need each other some are on, others not).
+    ``partial`` (of drivers that do not need each other some are on, others not). ``observers`` are told of each
+    operation: ``metrics``, ``hooks``.
     """
 
     name: str
     state: str = "off"
     version: str = ""
     problems: list[str] = field(default_factory=list)
+    observers: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return " ".join(filter(None, (f"{self.name}: {self.state}", self.version, "; ".join(self.problems))))
+        observers = f"({', '.join(self.observers)})" if self.observers else ""
+        return " ".join(filter(None, (f"{self.name}: {self.state}", self.version, observers, "; ".join(self.problems))))

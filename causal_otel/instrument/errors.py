@@ -63,11 +63,11 @@ def failure_attributes(error: BaseException, errors: Errors = BY_CLASS) -> dict[
     return {ERROR_TYPE: code, errors.attribute: code}
 
 
-def mark_failed(span: Span, error: BaseException, errors: Errors = BY_CLASS) -> str | None:
+def mark_failed(span: Span, error: BaseException, errors: Errors = BY_CLASS) -> dict[str, Any] | None:
     """Tell ``span``, still open, what :func:`failure_attributes` say, and that it is an ERROR if so. Never raises.
 
     Returns:
-        The ``error.type``; None: it is no error.
+        Those attributes; None: it is no failure of the operation.
     """
     try:
         attributes = failure_attributes(error, errors)
@@ -81,4 +81,4 @@ def mark_failed(span: Span, error: BaseException, errors: Errors = BY_CLASS) -> 
     except Exception:
         faults.report("recording an error")
         return None
-    return error_type
+    return attributes

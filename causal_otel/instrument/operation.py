@@ -7,7 +7,7 @@ long it waited, a metric, a hook) is told in one place.
 
 from __future__ import annotations
 
-from time import perf_counter_ns
+from time import perf_counter, perf_counter_ns
 from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry.trace import SpanKind, StatusCode
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from causal_otel.instrument.errors import Errors
     from causal_otel.instrument.exclusion import Excluded
+    from causal_otel.instrument.measured import OperationMetrics, Rows
 
 __all__ = ["Observation", "Observer", "Operation", "Running"]
 
@@ -36,13 +37,15 @@ class Operation:
         kind: the kind of its spans.
         plumbing: whether it is a span only if it fails or is cancelled.
         background: whether it is done on the driver's own account, or is a wait for work, such as a ping or a blocking
-            pop. Then it starts no trace: it is recorded only inside a span.
+            pop. Then it starts no trace: it is recorded only inside a span. And it has no metrics.
+        measured: whether it has the metrics that the patch declares for its kind.
 
     Attributes:
         special: whether there is anything to it but a name, a kind and attributes.
+        cells: where the metrics count it, once they have found that out; theirs alone.
     """
 
-    __slots__ = ("attributes", "background", "kind", "name", "own", "plumbing", "special")
+    __slots__ = ("attributes", "background", "cells", "kind", "measured", "name", "own", "plumbing", "special")
 
     def __init__(
         self,
@@ -52,6 +55,7 @@ class Operation:
         kind: SpanKind = SpanKind.CLIENT,
         plumbing: bool = False,
         background: bool = False,
+        measured: bool = True,
     ) -> None:
         self.name = name
         self.attributes = attributes
@@ -59,7 +63,9 @@ class Operation:
         self.kind = kind
         self.plumbing = plumbing
         self.background = background
+        self.measured = measured and not background
         self.special = own is not None or plumbing or background
+        self.cells: Any = None
 
     def fits(self, excluded: Excluded) -> bool:
         """Whether it is excluded by its name, or by the text of its query as it would be recorded."""
@@ -68,9 +74,8 @@ class Operation:
 
     def of_this_call(self, own: dict[str, Any]) -> Operation:
         """The same operation, with attributes of one call."""
-        return Operation(
-            self.name, self.attributes, {**(self.own or {}), **own}, self.kind, self.plumbing, self.background
-        )
+        own = {**(self.own or {}), **own}
+        return Operation(self.name, self.attributes, own, self.kind, self.plumbing, self.background, self.measured)
 
 
 class Observer(Protocol):
@@ -139,9 +144,24 @@ class Running:
         errors: how the driver's errors are told.
         inside: the context that is current while the driver works; None: the caller's.
         observation: what observers know of it; None: nobody observes.
+        metrics: measures it; None: nothing does.
+        rows: how the rows of its result are counted, for the metrics; None: nobody knows.
     """
 
-    __slots__ = ("_parts", "errors", "inside", "observation", "operation", "span")
+    __slots__ = (
+        "_active",
+        "_began",
+        "_error_type",
+        "_learned",
+        "_metrics",
+        "_parts",
+        "errors",
+        "inside",
+        "observation",
+        "operation",
+        "rows",
+        "span",
+    )
 
     args: tuple[Any, ...] | None = None
 
@@ -152,6 +172,8 @@ class Running:
         errors: Errors = BY_CLASS,
         inside: Context | None = None,
         observation: Observation | None = None,
+        metrics: OperationMetrics | None = None,
+        rows: Rows | None = None,
     ) -> None:
         self.operation = operation
         self.span = span
@@ -159,6 +181,17 @@ class Running:
         self.inside = inside
         self.observation = observation
         self._parts: dict[str, float] | None = None
+        self._metrics = metrics
+        if metrics is not None:  # only then is there anything in the other slots
+            self.rows = rows
+            self._learned: dict[str, Any] | None = None
+            self._error_type: str | None = None
+            self._active = metrics.began(operation) if metrics.counts_active else None
+            self._began = perf_counter()
+
+    def is_observed(self) -> bool:
+        """Whether anybody is told how it goes on: its span is recorded, or there are observers or metrics."""
+        return self._metrics is not None or self.observation is not None or self.span.is_recording()
 
     def part(self, key: str, seconds: float) -> None:
         """Note where a part of its time went: ``causal.pool.wait``, ``causal.fetch``. Parts of one key add up."""
@@ -167,8 +200,11 @@ class Running:
         self._parts[key] = self._parts.get(key, 0.0) + seconds
 
     def learn(self, attributes: dict[str, Any]) -> None:
-        """Set attributes that were not known when it began."""
+        """Set attributes that were not known when it began. Nobody changes the dict any more."""
         self.span.set_attributes(attributes)
+        if self._metrics is not None:
+            learned = self._learned
+            self._learned = attributes if learned is None else {**learned, **attributes}
         observation = self.observation
         if observation is not None:
             observation.learned = {**(observation.learned or {}), **attributes}
@@ -178,14 +214,19 @@ class Running:
         span = self.span
         span.set_attribute(ERROR_TYPE, error_type)
         span.set_status(StatusCode.ERROR, description)
+        if self._metrics is not None:
+            self._error_type = error_type
         if self.observation is not None:
             self.observation.error_type = error_type
 
     def failed(self, error: BaseException, errors: Errors | None = None) -> None:
         """Say that it failed with ``error``, was cancelled, or was abandoned (``GeneratorExit``)."""
-        error_type = mark_failed(self.span, error, errors or self.errors)
+        attributes = mark_failed(self.span, error, errors or self.errors)
         if self.observation is not None:
-            self.observation.error_type = error_type
+            self.observation.error_type = None if attributes is None else attributes.get(ERROR_TYPE)
+        if self._metrics is not None and attributes is not None:
+            self._error_type = attributes.get(ERROR_TYPE, self._error_type)
+            self._learned = {**(self._learned or {}), **attributes}
 
     def end(
         self,
@@ -204,6 +245,17 @@ class Running:
         """
         if error is not None:
             self.failed(error)
+        metrics = self._metrics
+        if metrics is not None:
+            self._metrics = None
+            seconds = perf_counter() - self._began if duration is None else duration / 1e9
+            rows = None
+            if self.rows is not None and error is None:
+                try:
+                    rows = self.rows(result)
+                except Exception:
+                    faults.report("metrics: rows")
+            metrics.ended(self.operation, seconds, self._learned, self._error_type, rows, self._active)
         span = self.span
         if self._parts is not None:
             span.set_attributes(self._parts)

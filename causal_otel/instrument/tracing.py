@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from causal_otel.engine.redaction import Redaction
     from causal_otel.instrument.errors import Errors
     from causal_otel.instrument.exclusion import Excluded
+    from causal_otel.instrument.measured import OperationMetrics
     from causal_otel.instrument.operation import Observer, Operation
 
 __all__ = ["Tracing"]
@@ -61,8 +62,10 @@ class Tracing(Generic[OptionsT]):
         excluded: tells what is excluded; None: nothing. Ask once, when wrapping, whether it is None.
         redaction: takes secrets out of exceptions before they are recorded on another provider's spans.
         ours: whether the tracer is ours.
-        observers: who is told of each operation. Ask once, when wrapping, whether there are any.
-        measures: whether one of them wants to know of operations as well that no span is recorded of.
+        observers: who is told of each operation.
+        metrics: what measures operations; None: nothing does.
+        counts_active: whether the metrics want to know of the beginning of operations.
+        measures: whether anybody wants to know of operations as well that no span is recorded of.
     """
 
     excluded: Excluded | None = None
@@ -75,6 +78,7 @@ class Tracing(Generic[OptionsT]):
         border: BaggageBorder | None = None,
         redaction: Redaction | None = None,
         observers: tuple[Observer, ...] = (),
+        metrics: OperationMetrics | None = None,
     ) -> None:
         self._start = start = starter(tracer)
         self.redaction = redaction
@@ -86,7 +90,9 @@ class Tracing(Generic[OptionsT]):
         if options.request_hook is not None or options.response_hook is not None:
             observers = (*observers, Hooks(options.request_hook, options.response_hook))
         self.observers = observers
-        self.measures = any(observer.unsampled for observer in observers)
+        self.metrics = metrics
+        self.counts_active = metrics is not None and metrics.counts_active
+        self.measures = metrics is not None or any(observer.unsampled for observer in observers)
         self.active = True
         self.flush = flush
         self._roots = not getattr(options, "require_parent", False)
@@ -131,14 +137,23 @@ class Tracing(Generic[OptionsT]):
 
     def wanted(self) -> bool:
         """Whether anybody wants to know of an operation that starts now: where ``measures``, ask this instead."""
-        return self.recorded() or (self.active and self.measures and not context.is_suppressed(_current()))
+        return self.recorded() or self.measurable()
+
+    def measurable(self) -> bool:
+        """Whether an operation that starts now is measured though no span is recorded of it."""
+        if not (self.active and self.measures):
+            return False
+        found = _current()
+        if not found:
+            return True
+        return type(found.get(SPAN_KEY)) is not ExcludedSpan and (len(found) == 1 or not context.is_suppressed(found))
 
     def drops_unsampled(self) -> bool:
         """Whether an operation in a trace that is not sampled leaves nothing behind, so that nobody need describe it.
 
         Not where the provider is another one, buffers traces that are not sampled, or asks the sampler of every span.
         """
-        return self._core.fast_drop and self._core.buffer is None and not self.observers
+        return self._core.fast_drop and self._core.buffer is None and not self.observers and self.metrics is None
 
     def starts_trace(self) -> bool:
         """Whether an operation that starts now begins a trace, sampled or not.
@@ -165,7 +180,7 @@ class Tracing(Generic[OptionsT]):
             span.set_attributes(operation.own)
         if self.observers:
             return self.running(operation, span, errors, objects)
-        return Running(operation, span, errors)
+        return Running(operation, span, errors, None, None, self.metrics)
 
     def begin(
         self,
@@ -204,9 +219,9 @@ class Tracing(Generic[OptionsT]):
             inside: the context that is current while the driver works; None: the caller's.
         """
         if not self.observers:
-            return Running(operation, span, errors, inside)
+            return Running(operation, span, errors, inside, None, self.metrics)
         observation = Observation(self.observers, objects)
-        running = Running(operation, span, errors, inside, observation)
+        running = Running(operation, span, errors, inside, observation, self.metrics)
         observation.start(running)
         return running
 

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import INVALID_SPAN, INVALID_SPAN_CONTEXT, SpanKind
 
 from causal_otel import names
 from causal_otel._internal import faults
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from celery.app.task import Context as Request
+    from opentelemetry.trace import Span
 
     from causal_otel.engine.context import Activation
 
@@ -36,6 +37,9 @@ _EXECUTION = "_causal_otel_execution"
 _REPORTED = "_causal_otel_reported"
 """The attribute of the main process's request for an execution that it has ended."""
 
+_NOT_RECORDED = (INVALID_SPAN_CONTEXT.trace_id, INVALID_SPAN_CONTEXT.span_id)
+"""The identity of an execution that is measured, perhaps, but has no span."""
+
 _attempts = PoolAttempts()
 """Made with the module, which is imported in the main process before it forks."""
 
@@ -44,7 +48,7 @@ class _Execution:
     """What lasts from ``task_prerun`` to ``task_postrun``, kept on the task's request.
 
     Attributes:
-        running: the operation; None: the trace is not recorded.
+        running: the operation; None: it is neither recorded nor measured.
         activation: what is current for the task.
         handled: the exception that was being handled when it began, as in a task applied in an ``except`` block.
     """
@@ -81,21 +85,23 @@ def begin_execution(tracing: Tracing[Any], task: Any) -> None:
     recorded = is_recorded(context, roots=True)
     if tracing.excluded is not None and tracing.excluded(task.name):
         context = with_span(tracing.start_excluded(context), context)
-    elif recorded or not (request.is_eager or tracing.drops_unsampled()):
+    elif recorded or not (request.is_eager or tracing.drops_unsampled()) or tracing.measurable():
         attributes = execution_attributes(task.app, task.name, request, headers, time.time())
         operation = Operation(f"process {task.name}", attributes, kind=SpanKind.CONSUMER)
         started = tracing.begin(operation, objects=(task, request), parent=context)
         if recorded or started.span.is_recording():
             context = with_span(started.span, context)
             running = started
-        elif started.observation is not None:
+        elif started.is_observed():
             running = started
     if not request.is_eager and _attempts.watched():
         if running is None:
             _attempts.skip(str(request.id))
         else:
-            at = getattr(running.span, "start_time", None) or time.time_ns()
-            _attempts.begin(str(request.id), running.span.get_span_context(), at)
+            span = running.span
+            at = getattr(span, "start_time", None) or time.time_ns()
+            known = span.get_span_context() if span.is_recording() else INVALID_SPAN_CONTEXT
+            _attempts.begin(str(request.id), known, at)
     setattr(request, _EXECUTION, _Execution(running, attach(context)))
 
 
@@ -170,7 +176,7 @@ def wrap_on_failure(tracing: Tracing[Any], original: Callable[..., Any]) -> Call
             return original(self, *args, **kwargs)
         running, context, start, error = begun
         now = time.time_ns()
-        activation = attach(with_span(running.span, context))
+        activation = attach(context if running.span is INVALID_SPAN else with_span(running.span, context))
         try:
             return original(self, *args, **kwargs)
         finally:
@@ -188,7 +194,7 @@ def _begin_report(
 ) -> tuple[Running, Context, int, BaseException] | None:
     """An execution whose process has been lost, all but ended, its parent's context, when it began, and what ended it.
 
-    None: the process has ended it, or it is not recorded.
+    None: the process has ended it, or it is neither recorded nor measured.
 
     Args:
         tracing: the patch's handle.
@@ -226,7 +232,9 @@ def _begin_report(
     elif not getattr(job, "_already_cancelled", False):  # else the broker delivers it again
         attributes[names.CELERY_TASK_STATE] = "REVOKED"
     operation = Operation(f"process {task.name}", attributes, kind=SpanKind.CONSUMER)
-    span = tracing.adopt(operation.name, operation.kind, attributes, context, identity, start)
+    span: Span = INVALID_SPAN
+    if identity != _NOT_RECORDED:
+        span = tracing.adopt(operation.name, operation.kind, attributes, context, identity, start)
     running = tracing.running(operation, span, objects=(task, request))
     _fail(tracing, running, error)
     return running, context, start, error

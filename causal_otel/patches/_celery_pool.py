@@ -61,12 +61,15 @@ class PoolAttempts:
         return os.getpid() != self._main or "FORKED_BY_MULTIPROCESSING" in os.environ
 
     def begin(self, task_id: str, span: SpanContext, start: int) -> None:
-        """This process executes a task now, inside ``span``, since ``start`` (Unix time in nanoseconds)."""
+        """This process executes a task now, inside ``span``, since ``start`` (Unix time in nanoseconds).
+
+        An invalid ``span``: it is not recorded, and is to be reported all the same.
+        """
         trace_id, span_id = span.trace_id.to_bytes(16, "big"), span.span_id.to_bytes(8, "big")
         self._write(_Entry(_EXECUTING, os.getpid(), _digest(task_id), trace_id, span_id, start))
 
     def skip(self, task_id: str) -> None:
-        """This process executes a task now that is not recorded."""
+        """This process executes a task now that is not to be reported."""
         self._write(_Entry(_ENDED, os.getpid(), _digest(task_id), b"", b"", 0))
 
     def end(self, task_id: str) -> bool:

@@ -59,6 +59,7 @@ class Execution:
         self._session = session
         self._transaction: Any = None
         self._attempts = 0
+        running.rows = _number_of_records
         inside = Context({**context.current(), _EXECUTION: self})
         self.inside: Context | None = inside if single_span else context.with_span(running.span, inside)
 
@@ -106,6 +107,12 @@ class Execution:
         if isinstance(database, str):
             learned[DB_NAMESPACE] = database
         self._running.learn(learned)
+
+
+def _number_of_records(result: Any) -> int | None:
+    from neo4j import EagerResult
+
+    return len(result.records) if isinstance(result, EagerResult) else None
 
 
 class Opening(Plumbing):

@@ -27,6 +27,9 @@ parameters redacted), ``server.address``, ``server.port``, ``client.address``, `
 ``network.protocol.name`` (``websocket``), ``network.protocol.version``; at the end ``http.route``,
 ``http.response.status_code`` and ``error.type`` (an exception's class, or the status from 500 on).
 
+Metrics: ``http.server.request.duration`` and ``http.server.active_requests`` of each request. A websocket is none: it
+lasts as long as its client likes.
+
 Options: :class:`AsgiOptions`.
 """
 
@@ -46,9 +49,10 @@ from causal_otel import names
 from causal_otel._internal import faults
 from causal_otel.engine import context
 from causal_otel.instrument.declaration import Connect, Patch, Wrap
-from causal_otel.instrument.operation import Operation
+from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.options import Options
 from causal_otel.instrument.tracing import Tracing
+from causal_otel.metrics.conventions import HTTP_SERVER
 from causal_otel.patches._exchange import MOUNTED, App, Exchange, Message, Receive, Scope, Send, contained
 from causal_otel.patches._incoming import headers_of_interest, parent_context, request_attributes, request_url
 from causal_otel.statements.urls import span_method
@@ -119,6 +123,7 @@ def _with_header(message: Message, name: bytes, value: bytes) -> Message:
 async def _serve(tracing: Tracing[AsgiOptions], app: App, scope: Scope, receive: Receive, send: Send) -> Any:
     """Call ``app``, inside a span if ``scope`` is that of a request or a websocket."""
     exchange: Exchange | None = None
+    running: Running | None = None
     activation: context.Activation | None = None
     marks: dict[str, Any] = {}
     try:
@@ -130,27 +135,29 @@ async def _serve(tracing: Tracing[AsgiOptions], app: App, scope: Scope, receive:
             headers = headers_of_interest(scope)
             parent = parent_context(headers, tracing.border)
             name = span_method(method)
-            running = None
             if tracing.excluded is not None and tracing.excluded(request_url(scope, headers)):
                 span = tracing.start_excluded(parent)
             else:
                 attributes = request_attributes(scope, method, headers)
-                operation = Operation(name, attributes, kind=SpanKind.SERVER)
+                measured = scope["type"] == "http"
+                operation = Operation(name, attributes, kind=SpanKind.SERVER, measured=measured)
                 running = tracing.begin(operation, objects=(scope,), parent=parent)
                 span = running.span
             where = context.with_span(span, parent)
+            if running is not None and running.is_observed():
+                exchange = Exchange(tracing, running, where, scope, name)
+                receive, send = exchange.receives(receive), exchange.sends(send)
             found = span.get_span_context()
-            if found.is_valid:
-                if running is not None and (span.is_recording() or running.observation is not None):
-                    exchange = Exchange(tracing, running, where, scope, name)
-                    receive, send = exchange.receives(receive), exchange.sends(send)
+            if found.is_valid or exchange is not None:
                 header = tracing.options.trace_id_header
-                if header is not None:
+                if header is not None and found.is_valid:
                     send = _telling(send, header, found.trace_id)
                 marks = {_MARK: exchange, MOUNTED: "", **_TAKEN}
                 activation = context.attach(where)
     except Exception:
         faults.report("asgi: request")
+        if running is not None and exchange is None:
+            contained("asgi: request", running.end)  # or it would be under way for ever
     scope.update(marks)
     try:
         result = await app(scope, receive, send)
@@ -333,4 +340,5 @@ PATCH = Patch(
         "parameters of the query whose names say that they are secret (`REDACTED`)",
         "baggage, which is made current and not recorded",
     ),
+    metrics={SpanKind.SERVER: HTTP_SERVER},
 )

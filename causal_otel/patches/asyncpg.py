@@ -21,6 +21,9 @@ Span names are query summaries, ``SELECT orders``. Attributes: ``db.system.name`
 parsed into it), ``server.address``, ``server.port`` (where connecting failed, those tried last), and on failure
 ``db.response.status_code`` and ``error.type`` (the SQLSTATE). The server's message is not recorded: it repeats values.
 
+Metrics: ``db.client.operation.duration`` of each operation, and ``db.client.response.returned_rows`` of ``fetch``,
+``fetchrow``, ``fetchmany`` and each time that a cursor fetches: what else returns does not tell.
+
 Options: :class:`AsyncpgOptions`.
 """
 
@@ -33,6 +36,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context, create_key
+from opentelemetry.trace import SpanKind
 
 from causal_otel.engine import context
 from causal_otel.instrument.calls import (
@@ -50,6 +54,7 @@ from causal_otel.instrument.declaration import Patch, Wrap
 from causal_otel.instrument.operation import Operation
 from causal_otel.instrument.options import ClientOptions
 from causal_otel.instrument.tracing import Tracing
+from causal_otel.metrics.conventions import DATABASE_CLIENT
 from causal_otel.names import (
     CAUSAL_ABANDONED,
     CAUSAL_CANCELLED,
@@ -229,8 +234,17 @@ def _describe_first_step(tracing: Tracing[AsyncpgOptions], cursor: Any, args: Ar
 # -- wrappers -----------------------------------------------------------------------------------------------------
 
 
-def _traced(describe: Describe) -> Wrapper:
-    return client_call(describe, ERRORS)
+def _traced(describe: Describe, rows: Callable[[Any], int | None] | None = None) -> Wrapper:
+    return client_call(describe, ERRORS, rows)
+
+
+def _number(result: Any) -> int | None:
+    """How many rows a list of them is."""
+    return len(result) if isinstance(result, list) else None
+
+
+def _one_or_none(result: Any) -> int:
+    return 0 if result is None else 1
 
 
 def _copy_records(tracing: Tracing[AsyncpgOptions], original: Callable[..., Any]) -> Callable[..., Any]:
@@ -260,11 +274,11 @@ PATCH = Patch(
     options=AsyncpgOptions,
     targets=(
         Wrap(_CONNECTION, "Connection.execute", _traced(_describe_query)),
-        Wrap(_CONNECTION, "Connection.fetch", _traced(_describe_query)),
+        Wrap(_CONNECTION, "Connection.fetch", _traced(_describe_query, _number)),
         Wrap(_CONNECTION, "Connection.fetchval", _traced(_describe_query)),
-        Wrap(_CONNECTION, "Connection.fetchrow", _traced(_describe_query)),
+        Wrap(_CONNECTION, "Connection.fetchrow", _traced(_describe_query, _one_or_none)),
         Wrap(_CONNECTION, "Connection.executemany", _traced(_describe_executemany)),
-        Wrap(_CONNECTION, "Connection.fetchmany", _traced(_describe_fetchmany), optional=True),  # since 0.30
+        Wrap(_CONNECTION, "Connection.fetchmany", _traced(_describe_fetchmany, _number), optional=True),  # since 0.30
         Wrap(_CONNECTION, "Connection.copy_from_query", _traced(_describe_copy_query)),
         Wrap(_CONNECTION, "Connection.copy_from_table", _traced(_describe_copy_table)),
         Wrap(_CONNECTION, "Connection.copy_to_table", _traced(_describe_copy_table)),
@@ -273,15 +287,15 @@ PATCH = Patch(
         Wrap(_CONNECTION, "Connection.cursor", if_refused(_describe_query)),
         Wrap(_STATEMENT, "PreparedStatement.cursor", if_refused(_describe_statement)),
         Wrap("asyncpg.utils", "_mogrify", suppressed, optional=True),  # quotes what copy_from_query is given
-        Wrap(_STATEMENT, "PreparedStatement.fetch", _traced(_describe_statement)),
+        Wrap(_STATEMENT, "PreparedStatement.fetch", _traced(_describe_statement, _number)),
         Wrap(_STATEMENT, "PreparedStatement.fetchval", _traced(_describe_statement)),
-        Wrap(_STATEMENT, "PreparedStatement.fetchrow", _traced(_describe_statement)),
+        Wrap(_STATEMENT, "PreparedStatement.fetchrow", _traced(_describe_statement, _one_or_none)),
         Wrap(
-            _STATEMENT, "PreparedStatement.fetchmany", _traced(_describe_statement_batch), optional=True
+            _STATEMENT, "PreparedStatement.fetchmany", _traced(_describe_statement_batch, _number), optional=True
         ),  # since 0.30
         Wrap(_STATEMENT, "PreparedStatement.executemany", _traced(_describe_statement_batch)),
-        Wrap(_CURSOR, "BaseCursor._bind_exec", _traced(_describe_statement)),
-        Wrap(_CURSOR, "BaseCursor._exec", _traced(_describe_statement)),
+        Wrap(_CURSOR, "BaseCursor._bind_exec", _traced(_describe_statement, _number)),
+        Wrap(_CURSOR, "BaseCursor._exec", _traced(_describe_statement, _number)),
         Wrap(_CURSOR, "BaseCursor._close_portal", if_failed(on_statement("CLOSE")), optional=True),
         Wrap(_CURSOR, "Cursor._init", if_failed(_describe_statement), optional=True),
         Wrap(_CURSOR, "Cursor.forward", if_failed(on_statement("MOVE"))),
@@ -310,4 +324,5 @@ PATCH = Patch(
         "the DSN, the user and the password",
         "the server's error message, which repeats values (its SQLSTATE is recorded)",
     ),
+    metrics={SpanKind.CLIENT: DATABASE_CLIENT},
 )

@@ -49,6 +49,9 @@ are failures like any other; where the main process ends the execution, it is ``
 Celery logs them without a traceback, and nor are retrying, ignoring and rejecting. Arguments and results are never
 recorded.
 
+Metrics: ``messaging.client.operation.duration`` of each sending and ``messaging.process.duration`` of each execution,
+in eager mode as well, by queue and ``celery.task.name``. One that the main process ends is measured there.
+
 Call ``install()`` where the worker's app is defined. Pool processes inherit it, and their spans are exported before
 they leave: at a warm shutdown as well as after ``max_tasks_per_child``.
 """
@@ -71,6 +74,7 @@ from causal_otel.instrument.declaration import Connect, Patch, Wrap
 from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.options import Options
 from causal_otel.instrument.tracing import Tracing
+from causal_otel.metrics.conventions import MESSAGING_CLIENT, MESSAGING_PROCESS
 from causal_otel.patches._celery_attributes import PUBLISHED, common, message
 from causal_otel.patches._celery_execution import begin_execution, end_execution, wrap_on_failure
 
@@ -140,7 +144,7 @@ def _before_publish(
         headers.pop("tracestate", None)  # it belonged to the traceparent that is replaced
     headers.update(fields)
     headers[PUBLISHED] = time.time()
-    if running is not None and (running.span.is_recording() or running.observation is not None):
+    if running is not None and running.is_observed():
         task_id = headers.get("id") or properties["correlation_id"]
         running.learn(message(task_id, headers.get("root_id"), exchange, routing_key))
 
@@ -227,4 +231,5 @@ PATCH = Patch(
         "headers of messages",
         "the broker's URL, user and password",
     ),
+    metrics={SpanKind.PRODUCER: MESSAGING_CLIENT, SpanKind.CONSUMER: MESSAGING_PROCESS},
 )

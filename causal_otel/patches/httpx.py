@@ -22,6 +22,8 @@ Span names are methods, ``GET`` (``HTTP`` for unknown ones). Attributes: ``http.
 credentials, and secret query parameters redacted), ``server.address``, ``server.port``, ``network.protocol.version``
 and ``error.type`` (the status code from 400 on, or the class of the exception). No header and no body is recorded.
 
+Metrics: ``http.client.request.duration`` of each request on the wire, as long as its span would be.
+
 Options: :class:`HttpxOptions`.
 """
 
@@ -32,6 +34,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context, create_key
+from opentelemetry.trace import INVALID_SPAN, SpanKind
 
 from causal_otel._internal import faults
 from causal_otel.engine import carriers, context
@@ -42,6 +45,7 @@ from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.options import ClientOptions
 from causal_otel.instrument.stopwatch import Stopwatch
 from causal_otel.instrument.tracing import Tracing
+from causal_otel.metrics.conventions import HTTP_CLIENT
 from causal_otel.names import (
     CAUSAL_ABANDONED,
     CAUSAL_CANCELLED,
@@ -231,19 +235,26 @@ def _attempt(tracing: Tracing[HttpxOptions], request: Request, body: Callable[..
         inside = context.with_span(tracing.start_excluded())
         return _Attempt(request, tracing.border.outgoing(inside, request.url.host), None, body, inside)
     where = tracing.border.outgoing(context.current(), request.url.host)
-    if tracing.wanted() or tracing.starts_trace():
+    running = None
+    traced = tracing.recorded() or tracing.starts_trace()
+    if traced or tracing.wanted():
         operation = Operation(span_method(request.method), _request_attributes(request))
-        running = tracing.begin(operation, objects=(request,))
-        try:
-            followed = running.span.is_recording() or running.observation is not None
-            return _Attempt(request, context.with_span(running.span, where), running if followed else None, body)
-        except Exception:
+        if traced:
+            running = tracing.begin(operation, objects=(request,))
+            where = context.with_span(running.span, where)
+        else:
+            running = tracing.running(operation, INVALID_SPAN, objects=(request,))
+            if not context.in_trace():
+                where = Context()  # there is nothing to carry
+    elif not context.in_trace() or context.is_suppressed(where):
+        return None
+    try:
+        followed = running is not None and running.is_observed()
+        return _Attempt(request, where, running if followed else None, body)
+    except Exception:
+        if running is not None:
             running.end()
-            raise
-    span = context.current_span(where)
-    if span is not None and span.get_span_context().is_valid and not context.is_suppressed(where):
-        return _Attempt(request, where, None, body)
-    return None
+        raise
 
 
 def _wrap_send(library: str, body: Callable[[Any], Callable[..., Any]]) -> Wrapper:
@@ -303,4 +314,5 @@ PATCH = Patch(
         "user and password in URLs, and parameters whose names say that they are secret (`REDACTED`)",
         "the message of an exception",
     ),
+    metrics={SpanKind.CLIENT: HTTP_CLIENT},
 )

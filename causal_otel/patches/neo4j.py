@@ -30,6 +30,9 @@ were waited for records after ``run``), ``causal.neo4j.attempts``, and on failur
 and ``error.type`` (the Neo4j code). The server's message is not recorded: it repeats values. A database that the
 server chose is known, if at all, when the span ends.
 
+Metrics: ``db.client.operation.duration`` of each query, in a managed transaction too, and
+``db.client.response.returned_rows`` of an ``execute_query`` that returns an ``EagerResult``.
+
 Options: :class:`Neo4jOptions`.
 """
 
@@ -50,6 +53,7 @@ from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.options import ClientOptions
 from causal_otel.instrument.plumbing import Plumbing
 from causal_otel.instrument.tracing import Tracing
+from causal_otel.metrics.conventions import DATABASE_CLIENT
 from causal_otel.names import (
     CAUSAL_ABANDONED,
     CAUSAL_CANCELLED,
@@ -143,9 +147,11 @@ def _execute_query(tracing: Tracing[Neo4jOptions], driver: Any, args: Args, kwar
 
 
 def _managed(name: str) -> Begin:
-    def describe(tracing: Tracing[Neo4jOptions], session: Any, args: Args, kwargs: Kwargs) -> Call:
+    def describe(tracing: Tracing[Neo4jOptions], session: Any, args: Args, kwargs: Kwargs) -> Call | None:
         if tracing.excluded is not None and tracing.excluded(name):
             return excluded_call(tracing)
+        if not tracing.recorded():
+            return None  # only its queries are measured
         operation = Operation(name, connection_attributes(*endpoint_of_session(session)), kind=SpanKind.INTERNAL)
         running = tracing.begin(operation, ERRORS, (session, args, kwargs))
         return Execution(running, session, single_span=False)
@@ -311,4 +317,5 @@ PATCH = Patch(
         "the user, the password and tokens",
         "the server's error message (its code is recorded)",
     ),
+    metrics={SpanKind.CLIENT: DATABASE_CLIENT},
 )

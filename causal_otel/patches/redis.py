@@ -29,6 +29,8 @@ error). The server's message is not recorded: it repeats arguments.
 Not errors: a changed watched key (``WatchError``), a blocking pop that found nothing, and the ``NOSCRIPT`` that makes a
 script object or a lock load its script. A failed command in a pipeline is one, raised or returned.
 
+Metrics: ``db.client.operation.duration`` of each operation, but not of those that are recorded inside a span only.
+
 Options: :class:`RedisOptions`.
 """
 
@@ -40,6 +42,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context, create_key
+from opentelemetry.trace import SpanKind
 
 from causal_otel._internal import faults
 from causal_otel.engine import context
@@ -58,6 +61,7 @@ from causal_otel.instrument.declaration import Patch, Wrap
 from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.options import ClientOptions
 from causal_otel.instrument.tracing import Tracing
+from causal_otel.metrics.conventions import DATABASE_CLIENT
 from causal_otel.names import (
     CAUSAL_ABANDONED,
     CAUSAL_CANCELLED,
@@ -372,4 +376,5 @@ PATCH = Patch(
         "the URL, the user and the password",
         "the server's error message (its prefix is recorded)",
     ),
+    metrics={SpanKind.CLIENT: DATABASE_CLIENT._replace(rows=None)},
 )

@@ -214,7 +214,7 @@ def test_choices(packages: Path, patches: str, loaded: bool, state: str, server:
         print(json.dumps([states()["acmedb"], spans]))
     """
     (status, spans), _ = told(code, packages)
-    assert status == f"acmedb: {state}"
+    assert status == f"acmedb: {state}{' (hooks)' if loaded else ''}"
     expected = {"db.system.name": "acmedb", "db.operation.name": "GET"}
     if server:
         expected["server.address"] = "db1"

@@ -17,9 +17,12 @@ import pytest
 import pytest_asyncio
 from celery import Celery
 from fastapi import FastAPI
-from opentelemetry import propagate, trace
+from opentelemetry import metrics, propagate, trace
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.sdk import trace as sdk
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -50,7 +53,7 @@ OURS = "ours"
 INSTALLING = "install() and uninstall()"
 """Run by those, in no traced call: what is wrong with their arguments is for the caller to see."""
 SEPARATE = "a thread or an exit of our own"
-"""Runs in no traced call; see tests/export and tests/faults."""
+"""Runs in no traced call; see tests/export, tests/metrics and tests/faults."""
 
 PLACES: dict[str, str] = {
     "engine/processors.py: ContainedProcessors.on_start: processor.on_start": "on_start",
@@ -66,10 +69,13 @@ PLACES: dict[str, str] = {
     "engine/foreign.py: tracer_of: provider.get_tracer": "get_tracer",
     "instrument/operation.py: Observation.start: observer.started": "started",
     "instrument/operation.py: Observation.end: observer.ended": "ended",
+    "metrics/feed.py: _Instruments.__init__: provider.get_meter": "get_meter",
+    "metrics/feed.py: _Instruments.observe: self._meter.create_observable_up_down_counter": "up_down_counter",
+    "metrics/feed.py: _Instruments.histogram: self._meter.create_histogram": "histogram",
+    "metrics/feed.py: Feed.tell: self._instruments.histogram(family.instrument).record": "record",
     "instrument/hooks.py: Hooks.started: self._request": "request_hook",
     "instrument/hooks.py: Hooks.ended: self._response": "response_hook",
     "instrument/registry.py: _other: entry.load": "tests/instrument/test_entry_points.py",
-    # The reader of metrics belongs here as soon as there is one: "metrics/…: …": "metric reader".
     "api.py: inject: carriers.inject": OURS,
     "api.py: extract: carriers.extract": OURS,
     "engine/counts.py: SpanCounts.live: self.ended": OURS,
@@ -94,6 +100,9 @@ PLACES: dict[str, str] = {
     "export/worker.py: Worker.__init__: self.shutdown": OURS,
     "export/worker.py: Worker.shutdown: self.shutdown": OURS,
     "export/worker.py: Worker._launch: self.shutdown": OURS,
+    "instrument/calls.py: _leaf_call.end: metrics.ended": OURS,
+    "instrument/calls.py: _leaf_call.fail: metrics.ended": OURS,
+    "instrument/operation.py: Running.end: metrics.ended": OURS,
     "status.py: Status.__str__: self.export": OURS,
     "instrument/deferred.py: DeferredPatch._imported: self._registered.load": OURS,
     "patch_choice.py: _checked: registered.load": OURS,
@@ -107,6 +116,9 @@ PLACES: dict[str, str] = {
     "pipeline.py: Pipeline.close: self.provider.shutdown": INSTALLING,
     "pipeline.py: _make_propagator: entry_points('opentelemetry_propagator')[name].load": INSTALLING,
     "pipeline.py: Pipeline.leave: self.provider.force_flush": SEPARATE,
+    "metrics/pipeline.py: MetricsPipeline.close: self._reader.shutdown": INSTALLING,
+    "metrics/reader.py: Reader._export_once: self._exporter.export": SEPARATE,
+    "metrics/reader.py: Reader._run: self._exporter.shutdown": SEPARATE,
     "export/telemetry.py: Telemetry.attempt: _instruments().record": SEPARATE,
     "export/telemetry.py: _instruments: metrics.get_meter": SEPARATE,
     "export/telemetry.py: _make: meter.create_histogram": SEPARATE,
@@ -116,8 +128,12 @@ PLACES: dict[str, str] = {
 }
 """Where a foreign name is used in our source, and the case below that makes the foreign code behind it raise."""
 
-CASES = ("logging", *(case for case in PLACES.values() if case.replace("_", "").isalpha() and case != OURS))
-"""Logging has no names of its own: each of our messages may meet a filter of the user's."""
+CASES = (
+    *("logging", "metric_view", "metric_reader"),
+    *(case for case in PLACES.values() if case.replace("_", "").isalpha() and case != OURS),
+)
+"""Logging has no names of its own: each of our messages may meet a filter of the user's. Nor have a meter provider's
+views and readers, which it calls itself."""
 
 
 def places() -> set[str]:
@@ -169,9 +185,33 @@ class Misbehaving:
             setattr(self, case, does)
 
 
+def misbehaving_meters(case: str, does: Callable[..., Any]) -> metrics.MeterProvider | None:
+    """A meter provider of the user's own; None: the case has nothing to do with metrics."""
+    if case == "get_meter":
+        broken: metrics.MeterProvider = type("Broken", (metrics.MeterProvider,), {case: does})()
+        return broken
+    view = type("Broken", (View,), {"_match": does})(instrument_name="*")
+    reader = InMemoryMetricReader()
+    if case == "metric_reader":
+        reader = type("Broken", (InMemoryMetricReader,), {"_receive_metrics": does})()
+    meters = MeterProvider([reader], views=[view] if case == "metric_view" else (), shutdown_on_exit=False)
+    meter = meters.get_meter("causal_otel")
+    if case == "up_down_counter":
+        meter.create_observable_up_down_counter = does  # type: ignore[method-assign]
+    elif case == "histogram":
+        meter.create_histogram = does  # type: ignore[method-assign]
+    elif case == "record":
+        histogram = type("Broken", (), {"record": does})()
+        meter.create_histogram = lambda *_, **__: histogram  # type: ignore[method-assign]
+    elif not case.startswith("metric_"):
+        return None
+    meters.get_meter = lambda *_, **__: meter  # type: ignore[method-assign]
+    return meters
+
+
 @contextmanager
-def misbehaving(case: str, does: Callable[..., Any], kind: type[sdk.TracerProvider]) -> Iterator[None]:
-    """Install all patches where the foreign code of one case misbehaves."""
+def misbehaving(case: str, does: Callable[..., Any], kind: type[sdk.TracerProvider]) -> Iterator[Callable[[], object]]:
+    """Install all patches where the foreign code of one case misbehaves; gives what collects the metrics, if any."""
     sampler: Sampler = ALWAYS_ON
     if case == "should_sample":
         sampler = type("Broken", (Sampler,), {case: does, "get_description": lambda self: "broken"})()
@@ -204,9 +244,16 @@ def misbehaving(case: str, does: Callable[..., Any], kind: type[sdk.TracerProvid
             seam.Tracing.__init__ = observed  # type: ignore[method-assign]  # metrics come in this way
         if case == "logging":
             log.addFilter(does)
-        installed = causal_otel.install(patches=patches, tracer_provider=given)
+        meters = misbehaving_meters(case, does)
+        installed = causal_otel.install(patches=patches, tracer_provider=given, meter_provider=meters)
+
+        def collect() -> None:
+            with contextlib.suppress(Exception):  # the user has called it
+                if isinstance(meters, MeterProvider):
+                    meters.force_flush()
+
         try:
-            yield
+            yield collect
         finally:
             installed.flush(1.0)
             installed.uninstall()
@@ -295,12 +342,13 @@ async def test_calls_go_on(
     untraced = [await outcome(call) for call in calls]
     assert {each[0] for each in untraced} == {"returned", "raised"}
     before = sum(causal_otel.status().faults.values())
-    with misbehaving(case, does, kind):
+    with misbehaving(case, does, kind) as collect:
         with causal_otel.span("request"):
             assert [await outcome(call) for call in calls] == untraced
         assert [await outcome(call) for call in calls] == untraced
+        collect()
         if case == "get_tracer":
             assert not causal_otel.status().installed
-        elif does is fail and case not in ("shutdown", "force_flush", "logging"):
+        elif does is fail and case not in ("shutdown", "force_flush", "logging", "metric_reader"):
             assert sum(causal_otel.status().faults.values()) > before
     assert [await outcome(call) for call in calls] == untraced

@@ -22,7 +22,15 @@ from typing import Any, TypedDict, cast
 
 from causal_otel.testing.process import LOOPBACK, claim_port, http_status, process
 
-__all__ = ["ReceivedEvent", "ReceivedLink", "ReceivedSpan", "ReceivedSpans", "ReceivedStatus", "receiver"]
+__all__ = [
+    "ReceivedEvent",
+    "ReceivedLink",
+    "ReceivedPoint",
+    "ReceivedSpan",
+    "ReceivedSpans",
+    "ReceivedStatus",
+    "receiver",
+]
 
 _POLL_SECONDS = 0.02
 _REQUEST_SECONDS = 60.0
@@ -79,6 +87,31 @@ class ReceivedSpan(TypedDict):
     scope: str
 
 
+class ReceivedPoint(TypedDict):
+    """A point of a metric as it arrived; of one that is no histogram, ``sum`` is its value.
+
+    ``temporality`` is 1 for delta, 2 for cumulative; ``headers`` are those of the request.
+    """
+
+    name: str
+    unit: str
+    kind: str
+    temporality: int
+    attributes: dict[str, Any]
+    start: int
+    time: int
+    count: int
+    sum: float
+    min: float
+    max: float
+    buckets: list[int]
+    bounds: list[float]
+    service: str
+    resource: dict[str, Any]
+    scope: str
+    headers: dict[str, str]
+
+
 class ReceivedSpans:
     """Asks a running receiver what it has received.
 
@@ -107,8 +140,22 @@ class ReceivedSpans:
         answer = self._request("GET", f"/spans?{urllib.parse.urlencode(query)}")
         return cast("list[ReceivedSpan]", json.loads(answer))
 
+    def points(self, name: str = "", service: str = "") -> list[ReceivedPoint]:
+        """The points of metrics kept, in the order of arrival.
+
+        Args:
+            name: those of this metric only.
+            service: those of this service only.
+        """
+        points = cast("list[ReceivedPoint]", json.loads(self._request("GET", "/points")))
+        return [
+            point
+            for point in points
+            if (not name or point["name"] == name) and (not service or point["service"] == service)
+        ]
+
     def clear(self) -> None:
-        """Forget the spans received so far."""
+        """Forget the spans and points received so far."""
         self._request("DELETE", "/spans")
 
     def wait_for(

@@ -1,10 +1,11 @@
-"""A small OTLP/HTTP receiver that keeps spans in memory, for tests and benchmarks.
+"""A small OTLP/HTTP receiver that keeps spans and metrics in memory, for tests and benchmarks.
 
     python -m tests.services.receiver --port 4318
 
 It listens on loopback only. ``POST /v1/traces`` takes protobuf, plain, gzip or deflate; ``GET /spans`` answers with a
 flat JSON list of :class:`~tests.services.received.ReceivedSpan`, narrowed by ``?trace_id=`` and ``?since=``;
-``DELETE /spans`` forgets them; ``GET /`` says 204. :func:`~tests.services.received.receiver` starts one.
+``DELETE /spans`` forgets them; ``GET /`` says 204. ``/v1/metrics`` and ``/points`` are the same for the points of
+metrics, :class:`~tests.services.received.ReceivedPoint`. :func:`~tests.services.received.receiver` starts one.
 
 It must not be traced, hence a process of its own that never calls ``install()``.
 """
@@ -22,6 +23,10 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -40,7 +45,7 @@ if TYPE_CHECKING:
     from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
     from starlette.requests import Request
 
-    from tests.services.received import ReceivedSpan
+    from tests.services.received import ReceivedPoint, ReceivedSpan
 
 __all__ = ["BODY_LIMIT", "SPAN_LIMIT", "Receiver", "main"]
 
@@ -60,12 +65,15 @@ class Receiver:
     def __init__(self) -> None:
         self._spans: deque[ReceivedSpan] = deque(maxlen=SPAN_LIMIT)
         self._received = 0
+        self._points: deque[ReceivedPoint] = deque(maxlen=SPAN_LIMIT)
         self.app = Starlette(
             routes=[
                 Route("/", self._health, methods=["GET"]),
                 Route("/v1/traces", self._export, methods=["POST"]),
                 Route("/spans", self._list, methods=["GET"]),
                 Route("/spans", self._clear, methods=["DELETE"]),
+                Route("/v1/metrics", self._export_metrics, methods=["POST"]),
+                Route("/points", self._list_points, methods=["GET"]),
             ]
         )
 
@@ -95,8 +103,22 @@ class Receiver:
         spans = itertools.islice(self._spans, max(0, int(since) - oldest), None)
         return JSONResponse([span for span in spans if not trace_id or span["trace_id"] == trace_id])
 
+    async def _export_metrics(self, request: Request) -> Response:
+        try:
+            message = ExportMetricsServiceRequest.FromString(await _body(request))
+        except DecodeError as error:
+            return _refusal(_Refused(400, f"not an ExportMetricsServiceRequest: {error}"))
+        except _Refused as refused:
+            return _refusal(refused)
+        self._points += _points(message, dict(request.headers))
+        return Response(ExportMetricsServiceResponse().SerializeToString(), media_type=_PROTOBUF)
+
+    async def _list_points(self, _: Request) -> Response:
+        return JSONResponse(list(self._points))
+
     async def _clear(self, _: Request) -> Response:
         self._spans.clear()
+        self._points.clear()
         return Response(status_code=204)
 
     def _keep(self, message: ExportTraceServiceRequest) -> int:
@@ -191,6 +213,36 @@ def _flat(span: Span, index: int, resource: dict[str, Any], scope: str) -> Recei
         "resource": resource,
         "scope": scope,
     }
+
+
+def _points(message: ExportMetricsServiceRequest, headers: dict[str, str]) -> Iterable[ReceivedPoint]:
+    for group in message.resource_metrics:
+        resource = _attributes(group.resource.attributes)
+        for scoped in group.scope_metrics:
+            for metric in scoped.metrics:
+                kind = metric.WhichOneof("data") or ""
+                data = getattr(metric, kind)
+                for point in data.data_points:
+                    histogram = kind == "histogram"
+                    yield {
+                        "name": metric.name,
+                        "unit": metric.unit,
+                        "kind": kind,
+                        "temporality": getattr(data, "aggregation_temporality", 0),
+                        "attributes": _attributes(point.attributes),
+                        "start": point.start_time_unix_nano,
+                        "time": point.time_unix_nano,
+                        "count": point.count if histogram else 1,
+                        "sum": point.sum if histogram else getattr(point, point.WhichOneof("value")),
+                        "min": point.min if histogram else 0,
+                        "max": point.max if histogram else 0,
+                        "buckets": list(point.bucket_counts) if histogram else [],
+                        "bounds": list(point.explicit_bounds) if histogram else [],
+                        "service": str(resource.get("service.name", "")),
+                        "resource": resource,
+                        "scope": scoped.scope.name,
+                        "headers": headers,
+                    }
 
 
 def _name(enum: Any, number: int, prefix: str) -> str:

@@ -1,0 +1,89 @@
+"""What a patch declares to be measured of its operations, and who is told of them.
+
+The instruments of the semantic conventions are in :mod:`causal_otel.metrics.conventions`, and who is told is
+:class:`causal_otel.metrics.observer.Metrics`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from causal_otel.instrument.operation import Operation
+
+__all__ = ["Instrument", "Measured", "OperationMetrics", "Rows"]
+
+Rows = Callable[[Any], int | None]
+"""How many rows a driver's result has; None: it does not say."""
+
+
+class Instrument(NamedTuple):
+    """A metric.
+
+    Args:
+        name: as the conventions have it.
+        unit: likewise, in UCUM.
+        description: one sentence.
+        attributes: which attributes its measurements have, of those that an operation begins with.
+        learned: which they have of those that an operation learns later. What is in both may become known at either
+            time, and what is learned counts.
+        boundaries: the upper bounds of its buckets; empty: it is no histogram, but an up-down counter.
+    """
+
+    name: str
+    unit: str
+    description: str
+    attributes: tuple[str, ...]
+    learned: tuple[str, ...] = ()
+    boundaries: tuple[float, ...] = ()
+
+
+class Measured(NamedTuple):
+    """What is measured of each operation of one kind.
+
+    Args:
+        duration: its duration in seconds, failures and cancellations included.
+        rows: how many rows it has returned, where that is known: see ``rows`` of
+            :func:`~causal_otel.instrument.calls.client_call`. It has the attributes of ``duration``.
+        active: how many are under way.
+    """
+
+    duration: Instrument
+    rows: Instrument | None = None
+    active: Instrument | None = None
+
+
+class OperationMetrics(Protocol):
+    """Is told of each operation of a patch, recorded or not. Never raises.
+
+    Attributes:
+        counts_active: whether it wants to know of their beginning.
+    """
+
+    counts_active: bool
+
+    def began(self, operation: Operation) -> Any:
+        """The operation begins. What this returns is given to :meth:`ended`."""
+
+    def ended(
+        self,
+        operation: Operation,
+        seconds: float,
+        learned: Mapping[str, Any] | None,
+        error_type: str | None,
+        rows: int | None = None,
+        active: Any = None,
+    ) -> None:
+        """The operation is over.
+
+        Args:
+            operation: which one.
+            seconds: how long it took.
+            learned: attributes that became known after it began, those of its failure included.
+            error_type: its ``error.type``, if it failed.
+            rows: how many rows it has returned, if that is known.
+            active: what :meth:`began` returned.
+        """

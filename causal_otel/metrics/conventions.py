@@ -1,0 +1,118 @@
+"""The instruments that the semantic conventions (1.44) have for what the patches do.
+
+Their attributes are the required, conditionally required and recommended ones that the patches know. What repeats for
+no two operations, such as a query's text, is none of them.
+"""
+
+from __future__ import annotations
+
+from causal_otel import names
+from causal_otel.instrument.measured import Instrument, Measured
+
+__all__ = ["DATABASE_CLIENT", "HTTP_CLIENT", "HTTP_SERVER", "MESSAGING_CLIENT", "MESSAGING_PROCESS"]
+
+_DATABASE = (
+    names.DB_SYSTEM_NAME,
+    names.DB_NAMESPACE,
+    names.DB_COLLECTION_NAME,
+    names.DB_OPERATION_NAME,
+    names.DB_QUERY_SUMMARY,
+    names.DB_STORED_PROCEDURE_NAME,
+    names.ERROR_TYPE,
+    names.SERVER_ADDRESS,
+    names.SERVER_PORT,
+)
+# A server may choose the database, and a node of a cluster is known when it has answered.
+_DATABASE_LEARNED = (names.DB_NAMESPACE, names.DB_RESPONSE_STATUS_CODE, names.SERVER_ADDRESS, names.SERVER_PORT)
+_SECONDS_HTTP = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+_MESSAGING = (
+    names.MESSAGING_SYSTEM,
+    names.MESSAGING_OPERATION_NAME,
+    names.ERROR_TYPE,
+    names.SERVER_ADDRESS,
+    names.SERVER_PORT,
+    names.CELERY_TASK_NAME,  # no convention's; but most queues are called "celery"
+)
+
+DATABASE_CLIENT = Measured(
+    Instrument(
+        names.DB_CLIENT_OPERATION_DURATION,
+        "s",
+        "Duration of database client operations.",
+        _DATABASE,
+        learned=_DATABASE_LEARNED,
+        boundaries=(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10),
+    ),
+    rows=Instrument(
+        names.DB_CLIENT_RESPONSE_RETURNED_ROWS,
+        "{row}",
+        "The actual number of records returned by the database operation.",
+        _DATABASE,
+        learned=_DATABASE_LEARNED,
+        boundaries=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000),
+    ),
+)
+"""Of an operation of a database's client."""
+
+HTTP_SERVER = Measured(
+    Instrument(
+        names.HTTP_SERVER_REQUEST_DURATION,
+        "s",
+        "Duration of HTTP server requests.",
+        (
+            names.HTTP_REQUEST_METHOD,
+            names.URL_SCHEME,
+            names.ERROR_TYPE,
+            names.NETWORK_PROTOCOL_VERSION,
+        ),
+        learned=(names.HTTP_ROUTE, names.HTTP_RESPONSE_STATUS_CODE),
+        boundaries=_SECONDS_HTTP,
+    ),
+    active=Instrument(
+        names.HTTP_SERVER_ACTIVE_REQUESTS,
+        "{request}",
+        "Number of active HTTP server requests.",
+        (names.HTTP_REQUEST_METHOD, names.URL_SCHEME),
+    ),
+)
+"""Of a request that is served."""
+
+HTTP_CLIENT = Measured(
+    Instrument(
+        names.HTTP_CLIENT_REQUEST_DURATION,
+        "s",
+        "Duration of HTTP client requests.",
+        (
+            names.HTTP_REQUEST_METHOD,
+            names.SERVER_ADDRESS,
+            names.SERVER_PORT,
+            names.ERROR_TYPE,
+        ),
+        learned=(names.HTTP_RESPONSE_STATUS_CODE, names.NETWORK_PROTOCOL_VERSION),
+        boundaries=_SECONDS_HTTP,
+    )
+)
+"""Of a request on the wire."""
+
+MESSAGING_CLIENT = Measured(
+    Instrument(
+        names.MESSAGING_CLIENT_OPERATION_DURATION,
+        "s",
+        "Duration of messaging operation initiated by a producer or consumer client.",
+        (*_MESSAGING, names.MESSAGING_OPERATION_TYPE),
+        learned=(names.MESSAGING_DESTINATION_NAME,),
+        boundaries=_SECONDS_HTTP,
+    )
+)
+"""Of a message that is sent."""
+
+MESSAGING_PROCESS = Measured(
+    Instrument(
+        names.MESSAGING_PROCESS_DURATION,
+        "s",
+        "Duration of processing operation.",
+        (*_MESSAGING, names.MESSAGING_DESTINATION_NAME),
+        boundaries=_SECONDS_HTTP,
+    )
+)
+"""Of a message that is processed."""

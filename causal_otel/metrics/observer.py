@@ -1,0 +1,116 @@
+"""What measures the operations of one patch, whether or not a span is recorded of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from causal_otel._internal import faults, process
+from causal_otel.metrics.cells import LONG
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from opentelemetry.trace import SpanKind
+
+    from causal_otel.instrument.measured import Measured
+    from causal_otel.instrument.operation import Operation
+    from causal_otel.metrics.cells import Cells, Group
+
+__all__ = ["Metrics"]
+
+_NOTHING: dict[str, Any] = {}
+
+
+class Metrics:
+    """Notes durations, rows and what is under way.
+
+    Args:
+        cells: where.
+        measured: what, of each kind of operation; of others nothing.
+    """
+
+    def __init__(self, cells: Cells, measured: Mapping[SpanKind, Measured]) -> None:
+        self._cells = cells
+        # By the name of a kind: to hash a member of an Enum takes as long as all the rest.
+        self._durations = {kind._name_: cells.family(each.duration) for kind, each in measured.items()}
+        self._rows = {kind._name_: cells.family(each.rows) for kind, each in measured.items() if each.rows}
+        self._active = {kind._name_: cells.family(each.active) for kind, each in measured.items() if each.active}
+        self.counts_active = bool(self._active)
+
+    def began(self, operation: Operation) -> Group | None:
+        """One more is under way.
+
+        Returns:
+            Where it belongs; None: nobody wants to know how many there are.
+        """
+        try:
+            group = self._group(operation)
+            active = None if group is None else group.active
+            if active is None:
+                return None
+            active.pending.append(1)  # it is looked after when the operation ends
+        except Exception:
+            faults.report("metrics: the beginning of an operation")
+            return None
+        return group
+
+    def ended(
+        self,
+        operation: Operation,
+        seconds: float,
+        learned: Mapping[str, Any] | None,
+        error_type: str | None,
+        rows: int | None = None,
+        active: Group | None = None,
+    ) -> None:
+        """It is over, see :meth:`causal_otel.instrument.measured.OperationMetrics.ended`."""
+        try:
+            group = active
+            if group is None:
+                # Most operations of databases are one object for all calls of a statement, which knows its cells.
+                group = operation.cells
+                if group is None or group.process is not process.token or group.cells is not self._cells:
+                    group = operation.cells = self._group(operation)
+                    if group is None:
+                        return
+            elif group.active is not None:
+                pending = group.active.pending
+                pending.append(-1)
+                if len(pending) > LONG:
+                    self._cells.grown(group.active)
+            if error_type is None and (learned is None or not group.learns):
+                cell = group.only or group.find()
+            else:
+                try:
+                    cell = group.index[group.learned_key(error_type, learned or _NOTHING)]
+                except (KeyError, TypeError):
+                    cell = group.find(learned, error_type)
+            pending = cell.pending
+            pending.append(seconds)
+            if len(pending) > LONG:
+                self._cells.grown(cell)
+            if rows is not None:
+                returned = cell.rows
+                if returned is None and operation.kind._name_ in self._rows:
+                    family = self._rows[operation.kind._name_]
+                    attributes = {**operation.attributes, **(operation.own or {})}
+                    returned = cell.rows = family.group(attributes).find(learned)
+                if returned is not None:
+                    returned.add(rows)
+        except Exception:
+            faults.report("metrics: the end of an operation")
+
+    def _group(self, operation: Operation) -> Group | None:
+        """Where ``operation`` belongs; None: it is not measured."""
+        if not operation.measured:
+            return None
+        attributes = operation.attributes if operation.own is None else {**operation.attributes, **operation.own}
+        kind = operation.kind._name_
+        try:
+            family = self._durations[kind]
+            return family.groups[family.began_key(attributes)]
+        except (KeyError, TypeError):  # the first of its kind, or a value that cannot be hashed
+            if kind not in self._durations:
+                return None
+        active = self._active[kind].group(attributes).find() if kind in self._active else None
+        return family.group(attributes, active)

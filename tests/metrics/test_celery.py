@@ -1,0 +1,89 @@
+"""Metrics of Celery: of tasks that are sent, and of their executions, whichever process ends them."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from celery.exceptions import TimeLimitExceeded
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler
+
+from tests.metrics.measuring import measured
+from tests.patches import celery_app
+from tests.patches.celery_worker import running_worker
+from tests.services.received import ReceivedPoint, ReceivedSpans
+
+SENT, PROCESSED = "messaging.client.operation.duration", "messaging.process.duration"
+QUEUE = "tests-metrics"
+BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+
+
+@pytest.mark.parametrize("sampler", [ALWAYS_ON, ALWAYS_OFF], ids=["sampled", "not sampled"])
+def test_sending_and_running_eagerly(broker: str, sampler: Sampler) -> None:
+    """Sending is measured by queue and task; so is an execution without a message, with its error."""
+    with measured(["celery"], sampler) as found:
+        celery_app.add.apply_async((1, 2), queue="tests-nobody")
+        assert celery_app.add.apply((1, 2)).get() == 3
+        with found.tracer.start_as_current_span("root"):
+            assert celery_app.fail.apply(("no",)).state == "FAILURE"
+        labels, sent = found.only(SENT)
+        unit = found.metrics()[SENT].unit
+        processed = {point.attributes["celery.task.name"]: point for point in found.points(PROCESSED)}
+    assert unit == "s"
+    assert (sent.count, tuple(sent.explicit_bounds)) == (1, BOUNDS)
+    assert sent.sum > 0
+    assert labels.pop("server.port")
+    assert labels == {
+        "messaging.system": "redis",
+        "messaging.operation.name": "send",
+        "messaging.operation.type": "send",
+        "messaging.destination.name": "tests-nobody",
+        "server.address": "127.0.0.1",
+        "celery.task.name": "tests.add",
+    }
+    assert {name: point.count for name, point in processed.items()} == {"tests.add": 1, "tests.fail": 1}
+    assert processed["tests.fail"].attributes["error.type"] == "ValueError"
+    assert "error.type" not in processed["tests.add"].attributes
+    assert tuple(processed["tests.add"].explicit_bounds) == BOUNDS
+
+
+def _waited(receiver: ReceivedSpans, task: str, count: int) -> list[ReceivedPoint]:
+    """The latest point of each process for the executions of a task, once there are ``count`` in all."""
+    deadline = time.monotonic() + 60
+    while True:
+        points = [
+            point for point in receiver.points(PROCESSED, QUEUE) if point["attributes"]["celery.task.name"] == task
+        ]
+        latest: dict[Any, ReceivedPoint] = {}
+        for point in points:
+            latest[point["resource"]["service.instance.id"], tuple(point["attributes"].items())] = point
+        if sum(point["count"] for point in latest.values()) >= count:
+            return list(latest.values())
+        assert time.monotonic() < deadline, points
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("sampler", ["always_on", "always_off"])
+def test_worker(broker: str, receiver: ReceivedSpans, sampler: str) -> None:
+    """Each process of a pool tells of its own executions; one that is killed is measured once, by the main process."""
+    variables = {
+        "OTEL_METRICS_EXPORTER": "otlp",
+        "OTEL_METRIC_EXPORT_INTERVAL": "200",
+        "OTEL_TRACES_SAMPLER": sampler,
+    }
+    with running_worker(broker, receiver, QUEUE, variables=variables):
+        results = [celery_app.add.apply_async((n, 1), queue=QUEUE) for n in range(6)]
+        assert [result.get(timeout=60) for result in results] == [1, 2, 3, 4, 5, 6]
+        with pytest.raises(TimeLimitExceeded):
+            celery_app.stubborn.apply_async(queue=QUEUE, time_limit=2).get(timeout=60)
+        added = _waited(receiver, "tests.add", 6)
+        _waited(receiver, "tests.stubborn", 1)
+    killed = _waited(receiver, "tests.stubborn", 1)
+    assert sum(point["count"] for point in added) == 6
+    assert {point["attributes"]["messaging.destination.name"] for point in added} == {QUEUE}
+    assert [point["count"] for point in killed] == [1]
+    assert killed[0]["attributes"]["error.type"] == "billiard.exceptions.TimeLimitExceeded"
+    assert killed[0]["sum"] >= 1.9
+    names = {span["name"] for span in receiver.spans() if span["service"] == QUEUE}
+    assert ("process tests.stubborn" in names) == (sampler == "always_on")
