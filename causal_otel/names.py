@@ -91,6 +91,7 @@ RPC_SYSTEM_NAME: Final = "rpc.system.name"
 
 OTEL_COMPONENT_NAME: Final = "otel.component.name"
 OTEL_COMPONENT_TYPE: Final = "otel.component.type"
+OTEL_METRIC_OVERFLOW: Final = "otel.metric.overflow"
 OTEL_SDK_EXPORTER_OPERATION_DURATION: Final = "otel.sdk.exporter.operation.duration"
 OTEL_SDK_EXPORTER_SPAN_EXPORTED: Final = "otel.sdk.exporter.span.exported"
 OTEL_SDK_EXPORTER_SPAN_INFLIGHT: Final = "otel.sdk.exporter.span.inflight"

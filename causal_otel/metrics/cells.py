@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from causal_otel._internal import faults, process
-from causal_otel.names import ERROR_TYPE
+from causal_otel.names import ERROR_TYPE, OTEL_METRIC_OVERFLOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +29,7 @@ LIMIT = 2000
 LONG = 1024
 """Measurements that may wait in a cell before the operation that added the last one does something about them."""
 
-_OVERFLOW = {"otel.metric.overflow": True}
+_OVERFLOW = {OTEL_METRIC_OVERFLOW: True}
 _INDEXED = 4 * LIMIT  # ways in which labels were given, that are remembered
 
 
