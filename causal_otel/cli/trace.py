@@ -113,11 +113,11 @@ def _inside(spans: Sequence[SpanView]) -> Iterator[Line]:
     measured = [(span, parts) for span in spans if (parts := where_time_went(span))]
     measured.sort(key=lambda each: -each[0].duration - sum(part.duration for part in each[1] if part.before))
     for span, parts in measured[:_MOST]:
-        told = ", ".join(
+        described = ", ".join(
             f"{part.label} {format_duration(part.duration)}" + (" before" if part.before else f" ({part.share:.0%})")
             for part in parts
         )
-        yield (f"  {format_duration(span.duration):>8}  ", ""), *_name(span), (f": {told}", "")
+        yield (f"  {format_duration(span.duration):>8}  ", ""), *_name(span), (f": {described}", "")
     yield from _left_out(len(measured), "span")
 
 
@@ -140,8 +140,8 @@ def _because(span: SpanView) -> str:
     short = str(kind).rpartition(".")[2]
     if kind and message.startswith((f"{short}:", f"{kind}:")):  # SDKs put an exception's type before what it says
         kind = ""
-    told = ": ".join(str(part) for part in (kind, message) if part)
-    return printable(f" - {told[:_LONGEST_MESSAGE]}") if told else ""
+    reason = ": ".join(str(part) for part in (kind, message) if part)
+    return printable(f" - {reason[:_LONGEST_MESSAGE]}") if reason else ""
 
 
 def _warnings(spans: Sequence[SpanView]) -> Iterator[Line]:

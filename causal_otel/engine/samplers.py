@@ -68,11 +68,11 @@ class Share:
     def __init__(self, share: float) -> None:
         self.share = share
         self._bound = threshold(share)
-        self._kept: Verdict = (_SAMPLED, with_threshold(None, self._bound) if self._bound > ALL else None)
+        self._sampled: Verdict = (_SAMPLED, with_threshold(None, self._bound) if self._bound > ALL else None)
 
     def decide(self, trace_id: int) -> Verdict:
         """By the trace id's last 56 bits."""
-        return self._kept if randomness(trace_id) >= self._bound else DROPPED
+        return self._sampled if randomness(trace_id) >= self._bound else DROPPED
 
     def __repr__(self) -> str:
         return f"{self.share:.4g} of all"
@@ -263,8 +263,8 @@ class EachSpanSampler(RuleSampler):
         parent = _parent(parent_context)
         state = None if parent is None else parent.trace_state
         flags, own = self.decide_root(randomness(trace_id, state), name, kind or SpanKind.INTERNAL, attributes)
-        kept = flags & TraceFlags.SAMPLED
-        return _result(kept, attributes, with_threshold(state, member(own).threshold if kept else None))
+        sampled = flags & TraceFlags.SAMPLED
+        return _result(sampled, attributes, with_threshold(state, member(own).threshold if sampled else None))
 
     def get_description(self) -> str:
         """Names the sampler."""
@@ -277,6 +277,6 @@ def _parent(context: Context | None) -> Any:
     return parent if parent is not None and parent.is_valid else None
 
 
-def _result(kept: object, attributes: Attributes, state: TraceState | None) -> SamplingResult:
-    decision = Decision.RECORD_AND_SAMPLE if kept else Decision.DROP
-    return SamplingResult(decision, attributes if kept else None, state)
+def _result(sampled: object, attributes: Attributes, state: TraceState | None) -> SamplingResult:
+    decision = Decision.RECORD_AND_SAMPLE if sampled else Decision.DROP
+    return SamplingResult(decision, attributes if sampled else None, state)

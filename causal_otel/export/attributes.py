@@ -174,15 +174,15 @@ class AttributeEncoder:
         """
         if not attributes:
             return b"", 0
-        kept = attributes
+        valid = attributes
         if self._raw:
-            kept = self._with_valid_keys(attributes)
+            valid = self._with_valid_keys(attributes)
             if max_count is not None:
-                for key in list(kept)[: max(len(kept) - max_count, 0)]:  # the oldest go
-                    del kept[key]
+                for key in list(valid)[: max(len(valid) - max_count, 0)]:  # the oldest go
+                    del valid[key]
         parts: list[bytes] = []
-        self.extend(parts, kept)
-        return b"".join(parts), len(attributes) - len(kept)
+        self.extend(parts, valid)
+        return b"".join(parts), len(attributes) - len(valid)
 
     def _new(self, key: Any, value: Any) -> bytes:
         """The field of an attribute that is in no cache yet; it is cached if it is of a type whose values repeat."""
@@ -232,7 +232,7 @@ class AttributeEncoder:
     def _with_valid_keys(self, attributes: Mapping[Any, Any]) -> dict[Any, Any]:
         if not self._raw:
             return dict(attributes)
-        kept = {}
+        valid = {}
         for key, value in attributes.items():
             try:
                 name = key if type(key) is str else _valid_key(key)
@@ -240,8 +240,8 @@ class AttributeEncoder:
                 faults.report("export: attribute key")
                 continue
             if name:
-                kept[name] = value
-        return kept
+                valid[name] = value
+        return valid
 
 
 class _InvalidKeyError(Exception):

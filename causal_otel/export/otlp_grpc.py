@@ -37,7 +37,7 @@ class GrpcTransport:
         insecure: whether to go without TLS.
         headers: of every request.
         compression: ``none`` or ``gzip``.
-        certificate: the file of the CA certificates to check the server's against; empty: the ones of gRPC.
+        certificate: the file of the CA certificates to check the server's against; empty: those that gRPC trusts.
         client_certificate: the file of our own; empty: none.
         client_key: the file of its key.
     """

@@ -33,7 +33,7 @@ class HttpTransport:
         signal: what is sent, ``traces`` or ``metrics``: each has its own official exporter.
         headers: of every request.
         compression: ``none``, ``gzip`` or ``deflate``.
-        certificate: the file of the CA certificates to check the server's against; empty: the ones of requests.
+        certificate: the file of the CA certificates to check the server's against; empty: those that requests trusts.
         client_certificate: the file of our own; empty: none.
         client_key: the file of its key; empty: it is in the same file.
     """
@@ -174,13 +174,13 @@ class HttpTransport:
         at once.
         """
         body = payload if self._compress is None else self._compress(payload)
-        for kept in (self._proven, False):
+        for reused in (self._proven, False):
             try:
                 return self._post(body, deadline)
             except Exception as error:
                 failure, cause = error, innermost(error)
             self._proven = False
-            if not (kept and isinstance(cause, ConnectionError)):
+            if not (reused and isinstance(cause, ConnectionError)):
                 break
         return no_answer(failure, self._url, self._proxy, late=isinstance(cause, self._timeouts))
 

@@ -40,13 +40,13 @@ def targets(
         code: how errors are told.
     """
 
-    def told(error: BaseException) -> str | None:
-        """An argument that is refused is no failure to connect."""
+    def failure_code(error: BaseException) -> str | None:
+        """The code of an error of Redis or of the connection; None for a refused argument, which is no failure."""
         from redis.exceptions import RedisClusterException, RedisError
 
         return code(error) if isinstance(error, RedisError | RedisClusterException | OSError) else None
 
-    errors = Errors(told, DB_RESPONSE_STATUS_CODE)
+    errors = Errors(failure_code, DB_RESPONSE_STATUS_CODE)
 
     def named(name: str) -> Wrapper:
         return failure_call(lambda tracing, instance, args, kwargs: operation(name, instance), errors, nests=True)

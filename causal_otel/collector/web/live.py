@@ -111,8 +111,8 @@ def _changes(reader: TraceReader, recent: Recent, traces: list[Summary]) -> list
     chosen = colours([*reader.services(), *(each.name for trace in traces for each in trace.services)])
     now = time.time_ns()
     rows = [fragment("_traces.html", "trace_row", trace, chosen, now, 0) for trace in reversed(traces)]
-    told = [f"event: more\ndata: {recent.more}\n\n"] if recent.more else []
-    return [*map(_event, rows), *told]
+    more = [f"event: more\ndata: {recent.more}\n\n"] if recent.more else []
+    return [*map(_event, rows), *more]
 
 
 def _event(html: str) -> str:
