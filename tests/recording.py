@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.resources import Resource
@@ -13,6 +14,7 @@ import causal_otel
 from causal_otel._internal import faults
 from causal_otel.engine.provider import TracerProvider
 from causal_otel.instrument.registry import BUILT_IN
+from tests.span_assertions import assert_sound
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -32,6 +34,7 @@ class Recording:
         self.provider = provider
         self.tracer = provider.get_tracer("tests")
         self._exporter = exporter
+        self._began = perf_counter()
 
     @property
     def spans(self) -> list[ReadableSpan]:
@@ -49,16 +52,30 @@ class Recording:
         return found[0]
 
     def clear(self) -> None:
-        """Forget them."""
+        """Forget them, once :meth:`check` has looked at them."""
+        self.check()
         self._exporter.clear()
+
+    def check(self) -> None:
+        """Assert of all spans of patches that they do not contradict themselves, and have only declared attributes."""
+        elapsed = perf_counter() - self._began
+        for span in self.spans:
+            if _patch(span) in BUILT_IN:
+                assert_sound(span, elapsed)
+        assert _undeclared(self.spans) == set(), "docs/reference/privacy.md does not tell of these attributes"
+
+
+def _patch(span: ReadableSpan) -> str:
+    """The name of the patch that has made a span, or else of whoever has."""
+    scope = span.instrumentation_scope
+    return scope.name.removeprefix("causal_otel.") if scope is not None else ""
 
 
 def _undeclared(spans: Iterable[ReadableSpan]) -> set[str]:
     """What the spans of patches have and their declarations do not tell. Tests set names without a dot themselves."""
     found = set()
     for span in spans:
-        scope = span.instrumentation_scope
-        name = scope.name.removeprefix("causal_otel.") if scope is not None else ""
+        name = _patch(span)
         if name in BUILT_IN:
             found |= {f"{name}: {key}" for key in (span.attributes or {}) if key not in BUILT_IN[name].load().records}
     return {each for each in found if "." in each}
@@ -72,12 +89,11 @@ def recording(patches: Patches, sampler: Sampler | None = None) -> Iterator[Reco
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     before: dict[str, Any] = faults.counts()
     installed = causal_otel.install(patches=patches, tracer_provider=provider)
+    recorded = Recording(provider, exporter)
     try:
-        yield Recording(provider, exporter)
+        yield recorded
         assert faults.counts() == before, "something of ours failed and was contained"
-        assert _undeclared(exporter.get_finished_spans()) == set(), (
-            "docs/reference/privacy.md does not tell of these attributes"
-        )
+        recorded.check()
     finally:
         installed.uninstall()
         provider.shutdown()
