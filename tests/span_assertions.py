@@ -5,7 +5,7 @@ Every test that looks at a span asserts these by :func:`assert_span`, and then w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -15,7 +15,7 @@ from opentelemetry.trace import Span, SpanContext
 if TYPE_CHECKING:
     from tests.services.received import ReceivedSpan
 
-__all__ = ["assert_sound", "assert_span", "attributes", "seconds", "trace_id", "traceparent"]
+__all__ = ["assert_children", "assert_sound", "assert_span", "attributes", "seconds", "trace_id", "traceparent"]
 
 _APART = ("CONSUMER", "SERVER")
 """Kinds of spans whose parents' time tells nothing of theirs: they are another process's, as a rule."""
@@ -145,3 +145,15 @@ def assert_span(
         assert above.start <= facts.start, "it has begun before its parent"
         assert above.end is None or (facts.end or 0) <= above.end, "it has ended after its parent"
     return found
+
+
+def assert_children(spans: Sequence[ReadableSpan], *names: str) -> None:
+    """Assert the names of spans in the order of their ends, the last of which is a root and the others' parent.
+
+    They all went well.
+    """
+    assert [span.name for span in spans] == list(names)
+    *children, root = spans
+    assert_span(root, None)
+    for span in children:
+        assert_span(span, root)

@@ -1,4 +1,4 @@
-"""The FastAPI application of ``test_asgi.py``: made before any ``install()``, served in the tests and by uvicorn.
+"""The FastAPI application of the tests of ASGI: made before any ``install()``, served in the tests and by uvicorn.
 
 Where TESTS_INSTALL is set, importing the module installs, after the application has been made.
 """

@@ -1,4 +1,4 @@
-"""The Celery app of ``test_celery.py``: imported by the tests, which publish, and by the workers that they start.
+"""The Celery app of the tests of Celery: imported by the tests, which publish, and by the workers that they start.
 
 A worker is traced because the app's module calls ``install()``, as a user's would; the tests install for themselves.
 Broker and result backend come from Celery's own variables, CELERY_BROKER_URL and CELERY_RESULT_BACKEND.

@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from causal_otel.testing.process import Process, process
 from tests.services.received import ReceivedSpan, ReceivedSpans
+from tests.span_assertions import assert_span
 
 __all__ = ["executions", "hexadecimal", "of_service", "running_beat", "running_worker"]
 
@@ -79,7 +80,8 @@ def hexadecimal(span: ReadableSpan) -> str:
 
 
 def executions(receiver: ReceivedSpans, sent: ReadableSpan, count: int) -> list[ReceivedSpan]:
-    """The spans that workers have sent in the trace of ``sent``, when there are ``count`` of them."""
+    """The spans that workers have sent in the trace of ``sent``, which has ended well, when there are ``count``."""
+    assert_span(sent, sent.parent)
     return receiver.wait_for(lambda spans: len(spans) >= count, trace_id=f"{sent.context.trace_id:032x}")
 
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 
 from causal_otel.instrument.declaration import Wrap
+from tests.recording import recording
 
 if TYPE_CHECKING:
     from causal_otel.instrument.declaration import Patch
 
-__all__ = ["originals", "placed"]
+__all__ = ["assert_undone", "originals", "placed"]
 
 
 def originals(patch: Patch) -> dict[str, Any]:
@@ -26,6 +27,18 @@ def originals(patch: Patch) -> dict[str, Any]:
                 continue
             found[f"{target.module}.{target.attribute}"] = vars(owner).get(attribute)
     return found
+
+
+def assert_undone(patch: Patch) -> None:
+    """Assert that installing replaces every one of them, and that afterwards each is the very object again."""
+    before = originals(patch)
+    assert before
+    with recording([patch.name]):
+        now = originals(patch)
+        assert all(now[name] is not original for name, original in before.items())
+    after = originals(patch)
+    assert after.keys() == before.keys()
+    assert all(after[name] is original for name, original in before.items())
 
 
 def placed(patch: Patch, before: dict[str, Any]) -> bool:

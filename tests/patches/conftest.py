@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -13,11 +12,50 @@ import pytest
 import pytest_asyncio
 import redis
 import redis.asyncio
-from sqlalchemy.ext.asyncio import AsyncEngine
 
+from tests.patches.asyncpg_failing import late_postgres, pairs
 from tests.patches.authors import SCHEMA, Check, connected, for_sqlalchemy
 from tests.patches.celery_app import app
+from tests.patches.celery_local import local, shared_worker
+from tests.patches.foreign_calls import traced_calls
+from tests.patches.graphs import graph, session
 from tests.patches.hooking import PROVIDERS
+from tests.patches.http_client import call
+from tests.patches.http_server import echo_app, serve
+from tests.patches.late_calls import server_and_client
+from tests.patches.valkeys import client, cluster_port, locked_server, make_cluster, redis_port, sentinel_port, traced
+from tests.recording import Recording, recording
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+__all__ = [
+    "call",
+    "client",
+    "cluster_port",
+    "graph",
+    "late_postgres",
+    "local",
+    "locked_server",
+    "make_cluster",
+    "pairs",
+    "redis_port",
+    "sentinel_port",
+    "server_and_client",
+    "session",
+    "shared_worker",
+    "traced",
+    "traced_calls",
+]
+
+
+@pytest.fixture
+def recorded(request: pytest.FixtureRequest) -> Iterator[Recording]:
+    """The patches that the test's module names as ``PATCHES`` are installed, and their spans are kept."""
+    with recording(request.module.PATCHES) as kept:
+        yield kept
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +69,21 @@ def broker(redis_url: str) -> Iterator[str]:
     yield url
     gc.collect()  # results that nobody has waited for talk to the backend when they go, so while it is there
     kombu.pools.reset()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """The base URL of a server that tells what it was sent."""
+    with serve(echo_app) as url:
+        yield url
+
+
+@pytest_asyncio.fixture
+async def connection(postgres_url: str) -> AsyncIterator[asyncpg.Connection[Any]]:
+    """A connection that was there before anything was installed."""
+    connection = await asyncpg.connect(postgres_url)
+    yield connection
+    await connection.close()
 
 
 @pytest_asyncio.fixture

@@ -10,12 +10,13 @@ from opentelemetry.sdk import trace as sdk
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
-from opentelemetry.trace import Span, SpanKind, StatusCode
+from opentelemetry.trace import Span, SpanKind
 
 import causal_otel
 from causal_otel._internal import faults
 from causal_otel.engine.provider import TracerProvider as OurProvider
 from causal_otel.instrument.registry import BUILT_IN
+from tests.span_assertions import assert_span, attributes
 
 __all__ = ["PROVIDERS", "Hooked", "Told", "hooked", "told_well"]
 
@@ -28,9 +29,10 @@ class Broken(Exception):
 
 
 class Told(NamedTuple):
-    """A recorded span, and what the hooks were called with."""
+    """A recorded span, its parent if that was recorded, and what the hooks were called with."""
 
     span: sdk.ReadableSpan
+    parent: sdk.ReadableSpan | None
     asked: tuple[Any, ...]
     answered: tuple[Any, ...]
 
@@ -75,13 +77,15 @@ class Hooked:
         """All spans of the patch, for each of which each hook was called once, with that very span."""
         spans = self.spans()
         assert len(self.asked) == len(self.answered) == len(spans), [span.name for span in spans]
+        by_id = {span.context.span_id: span for span in self.exporter.get_finished_spans()}
         found = []
         for span in spans:
-            attributes: dict[str, Any] = dict(span.attributes or {})
-            request, response = self.asked[attributes["asked"] - 1], self.answered[attributes["answered"] - 1]
+            told = attributes(span)
+            request, response = self.asked[told["asked"] - 1], self.answered[told["answered"] - 1]
             assert request[0].get_span_context() == response[0].get_span_context() == span.get_span_context()
             assert not request[0].is_recording(), "it has ended since"
-            found.append(Told(span, request[1:], response[1:]))
+            parent = by_id[span.parent.span_id] if span.parent is not None else None
+            found.append(Told(span, parent, request[1:], response[1:]))
         return found
 
     def only(self, name: str) -> Told:
@@ -120,9 +124,8 @@ def hooked(
         made.shutdown()
 
 
-def told_well(told: Told, seconds: float = 0.0) -> None:
-    """Assert what a span of an operation tells that went well."""
-    span = told.span
-    assert (span.kind, span.status.status_code) == (SpanKind.CLIENT, StatusCode.UNSET)
-    assert span.parent is not None
-    assert span.end_time - span.start_time >= seconds * 1e9  # type: ignore[operator]
+def told_well(told: Told, seconds: float = 0.0) -> dict[str, Any]:
+    """Assert what a span of an operation tells that went well and took ``seconds`` at least; returns its attributes."""
+    assert told.span.kind is SpanKind.CLIENT
+    assert told.parent is not None
+    return assert_span(told.span, told.parent, lasts=seconds)
