@@ -1,0 +1,172 @@
+"""Transactions of asyncpg that cannot begin, commit or roll back are one failed span each."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import pytest
+
+from tests.patches.asyncpg_failing import fails, via
+from tests.span_assertions import assert_span
+
+if TYPE_CHECKING:
+    from tests.recording import Recording
+    from tests.services.slow import SlowServer
+
+PATCHES = ["asyncpg"]
+
+pytestmark = pytest.mark.usefixtures("pairs")
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("way", ["block", "methods", "own"])
+async def test_commit_that_is_refused(recorded: Recording, connection: asyncpg.Connection[Any], way: str) -> None:
+    """A deferred constraint that fails at COMMIT is a span of that, however the transaction is ended."""
+
+    async def work() -> None:
+        twice = "INSERT INTO pairs VALUES (1, 1), (1, 2)"
+        if way == "block":
+            async with connection.transaction():
+                await connection.execute(twice)
+        elif way == "methods":
+            transaction = connection.transaction()
+            await transaction.start()
+            await connection.execute(twice)
+            await transaction.commit()
+        else:
+            await connection.execute("BEGIN;")
+            await connection.execute(twice)
+            await connection.execute("COMMIT;")
+
+    failure = await fails(recorded, work, "INSERT pairs")
+    host, port = connection._addr  # type: ignore[attr-defined]
+    assert isinstance(failure.error, asyncpg.UniqueViolationError)
+    assert failure.span.name == "COMMIT postgres"
+    assert failure.attributes == {
+        "db.system.name": "postgresql",
+        "db.namespace": "postgres",
+        "db.operation.name": "COMMIT",
+        "server.address": host,
+        "server.port": port,
+        "error.type": "23505",
+        "db.response.status_code": "23505",
+    }
+
+
+@pytest.mark.asyncio
+async def test_commit_that_cannot_be_serialized(
+    recorded: Recording, connection: asyncpg.Connection[Any], postgres_url: str
+) -> None:
+    """A serialization failure at COMMIT is a span of that, which a caller who retries wants to count."""
+    await connection.execute("INSERT INTO pairs VALUES (1, 1), (2, 2)")
+    other = await asyncpg.connect(postgres_url)
+
+    async def work() -> None:
+        async with connection.transaction(isolation="serializable"):
+            total = await connection.fetchval("SELECT sum(n) FROM pairs")
+            async with other.transaction(isolation="serializable"):
+                await other.fetchval("SELECT sum(n) FROM pairs")
+                await connection.execute("INSERT INTO pairs VALUES (3, $1)", total)
+                await other.execute("INSERT INTO pairs VALUES (4, $1)", total)
+
+    failure = await fails(recorded, work, *["SELECT pairs", "INSERT pairs"] * 2)
+    await other.close()
+    assert (failure.span.name, failure.attributes["error.type"]) == ("COMMIT postgres", "40001")
+
+
+@pytest.mark.asyncio
+async def test_savepoint_that_cannot_be_set(recorded: Recording, connection: asyncpg.Connection[Any]) -> None:
+    """A savepoint in a transaction that has failed meanwhile is a failure of its own."""
+
+    async def work() -> None:
+        async with connection.transaction():
+            with contextlib.suppress(asyncpg.PostgresError):
+                await connection.execute("SELECT * FROM missing")
+            async with connection.transaction():
+                pass
+
+    recorded.clear()
+    with (
+        recorded.tracer.start_as_current_span("root") as root,
+        pytest.raises(asyncpg.InFailedSQLTransactionError),
+    ):
+        await work()
+    *found, _ = recorded.spans
+    assert [span.name for span in found] == ["SELECT missing", "SAVEPOINT postgres"]
+    for span, error in zip(found, ("42P01", "25P02"), strict=True):
+        assert_span(span, root, error=error)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("method", ["start", "commit", "rollback"])
+async def test_what_the_driver_itself_refuses(
+    recorded: Recording, connection: asyncpg.Connection[Any], method: str
+) -> None:
+    """A transaction that is used in the wrong order fails without the server, and has a span by the error's class."""
+    transaction = connection.transaction()
+    await transaction.start()
+    await transaction.rollback()
+    failure = await fails(recorded, getattr(transaction, method))
+    assert failure.span.name == f"{ {'start': 'BEGIN'}.get(method, method.upper()) } postgres"
+    assert failure.attributes["error.type"] == "asyncpg.exceptions._base.InterfaceError"
+
+
+@pytest.mark.asyncio
+async def test_block_whose_connection_has_gone(
+    recorded: Recording, connection: asyncpg.Connection[Any], postgres_url: str
+) -> None:
+    """Where the connection breaks inside a transaction, the query that noticed and the block's end are a span each."""
+    victim = await asyncpg.connect(postgres_url)
+
+    async def work() -> None:
+        async with victim.transaction():
+            await connection.execute("SELECT pg_terminate_backend($1)", victim.get_server_pid())
+            await victim.fetchval("SELECT 1")
+
+    recorded.clear()
+    with recorded.tracer.start_as_current_span("root") as root, pytest.raises(asyncpg.InterfaceError):
+        await work()
+    *found, _ = recorded.spans
+    assert [span.name for span in found] == ["SELECT", "SELECT", "ROLLBACK postgres"]
+    for span, error in zip(found, (None, "*", "*"), strict=True):
+        assert_span(span, root, error=error)
+    failure = await fails(recorded, lambda: victim.add_listener("news", print))
+    assert failure.span.name == "LISTEN postgres"
+    failure = await fails(recorded, victim.reset)
+    assert failure.span.name == "RESET postgres"
+
+
+@pytest.mark.asyncio
+async def test_begin_on_a_connection_that_has_gone(
+    recorded: Recording, connection: asyncpg.Connection[Any], postgres_url: str
+) -> None:
+    """A transaction that cannot begin has a span, and so has a listener that cannot be added.
+
+    The listener's is its query, or its own where the connection knew by then that it had gone.
+    """
+    for number, expected in enumerate((["BEGIN postgres"], ['LISTEN "news"', "LISTEN postgres"])):
+        victim = await asyncpg.connect(postgres_url)
+        await connection.execute("SELECT pg_terminate_backend($1)", victim.get_server_pid())
+        call = victim.transaction().start if number == 0 else lambda victim=victim: victim.add_listener("news", print)
+        failure = await fails(recorded, call)
+        assert failure.span.name in expected
+        await victim.close()
+
+
+@pytest.mark.asyncio
+async def test_cancelled_commit(recorded: Recording, postgres_url: str, late_postgres: SlowServer) -> None:
+    """A COMMIT that is cancelled while the server is slow has a span from its call on, unset and marked."""
+    connection = await asyncpg.connect(via(postgres_url, late_postgres.port))
+    transaction = connection.transaction()
+    await transaction.start()
+    with recorded.tracer.start_as_current_span("root") as root:
+        late_postgres.delay = 0.5
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await transaction.commit()
+    late_postgres.delay = 0
+    connection.terminate()
+    assert_span(recorded.only("COMMIT postgres"), root, cancelled=True, lasts=0.09)
