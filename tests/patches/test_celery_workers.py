@@ -1,0 +1,80 @@
+"""Workers of every pool: no span is lost when they or their processes end, and they make none of their own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.patches import celery_app
+from tests.patches.celery_app import app
+from tests.patches.celery_worker import hexadecimal, of_service, running_worker
+from tests.recording import recording
+from tests.span_assertions import assert_span
+
+if TYPE_CHECKING:
+    from tests.services.received import ReceivedSpans
+
+
+@pytest.mark.parametrize("pool", ["solo", "threads"])
+def test_other_pools(broker: str, receiver: ReceivedSpans, pool: str) -> None:
+    """Without child processes parents are right as well, and a warm shutdown loses nothing."""
+    with recording(["celery"]) as recorded:
+        with running_worker(broker, receiver, pool, pool=pool, schedule_delay=60) as worker:
+            results = [celery_app.relay.apply_async(queue=pool) for _ in range(5)]
+            for result in results:
+                app.AsyncResult(result.get(timeout=60)).get(timeout=60)
+            worker.stop()
+        sent = recorded.spans
+    spans = of_service(receiver.spans(), pool)
+    assert len(spans) == 4 * len(results)
+    by_id = {span["span_id"]: span for span in spans}
+    by_sender = {hexadecimal(each): each for each in sent}
+    for span in spans:
+        parent = by_id.get(span["parent_span_id"] or "")
+        if span["name"] == "process tests.relay":
+            assert_span(span, by_sender[span["parent_span_id"] or ""])
+        else:
+            assert parent is not None
+            assert_span(span, parent)
+
+
+def test_warm_shutdown_loses_nothing(broker: str, receiver: ReceivedSpans) -> None:
+    """Ten tasks and then SIGTERM: ten spans, though the next export was a minute away."""
+    stopping = running_worker(broker, receiver, "stopping", schedule_delay=60)
+    with recording(["celery"]) as recorded, stopping as worker:
+        for result in [celery_app.add.apply_async((n, n), queue="stopping") for n in range(10)]:
+            result.get(timeout=60)
+        worker.stop()
+        by_sender = {hexadecimal(each): each for each in recorded.spans}
+    spans = of_service(receiver.spans(), "stopping")
+    assert [span["name"] for span in spans] == ["process tests.add"] * 10
+    for span in spans:
+        assert_span(span, by_sender.pop(span["parent_span_id"] or ""))
+
+
+def test_recycled_children_lose_nothing(broker: str, receiver: ReceivedSpans) -> None:
+    """A child that leaves after its number of tasks has exported their spans, though the worker runs on."""
+    recycling = running_worker(broker, receiver, "recycling", "--max-tasks-per-child", "1", schedule_delay=60)
+    with recording(["celery"]) as recorded, recycling:
+        results = [celery_app.inside.apply_async(queue="recycling") for _ in range(4)]
+        assert len({result.get(timeout=60)["pid"] for result in results}) == 4
+        spans = receiver.wait_for(lambda spans: len(of_service(spans, "recycling")) == 4)
+        by_sender = {hexadecimal(each): each for each in recorded.spans}
+    for span in of_service(spans, "recycling"):
+        assert_span(span, by_sender.pop(span["parent_span_id"] or ""))
+
+
+def test_worker_makes_no_spans_of_its_own(broker: str, receiver: ReceivedSpans) -> None:
+    """Starting, waiting, fetching, acknowledging and stopping are no spans, with the broker's own client traced."""
+    with recording(["celery"]) as recorded:
+        with running_worker(broker, receiver, "quiet", patches="celery,redis", pool="solo") as worker:
+            celery_app.add.apply_async((1, 2), queue="quiet").get(timeout=60)
+            assert app.control.ping(["quiet@tests"], timeout=10, limit=1) == [{"quiet@tests": {"ok": "pong"}}]
+            worker.stop()
+        send = recorded.only()
+    spans = of_service(receiver.spans(), "quiet")
+    [executed] = [span for span in spans if span["name"] == "process tests.add"]
+    assert_span(executed, send)
+    # What is left is the result backend's: of this execution, and inside it.
+    assert {span["parent_span_id"] for span in spans} <= {hexadecimal(send), executed["span_id"]}
