@@ -1,166 +1,33 @@
-"""Span processors, samplers, ids and propagators of the user's that raise: the traced calls go on as if untraced."""
+"""Span processors, samplers and ids of the user's that raise: the traced calls go on as if untraced."""
 
 from __future__ import annotations
 
 import logging
-import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import httpx
 import pytest
-import pytest_asyncio
-import redis.asyncio
 from celery import Celery
-from celery.app.trace import build_tracer
 from fastapi import FastAPI
-from opentelemetry import propagate, trace
-from opentelemetry.context import Context
+from opentelemetry import trace
 from opentelemetry.sdk import trace as sdk
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 from opentelemetry.trace import SpanKind, StatusCode
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 import causal_otel
 from causal_otel.engine.provider import TracerProvider as OurProvider
-from tests.patches.celery_app import add
-from tests.patches.http_server import echo_app, serve
-from tests.services.fixtures import GraphServer
+from tests.patches.foreign import PROVIDERS, Foreign, broken_processor, fail, installed, ours, theirs
+from tests.patches.foreign_calls import Calls, outcomes
+from tests.span_assertions import assert_children, assert_span
 
-PATCHES = ["asgi", "asyncpg", "celery", "httpx", "neo4j", "redis"]
-QUEUE = "foreign"
-TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
+    from opentelemetry.context import Context
 
-class Planted(Exception):
-    """What the user's own code raises in the middle of a traced call."""
-
-
-PLANTED = Planted("planted")
-
-
-class Foreign(Exception):
-    """What the user's processors, samplers and the like raise."""
-
-
-def fail(*_: Any, **__: Any) -> Any:
-    raise Foreign("a bug of the user's")
-
-
-# -- what is broken -----------------------------------------------------------------------------------------------
-
-
-def broken_processor(method: str, error: type[BaseException] = Foreign) -> sdk.SpanProcessor:
-    """A processor that raises in one of its methods."""
-
-    def raising(*_: Any, **__: Any) -> None:
-        raise error("a bug of the user's")
-
-    kind: type[sdk.SpanProcessor] = type("Broken", (sdk.SpanProcessor,), {method: raising})
-    return kind()
-
-
-class BrokenSampler(Sampler):
-    should_sample = fail
-
-    def get_description(self) -> str:
-        return "broken"
-
-
-class MuteSampler(BrokenSampler):
-    def should_sample(self, *_: Any, **__: Any) -> Any:
-        return None
-
-
-class BrokenIds(RandomIdGenerator):
-    generate_span_id = fail
-
-
-class BrokenSpan(trace.NonRecordingSpan):
-    """A span of neither the SDK's kind nor ours, whose methods raise."""
-
-    set_attribute = set_attributes = set_status = record_exception = update_name = add_event = add_link = end = fail
-
-    def is_recording(self) -> bool:
-        return True
-
-
-class BrokenSpans(trace.Tracer):
-    """Makes such spans."""
-
-    start_as_current_span = fail
-
-    def start_span(self, *_: Any, **__: Any) -> trace.Span:
-        identity = trace.SpanContext(random.getrandbits(128), random.getrandbits(64), False, trace.TraceFlags(1))
-        return BrokenSpan(identity)
-
-
-class BrokenSpansProvider(trace.TracerProvider):
-    def get_tracer(self, *_: Any, **__: Any) -> trace.Tracer:
-        return BrokenSpans()
-
-
-def theirs(
-    method: str = "", *, sampler: Sampler = ALWAYS_ON, ids: IdGenerator | None = None
-) -> Callable[[], sdk.TracerProvider]:
-    """Makes a provider of the SDK's with a processor whose ``method`` raises."""
-
-    def make() -> sdk.TracerProvider:
-        provider = sdk.TracerProvider(sampler=sampler, id_generator=ids, shutdown_on_exit=False)
-        if method:
-            provider.add_span_processor(broken_processor(method))
-        return provider
-
-    return make
-
-
-def ours(method: str = "", *, sampler: Sampler = ALWAYS_ON) -> Callable[[], sdk.TracerProvider]:
-    """The same of our own provider."""
-
-    def make() -> sdk.TracerProvider:
-        provider = OurProvider(sampler=sampler)
-        if method:
-            provider.add_span_processor(broken_processor(method))
-        return provider
-
-    return make
-
-
-PROVIDERS: dict[str, tuple[Callable[[], trace.TracerProvider], str]] = {
-    "their on_start": (theirs("on_start"), "your tracer provider: start_span"),
-    "their on_ending": (theirs("_on_ending"), "your tracer provider: Span.end"),
-    "their on_end": (theirs("on_end"), "your tracer provider: Span.end"),
-    "their sampler": (theirs(sampler=BrokenSampler()), "your tracer provider: start_span"),
-    "their mute sampler": (theirs(sampler=MuteSampler()), "your tracer provider: start_span"),
-    "their ids": (theirs(ids=BrokenIds()), "your tracer provider: start_span"),
-    "their spans": (BrokenSpansProvider, "your tracer provider: Span.end"),
-    "our on_start": (ours("on_start"), "span processor Broken: on_start"),
-    "our on_ending": (ours("_on_ending"), "span processor Broken: on_ending"),
-    "our on_end": (ours("on_end"), "span processor Broken: on_end"),
-    "our sampler": (ours(sampler=BrokenSampler()), "sampler BrokenSampler"),
-    "our mute sampler": (ours(sampler=MuteSampler()), "sampler MuteSampler"),
-}
-
-
-@contextmanager
-def installed(provider: trace.TracerProvider) -> Iterator[Callable[[], dict[str, int]]]:
-    """Trace by ``provider``; yields what counts the faults since."""
-    installation = causal_otel.install(patches=PATCHES, tracer_provider=provider)
-
-    def faults() -> dict[str, int]:
-        found = {site: count - before.get(site, 0) for site, count in causal_otel.status().faults.items()}
-        return {site: count for site, count in found.items() if count}
-
-    before = dict(installation.status().faults)
-    try:
-        yield faults
-    finally:
-        installation.uninstall()
+    from tests.services.fixtures import GraphServer
 
 
 @pytest.fixture
@@ -174,202 +41,16 @@ def broken(request: pytest.FixtureRequest) -> tuple[Callable[[], trace.TracerPro
     return PROVIDERS[request.param]
 
 
-# -- what is called -----------------------------------------------------------------------------------------------
-
-Outcome = tuple[Any, ...]
-Calls = dict[str, Callable[[], Awaitable[Any]]]
-
-
-async def outcome(call: Callable[[], Awaitable[Any]]) -> Outcome:
-    """What came of a call: the result, or the exception, with where it came from if our own code did not make it."""
-    try:
-        return "returned", await call()
-    except BaseException as error:
-        if error is PLANTED:
-            return "raised", "the planted object", error.__context__
-        origin = error.__cause__ is PLANTED
-        return "raised", type(error), str(error), origin, isinstance(error.__context__, Foreign)
-
-
-def application() -> FastAPI:
-    """A FastAPI application that answers, or raises the planted exception."""
-    api = FastAPI()
-
-    @api.get("/items/{item}")
-    async def item(item: int) -> dict[str, Any]:
-        return {"item": item}
-
-    @api.get("/broken")
-    async def raising() -> None:
-        raise PLANTED
-
-    return api
-
-
-class Refusing(httpx.AsyncBaseTransport):
-    """A transport of the user's own."""
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        raise PLANTED
-
-
-class Unsendable(str):
-    """What redis-py cannot encode."""
-
-    __slots__ = ()
-
-    def encode(self, *_: Any, **__: Any) -> bytes:
-        raise PLANTED
-
-
-class Unserializable:
-    """What Celery cannot put into a message."""
-
-    def __json__(self) -> Any:
-        raise PLANTED
-
-
-@pytest_asyncio.fixture
-async def calls(postgres_url: str, redis_url: str, broker: str) -> AsyncIterator[Calls]:
-    """Calls of every kind, well and failing, on real servers. Each may be repeated."""
-    connection = await asyncpg.connect(postgres_url)
-    await connection.execute("CREATE TEMP TABLE foreign_code (id serial, note text)")
-    client = redis.asyncio.Redis.from_url(redis_url)
-    queue = redis.asyncio.Redis.from_url(broker)
-    served = httpx.ASGITransport(application())
-
-    async def inserted() -> Any:
-        await connection.execute("INSERT INTO foreign_code (note) VALUES ('once')")
-        count = await connection.fetchval("SELECT count(*) FROM foreign_code")
-        await connection.execute("TRUNCATE foreign_code")
-        return count
-
-    async def divided() -> Any:
-        return await connection.fetchval("SELECT 1 / $1::int", 0)
-
-    async def counted() -> Any:
-        await client.delete("foreign")
-        return await client.incr("foreign")
-
-    async def unsendable() -> Any:
-        return await client.get(Unsendable("x"))
-
-    async def pipelined() -> Any:
-        async with client.pipeline() as pipeline:
-            pipeline.delete("foreign")
-            pipeline.incr("foreign")
-            pipeline.lpush("foreign", "x")
-            return await pipeline.execute()
-
-    async def refused() -> Any:
-        async with httpx.AsyncClient(transport=Refusing()) as http:
-            return await http.get("http://example.invalid/")
-
-    async def requested(path: str) -> Any:
-        with serve(echo_app) as base:
-            async with httpx.AsyncClient() as http:
-                response = await http.get(f"{base}{path}")
-                return response.status_code, response.json().keys()
-
-    async def answered(path: str) -> Any:
-        async with httpx.AsyncClient(transport=served, base_url="http://tests") as http:
-            response = await http.get(path)
-            return response.status_code, response.json()
-
-    async def published() -> Any:
-        add.apply_async((1, 2), queue=QUEUE)
-        waiting = await queue.llen(QUEUE)
-        await queue.delete(QUEUE)
-        return waiting
-
-    async def unserializable() -> Any:
-        add.apply_async((1, Unserializable()), queue=QUEUE)
-
-    async def eager() -> Any:
-        return add.apply((1, 2)).get()
-
-    async def block() -> Any:
-        with causal_otel.span("block") as span:
-            return trace.get_current_span() is span
-
-    async def raising_block() -> Any:
-        with causal_otel.span("block"):
-            raise PLANTED
-
-    @causal_otel.traced
-    def function() -> int:
-        return 1
-
-    @causal_otel.traced
-    async def coroutine() -> int:
-        raise PLANTED
-
-    @causal_otel.traced
-    def generator() -> Iterator[int]:
-        yield 1
-        raise PLANTED
-
-    @causal_otel.traced
-    async def agenerator() -> AsyncIterator[int]:
-        yield 1
-        yield 2
-
-    async def decorated() -> Any:
-        return function(), [item async for item in agenerator()]
-
-    async def decorated_generator() -> Any:
-        return list(generator())
-
-    yield {
-        "asyncpg": inserted,
-        "asyncpg fails": divided,
-        "redis": counted,
-        "redis fails": unsendable,
-        "redis pipeline": pipelined,
-        "httpx": lambda: requested("/echo"),
-        "httpx fails": refused,
-        "fastapi": lambda: answered("/items/3"),
-        "fastapi fails": lambda: answered("/broken"),
-        "celery": published,
-        "celery fails": unserializable,
-        "celery eager": eager,
-        "span": block,
-        "span fails": raising_block,
-        "traced": decorated,
-        "traced coroutine fails": coroutine,
-        "traced generator fails": decorated_generator,
-    }
-    await connection.close()
-    await client.aclose()
-    await queue.aclose()
-
-
-async def outcomes(calls: Calls, *, inside: bool) -> dict[str, Outcome]:
-    """What comes of every call, perhaps inside a block of the user's that is traced."""
-    found = {}
-    for name, call in calls.items():
-        if inside:
-            with causal_otel.span("request"):
-                found[name] = await outcome(call)
-        else:
-            found[name] = await outcome(call)
-        PLANTED.__context__ = PLANTED.__traceback__ = None
-    return found
-
-
-# -- providers ----------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.asyncio
-async def test_calls_go_on(calls: Calls, broken: tuple[Callable[[], trace.TracerProvider], str]) -> None:
+async def test_calls_go_on(traced_calls: Calls, broken: tuple[Callable[[], trace.TracerProvider], str]) -> None:
     """Whatever of the user's provider raises, all traced calls do what they do untraced, and the fault is counted."""
-    untraced = await outcomes(calls, inside=False)
+    untraced = await outcomes(traced_calls, inside=False)
     make, site = broken
     provider = make()
     with installed(provider) as faults:
-        assert await outcomes(calls, inside=True) == untraced
-        assert await outcomes(calls, inside=False) == untraced
-        assert faults()[site] >= len(calls)
+        assert await outcomes(traced_calls, inside=True) == untraced
+        assert await outcomes(traced_calls, inside=False) == untraced
+        assert faults()[site] >= len(traced_calls)
     assert untraced["asyncpg"] == ("returned", 1)
     assert untraced["celery"] == ("returned", 1)
     assert untraced["fastapi fails"] == ("raised", "the planted object", None)
@@ -394,18 +75,13 @@ async def test_spans_are_whole(postgres_url: str) -> None:
         assert faults() == {"your tracer provider: Span.end": 3}
     await connection.close()
     slept, failed, root = exporter.get_finished_spans()
-    for span in (slept, failed):
-        assert (span.parent, span.kind) == (request.get_span_context(), SpanKind.CLIENT)
-        assert span.attributes
-        assert span.attributes["db.system.name"] == "postgresql"
-    assert slept.start_time
-    assert slept.end_time
-    assert slept.end_time - slept.start_time >= 100_000_000
-    assert slept.status.status_code is StatusCode.UNSET
-    assert failed.status.status_code is StatusCode.ERROR
-    assert failed.attributes
-    assert failed.attributes["db.response.status_code"] == "22012"
-    assert (root.name, root.parent, root.status.status_code) == ("request", None, StatusCode.UNSET)
+    for span, error in ((slept, None), (failed, "22012")):
+        found = assert_span(span, root, error=error, lasts=0.0 if error else 0.1)
+        assert (span.kind, found["db.system.name"]) == (SpanKind.CLIENT, "postgresql")
+        assert found.get("db.response.status_code") == error
+    assert root.get_span_context() == request.get_span_context()
+    assert root.name == "request"
+    assert_span(root, None)
 
 
 @pytest.mark.asyncio
@@ -431,8 +107,7 @@ async def test_a_span_that_cannot_be_started_leaves_the_trace(postgres_url: str)
             assert request.is_recording()
         assert faults() == {"your tracer provider: start_span": 1}
     await connection.close()
-    query, root = exporter.get_finished_spans()
-    assert (query.name, query.parent, root.name) == ("SELECT", root.get_span_context(), "request")
+    assert_children(exporter.get_finished_spans(), "SELECT", "request")
 
 
 @pytest.mark.asyncio
@@ -538,83 +213,6 @@ def test_logging_that_raises() -> None:
         assert faults() == {"span processor Spoiling: on_start": 1}
 
 
-# -- propagators --------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(params=["inject", "extract", "fields"])
-def broken_propagator(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The global propagator, with one method that raises; yields which."""
-    usual = propagate.get_global_textmap()
-    method: str = request.param
-    members = {method: property(fail) if method == "fields" else fail}
-    propagate.set_global_textmap(type("BrokenPropagator", (TraceContextTextMapPropagator,), members)())
-    yield method
-    propagate.set_global_textmap(usual)
-
-
-@pytest.mark.asyncio
-async def test_calls_go_on_without_propagator(calls: Calls, broken_propagator: str) -> None:
-    """Where a propagator raises, all traced calls do what they do untraced, and their spans are those of any call."""
-    untraced = await outcomes(calls, inside=False)
-    exporter = InMemorySpanExporter()
-    provider = sdk.TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    with installed(provider) as faults:
-        assert await outcomes(calls, inside=True) == untraced
-        assert faults().keys() == {f"propagator: {broken_propagator}"}
-    ended = {span.name: span for span in exporter.get_finished_spans()}
-    assert ended.keys() >= {"GET", "GET /items/{item}", "send tests.add", "process tests.add", "INCRBY", "block"}
-    sent = ended["send tests.add"]
-    assert (sent.attributes or {})["messaging.destination.name"] == QUEUE
-    assert sent.parent is not None
-    assert sent.status.status_code is StatusCode.ERROR, "the last of them"
-
-
-@pytest.mark.parametrize("broken_propagator", ["extract", "fields"], indirect=True)
-@pytest.mark.asyncio
-async def test_work_that_comes_in_without_propagator(broken_propagator: str, local: Celery) -> None:
-    """A request and a task whose sender cannot be read begin traces of their own, with all else that is known."""
-
-    @local.task(name="foreign.add", shared=False)  # else every other application would have it
-    def add(x: int, y: int) -> int:
-        return x + y
-
-    exporter = InMemorySpanExporter()
-    provider = sdk.TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    with installed(provider) as faults:
-        served = httpx.ASGITransport(application())
-        async with httpx.AsyncClient(transport=served, base_url="http://tests") as http:
-            response = await http.get("/items/3", headers={"traceparent": TRACEPARENT})
-            assert (response.status_code, response.json()) == (200, {"item": 3})
-        request = {"id": "1", "delivery_info": {"exchange": "", "routing_key": QUEUE}, "traceparent": TRACEPARENT}
-        build_tracer(add.name, add, app=local)("1", [1, 2], {}, {**request, "is_eager": False})
-        assert faults()[f"propagator: {broken_propagator}"] >= 1
-    ended = {span.name: span for span in exporter.get_finished_spans()}
-    served_span, executed = ended["GET /items/{item}"], ended["process foreign.add"]
-    for span in (served_span, executed):
-        assert (span.parent is None) is (broken_propagator == "extract" or span is served_span)
-        assert span.status.status_code is StatusCode.UNSET
-    assert (served_span.attributes or {})["http.response.status_code"] == 200
-    assert (executed.attributes or {})["celery.task.state"] == "SUCCESS"
-
-
-def test_own_carriers(broken_propagator: str) -> None:
-    """``inject()`` and ``extract()`` do nothing where the propagator raises."""
-    with installed(sdk.TracerProvider()) as faults:
-        carrier: dict[str, str] = {}
-        with causal_otel.span("block"):
-            causal_otel.inject(carrier)
-        assert bool(carrier) is (broken_propagator != "inject")
-        with causal_otel.span("next", parent=causal_otel.extract({"traceparent": TRACEPARENT})) as span:
-            from_there = f"{span.get_span_context().trace_id:032x}" == TRACEPARENT.split("-")[1]
-            assert from_there is (broken_propagator != "extract")
-        assert faults() == ({} if broken_propagator == "fields" else {f"propagator: {broken_propagator}": 1})
-
-
-# -- providers that give no tracer ------------------------------------------------------------------------------------
-
-
 class NoTracers(trace.TracerProvider):
     """Raises for one name, or for all, instead of giving a tracer."""
 
@@ -637,10 +235,10 @@ class NoTracers(trace.TracerProvider):
 )
 @pytest.mark.asyncio
 async def test_provider_without_tracers(
-    calls: Calls, does: Callable[[], Any], problem: str, caplog: pytest.LogCaptureFixture
+    traced_calls: Calls, does: Callable[[], Any], problem: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """install() returns, nothing is patched, status() and one line of the log say why, and the program goes on."""
-    untraced = await outcomes(calls, inside=False)
+    untraced = await outcomes(traced_calls, inside=False)
     original = asyncpg.Connection.fetchval
     installation = causal_otel.install(tracer_provider=NoTracers(does=does))
     try:
@@ -648,7 +246,7 @@ async def test_provider_without_tracers(
         assert [record.getMessage() for record in caplog.records] == [f"causal_otel: nothing is traced: {problem}"]
         assert asyncpg.Connection.fetchval is original
         assert causal_otel.install() is installation
-        assert await outcomes(calls, inside=True) == untraced
+        assert await outcomes(traced_calls, inside=True) == untraced
         with installation.tracer.start_as_current_span("mine") as span:
             assert not span.is_recording()
         assert installation.flush()
