@@ -35,6 +35,7 @@ from starlette.routing import Mount, Route
 import causal_otel
 from causal_otel._internal import faults
 from causal_otel.engine.provider import TracerProvider
+from tests.span_assertions import assert_sound
 
 POSTGRES, REDIS, HTTP = (os.environ[name] for name in ("POSTGRES", "REDIS", "HTTP"))
 outcomes: dict[str, str] = {}
@@ -366,6 +367,7 @@ async def use_everything(tracer: Any, exporter: InMemorySpanExporter) -> list[st
         for span in exporter.get_finished_spans():
             scope = span.instrumentation_scope.name if span.instrumentation_scope is not None else ""
             if scope == f"causal_otel.{name}":
+                assert_sound(span)
                 spans.append(f"{name}: {span.kind.name} {span.name} {span.status.status_code.name}")
         exporter.clear()
     return sorted(spans)
