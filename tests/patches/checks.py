@@ -13,7 +13,7 @@ from tests.recording import recording
 if TYPE_CHECKING:
     from causal_otel.instrument.declaration import Patch
 
-__all__ = ["assert_undone", "originals", "placed"]
+__all__ = ["assert_undone", "originals"]
 
 
 def originals(patch: Patch) -> dict[str, Any]:
@@ -39,9 +39,3 @@ def assert_undone(patch: Patch) -> None:
     after = originals(patch)
     assert after.keys() == before.keys()
     assert all(after[name] is original for name, original in before.items())
-
-
-def placed(patch: Patch, before: dict[str, Any]) -> bool:
-    """Whether every one of ``before`` has been replaced."""
-    now = originals(patch)
-    return bool(before) and all(now[name] is not original for name, original in before.items())

@@ -35,7 +35,7 @@ class Selection:
     """What is run on another version.
 
     Attributes:
-        files: modules of ``tests/patches``.
+        files: modules of ``tests/patches``; ``*`` stands for anything.
         only: pytest's ``-k``, where not all of them are meant.
     """
 
@@ -46,21 +46,28 @@ class Selection:
 TESTS = {
     "asyncpg": Selection(
         files=(
-            "test_asyncpg",
-            "test_asyncpg_failures",
-            "test_sqlalchemy",
-            "test_sqlalchemy_failures",
+            "test_asyncpg*",
+            "test_sqlalchemy*",
             "test_durations",
         ),
         only="asyncpg or sqlalchemy",
     ),
-    "redis": Selection(files=("test_redis", "test_redis_failures", "test_durations"), only="redis"),
-    "httpx": Selection(files=("test_httpx", "test_durations"), only="httpx and not httpx2"),
-    "asgi": Selection(files=("test_asgi", "test_asgi_departures")),
-    "celery": Selection(files=("test_celery",)),
+    "redis": Selection(files=("test_redis*", "test_durations"), only="redis"),
+    "httpx": Selection(files=("test_httpx*", "test_durations"), only="httpx and not httpx2"),
+    "asgi": Selection(files=("test_asgi*",)),
+    "celery": Selection(
+        files=(
+            "test_celery",
+            "test_celery_eager",
+            "test_celery_installed",
+            "test_celery_outcomes",
+            "test_celery_publishing",
+            "test_celery_workers",
+        )
+    ),
     # On ArcadeDB, which is there without a JDK. Neo4j is no other driver: `make test` runs them on it.
-    "neo4j": Selection(files=("test_neo4j", "test_durations"), only="neo4j and not [neo4j and not -neo4j]"),
-    "sqlalchemy": Selection(files=("test_sqlalchemy", "test_sqlalchemy_failures")),
+    "neo4j": Selection(files=("test_neo4j*", "test_durations"), only="neo4j and not [neo4j and not -neo4j]"),
+    "sqlalchemy": Selection(files=("test_sqlalchemy*",)),
 }
 
 BETWEEN = [
@@ -78,11 +85,11 @@ WITHOUT = [
     ("asyncpg", "<0.30", "test_durations.py::test_every_call[asyncpg-PreparedStatement.fetchmany"),
     ("asyncpg", "<0.32", "test_asyncpg_failures.py::test_what_a_pool_does_in_the_background"),
     ("asyncpg", "<0.32", "test_asyncpg_failures.py::test_connection_that_does_not_close"),
-    ("redis", "<6.0", "test_redis.py::test_a_clusters_transaction_is_one_span"),
+    ("redis", "<6.0", "test_redis_clusters.py::test_a_clusters_transaction_is_one_span"),
     # There an error in asyncio's pipeline loses the server's message: it ends in "{exception.args}".
     ("redis", "==6.4.0", "test_durations.py::test_every_call[redis-Pipeline.execute-fails]"),
     ("redis", "==6.4.0", "test_durations.py::test_every_call[redis-Pipeline.execute (no transaction)-fails]"),
-    ("starlette", "<1.7", "test_asgi.py::test_starlette_s_own_middleware_does_not_double_the_span"),
+    ("starlette", "<1.7", "test_asgi_installed.py::test_starlette_s_own_middleware_does_not_double_the_span"),
     # There BaseHTTPMiddleware swallows what a background task raises, with us as without.
     *(
         (
@@ -141,7 +148,7 @@ def _run_tests(python: Path, tests: Selection, versions: dict[str, str], report:
         python,
         *("-m", "pytest", "-q", f"--junitxml={report}"),
         *("-W", "ignore"),  # what an old version warns of, nobody mends any more
-        *(f"tests/patches/{name}.py" for name in tests.files),
+        *(path for name in tests.files for path in sorted(Path(__file__).parent.glob(f"{name}.py"))),
         *(("-k", tests.only) if tests.only else ()),
         *(f"--deselect=tests/patches/{test}" for test in left_out),
         seconds=SECONDS_TO_RUN,
