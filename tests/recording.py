@@ -14,7 +14,7 @@ import causal_otel
 from causal_otel._internal import faults
 from causal_otel.engine.provider import TracerProvider
 from causal_otel.instrument.registry import BUILT_IN
-from tests.span_assertions import assert_sound
+from tests.span_relations import assert_sound
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

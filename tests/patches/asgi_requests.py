@@ -11,7 +11,7 @@ from opentelemetry.trace import Span, SpanContext, SpanKind
 from starlette.routing import Route
 
 from tests.patches.asgi_app import app, text
-from tests.span_assertions import assert_span
+from tests.span_relations import assert_span
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan

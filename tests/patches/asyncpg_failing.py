@@ -12,7 +12,7 @@ import pytest_asyncio
 from opentelemetry.trace import SpanKind, StatusCode
 
 from tests.services.slow import SlowServer, slow
-from tests.span_assertions import assert_span, attributes, seconds
+from tests.span_relations import assert_span, attributes, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

@@ -13,7 +13,7 @@ from sqlalchemy import ForeignKey
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from tests.span_assertions import assert_span, attributes
+from tests.span_relations import assert_span, attributes
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan

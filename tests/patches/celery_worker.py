@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from causal_otel.testing.process import Process, process
 from tests.services.received import ReceivedSpan, ReceivedSpans
-from tests.span_assertions import assert_span
+from tests.span_relations import assert_span
 
 __all__ = ["executions", "hexadecimal", "of_service", "running_beat", "running_worker"]
 

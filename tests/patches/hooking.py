@@ -16,7 +16,7 @@ import causal_otel
 from causal_otel._internal import faults
 from causal_otel.engine.provider import TracerProvider as OurProvider
 from causal_otel.instrument.registry import BUILT_IN
-from tests.span_assertions import assert_span, attributes
+from tests.span_relations import assert_span, attributes
 
 __all__ = ["PROVIDERS", "Hooked", "Told", "hooked", "told_well"]
 

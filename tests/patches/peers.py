@@ -35,7 +35,7 @@ from starlette.routing import Mount, Route
 import causal_otel
 from causal_otel._internal import faults
 from causal_otel.engine.provider import TracerProvider
-from tests.span_assertions import assert_sound
+from tests.span_relations import assert_sound
 
 POSTGRES, REDIS, HTTP = (os.environ[name] for name in ("POSTGRES", "REDIS", "HTTP"))
 outcomes: dict[str, str] = {}

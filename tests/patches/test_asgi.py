@@ -16,7 +16,7 @@ from causal_otel.patches.asgi import AsgiOptions, TracingMiddleware
 from tests.patches.asgi_app import CONSTANT, app, text
 from tests.patches.asgi_requests import BODY, TRACE_ID, TRACEPARENT, exchange, fetch, server, servers
 from tests.recording import Recording, recording
-from tests.span_assertions import assert_span, attributes, trace_id
+from tests.span_relations import assert_span, attributes, trace_id
 
 PATCHES = ["asgi"]
 

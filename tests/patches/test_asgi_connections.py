@@ -17,7 +17,7 @@ from causal_otel.install import Installation
 from tests.patches.asgi_app import app
 from tests.patches.asgi_requests import SENDER, TRACE_ID, TRACEPARENT, exchange, server
 from tests.recording import Recording, recording
-from tests.span_assertions import attributes
+from tests.span_relations import attributes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

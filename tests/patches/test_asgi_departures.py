@@ -28,9 +28,9 @@ from causal_otel.patches.asgi import TracingMiddleware
 from tests.patches.asgi_requests import server as only_server
 from tests.patches.http_server import serve
 from tests.patches.raw_http import ask, connected, read
-from tests.patches.waiting import eventually
 from tests.recording import Recording, recording
-from tests.span_assertions import assert_span, attributes
+from tests.span_relations import assert_span, attributes
+from tests.waiting import wait_until
 
 BEFORE_LEAVING = 0.2
 """How long the clients of these tests stay, in seconds."""
@@ -204,7 +204,7 @@ def served(request: pytest.FixtureRequest) -> Iterator[tuple[Recording, str]]:
 
 def server(recorded: Recording, **outcome: Any) -> ReadableSpan:
     """The only SERVER span, once it has ended: a root, of which :func:`assert_span` asserts ``outcome``."""
-    eventually(lambda: recorded.spans)
+    wait_until(lambda: recorded.spans)
     return only_server(recorded, **outcome)
 
 
@@ -259,7 +259,7 @@ def test_a_connection_that_is_kept_alive_and_closed_is_no_error(served: tuple[Re
         for _ in range(2):
             ask(connection, "/short")
             assert read(connection, b"\r\n0\r\n\r\n").startswith(b"HTTP/1.1 200")
-    eventually(lambda: len(recorded.spans) == 2)
+    wait_until(lambda: len(recorded.spans) == 2)
     for span in recorded.spans:
         assert (span.name, span.kind) == ("GET /short", SpanKind.SERVER)
         assert assert_span(span, None)["http.response.status_code"] == 200
@@ -300,7 +300,7 @@ def test_an_exception_after_the_response_is_not_the_request_s(served: tuple[Reco
     with connected(url) as connection:
         ask(connection, "/afterwards")
         assert read(connection, b"\r\n\r\n").startswith(b"HTTP/1.1 200")
-        eventually(lambda: len(recorded.spans) == 2)
+        wait_until(lambda: len(recorded.spans) == 2)
     span = server(recorded)
     assert_span(recorded.only("after response"), span.get_span_context(), error="LookupError", lasts=0.05)
 

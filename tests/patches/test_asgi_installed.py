@@ -25,7 +25,7 @@ from tests.patches.asgi_app import app, text
 from tests.patches.asgi_requests import SENDER, TRACE_ID, TRACEPARENT, bare, fetch, server, servers
 from tests.patches.checks import assert_undone
 from tests.recording import Recording, recording
-from tests.span_assertions import attributes, trace_id
+from tests.span_relations import attributes, trace_id
 
 if TYPE_CHECKING:
     import httpx
@@ -99,7 +99,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 import causal_otel
 from tests.patches.asgi_app import app
-from tests.span_assertions import assert_span
+from tests.span_relations import assert_span
 exporter = InMemorySpanExporter()
 if {whose != "ours"}:
     trace.set_tracer_provider(TracerProvider())

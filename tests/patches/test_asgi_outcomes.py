@@ -19,7 +19,7 @@ import causal_otel
 from causal_otel.patches.asgi import TracingMiddleware
 from tests.patches.asgi_app import app
 from tests.patches.asgi_requests import BODY, bare, exchange, fetch, server, servers
-from tests.span_assertions import assert_span, attributes
+from tests.span_relations import assert_span, attributes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -18,7 +18,7 @@ from causal_otel.engine import context
 from tests.patches.asgi_app import text
 from tests.patches.asgi_requests import SENDER, SPAN_ID, TRACE_ID, TRACEPARENT, fetch, server, servers
 from tests.recording import Recording, recording
-from tests.span_assertions import assert_span, attributes, trace_id
+from tests.span_relations import assert_span, attributes, trace_id
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -18,8 +18,8 @@ from tests.patches.asgi_app import app
 from tests.patches.asgi_requests import server, servers
 from tests.patches.http_server import serve
 from tests.patches.raw_http import connected, read
-from tests.patches.waiting import eventually
-from tests.span_assertions import assert_span
+from tests.span_relations import assert_span
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ def test_header_bytes_that_are_not_utf8_change_nothing(recorded: Recording, head
             answer = read(connection)
         assert answer.startswith(b"HTTP/1.1 200")
         assert b"x-trace-id: " in answer
-        eventually(lambda: servers(recorded))
+        wait_until(lambda: servers(recorded))
         assert server(recorded).name == "GET /items/{i}"
 
 

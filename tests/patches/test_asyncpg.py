@@ -20,7 +20,7 @@ from causal_otel.engine.context import suppress
 from causal_otel.patches.asyncpg import PATCH, AsyncpgOptions
 from tests.patches.checks import assert_undone
 from tests.recording import Recording, recording
-from tests.span_assertions import assert_children, assert_span
+from tests.span_relations import assert_children, assert_span
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

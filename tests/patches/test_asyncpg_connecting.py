@@ -14,7 +14,7 @@ from asyncpg.connect_utils import SessionAttribute
 
 from tests.faults.scripted import refused_port
 from tests.patches.asyncpg_failing import SECRET, fails, via
-from tests.span_assertions import assert_span
+from tests.span_relations import assert_span
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -16,7 +16,7 @@ from causal_otel.patches.asyncpg import AsyncpgOptions
 from tests.faults.scripted import refused_port
 from tests.patches.asyncpg_failing import SECRET, fails, via
 from tests.recording import Recording, recording
-from tests.span_assertions import assert_children, assert_span
+from tests.span_relations import assert_children, assert_span
 
 if TYPE_CHECKING:
     from tests.services.slow import SlowServer

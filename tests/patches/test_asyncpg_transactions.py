@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from tests.patches.asyncpg_failing import fails, via
-from tests.span_assertions import assert_span
+from tests.span_relations import assert_span
 
 if TYPE_CHECKING:
     from tests.recording import Recording

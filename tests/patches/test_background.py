@@ -21,7 +21,7 @@ from tests.patches.authors import connected, for_sqlalchemy
 from tests.patches.either import close, settle
 from tests.recording import Recording, recording
 from tests.services.slow import slow
-from tests.span_assertions import assert_span
+from tests.span_relations import assert_span
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from tests.patches import celery_app
 from tests.patches.celery_local import STALE
 from tests.patches.celery_worker import executions, hexadecimal
 from tests.recording import recording
-from tests.span_assertions import assert_span, traceparent
+from tests.span_relations import assert_span, traceparent
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,7 @@ from causal_otel.engine.context import attach, current
 from tests.patches import celery_app
 from tests.patches.celery_local import ERROR_MESSAGE, SECRET, STALE, execute
 from tests.recording import recording
-from tests.span_assertions import assert_span, seconds
+from tests.span_relations import assert_span, seconds
 
 if TYPE_CHECKING:
     from celery import Celery

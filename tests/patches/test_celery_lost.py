@@ -20,7 +20,7 @@ from tests.patches.celery_app import app
 from tests.patches.celery_worker import executions, running_worker
 from tests.recording import recording
 from tests.services.received import ReceivedSpan, ReceivedSpans
-from tests.span_assertions import assert_span
+from tests.span_relations import assert_span
 
 QUEUE = "lost"
 BEFORE = 0.3

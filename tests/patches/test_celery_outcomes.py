@@ -13,7 +13,7 @@ from tests.patches import celery_app
 from tests.patches.celery_local import ERROR_MESSAGE, SECRET, execute
 from tests.patches.celery_worker import executions
 from tests.recording import recording
-from tests.span_assertions import assert_span
+from tests.span_relations import assert_span
 
 if TYPE_CHECKING:
     from celery import Celery

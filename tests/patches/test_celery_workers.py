@@ -10,7 +10,7 @@ from tests.patches import celery_app
 from tests.patches.celery_app import app
 from tests.patches.celery_worker import hexadecimal, of_service, running_worker
 from tests.recording import recording
-from tests.span_assertions import assert_span
+from tests.span_relations import assert_span
 
 if TYPE_CHECKING:
     from tests.services.received import ReceivedSpans

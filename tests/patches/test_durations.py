@@ -20,7 +20,7 @@ from causal_otel.instrument.registry import BUILT_IN
 from tests.patches.late_calls import CALLS, CODES, NEO4J, Call
 from tests.recording import Recording, recording
 from tests.services.slow import SlowServer
-from tests.span_assertions import assert_span
+from tests.span_relations import assert_span
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan

@@ -24,7 +24,7 @@ from tests.patches.celery_worker import running_worker
 from tests.patches.either import settle
 from tests.patches.excluding import assert_unsampled, header_of, inside, only_root, queued
 from tests.recording import recording
-from tests.span_assertions import assert_children, assert_span
+from tests.span_relations import assert_children, assert_span
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,7 +23,7 @@ from causal_otel.patches.redis import RedisOptions
 from causal_otel.settings import SettingError
 from tests.patches.excluding import ask
 from tests.recording import recording
-from tests.span_assertions import assert_children, assert_span
+from tests.span_relations import assert_children, assert_span
 
 if TYPE_CHECKING:
     from starlette.requests import Request

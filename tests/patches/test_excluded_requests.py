@@ -26,7 +26,7 @@ from causal_otel.patches.httpx import HttpxOptions
 from tests.patches import celery_app
 from tests.patches.excluding import TRACE_ID, TRACEPARENT, ask, assert_unsampled, header_of, queued
 from tests.recording import recording
-from tests.span_assertions import assert_children, assert_span
+from tests.span_relations import assert_children, assert_span
 
 if TYPE_CHECKING:
     from starlette.requests import Request

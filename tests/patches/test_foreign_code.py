@@ -20,7 +20,7 @@ import causal_otel
 from causal_otel.engine.provider import TracerProvider as OurProvider
 from tests.patches.foreign import PROVIDERS, Foreign, broken_processor, fail, installed, ours, theirs
 from tests.patches.foreign_calls import Calls, outcomes
-from tests.span_assertions import assert_children, assert_span
+from tests.span_relations import assert_children, assert_span
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,7 +17,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 import causal_otel
 from tests.patches.foreign import fail, installed
 from tests.patches.foreign_calls import QUEUE, Calls, application, outcomes
-from tests.span_assertions import assert_sound, assert_span
+from tests.span_relations import assert_sound, assert_span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

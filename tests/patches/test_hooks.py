@@ -21,7 +21,7 @@ from causal_otel.patches.redis import RedisOptions
 from tests.patches.either import close, settle
 from tests.patches.hooking import hooked, told_well
 from tests.recording import recording
-from tests.span_assertions import assert_span
+from tests.span_relations import assert_span
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

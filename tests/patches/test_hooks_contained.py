@@ -21,7 +21,7 @@ from causal_otel.instrument.registry import BUILT_IN
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.settings import SettingError
 from tests.patches.hooking import hooked, told_well
-from tests.span_assertions import assert_span
+from tests.span_relations import assert_span
 
 if TYPE_CHECKING:
     from tests.services.fixtures import GraphServer

@@ -27,9 +27,9 @@ from tests.patches.celery_worker import of_service, running_worker
 from tests.patches.hooking import Hooked, Told, hooked
 from tests.patches.http_server import serve
 from tests.patches.raw_http import ask, connected
-from tests.patches.waiting import eventually
 from tests.services.received import ReceivedSpan, ReceivedSpans
-from tests.span_assertions import assert_span
+from tests.span_relations import assert_span
+from tests.waiting import wait_until
 
 QUEUE, SENT = "hooks", "hooks-sent"
 WORK = 0.02
@@ -87,7 +87,7 @@ def of_request(hooks: Hooked, name: str, path: str, **outcome: Any) -> Told:
 
     Its span is a root, of which :func:`assert_span` asserts ``outcome``.
     """
-    eventually(hooks.spans)
+    wait_until(hooks.spans)
     told = hooks.only(name)
     assert told.span.kind is SpanKind.SERVER
     assert_span(told.span, None, **outcome)
@@ -155,7 +155,7 @@ def test_hooks_that_raise_in_requests(provider: Any) -> None:
     with hooked("asgi", provider, raises=True) as hooks, serve(application(threading.Event())) as url:
         assert httpx.get(f"{url}/items/3").json() == 3
         assert httpx.get(f"{url}/boom").status_code == 500
-        eventually(lambda: len(hooks.spans()) == 2)
+        wait_until(lambda: len(hooks.spans()) == 2)
         well, failed = hooks.told()
     assert (well.span.name, failed.span.name) == ("GET /items/{item}", "GET /boom")
     assert assert_span(well.span, None, lasts=WORK)["http.route"] == "/items/{item}"

@@ -13,7 +13,7 @@ from causal_otel.engine.context import suppress
 from causal_otel.patches.httpx import HttpxOptions
 from tests.patches.http_client import Call, clients, received
 from tests.recording import Recording, recording
-from tests.span_assertions import assert_span, traceparent
+from tests.span_relations import assert_span, traceparent
 
 PATCHES = ["httpx"]
 

@@ -14,7 +14,7 @@ import pytest
 from opentelemetry import trace
 
 from tests.patches.http_client import Call, clients
-from tests.span_assertions import assert_span
+from tests.span_relations import assert_span
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -11,7 +11,7 @@ import pytest
 
 from causal_otel.engine.context import suppress
 from tests.patches.http_client import Call, clients, received
-from tests.span_assertions import assert_span, traceparent
+from tests.span_relations import assert_span, traceparent
 
 if TYPE_CHECKING:
     from tests.recording import Recording

@@ -17,7 +17,7 @@ from causal_otel.patches.httpx import PATCH
 from tests.patches.checks import assert_undone
 from tests.patches.http_client import clients, received
 from tests.recording import Recording, recording
-from tests.span_assertions import assert_span, traceparent
+from tests.span_relations import assert_span, traceparent
 
 PATCHES = ["httpx"]
 

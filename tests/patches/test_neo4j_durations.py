@@ -15,7 +15,7 @@ from causal_otel.patches.neo4j import Neo4jOptions
 from tests.patches.either import settle
 from tests.patches.graphs import READERS, ROWS, Graph, busy, inside, neo4j_only
 from tests.services.slow import SlowServer, slow
-from tests.span_assertions import assert_span, seconds
+from tests.span_relations import assert_span, seconds
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

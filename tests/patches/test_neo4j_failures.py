@@ -14,7 +14,7 @@ from causal_otel.patches.neo4j import Neo4jOptions
 from tests.faults.scripted import refused_port
 from tests.patches.either import settle
 from tests.patches.graphs import ROWS, Graph, children, inside, neo4j_only
-from tests.span_assertions import assert_span, seconds
+from tests.span_relations import assert_span, seconds
 
 if TYPE_CHECKING:
     from tests.recording import Recording

@@ -14,7 +14,7 @@ from causal_otel.patches.neo4j import Neo4jOptions
 from tests.patches.either import settle
 from tests.patches.graphs import Graph, async_only, everything, inside
 from tests.recording import Recording, recording
-from tests.span_assertions import assert_span
+from tests.span_relations import assert_span
 
 PATCHES = {"neo4j": Neo4jOptions(require_parent=True)}
 

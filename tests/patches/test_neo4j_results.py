@@ -12,7 +12,7 @@ import pytest
 from causal_otel.patches.neo4j import Neo4jOptions
 from tests.patches.either import settle
 from tests.patches.graphs import LONG, READERS, ROWS, Graph, async_only, children, inside
-from tests.span_assertions import assert_span
+from tests.span_relations import assert_span
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ from opentelemetry.trace import SpanKind
 from causal_otel.patches.neo4j import Neo4jOptions
 from tests.patches.either import settle
 from tests.patches.graphs import Graph, children, inside, neo4j_only, plain
-from tests.span_assertions import assert_span
+from tests.span_relations import assert_span
 
 if TYPE_CHECKING:
     from tests.recording import Recording

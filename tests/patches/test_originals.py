@@ -30,7 +30,7 @@ from causal_otel.instrument.options import ClientOptions
 from causal_otel.instrument.registry import BUILT_IN
 from causal_otel.instrument.tracing import Tracing
 from tests.recording import Recording, recording
-from tests.span_assertions import assert_span
+from tests.span_relations import assert_span
 
 
 @dataclass

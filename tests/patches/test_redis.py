@@ -21,7 +21,7 @@ from tests.faults.scripted import refused_port
 from tests.patches.either import close, settle
 from tests.patches.valkeys import SECRET, TELLS_CODES, TIMEOUT, text_of
 from tests.recording import Recording, recording
-from tests.span_assertions import assert_span, attributes
+from tests.span_relations import assert_span, attributes
 
 
 @pytest.mark.asyncio

@@ -11,7 +11,7 @@ from opentelemetry.trace import get_current_span
 
 from causal_otel.testing.process import LOOPBACK
 from tests.patches.either import close, settle
-from tests.span_assertions import assert_span
+from tests.span_relations import assert_span
 
 if TYPE_CHECKING:
     from tests.recording import Recording

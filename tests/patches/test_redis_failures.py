@@ -22,7 +22,7 @@ from tests.faults.scripted import refused_port
 from tests.patches.either import close, settle
 from tests.recording import Recording, recording
 from tests.services.slow import SlowServer, slow
-from tests.span_assertions import assert_span, seconds
+from tests.span_relations import assert_span, seconds
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan

@@ -19,7 +19,7 @@ from causal_otel.patches.redis import PATCH
 from tests.patches.either import settle
 from tests.patches.valkeys import TIMEOUT, parent_of
 from tests.recording import recording
-from tests.span_assertions import assert_span
+from tests.span_relations import assert_span
 
 
 @pytest.mark.asyncio

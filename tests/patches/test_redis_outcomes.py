@@ -16,7 +16,7 @@ from redis.retry import Retry
 from causal_otel.engine.context import suppress
 from causal_otel.testing.process import claim_port
 from tests.patches.either import close, settle
-from tests.span_assertions import assert_span
+from tests.span_relations import assert_span
 
 if TYPE_CHECKING:
     from tests.recording import Recording

@@ -13,7 +13,7 @@ from causal_otel.engine.context import suppress
 from causal_otel.testing.process import LOOPBACK
 from tests.patches.either import settle
 from tests.patches.valkeys import SECRET, TELLS_CODES, text_of
-from tests.span_assertions import assert_span
+from tests.span_relations import assert_span
 
 if TYPE_CHECKING:
     from tests.recording import Recording

@@ -31,7 +31,7 @@ from tests.recording import Recording, recording
 from tests.services.fixtures import GraphServer
 from tests.services.received import ReceivedSpan, ReceivedSpans
 from tests.services.slow import slow
-from tests.span_assertions import assert_children, assert_span
+from tests.span_relations import assert_children, assert_span
 
 WAIT = 0.05
 """Seconds that each script's operation takes, at the least."""

@@ -11,7 +11,7 @@ import redis
 from tests.faults.programs import run
 from tests.patches.celery_worker import of_service, running_worker
 from tests.services.received import ReceivedSpans
-from tests.span_assertions import assert_span
+from tests.span_relations import assert_span
 
 CLIENT = """
 import time

@@ -19,7 +19,7 @@ from sqlalchemy.orm import selectinload
 from tests.patches.authors import LATE, SECRET, Author, Book, Check, connected, for_sqlalchemy, root
 from tests.recording import Recording, recording
 from tests.services.slow import slow
-from tests.span_assertions import assert_span, seconds
+from tests.span_relations import assert_span, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
