@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import neo4j
 import pytest
-from neo4j.exceptions import Neo4jError
+from neo4j.exceptions import Neo4jError, ServiceUnavailable
 from opentelemetry.trace import SpanKind
 
-from causal_otel.patches import _neo4j_operations
 from causal_otel.patches.neo4j import Neo4jOptions
 from tests.patches.either import settle
 from tests.patches.graphs import Graph, children, inside, neo4j_only
+from tests.recording import recording
 from tests.span_relations import assert_span, attributes, seconds
 
 if TYPE_CHECKING:
@@ -47,18 +47,22 @@ async def test_attributes(recorded: Recording, graph: Graph, session: Any) -> No
 
 
 def test_constant_attributes() -> None:
-    """The default port is left out, IPv6 addresses are read as well, and what is unknown is left out."""
-    assert _neo4j_operations.constants(neo4j.Address(("db", 7687)), "shop") == {
-        "db.system.name": "neo4j",
-        "db.namespace": "shop",
-        "server.address": "db",
-    }
-    assert _neo4j_operations.constants(neo4j.Address(("::1", 7688, 0, 0)), None) == {
-        "db.system.name": "neo4j",
-        "server.address": "::1",
-        "server.port": 7688,
-    }
-    assert _neo4j_operations.constants(None, None) == {"db.system.name": "neo4j"}
+    """The default port is left out, IPv6 addresses are read as well, and a database that nobody has named."""
+
+    def told(url: str, database: str | None = None) -> dict[str, Any]:
+        """The attributes of a query that does not reach its server."""
+        with recording(["neo4j"]) as recorded, inside(recorded) as root:
+            with (
+                neo4j.GraphDatabase.driver(url, auth=("a", "b")) as driver,
+                driver.session(database=database) as session,
+                pytest.raises(ServiceUnavailable),
+            ):
+                session.run("RETURN 1")
+            found = assert_span(recorded.only("RETURN"), root, error="neo4j.exceptions.ServiceUnavailable")
+        return {key: found[key] for key in ("db.namespace", "server.address", "server.port") if key in found}
+
+    assert told("bolt://127.0.0.2", "shop") == {"db.namespace": "shop", "server.address": "127.0.0.2"}
+    assert told("bolt://[::1]:1") == {"server.address": "::1", "server.port": 1}
 
 
 @pytest.mark.asyncio

@@ -11,22 +11,26 @@ from typing import Any
 
 import neo4j
 import pytest
+from neo4j.exceptions import ServiceUnavailable
 
 from causal_otel._internal import faults
-from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.stopwatch import Stopwatch
-from causal_otel.patches import _neo4j_results
 from causal_otel.patches import neo4j as patch
-from causal_otel.patches.neo4j import PATCH
+from causal_otel.patches.neo4j import PATCH, Neo4jOptions
+from tests.faults.scripted import refused_port
 from tests.patches.checks import assert_undone, originals
 from tests.patches.either import settle
 from tests.patches.graphs import ROWS, Graph, busy, everything, inside
-from tests.recording import recording
+from tests.recording import Recording, recording
+from tests.span_relations import assert_span
+
+PATCHES = {"neo4j": Neo4jOptions(require_parent=True)}
+ROWS_AS_RECORDED = "UNWIND range(?, ?) AS n RETURN n"
 
 
 def test_tracer_that_does_not_tell_when_a_span_began() -> None:
     """The end of a span is worked out also where its start cannot be read."""
-    span: Any = _Span()
+    span: Any = object()
     stopwatch = Stopwatch()
     busy(0.02)
     stopwatch.pause()
@@ -35,19 +39,35 @@ def test_tracer_that_does_not_tell_when_a_span_began() -> None:
     assert stopwatch.total >= 20_000_000
 
 
-class _Span:
-    ended = False
+@pytest.fixture
+def unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver is a version that has elsewhere what it keeps to itself."""
+    for module in ("_neo4j_results", "_neo4j_operations"):
+        monkeypatch.setattr(f"causal_otel.patches.{module}.private", lambda *_: None)
 
-    def end(self, end_time: int | None = None) -> None:
-        self.ended = True
+
+@pytest.mark.usefixtures("unknown")
+def test_unknown_internals(recorded: Recording) -> None:
+    """Where a version hides elsewhere what we look at, a query that fails tells its text and its error."""
+    with refused_port() as port, inside(recorded) as root:
+        driver = neo4j.GraphDatabase.driver(f"bolt://127.0.0.1:{port}", auth=("a", "b"))
+        with driver, driver.session(database="shop") as session, pytest.raises(ServiceUnavailable):
+            session.run("RETURN 1")
+        error = "neo4j.exceptions.ServiceUnavailable"
+        found = assert_span(recorded.only("RETURN"), root, error=error)
+    expected = {"db.system.name": "neo4j", "db.query.text": "RETURN ?", "db.query.summary": "RETURN"}
+    assert found == {**expected, "error.type": error}
 
 
-def test_unknown_internals() -> None:
-    """Where a version hides elsewhere what we look at, a span ends when ``run`` returns."""
-    span: Any = _Span()
-    _neo4j_results.Stream.follow(object(), Running(Operation("RETURN", {}), span), Stopwatch())
-    assert span.ended
-    assert _neo4j_results.private(object(), "_pool", "address") is None
+@pytest.mark.asyncio
+@pytest.mark.usefixtures("unknown")
+async def test_unknown_internals_of_a_result(recorded: Recording, graph: Graph, session: Any) -> None:
+    """There a query's span ends when ``run`` returns, and its result is read as ever."""
+    with inside(recorded) as root:
+        result = await settle(session.run(ROWS))
+        found = assert_span(recorded.only("UNWIND"), root)
+    assert found == {"db.system.name": "neo4j", "db.query.text": ROWS_AS_RECORDED, "db.query.summary": "UNWIND"}
+    assert len(await graph.records(result)) == 50
 
 
 @pytest.mark.asyncio
