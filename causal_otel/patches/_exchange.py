@@ -75,12 +75,14 @@ class Exchange:
         self._gone: int | None = None
         self._escaped: Exception | None = None  # what has left the route before the response was over
         self._ended = False
-        # Kept for the end: duration by the monotonic clock.
-        self._clock = perf_counter_ns()
+        # The end is told by the clock of the span's own trace. Counted from here, it would lack the time since the
+        # span's start (a slow span processor, a busy machine), and come before the ends of the spans inside.
+        local = getattr(running.span, "_local_trace", None)
+        self._clock: int = time_ns() - perf_counter_ns() if local is None else local.clock
         self._started: int = getattr(running.span, "start_time", None) or time_ns()
 
     def _now(self) -> int:
-        return self._started + perf_counter_ns() - self._clock
+        return perf_counter_ns() + self._clock
 
     def routed(self, route: Any, scope: Scope, mount: bool) -> None:
         """A router has chosen ``route``, whose path is below those of the mounts chosen before."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -23,6 +25,9 @@ from tests.span_relations import assert_span, attributes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import Span
 
     from tests.recording import Recording
 
@@ -110,6 +115,23 @@ async def test_a_stream_lasts_until_its_last_chunk(recorded: Recording) -> None:
     assert len(chunks) == 3
     for chunk in chunks:
         assert_span(chunk, span, lasts=0.04)
+
+
+@pytest.mark.asyncio
+async def test_a_span_is_as_long_as_what_is_inside_it(recorded: Recording) -> None:
+    """What passes between the beginning of the span and the application's is in it, so it ends after its children."""
+
+    class Slow(SpanProcessor):
+        def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+            time.sleep(0.02)
+
+    async def endpoint(_: Request) -> Response:
+        with recorded.tracer.start_as_current_span("inside"):
+            return Response()
+
+    recorded.provider.add_span_processor(Slow())
+    await fetch("/", of=Starlette(routes=[Route("/", endpoint)]))
+    assert_span(recorded.only("inside"), server(recorded, lasts=0.04), lasts=0.02)
 
 
 @pytest.mark.asyncio
