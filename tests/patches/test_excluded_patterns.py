@@ -15,7 +15,7 @@ from starlette.routing import Route
 import causal_otel
 from causal_otel.engine.unsampled import ExcludedSpan
 from causal_otel.install import installation
-from causal_otel.instrument.exclusion import names, url, urls
+from causal_otel.instrument.exclusion import canonical_url, match_names, match_urls
 from causal_otel.patches.asgi import AsgiOptions
 from causal_otel.patches.celery import CeleryOptions
 from causal_otel.patches.httpx import HttpxOptions
@@ -56,12 +56,12 @@ if TYPE_CHECKING:
 def test_patterns_of_urls(pattern: str, address: str, excluded: bool) -> None:
     """A pattern is of a whole path or URL; case counts in paths only, and endless URLs fit none."""
     found = httpx.URL(address)
-    assert urls([pattern, "/never"])(url(found.scheme, found.host, found.port, found.path)) is excluded
+    assert match_urls([pattern, "/never"])(canonical_url(found.scheme, found.host, found.port, found.path)) is excluded
 
 
 def test_patterns_of_names() -> None:
     """A pattern is of all of a name, whatever its case; what looks like a regular expression is none."""
-    excluded = names(["tests.*", "SELECT pg_sleep(?)"])
+    excluded = match_names(["tests.*", "SELECT pg_sleep(?)"])
     assert [excluded(name) for name in ("tests.add", "TESTS.", "testsXadd", "select pg_sleep(?)", "a tests.add")] == [
         *(True, True, False, True, False)
     ]

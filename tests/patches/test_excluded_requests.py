@@ -20,7 +20,7 @@ from starlette.routing import Mount, Route, WebSocketRoute
 
 import causal_otel
 from causal_otel.engine.retroactive import Buffer
-from causal_otel.engine.sampling import EachSpanSampler, Rules, RuleSampler
+from causal_otel.engine.samplers import EachSpanSampler, Rules, RuleSampler
 from causal_otel.patches.asgi import AsgiOptions
 from causal_otel.patches.httpx import HttpxOptions
 from tests.patches import celery_app
@@ -134,7 +134,7 @@ async def test_errors_of_an_excluded_request_are_not_kept(busy: Starlette, broke
     chosen = {**EVERYTHING, "asgi": AsgiOptions(excluded=("/health", "/echo"))}
     with recording(chosen, sampler=sampling.ALWAYS_OFF) as recorded:
         buffer = Buffer(recorded.provider.core.deliver)
-        recorded.provider.keep_errors(buffer)
+        recorded.provider.set_buffer(buffer)
         response = await ask(busy, "/health?fail=1", traceparent=TRACEPARENT)
         assert response.status_code == 500
         assert len(buffer) == 0

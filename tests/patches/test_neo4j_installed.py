@@ -78,7 +78,7 @@ async def test_our_failures_are_contained(graph: Graph, monkeypatch: pytest.Monk
         raise RuntimeError("ours")
 
     monkeypatch.setattr(patch, "query_operation", broken)
-    monkeypatch.setattr(patch, "constants", broken)
+    monkeypatch.setattr(patch, "connection_attributes", broken)
     before = sum(faults.counts().values())
     # The recording itself asserts that nothing of ours has failed.
     with contextlib.suppress(AssertionError), recording(["neo4j"]) as recorded, inside(recorded):
