@@ -56,12 +56,10 @@ def destination(settings: Settings, path: str = _TRACES_PATH) -> tuple[str, str]
 
 
 def _jaeger(settings: Settings) -> tuple[str, str]:
-    protocol, host, port = settings.protocol, settings.jaeger_host, settings.jaeger_port
-    if port == _OTLP_PORTS["http/protobuf"]:
-        protocol = "http/protobuf"
-    elif port == _OTLP_PORTS["grpc"] and find_spec("grpc") is not None:
-        protocol = "grpc"
-    elif port is None or port in (*_RETIRED_JAEGER_PORTS, _OTLP_PORTS["grpc"]):
+    host, port = settings.jaeger_host, settings.jaeger_port
+    spoken = _spoken_at(port)
+    protocol = spoken or settings.protocol
+    if spoken is None and (port is None or port in (*_RETIRED_JAEGER_PORTS, _OTLP_PORTS["grpc"])):
         port = _OTLP_PORTS[protocol]
         if settings.jaeger_port not in (None, port):
             _logger.warning(
@@ -69,6 +67,13 @@ def _jaeger(settings: Settings) -> tuple[str, str]:
                 *(settings.jaeger_port, f"OTLP over {protocol}", port, host, port),
             )
     return protocol, f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{port}"
+
+
+def _spoken_at(port: int | None) -> str | None:
+    """The protocol of an OTLP port of Jaeger's; None for another port, or if what speaks it is not installed."""
+    if port == _OTLP_PORTS["http/protobuf"]:
+        return "http/protobuf"
+    return "grpc" if port == _OTLP_PORTS["grpc"] and find_spec("grpc") is not None else None
 
 
 def conflicts(settings: Settings) -> list[str]:
@@ -87,6 +92,10 @@ def conflicts(settings: Settings) -> list[str]:
     first = {name: next(iter(given.items())) for name, given in settings.given.items()}
     used = next((first[name] for name in users if name in first), ("", ""))
     conflicts += [_unused(first[name], used) for name in unused if name in first]
+    if settings.exporter == "jaeger" and "protocol" in first:
+        spoken = _spoken_at(settings.jaeger_port)
+        if spoken not in (None, settings.protocol):
+            conflicts.append(_unused(first["protocol"], first["jaeger_port"]))
     complete = settings.protocol != "grpc" and urlsplit(settings.endpoint).path.rstrip("/").endswith(_TRACES_PATH)
     if complete and used == first.get("endpoint"):
         conflicts.append(

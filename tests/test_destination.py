@@ -25,6 +25,8 @@ from causal_otel.load_settings import load_settings
         ({"TRACING_EXPORTER": "jaeger", "JAEGER_PORT": "9999"}, ("http/protobuf", "http://localhost:9999/v1/traces")),
         ({"JAEGER_HOST": "j"}, ("http/protobuf", "http://j:4318/v1/traces")),
         ({"JAEGER_PORT": "4317"}, ("grpc", "http://localhost:4317")),
+        ({"JAEGER_PORT": "4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, ("grpc", "http://localhost:4317")),
+        ({"JAEGER_PORT": "9999", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, ("grpc", "http://localhost:9999")),
     ],
 )
 def test_destination(environ: dict[str, str], expected: tuple[str, str], caplog: pytest.LogCaptureFixture) -> None:
@@ -66,6 +68,16 @@ def test_destination(environ: dict[str, str], expected: tuple[str, str], caplog:
             {"OTEL_TRACES_EXPORTER": "otlp", "TRACING_EXPORTER": "console"},
             "http://localhost:4318/v1/traces",
             "TRACING_EXPORTER=console is not used, because of OTEL_TRACES_EXPORTER=otlp",
+        ),
+        (
+            {"JAEGER_HOST": "j", "JAEGER_PORT": "4318", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+            "http://j:4318/v1/traces",
+            "OTEL_EXPORTER_OTLP_PROTOCOL=grpc is not used, because of JAEGER_PORT=4318",
+        ),
+        (
+            {"JAEGER_PORT": "4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"},
+            "http://localhost:4317",
+            "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf is not used, because of JAEGER_PORT=4317",
         ),
     ],
 )
