@@ -110,7 +110,8 @@ class Settings:
     jaeger_port: int | None = _setting(
         PORT,
         None,
-        "The OTLP port of the Jaeger host. 4317 means gRPC, 4318 HTTP, whatever `protocol` says. A port of a retired Jaeger protocol is replaced by the OTLP port.",
+        "The OTLP port of the Jaeger host. 4317 means gRPC, 4318 HTTP, whatever `protocol` says. A port of a retired "
+        "Jaeger protocol is replaced by the OTLP port.",
         "JAEGER_PORT",
     )
     protocol: str = _setting(

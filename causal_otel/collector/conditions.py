@@ -52,13 +52,23 @@ _INSTEAD = {
     "=>": ">=",
     "=<": "<=",
 }
+_ALL_HOLD = "all conditions have to hold anyway: leave {} out"
+_ONE_HOLDS = "{} is not supported: for values of one key write key~one|other"
+_ALIKE = "{} is not supported: write key=GET* or key~expression"
+_THERE = "{} is not supported: write key or !key"
 _WORDS = {
-    "AND": "all conditions have to hold anyway: leave AND out",
-    "&&": "all conditions have to hold anyway: leave && out",
-    "OR": "OR is not supported: for values of one key write key~one|other",
-    "||": "|| is not supported: for values of one key write key~one|other",
-    "NOT": "write !key or key!=value instead of NOT",
+    **dict.fromkeys(("and", "&", "&&", ",", ";"), _ALL_HOLD),
+    **dict.fromkeys(("or", "|", "||", "in"), _ONE_HOLDS),
+    **dict.fromkeys(("like", "ilike", "contains", "matches", "regexp"), _ALIKE),
+    **dict.fromkeys(("is", "exists"), _THERE),
+    "not": "write !key or key!=value instead of {}",
+    "between": "{} is not supported: write key>=1 key<=2",
 }
+"""What joins or makes conditions in other languages, in lower case; here it would be a key that nobody has."""
+
+_SIGN = re.compile(r"[*?^$&|,;'{}()\[\]≠≤≥≈]")
+"""What is in conditions of other languages and in hardly a key: ``key*=x``, ``{key=x}``, ``key≥x``."""
+
 _HOW = 'write key=value, key="some value", key!=value, key>500, key~expression, key or !key'
 _DURATION = "duration"
 
@@ -178,8 +188,8 @@ def _first(text: str, *, to_the_end: bool) -> tuple[Conditions, str]:
         raise ValueError(f"{_HOW}; not understood as tags: {text[:40]}")
     absent, quoted, bare = key_match.groups()
     key = bare if quoted is None else _ESCAPE.sub(r"\1", quoted)
-    if quoted is None and bare in _WORDS:
-        raise ValueError(_WORDS[bare])
+    if quoted is None and bare.lower() not in _WORDS and (sign := _SIGN.search(bare)):
+        raise ValueError(f"{bare[:40]} is no key, because of {sign[0]}; if it is one, quote it; else {_HOW}")
     at = key_match.end()
     operator_match = _OPERATOR.match(text, at)
     if operator_match is None or (operator_match[1] and operator_match[2] == "!"):
@@ -209,14 +219,25 @@ def _first(text: str, *, to_the_end: bool) -> tuple[Conditions, str]:
         end = value_match.end()
     if quoted_value is not None:
         value = _ESCAPE.sub(r"\1", quoted_value)
+    elif value.startswith("'"):
+        raise ValueError(f'{value[:40]}: quotes are double, as in {key}{operator}"some value"')
+    elif value[-1:] in (",", ";") and end < len(text):
+        raise ValueError(f"{_ALL_HOLD.format(value[-1])}; or quote the value")
     elif not value and operator != "=":
         raise ValueError(f'nothing follows {key}{operator}; write {key}{operator}"" for an empty value')
     return _compared(key, operator, value, quoted is not None, quoted_value is not None), text[end:].lstrip()
 
 
 def _alone(key: str, absent: bool, quoted: bool) -> Conditions:
+    if not quoted and (hint := _WORDS.get(key.lower())):
+        raise ValueError(hint.format(key))
     if not quoted and key[0].isdigit():
         raise ValueError(f"{key} is no key: write tags as key={key}, without spaces")
+    if not quoted and ":" in key:
+        name, _, value = key.partition(":")
+        raise ValueError(
+            f'{key[:40]}: write {name[:40]}={value[:40] or "value"}, or "{key[:40]}" for a key of that name'
+        )
     if key == "error" and not absent:
         return Conditions(tags=(("error", "true"),))
     return Conditions(conditions=(Condition(key, "lacks" if absent else "has"),))
