@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from causal_otel.collector.analysis.where_time_went import _KEYS
 from causal_otel.collector.config import CollectorSettings
 from causal_otel.instrument.declaration import Wrap
 from causal_otel.instrument.registry import BUILT_IN
+from causal_otel.names import CAUSAL_QUEUE_WAIT
 from causal_otel.settings import table
 from tests.docs.pages import PAGES, ROOT, code_blocks, read
 
@@ -68,6 +70,36 @@ def test_variables_that_pages_name_are_settings() -> None:
     for page in PAGES:
         named = re.findall(r"\b((?:OTEL|TRACING|JAEGER|OTLP|CAUSAL_OTEL_COLLECTOR)_[A-Z_]*[A-Z])\b(?!\*|_)", read(page))
         assert set(named) - known - collector == set(), page
+
+
+@pytest.mark.parametrize(
+    ("page", "before", "after", "said"),
+    [
+        (_COLLECTOR, "Of these our patches record", "; the others are shown", "recorded, within a span"),
+        ("docs/how-to/terminal.md", "Of these our patches record", "; the others are shown", "recorded"),
+        (
+            "docs/reference/attributes.md",
+            "`causal-otel trace` also show",
+            "No patch of ours sets these",
+            "not recorded",
+        ),
+    ],
+)
+def test_pages_say_which_parts_of_a_span_are_measured(page: str, before: str, after: str, said: str) -> None:
+    """Of the parts of a span's time that are shown, those that a page says our patches record are those they do."""
+    recorded = {key for name in BUILT_IN for key in BUILT_IN[name].load().records} & _KEYS
+    expected = {"recorded": recorded, "recorded, within a span": recorded - {CAUSAL_QUEUE_WAIT}}.get(
+        said, _KEYS - recorded
+    )
+    sentence = read(page).partition(before)[2].partition(after)[0]
+    assert set(re.findall(r"`(causal\.[\w.]+)`", sentence)) == expected
+
+
+def test_the_readme_promises_no_part_that_is_not_measured() -> None:
+    """What a call waited for inside is said to be not measured yet, for as long as no patch records it."""
+    recorded = {key for name in BUILT_IN for key in BUILT_IN[name].load().records}
+    said = "a pool connection or a blocked event loop, is not measured yet" in " ".join(read("README.md").split())
+    assert said == recorded.isdisjoint({"causal.pool.wait", "causal.loop.blocked"})
 
 
 # -- messages ----------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.testclient import TestClient
 
 from causal_otel.collector import web
 from causal_otel.collector.reading import Reading
@@ -43,6 +44,7 @@ PAGES = {
     "login": "/login",
     "error": "/nowhere",
     "no-trace": f"/trace/{'ab' * 16}",
+    "no-id": "/jump?trace=nothing",
 }
 SQUEEZED = """() => {
   const found = [];
@@ -96,8 +98,20 @@ def _app(empty: bool) -> Starlette:
 WIDTHS = (390, 768, 1280)
 
 
+def test_no_page_is_left_out() -> None:
+    """Whatever path is answered with a whole page is among those that are looked at."""
+    app = _app(empty=False)
+    client, looked_at = TestClient(app), {path.partition("?")[0] for path in PAGES.values()}
+    routes = [route for route in app.routes if isinstance(route, Route) and "GET" in (route.methods or ())]
+    for route in routes:
+        path = route.path.format(trace_id=SHOP, span_id=Builder.id(15))
+        if path != "/ui/live":  # a stream, which has no end
+            assert path in looked_at or not client.get(path).text.startswith("<!doctype html>"), path
+    assert len(routes) > len(looked_at) / 2
+
+
 def _check(open_page: OpenPage, url: str, name: str, theme: Literal["light", "dark"] = "light") -> None:
-    page = open_page(url, theme=theme, width=WIDTHS[0], expected=("404",))
+    page = open_page(url, theme=theme, width=WIDTHS[0], expected=("404", "400"))
     problems = []
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
