@@ -46,7 +46,11 @@ def status_document(*, days: int = 24, **changes: Any) -> dict[str, Any]:
         "addresses": {"pages": "http://127.0.0.1:16686", "otlp_http": "http://127.0.0.1:4318"},
         "requests": {"http": {"accepted": 81_220, "partial": 3, "busy": 12}, "grpc": {"accepted": 512}},
         "writer": {
-            **asdict(Counters(spans=4_911_020, rejected=96, requests=81_732, resent=14, commits=40_110)),
+            **asdict(
+                Counters(
+                    spans=4_911_020, rejected=96, expired=31, future=17, requests=81_732, resent=14, commits=40_110
+                )
+            ),
             "queue_requests": 2,
             "queue_bytes": 18_300,
             "queue_limit_bytes": 64 * 2**20,

@@ -253,7 +253,7 @@ def test_an_odd_address_still_shows_operations(client: TestClient, query: str) -
 
 
 def test_the_status_tells_what_is_kept_and_what_was_lost(client: TestClient) -> None:
-    """Volume, disk, oldest day, retention, requests, queue and losses are on the page."""
+    """Volume, disk, oldest day, retention, requests, queue, losses and wrong clocks are on the page."""
     html = client.get("/status").text
     text = re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", html)))
     for part in (
@@ -263,10 +263,12 @@ def test_the_status_tells_what_is_kept_and_what_was_lost(client: TestClient) -> 
         "http busy 12",
         "Size of what waits 18 kB",
         "not valid 96",
+        "before the days that are kept: a wrong clock 31",
+        "over an hour from now: a wrong clock 17",
     ):
         assert part in text
     assert html.count('class="bar"') == 23
-    assert '<td class="number error-text">96</td>' in html
+    assert [int(each) for each in re.findall(r'<td class="number error-text">(\d+)</td>', html)] == [96, 31, 17]
     assert 'role="alert"' not in html
 
 
