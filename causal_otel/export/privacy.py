@@ -295,7 +295,9 @@ class Policy:
                 continue
             several = plain(found["name"][-_LONGEST_NAME:]).endswith(_LINES)
             value = (_LINE if several else _VALUE).match(text, found.end())
-            if value is not None and not self._is_parameter(value[value.lastgroup or 0]):
+            if value is None or _is_of_a_route(text, found.start(), value):
+                continue
+            if not self._is_parameter(value[value.lastgroup or 0]):
                 begin, at = value.span(value.lastgroup or 0)
                 yield begin, at
 
@@ -309,11 +311,19 @@ class Policy:
         return self._is_secret(name) or (in_query and is_secret_parameter(name[-_LONGEST_NAME:]))
 
 
+_CONVERTORS = frozenset({"float", "int", "path", "str", "uuid"})  # Starlette's
+
 _EIGHT_DIGITS = re.compile("[2-6][0-9]{3}(?:[0-9]|(?:[ +-]|%20)[0-9])[0-9]{3}")
 
 
 def _is(one: object, other: object) -> bool:
     return one is other
+
+
+def _is_of_a_route(text: str, start: int, value: re.Match[str]) -> bool:
+    """Whether a name that starts there is a parameter of a route, and the value its type: ``/reset/{token:path}``."""
+    braces = text[start - 1 : start] + text[value.end() : value.end() + 1]
+    return braces == "{}" and value[0] in _CONVERTORS
 
 
 def _is_harmless(value: object) -> bool:
