@@ -27,6 +27,8 @@ _TOO_LARGE = "raise its limit for a message, or lower OTEL_BSP_MAX_EXPORT_BATCH_
 # What the servers in C, Go and Java say, and what becomes of an HTTP 413.
 _SAYS_TOO_LARGE = re.compile(r"larger than (the )?max|exceeds (the )?max|too large|status: 413", re.IGNORECASE)
 _PROXY_STATUS = re.compile(r"HTTP proxy returned response code (\d+)")
+# An answer that is a failure is known as one; of any other, the fourth letter of "HTTP" is taken for a frame's type.
+_HTTP_1 = re.compile(r"http1\.x server|got frame type 80\b")
 _HTTP_STATUS = re.compile(r"http2 header with status: (\d+)", re.IGNORECASE)
 
 
@@ -41,7 +43,7 @@ def understood(error: Any, url: str) -> Outcome:
     detail = str(error.details() or "")
     wait = _retry_delay(error)
     parts = urlsplit(url)
-    if "http1.x server" in detail:
+    if _HTTP_1.search(detail):
         detail = f"port {parts.port or parts.scheme} speaks HTTP/1.1, and was sent gRPC"
         return Outcome(Verdict.MISCONFIGURED, code, detail, advice=_SPEAKS_HTTP)
     if code == "RESOURCE_EXHAUSTED" and wait is None:

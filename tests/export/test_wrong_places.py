@@ -110,9 +110,10 @@ def test_silence_on_the_port_of_grpc() -> None:
     assert no_answer(ConnectionRefusedError(), "http://c:4317/v1/traces", "", late=False).advice == ""
 
 
-def test_sent_to_an_http_port() -> None:
+@pytest.mark.parametrize("status", [200, 400, 404, 500])
+def test_sent_to_an_http_port(status: int) -> None:
     """What an HTTP server says to gRPC is told in one sentence, with the setting and the port that are right."""
-    with scripted(answer(400)) as collector:
+    with scripted(answer(status)) as collector:
         transport = GrpcTransport(collector.endpoint, insecure=True)
         outcome = transport.send(PAYLOAD, soon())
         transport.close()
