@@ -9,6 +9,7 @@ from operator import attrgetter
 from pathlib import Path
 
 import pytest
+from opentelemetry import environment_variables
 
 from causal_otel.collector.analysis.where_time_went import _KEYS
 from causal_otel.collector.config import CollectorSettings
@@ -64,8 +65,9 @@ def test_files_that_pages_name_exist(page: str) -> None:
 
 
 def test_variables_that_pages_name_are_settings() -> None:
-    """A variable that a page sets or names is one that the tables of settings have."""
+    """A variable that a page sets or names is one that the tables of settings have, or one of OpenTelemetry's API."""
     known = {variable for setting in table() for variable in setting.metadata["variables"]}
+    known |= {name for name in vars(environment_variables) if name.startswith("OTEL_")}
     collector = {f"CAUSAL_OTEL_COLLECTOR_{name.upper()}" for name in CollectorSettings.__dataclass_fields__}
     for page in PAGES:
         named = re.findall(r"\b((?:OTEL|TRACING|JAEGER|OTLP|CAUSAL_OTEL_COLLECTOR)_[A-Z_]*[A-Z])\b(?!\*|_)", read(page))
