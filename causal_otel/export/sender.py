@@ -29,6 +29,8 @@ _LONGEST_PAUSE = 8.0
 _FIRST_SLOW_PAUSE = 5.0
 _LONGEST_SLOW_PAUSE = 60.0
 """Where a setting has to be mended, which takes minutes or days."""
+_SPREAD = 0.8, 1.2
+"""Pauses are jittered so that processes which lost the same back end do not all come back in the same instant."""
 _DECIDED = frozenset({Verdict.DELIVERED, Verdict.REFUSED, Verdict.TOO_LARGE})
 """Verdicts that another attempt would not change. What is too large has been halved down to a single span by then."""
 
@@ -212,7 +214,7 @@ class Sender:
                 return
             self._say_failing(outcome)
             asked = outcome.retry_after
-            wait = asked if asked is not None else _jittered(pause)
+            wait = asked if asked is not None else jittered(pause, *_SPREAD)
             if outcome.verdict is Verdict.BUSY:
                 self._not_before = time.monotonic() + wait
             elif self._stop_at is not None:
@@ -257,7 +259,7 @@ class Sender:
             return outcome.retry_after
         slow = outcome.verdict is Verdict.MISCONFIGURED
         first, longest = (_FIRST_SLOW_PAUSE, _LONGEST_SLOW_PAUSE) if slow else (_FIRST_PAUSE, _LONGEST_PAUSE)
-        return _jittered(min(first * 2 ** min(self._failures - 1, 10), longest))
+        return jittered(min(first * 2 ** min(self._failures - 1, 10), longest), *_SPREAD)
 
     def _postpone(self, wait: float) -> None:
         """Everything goes to the spool from now on, which is tried after ``wait`` seconds."""
@@ -395,8 +397,3 @@ class Sender:
         self._log.say(
             f"failing {outcome.kind}", "spans cannot be delivered to %s: %s; %s", self._destination, self.problem, what
         )
-
-
-def _jittered(seconds: float) -> float:
-    """So that processes which lost the same back end do not all come back in the same instant."""
-    return jittered(seconds, 0.8, 1.2)

@@ -33,7 +33,7 @@ class OtlpMetricExporter(export.MetricExporter):
         super().__init__()
         self._timeout = settings.timeout
         self._destination = without_credentials(url)
-        self._notices = ThrottledLog()
+        self._log = ThrottledLog()
         with importing():
             from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 
@@ -49,7 +49,7 @@ class OtlpMetricExporter(export.MetricExporter):
         outcome = self._transport.send(payload, time.monotonic() + timeout)
         if outcome.verdict is Verdict.DELIVERED and not outcome.rejected:
             return export.MetricExportResult.SUCCESS
-        self._notices.say(outcome.kind, "metrics were not delivered to %s: %s", self._destination, outcome)
+        self._log.say(outcome.kind, "metrics were not delivered to %s: %s", self._destination, outcome)
         return export.MetricExportResult.FAILURE
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
