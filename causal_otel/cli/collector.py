@@ -1,4 +1,4 @@
-"""``causal-otel collector``: receives OTLP, keeps it for thirty days, and serves pages and APIs to search it."""
+"""``causal-otel collector``: receives OTLP, keeps it for thirty days, within 5 GB, and serves pages and APIs."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _announce(settings: CollectorSettings, addresses: dict[str, str]) -> None:
         "OTLP/gRPC": grpc,
         "Traces are in": settings.data_dir,
         "Kept for": f"{settings.retention} days"
-        + (f", at most {_size(settings.max_size)}" if settings.max_size else ""),
+        + (f", within {_size(settings.max_size)}" if settings.max_size else ""),
     }
     print("causal-otel collector")
     for name, value in lines.items():

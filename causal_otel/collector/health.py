@@ -22,15 +22,16 @@ PATHS = ("/health", "/ready")
 def routes(writer: Writer) -> list[Route]:
     """Both routes, for GET and HEAD.
 
-    ``/health`` answers 200 as long as the process does. ``/ready`` answers 503 with the reason while spans cannot be
-    kept: the last that came could not be written, too much waits, or the directory is gone.
+    ``/health`` answers 200 unless only a new process helps: then, when the writer has stopped, 503 with the reason.
+    ``/ready`` answers 503 with the reason while spans cannot be kept: the disk is full, the directory is gone or takes
+    no file, the last spans that came could not be written, too much waits, or the writer has stopped or is stuck.
     """
 
     async def health(_: Request) -> Response:
-        return PlainTextResponse("ok\n")
+        return PlainTextResponse(f"{writer.stopped or 'ok'}\n", 503 if writer.stopped else 200)
 
     async def ready(_: Request) -> Response:
-        # This reads the disk. It does not use the threads for pages: while they are all busy, the collector is ready.
+        # This writes to the disk. It does not use the threads for pages: while all are busy, the collector is ready.
         reason = await asyncio.to_thread(writer.not_ready)
         return PlainTextResponse(f"{reason or 'ready'}\n", 503 if reason else 200)
 

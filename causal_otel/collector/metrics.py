@@ -38,8 +38,25 @@ def routes(status: Callable[[], dict[str, Any]], metrics: SpanMetrics) -> list[R
 
 _SAMPLES: tuple[tuple[str, Literal["counter", "gauge"], str, tuple[str, str]], ...] = (
     ("causal_store_spans_ingested_total", "counter", "Spans kept since the start.", ("writer", "spans")),
+    ("causal_store_traces_received_total", "counter", "Traces that spans were kept of.", ("writer", "traces")),
     ("causal_store_bytes", "gauge", "What the store takes on the disk.", ("store", "bytes")),
+    ("causal_store_limit_bytes", "gauge", "What it may take; absent: any.", ("store", "max_bytes")),
+    ("causal_store_free_bytes", "gauge", "What its disk has left.", ("store", "free_bytes")),
     ("causal_store_spans", "gauge", "Spans in the store.", ("store", "spans")),
+    ("causal_store_traces", "gauge", "Traces in the store, those over midnight by day.", ("store", "traces")),
+    ("causal_store_oldest_age_seconds", "gauge", "How long ago the oldest day began.", ("store", "oldest_age")),
+    (
+        "causal_store_retention_lost_seconds",
+        "gauge",
+        "Of the time that traces are to be kept, what the size's limit has cost.",
+        ("writer", "lost_seconds"),
+    ),
+    (
+        "causal_store_retention_early_days_total",
+        "counter",
+        "Days deleted since the start before their time, for the size's limit.",
+        ("writer", "early_days"),
+    ),
     ("causal_store_queue_bytes", "gauge", "Bytes of requests that wait to be written.", ("writer", "queue_bytes")),
     ("causal_store_queue_limit_bytes", "gauge", "How many may wait.", ("writer", "queue_limit_bytes")),
     (
@@ -58,8 +75,18 @@ def _health(status: dict[str, Any]) -> Iterator[Family]:
     """What of the status is a number."""
     for name, kind, description, (part, key) in _SAMPLES:
         family = Family(name, kind, description)
-        family.add(status[part][key])
+        if (value := status[part][key]) is not None:
+            family.add(value)
         yield family
+    ready = Family("causal_collector_ready", "gauge", "Whether spans can be kept, as /ready says: 1 or 0.")
+    ready.add(int(not status["not_ready"]))
+    yield ready
+    days = Family("causal_store_days", "gauge", "Days in the store.")
+    days.add(len(status["store"]["days"]))
+    yield days
+    retention = Family("causal_store_retention_seconds", "gauge", "How long traces are to be kept.")
+    retention.add(status["store"]["retention_days"] * 86400)
+    yield retention
     dropped = Family("causal_store_spans_dropped_total", "counter", "Spans that came in and were not kept.")
     dropped.add(status["writer"]["rejected"], {"reason": "invalid_id"})
     yield dropped

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import sys
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from causal_otel._version import __version__
@@ -44,11 +46,12 @@ def collect(parts: Parts) -> dict[str, Any]:
 
     Returns:
         What :func:`json.dumps` takes. Sizes are in bytes, times Unix times in seconds, durations in seconds; days are
-        as in ``2026-11-22``, oldest first. ``requests`` is by transport and outcome, see
-        :class:`~causal_otel.collector.receive.intake.Intake`; ``writer`` is what
-        :meth:`~causal_otel.collector.store.writer.Writer.counters` says.
+        as in ``2026-11-22``, oldest first. ``not_ready`` is what ``/ready`` says, empty while the collector is ready;
+        ``requests`` is by transport and outcome, see :class:`~causal_otel.collector.receive.intake.Intake`;
+        ``writer`` is what :meth:`~causal_otel.collector.store.writer.Writer.counters` says.
     """
     settings, volume, now = parts.settings, parts.reader.volume(), time.time()
+    oldest = volume.days[0].day if volume.days else None
     requests: dict[str, dict[str, int]] = {}
     for (transport, outcome), count in sorted(parts.intake.outcomes.items()):
         requests.setdefault(transport, {})[outcome] = count
@@ -58,14 +61,18 @@ def collect(parts: Parts) -> dict[str, Any]:
         "uptime": now - parts.started,
         "addresses": parts.addresses,
         "requests": requests,
+        "not_ready": parts.writer.not_ready(),
         "writer": parts.writer.counters(),
         "store": {
             "directory": settings.data_dir,
             "retention_days": settings.retention,
             "max_bytes": settings.max_size,
             "bytes": sum(day.bytes for day in volume.days),
+            "free_bytes": _free_bytes(settings.data_dir),
             "spans": sum(day.spans for day in volume.days),
-            "oldest_day": volume.days[0].day if volume.days else None,
+            "traces": sum(day.traces for day in volume.days),
+            "oldest_day": oldest,
+            "oldest_age": now - _midnight(oldest) if oldest is not None else None,
             "days": [
                 {"day": day.day, "spans": day.spans, "traces": day.traces, "bytes": day.bytes, "closed": day.closed}
                 for day in volume.days
@@ -75,6 +82,19 @@ def collect(parts: Parts) -> dict[str, Any]:
         "sampling": parts.sampling.status(),
         "process": {"pid": os.getpid(), "resident_bytes": _resident_bytes(), "cpu_seconds": time.process_time()},
     }
+
+
+def _midnight(day: str) -> float:
+    """When a UTC day begins, Unix time in seconds."""
+    return datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()
+
+
+def _free_bytes(directory: str) -> int | None:
+    """What the disk has left for us; None: nobody knows."""
+    try:
+        return shutil.disk_usage(directory).free
+    except OSError:
+        return None
 
 
 def _resident_bytes() -> int:

@@ -153,6 +153,6 @@ def test_start_prints_where_everything_is(tmp_path: Path) -> None:
         output = collector.process.output()
         assert collector.get("/api/services").status_code == 200
     assert f"Traces are in:  {tmp_path}\n" in output
-    assert "Kept for:       7 days, at most 1.5 GB\n" in output
+    assert "Kept for:       7 days, within 1.5 GB\n" in output
     assert ":0\n" not in output
     assert os.fspath(tmp_path) in output

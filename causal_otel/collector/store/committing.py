@@ -81,6 +81,7 @@ class Committer:
             self._recent, self._traces = RecentSpans(), RecentTraces()  # what they have seen was not kept
             if isinstance(error, (OSError, sqlite3.Error)):
                 failure = store_error(self._files.directory, error)
+                self._counters.write_error = str(failure)
             elif len(taken) > 1:
                 _LOG.exception("requests cannot be kept together; each is tried alone")
                 for each in taken:
@@ -95,6 +96,23 @@ class Committer:
                 if not future.done():
                     self._counters.refused += 1
                     future.set_exception(failure)
+
+    def try_again(self) -> None:
+        """After a failure: write a little, and see whether it is over. Raises nothing.
+
+        Else a collector that is not ready, and so is sent nothing, would never learn that it could write again.
+        """
+        today = days.day_of(int(self._clock() * 1e9))
+        try:
+            file = self._files.get(today)
+            file.begin()
+            file.note_trial(self._clock())
+            file.commit()
+        except (OSError, sqlite3.Error) as error:
+            self._files.release(today)
+            self._counters.write_error = str(store_error(self._files.directory, error))
+        else:
+            self._counters.write_error = ""
 
     def _keep(self, taken: Iterable[tuple[bytes, Future[Kept]]]) -> None:
         now = int(self._clock() * 1e9)
@@ -116,8 +134,11 @@ class Committer:
                 else:
                     answers[digest] = Kept(spans, rejected, _REJECTED if rejected else ""), [future]
         if by_trace:
+            met = self._traces.met
             self._commit(self._by_day(by_trace.values(), today), list(answers), today)
+            self._counters.traces += self._traces.met - met
             self._counters.last_commit_time = self._clock()
+            self._counters.write_error = ""
             self._count_misdated(by_trace.values(), self._oldest(today) * days.DAY, now + days.HOUR)
         for digest, (kept, futures) in answers.items():
             self._remember(digest)

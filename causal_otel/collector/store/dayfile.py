@@ -77,6 +77,10 @@ class DayFile:
         row = self.connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return None if row is None else row[0]
 
+    def note_trial(self, now: float) -> None:
+        """Write something that means nothing, to see whether that can be done."""
+        self.connection.execute("INSERT OR REPLACE INTO meta VALUES ('trial', ?)", (now,))
+
     def knows(self, digest: bytes) -> bool:
         """Whether a request with that digest was taken."""
         return self.connection.execute("SELECT 1 FROM batch WHERE digest = ?", (digest,)).fetchone() is not None

@@ -8,6 +8,7 @@ What the table ``meta`` of a day file says, by key:
 * ``slot_bits``: see :func:`~causal_otel.collector.store.schema.slot`; only in a closed file.
 * ``dictionary``: what chunks are compressed with, each with a part of it; in an open file it may grow at its end.
 * ``closed_at``: when it was compacted, Unix time in seconds; only in a closed file.
+* ``trial``: when it was last tried whether the file could be written to after it could not, Unix time in seconds.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ __all__ = [
     "LARGEST",
     "damaged",
     "day_files",
+    "day_named",
     "day_of",
     "hour_of",
     "label",
@@ -61,6 +63,15 @@ def hour_of(nanoseconds: int) -> int:
 def label(day: int) -> str:
     """A day as in ``2026-11-22``."""
     return (_EPOCH + datetime.timedelta(days=day)).isoformat()
+
+
+def day_named(label: str) -> int:
+    """The day that :func:`label` writes so.
+
+    Raises:
+        ValueError: It is no day.
+    """
+    return (datetime.date.fromisoformat(label) - _EPOCH).days
 
 
 def path_of(directory: Path, day: int) -> Path:

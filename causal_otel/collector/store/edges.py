@@ -83,6 +83,8 @@ class RecentTraces:
 
     def __init__(self, size: int = 20_000) -> None:
         self._days: _Recent[tuple[int, ...]] = _Recent(size)
+        self.met = 0
+        """How many traces were none of those that it remembered."""
 
     def elsewhere(self, by_day: Mapping[int, Iterable[Piece]]) -> dict[int, set[bytes]]:
         """The ids of those traces that parts of are in other days' files, by every day that has a part."""
@@ -91,6 +93,7 @@ class RecentTraces:
             for piece in pieces:
                 known = self._days.get(piece.trace_id)
                 if known is None:
+                    self.met += 1
                     self._days.put(piece.trace_id, (day,))
                 elif day not in known:
                     self._days.put(piece.trace_id, (*known, day))

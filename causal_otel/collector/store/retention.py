@@ -16,11 +16,13 @@ class Expired(NamedTuple):
     """What is to be deleted.
 
     Attributes:
-        days: oldest first, by their number.
+        aged: days that are over their time, oldest first, by their number.
+        early: days that are not, but are too much, oldest first.
         excess: bytes by which what is left is still too large: today's file alone is.
     """
 
-    days: tuple[int, ...]
+    aged: tuple[int, ...]
+    early: tuple[int, ...]
     excess: int
 
 
@@ -34,13 +36,15 @@ def expired(directory: Path, *, today: int, retention_days: int, max_bytes: int 
         max_bytes: that all files may take together; None: any.
     """
     sizes = {day: days.size_of(path) for day, path in days.day_files(directory).items()}
-    gone = [day for day in sizes if day < today - retention_days]
-    total = sum(sizes[day] for day in sizes if day not in gone)
+    aged = tuple(day for day in sizes if day < today - retention_days)
     if max_bytes is None:
-        return Expired(tuple(gone), 0)
-    for day in list(sizes)[len(gone) :]:
+        return Expired(aged, (), 0)
+    early = []
+    left = list(sizes)[len(aged) :]
+    total = sum(sizes[day] for day in left)
+    for day in left:
         if total <= max_bytes or day >= today:
             break
-        gone.append(day)
+        early.append(day)
         total -= sizes[day]
-    return Expired(tuple(gone), max(0, total - max_bytes))
+    return Expired(aged, tuple(early), max(0, total - max_bytes))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from causal_otel._internal.log import logger
 from causal_otel.collector.store import days
 from causal_otel.collector.store.compaction import SUFFIX, Busy, close_day, is_due
+from causal_otel.collector.store.early_days import EarlyDays
 from causal_otel.collector.store.retention import expired
 from causal_otel.collector.store.tables import Damaged
 
@@ -48,6 +49,7 @@ class Upkeep:
         self._clock = clock
         self._retention_days = retention_days
         self._max_bytes = max_bytes
+        self._early = EarlyDays(files.directory)
 
     def remove_leftovers(self) -> None:
         """Delete what a compaction has left that was killed.
@@ -61,23 +63,38 @@ class Upkeep:
     def expire(self) -> None:
         """Delete the days that are too old or too much; what cannot be deleted is tried again next time."""
         today = days.day_of(int(self._clock() * 1e9))
-        directory = self._files.directory
+        directory, counters = self._files.directory, self._counters
         try:
             found = expired(directory, today=today, retention_days=self._retention_days, max_bytes=self._max_bytes)
-            for day in found.days:
-                self._files.release(day)
-                self._counters.deleted_bytes += days.remove(self._files.path(day))
-                self._counters.deleted_days += 1
+            for day in found.aged:
+                self._delete(day)
                 _LOG.info("deleted the traces of %s", days.label(day))
+            for day in found.early:
+                self._early.add(day)
+                self._delete(day)
+                counters.early_days += 1
+                _LOG.warning(
+                    "%s: deleted the traces of %s, %d days before their time: all days together are larger than %d "
+                    "bytes; to keep them for %d days, allow more (--max-size) or sample less",
+                    *(directory, days.label(day), day + self._retention_days + 1 - today),
+                    *(self._max_bytes, self._retention_days),
+                )
+            counters.lost_seconds = self._early.still(today - self._retention_days) * days.DAY // 10**9
         except OSError as error:
             self._failed(f"{directory}: a day that is over its time cannot be deleted: {error}")
             return
-        if found.excess and not self._counters.excess_bytes:
-            self._failed(
-                f"{directory}: today's traces alone are {found.excess} bytes more than the whole store may have; "
-                "nothing is dropped: sample less, or allow more"
+        if found.excess and not counters.excess_bytes:
+            _LOG.error(
+                "%s: today's traces alone are %d bytes more than the whole store may have; "
+                "nothing is dropped: sample less, or allow more (--max-size)",
+                *(directory, found.excess),
             )
-        self._counters.excess_bytes = found.excess
+        counters.excess_bytes = found.excess
+
+    def _delete(self, day: int) -> None:
+        self._files.release(day)
+        self._counters.deleted_bytes += days.remove(self._files.path(day))
+        self._counters.deleted_days += 1
 
     def compactions(self) -> Iterator[float]:
         """Compact all days that are due, in slices; each yields the seconds that it can wait for the next."""

@@ -25,6 +25,7 @@ from causal_otel.collector.store import days
 from causal_otel.collector.store.committing import Committer, Kept, StoreError, store_error
 from causal_otel.collector.store.counters import Counters
 from causal_otel.collector.store.files import DayFiles
+from causal_otel.collector.store.probe import Probe
 from causal_otel.collector.store.upkeep import Upkeep
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ _COMMIT_BYTES = 8 * 1024 * 1024
 """Requests to write at once: some 20,000 spans, that are 60 MB while they are taken apart."""
 _TICK_SECONDS = 1.0
 """How often to look at the clock."""
+_STUCK_SECONDS = 60.0
+"""A commit of all that may be taken at once is a second's work: what takes that long is stuck."""
 
 
 class QueueFull(Exception):
@@ -77,6 +80,9 @@ class Writer:
         self._wake = threading.Condition()
         self._closing = False
         self._thread: threading.Thread | None = None
+        self._stopped = ""
+        self._moved_at = time.monotonic()  # when the thread last took something
+        self._probe = Probe(directory)
         self._lock: int | None = None
         self._counters = Counters()
         self._files = DayFiles(directory, clock, self._counters)
@@ -120,7 +126,7 @@ class Writer:
         future: Future[Kept] = Future()
         with self._wake:
             if self._closing:
-                future.set_exception(StoreError(f"{self._directory}: the store is closed"))
+                future.set_exception(StoreError(self._stopped or f"{self._directory}: the store is closed"))
                 return future
             if self._waiting + len(request) > self._queue_bytes:
                 raise QueueFull(f"{self._waiting} bytes wait to be written to {self._directory}: send it again later")
@@ -140,12 +146,7 @@ class Writer:
             self._wake.notify()
         if self._thread is not None:
             self._thread.join(timeout)
-        with self._wake:
-            left = list(self._queue)
-            self._queue.clear()
-        for _, future in left:
-            if future.set_running_or_notify_cancel():
-                future.set_exception(StoreError(f"{self._directory}: the store was closed before this was written"))
+        self._refuse_all(f"{self._directory}: the store was closed before this was written")
 
     def counters(self) -> dict[str, Any]:
         """What it has done since the start, and what waits; see :class:`~.counters.Counters`."""
@@ -156,16 +157,20 @@ class Writer:
             "queue_limit_bytes": self._queue_bytes,
         }
 
+    @property
+    def stopped(self) -> str:
+        """Why nothing will ever be written again by this process, for people; empty: it is not so."""
+        return self._stopped
+
     def not_ready(self) -> str:
-        """Why spans cannot be kept now, for people; empty: they can, as far as is known."""
-        counters = self._counters
+        """Why spans cannot be kept now, for people; empty: they can. It writes to the disk: call it from a thread."""
+        if self._stopped:
+            return self._stopped
         if self._waiting >= self._queue_bytes:
             return "too many spans are waiting to be written"
-        if counters.last_error and counters.last_error_time > counters.last_commit_time:
-            return counters.last_error
-        if not os.access(self._directory, os.W_OK | os.X_OK):
-            return f"{self._directory} cannot be written to"
-        return ""
+        if self._queue and time.monotonic() - self._moved_at > _STUCK_SECONDS:
+            return f"{self._directory}: nothing was written for {_STUCK_SECONDS:.0f} seconds, and spans are waiting"
+        return self._counters.write_error or self._probe.failure()
 
     def _take_directory(self) -> int:
         descriptor = os.open(self._directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
@@ -195,11 +200,14 @@ class Writer:
         pause = _TICK_SECONDS
         try:
             while True:
+                self._moved_at = time.monotonic()
                 taken = self._take(pause)
                 if taken:
                     self._write(taken)
                 elif self._closing:
                     return
+                elif self._counters.write_error:
+                    self._committer.try_again()
                 now = days.hour_of(int(self._clock() * 1e9))
                 if now != hour:
                     if hour is not None:
@@ -210,11 +218,26 @@ class Writer:
                 pause = _TICK_SECONDS
                 if work is not None:
                     pause, work = self._step(work)
+        except BaseException as error:
+            _LOG.exception("%s: the writer has stopped", self._directory)
+            with self._wake:
+                self._stopped = f"{self._directory}: the writer has stopped ({error!r}): start the collector anew"
+                self._closing = True
+            self._refuse_all(self._stopped)
         finally:
             if work is not None:
                 work.close()  # type: ignore[attr-defined]
             self._files.close()
             self._give_up_directory()
+
+    def _refuse_all(self, reason: str) -> None:
+        with self._wake:
+            left = list(self._queue)
+            self._queue.clear()
+            self._waiting -= sum(len(request) for request, _ in left)
+        for _, future in left:
+            if future.set_running_or_notify_cancel():
+                future.set_exception(StoreError(reason))
 
     def _take(self, pause: float) -> list[tuple[bytes, Future[Kept]]]:
         """What is to be written next, after at most ``pause`` seconds."""

@@ -29,6 +29,7 @@ _DAYS = 60
 _WIDEST_SLOT = 48
 _COUNTERS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "spans": ("Spans kept since the start", count),
+    "traces": ("Traces that they are of", count),
     "rejected": ("Spans refused, as their ids are not valid", count),
     "expired": ("Spans that started before the days that are kept: a wrong clock", count),
     "future": ("Spans that start over an hour from now: a wrong clock", count),
@@ -40,12 +41,13 @@ _COUNTERS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "queue_limit_bytes": ("Size that may wait", size),
     "deleted_days": ("Days deleted by retention", count),
     "deleted_bytes": ("Size deleted by retention", size),
+    "early_days": ("Of these days, before their time", count),
     "compactions": ("Days compacted", count),
     "compacting": ("Being compacted", lambda day: day or "none"),
 }
 """What is shown of :class:`causal_otel.collector.store.counters.Counters` and the queue: its name here, and how."""
 
-_PROBLEMS = ("rejected", "expired", "future", "refused")
+_PROBLEMS = ("rejected", "expired", "future", "refused", "early_days")
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ def make(directory: Path, sizes: dict[int, int]) -> None:
 def gone(directory: Path, retention_days: int = 30, max_bytes: int | None = None) -> list[int]:
     """How long ago the days were that are to be deleted."""
     found = expired(directory, today=TODAY, retention_days=retention_days, max_bytes=max_bytes)
-    return [TODAY - day for day in found.days]
+    return [TODAY - day for day in (*found.aged, *found.early)]
 
 
 class TestWhatExpires:
@@ -54,7 +54,7 @@ class TestWhatExpires:
         """Today's file and tomorrow's stay, however large; it is told by how much they are too large."""
         make(tmp_path, {1: 10, 0: 500, -1: 30})
         found = expired(tmp_path, today=TODAY, retention_days=30, max_bytes=200)
-        assert found == ((TODAY - 1,), 330)
+        assert found == ((), (TODAY - 1,), 330)
 
     def test_other_files(self, tmp_path: Path) -> None:
         """Files with other names are none of its business, nor is a directory that is not there."""
@@ -99,6 +99,29 @@ class TestByTheClock:
             clock.now += HOUR
             wait_until(lambda: writer.counters()["deleted_days"])
             assert TODAY - 3 not in days.day_files(tmp_path)
+
+    def test_what_the_limit_costs(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        """Days that go before their time are logged and counted, also after a restart, until they would go anyway."""
+        clock, day = Clock(), 86_400
+        options = {"clock": clock, "max_bytes": 2_000_000, "retention_days": 5}
+        with caplog.at_level(logging.WARNING), writing(tmp_path, **options) as writer:
+            for ago in (3, 2, 1):
+                writer.put(request(traces(span(start=NOON - ago * DAY, tags={"x": os.urandom(1_500_000)})))).result(30)
+            assert writer.counters()["lost_seconds"] == 0
+            clock.now += HOUR
+            eventually(lambda: writer.counters()["lost_seconds"] == 2 * day)
+            assert (writer.counters()["early_days"], writer.counters()["deleted_days"]) == (2, 2)
+        label = days.label(TODAY - 3)
+        assert f"deleted the traces of {label}, 3 days before their time" in caplog.text
+        assert "allow more (--max-size) or sample less" in caplog.text
+        with writing(tmp_path, **options) as writer:
+            assert (writer.counters()["early_days"], writer.counters()["lost_seconds"]) == (0, 2 * day)
+        clock.now += 3 * DAY  # the older one would be gone by now
+        with writing(tmp_path, **options) as writer:
+            assert writer.counters()["lost_seconds"] == day
+        clock.now += 3 * DAY
+        with writing(tmp_path, **options) as writer:
+            assert writer.counters()["lost_seconds"] == 0
 
     def test_today_is_too_large(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         """If today's traces alone are too much, nothing of them is dropped; it is logged once and counted."""

@@ -277,8 +277,9 @@ def test_the_status_tells_what_is_wrong() -> None:
     document = status_document(days=0, sampling={"file": "s.json", "error": "line 3: <b>", "warnings": ["line 4: odd"]})
     document["store"].update(damaged=[{"file": "traces-20261101.db", "reason": "<script>"}], max_bytes=None, bytes=0)
     document["writer"].update(last_error="no space <b>", last_error_time=NOON / 1e9, excess_bytes=5 * 10**6)
+    document["not_ready"] = "the disk is <full>"
     html = TestClient(site(MemoryReader(), status=document)).get("/status").text
-    assert html.count('role="alert"') == 4
+    assert html.count('role="alert"') == 5
     for part in (
         "1 damaged file",
         "traces-20261101.db",
@@ -288,10 +289,20 @@ def test_the_status_tells_what_is_wrong() -> None:
         "no space &lt;b&gt;",
         "2026-11-22 12:00:00",
         "5.0 MB",
+        "the disk is &lt;full&gt;",
     ):
         assert part in html
     assert "without a limit" in html
     assert "Nothing was received yet" in html
+
+
+def test_the_status_tells_what_the_size_has_cost() -> None:
+    """Days that the size's limit has cost before their time are told with what to do."""
+    document = status_document()
+    document["writer"].update(lost_seconds=3 * 86400, early_days=3)
+    html = TestClient(site(MemoryReader(), status=document)).get("/status").text
+    assert "the limit of 5.0 GB has cost 3 days before their time" in html
+    assert '<td class="number error-text">3</td>' in html
 
 
 # -- how things are written ---------------------------------------------------------------------------------------
