@@ -40,6 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     from causal_otel.collector.receive.listening import PortInUse
     from causal_otel.collector.server import serve
     from causal_otel.collector.store.writer import StoreError, StoreInUse
+    from causal_otel.collector.tokens import TokensError
     from causal_otel.strategies import StrategiesError
 
     try:
@@ -56,6 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
         asyncio.run(serve(settings, lambda addresses: _announce(settings, addresses)))
     except StrategiesError as error:
         _complain(f"{settings.sampling_file}, {error}")
+        return _UNUSABLE
+    except TokensError as error:
+        _complain(f"{settings.token_file}: {error}")
         return _UNUSABLE
     except (PortInUse, StoreInUse, StoreError, OSError) as error:
         _complain(str(error))

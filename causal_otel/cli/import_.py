@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 from causal_otel.cli.stored import CommandError, UsageError, add_data_dir, carry_out
 from causal_otel.collector.config import CollectorSettings
+from causal_otel.collector.tokens import TokensError, read_tokens
+from causal_otel.settings import SettingError
 from causal_otel.terminal.text import printable
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "A line that cannot be read is named and the rest is imported; the exit status is then 1. While a collector "
         "runs, its address is needed: the file of a day has one writer. A token is taken from "
-        "CAUSAL_OTEL_COLLECTOR_TOKEN."
+        "CAUSAL_OTEL_COLLECTOR_TOKEN, or from the last line of CAUSAL_OTEL_COLLECTOR_TOKEN_FILE."
     )
     parser.add_argument("files", metavar="FILE", nargs="+", help="what to read, plain or gzip; - is stdin")
     parser.add_argument("--endpoint", metavar="URL", help="send it to this collector, such as http://127.0.0.1:4318")
@@ -60,7 +62,7 @@ def _import(arguments: argparse.Namespace) -> int:
     settings = CollectorSettings.load({"data_dir": arguments.data_dir})
     tally = _Tally()
     try:
-        with _collector(arguments.endpoint, settings.token) if arguments.endpoint else _store(settings) as put:
+        with _collector(arguments.endpoint, _token(settings)) if arguments.endpoint else _store(settings) as put:
             for name in arguments.files:
                 _import_file(name, put, tally)
     finally:
@@ -68,6 +70,16 @@ def _import(arguments: argparse.Namespace) -> int:
         if tally.faults > _MOST_COMPLAINTS:
             print(f"{tally.faults - _MOST_COMPLAINTS} more complaints are not shown.", file=sys.stderr)
     return _FAILED if tally.faults else 0
+
+
+def _token(settings: CollectorSettings) -> str:
+    """What to show a collector; empty: nothing."""
+    if settings.token or not settings.token_file:
+        return settings.token
+    try:
+        return read_tokens(Path(settings.token_file))[-1]  # new ones are added at the end
+    except TokensError as error:
+        raise SettingError(f"{settings.token_file}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from causal_otel._internal.setting_types import BOOLEAN, FILE, Kind, number
+from causal_otel.collector.tokens import TOKEN
 from causal_otel.settings import SettingError
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ __all__ = ["CollectorSettings", "add_options", "is_loopback", "reference"]
 _VARIABLE_PREFIX = "CAUSAL_OTEL_COLLECTOR_"
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
-_HEADER_VALUE = re.compile(r"[!-~]+")
 _HOST_NAME = re.compile(r"[A-Za-z0-9_.:%-]+")
 
 
@@ -79,7 +79,7 @@ _OPTIONAL_PORT = Kind("a port number, 0 to 65535, or off", _optional_port)
 _DIRECTORY = Kind("the path of a directory", os.path.expanduser)
 _DAYS = Kind("a number of days, 1d to 3650d", _days)
 _SIZE = Kind("a size such as 500MB, 5GB or 2GiB, or none", _size)
-_TOKEN = Kind("printable ASCII characters without spaces", _matching(_HEADER_VALUE))
+_TOKEN = Kind("printable ASCII characters without spaces", _matching(TOKEN))
 _HOSTS = Kind("host names; in the variable separated by commas", _hosts)
 
 
@@ -121,7 +121,14 @@ class CollectorSettings:
     token: str = _option(
         _TOKEN, "", "What every client has to send. Prefer the variable: others can read the command line.", secret=True
     )
-    tls_cert: str = _option(FILE, "", "The certificate chain to serve TLS with, PEM.")
+    token_file: str = _option(
+        FILE,
+        "",
+        "A file of tokens, one a line, each of which is good. It is read again when it changes: so tokens are rotated.",
+    )
+    tls_cert: str = _option(
+        FILE, "", "The certificate chain to serve TLS with, PEM. It and its key are read again when they change."
+    )
     tls_key: str = _option(FILE, "", "The private key of the certificate, PEM.")
     insecure: bool = _option(
         BOOLEAN,
@@ -176,10 +183,10 @@ class CollectorSettings:
             raise SettingError("TLS takes a certificate and its key: give both --tls-cert and --tls-key, or neither")
         if is_loopback(self.host):
             return
-        if not self.token:
+        if not self.token and not self.token_file:
             raise SettingError(
                 f"{self.host} can be reached by others, so a token is needed: set {_VARIABLE_PREFIX}TOKEN "
-                "(to something long and random), or listen on 127.0.0.1"
+                "(to something long and random), give --token-file, or listen on 127.0.0.1"
             )
         if not (self.tls or self.insecure):
             raise SettingError(

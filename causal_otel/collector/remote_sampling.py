@@ -7,14 +7,15 @@ of the answers, and the status tells of it.
 
 from __future__ import annotations
 
-import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
+from causal_otel.collector.followed import Followed
 from causal_otel.strategies import FILE_LIMIT, Probabilistic, Strategies, StrategiesError, decoded
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from causal_otel.strategies import OperationStrategy
 
 __all__ = ["Answer", "ServedStrategies", "answer", "left_out", "routes"]
-
-_LOOK_SECONDS = 1.0
 
 Answer = dict[str, Any]
 """A ``jaeger.api_v2.SamplingStrategyResponse`` in protobuf's JSON."""
@@ -83,12 +82,13 @@ class ServedStrategies:
 
     def __init__(self, path: Path | None, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._path = path
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._looked = clock()
-        self._seen = _state(path) if path else None
-        self._strategies = _read(path) if path else Strategies()
-        self._error = ""
+        self._file = (
+            None
+            if path is None
+            else Followed(
+                [path], partial(_read, path), explain=partial(_explained, path), bad=(StrategiesError,), clock=clock
+            )
+        )
 
     def answer(self, service: str) -> Answer:
         """What ``service`` is to do now."""
@@ -98,34 +98,17 @@ class ServedStrategies:
         """The file, what is wrong with it (empty: nothing) and what was left out of it."""
         strategies = self._current()
         warnings = [*strategies.warnings, *left_out(strategies)]
-        return {"file": str(self._path or ""), "error": self._error, "warnings": warnings}
+        error = self._file.error if self._file is not None else ""
+        return {"file": str(self._path or ""), "error": error, "warnings": warnings}
 
     def _current(self) -> Strategies:
-        with self._lock:
-            now = self._clock()
-            if self._path is not None and now - self._looked >= _LOOK_SECONDS:
-                self._looked = now
-                self._look(self._path)
-            return self._strategies
-
-    def _look(self, path: Path) -> None:
-        state = None
-        try:
-            state = _state(path)
-            if state == self._seen:
-                return
-            self._strategies, self._error = _read(path), ""
-        except OSError as error:
-            state = None  # to try again
-            self._error = f"cannot read {path}: {error.strerror}"
-        except StrategiesError as error:
-            self._error = f"{path}, {error}; the strategies from before are used"
-        self._seen = state
+        return Strategies() if self._file is None else self._file.current()
 
 
-def _state(path: Path) -> tuple[int, int, int]:
-    found = path.stat()
-    return found.st_mtime_ns, found.st_size, found.st_ino
+def _explained(path: Path, error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"cannot read {path}: {error.strerror}"
+    return f"{path}, {error}; the strategies from before are used"
 
 
 def _read(path: Path) -> Strategies:

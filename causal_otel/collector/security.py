@@ -8,10 +8,9 @@ Origin; no answer has CORS headers. A token keeps out everybody else.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -22,6 +21,7 @@ from starlette.routing import Route
 
 from causal_otel.collector.config import is_loopback
 from causal_otel.collector.failed_logins import FailedLogins
+from causal_otel.collector.tokens import COOKIE_PREFIX, Tokens, cookie_of
 from causal_otel.collector.web.templating import page
 
 if TYPE_CHECKING:
@@ -64,7 +64,6 @@ HEADERS = {
 }
 """What every answer has that does not say otherwise."""
 
-_COOKIE = "causal-otel-"
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - to recognise them
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _FORM_LIMIT = 8192
@@ -76,12 +75,12 @@ class Access:
     """Decides who may ask.
 
     Args:
-        token: what clients have to show; empty: nothing.
+        tokens: what clients have to show, one of them; none: nothing.
         hosts: names that requests may come under besides this machine's own and IP addresses, in lower case; None: any.
         failed_logins: slows whoever shows wrong tokens, on all ports together.
     """
 
-    token: str = field(default="", repr=False)
+    tokens: Tokens = field(default_factory=Tokens, repr=False)
     hosts: frozenset[str] | None = frozenset()
     failed_logins: FailedLogins = field(default_factory=FailedLogins, repr=False, compare=False)
 
@@ -89,12 +88,17 @@ class Access:
     def of(cls, settings: CollectorSettings) -> Access:
         """What ``settings`` allow.
 
+        Raises:
+            TokensError: The file of tokens is bad.
+            OSError: It cannot be read.
+
         A collector that listens on all addresses cannot know its names. Until it is told some, any will do: it has a
         token, and a page under a name of its own has neither the token nor the cookie.
         """
+        tokens = Tokens(settings.token, Path(settings.token_file) if settings.token_file else None)
         if settings.host in _WILDCARDS and not settings.allowed_host:
-            return cls(settings.token, None)
-        return cls(settings.token, frozenset({settings.host.lower(), *settings.allowed_host}))
+            return cls(tokens, None)
+        return cls(tokens, frozenset({settings.host.lower(), *settings.allowed_host}))
 
     def expects(self, host: str) -> bool:
         """Whether requests may come under this name: a Host header, with or without a port."""
@@ -107,41 +111,18 @@ class Access:
         return is_loopback(name) or name in self.hosts or _is_address(name)
 
     def admits(self, headers: Mapping[str, str], cookies: Mapping[str, str] | None = None) -> bool:
-        """Whether one of them has the token; the headers' names are in lower case."""
-        return not self.token or self.is_token(shown_token(headers)) or self.is_logged_in(cookies or {})
+        """Whether one of them has a token; the headers' names are in lower case."""
+        return not self.tokens or self.tokens.has(shown_token(headers)) or self.is_logged_in(cookies or {})
 
     def is_logged_in(self, cookies: Mapping[str, str]) -> bool:
-        """Whether a browser has been given the cookie that stands for the token."""
-        return bool(self.token) and _equal(cookies.get(self.cookie_name, ""), self.cookie_value)
-
-    def is_token(self, text: str) -> bool:
-        """Whether ``text`` is the token, in a time that tells nothing about it."""
-        return _equal(text, self.token)
-
-    @property
-    def cookie_name(self) -> str:
-        """Another one for every token: collectors on other ports of this host share the browser's cookies with us."""
-        return f"{_COOKIE}{self._derived('name')[:8]}"
-
-    @property
-    def cookie_value(self) -> str:
-        """What stands for the token in a browser. It cannot be turned back, and is no good as a token."""
-        return self._derived("session")
-
-    def _derived(self, purpose: str) -> str:
-        return hmac.new(self.token.encode(), f"causal_otel collector {purpose}".encode(), hashlib.sha256).hexdigest()
+        """Whether a browser has been given a cookie that stands for a token."""
+        return self.tokens.cookie_in(cookies)
 
 
 def shown_token(headers: Mapping[str, str]) -> str:
     """The token in a request's headers, right or wrong; empty: there is none."""
     scheme, _, bearer = headers.get("authorization", "").partition(" ")
     return bearer.strip() if scheme.lower() == "bearer" else headers.get(TOKEN_HEADER, "")
-
-
-def _equal(given: str, secret: str) -> bool:
-    # Digests have the same length, whatever was given.
-    digests = (hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest() for text in (given, secret))
-    return bool(secret) and hmac.compare_digest(*digests)
 
 
 def _is_address(name: str) -> bool:
@@ -245,7 +226,7 @@ class Guard:
 
 def _shows_something(connection: HTTPConnection) -> bool:
     """Whether a request has a token, or a cookie of ours, which is made from the token and could be guessed as well."""
-    return bool(shown_token(connection.headers)) or any(name.startswith(_COOKIE) for name in connection.cookies)
+    return bool(shown_token(connection.headers)) or any(name.startswith(COOKIE_PREFIX) for name in connection.cookies)
 
 
 def _address(connection: HTTPConnection) -> str:
@@ -289,14 +270,14 @@ def login_routes(access: Access) -> list[Route]:
         wanted, address = _local(fields.get("next", "/")), _address(request)
         if access.failed_logins.busy(address):
             return page(request, "login.html", {"next": wanted, "failed": TOO_MANY}, status=429)
-        if not access.is_token(fields.get("token", "").strip()):
+        token = fields.get("token", "").strip()
+        if not access.tokens.has(token):
             await access.failed_logins.failed(address)
-            return page(request, "login.html", {"next": wanted, "failed": "That is not the token."}, status=401)
+            return page(request, "login.html", {"next": wanted, "failed": "That is not a token of ours."}, status=401)
         access.failed_logins.succeeded(address)
         response = RedirectResponse(wanted, status_code=303)
         response.set_cookie(
-            access.cookie_name,
-            access.cookie_value,
+            *cookie_of(token),
             httponly=True,
             samesite="strict",
             secure=_encrypted(request),
@@ -305,7 +286,9 @@ def login_routes(access: Access) -> list[Route]:
 
     def logout(request: Request) -> Response:
         response = RedirectResponse("/login", status_code=303)
-        response.delete_cookie(access.cookie_name, httponly=True, samesite="strict", secure=_encrypted(request))
+        for name in access.tokens.cookie_names():
+            if name in request.cookies:
+                response.delete_cookie(name, httponly=True, samesite="strict", secure=_encrypted(request))
         return response
 
     return [

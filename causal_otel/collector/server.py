@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import ssl
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +14,7 @@ import anyio.to_thread
 import uvicorn
 
 from causal_otel.collector.app import query_app, receiver_app
+from causal_otel.collector.certificates import Certificate
 from causal_otel.collector.receive.intake import Intake
 from causal_otel.collector.receive.listening import authority, listen
 from causal_otel.collector.remote_sampling import ServedStrategies
@@ -60,9 +60,12 @@ async def serve(settings: CollectorSettings, listening: Callable[[dict[str, str]
         PortInUse: A port is taken.
         StoreInUse: Another process writes to the directory.
         StrategiesError: The sampling file is bad.
+        TokensError: The file of tokens is bad.
         OSError: An address cannot be listened on, or a file cannot be read or written.
     """
     sampling = ServedStrategies(Path(settings.sampling_file) if settings.sampling_file else None)
+    access = Access.of(settings)
+    certificate = Certificate(Path(settings.tls_cert), Path(settings.tls_key)) if settings.tls else None
     with contextlib.ExitStack() as stack:
         stack.callback(sys.setswitchinterval, sys.getswitchinterval())
         sys.setswitchinterval(_SWITCH_SECONDS)
@@ -75,7 +78,15 @@ async def serve(settings: CollectorSettings, listening: Callable[[dict[str, str]
             with Reader(directory) as reader:
                 metrics = SpanMetrics()
                 intake = Intake(writer, metrics)
-                parts = Parts(settings=settings, writer=writer, reader=reader, intake=intake, sampling=sampling)
+                parts = Parts(
+                    settings=settings,
+                    writer=writer,
+                    reader=reader,
+                    intake=intake,
+                    sampling=sampling,
+                    access=access,
+                    certificate=certificate,
+                )
                 await _serve(parts, metrics, pages_socket, otlp_socket, listening)
         finally:
             await asyncio.to_thread(writer.close, _CLOSE_SECONDS)
@@ -88,10 +99,10 @@ async def _serve(
     otlp_socket: socket.socket,
     listening: Callable[[dict[str, str]], None],
 ) -> None:
-    settings, access, stopping = parts.settings, Access.of(parts.settings), asyncio.Event()
+    settings, access, stopping = parts.settings, parts.access, asyncio.Event()
     anyio.to_thread.current_default_thread_limiter().total_tokens = _READERS
-    pages = _Server(EndStreams(query_app(parts, metrics, access), stopping), settings)
-    otlp = _Server(receiver_app(parts, access), settings)
+    pages = _Server(EndStreams(query_app(parts, metrics, access), stopping), parts.certificate)
+    otlp = _Server(receiver_app(parts, access), parts.certificate)
     scheme = "https" if settings.tls else "http"
     parts.addresses["pages"] = f"{scheme}://{authority(*pages_socket.getsockname()[:2])}"
     parts.addresses["otlp_http"] = f"{scheme}://{authority(*otlp_socket.getsockname()[:2])}"
@@ -113,7 +124,7 @@ async def _serve(
 class _Server(uvicorn.Server):
     """A server that leaves signals alone and says when it listens."""
 
-    def __init__(self, app: ASGIApp, settings: CollectorSettings) -> None:
+    def __init__(self, app: ASGIApp, certificate: Certificate | None = None) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -128,14 +139,11 @@ class _Server(uvicorn.Server):
                 proxy_headers=False,
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=_GRACE_SECONDS,
-                ssl_certfile=settings.tls_cert or None,
-                ssl_keyfile=settings.tls_key or None,
             )
         )
-        try:
-            self.config.load()
-        except ssl.SSLError as error:
-            raise OSError(f"--tls-cert and --tls-key cannot be used: {error}") from None
+        self.config.load()
+        if certificate is not None:
+            self.config.ssl = certificate.context
         self.listening = asyncio.Event()
 
     @contextlib.contextmanager
@@ -161,20 +169,13 @@ async def _grpc(parts: Parts, access: Access) -> AsyncIterator[None]:
 
     with listen(settings.host, settings.otlp_grpc_port, "--otlp-grpc-port") as probe:
         host, port = probe.getsockname()[:2]  # gRPC listens by itself, and says nothing of why it cannot
-    server, port = grpc_server(parts.intake, access, host=host, port=port, tls=_pem(settings))
+    server, port = grpc_server(parts.intake, access, host=host, port=port, certificate=parts.certificate)
     await server.start()
     parts.addresses["otlp_grpc"] = f"{'https' if settings.tls else 'http'}://{authority(host, port)}"
     try:
         yield
     finally:
         await server.stop(_GRACE_SECONDS)
-
-
-def _pem(settings: CollectorSettings) -> tuple[bytes, bytes] | None:
-    """The private key and the certificate chain."""
-    if not settings.tls:
-        return None
-    return Path(settings.tls_key).read_bytes(), Path(settings.tls_cert).read_bytes()
 
 
 # -- signals ------------------------------------------------------------------------------------------------------

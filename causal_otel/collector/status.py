@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 from causal_otel._version import __version__
 
 if TYPE_CHECKING:
+    from causal_otel.collector.certificates import Certificate
     from causal_otel.collector.config import CollectorSettings
     from causal_otel.collector.query import TraceReader
     from causal_otel.collector.receive.intake import Intake
     from causal_otel.collector.remote_sampling import ServedStrategies
+    from causal_otel.collector.security import Access
     from causal_otel.collector.store.writer import Writer
 
 __all__ = ["Parts", "collect"]
@@ -28,6 +30,7 @@ class Parts:
     """A running collector's parts that have something to say.
 
     Attributes:
+        certificate: what TLS is served with; None: no TLS.
         addresses: where it listens: ``pages``, ``otlp_http`` and, if there is gRPC, ``otlp_grpc``.
         started: Unix time in seconds.
     """
@@ -37,6 +40,8 @@ class Parts:
     reader: TraceReader
     intake: Intake
     sampling: ServedStrategies
+    access: Access
+    certificate: Certificate | None
     addresses: dict[str, str] = field(default_factory=dict)
     started: float = field(default_factory=time.time)
 
@@ -80,6 +85,11 @@ def collect(parts: Parts) -> dict[str, Any]:
             "damaged": [{"file": file, "reason": reason} for file, reason in volume.damaged],
         },
         "sampling": parts.sampling.status(),
+        "tokens": parts.access.tokens.status(),
+        "tls": {
+            "certificate": settings.tls_cert,
+            "error": parts.certificate.error if parts.certificate is not None else "",
+        },
         "process": {"pid": os.getpid(), "resident_bytes": _resident_bytes(), "cpu_seconds": time.process_time()},
     }
 

@@ -11,6 +11,7 @@ import pytest
 
 from causal_otel.collector.failed_logins import FailedLogins
 from causal_otel.collector.security import TOO_MANY, Access
+from causal_otel.collector.tokens import Tokens
 from tests.collector.guarded import TOKEN, guarded_app
 from tests.collector.running import running
 
@@ -18,7 +19,7 @@ _LATE = 0.2
 
 
 def _client(failed: FailedLogins, address: str = "10.1.2.3") -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(guarded_app(Access(TOKEN, failed_logins=failed)), client=(address, 4711))
+    transport = httpx.ASGITransport(guarded_app(Access(Tokens(TOKEN), failed_logins=failed)), client=(address, 4711))
     return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", trust_env=False)
 
 

@@ -15,8 +15,9 @@ import httpx
 import pytest
 
 from causal_otel.collector.store.writer import QueueFull, StoreError, Writer
-from tests.collector.running import Running, one_span, running, wait_until
+from tests.collector.running import Running, one_span, running
 from tests.collector.spans import request, span, traces
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import pytest
 from causal_otel.collector.config import CollectorSettings, is_loopback
 from causal_otel.collector.failed_logins import FailedLogins
 from causal_otel.collector.security import HEADERS, Access
+from causal_otel.collector.tokens import Tokens, cookie_of
 from causal_otel.settings import SettingError
 from tests.collector.guarded import TOKEN, guarded_app
 from tests.patches.http_server import serve
@@ -18,7 +19,7 @@ from tests.patches.http_server import serve
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """A guarded application that asks for :data:`TOKEN`, and is patient with wrong ones."""
-    with serve(guarded_app(Access(TOKEN, failed_logins=FailedLogins(first=0)))) as found:
+    with serve(guarded_app(Access(Tokens(TOKEN), failed_logins=FailedLogins(first=0)))) as found:
         yield found
 
 
@@ -44,7 +45,7 @@ def _get(url: str, path: str = "/", **headers: str) -> httpx.Response:
         {"authorization": f"bearer  {TOKEN}"},
         {"x_causal_otel_token": TOKEN},
         {"X_Causal_Otel_Token": TOKEN},
-        {"cookie": f"other=1; {Access(TOKEN).cookie_name}={Access(TOKEN).cookie_value}"},
+        {"cookie": f"other=1; {cookie_of(TOKEN).name}={cookie_of(TOKEN).value}"},
     ],
 )
 def test_token_opens(url: str, headers: dict[str, str]) -> None:
@@ -61,11 +62,11 @@ def test_token_opens(url: str, headers: dict[str, str]) -> None:
         {"authorization": "Bearer"},
         {"authorization": f"Bearer {TOKEN}x"},
         {"authorization": f"Bearer {TOKEN[:-1]}"},
-        {"authorization": f"Bearer {Access(TOKEN).cookie_value}"},
+        {"authorization": f"Bearer {cookie_of(TOKEN).value}"},
         {"x_causal_otel_token": ""},
         {"x_causal_otel_token": "\xff\xfe"},
-        {"cookie": f"{Access(TOKEN).cookie_name}={TOKEN}"},
-        {"cookie": f"{Access('another').cookie_name}={Access('another').cookie_value}"},
+        {"cookie": f"{cookie_of(TOKEN).name}={TOKEN}"},
+        {"cookie": f"{cookie_of('another').name}={cookie_of('another').value}"},
     ],
 )
 def test_anything_else_does_not(url: str, headers: dict[str, str]) -> None:

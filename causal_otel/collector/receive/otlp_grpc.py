@@ -22,6 +22,7 @@ from causal_otel.collector.security import TOKEN_HEADER, TOO_MANY, TOO_MANY_SECO
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from causal_otel.collector.certificates import Certificate
     from causal_otel.collector.receive.intake import Intake
     from causal_otel.collector.security import Access
 
@@ -40,7 +41,7 @@ _OPTIONS = (
 
 
 def grpc_server(
-    intake: Intake, access: Access, *, host: str, port: int, tls: tuple[bytes, bytes] | None
+    intake: Intake, access: Access, *, host: str, port: int, certificate: Certificate | None = None
 ) -> tuple[grpc.aio.Server, int]:
     """A server, bound and not yet started, and its port. To be called where the event loop runs.
 
@@ -49,7 +50,7 @@ def grpc_server(
         access: who may send them.
         host: the address.
         port: the port; 0: a free one.
-        tls: private key and certificate chain, PEM; None: no TLS.
+        certificate: what to serve TLS with; None: no TLS.
 
     Raises:
         OSError: It cannot listen there.
@@ -66,11 +67,29 @@ def grpc_server(
     )
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
-        if tls is None:
+        if certificate is None:
             return server, server.add_insecure_port(address)
-        return server, server.add_secure_port(address, grpc.ssl_server_credentials([tls]))
+        return server, server.add_secure_port(address, _credentials(certificate))
     except RuntimeError as error:
         raise OSError(str(error)) from None
+
+
+def _credentials(certificate: Certificate) -> grpc.ServerCredentials:
+    """What gRPC serves TLS with: it asks for the certificate at every new connection."""
+    served = certificate.current()
+
+    def configuration() -> grpc.ServerCertificateConfiguration:
+        return grpc.ssl_server_certificate_configuration([(served.key, served.chain)])
+
+    def newer() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal served
+        found = certificate.current()
+        if found is served:
+            return None
+        served = found
+        return configuration()
+
+    return grpc.dynamic_ssl_server_credentials(configuration(), newer)
 
 
 class _Receiver:

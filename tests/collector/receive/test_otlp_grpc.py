@@ -24,6 +24,7 @@ from causal_otel.collector.security import Access
 from causal_otel.collector.span_metrics import SpanMetrics
 from causal_otel.collector.store.reader import Reader
 from causal_otel.collector.store.writer import Writer
+from causal_otel.collector.tokens import Tokens
 from causal_otel.export.otlp_grpc import GrpcTransport
 from causal_otel.export.transport import Verdict
 from tests.collector.running import now, one_span
@@ -42,9 +43,7 @@ def _serving(directory: Path, access: Access | None = None, **options: Any) -> I
     ready, stop, found = threading.Event(), asyncio.Event(), []
 
     async def run() -> None:
-        server, port = grpc_server(
-            Intake(writer, SpanMetrics()), access or Access(), host="127.0.0.1", port=0, tls=None
-        )
+        server, port = grpc_server(Intake(writer, SpanMetrics()), access or Access(), host="127.0.0.1", port=0)
         await server.start()
         found.append(port)
         ready.set()
@@ -140,7 +139,7 @@ def test_too_many_wrong_tokens_are_answered_with_when_to_try_again(tmp_path: Pat
     """While 32 wrong tokens of an address wait, a call with the right one is told to come again, so no span is lost."""
     failed = FailedLogins(first=60, longest=60)
     with (
-        _serving(tmp_path, Access("secret", failed_logins=failed)) as address,
+        _serving(tmp_path, Access(Tokens("secret"), failed_logins=failed)) as address,
         grpc.insecure_channel(address) as channel,
     ):
         call = channel.unary_unary(_METHOD)
@@ -174,7 +173,7 @@ def _retry_seconds(error: Any) -> int:
 
 def test_token_is_asked_for(tmp_path: Path) -> None:
     """With a token set, only calls that have it in their metadata are taken."""
-    with _serving(tmp_path, Access("secret")) as address:
+    with _serving(tmp_path, Access(Tokens("secret"))) as address:
         assert _refused(address, one_span(4)).code() is grpc.StatusCode.UNAUTHENTICATED
         wrong = _refused(address, one_span(4), authorization="Bearer other")
         assert wrong.code() is grpc.StatusCode.UNAUTHENTICATED
@@ -190,7 +189,7 @@ async def test_port_in_use_is_an_error(tmp_path: Path) -> None:
         host, _, port = address.partition(":")
         intake = Intake(Writer(tmp_path / "other"), SpanMetrics())
         with pytest.raises(OSError, match=port):
-            grpc_server(intake, Access(), host=host, port=int(port), tls=None)
+            grpc_server(intake, Access(), host=host, port=int(port))
 
 
 @pytest.mark.parametrize("signal", ["logs", "metrics"])

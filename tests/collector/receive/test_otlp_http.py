@@ -23,6 +23,7 @@ from causal_otel.collector.security import Access, Guard
 from causal_otel.collector.span_metrics import SpanMetrics
 from causal_otel.collector.store.reader import Reader
 from causal_otel.collector.store.writer import Writer
+from causal_otel.collector.tokens import Tokens
 from tests.collector.running import now, one_span
 from tests.collector.spans import merged, request, span, spans_of, trace_id, traces
 from tests.patches.http_server import serve
@@ -253,7 +254,7 @@ def test_refusals_of_the_guard_have_a_status(tmp_path: Path) -> None:
     writer = Writer(tmp_path)
     writer.start()
     try:
-        app = Guard(otlp_app(Intake(writer, SpanMetrics())), Access("secret"), refusal=refusal)
+        app = Guard(otlp_app(Intake(writer, SpanMetrics())), Access(Tokens("secret")), refusal=refusal)
         with serve(app) as url:
             receiver = Receiver(url, Intake(writer, SpanMetrics()), tmp_path)
             response = receiver.post(bytes(8 * 1024 * 1024))

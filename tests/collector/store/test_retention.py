@@ -109,7 +109,7 @@ class TestByTheClock:
                 writer.put(request(traces(span(start=NOON - ago * DAY, tags={"x": os.urandom(1_500_000)})))).result(30)
             assert writer.counters()["lost_seconds"] == 0
             clock.now += HOUR
-            eventually(lambda: writer.counters()["lost_seconds"] == 2 * day)
+            wait_until(lambda: writer.counters()["lost_seconds"] == 2 * day)
             assert (writer.counters()["early_days"], writer.counters()["deleted_days"]) == (2, 2)
         label = days.label(TODAY - 3)
         assert f"deleted the traces of {label}, 3 days before their time" in caplog.text

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from causal_otel.collector.failed_logins import FailedLogins
 from causal_otel.collector.security import Access, Guard, login_routes
+from causal_otel.collector.tokens import Tokens, cookie_of
 from causal_otel.collector.web.templating import STATIC, page
 from tests.collector.web.browser import OpenPage
 
@@ -26,7 +27,7 @@ def test_login_in_a_browser(serve: Callable[[ASGIApp], str], open_page: OpenPage
     def hello(request: Request) -> Response:
         return page(request, "error.html", {"heading": "Traces", "message": ""})
 
-    access = Access(TOKEN, failed_logins=FailedLogins(first=0))
+    access = Access(Tokens(TOKEN), failed_logins=FailedLogins(first=0))
     static = Mount("/static", StaticFiles(directory=STATIC), name="static")
     url = serve(
         Guard(Starlette(routes=[*login_routes(access), static, Route("/trace/{id}", hello)]), access, pages=True)
@@ -51,14 +52,14 @@ def test_login_in_a_browser(serve: Callable[[ASGIApp], str], open_page: OpenPage
 
 def test_logout_is_for_our_own_pages_only() -> None:
     """A page of another site cannot log anybody out; the cookie that is taken back is the one that was given."""
-    access = Access(TOKEN)
+    access = Access(Tokens(TOKEN))
     client = TestClient(Guard(Starlette(routes=login_routes(access)), access, pages=True), "http://127.0.0.1")
-    client.cookies.set(access.cookie_name, access.cookie_value)
+    client.cookies.set(*cookie_of(TOKEN))
     answer = client.post("/logout", headers={"origin": "http://evil.example"}, follow_redirects=False)
     assert (answer.status_code, "set-cookie" in answer.headers) == (403, False)
     answer = client.post("/logout", headers={"origin": "http://127.0.0.1"}, follow_redirects=False)
     assert (answer.status_code, answer.headers["location"]) == (303, "/login")
-    assert answer.headers["set-cookie"].startswith(f'{access.cookie_name}="";')
+    assert answer.headers["set-cookie"].startswith(f'{cookie_of(TOKEN).name}="";')
     assert "Max-Age=0" in answer.headers["set-cookie"]
 
 
@@ -69,6 +70,6 @@ def test_nobody_can_log_out_where_nobody_logs_in() -> None:
         return page(request, "error.html", {"heading": "Traces", "message": ""})
 
     for token, headers in (("", {}), (TOKEN, {"authorization": f"Bearer {TOKEN}"})):
-        app = Guard(Starlette(routes=[Route("/", hello)]), Access(token), pages=True)
+        app = Guard(Starlette(routes=[Route("/", hello)]), Access(Tokens(token)), pages=True)
         answer = TestClient(app, "http://127.0.0.1").get("/", headers=headers)
         assert (answer.status_code, "Log out" in answer.text) == (200, False)

@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from causal_otel.collector import web
 from causal_otel.collector.reading import Reading
 from causal_otel.collector.security import Access, Guard, login_routes
+from causal_otel.collector.tokens import Tokens
 from tests.collector.oracle import MemoryReader
 from tests.collector.web.browser import screenshot
 from tests.collector.web.sample_traces import Builder, shop
@@ -119,7 +120,7 @@ def _application(reader: MemoryReader, document: dict[str, Any]) -> ASGIApp:
     def put(_: bytes) -> Future[Any]:
         raise OSError("the disk is full")
 
-    access = Access(_TOKEN)
+    access = Access(Tokens(_TOKEN))
     routes = [*login_routes(access), *web.routes(Reading(reader), status=lambda: document, put=put)]
     return Guard(Starlette(routes=routes, exception_handlers=web.EXCEPTION_HANDLERS), access, pages=True)
 

@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 from causal_otel.collector import web
 from causal_otel.collector.reading import Reading
 from causal_otel.collector.security import Access, login_routes
+from causal_otel.collector.tokens import Tokens
 from causal_otel.collector.web.templating import page
 from tests.collector.oracle import MemoryReader
 from tests.collector.web.browser import screenshot
@@ -92,7 +93,7 @@ def _app(empty: bool) -> Starlette:
     now = time.time_ns() - 10**9
     traces = [] if empty else [shop(start=now), shop(OTHER, now, slower=1.6), deep(now).message]
     routes = web.routes(Reading(MemoryReader(traces)), status=status_document, put=None)
-    return Starlette(routes=[*login_routes(Access("t")), *routes], exception_handlers=web.EXCEPTION_HANDLERS)
+    return Starlette(routes=[*login_routes(Access(Tokens("t"))), *routes], exception_handlers=web.EXCEPTION_HANDLERS)
 
 
 WIDTHS = (390, 768, 1280)
