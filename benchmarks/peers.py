@@ -19,9 +19,9 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 
 import causal_otel
 from causal_otel.engine.provider import TracerProvider
-from causal_otel.export.otlp_http import HttpTransport
-from causal_otel.export.transport import Outcome, Verdict
 from causal_otel.export.worker import Worker
+from causal_otel.transports.otlp_http import HttpTransport
+from causal_otel.transports.transport import Outcome, Verdict
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan

@@ -22,9 +22,9 @@ from causal_otel.engine.provider import TracerProvider
 from causal_otel.export.select_transport import check, component, make_transport
 from causal_otel.export.shutdown_hooks import Termination
 from causal_otel.export.telemetry import Telemetry
-from causal_otel.export.transport import without_credentials
 from causal_otel.export.worker import Worker
 from causal_otel.sampling.configured import Sampling
+from causal_otel.transports.transport import without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from causal_otel._internal.extras import how_to_install, missing
 from causal_otel.collector.config import CollectorSettings, add_options
 from causal_otel.settings import SettingError
+from causal_otel.transports.transport import without_credentials
 
 if TYPE_CHECKING:
     import argparse
@@ -68,6 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _announce(settings: CollectorSettings, addresses: dict[str, str]) -> None:
+    from causal_otel.collector.forward.forwarder import endpoint_of
+
     grpc = addresses.get("otlp_grpc")
     if grpc is None:
         grpc = "off" if settings.otlp_grpc_port is None else f"off; {how_to_install('grpc')}"
@@ -79,6 +82,8 @@ def _announce(settings: CollectorSettings, addresses: dict[str, str]) -> None:
         "Kept for": f"{settings.retention} days"
         + (f", within {_size(settings.max_size)}" if settings.max_size else ""),
     }
+    if settings.forward:
+        lines["Sent on to"] = without_credentials(endpoint_of(settings.forward))
     print("causal-otel collector")
     for name, value in lines.items():
         print(f"  {name + ':':<16}{value}")

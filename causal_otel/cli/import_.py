@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
+from causal_otel._internal.printable import printable
 from causal_otel.cli.stored import CommandError, UsageError, add_data_dir, carry_out
 from causal_otel.collector.config import CollectorSettings
 from causal_otel.collector.tokens import TokensError, read_tokens
 from causal_otel.settings import SettingError
-from causal_otel.terminal.text import printable
 
 if TYPE_CHECKING:
     import argparse
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from causal_otel.collector.store.writer import Kept
-    from causal_otel.export.otlp_http import HttpTransport
+    from causal_otel.transports.otlp_http import HttpTransport
 
 __all__ = ["HELP", "configure", "run"]
 
@@ -203,7 +203,7 @@ def _store(settings: CollectorSettings) -> Iterator[Callable[[bytes], Future[_Ta
 @contextmanager
 def _collector(endpoint: str, token: str) -> Iterator[Callable[[bytes], Future[_Taken]]]:
     """Through a running collector, or whatever takes OTLP/HTTP."""
-    from causal_otel.export.otlp_http import HttpTransport
+    from causal_otel.transports.otlp_http import HttpTransport
 
     parts = urlsplit(endpoint)
     if parts.scheme not in ("http", "https") or not parts.netloc:
@@ -228,7 +228,7 @@ def _collector(endpoint: str, token: str) -> Iterator[Callable[[bytes], Future[_
 
 def _sent(transport: HttpTransport, url: str, request: bytes) -> _Taken:
     """Send it, again while the collector is busy."""
-    from causal_otel.export.transport import Verdict
+    from causal_otel.transports.transport import Verdict
 
     until = time.monotonic() + _PATIENCE_SECONDS
     while True:

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from causal_otel._internal.printable import printable
 from causal_otel.strategies import FILE_LIMIT, Strategies, StrategiesError, decoded
 from causal_otel.terminal.columns import table
 from causal_otel.terminal.screen import Screen
-from causal_otel.terminal.text import printable
 
 if TYPE_CHECKING:
     import argparse

@@ -6,12 +6,13 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
+from causal_otel._internal.printable import printable
 from causal_otel.cli.stored import CommandError, UsageError, add_data_dir, carry_out, stored, utc
 from causal_otel.cli.tree import tree
 from causal_otel.collector.units import format_duration
 from causal_otel.names import ERROR_TYPE, EXCEPTION_MESSAGE, EXCEPTION_TYPE
 from causal_otel.terminal.screen import Screen
-from causal_otel.terminal.text import plural, printable
+from causal_otel.terminal.text import plural
 
 if TYPE_CHECKING:
     import argparse

@@ -6,13 +6,13 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+from causal_otel._internal.printable import printable
 from causal_otel.cli.stored import add_data_dir, add_times, carry_out, read, stored, times, utc
 from causal_otel.collector.conditions import Conditions, merged, parse_one
 from causal_otel.collector.conditions import operation as read_operation
 from causal_otel.collector.units import format_duration, parse_duration
 from causal_otel.terminal.columns import table
 from causal_otel.terminal.screen import Screen
-from causal_otel.terminal.text import printable
 
 if TYPE_CHECKING:
     import argparse

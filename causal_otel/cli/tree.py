@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from causal_otel._internal.printable import printable
 from causal_otel.collector.units import format_duration
 from causal_otel.names import CAUSAL_CANCELLED, DB_SYSTEM_NAME, ERROR_TYPE
 from causal_otel.terminal.columns import cells, fit, width_of
 from causal_otel.terminal.guides import guides, signs
-from causal_otel.terminal.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -11,10 +11,12 @@ import re
 from dataclasses import dataclass, field, fields
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from causal_otel._internal.setting_types import BOOLEAN, FILE, Kind, number
+from causal_otel._internal.setting_types import BOOLEAN, FILE, PAIRS, URL, Kind, number
 from causal_otel.collector.tokens import TOKEN
 from causal_otel.settings import SettingError
+from causal_otel.transports.transport import without_credentials
 
 if TYPE_CHECKING:
     import argparse
@@ -62,6 +64,13 @@ def _size(text: str) -> int | None:
     return size
 
 
+def _bound(text: str) -> int:
+    size = _size(text)
+    if size is None:
+        raise ValueError
+    return size
+
+
 def _hosts(text: str) -> tuple[str, ...]:
     host = _matching(_HOST_NAME)
     return tuple(host(part.strip()).lower() for part in text.split(",") if part.strip())
@@ -80,14 +89,19 @@ _DIRECTORY = Kind("the path of a directory", os.path.expanduser)
 _DAYS = Kind("a number of days, 1d to 3650d", _days)
 _SIZE = Kind("a size such as 500MB, 5GB or 2GiB, or none", _size)
 _TOKEN = Kind("printable ASCII characters without spaces", _matching(TOKEN))
+_BOUND = Kind("a size such as 500MB, 5GB or 2GiB", _bound)
 _HOSTS = Kind("host names; in the variable separated by commas", _hosts)
+
+
+_REPEATED = {_HOSTS: "HOST", PAIRS: "NAME=VALUE"}
+"""Kinds of options that may be given several times, and what one is called."""
 
 
 def _option(kind: Kind, default: Any, help: str, *, shown: str = "", secret: bool = False) -> Any:
     shown = shown or str(default or "")
     metadata = {"kind": kind, "help": help, "shown": shown, "secret": secret}
     if callable(default):
-        return field(default_factory=default, metadata=metadata)
+        return field(default_factory=default, metadata=metadata, repr=not secret)
     return field(default=default, metadata=metadata, repr=not secret)
 
 
@@ -146,6 +160,25 @@ class CollectorSettings:
         "",
         "A file of sampling strategies in Jaeger's format. It is read again when it changes.",
     )
+    forward: str = _option(
+        URL,
+        "",
+        "Another OTLP/HTTP receiver that everything is sent on to; `/v1/traces` is appended if it is not there.",
+    )
+    forward_header: Mapping[str, str] = _option(
+        PAIRS,
+        dict,
+        "A header to send there, its value percent-encoded: `authorization=Bearer%20TOKEN`. May be repeated. "
+        "Prefer the variable: others can read the command line.",
+        shown="none",
+        secret=True,
+    )
+    forward_max_size: int = _option(
+        _BOUND,
+        2 * 10**9,
+        "How much of the disk may wait to be sent there. Beyond that the oldest is dropped.",
+        shown="2GB",
+    )
 
     @classmethod
     def load(
@@ -181,6 +214,7 @@ class CollectorSettings:
     def _check(self) -> None:
         if bool(self.tls_cert) != bool(self.tls_key):
             raise SettingError("TLS takes a certificate and its key: give both --tls-cert and --tls-key, or neither")
+        self._check_forward()
         if is_loopback(self.host):
             return
         if not self.token and not self.token_file:
@@ -192,6 +226,18 @@ class CollectorSettings:
             raise SettingError(
                 f"{self.host} can be reached by others, who could read the token and the traces on their way: "
                 "give --tls-cert and --tls-key, or --insecure if something else encrypts"
+            )
+
+    def _check_forward(self) -> None:
+        if self.forward_header and not self.forward:
+            raise SettingError("--forward-header is for --forward: give both, or neither")
+        if not self.forward:
+            return
+        parts = urlsplit(self.forward)
+        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        if port in (self.port, self.otlp_http_port) and (is_loopback(host) or host == self.host.lower()):
+            raise SettingError(
+                f"--forward={without_credentials(self.forward)} is this collector itself: it would send on in a circle"
             )
 
 
@@ -212,12 +258,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Give ``parser`` an option for every field, each with its text as value."""
     for option in fields(CollectorSettings):
         kind, shown = option.metadata["kind"], option.metadata["shown"]
-        description = option.metadata["help"].replace("`", "")
+        description = option.metadata["help"].replace("`", "").replace("%", "%%")  # argparse formats it
         described = f"{description} Default: {shown}." if shown and kind is not BOOLEAN else description
         if kind is BOOLEAN:
             parser.add_argument(_flag_name(option), action="store_const", const="true", help=described)
-        elif kind is _HOSTS:
-            parser.add_argument(_flag_name(option), action="append", metavar="HOST", help=described)
+        elif kind in _REPEATED:
+            parser.add_argument(_flag_name(option), action="append", metavar=_REPEATED[kind], help=described)
         else:
             parser.add_argument(_flag_name(option), metavar=option.name.rpartition("_")[2].upper(), help=described)
 

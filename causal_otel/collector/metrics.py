@@ -107,6 +107,34 @@ def _health(status: dict[str, Any]) -> Iterator[Family]:
         for outcome, count in outcomes.items():
             requests.add(count, {"transport": transport, "outcome": outcome})
     yield requests
+    if (forward := status["forward"]) is not None:
+        yield from _forwarding(forward)
     started = Family("process_start_time_seconds", "gauge", "When the process was started.")
     started.add(status["started"])
     yield started
+
+
+_FORWARD_GAUGES = {
+    "queue_bytes": ("causal_forward_queue_bytes", "What waits to be sent on takes on the disk."),
+    "queue_limit_bytes": ("causal_forward_queue_limit_bytes", "What it may take."),
+    "queue_requests": ("causal_forward_queue_requests", "Requests that wait to be sent on."),
+    "queue_spans": ("causal_forward_queue_spans", "Spans in them."),
+    "oldest_age": ("causal_forward_queue_oldest_age_seconds", "How long the oldest of them has waited."),
+    "last_success": ("causal_forward_last_success_timestamp_seconds", "When something was sent on last; 0: never."),
+}
+
+
+def _forwarding(forward: dict[str, Any]) -> Iterator[Family]:
+    """What of the status of sending on is a number."""
+    spans = Family("causal_forward_spans_total", "counter", "Spans that were to be sent on, by what became of them.")
+    for outcome, count in forward["spans"].items():
+        spans.add(count, {"outcome": outcome})
+    yield spans
+    for key, (name, description) in _FORWARD_GAUGES.items():
+        family = Family(name, "gauge", description)
+        if (value := forward[key]) is not None:
+            family.add(value)
+        yield family
+    failing = Family("causal_forward_failing", "gauge", "Whether the last attempt to send on has failed: 1 or 0.")
+    failing.add(int(bool(forward["problem"])))
+    yield failing

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 import uvicorn
 
+from causal_otel._internal.log import logger
 from causal_otel.collector.app import query_app, receiver_app
 from causal_otel.collector.certificates import Certificate
+from causal_otel.collector.forward.forwarder import forwarder
 from causal_otel.collector.receive.intake import Intake
 from causal_otel.collector.receive.listening import authority, listen
 from causal_otel.collector.remote_sampling import ServedStrategies
@@ -32,9 +34,11 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from causal_otel.collector.config import CollectorSettings
+    from causal_otel.collector.forward.forwarder import Forwarder
 
 __all__ = ["serve"]
 
+_LOG = logger(__name__)
 _GRACE_SECONDS = 3
 _CLOSE_SECONDS = 30.0
 # An exporter is idle for less than this between two batches. If we closed its connection, it would have to retry.
@@ -75,9 +79,9 @@ async def serve(settings: CollectorSettings, listening: Callable[[dict[str, str]
         writer = Writer(directory, retention_days=settings.retention, max_bytes=settings.max_size)
         await asyncio.to_thread(writer.start)
         try:
-            with Reader(directory) as reader:
+            with Reader(directory) as reader, _forwarding(settings) as sending:
                 metrics = SpanMetrics()
-                intake = Intake(writer, metrics)
+                intake = Intake(writer, metrics, sending)
                 parts = Parts(
                     settings=settings,
                     writer=writer,
@@ -86,6 +90,7 @@ async def serve(settings: CollectorSettings, listening: Callable[[dict[str, str]
                     sampling=sampling,
                     access=access,
                     certificate=certificate,
+                    forwarder=sending,
                 )
                 await _serve(parts, metrics, pages_socket, otlp_socket, listening)
         finally:
@@ -119,6 +124,23 @@ async def _serve(
             await asyncio.wait([stop, *running], return_when=asyncio.FIRST_COMPLETED)
             stopping.set()
             pages.should_exit = otlp.should_exit = True
+
+
+@contextlib.contextmanager
+def _forwarding(settings: CollectorSettings) -> Iterator[Forwarder | None]:
+    """Send on what comes as long as the block lasts, if it is wanted. The store's lock is held: it is the queue's."""
+    directory = Path(settings.data_dir) / "forward"
+    if not settings.forward:
+        if any(directory.glob("*.queue")):
+            _LOG.warning("%s holds traces that were not sent on: --forward would send them, or delete it", directory)
+        yield None
+        return
+    sending = forwarder(settings.forward, settings.forward_header, directory, settings.forward_max_size)
+    sending.start()
+    try:
+        yield sending
+    finally:
+        sending.close(_GRACE_SECONDS)
 
 
 class _Server(uvicorn.Server):

@@ -23,7 +23,7 @@ from causal_otel.collector.systems import BoundedSystems, host, system_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["BOUNDS", "SERIES_LIMIT", "SpanCounts", "SpanMetrics", "count_spans"]
+__all__ = ["BOUNDS", "SERIES_LIMIT", "SpanCounts", "SpanMetrics", "count_spans", "total"]
 
 BOUNDS = (0.002, 0.004, 0.006, 0.008, 0.01, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.4, 2.0, 5.0, 10.0, 15.0)
 """The duration buckets' upper bounds in seconds, those of the OpenTelemetry Collector."""
@@ -71,6 +71,11 @@ def count_spans(request: bytes) -> SpanCounts:
                 series.counts[bisect_left(_BOUNDS, nanoseconds)] += 1
                 series.total += nanoseconds
     return counts
+
+
+def total(counts: SpanCounts) -> int:
+    """How many spans that are."""
+    return sum(sum(series.counts) for series in counts.values())
 
 
 def _valid(span: Span) -> bool:

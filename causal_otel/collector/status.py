@@ -16,6 +16,7 @@ from causal_otel._version import __version__
 if TYPE_CHECKING:
     from causal_otel.collector.certificates import Certificate
     from causal_otel.collector.config import CollectorSettings
+    from causal_otel.collector.forward.forwarder import Forwarder
     from causal_otel.collector.query import TraceReader
     from causal_otel.collector.receive.intake import Intake
     from causal_otel.collector.remote_sampling import ServedStrategies
@@ -31,6 +32,7 @@ class Parts:
 
     Attributes:
         certificate: what TLS is served with; None: no TLS.
+        forwarder: sends on what comes; None: nobody does.
         addresses: where it listens: ``pages``, ``otlp_http`` and, if there is gRPC, ``otlp_grpc``.
         started: Unix time in seconds.
     """
@@ -42,6 +44,7 @@ class Parts:
     sampling: ServedStrategies
     access: Access
     certificate: Certificate | None
+    forwarder: Forwarder | None
     addresses: dict[str, str] = field(default_factory=dict)
     started: float = field(default_factory=time.time)
 
@@ -84,6 +87,7 @@ def collect(parts: Parts) -> dict[str, Any]:
             ],
             "damaged": [{"file": file, "reason": reason} for file, reason in volume.damaged],
         },
+        "forward": parts.forwarder.status() if parts.forwarder is not None else None,
         "sampling": parts.sampling.status(),
         "tokens": parts.access.tokens.status(),
         "tls": {

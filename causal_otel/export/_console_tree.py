@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 from opentelemetry.trace import StatusCode
 
 from causal_otel import names
+from causal_otel._internal.printable import printable
 from causal_otel.terminal.columns import cells, fit
 from causal_otel.terminal.guides import guides, signs
 from causal_otel.terminal.screen import Screen
-from causal_otel.terminal.text import escaped, in_milliseconds, printable
+from causal_otel.terminal.text import escaped, in_milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -6,13 +6,13 @@ import time
 from typing import TYPE_CHECKING
 
 from causal_otel._internal import faults
-from causal_otel.export.transport import Outcome, Verdict, importing
+from causal_otel.transports.transport import Outcome, Verdict, importing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from causal_otel.export.ledger import Ledger
-    from causal_otel.export.transport import Transport
+    from causal_otel.transports.transport import Transport
 
 __all__ = ["Attempts"]
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
     from causal_otel.engine.redaction import Redaction
-    from causal_otel.export.encoder import Request
     from causal_otel.export.ledger import Ledger
     from causal_otel.export.sender import Sender
+    from causal_otel.transports.transport import Request
 
 __all__ = ["Batcher"]
 

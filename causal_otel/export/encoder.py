@@ -21,11 +21,10 @@ if TYPE_CHECKING:
 
     from causal_otel.engine.redaction import Redaction
     from causal_otel.engine.tracer import Tracer
+    from causal_otel.transports.transport import Request
 
-__all__ = ["Batch", "Encoder", "Request"]
+__all__ = ["Batch", "Encoder"]
 
-Request = tuple[bytes, int]
-"""An encoded ``ExportTraceServiceRequest``, and how many spans are in it."""
 
 _MAX_REQUEST_BYTES = 4_000_000
 """Just below the 4 MiB that a gRPC server takes by default."""

@@ -8,8 +8,8 @@ from causal_otel._internal.extras import missing
 from causal_otel.settings import SettingError
 
 if TYPE_CHECKING:
-    from causal_otel.export.transport import Transport
     from causal_otel.settings import Settings
+    from causal_otel.transports.transport import Transport
 
 __all__ = ["check", "component", "make_transport"]
 
@@ -43,7 +43,7 @@ def make_transport(settings: Settings, protocol: str, url: str, signal: str = "t
         signal: ``traces`` or ``metrics``.
     """
     if protocol == "grpc":
-        from causal_otel.export.otlp_grpc import GrpcTransport
+        from causal_otel.transports.otlp_grpc import GrpcTransport
 
         return GrpcTransport(
             url,
@@ -55,7 +55,7 @@ def make_transport(settings: Settings, protocol: str, url: str, signal: str = "t
             client_certificate=settings.client_certificate,
             client_key=settings.client_key,
         )
-    from causal_otel.export.otlp_http import HttpTransport
+    from causal_otel.transports.otlp_http import HttpTransport
 
     return HttpTransport(
         url,

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from typing import TYPE_CHECKING
 
 from causal_otel._internal import faults
 from causal_otel._internal.jitter import jittered
 from causal_otel.export.attempts import Attempts
 from causal_otel.export.backlog import Backlog, Batch
-from causal_otel.export.splitting import halves
-from causal_otel.export.transport import Outcome, Verdict
+from causal_otel.transports.splitting import DECIDED, halves, in_pieces
+from causal_otel.transports.transport import Outcome, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from causal_otel._internal.throttled_log import ThrottledLog
-    from causal_otel.export.encoder import Request
     from causal_otel.export.ledger import Ledger
     from causal_otel.export.spool import Spool
-    from causal_otel.export.transport import Transport
+    from causal_otel.transports.transport import Request, Transport
 
 __all__ = ["Sender"]
 
@@ -31,8 +29,6 @@ _LONGEST_SLOW_PAUSE = 60.0
 """Where a setting has to be mended, which takes minutes or days."""
 _SPREAD = 0.8, 1.2
 """Pauses are jittered so that processes which lost the same back end do not all come back in the same instant."""
-_DECIDED = frozenset({Verdict.DELIVERED, Verdict.REFUSED, Verdict.TOO_LARGE})
-"""Verdicts that another attempt would not change. What is too large has been halved down to a single span by then."""
 
 
 class Sender:
@@ -207,7 +203,7 @@ class Sender:
             outcome = self._attempt((batch.payload, batch.spans), give_up)
             if outcome.verdict is Verdict.TOO_LARGE and self._halve(batch):
                 return
-            if outcome.verdict in _DECIDED:
+            if outcome.verdict in DECIDED:
                 with self._ledger.lock:
                     if self._settles(batch):
                         self._account((batch.payload, batch.spans), outcome, batch.first)
@@ -315,27 +311,21 @@ class Sender:
 
     def _send_spooled(self, payload: bytes, spans: int) -> bool | Request:
         """Send a batch of the spool: whether all of it is settled, or what is to stay there."""
-        pieces = deque([(payload, spans)])
-        while pieces:
+
+        def attempt(piece: Request) -> Outcome | None:
             if self._stop_at is not None and (self._no_more and not self._backlog):
-                break  # the process is ending, and what is in the spool can wait for the next one
-            piece = pieces[0]
+                return None  # the process is ending, and what is in the spool can wait for the next one
             outcome = self._attempt(piece, time.monotonic() + self._timeout)
-            if outcome.verdict is Verdict.TOO_LARGE and (parts := halves(piece[0])) is not None:
-                pieces.popleft()
-                pieces.extendleft(reversed(parts))
-            elif outcome.verdict in _DECIDED:
-                pieces.popleft()
-                self._account(piece, outcome, None)
-            else:
+            if outcome.verdict not in DECIDED:
                 self._say_failing(outcome)
                 self._drain_at = time.monotonic() + self._pause_after(outcome)
-                break
-        else:
+                return None
+            return outcome
+
+        left = in_pieces((payload, spans), attempt, lambda piece, outcome: self._account(piece, outcome, None))
+        if left is None:
             return True
         self._drained = False
-        # Repeated fields of one message that is written in parts are joined: so these are one request.
-        left = b"".join(piece for piece, _ in pieces), sum(count for _, count in pieces)
         return left if left[1] < spans else False
 
     def _set_aside(self, batch: Batch, reason: str = "export_failed", *, abandoned: bool = False) -> None:

@@ -33,7 +33,7 @@ from causal_otel.settings import SettingError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from causal_otel.export.encoder import Request
+    from causal_otel.transports.transport import Request
 
 __all__ = ["Spool"]
 

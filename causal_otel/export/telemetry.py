@@ -44,8 +44,8 @@ from causal_otel.names import (
 
 if TYPE_CHECKING:
     from causal_otel.engine.counts import SpanCounts
-    from causal_otel.export.transport import Outcome
     from causal_otel.export.worker import Worker
+    from causal_otel.transports.transport import Outcome
 
 __all__ = ["Telemetry"]
 

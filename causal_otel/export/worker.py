@@ -25,12 +25,13 @@ from opentelemetry.sdk.trace import SpanProcessor
 
 from causal_otel._internal import faults, process
 from causal_otel._internal.throttled_log import ThrottledLog
-from causal_otel.export import shutdown_hooks, transport
+from causal_otel.export import shutdown_hooks
 from causal_otel.export.batcher import Batcher
 from causal_otel.export.ledger import Flush, Ledger
 from causal_otel.export.privacy import Policy
 from causal_otel.export.sender import Sender
 from causal_otel.export.threads import Threads
+from causal_otel.transports import transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from causal_otel.engine.redaction import Redaction
     from causal_otel.export.spool import Spool
     from causal_otel.export.status import ExportStatus
-    from causal_otel.export.transport import Outcome, Transport
+    from causal_otel.transports.transport import Outcome, Transport
 
 __all__ = ["Worker"]
 

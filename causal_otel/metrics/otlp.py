@@ -12,7 +12,7 @@ from opentelemetry.sdk.metrics import export
 
 from causal_otel._internal.throttled_log import ThrottledLog
 from causal_otel.export.select_transport import make_transport
-from causal_otel.export.transport import Verdict, importing, without_credentials
+from causal_otel.transports.transport import Verdict, importing, without_credentials
 
 if TYPE_CHECKING:
     from causal_otel.settings import Settings

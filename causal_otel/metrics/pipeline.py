@@ -18,10 +18,10 @@ from causal_otel._internal import faults
 from causal_otel.destination import destination
 from causal_otel.export import shutdown_hooks
 from causal_otel.export.select_transport import check
-from causal_otel.export.transport import without_credentials
 from causal_otel.metrics.otlp import OtlpMetricExporter
 from causal_otel.metrics.reader import Reader
 from causal_otel.names import SERVICE_INSTANCE_ID
+from causal_otel.transports.transport import without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable

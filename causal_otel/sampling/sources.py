@@ -10,9 +10,9 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, unquote, urlsplit
 
-from causal_otel.export._http_deadline import bounded
-from causal_otel.export.transport import importing
 from causal_otel.strategies import FILE_LIMIT
+from causal_otel.transports._http_deadline import bounded
+from causal_otel.transports.transport import importing
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -45,6 +45,8 @@ def test_defaults() -> None:
         ("allowed_host", ["a.example", "B.example"], ("a.example", "b.example")),
         ("allowed_host", "a.example, b.example", ("a.example", "b.example")),
         ("data_dir", "/some/where", "/some/where"),
+        ("forward", "https://far.example:4318", "https://far.example:4318"),
+        ("forward_max_size", "1GB", 10**9),
     ],
 )
 def test_option_and_variable_mean_the_same(option: str, text: Any, value: object) -> None:
@@ -72,6 +74,9 @@ def test_option_and_variable_mean_the_same(option: str, text: Any, value: object
         ("tls_cert", "/nowhere", "the path of a readable file"),
         ("sampling_file", "/nowhere", "the path of a readable file"),
         ("insecure", "perhaps", "true or false"),
+        ("token_file", "/nowhere", "the path of a readable file"),
+        ("forward", "far.example:4318", "an http:// or https:// URL"),
+        ("forward_max_size", "none", "a size such as"),
         ("allowed_host", "https://a.example/", "host names"),
     ],
 )
@@ -88,6 +93,37 @@ def test_bad_token_is_not_shown() -> None:
     """A token that no header could carry is refused without being shown."""
     with pytest.raises(SettingError, match=r"--token=\(not shown\) is not allowed") as caught:
         CollectorSettings.load({"token": "se cret"}, {})
+    assert "cret" not in str(caught.value).replace("secret", "")
+
+
+def test_forwarding_to_itself_is_refused() -> None:
+    """A collector that would send on to itself, in a circle, is refused; so are headers that nobody would be sent."""
+    for url in ("http://127.0.0.1:4318", "http://localhost:4318/v1/traces", "http://user:secret@[::1]:4318"):
+        with pytest.raises(SettingError, match="is this collector itself") as caught:
+            CollectorSettings.load({"forward": url}, {})
+        assert "secret" not in str(caught.value)
+    assert CollectorSettings.load({"forward": "http://127.0.0.1:4319"}, {}).forward
+    assert CollectorSettings.load({"forward": "http://far.example:4318"}, {}).forward
+    with pytest.raises(SettingError, match="--forward-header is for --forward"):
+        CollectorSettings.load({"forward_header": "authorization=secret"}, {})
+
+
+def test_headers_of_forwarding_are_collected() -> None:
+    """The option may be repeated, its variable has all of them; what is percent-encoded is decoded."""
+    expected = {"authorization": "Bearer a", "x-tenant": "b"}
+    options: dict[str, str | list[str] | None] = {"forward": "http://a.example"}
+    options["forward_header"] = ["authorization=Bearer%20a", "x-tenant=b"]
+    assert CollectorSettings.load(options, {}).forward_header == expected
+    variable = {"CAUSAL_OTEL_COLLECTOR_FORWARD_HEADER": "authorization=Bearer%20a,x-tenant=b"}
+    assert CollectorSettings.load({"forward": "http://a.example"}, variable).forward_header == expected
+
+
+def test_headers_of_forwarding_are_not_shown() -> None:
+    """What is sent along is in no text of the settings, and in no complaint."""
+    settings = CollectorSettings.load({"forward": "http://a.example", "forward_header": "authorization=secret"}, {})
+    assert "authorization" not in repr(settings)
+    with pytest.raises(SettingError) as caught:
+        CollectorSettings.load({"forward_header": "se cret"}, {})
     assert "cret" not in str(caught.value).replace("secret", "")
 
 

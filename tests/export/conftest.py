@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -53,10 +52,3 @@ def make(transport: ScriptedTransport) -> Iterator[MakeWorker]:
     transport.gate.set()
     for provider in providers:
         provider.shutdown()
-
-
-@pytest.fixture
-def no_otel_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the environment says about OTLP does not count."""
-    for name in [name for name in os.environ if name.startswith("OTEL_")]:
-        monkeypatch.delenv(name)

@@ -9,9 +9,9 @@ from typing import Any
 from opentelemetry.sdk.resources import Resource
 
 from causal_otel.engine.provider import TracerProvider
-from causal_otel.export.otlp_grpc import GrpcTransport
-from causal_otel.export.otlp_http import HttpTransport
 from causal_otel.export.worker import Worker
+from causal_otel.transports.otlp_grpc import GrpcTransport
+from causal_otel.transports.otlp_http import HttpTransport
 
 __all__ = ["Exporting", "exporting"]
 

@@ -22,8 +22,8 @@ from causal_otel.engine.provider import TracerProvider
 from causal_otel.engine.tracer import Tracer
 from causal_otel.export.encoder import Encoder
 from causal_otel.export.privacy import Policy
-from causal_otel.export.transport import Outcome, Verdict
 from causal_otel.export.worker import Worker
+from causal_otel.transports.transport import Outcome, Verdict
 
 JWT = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbm4ifQ.c2lnbmF0dXJl"
 

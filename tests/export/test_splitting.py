@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from causal_otel.export.splitting import halves
 from causal_otel.export.spool import Spool
+from causal_otel.transports.splitting import halves
 from tests.export.exporting import exporting
 from tests.export.workers import lost
 from tests.faults.grpc_collector import grpc_serving

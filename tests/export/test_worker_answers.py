@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from causal_otel._internal import faults
-from causal_otel.export.transport import Outcome, Verdict
+from causal_otel.transports.transport import Outcome, Verdict
 from tests.export.workers import BUSY, DELIVERED, REFUSED, UNREACHABLE, MakeWorker, ScriptedTransport, end, lost
 from tests.waiting import wait_until
 

@@ -10,8 +10,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from causal_otel.engine.context import current, is_suppressed
 from causal_otel.engine.provider import TracerProvider
-from causal_otel.export.transport import Outcome, Verdict
 from causal_otel.export.worker import Worker
+from causal_otel.transports.transport import Outcome, Verdict
 
 __all__ = ["BUSY", "DELIVERED", "REFUSED", "UNREACHABLE", "MakeWorker", "ScriptedTransport", "end", "lost"]
 

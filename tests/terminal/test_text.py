@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from causal_otel.terminal.text import escaped, in_milliseconds, plural, printable
+from causal_otel._internal.printable import printable
+from causal_otel.terminal.text import escaped, in_milliseconds, plural
 
 
 @given(st.text(), st.none() | st.integers(1, 20))

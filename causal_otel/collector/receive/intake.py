@@ -6,10 +6,12 @@ import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from causal_otel.collector.span_metrics import count_spans
+from causal_otel.collector.forward.queue import QueueLost
+from causal_otel.collector.span_metrics import count_spans, total
 from causal_otel.collector.store.writer import QueueFull, StoreError
 
 if TYPE_CHECKING:
+    from causal_otel.collector.forward.forwarder import Forwarder
     from causal_otel.collector.span_metrics import SpanCounts, SpanMetrics
     from causal_otel.collector.store.writer import Kept, Writer
 
@@ -36,20 +38,28 @@ class Busy(Exception):
 
 
 class Intake:
-    """Hands requests to the writer. For one event loop.
+    """Hands requests to the writer, and to who sends them on. For one event loop.
+
+    Args:
+        writer: keeps them.
+        metrics: is told what they hold.
+        forwarder: sends them on; None: nobody does.
 
     Attributes:
         outcomes: how many requests came, by transport (``http``, ``grpc``) and outcome: ``accepted``,
             ``partial``, ``invalid``, ``busy``, ``failed``.
     """
 
-    def __init__(self, writer: Writer, metrics: SpanMetrics) -> None:
+    def __init__(self, writer: Writer, metrics: SpanMetrics, forwarder: Forwarder | None = None) -> None:
         self.outcomes: Counter[tuple[str, str]] = Counter()
         self._writer = writer
         self._metrics = metrics
+        self._forwarder = forwarder
 
     async def put(self, request: bytes, transport: str) -> Kept:
         """Keep the spans of a serialized ``ExportTraceServiceRequest``; returns once they are on disk.
+
+        If they are sent on as well, they are in that queue too by then: what is acknowledged is in both places.
 
         Raises:
             ValueError: it is no such message.
@@ -65,7 +75,7 @@ class Intake:
         except QueueFull:
             outcome = "busy"
             raise Busy("too many spans are waiting to be written", overloaded=True) from None
-        except StoreError as error:
+        except (StoreError, QueueLost) as error:
             raise Busy(str(error), overloaded=False) from error
         finally:
             self.outcomes[transport, outcome] += 1
@@ -79,7 +89,13 @@ class Intake:
 
     async def _keep(self, request: bytes) -> tuple[Kept, SpanCounts]:
         future = asyncio.wrap_future(self._writer.put(request))
-        # Spans are counted while the writer works. shield(): that goes on though the client has left.
-        counting = asyncio.to_thread(count_spans, request)
-        kept, counts = await asyncio.shield(asyncio.gather(future, counting))
+        # shield(): it goes on though the client has left.
+        return await asyncio.shield(self._finish(request, future))
+
+    async def _finish(self, request: bytes, future: asyncio.Future[Kept]) -> tuple[Kept, SpanCounts]:
+        # Spans are counted while the writer works.
+        kept, counts = await asyncio.gather(future, asyncio.to_thread(count_spans, request))
+        # Also if it was kept before: what is sent again may be so because it could not be queued.
+        if self._forwarder is not None and (spans := total(counts)):
+            await asyncio.to_thread(self._forwarder.append, request, spans)
         return kept, counts

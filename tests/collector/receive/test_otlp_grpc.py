@@ -25,8 +25,8 @@ from causal_otel.collector.span_metrics import SpanMetrics
 from causal_otel.collector.store.reader import Reader
 from causal_otel.collector.store.writer import Writer
 from causal_otel.collector.tokens import Tokens
-from causal_otel.export.otlp_grpc import GrpcTransport
-from causal_otel.export.transport import Verdict
+from causal_otel.transports.otlp_grpc import GrpcTransport
+from causal_otel.transports.transport import Verdict
 from tests.collector.running import now, one_span
 from tests.collector.spans import request, span, spans_of, trace_id, traces
 from tests.waiting import wait_until

@@ -46,6 +46,7 @@ def status_document(*, days: int = 24, **changes: Any) -> dict[str, Any]:
         "addresses": {"pages": "http://127.0.0.1:16686", "otlp_http": "http://127.0.0.1:4318"},
         "requests": {"http": {"accepted": 81_220, "partial": 3, "busy": 12}, "grpc": {"accepted": 512}},
         "not_ready": "",
+        "forward": None,
         "tokens": {"file": "", "tokens": 0, "error": ""},
         "tls": {"certificate": "", "error": ""},
         "writer": {

@@ -15,9 +15,9 @@ import grpc  # type: ignore[import-untyped]
 import pytest
 import trustme
 
-from causal_otel.export.otlp_grpc import GrpcTransport
-from causal_otel.export.otlp_http import HttpTransport
-from causal_otel.export.transport import Verdict
+from causal_otel.transports.otlp_grpc import GrpcTransport
+from causal_otel.transports.otlp_http import HttpTransport
+from causal_otel.transports.transport import Verdict
 from tests.export.requests import PAYLOAD, soon
 from tests.faults.grpc_collector import GrpcCollector
 from tests.faults.scripted import scripted, trickle_headers

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from causal_otel.export.encoder import Request
+from causal_otel.transports.transport import Verdict
 
-__all__ = ["halves"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from causal_otel.transports.transport import Outcome, Request
+
+__all__ = ["DECIDED", "halves", "in_pieces"]
+
+DECIDED = frozenset({Verdict.DELIVERED, Verdict.REFUSED, Verdict.TOO_LARGE})
+"""Asking again would change nothing; what is too large is halved as far as it can be, before."""
 
 
 def halves(payload: bytes) -> tuple[Request, Request] | None:
@@ -46,3 +54,33 @@ def halves(payload: bytes) -> tuple[Request, Request] | None:
                 into.scope.CopyFrom(scoped.scope)
                 into.spans.extend(part)
     return (first.SerializeToString(), spans // 2), (second.SerializeToString(), spans - spans // 2)
+
+
+def in_pieces(
+    request: Request,
+    attempt: Callable[[Request], Outcome | None],
+    settle: Callable[[Request, Outcome], None],
+) -> Request | None:
+    """Send a request, in as many pieces as the other side wants.
+
+    Args:
+        request: what to send.
+        attempt: tries once; None: it failed and may be tried again later, so this is the end for now.
+        settle: told of each piece what the other side has decided about it.
+
+    Returns:
+        What is left to be sent later; None: nothing.
+    """
+    pieces = deque([request])
+    while pieces:
+        piece = pieces[0]
+        outcome = attempt(piece)
+        if outcome is None:
+            # Repeated fields of one message that is written in parts are joined: so these are one request.
+            return b"".join(payload for payload, _ in pieces), sum(spans for _, spans in pieces)
+        pieces.popleft()
+        if outcome.verdict is Verdict.TOO_LARGE and (parts := halves(piece[0])) is not None:
+            pieces.extendleft(reversed(parts))
+        else:
+            settle(piece, outcome)
+    return None

@@ -9,8 +9,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from causal_otel.export.otlp_http import HttpTransport
-from causal_otel.export.transport import Verdict
+from causal_otel.transports.otlp_http import HttpTransport
+from causal_otel.transports.transport import Verdict
 from tests.export.requests import PAYLOAD, soon
 from tests.faults.scripted import answer, scripted
 

@@ -6,10 +6,10 @@ import socket
 
 import pytest
 
-from causal_otel.export._http_failures import no_answer
-from causal_otel.export.otlp_grpc import GrpcTransport
-from causal_otel.export.otlp_http import HttpTransport
-from causal_otel.export.transport import Verdict
+from causal_otel.transports._http_failures import no_answer
+from causal_otel.transports.otlp_grpc import GrpcTransport
+from causal_otel.transports.otlp_http import HttpTransport
+from causal_otel.transports.transport import Verdict
 from tests.export.requests import PAYLOAD, soon
 from tests.faults.grpc_collector import grpc_serving
 from tests.faults.scripted import Collector, answer, hang, refused_port, scripted

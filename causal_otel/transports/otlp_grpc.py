@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from causal_otel.export._grpc_failures import understood
-from causal_otel.export.transport import Outcome, Verdict, partial_success
+from causal_otel.transports._grpc_failures import understood
+from causal_otel.transports.transport import Outcome, Verdict, partial_success
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

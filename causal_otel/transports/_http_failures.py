@@ -7,7 +7,7 @@ from http.client import BadStatusLine, RemoteDisconnected
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from causal_otel.export.transport import Outcome, Verdict
+from causal_otel.transports.transport import Outcome, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

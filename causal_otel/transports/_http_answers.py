@@ -8,8 +8,8 @@ import zlib
 from typing import TYPE_CHECKING, NamedTuple, cast
 from urllib.parse import urlsplit
 
-from causal_otel.export.transport import CREDENTIALS, Outcome, Verdict, partial_success, seconds_to_wait
-from causal_otel.terminal.text import printable
+from causal_otel._internal.printable import printable
+from causal_otel.transports.transport import CREDENTIALS, Outcome, Verdict, partial_success, seconds_to_wait
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

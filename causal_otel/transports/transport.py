@@ -19,6 +19,7 @@ from causal_otel._internal import process
 __all__ = [
     "CREDENTIALS",
     "Outcome",
+    "Request",
     "Transport",
     "Verdict",
     "forked",
@@ -27,6 +28,10 @@ __all__ = [
     "seconds_to_wait",
     "without_credentials",
 ]
+
+
+Request = tuple[bytes, int]
+"""An encoded ``ExportTraceServiceRequest``, and how many spans are in it."""
 
 
 class Verdict(Enum):

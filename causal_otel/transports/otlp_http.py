@@ -7,10 +7,10 @@ import time
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from causal_otel.export._http_answers import Answer, understood
-from causal_otel.export._http_deadline import bounded
-from causal_otel.export._http_failures import innermost, no_answer
-from causal_otel.export.transport import Outcome, Verdict, without_credentials
+from causal_otel.transports._http_answers import Answer, understood
+from causal_otel.transports._http_deadline import bounded
+from causal_otel.transports._http_failures import innermost, no_answer
+from causal_otel.transports.transport import Outcome, Verdict, without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

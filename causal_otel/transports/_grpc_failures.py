@@ -7,7 +7,7 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-from causal_otel.export.transport import CREDENTIALS, Outcome, Verdict, without_credentials
+from causal_otel.transports.transport import CREDENTIALS, Outcome, Verdict, without_credentials
 
 __all__ = ["understood"]
 

@@ -14,8 +14,8 @@ from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untype
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from causal_otel.export.otlp_grpc import GrpcTransport
-from causal_otel.export.transport import Verdict
+from causal_otel.transports.otlp_grpc import GrpcTransport
+from causal_otel.transports.transport import Verdict
 from tests.export.requests import PAYLOAD, soon
 from tests.faults.grpc_collector import GrpcCollector, Handler, grpc_serving
 from tests.faults.scripted import refused_port

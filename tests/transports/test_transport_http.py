@@ -10,8 +10,8 @@ import requests
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from causal_otel.export.otlp_http import HttpTransport
-from causal_otel.export.transport import Verdict, partial_success, seconds_to_wait
+from causal_otel.transports.otlp_http import HttpTransport
+from causal_otel.transports.transport import Verdict, partial_success, seconds_to_wait
 from tests.export.requests import PAYLOAD, soon
 from tests.faults.scripted import Action, answer, hang, partial, refused_port, reset, scripted, trickle, trickle_headers
 
