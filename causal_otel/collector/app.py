@@ -47,7 +47,7 @@ def query_app(parts: Parts, span_metrics: SpanMetrics, access: Access) -> ASGIAp
     app = Starlette(
         routes=[
             Route("/status.json", status_json, methods=["GET"]),
-            *health.routes(parts.writer),
+            *health.routes(parts),
             *metrics.routes(status, span_metrics),
             *remote_sampling.routes(parts.sampling),
             *login_routes(access),
@@ -64,5 +64,5 @@ def query_app(parts: Parts, span_metrics: SpanMetrics, access: Access) -> ASGIAp
 
 def receiver_app(parts: Parts, access: Access) -> ASGIApp:
     """The application of the OTLP/HTTP port. It tells its health there too: load balancers probe where they send."""
-    app = otlp_app(parts.intake, health.routes(parts.writer))
+    app = otlp_app(parts.intake, health.routes(parts))
     return Guard(app, access, open_paths=health.PATHS, refusal=refusal)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "ServedStrategies", "answer", "left_out", "routes"]
 
+_EVERYTHING = Strategies()
+
 Answer = dict[str, Any]
 """A ``jaeger.api_v2.SamplingStrategyResponse`` in protobuf's JSON."""
 
@@ -102,7 +104,7 @@ class ServedStrategies:
         return {"file": str(self._path or ""), "error": error, "warnings": warnings}
 
     def _current(self) -> Strategies:
-        return Strategies() if self._file is None else self._file.current()
+        return _EVERYTHING if self._file is None else self._file.current()
 
 
 def _explained(path: Path, error: Exception) -> str:

@@ -273,7 +273,7 @@ def login_routes(access: Access) -> list[Route]:
         token = fields.get("token", "").strip()
         if not access.tokens.has(token):
             await access.failed_logins.failed(address)
-            return page(request, "login.html", {"next": wanted, "failed": "That is not a token of ours."}, status=401)
+            return page(request, "login.html", {"next": wanted, "failed": "That is not the token."}, status=401)
         access.failed_logins.succeeded(address)
         response = RedirectResponse(wanted, status_code=303)
         response.set_cookie(

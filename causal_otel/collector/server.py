@@ -17,6 +17,7 @@ from causal_otel._internal.log import logger
 from causal_otel.collector.app import query_app, receiver_app
 from causal_otel.collector.certificates import Certificate
 from causal_otel.collector.forward.forwarder import forwarder
+from causal_otel.collector.forward.queue import Queue
 from causal_otel.collector.receive.intake import Intake
 from causal_otel.collector.receive.listening import authority, listen
 from causal_otel.collector.remote_sampling import ServedStrategies
@@ -131,8 +132,13 @@ def _forwarding(settings: CollectorSettings) -> Iterator[Forwarder | None]:
     """Send on what comes as long as the block lasts, if it is wanted. The store's lock is held: it is the queue's."""
     directory = Path(settings.data_dir) / "forward"
     if not settings.forward:
-        if any(directory.glob("*.queue")):
-            _LOG.warning("%s holds traces that were not sent on: --forward would send them, or delete it", directory)
+        left = Queue(directory, settings.forward_max_size)
+        if left.waiting()[1]:
+            _LOG.warning(
+                "%s holds %d spans that were not sent on: --forward would send them, or delete it",
+                *(directory, left.waiting()[1]),
+            )
+        left.close()
         yield None
         return
     sending = forwarder(settings.forward, settings.forward_header, directory, settings.forward_max_size)

@@ -48,6 +48,10 @@ class Parts:
     addresses: dict[str, str] = field(default_factory=dict)
     started: float = field(default_factory=time.time)
 
+    def not_ready(self) -> str:
+        """Why requests cannot be acknowledged now; empty: they can. It writes to the disk: call it from a thread."""
+        return self.writer.not_ready() or (self.forwarder.not_ready() if self.forwarder is not None else "")
+
 
 def collect(parts: Parts) -> dict[str, Any]:
     """Ask all parts. It reads from the disk: call it from a thread.
@@ -69,7 +73,7 @@ def collect(parts: Parts) -> dict[str, Any]:
         "uptime": now - parts.started,
         "addresses": parts.addresses,
         "requests": requests,
-        "not_ready": parts.writer.not_ready(),
+        "not_ready": parts.not_ready(),
         "writer": parts.writer.counters(),
         "store": {
             "directory": settings.data_dir,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import Counter
@@ -12,6 +13,7 @@ from causal_otel._internal.log import logger
 from causal_otel._internal.throttled_log import ThrottledLog
 from causal_otel._version import __version__
 from causal_otel.collector.forward.queue import Queue
+from causal_otel.collector.store.probe import Probe
 from causal_otel.transports.splitting import DECIDED, in_pieces
 from causal_otel.transports.transport import Outcome, Verdict, without_credentials
 
@@ -88,6 +90,7 @@ class Forwarder:
         self._destination = destination
         self._attempt_seconds = attempt_seconds
         self._transport: Transport | None = None
+        self._probe = Probe(queue.directory)
         self._stopping = threading.Event()
         self._log = ThrottledLog()
         self._outcomes: Counter[str] = Counter()
@@ -112,6 +115,11 @@ class Forwarder:
             QueueLost: The disk does not take it.
         """
         self._queue.append(request, spans)
+
+    def not_ready(self) -> str:
+        """Why nothing can be queued now, for people; empty: it can. It writes to the disk: call it from a thread."""
+        # It is made for the first request; until then the directory that it will be in tells.
+        return self._probe.failure() if os.path.lexists(self._queue.directory) else ""
 
     def close(self, timeout: float) -> None:
         """Stop, which an attempt under way may delay. What was not sent stays in the queue, for the next process.

@@ -11,6 +11,7 @@ Nothing is forced to the disk (no ``fsync``): what is written is in the kernel's
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import struct
@@ -255,6 +256,9 @@ class Queue:
         """The oldest request that is not settled: waits for one. None: go on and ask again, unless all is to stop.
 
         It is in hand until it is settled or put back. What cannot be read is skipped and counted.
+
+        Raises:
+            OSError: It cannot be read now.
         """
         with self._lock:
             while not self._stopped and not any(each.requests for each in self._segments):
@@ -313,7 +317,11 @@ class Queue:
                 self.dropped_spans += spans
 
     def _read(self, segment: _Segment) -> Entry | None:
-        """The next request of a segment; None: there is none, or it is damaged."""
+        """The next request of a segment; None: there is none, or it is damaged.
+
+        Raises:
+            OSError: It cannot be read now, such as because too many files are open.
+        """
         offset = self._place[1]
         if offset >= segment.bytes:
             return None
@@ -329,6 +337,8 @@ class Queue:
                 if len(payload) == length and zlib.crc32(payload, zlib.crc32(header[_CRC_BYTES:])) == checksum:
                     return Entry(payload, spans, came, segment.number, offset + _HEADER.size + length)
         except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.EIO):  # it may be read another time
+                raise
             _LOG.warning("%s cannot be read: %s", segment.path, error)
         self.damaged_bytes += segment.bytes - offset
         if segment.requests:
@@ -359,6 +369,8 @@ class Queue:
         """Give the files up. What waits stays."""
         with self._lock:
             self._stop_writing()
+            if not any(each.requests for each in self._segments):
+                self._remove_settled()
             self._stop_reading()
             if self._position is not None:
                 os.close(self._position)

@@ -9,6 +9,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from causal_otel.testing.process import claim_port
 from tests.collector.running import Running, one_span, running
@@ -70,12 +73,18 @@ def test_everything_is_sent_on(tmp_path: Path, far_side: FarSide) -> None:
         assert rich["attributes"] == {"user.id": 7, "list": ["a", "b"]}
         assert (rich["kind"], rich["status"]["code"]) == ("SERVER", "ERROR")
         assert rich["end"] - rich["start"] > 0
+        exporter = GrpcExporter(collector.grpc, insecure=True)
+        provider = TracerProvider()
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+        provider.get_tracer("tests").start_span("by grpc").end()
+        provider.shutdown()
+        wait_until(lambda: "by grpc" in names(far))
         wait_until(lambda: settled(collector))
         status = forward(collector)
-        assert status["spans"] == {"delivered": 21, "rejected": 0, "refused": 0, "too_large": 0, "dropped": 0}
+        assert status["spans"] == {"delivered": 22, "rejected": 0, "refused": 0, "too_large": 0, "dropped": 0}
         assert status["problem"] == ""
         metrics = collector.metrics()
-        assert metrics['causal_forward_spans_total{outcome="delivered"}'] == 21
+        assert metrics['causal_forward_spans_total{outcome="delivered"}'] == 22
         assert metrics["causal_forward_queue_spans"] == metrics["causal_forward_failing"] == 0
         assert metrics["causal_forward_last_success_timestamp_seconds"] > 1e9
 
@@ -226,9 +235,11 @@ def test_not_acknowledged_where_it_cannot_be_queued(tmp_path: Path) -> None:
         response = collector.post(body)
         assert response.status_code == 503
         assert int(response.headers["retry-after"]) >= 1
+        assert collector.get("/ready").status_code == 503
         (tmp_path / "forward").unlink()
         assert collector.post(body).status_code == 200
         wait_until(lambda: far.names() == ["span 1"])
+        wait_until(lambda: collector.get("/ready").status_code == 200)
         assert collector.trace(1) == ["span 1"]
 
 
@@ -238,6 +249,6 @@ def test_what_was_left_is_not_forgotten(tmp_path: Path) -> None:
     with running(tmp_path, "--forward", f"http://127.0.0.1:{port}") as collector:
         send(collector, 1)
     with running(tmp_path) as collector:
-        assert "holds traces that were not sent on" in collector.process.output()
+        assert "holds 1 spans that were not sent on" in collector.process.output()
         assert collector.get("/status.json").json()["forward"] is None
         assert not any(name.startswith("causal_forward") for name in collector.metrics())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -135,6 +136,35 @@ def test_a_request_larger_than_all(tmp_path: Path) -> None:
         with pytest.raises(QueueLost, match="larger than all that may wait"):
             queue.append(bytes(1000), 1)
         assert taken(queue) == [b"small"]
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    """Where the disk takes no more a request is refused whole; what was taken before and later is there."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with opened(tmp_path) as queue:
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))
+            queue.append(b"first" + bytes(2000), 1)
+            with pytest.raises(QueueLost, match="cannot be kept"):
+                queue.append(bytes(4000), 1)
+            queue.append(b"small", 1)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        queue.append(b"large" + bytes(9000), 1)
+        assert queue.waiting() == (3, 3)
+        assert taken(queue) == [b"first" + bytes(2000), b"small", b"large" + bytes(9000)]
+        assert queue.damaged_bytes == 0
+
+
+def test_nothing_is_left_of_what_was_settled(tmp_path: Path) -> None:
+    """A queue that is closed when all is settled has no file of requests any more."""
+    with opened(tmp_path) as queue:
+        queue.append(b"one", 1)
+        assert taken(queue) == [b"one"]
+    assert segments(tmp_path) == []
+    with opened(tmp_path) as queue:
+        queue.append(b"two", 1)
+        assert taken(queue) == [b"two"]
 
 
 @pytest.mark.parametrize("cut", [1, 10, 25])

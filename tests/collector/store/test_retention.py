@@ -131,6 +131,7 @@ class TestByTheClock:
             for _ in range(2):
                 clock.now += HOUR
                 wait_until(lambda: writer.counters()["excess_bytes"])
+                assert writer.not_ready() == ""  # spans are kept all the same
             writer.put(request(traces(span(trace=2)))).result(30)
             assert writer.counters()["deleted_days"] == 0
         assert caplog.text.count("sample less, or allow more") == 1
