@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["DECIDED", "halves", "in_pieces"]
 
 DECIDED = frozenset({Verdict.DELIVERED, Verdict.REFUSED, Verdict.TOO_LARGE})
-"""Asking again would change nothing; what is too large is halved as far as it can be, before."""
+"""Verdicts that another attempt would not change. What is too large has been halved down to a single span by then."""
 
 
 def halves(payload: bytes) -> tuple[Request, Request] | None:
