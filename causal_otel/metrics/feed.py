@@ -11,7 +11,7 @@ import contextlib
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from opentelemetry.metrics import CallbackOptions, Observation
 
@@ -181,11 +181,14 @@ class _Instruments:
         )
 
 
-_known: weakref.WeakKeyDictionary[Any, _Instruments] = weakref.WeakKeyDictionary()
+_known: list[tuple[weakref.ref[MeterProvider], _Instruments]] = []
+"""By identity: Logfire's provider is a dataclass, and so not hashable."""
 
 
 def _instruments(provider: MeterProvider) -> _Instruments:
-    found = _known.get(provider)
-    if found is None:
-        found = _known[provider] = _Instruments(provider)
-    return found
+    for known, instruments in _known:
+        if known() is provider:
+            return instruments
+    made = _Instruments(provider)
+    _known[:] = [pair for pair in _known if pair[0]() is not None] + [(weakref.ref(provider), made)]
+    return made

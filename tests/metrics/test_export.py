@@ -331,6 +331,16 @@ print(status.faults)
     assert done.stdout.splitlines() == ["True '' [()]", "{'metrics: your meter provider': 1}"]
 
 
+def test_a_provider_that_cannot_be_hashed(echo: str) -> None:
+    """A MeterProvider that is a dataclass, as Logfire's is, is given what is measured, also by a second install()."""
+    code = """
+type(metrics.get_meter_provider()).__hash__ = None
+install(); get(); causal_otel.uninstall()
+install(); get(); print(counts(), causal_otel.status().faults)
+"""
+    assert program(_OWN + code, echo, OTEL_TRACES_EXPORTER="none").stdout == "[2] {}\n"
+
+
 def test_none_is_none(echo: str) -> None:
     """``OTEL_METRICS_EXPORTER=none`` switches metrics off for a provider of the user's own as well."""
     done = program(_OWN + "install(); get(); print(counts())", echo, OTEL_METRICS_EXPORTER="none")

@@ -109,7 +109,7 @@ CONDITIONS = tuple(
     condition
     for text in (
         "n>0", "n!=1", "n<=1.0", "n=true", "n=1.00", "!n", "user", "!user", "user~Ü|O", "user=*b", "user!=bob",
-        "host!=a", "host=*", "host~span", "error~t", "!error", "long~xx", "db.query.text=SELECT*", "in*=x",
+        "host!=a", "host=*", "host~span", "error~t", "!error", "long~xx", "db.query.text=SELECT*", '"in*"=x',
         "nobody>1", "!nobody",
         "event~MISS", "otel.status_code!=OK", "span.kind!=server", "service.name~sh.p", "list~a,null", "raw~ap8",
     )
