@@ -6,8 +6,9 @@ PYTHON ?= python3
 # Each Python that is asked for by name has its own environment: `make test PYTHON=python3.12` makes .venv-3.12.
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
 BIN := $(VENV)/bin
-# Two processes share the tests, each with servers of its own; one that has none left takes from the other.
-IN_PARALLEL = --numprocesses 2 --dist worksteal
+# Three processes share the tests, each with servers of its own: half of the time a test waits for one of them. A process
+# that has no tests left takes some from another.
+IN_PARALLEL = --numprocesses 3 --dist worksteal
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 demo: $(VENV)/installed-demo

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from causal_otel._internal.log import logger
+from causal_otel._internal.secrets import hide_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Set
 
     from causal_otel.settings import Settings
 
-__all__ = ["conflicts", "destination", "hide_credentials", "implies_jaeger"]
+__all__ = ["conflicts", "destination", "implies_jaeger"]
 
 _logger = logger()
 
@@ -111,8 +111,3 @@ def _unused(unused: tuple[str, object], used: tuple[str, object]) -> str:
 
 def _shown(name: str, value: object) -> str:
     return hide_credentials(f"{name}={value}")
-
-
-def hide_credentials(text: str) -> str:
-    """A text as it may be shown, where it holds a URL with a password: ``http://…@host``."""
-    return re.sub(r"//[^/\s]*@", "//…@", text)

@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -195,8 +194,7 @@ class Installation:
         )
         if self._pipeline is None:
             return common
-        return replace(
-            common,
+        return common._replace(
             service_name=self._pipeline.service_name,
             destination=self._pipeline.destination,
             export=self._pipeline.status(),

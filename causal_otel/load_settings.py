@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from causal_otel._internal.secrets import hide_credentials
 from causal_otel._internal.setting_types import FILE, PROPAGATORS, Kind, installed_propagators, readable_file
-from causal_otel.destination import hide_credentials, implies_jaeger
+from causal_otel.destination import implies_jaeger
 from causal_otel.settings import SettingError, Settings, table
 
 if TYPE_CHECKING:

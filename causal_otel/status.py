@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from causal_otel.export.status import ExportStatus
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Status"]
 
 
-@dataclass(frozen=True)
-class Status:
+class Status(NamedTuple):
     """What tracing is doing in this process. ``str()`` is a page for people."""
 
     installed: bool
@@ -36,9 +35,9 @@ class Status:
     """Which traces are recorded, and problems with the source of the rules; None: your own provider decides."""
     buffer: BufferStatus | None = None
     """Traces that are not sampled and wait for a failure; None: ``keep_errors`` is not ``process``."""
-    redacted: Mapping[str, int] = field(default_factory=dict)
+    redacted: Mapping[str, int] = MappingProxyType({})
     """How often each rule has taken a secret out of what was exported, printed or read."""
-    faults: Mapping[str, int] = field(default_factory=dict)
+    faults: Mapping[str, int] = MappingProxyType({})
     """How often we failed, by site; the user's calls were not affected."""
 
     def __str__(self) -> str:

@@ -41,14 +41,10 @@ def literals(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
-STORE = PACKAGE / "collector" / "store"
-"""Its tags are what its index on disk was made from: they stay when a convention changes."""
-
-
 def sources() -> Iterator[tuple[str, ast.Module]]:
-    """Every module but ``names`` itself and the store: its path, and its syntax tree."""
+    """Every module but ``names`` itself: its path, and its syntax tree."""
     for path in sorted(PACKAGE.rglob("*.py")):
-        if path != PACKAGE / "names.py" and STORE not in path.parents:
+        if path != PACKAGE / "names.py":
             yield path.relative_to(PACKAGE.parent).as_posix(), ast.parse(path.read_text())
 
 

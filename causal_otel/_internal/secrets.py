@@ -27,6 +27,7 @@ __all__ = [
     "Rule",
     "compiled",
     "enabled_rules",
+    "hide_credentials",
     "is_secret",
     "is_secret_parameter",
     "plain",
@@ -288,3 +289,8 @@ def compiled(pattern: str) -> re.Pattern[str]:
     if found.match(""):
         raise ValueError(f"{pattern!r} matches the empty text")
     return found
+
+
+def hide_credentials(text: str) -> str:
+    """A text as it may be shown, where it holds a URL with a password: ``http://…@host``."""
+    return re.sub(r"//[^/\s]*@", "//…@", text)

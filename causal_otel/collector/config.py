@@ -13,6 +13,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from causal_otel._internal.secrets import hide_credentials
 from causal_otel._internal.setting_types import BOOLEAN, FILE, PAIRS, URL, Kind, number
 from causal_otel.collector.tokens import TOKEN
 from causal_otel.settings import SettingError
@@ -168,7 +169,7 @@ class CollectorSettings:
     forward_header: Mapping[str, str] = _option(
         PAIRS,
         dict,
-        "A header to send there, its value percent-encoded: `authorization=Bearer%20TOKEN`. May be repeated. "
+        "A header to send there, such as `x-tenant=shop`, its value percent-encoded. May be repeated. "
         "Prefer the variable: others can read the command line.",
         shown="none",
         secret=True,
@@ -293,5 +294,5 @@ def _parsed(option: Field[Any], name: str, text: str) -> Any:
     try:
         return kind.parse(text)
     except (ValueError, KeyError, AttributeError, OverflowError):
-        shown = "(not shown)" if option.metadata["secret"] else repr(text)
+        shown = "(not shown)" if option.metadata["secret"] else hide_credentials(repr(text))
         raise SettingError(f"{name}={shown} is not allowed; it must be {kind.allowed}") from None

@@ -96,6 +96,13 @@ def test_bad_token_is_not_shown() -> None:
     assert "cret" not in str(caught.value).replace("secret", "")
 
 
+def test_credentials_of_a_bad_url_are_not_shown() -> None:
+    """A URL that is not allowed is shown without the password in it."""
+    with pytest.raises(SettingError, match=r"--forward='http://…@far\.example:port' is not allowed") as caught:
+        CollectorSettings.load({"forward": "http://user:secret@far.example:port"}, {})
+    assert "secret" not in str(caught.value)
+
+
 def test_forwarding_to_itself_is_refused() -> None:
     """A collector that would send on to itself, in a circle, is refused; so are headers that nobody would be sent."""
     for url in ("http://127.0.0.1:4318", "http://localhost:4318/v1/traces", "http://user:secret@[::1]:4318"):

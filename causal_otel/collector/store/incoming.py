@@ -15,6 +15,13 @@ from causal_otel.collector.store.otlp_slim import RawRequest, SlimSpan
 from causal_otel.collector.store.schema import SPREAD
 from causal_otel.collector.systems import named
 from causal_otel.collector.times import length
+from causal_otel.names import (
+    OTEL_SCOPE_NAME,
+    OTEL_SCOPE_VERSION,
+    OTEL_STATUS_CODE,
+    OTEL_STATUS_DESCRIPTION,
+    W3C_TRACESTATE,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -126,7 +133,7 @@ class SpanParser:
         if events := span.events:
             self._add_events(events, hashes)
         if state := span.trace_state:
-            hashes |= indexing.hashes([("w3c.tracestate", state)])
+            hashes |= indexing.hashes([(W3C_TRACESTATE, state)])
         start = span.start
         duration = length(start, span.end)
         if start > LARGEST:
@@ -161,9 +168,9 @@ class SpanParser:
     def _status(self, raw: bytes) -> tuple[bool, frozenset[int]]:
         status = Status.FromString(raw)
         error = status.code == _ERROR
-        pairs = [("otel.status_code", "OK")] if status.code == Status.STATUS_CODE_OK else []
+        pairs = [(OTEL_STATUS_CODE, "OK")] if status.code == Status.STATUS_CODE_OK else []
         if status.message:
-            pairs.append(("otel.status_description", status.message))
+            pairs.append((OTEL_STATUS_DESCRIPTION, status.message))
         if len(self._statuses) >= 1024:
             self._statuses.clear()
         known = self._statuses[raw] = error, frozenset(indexing.hashes(pairs))
@@ -253,5 +260,5 @@ def origin_of(resource: bytes, scope: bytes) -> Origin:
 
 def _scope_hashes(scoped: ScopeSpans) -> frozenset[int]:
     scope = scoped.scope
-    pairs = (("otel.scope.name", scope.name), ("otel.scope.version", scope.version))
+    pairs = ((OTEL_SCOPE_NAME, scope.name), (OTEL_SCOPE_VERSION, scope.version))
     return frozenset(indexing.hashes((key, value) for key, value in pairs if value))

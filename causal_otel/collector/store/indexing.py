@@ -13,6 +13,7 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from causal_otel.collector.attributes import plain, text
 from causal_otel.collector.store.schema import tag_hash
 from causal_otel.collector.systems import KEYS
+from causal_otel.names import DB_QUERY_TEXT, EXCEPTION_STACKTRACE, URL_FULL, URL_QUERY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +24,7 @@ NOT_INDEXED = -1
 """In place of the hash of a tag that is not indexed."""
 
 _LONGEST = 256
-_KEYS = frozenset({"db.query.text", "exception.stacktrace", "url.full", "url.query"})
+_KEYS = frozenset({DB_QUERY_TEXT, EXCEPTION_STACKTRACE, URL_FULL, URL_QUERY})
 _RAW_KEYS = frozenset(key.encode() for key in _KEYS)
 _SYSTEM_KEYS = frozenset(key.encode() for key in KEYS)
 _BYTE = 0x80

@@ -17,6 +17,14 @@ from typing import TYPE_CHECKING
 from causal_otel.collector.conditions import holds
 from causal_otel.collector.store.chunks import raw_spans, spans_field
 from causal_otel.collector.store.raw_values import RawValues
+from causal_otel.names import (
+    OTEL_SCOPE_NAME,
+    OTEL_SCOPE_VERSION,
+    OTEL_STATUS_CODE,
+    OTEL_STATUS_DESCRIPTION,
+    SPAN_KIND,
+    W3C_TRACESTATE,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -27,9 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Literals"]
 
-_FIELDS = frozenset({"error", "otel.scope.name", "otel.scope.version", "otel.status_code", "span.kind"})
+_FIELDS = frozenset({"error", OTEL_SCOPE_NAME, OTEL_SCOPE_VERSION, OTEL_STATUS_CODE, SPAN_KIND})
 """Tags whose value is not a string in the span."""
-_UNNAMED = _FIELDS | {"event", "otel.status_description", "w3c.tracestate"}
+_UNNAMED = _FIELDS | {"event", OTEL_STATUS_DESCRIPTION, W3C_TRACESTATE}
 """Tags whose key is not a string in the span."""
 _OTHER_TEXTS = frozenset({"", "true", "false"})
 

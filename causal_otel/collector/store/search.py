@@ -34,6 +34,7 @@ from causal_otel.collector.store.literals import Literals
 from causal_otel.collector.store.open_days import OutOfTime, Skipped
 from causal_otel.collector.store.schema import SPREAD
 from causal_otel.collector.store.table_conditions import TableConditions
+from causal_otel.names import OTEL_STATUS_CODE, SPAN_KIND
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
@@ -61,7 +62,7 @@ MOST_COUNTED = 1 << 14
 _FEW_NAMED = 64
 """Chunks with an attribute named as what a column tells: if there are more, the column does not help."""
 _IDS_AT_ONCE = 500
-_ERRORS = {("error", "true"), ("otel.status_code", "ERROR")}
+_ERRORS = {("error", "true"), (OTEL_STATUS_CODE, "ERROR")}
 """The tags of spans whose status is an error."""
 
 _NEVER = 1 << 64
@@ -209,7 +210,7 @@ class DaySearch:
         tag = index.wanted(key, text)
         if tag is None:
             return set()
-        of_kind = key == "span.kind" and text in KINDS[1:]
+        of_kind = key == SPAN_KIND and text in KINDS[1:]
         if not of_kind and (key, text) not in _ERRORS:
             tags.append(tag)
             return set()
