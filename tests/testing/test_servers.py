@@ -88,8 +88,7 @@ def test_interrupted_program_leaves_nothing(
     with subprocess.Popen(
         [sys.executable, "-c", _HOLD_SERVER, server],
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,  # its complaints are among what pytest captures
     ) as program:
         try:
             assert program.stdout is not None
