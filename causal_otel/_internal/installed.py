@@ -1,23 +1,21 @@
-"""What other installed packages offer: their entry points.
-
-Reading the metadata of all packages takes 10 ms. The API has done so by now, for its own context, and keeps what it has
-read; its module is private, so that without it the metadata are read again.
-"""
+"""What other installed packages offer: their entry points."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoints
+from importlib.metadata import EntryPoints, distributions
 
 __all__ = ["entry_points"]
 
 
 def entry_points(group: str) -> EntryPoints:
-    """The entry points of ``group``, of all packages; raises whatever a package's broken metadata raises."""
-    try:
-        from opentelemetry.util._importlib_metadata import entry_points as read
-    except ImportError:
-        from importlib.metadata import entry_points as read  # type: ignore[assignment]
-    return read(group=group)
+    """The entry points of ``group``, of all packages; raises whatever a package's broken metadata raises.
+
+    ``importlib.metadata.entry_points`` answers the same, and takes three times as long: it parses those of all groups.
+    Of two copies of a package the first one in the path counts.
+    """
+    found: dict[str, EntryPoints] = {}
+    for distribution in distributions():
+        text = distribution.read_text("entry_points.txt")
+        if text and group in text:
+            found.setdefault(distribution.name, EntryPoints(distribution.entry_points).select(group=group))
+    return EntryPoints(point for points in found.values() for point in points)
