@@ -54,7 +54,7 @@ class Attempts:
     def _made(self) -> Transport:
         transport = self._transport
         if transport is None:
-            with importing():
+            with importing.held():
                 transport = self._transport = self._make_transport()
         return transport
 

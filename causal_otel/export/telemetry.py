@@ -1,15 +1,20 @@
 """The export's own counts as OpenTelemetry metrics, under the names of the semantic conventions for SDKs.
 
 All but one are observable: they read the plain counters of the worker when a reader of the user's asks, and cost
-nothing at any other time. Instruments are made with the API alone, so they come to life with the first real
-``MeterProvider``, be it set before or after ``install()``. Since the API has no way to remove an instrument, they are
-made once in a process, and observe whatever is installed.
+nothing at any other time. How long attempts took is recorded then, too. The sending thread never enters a meter
+provider: if a process forks meanwhile, its child has a lock of the SDK's that nobody releases, and spans would wait
+behind it for ever.
+
+Instruments are made with the API alone, so they come to life with the first real ``MeterProvider``, be it set before or
+after ``install()``. Since the API has no way to remove an instrument, they are made once in a process, and observe
+whatever is installed.
 """
 
 from __future__ import annotations
 
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -17,6 +22,7 @@ from urllib.parse import urlsplit
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
+from causal_otel._internal import process
 from causal_otel._version import __version__
 from causal_otel.names import (
     CAUSAL_EXPORTER_LAST_SUCCESS_TIMESTAMP,
@@ -47,7 +53,7 @@ if TYPE_CHECKING:
     from causal_otel.export.worker import Worker
     from causal_otel.transports.transport import Outcome
 
-__all__ = ["Telemetry"]
+__all__ = ["Telemetry", "measures"]
 
 _PROCESSOR = {
     OTEL_COMPONENT_TYPE: "batching_span_processor",
@@ -55,6 +61,15 @@ _PROCESSOR = {
 }
 _PROCESSOR_ERRORS = {"queue_full": "queue_full", "shutdown": "already_shutdown", "encoding": "encoding"}
 _EXPORTER_ERRORS = ("export_failed", "refused", "too_large", "rejected", "spool_full")
+
+
+_MOST_ATTEMPTS = 1024
+"""Attempts that may wait for a reader; of more, the latest."""
+
+
+def measures(provider: object) -> bool:
+    """Whether a meter provider is more than the API's own, which measures nothing."""
+    return not type(provider).__module__.startswith("opentelemetry.metrics")
 
 
 class Telemetry:
@@ -77,6 +92,8 @@ class Telemetry:
         self.engine: Callable[[], SpanCounts] | None = None
         self._http = component == "otlp_http_span_exporter"
         self._worker: Callable[[], Worker | None] = lambda: None
+        self._attempts: deque[tuple[float, dict[str, Any]]] = deque(maxlen=_MOST_ATTEMPTS)
+        process.at_fork(in_child=self._forked)
 
     @property
     def worker(self) -> Worker | None:
@@ -88,7 +105,7 @@ class Telemetry:
         global _watched
         self._worker = weakref.ref(worker)
         _watched = self
-        _instruments()
+        _make_instruments()
 
     def unwatch(self) -> None:
         """Observe it no more."""
@@ -97,7 +114,9 @@ class Telemetry:
             _watched = None
 
     def attempt(self, seconds: float, outcome: Outcome) -> None:
-        """Record an attempt to send: ``otel.sdk.exporter.operation.duration``."""
+        """Note an attempt to send: ``otel.sdk.exporter.operation.duration``."""
+        if not measures(metrics.get_meter_provider()):
+            return
         attributes = dict(self.exporter)
         if self._http:
             if outcome.kind.isdecimal():
@@ -108,7 +127,16 @@ class Telemetry:
             attributes[RPC_RESPONSE_STATUS_CODE] = outcome.kind if outcome.kind not in ("", "rejected") else "OK"
         if outcome.kind:
             attributes[ERROR_TYPE] = outcome.kind
-        _instruments().record(seconds, attributes)
+        self._attempts.append((seconds, attributes))
+
+    def record_attempts(self) -> None:
+        """Tell of those that no reader has been told of yet."""
+        attempts = self._attempts
+        while attempts and _duration is not None:
+            _duration.record(*attempts.popleft())
+
+    def _forked(self) -> None:
+        self._attempts.clear()  # its parent tells of them
 
 
 _watched: Telemetry | None = None
@@ -116,17 +144,16 @@ _duration: metrics.Histogram | None = None
 _making = threading.Lock()
 
 
-def _instruments() -> metrics.Histogram:
-    """Make all instruments, the first time; returns the one that is not observable."""
+def _make_instruments() -> None:
+    """Make all instruments, the first time."""
     global _duration
     with _making:
         if _duration is None:
-            meter = metrics.get_meter("causal_otel", __version__, schema_url=SCHEMA_URL)
-            _duration = _make(meter)
-        return _duration
+            _duration = _make(metrics.get_meter("causal_otel", __version__, schema_url=SCHEMA_URL))
 
 
 def _make(meter: metrics.Meter) -> metrics.Histogram:
+    """Make all instruments; returns the one that is not observable."""
     counter, gauge, level = (
         meter.create_observable_counter,
         meter.create_observable_gauge,
@@ -212,6 +239,7 @@ def _reads(
 
 
 def _started(telemetry: Telemetry, _: Worker) -> _Points:
+    telemetry.record_attempts()
     return () if telemetry.engine is None else telemetry.engine().started()
 
 

@@ -149,7 +149,7 @@ class Worker(SpanProcessor):
         if self._pid != os.getpid():
             born = _process_start()
             own = [span for span in tuple(self._queue) if (span.end_time or 0) >= born]
-            transport.forked()
+            transport.importing.renew()
             if self._spool is not None:
                 self._spool.forked()
             self._forked(own)

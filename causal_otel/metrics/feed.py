@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from opentelemetry.metrics import CallbackOptions, Observation
 
 from causal_otel._internal import faults, process
+from causal_otel._internal.fork_lock import ForkLock
 from causal_otel._version import __version__
 from causal_otel.names import SCHEMA_URL
 
@@ -53,6 +54,8 @@ class Feed:
                 self._instruments.observe(level)
         cells.grown = self._grown
         self._closed = False
+        # A child would inherit the locks that the SDK holds while it is told, and nobody there would release them.
+        self._telling = ForkLock()
         self._begin()
         process.at_fork(in_child=self._forked)
 
@@ -97,7 +100,7 @@ class Feed:
         Args:
             patiently: give other threads their turn in between.
         """
-        with self._cells.reading:
+        with self._telling.held(), self._cells.reading:
             for family in self._cells.families():
                 if not family.instrument.boundaries:
                     continue

@@ -10,6 +10,7 @@ from opentelemetry import metrics
 
 from causal_otel._internal import faults
 from causal_otel.export.shutdown_hooks import Termination
+from causal_otel.export.telemetry import measures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,6 +127,6 @@ def _provider_in_place() -> MeterProvider | None:
         faults.report("metrics: the global meter provider")
         return None
     ours = sys.modules.get("causal_otel.metrics.pipeline")
-    if type(provider).__module__.startswith("opentelemetry.metrics") or (ours is not None and ours.is_ours(provider)):
+    if not measures(provider) or (ours is not None and ours.is_ours(provider)):
         return None
     return provider

@@ -34,7 +34,7 @@ class OtlpMetricExporter(export.MetricExporter):
         self._timeout = settings.timeout
         self._destination = without_credentials(url)
         self._log = ThrottledLog()
-        with importing():
+        with importing.held():
             from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 
             self._encode = encode_metrics

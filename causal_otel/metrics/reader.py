@@ -19,6 +19,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from causal_otel._internal import faults, process
+from causal_otel._internal.fork_lock import ForkLock
 from causal_otel._version import __version__
 from causal_otel.engine import context
 from causal_otel.names import SCHEMA_URL, SERVICE_INSTANCE_ID
@@ -82,6 +83,8 @@ class Reader(export.MetricReader):
         self._timeout = timeout
         self._temporality = kinds.get(sdk.Histogram, Temporality.CUMULATIVE)
         self._collected: export.MetricsData | None = None
+        # A child would inherit the locks that the SDK holds while it collects, and nobody there would release them.
+        self._collecting = ForkLock()
         self._begin()
         process.at_fork(in_child=self._forked)
 
@@ -185,7 +188,8 @@ class Reader(export.MetricReader):
     def _data(self) -> export.MetricsData | None:
         self._collected = None
         try:
-            self.collect(self._timeout * 1000)
+            with self._collecting.held():
+                self.collect(self._timeout * 1000)
         except Exception:  # somebody's callback that does not return in time, or raises what the SDK lets through
             faults.report("metrics: collection")
         collected: export.MetricsData | None = self._collected

@@ -143,7 +143,7 @@ def _check(name: str, status: int, headers: Any) -> None:
 
 def _get(url: str, headers: dict[str, str]) -> tuple[int, Any, bytes]:
     """Status, headers and body of an answer that arrives completely within some seconds."""
-    with importing():
+    with importing.held():
         import urllib.error
         import urllib.request
 

@@ -7,14 +7,13 @@ who must not, and what a partial success has cost. When to ask again is the send
 from __future__ import annotations
 
 import math
-import threading
 import time
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-from causal_otel._internal import process
+from causal_otel._internal.fork_lock import ForkLock
 
 __all__ = [
     "CREDENTIALS",
@@ -22,7 +21,6 @@ __all__ = [
     "Request",
     "Transport",
     "Verdict",
-    "forked",
     "importing",
     "partial_success",
     "seconds_to_wait",
@@ -130,30 +128,5 @@ def without_credentials(url: str) -> str:
 
 # The transports and their libraries are imported by the sending thread, since they take longer than install() may. A
 # child forked in the middle of that would inherit a half imported module, locked by a thread that it does not have.
-_imports = threading.Lock()
-_locked_for_fork = False
-_IMPORT_SECONDS = 5.0
-
-
-def importing() -> threading.Lock:
-    """The lock to hold while a transport is imported and made; ``os.fork()`` waits for it, for some seconds."""
-    return _imports
-
-
-def _before_fork() -> None:
-    global _locked_for_fork
-    _locked_for_fork = _imports.acquire(timeout=_IMPORT_SECONDS)
-
-
-def _after_fork_in_parent() -> None:
-    if _locked_for_fork:
-        _imports.release()
-
-
-def forked() -> None:
-    """Begin anew in a forked child; called by the fork hook, or by whoever notices a fork that ran no hooks."""
-    global _imports
-    _imports = threading.Lock()
-
-
-process.at_fork(before=_before_fork, in_parent=_after_fork_in_parent, in_child=forked)
+importing = ForkLock()
+"""To be held while a transport is imported and made."""

@@ -146,3 +146,51 @@ def test_damaged_batches(tmp_path: Path) -> None:
         found = _metrics(collector.endpoint, "before", TRACING_SPOOL_DIRECTORY=str(tmp_path))
     damaged = {point[1]["error.type"]: point[0] for point in found["causal.exporter.spool.damaged"]}
     assert damaged == {"corrupted": 1, "torn": 0}
+
+
+_FOREIGN = """
+import sys, threading
+import causal_otel
+from opentelemetry import metrics
+
+told, asked = [], []
+
+class Histogram(metrics.NoOpHistogram):
+    def record(self, amount, attributes=None, context=None):
+        told.append((threading.current_thread() is threading.main_thread(), amount >= 0, attributes["server.port"]))
+
+class Meter(metrics.NoOpMeter):
+    def create_histogram(self, name, *args, **kwargs):
+        return Histogram(name)
+    def create_observable_counter(self, name, callbacks=None, *args, **kwargs):
+        asked.extend(callbacks)
+
+class Meters(metrics.MeterProvider):
+    def get_meter(self, name, *args, **kwargs):
+        return Meter(name)
+
+metrics.set_meter_provider(Meters())
+installed = causal_otel.install(patches=[], endpoint=sys.argv[1], service_name="t")
+with causal_otel.span("a"):
+    pass
+assert installed.flush(20)
+print(told)
+for _ in range(2):
+    for callback in asked:
+        list(callback(metrics.CallbackOptions()))
+print(told)
+"""
+
+
+def test_the_sending_thread_enters_no_meter_provider() -> None:
+    """How long an attempt took is told once, by whoever collects: in a forked child a lock may be held by nobody."""
+    with scripted() as collector:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", _FOREIGN, collector.endpoint],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        port = int(collector.endpoint.rpartition(":")[2])
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["[]", f"[(True, True, {port})]"]
