@@ -94,7 +94,20 @@ class Process:
     @property
     def running(self) -> bool:
         """Whether it has not ended."""
-        return self._popen.poll() is None
+        return self._status() is None
+
+    def _status(self) -> int | None:
+        """Its exit status, or None while it runs.
+
+        Looked up without reaping it, so until :meth:`stop` its process id is nobody else's. Popen's own ``poll()`` and
+        ``wait()`` would not do: interrupted in the middle they leave their lock held, and every later one is for ever.
+        """
+        if self._popen.returncode is not None:
+            return self._popen.returncode
+        ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if ended is None:
+            return None
+        return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
 
     def output(self) -> str:
         """All it has written to stdout and stderr so far."""
@@ -112,10 +125,12 @@ class Process:
         Raises:
             ServerError: It is still running after ``timeout``.
         """
-        try:
-            return self._popen.wait(timeout)
-        except subprocess.TimeoutExpired:
-            raise ServerError(f"{self.name} has not ended within {timeout:g} s.", self.output()) from None
+        deadline = time.monotonic() + timeout
+        while (status := self._status()) is None:
+            if time.monotonic() > deadline:
+                raise ServerError(f"{self.name} has not ended within {timeout:g} s.", self.output())
+            time.sleep(_POLL_SECONDS)
+        return status
 
     def check(self) -> None:
         """Look whether it is still running.
@@ -123,7 +138,7 @@ class Process:
         Raises:
             ServerError: It has ended by itself: while starting when nobody has found it ready yet, else unexpectedly.
         """
-        status = self._popen.poll()
+        status = self._status()
         if status is None:
             return
         how = f"killed by {_signal_name(-status)}" if status < 0 else f"with status {status}"
@@ -151,16 +166,17 @@ class Process:
         """End it: ``stop_signal``, then after ``timeout`` seconds SIGKILL, to all of its process group."""
         try:
             if self.running:
-                self._popen.send_signal(stop_signal)
-                self._popen.send_signal(signal.SIGCONT)  # a process stopped by SIGSTOP would not see the other one
-                self._popen.wait(timeout)
-        except subprocess.TimeoutExpired:
-            pass
+                os.kill(self.pid, stop_signal)
+                os.kill(self.pid, signal.SIGCONT)  # a process stopped by SIGSTOP would not see the other one
+                self.wait(timeout)
+        except ServerError:
+            pass  # it is killed
         finally:
-            # Also what the child has started itself and left behind. macOS says EPERM where Linux says ESRCH.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
-            self._popen.wait()
+            with _interrupts_held():
+                # Also what the child has started itself and left behind. macOS says EPERM where Linux says ESRCH.
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self.pid, signal.SIGKILL)
+                self._popen.wait()
 
 
 @contextlib.contextmanager

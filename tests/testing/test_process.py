@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -89,6 +91,45 @@ def test_child_that_ignores_the_stop_signal_is_killed() -> None:
     with process([sys.executable, "-c", script], name="deaf", ready=_is_asleep, stop_timeout=0.2) as child:
         pass
     assert child.wait(timeout=0) == -signal.SIGKILL
+
+
+class _Interrupting:
+    """A lock that an interrupt follows at once when it is acquired, so that nobody is there yet to release it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def acquire(self, blocking: bool = True) -> bool:
+        acquired = self._lock.acquire(blocking, 10 if blocking else -1)
+        if acquired:
+            signal.raise_signal(signal.SIGINT)
+        return acquired
+
+    def release(self) -> None:
+        self._lock.release()
+
+    def __enter__(self) -> None:
+        assert self._lock.acquire(timeout=10), "somebody holds it for ever"
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def test_an_interrupt_that_meets_a_lock_of_popen_stops_the_child() -> None:
+    """Ctrl-C while Popen holds the lock under which it reaps, and will not release it, stops the child all the same."""
+
+    def watch(child: Process) -> None:
+        child._popen._waitpid_lock = _Interrupting()  # type: ignore[attr-defined]
+        with contextlib.suppress(ServerError):
+            child.wait(0.1)
+        signal.raise_signal(signal.SIGINT)
+
+    with (
+        pytest.raises(KeyboardInterrupt),
+        process([sys.executable, "-c", _SLEEP], name="watched", ready=_is_asleep) as child,
+    ):
+        watch(child)
+    assert child.wait(timeout=0) == -signal.SIGTERM
 
 
 def test_child_stopped_by_sigstop_ends_when_asked_to() -> None:
