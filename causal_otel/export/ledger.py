@@ -28,14 +28,16 @@ class Flush:
     """A flush that waits for all spans before ``target``, a position in the order in which they ended.
 
     Attributes:
+        asked: when it was asked for, by ``monotonic()``.
         failed: some of them were not delivered.
         stuck: some of them wait for a setting to be mended, so that the flush gives up.
     """
 
-    __slots__ = ("failed", "stuck", "target")
+    __slots__ = ("asked", "failed", "stuck", "target")
 
     def __init__(self, target: int) -> None:
         self.target = target
+        self.asked = time.monotonic()
         self.failed = False
         self.stuck = False
 
@@ -89,11 +91,14 @@ class Ledger:
             self._fail_flushes(first)
             self.changed.notify_all()
 
-    def stall(self, first: int) -> None:
-        """The spans from ``first`` on stay queued until a setting is mended: flushes that wait for them give up."""
+    def stall(self, first: int, begun: float) -> None:
+        """The spans from ``first`` on stay queued until a setting is mended: flushes that wait for them give up.
+
+        Not so those that were asked for after the attempt had ``begun``: the setting may have been mended before.
+        """
         with self.lock:
             for flush in self.flushes:
-                flush.stuck |= first < flush.target
+                flush.stuck |= first < flush.target and flush.asked <= begun
             self.changed.notify_all()
 
     def _fail_flushes(self, first: int | None) -> None:

@@ -81,6 +81,7 @@ class Sender:
         self._resume_at = 0.0  # nothing is tried until then, because of a misconfiguration
         self._refused_size: int | None = None  # the smallest that was too large for the back end
         self._hurried = False
+        self._begun = 0.0  # when the last attempt was
         self._no_more = False
         self._stop_at: float | None = None
         self._hopeless = False  # nobody answers and the process is ending, so no further attempt is made
@@ -244,8 +245,9 @@ class Sender:
             if self.done:
                 return
             self._backlog.put_back(batch)
-            self._resume_at = time.monotonic() + wait
-            self._ledger.stall(batch.first)
+            if not self._hurried:  # who has asked meanwhile is owed an attempt that begins after that
+                self._resume_at = time.monotonic() + wait
+            self._ledger.stall(batch.first, self._begun)
         self.make_room()
 
     def _pause_after(self, outcome: Outcome) -> float:
@@ -267,6 +269,7 @@ class Sender:
         if spans > 1 and self._refused_size is not None and len(payload) >= self._refused_size:
             return Outcome(Verdict.TOO_LARGE)  # no need to ask
         self._hurried = False
+        self._begun = time.monotonic()
         if self._stop_at is not None:
             deadline = min(deadline, self._stop_at)
         outcome = self._attempts.send(payload, spans, deadline)

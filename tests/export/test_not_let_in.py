@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
 from pathlib import Path
@@ -15,7 +16,7 @@ from causal_otel.export.spool import Spool
 from tests.export.exporting import exporting
 from tests.export.workers import lost
 from tests.faults.grpc_collector import grpc_serving
-from tests.faults.scripted import Action, answer, scripted
+from tests.faults.scripted import Action, Collector, answer, scripted
 from tests.waiting import wait_until
 
 LOGIN = answer(200, {"Content-Type": "text/html"}, b"<html>Please log in</html>")
@@ -95,6 +96,27 @@ def test_transport_is_made_anew() -> None:
             made.end(name)
             assert made.flush() is (name != "b")
             assert collector.connections == connections
+
+
+def test_flush_during_an_attempt() -> None:
+    """A flush is told of attempts that begin after it: the one under way may have been before a setting was mended."""
+    answers: list[bool] = []
+    flushing = threading.Thread(target=lambda: answers.append(made.flush()))
+
+    def refuse(collector: Collector, connection: socket.socket) -> bool:
+        flushing.start()
+        wait_until(lambda: made.worker._sender._hurried)
+        return answer(401)(collector, connection)
+
+    with (
+        scripted(refuse, answer(200)) as collector,
+        exporting(collector.url, max_export_batch_size=1) as made,
+    ):
+        made.end("a")
+        wait_until(lambda: answers)
+        flushing.join(60)
+        assert answers == [True]
+        assert [request.names for request in collector.requests] == [["a"], ["a"]]
 
 
 def test_bounded() -> None:
