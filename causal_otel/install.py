@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from opentelemetry import trace
 from opentelemetry.environment_variables import OTEL_PYTHON_TRACER_PROVIDER
 
+from causal_otel import names
 from causal_otel._internal import faults
 from causal_otel._internal.log import logger
 from causal_otel.destination import conflicts
@@ -31,6 +32,7 @@ from causal_otel.instrument.deferred import DeferredPatch
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.instrument.untraced import untraced
 from causal_otel.load_settings import load_settings, unread_variables
+from causal_otel.logs.correlation import Correlation
 from causal_otel.patch_choice import Patches, check_app, choose, with_defaults
 from causal_otel.settings import SettingError
 from causal_otel.status import Status
@@ -94,6 +96,7 @@ class Installation:
         self._registered: Mapping[str, Registered] = {}
         self._server_shutdown: ServerShutdown | None = None
         self._children: Children | None = None
+        self._correlation: Correlation | None = None
         self._policy = policy
         self._measuring = measuring
         self._log_filter: logging.Filter | None = None
@@ -106,8 +109,10 @@ class Installation:
         registered: Mapping[str, Registered],
         chosen: Mapping[str, Callable[[Patch], Options]],
         border: BaggageBorder,
+        logs: str,
     ) -> None:
         self._registered = registered
+        self._correlation = Correlation(self._service_name(), records=logs != "off")
         self._children = Children()
         self._server_shutdown = ServerShutdown(self._leave)
         if self._measuring is not None:
@@ -121,6 +126,14 @@ class Installation:
         tracer = tracer_of(self.tracer_provider, f"causal_otel.{patch.name}")
         metrics = None if self._measuring is None else self._measuring.metrics(patch)
         return Tracing(tracer, options(patch), self.flush, border, self._policy, metrics=metrics)
+
+    def _service_name(self) -> str:
+        if self._pipeline is not None:
+            return self._pipeline.service_name
+        try:  # the SDK's providers tell it, the API's do not
+            return str(self.tracer_provider.resource.attributes.get(names.SERVICE_NAME, ""))  # type: ignore[attr-defined]
+        except Exception:
+            return ""
 
     def _warn(self, warning: str) -> None:
         self._warnings[warning] = None
@@ -215,6 +228,8 @@ class Installation:
             self._children.forget()
         for patch in reversed(self._patches):
             patch.undo()
+        if self._correlation is not None:
+            self._correlation.undo()
         self._reason = "uninstalled"
         measuring = self._measuring
         if self._pipeline is not None:
@@ -307,7 +322,7 @@ def install(
         for warning in unread_variables(os.environ):
             _current._warn(warning)
         border = BaggageBorder(loaded.baggage_hosts, loaded.baggage_max_bytes)
-        _current._apply(registered, with_defaults(chosen, loaded), border)
+        _current._apply(registered, with_defaults(chosen, loaded), border, loaded.logs)
         return _current
 
 

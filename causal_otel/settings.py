@@ -373,6 +373,14 @@ class Settings:
         PATTERNS, (), "More secrets: whatever these expressions match in any text.", "TRACING_REDACT_PATTERNS"
     )
 
+    logs: str = _setting(
+        choice("correlate", "off"),
+        "correlate",
+        "`correlate`: every record of `logging` has `trace_id`, `span_id`, `trace_sampled` and `service`: see "
+        "[Logs](../how-to/logs.md). `off`: records are left as they are.",
+        "TRACING_LOGS",
+    )
+
     given: Mapping[str, Mapping[str, object]] = field(default_factory=dict, repr=False, compare=False)
     """Not a setting: what was given for each, by the name of the argument or variable. The first is used."""
 

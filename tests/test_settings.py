@@ -69,8 +69,10 @@ GOOD: dict[str, tuple[str, Any]] = {
     "redact": ("-card, -jwt", ("-card", "-jwt")),
     "redact_keys": ("iban, customer.name", ("iban", "customer.name")),
     "redact_patterns": (r"\bEMP\d{6}\b  x{8}", (r"\bEMP\d{6}\b", "x{8}")),
+    "logs": ("Off", "off"),
 }
 BAD: dict[str, str] = {
+    "logs": "all",
     "enabled": "maybe",
     "sdk_disabled": "2",
     "resource_attributes": "novalue",
