@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from opentelemetry.context import Context
-    from opentelemetry.trace import Span
+    from opentelemetry.trace import Span, SpanContext
 
-__all__ = ["current_trace_id", "detached", "extract", "inject", "keep", "span", "traced"]
+__all__ = ["current_span_id", "current_trace_id", "detached", "extract", "inject", "keep", "span", "traced"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -109,9 +109,20 @@ def extract(carrier: Mapping[str, str]) -> Context:
 
 def current_trace_id() -> str | None:
     """The current trace's id, 32 hexadecimal digits as in URLs of trace viewers; None outside any span."""
+    found = _current_identity()
+    return None if found is None else trace.format_trace_id(found.trace_id)
+
+
+def current_span_id() -> str | None:
+    """The current span's id, 16 hexadecimal digits as in log lines; None outside any span."""
+    found = _current_identity()
+    return None if found is None else trace.format_span_id(found.span_id)
+
+
+def _current_identity() -> SpanContext | None:
     current = context.current_span()
     found = None if current is None else current.get_span_context()
-    return trace.format_trace_id(found.trace_id) if found is not None and found.is_valid else None
+    return found if found is not None and found.is_valid else None
 
 
 def keep() -> bool:

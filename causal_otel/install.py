@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 from opentelemetry import trace
 from opentelemetry.environment_variables import OTEL_PYTHON_TRACER_PROVIDER
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from causal_otel.instrument.registry import Registered
     from causal_otel.metrics.measuring import Measuring
     from causal_otel.pipeline import Pipeline
+    from causal_otel.setting_arguments import SettingArguments
     from causal_otel.settings import Settings
 
 __all__ = ["Installation", "Patches", "install", "installation", "status", "uninstall"]
@@ -103,6 +104,15 @@ class Installation:
         if policy is not None:
             self._log_filter = policy.log_filter()
             _logger.logger.addFilter(self._log_filter)
+
+    def __repr__(self) -> str:
+        if self._reason:
+            return f"<Installation, not tracing: {self._reason}>"
+        patches = ", ".join(patch.status.name for patch in self._patches) or "none"
+        if self._pipeline is None:
+            return f"<Installation on {type(self.tracer_provider).__qualname__}, patches: {patches}>"
+        pipeline = self._pipeline
+        return f"<Installation of {pipeline.service_name!r}, sending to {pipeline.destination}, patches: {patches}>"
 
     def _apply(
         self,
@@ -247,7 +257,7 @@ def install(
     patches: Patches = None,
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
-    **settings: Any,
+    **settings: Unpack[SettingArguments],
 ) -> Installation:
     """Trace this process. The one call of an API process and of a worker alike, as early as you can.
 

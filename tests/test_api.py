@@ -25,14 +25,16 @@ def recorded() -> Iterator[Recording]:
 
 def test_span(recorded: Recording) -> None:
     """span() makes a span of the given name, attributes and kind, current in its block."""
-    with causal_otel.span("outer", {"k": 1}, kind=SpanKind.CONSUMER) as outer, causal_otel.span("inner"):
+    with causal_otel.span("outer", {"k": 1}, kind=SpanKind.CONSUMER) as outer, causal_otel.span("inner") as here:
         assert causal_otel.current_trace_id() == format(outer.get_span_context().trace_id, "032x")
+        assert causal_otel.current_span_id() == format(here.get_span_context().span_id, "016x")
     inner, found = recorded.spans
     assert (found.name, found.kind, dict(found.attributes or {})) == ("outer", SpanKind.CONSUMER, {"k": 1})
     assert (inner.name, inner.kind, found.parent) == ("inner", SpanKind.INTERNAL, None)
     assert_inside(found, inner)
     assert {span.status.status_code for span in recorded.spans} == {StatusCode.UNSET}
     assert causal_otel.current_trace_id() is None
+    assert causal_otel.current_span_id() is None
 
 
 def test_span_without_install_does_nothing() -> None:

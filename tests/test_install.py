@@ -26,6 +26,37 @@ def _clean() -> Iterator[None]:
     causal_otel.uninstall()
 
 
+def test_an_installation_tells_what_it_is() -> None:
+    """Its ``repr`` says for whom, where to and with which patches; or why not."""
+    done = run_strictly(
+        """
+        import causal_otel
+        from causal_otel.engine.provider import TracerProvider
+
+        def show(**settings):
+            installed = causal_otel.install(patches=["redis", "asgi"], **settings)
+            print(installed)
+            installed.uninstall()
+            print(installed)
+
+        show(service_name="shop", endpoint="http://user:secret@127.0.0.1:1")
+        show(tracer_provider=TracerProvider())
+        show(enabled=False)
+        """
+    )
+    assert (done.returncode, done.stdout.splitlines()) == (
+        0,
+        [
+            "<Installation of 'shop', sending to http://127.0.0.1:1/v1/traces, patches: redis, asgi>",
+            "<Installation, not tracing: uninstalled>",
+            "<Installation on TracerProvider, patches: redis, asgi>",
+            "<Installation, not tracing: uninstalled>",
+            "<Installation, not tracing: switched off by TRACING_ENABLED=false>",
+            "<Installation, not tracing: uninstalled>",
+        ],
+    ), done.stderr
+
+
 class TestPatches:
     def test_all_by_default(self) -> None:
         """Without ``patches`` every patch is chosen."""

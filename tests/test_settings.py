@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from causal_otel._internal.setting_types import remote_sampler
+import causal_otel
+from causal_otel._internal.setting_types import FILE, remote_sampler
 from causal_otel.load_settings import load_settings, unread_variables
+from causal_otel.setting_arguments import SettingArguments
 from causal_otel.settings import SettingError, Settings, table
 
 GOOD: dict[str, tuple[str, Any]] = {
@@ -259,6 +261,27 @@ def test_unknown_argument_is_explained() -> None:
         load_settings({}, patch=["redis"])
     with pytest.raises(SettingError, match=r"no argument 'zzz'; docs/reference/settings.md"):
         load_settings({}, zzz=1)
+
+
+def test_a_misspelt_argument_is_an_error_of_type_checkers() -> None:
+    """Mypy refuses a setting that does not exist, and the error at run time names the near one."""
+    with pytest.raises(SettingError, match=r"no argument 'spool_directroy'; did you mean spool_directory\?"):
+        causal_otel.install(spool_directroy="/x")  # type: ignore[call-arg]  # which mypy would call unused
+    with pytest.raises(SettingError, match="max_queue_size='7' is not allowed"):
+        causal_otel.install(max_queue_size="7")  # type: ignore[arg-type]
+    assert not causal_otel.status().installed
+
+
+def test_arguments_for_type_checkers_are_those_of_the_table() -> None:
+    """Each setting is a keyword argument of its type, or None; several values may be a list, a file a path object."""
+    declared = {name: hint.__forward_arg__ for name, hint in SettingArguments.__annotations__.items()}
+    wanted = {}
+    for setting in table():
+        hint = "str | os.PathLike[str]" if setting.metadata["kind"] is FILE else str(setting.type)
+        hint = hint.replace("tuple[str, ...]", "list[str] | tuple[str, ...]")
+        wanted[setting.name] = hint if hint.endswith("| None") else f"{hint} | None"
+    del wanted["service_name"]  # a parameter of its own
+    assert declared == wanted
 
 
 def test_variable_with_a_letter_wrong() -> None:
