@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
     from causal_otel.settings import Settings
 
-__all__ = ["conflicts", "destination", "implies_jaeger"]
+__all__ = ["conflicts", "destination", "implies_jaeger", "logs_destination"]
 
 _logger = logger()
 
 _TRACES_PATH = "/v1/traces"
+_LOGS_PATH = "/v1/logs"
 _OTLP_PORTS = {"http/protobuf": 4318, "grpc": 4317}
 _RETIRED_JAEGER_PORTS = (5775, 6831, 6832, 14250, 14268)
 
@@ -53,6 +54,22 @@ def destination(settings: Settings, path: str = _TRACES_PATH) -> tuple[str, str]
     parts = urlsplit(base)
     base_path = parts.path.rstrip("/").removesuffix(_TRACES_PATH)
     return protocol, urlunsplit(parts._replace(path=base_path + path))
+
+
+def logs_destination(settings: Settings, protocol: str, url: str) -> str:
+    """The URL that log records are sent to: ``logs_endpoint``, or that of the spans, with the path for logs.
+
+    Args:
+        settings: say whether it is another one.
+        protocol: of both.
+        url: that of the spans, see :func:`destination`.
+    """
+    if settings.logs_endpoint or protocol == "grpc":
+        return settings.logs_endpoint or url
+    parts = urlsplit(url)
+    if not parts.path.endswith(_TRACES_PATH):  # a complete URL for traces, which says nothing of other paths there
+        parts = urlsplit(settings.endpoint or f"{parts.scheme}://{parts.netloc}")
+    return urlunsplit(parts._replace(path=parts.path.rstrip("/").removesuffix(_TRACES_PATH) + _LOGS_PATH))
 
 
 def _jaeger(settings: Settings) -> tuple[str, str]:

@@ -169,7 +169,7 @@ class Installation:
             )
 
     def flush(self, timeout: float = 5.0) -> bool:
-        """Export every span that has ended so far, and what has been measured.
+        """Export every span that has ended so far, what has been measured, and every record that is to be sent.
 
         Args:
             timeout: how long to wait, in seconds.
@@ -194,6 +194,8 @@ class Installation:
     def _flush_spans(self, timeout: float = 5.0) -> bool:
         force_flush: Callable[[int], bool] | None = getattr(self.tracer_provider, "force_flush", None)
         try:
+            if self._pipeline is not None:
+                return self._pipeline.flush(timeout)
             return force_flush is None or bool(force_flush(int(timeout * 1000)))
         except Exception:
             faults.report("your tracer provider: force_flush")
@@ -221,6 +223,7 @@ class Installation:
             service_name=self._pipeline.service_name,
             destination=self._pipeline.destination,
             export=self._pipeline.status(),
+            logs=self._pipeline.logs(),
             sampling=self._pipeline.sampling(),
             buffer=self._pipeline.buffer(),
         )
@@ -331,6 +334,9 @@ def install(
                 _current._warn(warning)
         for warning in unread_variables(os.environ):
             _current._warn(warning)
+        if loaded.logs == "export" and (_current._pipeline is None or _current._pipeline.logs() is None):
+            why = "your provider exports" if _current._pipeline is None else f"the exporter is {loaded.exporter}"
+            _current._warn(f"log records are not exported, although logs='export', because {why}")
         border = BaggageBorder(loaded.baggage_hosts, loaded.baggage_max_bytes)
         _current._apply(registered, with_defaults(chosen, loaded), border, loaded.logs)
         return _current

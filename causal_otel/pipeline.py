@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,10 +18,11 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from causal_otel import names
 from causal_otel._internal.installed import entry_points
-from causal_otel.destination import destination
+from causal_otel.destination import destination, logs_destination
 from causal_otel.engine.provider import TracerProvider
 from causal_otel.export.select_transport import check, component, make_transport
 from causal_otel.export.shutdown_hooks import Termination
+from causal_otel.export.signal import TRACES, Signal
 from causal_otel.export.telemetry import Telemetry
 from causal_otel.export.worker import Worker
 from causal_otel.sampling.configured import Sampling
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from causal_otel.export.privacy import Policy
     from causal_otel.export.spool import Spool
     from causal_otel.export.status import ExportStatus
+        from causal_otel.logs.pipeline import LogPipeline
     from causal_otel.sampling.status import BufferStatus, SamplingStatus
     from causal_otel.settings import Settings
 
@@ -60,6 +63,7 @@ class Pipeline:
     """
 
     _telemetry: Telemetry | None = None
+    _logs: LogPipeline | None = None
 
     def __init__(
         self,
@@ -72,7 +76,7 @@ class Pipeline:
         self.service_name = str(resource.attributes[names.SERVICE_NAME])
         self.destination = "nowhere"
         self._exit_timeout = settings.exit_timeout
-        self._worker = self._make_worker(settings)
+        self._worker = self._make_span_worker(settings)
         self._propagator = propagate.get_global_textmap()
 
         self._sampling = Sampling(settings, self.service_name)
@@ -94,35 +98,55 @@ class Pipeline:
             self.provider.add_span_processor(ConsoleProcessor(ConsoleExporter()))
         if self._worker is not None:
             self.provider.add_span_processor(self._worker)
-            shutdown = self._worker.shutdown
-            self._termination = Termination(shutdown if flush_with is None else partial(flush_with, shutdown))
+            self._termination = Termination(self._end if flush_with is None else partial(flush_with, self._end))
             self._worker.recover()
+            if settings.logs == "export":
+                self._logs = self._export_logs(settings, resource)
         propagate.set_global_textmap(_propagator(settings.propagators))
 
-    def _make_worker(self, settings: Settings) -> Worker | None:
+    def _make_span_worker(self, settings: Settings) -> Worker | None:
         if settings.exporter in ("console", "none"):
             if settings.exporter == "console":
                 self.destination = "the console"
             return None
-        protocol, url = destination(settings)
+        protocol, url = self._sends_to = destination(settings)
         check(settings, protocol)  # what cannot work stops install(), not the first export
         self.destination = without_credentials(url)
         self._telemetry = telemetry = Telemetry(component(protocol), url)
-        worker = Worker(
-            lambda: make_transport(settings, protocol, url),
-            destination=self.destination,
+        worker = self._make_worker(settings, protocol, url, observe=telemetry.attempt)
+        telemetry.watch(worker)
+        return worker
+
+    def _make_worker(
+        self,
+        settings: Settings,
+        protocol: str,
+        url: str,
+        *,
+        signal: Signal = TRACES,
+        observe: Callable[[float, Outcome], None] | None = None,
+    ) -> Worker:
+        return Worker(
+            lambda: make_transport(settings, protocol, url, signal.name),
+            destination=without_credentials(url),
             max_queue_size=settings.max_queue_size,
             max_export_batch_size=settings.max_export_batch_size,
             schedule_delay=settings.schedule_delay,
             timeout=settings.timeout,
             export_timeout=settings.export_timeout,
             exit_timeout=settings.exit_timeout,
-            spool=_spool(settings),
-            observe=telemetry.attempt,
+            spool=_spool(settings, signal),
+            observe=observe,
             redaction=self._policy,
+            signal=signal,
         )
-        telemetry.watch(worker)
-        return worker
+
+    def _export_logs(self, settings: Settings, resource: Resource) -> LogPipeline:
+        from causal_otel.logs.pipeline import LogPipeline
+
+        protocol, url = self._sends_to
+        url = logs_destination(settings, protocol, url)
+        return LogPipeline(settings, resource, lambda signal: self._make_worker(settings, protocol, url, signal=signal))
 
     def _buffer(self, settings: Settings) -> Buffer | None:
         if settings.keep_errors != "process":
@@ -142,6 +166,10 @@ class Pipeline:
         """The worker's counts, if there is one."""
         return None if self._worker is None else self._worker.status()
 
+    def logs(self) -> ExportStatus | None:
+        """The same of log records, if they are exported."""
+        return None if self._logs is None else self._logs.status()
+
     def sampling(self) -> SamplingStatus:
         """Which traces are recorded."""
         return self._sampling.status()
@@ -155,10 +183,27 @@ class Pipeline:
 
         return BufferStatus(len(buffer), buffer.size, buffer.promoted, dict(buffer.evicted))
 
+    def flush(self, timeout: float) -> bool:
+        """Export every span that has ended and every record that was logged, in so many seconds; whether it could."""
+        deadline = time.monotonic() + timeout
+        flushed = bool(self.provider.force_flush(int(timeout * 1000)))
+        return (self._logs is None or self._logs.flush(max(0.0, deadline - time.monotonic()))) and flushed
+
+    def _end(self) -> None:
+        """Export what is left, before a signal ends the process."""
+        deadline = time.monotonic() + self._exit_timeout
+        if self._worker is not None:
+            self._worker.shutdown()
+        if self._logs is not None:
+            self._logs.leave(max(0.0, deadline - time.monotonic()))
+
     def leave(self) -> None:
         """Export what is left, as at the end of the process, which may go on all the same."""
+        deadline = time.monotonic() + self._exit_timeout
         if self._worker is not None:
             self._worker.leave()
+        if self._logs is not None:
+            self._logs.leave(max(0.0, deadline - time.monotonic()))
         self.provider.force_flush(int(self._exit_timeout * 1000))  # other processors, those of the user's
 
     def close(self, then: Callable[[], object] | None = None) -> None:
@@ -168,6 +213,8 @@ class Pipeline:
             then: is called before the export's own counts are observed no more.
         """
         self._sampling.close()
+        if self._logs is not None:
+            self._logs.close()
         self.provider.shutdown()
         self.provider.set_buffer(None)
         if then is not None:
@@ -178,12 +225,13 @@ class Pipeline:
         propagate.set_global_textmap(self._propagator)
 
 
-def _spool(settings: Settings) -> Spool | None:
+def _spool(settings: Settings, signal: Signal) -> Spool | None:
     if not settings.spool_directory:
         return None
     from causal_otel.export.spool import Spool
 
-    return Spool(Path(settings.spool_directory), settings.spool_max_bytes)
+    directory = Path(settings.spool_directory)
+    return Spool(directory if signal is TRACES else directory / signal.name, settings.spool_max_bytes)
 
 
 def make_resource(settings: Settings, policy: Policy) -> Resource:

@@ -75,3 +75,5 @@ class SettingArguments(TypedDict, total=False):
     redact_keys: list[str] | tuple[str, ...] | None
     redact_patterns: list[str] | tuple[str, ...] | None
     logs: str | None
+    logs_level: str | None
+    logs_endpoint: str | None

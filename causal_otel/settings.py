@@ -374,11 +374,23 @@ class Settings:
     )
 
     logs: str = _setting(
-        choice("correlate", "off"),
+        choice("correlate", "export", "off"),
         "correlate",
         "`correlate`: every record of `logging` has `trace_id`, `span_id`, `trace_sampled` and `service`: see "
-        "[Logs](../how-to/logs.md). `off`: records are left as they are.",
+        "[Logs](../how-to/logs.md). `export`: records are sent by OTLP as well. `off`: they are left as they are.",
         "TRACING_LOGS",
+    )
+    logs_level: str = _setting(
+        choice("debug", "info", "warning", "error", "critical"),
+        "info",
+        "With `logs=export`: the lowest level that is sent. The levels of the loggers themselves come before that.",
+        "TRACING_LOGS_LEVEL",
+    )
+    logs_endpoint: str = _setting(
+        URL,
+        "",
+        "The complete OTLP URL for log records. Default: where spans go, with `/v1/logs` in place of `/v1/traces`.",
+        "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
     )
 
     given: Mapping[str, Mapping[str, object]] = field(default_factory=dict, repr=False, compare=False)

@@ -29,6 +29,8 @@ class Status(NamedTuple):
     untraced: tuple[str, ...] = ()
     """Drivers that are imported and that nothing traces."""
     export: ExportStatus | None = None
+    logs: ExportStatus | None = None
+    """What has become of log records, where ``logs`` is ``export``."""
     metrics: str = ""
     """Where metrics go, and how many exports of them went well or failed; empty: there are none."""
     sampling: SamplingStatus | None = None
@@ -50,6 +52,8 @@ class Status(NamedTuple):
             lines.append(f"  imported, but not traced: {', '.join(self.untraced)}")
         if self.export is not None:
             lines.append(f"  spans: {self.export}")
+        if self.logs is not None:
+            lines.append(f"  log records: {self.logs}")
         if self.metrics:
             lines.append(f"  metrics: {self.metrics}")
         if self.sampling is not None:

@@ -72,9 +72,13 @@ GOOD: dict[str, tuple[str, Any]] = {
     "redact_keys": ("iban, customer.name", ("iban", "customer.name")),
     "redact_patterns": (r"\bEMP\d{6}\b  x{8}", (r"\bEMP\d{6}\b", "x{8}")),
     "logs": ("Off", "off"),
+    "logs_level": ("WARNING", "warning"),
+    "logs_endpoint": ("https://c:1/x", "https://c:1/x"),
 }
 BAD: dict[str, str] = {
     "logs": "all",
+    "logs_level": "30",
+    "logs_endpoint": "c:4318",
     "enabled": "maybe",
     "sdk_disabled": "2",
     "resource_attributes": "novalue",

@@ -14,9 +14,14 @@ _KINDS = 64
 
 
 class ThrottledLog:
-    """Says things through the logger ``causal_otel``, and counts what it holds back."""
+    """Says things through the logger ``causal_otel``, and counts what it holds back.
 
-    def __init__(self) -> None:
+    Args:
+        noun: what takes the place of "spans" in the messages, where they are about something else.
+    """
+
+    def __init__(self, noun: str = "spans") -> None:
+        self._noun = noun
         self.muted = False
         """Say nothing: the end of the process has a line of its own."""
         self._said: dict[str, tuple[float, int]] = {}
@@ -39,6 +44,7 @@ class ThrottledLog:
         if len(self._said) >= _KINDS:
             self._said.clear()
         self._said[kind] = now, 0
+        message = message.replace("spans", self._noun)
         if suppressed:
             message += " (the same %d times more since this was last said)"
             arguments += (suppressed,)

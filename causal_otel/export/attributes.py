@@ -20,7 +20,7 @@ from causal_otel.engine.redaction import Sanitised
 if TYPE_CHECKING:
     from causal_otel.engine.redaction import Redaction
 
-__all__ = ["AttributeEncoder", "field", "optional", "text", "varint"]
+__all__ = ["AttributeEncoder", "any_value", "field", "optional", "text", "valid", "varint"]
 
 _CACHED_VALUES = 512
 """Values of one key that are cached, so that a key whose values never repeat evicts no other key's."""
@@ -271,6 +271,15 @@ def _valid_key(key: Any) -> str | None:
     return str(key) if _prints(key) else None
 
 
+def valid(value: Any) -> Any:
+    """``value`` as an attribute may be: a copy of what can be changed; text, or None, for what has no form.
+
+    Raises:
+        Exception: whatever the value's own methods raise, or it contains itself.
+    """
+    return _valid(value, None)
+
+
 def _valid(value: Any, max_length: int | None) -> Any:
     if isinstance(value, str):
         return value if max_length is None or len(value) <= max_length else value[:max_length]
@@ -293,6 +302,15 @@ def _valid(value: Any, max_length: int | None) -> Any:
 
 def _key_value(key: str, value: Any, room: int) -> bytes:
     return field(b"\x0a", str.encode(key)) + field(b"\x12", _any_value(value, room))
+
+
+def any_value(value: Any) -> bytes:
+    """The ``AnyValue`` message of a valid value that is no attribute's.
+
+    Raises:
+        Exception: whatever keeps the value from being encoded.
+    """
+    return _any_value(value, _ROOM)
 
 
 def _any_value(value: Any, room: int) -> bytes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from causal_otel._internal import faults
 from causal_otel.engine.span import Span
 from causal_otel.export.backlog import Batch
-from causal_otel.export.encoder import Encoder
+from causal_otel.export.signal import TRACES, Signal
 
 if TYPE_CHECKING:
     from collections import deque
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
     from causal_otel.engine.redaction import Redaction
+    from causal_otel.export.encoder import Encoder
     from causal_otel.export.ledger import Ledger
     from causal_otel.export.sender import Sender
     from causal_otel.transports.transport import Request
@@ -45,6 +46,7 @@ class Batcher:
         sole_taker: what the provider calls with an ended span, if nobody but us is given it.
         head: the position of the first span in the queue (see the ledger).
         redaction: takes secrets out of what is encoded.
+        signal: what is in the queue.
 
     Attributes:
         head: how many spans have left the queue.
@@ -60,6 +62,7 @@ class Batcher:
         sole_taker: Callable[[ReadableSpan], None],
         head: int = 0,
         redaction: Redaction | None = None,
+        signal: Signal = TRACES,
     ) -> None:
         self._queue = queue
         self._ledger = ledger
@@ -67,6 +70,7 @@ class Batcher:
         self._most = most
         self._sole_taker = sole_taker
         self._redaction = redaction
+        self._signal = signal
         self._encoder: Encoder | None = None
         self.head = head
         self.encoding: int | None = None
@@ -96,7 +100,7 @@ class Batcher:
     def pack(self) -> None:
         """Take up to a batch of spans, encode them, and hand them over."""
         if self._encoder is None:
-            self._encoder = Encoder(redaction=self._redaction)
+            self._encoder = self._signal.make_encoder(self._redaction)
         encoder, ledger = self._encoder, self._ledger
         batch = encoder.batch()
         count = lost = 0

@@ -41,15 +41,23 @@ class Encoder:
     Args:
         max_request_bytes: how large a request may be. A span that alone is larger goes alone.
         redaction: takes secrets out of all that is text; None: they stay.
+        other: encodes what is no span of ours; default: a span of another provider's.
 
     Attributes:
         spans: encodes the single span.
+        other: what was given, or its default.
         skipped: how many spans had no encoding and were left out; why is logged once (``faults``).
     """
 
-    def __init__(self, max_request_bytes: int = _MAX_REQUEST_BYTES, redaction: Redaction | None = None) -> None:
+    def __init__(
+        self,
+        max_request_bytes: int = _MAX_REQUEST_BYTES,
+        redaction: Redaction | None = None,
+        other: Callable[[Any], bytes] | None = None,
+    ) -> None:
         self.max_request_bytes = max_request_bytes
         self.spans = SpanEncoder(redaction)
+        self.other = other or self.spans.other_span
         self._redaction = redaction
         self.skipped = 0
         self._headers: dict[int, tuple[object, bytes]] = {}
@@ -111,7 +119,7 @@ class Batch:
     def add(self, spans: Iterable[ReadableSpan]) -> None:
         """Encode ``spans``; one that cannot be is skipped (:attr:`Encoder.skipped`). Never raises."""
         encoder = self._encoder
-        encode_own, encode_other = encoder.spans.own_span, encoder.spans.other_span
+        encode_own, encode_other = encoder.spans.own_span, encoder.other
         most = encoder.max_request_bytes
         tracer: Tracer | None = None  # that of the span before, if it was one of ours
         into: list[bytes] = []

@@ -40,7 +40,7 @@ def make_transport(settings: Settings, protocol: str, url: str, signal: str = "t
         settings: headers, compression and TLS files are read from it.
         protocol: ``http/protobuf`` or ``grpc``.
         url: as :func:`causal_otel.destination.destination` gives it.
-        signal: ``traces`` or ``metrics``.
+        signal: ``traces``, ``metrics`` or ``logs``.
     """
     if protocol == "grpc":
         from causal_otel.transports.otlp_grpc import GrpcTransport

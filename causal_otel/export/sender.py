@@ -9,6 +9,7 @@ from causal_otel._internal import faults
 from causal_otel._internal.jitter import jittered
 from causal_otel.export.attempts import Attempts
 from causal_otel.export.backlog import Backlog, Batch
+from causal_otel.export.signal import TRACES, Signal
 from causal_otel.transports.splitting import DECIDED, halves, in_pieces
 from causal_otel.transports.transport import Outcome, Verdict
 
@@ -50,6 +51,7 @@ class Sender:
         max_bytes: how much may wait.
         spool: where to put what cannot be delivered; None: nowhere.
         observe: told of every attempt: how many seconds it took and what came of it.
+        signal: what is in the batches.
     """
 
     def __init__(
@@ -64,7 +66,9 @@ class Sender:
         max_bytes: int,
         spool: Spool | None,
         observe: Callable[[float, Outcome], None],
+        signal: Signal = TRACES,
     ) -> None:
+        self._signal = signal
         self._attempts = Attempts(make_transport, ledger, timeout, observe)
         self._ledger = ledger
         self._log = log
@@ -205,9 +209,11 @@ class Sender:
             if outcome.verdict is Verdict.TOO_LARGE and self._halve(batch):
                 return
             if outcome.verdict in DECIDED:
+                # Without the lock: who waits for it may hold that of a handler of the user's, which this waits for.
+                self._say_decided((batch.payload, batch.spans), outcome)
                 with self._ledger.lock:
                     if self._settles(batch):
-                        self._account((batch.payload, batch.spans), outcome, batch.first)
+                        self._account(batch.spans, outcome, batch.first)
                 return
             self._say_failing(outcome)
             asked = outcome.retry_after
@@ -232,7 +238,7 @@ class Sender:
 
     def _halve(self, batch: Batch) -> bool:
         """Put the halves of a batch back in its place; False: it is a single span."""
-        parts = halves(batch.payload)
+        parts = halves(batch.payload, self._signal.kind)
         if parts is not None:
             with self._ledger.lock:
                 if not self.done:
@@ -325,7 +331,11 @@ class Sender:
                 return None
             return outcome
 
-        left = in_pieces((payload, spans), attempt, lambda piece, outcome: self._account(piece, outcome, None))
+        def settle(piece: Request, outcome: Outcome) -> None:
+            self._say_decided(piece, outcome)
+            self._account(piece[1], outcome, None)
+
+        left = in_pieces((payload, spans), attempt, settle, self._signal.kind)
         if left is None:
             return True
         self._drained = False
@@ -346,9 +356,8 @@ class Sender:
             else:
                 self._ledger.drop(batch.spans, reason, batch.first)
         if not stored and reason == "export_failed":
-            self._log.say(
-                reason, "%d spans are lost: %s has not taken them: %s", batch.spans, self._destination, self.problem
-            )
+            message = "%d spans are lost: %s has not taken them: %s"
+            self._log.say(reason, message, batch.spans, self._destination, self.problem)
 
     # -- accounting -------------------------------------------------------------------------------------------------
 
@@ -359,25 +368,27 @@ class Sender:
         self._backlog.settle(batch)
         return True
 
-    def _account(self, request: Request, outcome: Outcome, first: int | None) -> None:
-        """The back end has decided about a request; one from the spool has no ``first``."""
+    def _account(self, spans: int, outcome: Outcome, first: int | None) -> None:
+        """The back end has decided about a request of ``spans``; one from the spool has no ``first``."""
+        if outcome.verdict is not Verdict.DELIVERED:
+            self._ledger.drop(spans, outcome.verdict.value, first)
+            return
+        self._failures = 0
+        self.standing_problem = ""
+        self._ledger.deliver(spans, min(outcome.rejected, spans), first)
+
+    def _say_decided(self, request: Request, outcome: Outcome) -> None:
+        """Whatever there is to say of a decision, before anybody learns of it who waits for it."""
         payload, spans = request
         if outcome.verdict is not Verdict.DELIVERED:
             self.problem = str(outcome)
             reason, message = outcome.verdict.value, "%d spans are lost, in a request of %d bytes: %s answered %s"
             self._log.say(f"{reason} {outcome.kind}", message, spans, len(payload), self._destination, outcome)
-            self._ledger.drop(spans, reason, first)
-            return
-        self._failures = 0
-        self.standing_problem = ""
-        rejected = min(outcome.rejected, spans)
-        if rejected:
-            self._log.say(
-                "rejected", "%s rejected %d of %d spans: %s", self._destination, rejected, spans, outcome.detail
-            )
+        elif outcome.rejected:
+            rejected, message = min(outcome.rejected, spans), "%s rejected %d of %d spans: %s"
+            self._log.say("rejected", message, self._destination, rejected, spans, outcome.detail)
         elif outcome.detail:
             self._log.say("warning", "%s took the spans and says: %s", self._destination, outcome.detail)
-        self._ledger.deliver(spans, rejected, first)
 
     def _say_failing(self, outcome: Outcome) -> None:
         self.problem = self.standing_problem = str(outcome)

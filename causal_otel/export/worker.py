@@ -30,6 +30,7 @@ from causal_otel.export.batcher import Batcher
 from causal_otel.export.ledger import Flush, Ledger
 from causal_otel.export.privacy import Policy
 from causal_otel.export.sender import Sender
+from causal_otel.export.signal import TRACES, Signal
 from causal_otel.export.threads import Threads
 from causal_otel.transports import transport
 
@@ -65,6 +66,7 @@ class Worker(SpanProcessor):
         spool: where to put what cannot be delivered; None: nowhere.
         observe: told of every attempt to send: how many seconds it took and what came of it.
         redaction: takes secrets out of what is exported; default: a policy with all rules.
+        signal: what is exported, if not spans.
     """
 
     def __init__(
@@ -82,7 +84,9 @@ class Worker(SpanProcessor):
         spool: Spool | None = None,
         observe: Callable[[float, Outcome], None] | None = None,
         redaction: Redaction | None = None,
+        signal: Signal = TRACES,
     ) -> None:
+        self._signal = signal
         self._make_transport = make_transport
         self._destination = destination
         self._max_queue_size = max_queue_size
@@ -107,7 +111,7 @@ class Worker(SpanProcessor):
         """Begin anew: no thread runs, no connection is open, and all that waits is in the queue."""
         self._pid = os.getpid()
         self._ledger = ledger
-        self._log = ThrottledLog()
+        self._log = ThrottledLog(self._signal.noun)
         self._sender = Sender(
             self._make_transport,
             ledger,
@@ -118,8 +122,11 @@ class Worker(SpanProcessor):
             max_bytes=self._max_backlog_bytes,
             spool=self._spool,
             observe=self._observe,
+            signal=self._signal,
         )
-        self._batcher = Batcher(self._queue, ledger, self._sender, self._max_batch, self.take, head, self._redaction)
+        self._batcher = Batcher(
+            *(self._queue, ledger, self._sender, self._max_batch, self.take, head, self._redaction, self._signal)
+        )
         self._threads = Threads(encode=self._encode, send=self._sender.run)
         self._overflow_seen = ledger.dropped["queue_full"]
         # A lock used as a bell: releasing it wakes the encoding thread. That is a single step which never waits, unlike

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from causal_otel._internal import faults
 from causal_otel.engine import context as contexts
 from causal_otel.logs import fields
+from causal_otel.logs.replacement import Replacement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,24 +104,17 @@ class Correlation:
 
     def __init__(self, service: str, *, records: bool) -> None:
         fields.service = service
-        self._active = records
         self._unsettled: dict[type, type] = {}
-        self._original: Callable[..., Any] = logging.Logger.makeRecord
-        self._placed: Callable[..., Any] | None = None
-        if records:
-            self._placed = self._make_record()
-            logging.Logger.makeRecord = self._placed  # type: ignore[method-assign]
+        self._replacement = Replacement("makeRecord", self._make_record) if records else None
 
     def undo(self) -> None:
-        """Put back the very function that was there; under somebody else's wrapper, ours stays and does nothing."""
-        self._active = False
-        self._unsettled.clear()
+        """Leave records as they are from now on."""
         fields.service = ""
-        if vars(logging.Logger)["makeRecord"] is self._placed:
-            logging.Logger.makeRecord = self._original  # type: ignore[method-assign]
+        if self._replacement is not None:
+            self._replacement.undo()
 
-    def _make_record(self) -> Callable[..., Any]:
-        original, current, known, unsettled = self._original, contexts.current, self._unsettled.get, self._unsettled_for
+    def _make_record(self, original: Callable[..., Any], replacement: Replacement) -> Callable[..., Any]:
+        current, known, unsettled = contexts.current, self._unsettled.get, self._unsettled_for
 
         @functools.wraps(original)
         def makeRecord(  # with the arguments that it has: to hand on what comes takes twice as long
@@ -137,6 +131,8 @@ class Correlation:
             sinfo: Any = None,
         ) -> Any:
             record = original(self, name, level, fn, lno, msg, args, exc_info, func, extra, sinfo)
+            if not replacement.active:
+                return record
             try:
                 kind = type(record)
                 found = known(kind) or unsettled(kind)
@@ -151,6 +147,6 @@ class Correlation:
 
     def _unsettled_for(self, kind: type) -> type | None:
         """The class for a record of ``kind``; None: it stays as it is."""
-        if not self._active or not issubclass(kind, logging.LogRecord):
+        if not issubclass(kind, logging.LogRecord):
             return None
         return self._unsettled.setdefault(kind, _make_unsettled(kind))

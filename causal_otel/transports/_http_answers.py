@@ -134,7 +134,8 @@ def _json_partial_success(body: bytes) -> tuple[int, str] | None:
     try:
         message = json.loads(body)
         partial = message.get("partialSuccess") or {}
-        return max(0, int(partial.get("rejectedSpans") or 0)), str(partial.get("errorMessage") or "")
+        rejected = partial.get("rejectedSpans") or partial.get("rejectedLogRecords") or 0
+        return max(0, int(rejected)), str(partial.get("errorMessage") or "")
     except (ValueError, TypeError, AttributeError, RecursionError):
         return None
 

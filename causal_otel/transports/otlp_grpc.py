@@ -17,6 +17,7 @@ __all__ = ["GrpcTransport"]
 _METHODS = {
     "traces": "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
     "metrics": "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+    "logs": "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
 }
 
 _OPTIONS = (
@@ -33,7 +34,7 @@ class GrpcTransport:
 
     Args:
         url: scheme and authority.
-        signal: which service: that for ``traces`` or that for ``metrics``.
+        signal: which service: that for ``traces``, for ``metrics`` or for ``logs``.
         insecure: whether to go without TLS.
         headers: of every request.
         compression: ``none`` or ``gzip``.

@@ -30,7 +30,7 @@ class HttpTransport:
 
     Args:
         url: all of it, with ``/v1/traces``.
-        signal: what is sent, ``traces`` or ``metrics``: each has its own official exporter.
+        signal: what is sent: ``metrics`` have an official exporter of their own, ``traces`` and ``logs`` share one.
         headers: of every request.
         compression: ``none``, ``gzip`` or ``deflate``.
         certificate: the file of the CA certificates to check the server's against; empty: those that requests trusts.

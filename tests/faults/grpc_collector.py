@@ -19,14 +19,14 @@ Handler = Callable[[bytes, grpc.ServicerContext], bytes]
 
 
 class GrpcCollector:
-    """A gRPC trace service that does as told."""
+    """A gRPC service that does as told: of traces, if not told otherwise."""
 
-    def __init__(self, credentials: Any = None, options: Any = ()) -> None:
+    def __init__(self, credentials: Any = None, options: Any = (), service: str = "trace.v1.TraceService") -> None:
         self.requests: list[tuple[bytes, dict[str, str]]] = []
         self.handler: Handler = lambda request, context: ExportTraceServiceResponse().SerializeToString()
         self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(2), options=options)
         handler = grpc.method_handlers_generic_handler(
-            "opentelemetry.proto.collector.trace.v1.TraceService",
+            f"opentelemetry.proto.collector.{service}",
             {"Export": grpc.unary_unary_rpc_method_handler(self._export)},
         )
         self.server.add_generic_rpc_handlers((handler,))

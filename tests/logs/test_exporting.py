@@ -1,0 +1,452 @@
+"""``logs="export"``: records arrive by OTLP as the official exporter would send them, and nothing waits for that."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import threading
+import warnings
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.resources import Resource
+
+import causal_otel
+from causal_otel._internal import faults
+from causal_otel.engine.provider import TracerProvider
+from causal_otel.export.privacy import Policy
+from causal_otel.export.splitting import halves
+from causal_otel.logs.encoding import LogItem, logs_signal
+from causal_otel.logs.exporting import LogExport
+from causal_otel.logs.fields import Fields
+from tests.faults.grpc_collector import GrpcCollector
+from tests.faults.programs import run
+from tests.logs.listening import Lines, alone
+
+_RESOURCE = Resource({"service.name": "shop"})
+_LOGS = logs_signal()
+
+
+class Receiver:
+    """An OTLP/HTTP receiver in a thread, which keeps the requests of each path."""
+
+    def __init__(self) -> None:
+        self.bodies: list[tuple[str, bytes]] = []
+        kept = self.bodies
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                kept.append((self.path, self.rfile.read(int(self.headers["content-length"]))))
+                self.send_response(200)
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+
+    def __enter__(self) -> Receiver:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def logs(self) -> list[Any]:
+        """The records, each with its scope and resource."""
+        return _records(body for path, body in self.bodies if path == "/v1/logs")
+
+    def spans(self) -> dict[str, Any]:
+        """The spans by name."""
+        messages = [ExportTraceServiceRequest.FromString(body) for path, body in self.bodies if path == "/v1/traces"]
+        return {
+            span.name: span
+            for message in messages
+            for group in message.resource_spans
+            for scoped in group.scope_spans
+            for span in scoped.spans
+        }
+
+
+def _records(bodies: Any) -> list[Any]:
+    return [
+        (record, scoped.scope.name, {it.key: it.value.string_value for it in group.resource.attributes})
+        for body in bodies
+        for group in ExportLogsServiceRequest.FromString(body).resource_logs
+        for scoped in group.scope_logs
+        for record in scoped.log_records
+    ]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as found:
+        yield found
+
+
+@pytest.fixture
+def refusing() -> Iterator[str]:
+    """A URL at which nobody listens."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+
+
+@pytest.fixture
+def taken() -> Iterator[list[LogItem]]:
+    """What is taken for export, from INFO on."""
+    items: list[LogItem] = []
+    before = logging.Logger.callHandlers
+    export = LogExport(items.append, _RESOURCE, logging.INFO)
+    yield items
+    export.undo()
+    assert logging.Logger.callHandlers is before
+
+
+def _encoded(items: list[LogItem], policy: Policy | None = None) -> Any:
+    ((body, count),) = _LOGS.make_encoder(policy).encode(items)  # type: ignore[arg-type]
+    assert count == len(items)
+    return ExportLogsServiceRequest.FromString(body)
+
+
+def _official(records: list[tuple[logging.LogRecord, Any]]) -> Any:
+    """What the official handler, provider and encoder make of records, each in a context."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
+        from opentelemetry.sdk._logs import LoggerProvider, LoggingHandler
+        from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+
+        provider = LoggerProvider(resource=_RESOURCE)
+        exporter: Any = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]
+        provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+        handler = LoggingHandler(logger_provider=provider)
+        for record, context in records:
+            context.run(handler.emit, record)
+        message = encode_logs(exporter.get_finished_logs())
+        provider.shutdown()
+    return message
+
+
+def _comparable(message: Any) -> list[Any]:
+    """Records without when they were observed, and without the fields that we have put on the record itself."""
+    found = []
+    for group in message.resource_logs:
+        for scoped in group.scope_logs:
+            for record in scoped.log_records:
+                record.observed_time_unix_nano = 0
+                kept = [it for it in record.attributes if it.key not in Fields._fields]
+                del record.attributes[:]
+                record.attributes.extend(kept)
+                found.append((str(group.resource), str(scoped.scope), str(record)))
+    return found
+
+
+class TestRecords:
+    def test_equal_those_of_the_official_exporter(self, taken: list[LogItem]) -> None:
+        """Levels, bodies, extras of every type, exceptions and the span: decoded, both say the same."""
+        import contextvars
+
+        causal_otel.install(patches=[], tracer_provider=TracerProvider(), logs="correlate")
+        logger, lines = alone(), Lines()
+        seen: list[tuple[logging.LogRecord, Any]] = []
+        lines.emit = lambda record: seen.append((record, contextvars.copy_context()))  # type: ignore[method-assign]
+        logger.addHandler(lines)
+        try:
+            for level in (20, 21, 25, 30, 40, 50, 60):
+                logger.log(level, "at %d, %s", level, "ä")
+            with causal_otel.span("outer"):
+                extra = {"text": "x", "number": 2**40, "real": 0.5, "no": None, "yes": True, "list": [1, "a", None]}
+                logger.info("inside", extra={**extra, "map": {"a": {"b": [1]}}, "object": Path("/x"), "bytes": b"\0"})
+                logger.warning({"a": 1})
+                logger.warning(["a", 1, None])
+                logger.warning(Path("/x"))
+                logger.warning(None)
+                try:
+                    raise ValueError("went wrong", 7)
+                except ValueError:
+                    logger.exception("failed")
+        finally:
+            causal_otel.uninstall()
+        assert len(taken) == len(seen) == 13
+        assert _comparable(_encoded(taken)) == _comparable(_official(seen))
+
+    def test_below_the_level_are_not_taken(self, taken: list[LogItem]) -> None:
+        """DEBUG stays here; so do what our own loggers say, and what is said where tracing is suppressed."""
+        from causal_otel.engine.context import suppress
+
+        logger = alone()
+        logger.debug("no")
+        logger.info("yes")
+        logging.getLogger("causal_otel").warning("no")
+        with suppress():
+            logger.warning("no")
+        assert [item.body for item in taken] == ["yes"]
+
+    def test_are_copies(self, taken: list[LogItem]) -> None:
+        """What changes after the call does not change what is sent."""
+        logger, items = alone(), ["a"]
+        logger.info("%s", items, extra={"items": items})
+        logger.info(items)
+        items.append("b")
+        assert [item.body for item in taken] == ["['a']", ["a"]]
+        assert taken[0].attributes["items"] == ["a"]
+
+    def test_that_cannot_be_read_do_not_break_the_call(self, taken: list[LogItem]) -> None:
+        """A value whose ``str()`` raises costs that value; a message that does not fit its arguments, the record."""
+
+        class Bad:
+            def __str__(self) -> str:
+                raise ValueError("no text")
+
+        logger, lines = alone(), Lines()
+        logger.addHandler(lines)
+        before = faults.counts()
+        logger.info("one", extra={"bad": Bad(), "good": 1})
+        logger.info("%d", "two")
+        assert len(lines.records) == 2
+        assert [(item.body, item.attributes["good"]) for item in taken] == [("one", 1)]
+        new = {site: count for site, count in faults.counts().items() if count != before.get(site)}
+        assert set(new) == {"logs: extra", "logs: export"}
+
+    def test_secrets_are_taken_out(self, taken: list[LogItem]) -> None:
+        """The policy applies to the body, to attributes and to tracebacks."""
+        logger = alone()
+        try:
+            raise ValueError("password=hunter22")
+        except ValueError:
+            logger.exception("with Bearer abcdefghijklmnop", extra={"api_key": "hunter22", "kept": "plain"})
+        logger.info({"password": "hunter22"})
+        told = str(_encoded(taken, Policy()))
+        assert "hunter22" not in told
+        assert "abcdefghijklmnop" not in told
+        assert told.count("[redacted:") >= 5
+        assert "plain" in told
+
+    def test_too_many_for_one_request_are_halved(self, taken: list[LogItem]) -> None:
+        """A request that a back end does not take is two of half the records, in order."""
+        logger = alone()
+        for number in range(5):
+            logger.info("%d", number)
+        ((body, _),) = _LOGS.make_encoder(None).encode(taken)  # type: ignore[arg-type]
+        parts = halves(body, _LOGS)
+        assert parts is not None
+        assert [count for _, count in parts] == [2, 3]
+        assert [[record.body.string_value for record, *_ in _records([part])] for part, _ in parts] == [
+            ["0", "1"],
+            ["2", "3", "4"],
+        ]
+
+
+_PROGRAM = """
+    import logging, causal_otel, json, os
+    installed = causal_otel.install(patches=[], service_name="shop", logs="export")
+    logging.basicConfig(level=logging.DEBUG, format="%(trace_id)s %(message)s")  # which does what it always does
+    logger = logging.getLogger("shop.cart")
+    with causal_otel.span("outer"):
+        logger.info("inside, with password=hunter22", extra={"order": 7})
+    logger.error("outside")
+    logger.debug("too low")
+    assert installed.flush(30)
+    status = causal_otel.status()
+    print(json.dumps({"exported": status.logs.exported, "lost": status.logs.lost, "faults": dict(status.faults)}))
+    assert "log records: 2 exported" in str(status), status
+    installed.uninstall()
+    assert logging.Logger.callHandlers.__module__ == "logging"
+    assert not hasattr(logging.Logger.callHandlers, "__wrapped__")
+"""
+
+
+def _check(records: list[Any], spans: dict[str, Any]) -> None:
+    (inside, scope, resource), (outside, *_) = records
+    assert (scope, resource["service.name"]) == ("shop.cart", "shop")
+    assert inside.body.string_value == "inside, with password=[redacted:pair]"
+    assert (inside.severity_number, inside.severity_text) == (9, "INFO")
+    assert {it.key: it.value.int_value for it in inside.attributes}["order"] == 7
+    span = spans["outer"]
+    assert (inside.trace_id, inside.span_id, inside.flags & 1) == (span.trace_id, span.span_id, 1)
+    assert span.start_time_unix_nano <= inside.time_unix_nano <= span.end_time_unix_nano + 1_000_000
+    assert (outside.trace_id, outside.severity_number) == (b"", 17)
+
+
+def test_over_http(receiver: Receiver) -> None:
+    """Records arrive beside the spans, in the context of theirs, and nothing of the export's own libraries."""
+    done = run(_PROGRAM, OTLP_ENDPOINT=receiver.url, TRACING_LOGS_LEVEL="info")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"exported": 2, "lost": 0, "faults": {}}
+    assert "too low" in done.stderr
+    _check(receiver.logs(), receiver.spans())
+
+
+def test_over_grpc(receiver: Receiver) -> None:
+    """The same over gRPC, at the service for logs."""
+    collector = GrpcCollector(service="logs.v1.LogsService")
+    try:
+        # Spans go elsewhere, by HTTP; records are sent to the gRPC service alone.
+        program = _PROGRAM.replace("assert installed.flush(30)", "installed._pipeline._logs.flush(30)")
+        done = run(program, OTLP_ENDPOINT=collector.url, OTEL_EXPORTER_OTLP_PROTOCOL="grpc", TRACING_EXIT_TIMEOUT="1")
+        assert done.returncode == 0, done.stderr
+        records = _records(body for body, _ in collector.requests)
+        assert [record.body.string_value for record, *_ in records] == [
+            "inside, with password=[redacted:pair]",
+            "outside",
+        ]
+        assert len(records[0][0].trace_id) == 16
+    finally:
+        collector.server.stop(0)
+
+
+def test_debug_logs_of_the_export_itself_are_not_exported(receiver: Receiver) -> None:
+    """With everything logged, what urllib3 says of each export is not exported: that would never end."""
+    done = run(
+        """
+        import logging, causal_otel
+        installed = causal_otel.install(patches=[], logs="export", logs_level="debug")
+        logging.basicConfig(level=logging.DEBUG)
+        for number in range(3):
+            logging.info("%d", number)
+            assert installed.flush(30)
+        """,
+        OTLP_ENDPOINT=receiver.url,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "urllib3" in done.stderr  # it does say something
+    assert [record.body.string_value for record, *_ in receiver.logs()] == ["0", "1", "2"]
+
+
+def test_a_back_end_that_is_away_costs_neither_time_nor_memory(refusing: str) -> None:
+    """With nobody at the other end, logging goes on; what does not fit is dropped oldest first and counted exactly."""
+    done = run(
+        """
+        import logging, causal_otel, json
+        installed = causal_otel.install(patches=[], logs="export", max_queue_size=100, exit_timeout=1)
+        logger = logging.getLogger("x")
+        logger.setLevel(logging.INFO)
+        logger.addHandler(logging.NullHandler())
+        for number in range(5000):
+            logger.info("%d", number)
+        installed.uninstall()
+        status = installed._pipeline.logs()
+        print(json.dumps([status.lost, status.exported, status.queued]))
+        """,
+        OTLP_ENDPOINT=refusing,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [5000, 0, 0]
+    assert "log records could not be delivered" in done.stderr
+
+
+def test_what_cannot_be_delivered_waits_in_the_spool(receiver: Receiver, refusing: str, tmp_path: Path) -> None:
+    """Records wait on disk, beside the spans, and a later process sends them."""
+    program = """
+        import logging, causal_otel, sys
+        installed = causal_otel.install(patches=[], logs="export", exit_timeout=20, schedule_delay=0.1)
+        if sys.argv[1:] == []:
+            logging.warning("kept")
+        else:
+            logging.warning("never")
+        """
+    done = run(program, OTLP_ENDPOINT=refusing, TRACING_SPOOL_DIRECTORY=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "logs").iterdir())
+    done = run(
+        """
+        import causal_otel, time
+        installed = causal_otel.install(patches=[], logs="export")
+        deadline = time.monotonic() + 60
+        while not causal_otel.status().logs.recovered and time.monotonic() < deadline:
+            time.sleep(0.02)
+        """,
+        OTLP_ENDPOINT=receiver.url,
+        TRACING_SPOOL_DIRECTORY=str(tmp_path),
+    )
+    assert done.returncode == 0, done.stderr
+    assert [record.body.string_value for record, *_ in receiver.logs()] == ["kept"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "url"),
+    [
+        ({}, "http://localhost:4318/v1/logs"),
+        ({"endpoint": "http://c:1/base/"}, "http://c:1/base/v1/logs"),
+        ({"traces_endpoint": "http://c:1/own"}, "http://c:1/v1/logs"),
+        ({"logs_endpoint": "http://c:1/own"}, "http://c:1/own"),
+        ({"jaeger_host": "j"}, "http://j:4318/v1/logs"),
+        ({"protocol": "grpc", "endpoint": "http://c:4317"}, "http://c:4317"),
+    ],
+)
+def test_where_records_go(settings: Any, url: str) -> None:
+    """Beside the spans, unless a URL of their own is given."""
+    from causal_otel.destination import destination, logs_destination
+    from causal_otel.load_settings import load_settings
+
+    loaded = load_settings({}, **settings)
+    assert logs_destination(loaded, *destination(loaded)) == url
+
+
+def test_without_an_exporter_a_warning_says_so() -> None:
+    """With a provider of the user's, or with nothing exported, records are not exported, which is told."""
+    done = run(
+        """
+        import causal_otel
+        from causal_otel.engine.provider import TracerProvider
+        print(causal_otel.install(patches=[], logs="export", exporter="none").status().warnings)
+        causal_otel.uninstall()
+        print(causal_otel.install(patches=[], logs="export", tracer_provider=TracerProvider()).status().warnings)
+        """
+    )
+    assert done.returncode == 0, done.stderr
+    assert "because the exporter is none" in done.stdout
+    assert "because your provider exports" in done.stdout
+
+
+def test_a_handler_that_logs_does_not_wait_for_the_export(receiver: Receiver) -> None:
+    """A handler may log while it holds its lock, although the export's own warnings go through it meanwhile."""
+    done = run(
+        """
+        import logging, threading, causal_otel
+        from causal_otel.export import sender
+        from causal_otel.export.transport import Outcome, Verdict
+
+        inside, both = threading.Event(), threading.Event()
+
+        class Slow(logging.Handler):
+            def emit(self, record):
+                if record.name == "app":
+                    inside.set()
+                    both.wait(20)  # until the sending thread is about to warn
+                    other.warning("from inside")  # its queue is full: it needs the ledger
+                    fine.set()
+
+        fine, other = threading.Event(), logging.getLogger("other")
+        other.propagate = False
+        other.addHandler(logging.NullHandler())
+        installed = causal_otel.install(patches=[], logs="export", max_queue_size=1)
+
+        def refuse(*arguments):
+            inside.wait(20)
+            return Outcome(Verdict.REFUSED, "400", "no")
+
+        sender.Attempts.send = refuse
+        logging.getLogger("causal_otel").addFilter(lambda record: both.set() or True)
+
+        logging.getLogger().addHandler(Slow())
+        other.warning("the first, which is sent")
+        thread = threading.Thread(target=logging.getLogger("app").warning, args=("x",), daemon=True)
+        thread.start()
+        assert fine.wait(30), "they wait for each other"
+        """,
+        OTLP_ENDPOINT=receiver.url,
+    )
+    assert done.returncode == 0, done.stderr
