@@ -187,6 +187,8 @@ def test_the_demo_prints_one_trace_through_all_services(tmp_path: Path) -> None:
         databases = {name.split(":")[0] for name, of, kind in analysis if (of, kind) == (service, "client")}
         assert databases >= {"neo4j", "redis", "postgresql"}
     assert ("POST", "demo-worker", "client") in analysis
+    logged = re.findall(r"^  (demo-\w+) +INFO +(\w+) .*$", output.partition("POST /api/analyses")[2], re.MULTILINE)
+    assert logged[:3] == [("demo-api", "analysis"), ("demo-worker", "weighing"), ("demo-worker", "analysis")]
     assert len(set(re.findall(_LINK, output, re.MULTILINE))) == 2
     assert output.endswith("To follow them, run it with --keep.\nEverything is stopped.\n")
 

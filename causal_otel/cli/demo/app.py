@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -15,11 +16,14 @@ from pydantic import BaseModel
 import causal_otel
 from causal_otel.cli.demo.clients import DATABASE, Clients, connected, seed
 from causal_otel.cli.demo.config import Config
+from causal_otel.cli.demo.logs import log_as_json
 
 __all__ = ["app"]
 
 causal_otel.install(service_name="demo-api")  # the one line; all spans of this file come from it
 
+log_as_json()
+logger = logging.getLogger("demo.api")
 config = Config.load()
 queue = Celery("demo", broker=config.redis_url)
 
@@ -55,6 +59,7 @@ async def graph_stats(clients: Connected) -> dict[str, int]:
     if cached:
         found: dict[str, int] = json.loads(cached)
         return found
+    logger.info("nothing is cached: counting")
     stats: dict[str, int] = {}
 
     async def count_companies() -> None:
@@ -89,6 +94,7 @@ async def start_analysis(new: NewAnalysis, clients: Connected) -> dict[str, Any]
     await clients.redis.set(f"analysis:{number}", json.dumps({"id": number, "state": "queued"}))
     # Celery's client blocks, so it goes to a thread; the trace goes with it.
     await anyio.to_thread.run_sync(lambda: queue.send_task("analyse", (number, new.company)))
+    logger.info("analysis %d of %s is queued", number, new.company)
     return {"id": number, "state": "queued"}
 
 

@@ -124,6 +124,7 @@ def _show(port: int | None, keep: bool) -> None:
 
 
 def _print_trace(console: Console, running: Stage, shown: Shown) -> None:
+    from causal_otel.cli.demo.logs import lines_of
     from causal_otel.cli.tree import tree
     from causal_otel.terminal.screen import Screen
     from causal_otel.terminal.text import plural
@@ -143,6 +144,11 @@ def _print_trace(console: Console, running: Stage, shown: Shown) -> None:
     console.print(f"\nIn the browser: {running.collector.link(trace.trace_id)}\n", soft_wrap=True)
     for number, note in enumerate(notes, start=1):
         _note(console, str(number), note)
+    lines = lines_of(trace.trace_id, (running.api, running.worker))
+    if lines:
+        console.print("\nIn the logs of the services, which know the trace by trace_id:\n")
+    for line in lines:
+        console.print(f"  {line.service:<11} {line.level:<8} {line.message}", markup=False, soft_wrap=True)
 
 
 def _headline(console: Console, title: str, rest: str = "") -> None:

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import json
+import logging
+from typing import Any
 
 import anyio
 import httpx
 from celery import Celery
+from celery.signals import setup_logging
 
 import causal_otel
 from causal_otel.cli.demo.clients import DATABASE, connected
 from causal_otel.cli.demo.config import Config
+from causal_otel.cli.demo.logs import log_as_json
 
 __all__ = ["analyse", "celery"]
 
 causal_otel.install(service_name="demo-worker")
 
+logger = logging.getLogger("demo.worker")
 config = Config.load()
 celery = Celery("demo", broker=config.redis_url)
 celery.conf.broker_connection_retry_on_startup = True
+
+
+@setup_logging.connect  # with somebody connected here, Celery leaves logging alone
+def set_up_logging(**_: Any) -> None:
+    """Log as the API does."""
+    log_as_json()
 
 
 @celery.task(name="analyse", ignore_result=True)
@@ -51,6 +62,7 @@ async def _analyse(number: int, company: str) -> None:
             group.start_soon(read_deliveries)
 
         with causal_otel.span("weigh suppliers", {"suppliers": len(suppliers)}):  # a span of your own
+            logger.info("weighing %d suppliers of %s", len(suppliers), company)
             evidence = {name: late[name] for name in suppliers}
             answer = await scoring.post("/v1/score", json=evidence)
             risk = answer.raise_for_status().json()["risk"]
@@ -61,3 +73,4 @@ async def _analyse(number: int, company: str) -> None:
             pipeline.incr("analyses:finished")
             pipeline.delete("graph:stats")
             await pipeline.execute()
+        logger.info("analysis %d is done: risk %.2f", number, risk)

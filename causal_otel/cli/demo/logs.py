@@ -1,0 +1,43 @@
+"""The demo's services log, as JSON on standard error; and what they have logged in a trace."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from causal_otel.logs import JSONFormatter
+from causal_otel.testing.process import Process
+
+__all__ = ["Line", "lines_of", "log_as_json"]
+
+
+def log_as_json() -> None:
+    """Set up logging for this process: what the demo itself says, and what others warn of."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JSONFormatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    for name in ("demo", "celery"):
+        logging.getLogger(name).setLevel(logging.INFO)
+
+
+class Line(NamedTuple):
+    """A line of a service's log."""
+
+    timestamp: str
+    """ISO 8601, UTC."""
+    service: str
+    level: str
+    message: str
+
+
+def lines_of(trace_id: str, processes: Iterable[Process]) -> list[Line]:
+    """What the processes have logged in a trace, by time."""
+    found = []
+    for process in processes:
+        for text in process.output().splitlines():
+            if trace_id in text and text.startswith("{") and text.endswith("}"):
+                told: dict[str, Any] = json.loads(text)
+                found.append(Line(told["timestamp"], told["service"], told["level"], told["message"]))
+    return sorted(found)
