@@ -36,6 +36,12 @@ DB_RESPONSE_STATUS_CODE: Final = "db.response.status_code"
 DB_STORED_PROCEDURE_NAME: Final = "db.stored_procedure.name"
 DB_SYSTEM_NAME: Final = "db.system.name"
 
+# -- log records ------------------------------------------------------------------------------------------------------
+
+CODE_FILE_PATH: Final = "code.file.path"
+CODE_FUNCTION_NAME: Final = "code.function.name"
+CODE_LINE_NUMBER: Final = "code.line.number"
+
 # -- errors -----------------------------------------------------------------------------------------------------------
 
 ERROR_TYPE: Final = "error.type"

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+from causal_otel import names
 from causal_otel._internal import faults
 from causal_otel.engine import context as contexts
 from causal_otel.export.attributes import valid
@@ -128,15 +129,15 @@ def _attributes(record: logging.LogRecord) -> dict[str, Any]:
                 attributes[name] = valid(value)
             except Exception:
                 faults.report("logs: extra")
-    attributes["code.file.path"] = record.pathname
-    attributes["code.function.name"] = record.funcName
-    attributes["code.line.number"] = record.lineno
+    attributes[names.CODE_FILE_PATH] = record.pathname
+    attributes[names.CODE_FUNCTION_NAME] = record.funcName
+    attributes[names.CODE_LINE_NUMBER] = record.lineno
     if record.exc_info:
         kind, error, trace = record.exc_info
         if kind is not None:
-            attributes["exception.type"] = kind.__name__
+            attributes[names.EXCEPTION_TYPE] = kind.__name__
         if error is not None and error.args:
-            attributes["exception.message"] = str(error.args[0])
+            attributes[names.EXCEPTION_MESSAGE] = str(error.args[0])
         if trace is not None:
-            attributes["exception.stacktrace"] = "".join(traceback.format_exception(*record.exc_info))
+            attributes[names.EXCEPTION_STACKTRACE] = "".join(traceback.format_exception(*record.exc_info))
     return attributes

@@ -30,10 +30,13 @@ def test_prefix(caplog: pytest.LogCaptureFixture, name: str) -> None:
 
 
 def test_there_is_no_other_logger() -> None:
-    """All modules log through the one that puts the prefix there; none asks logging itself for a logger."""
+    """All modules log through the one that puts the prefix there; none asks logging itself for a logger.
+
+    But for the demo's services, which log as programs of users do.
+    """
     found = []
     for file in PACKAGE.rglob("*.py"):
-        if file == PACKAGE / "_internal/log.py":
+        if file == PACKAGE / "_internal/log.py" or file.parent == PACKAGE / "cli/demo":
             continue
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call):
