@@ -37,9 +37,10 @@ if TYPE_CHECKING:
     from causal_otel.export.privacy import Policy
     from causal_otel.export.spool import Spool
     from causal_otel.export.status import ExportStatus
-        from causal_otel.logs.pipeline import LogPipeline
+    from causal_otel.logs.pipeline import LogPipeline
     from causal_otel.sampling.status import BufferStatus, SamplingStatus
     from causal_otel.settings import Settings
+    from causal_otel.transports.transport import Outcome
 
 __all__ = ["Pipeline", "make_resource"]
 

@@ -258,10 +258,7 @@ class Settings:
         MILLISECONDS, 5.0, "How long a span waits at the most for its batch to fill.", "OTEL_BSP_SCHEDULE_DELAY"
     )
     max_queue_size: int = _setting(
-        POSITIVE,
-        8192,
-        "The most spans that wait for export. Beyond that the oldest are dropped.",
-        "OTEL_BSP_MAX_QUEUE_SIZE",
+        POSITIVE, 8192, "The most spans that wait; beyond that the oldest are dropped.", "OTEL_BSP_MAX_QUEUE_SIZE"
     )
     max_export_batch_size: int = _setting(
         POSITIVE, 2048, "The most spans of one export.", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"
@@ -295,19 +292,13 @@ class Settings:
         COUNT, 128, "The most attributes of a span, an event or a link.", "OTEL_ATTRIBUTE_COUNT_LIMIT"
     )
     attribute_value_length_limit: int | None = _setting(
-        COUNT,
-        None,
-        "The most characters of an attribute's text. Default: no limit.",
-        "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+        COUNT, None, "The most characters of an attribute's text. Default: any.", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"
     )
     span_attribute_count_limit: int | None = _setting(
         COUNT, None, "The most attributes of a span, if that differs.", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"
     )
     span_attribute_value_length_limit: int | None = _setting(
-        COUNT,
-        None,
-        "The most characters of a text on a span, if that differs.",
-        "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+        COUNT, None, "The most characters of a span's, if that differs.", "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT"
     )
     span_event_count_limit: int = _setting(COUNT, 128, "The most events of a span.", "OTEL_SPAN_EVENT_COUNT_LIMIT")
     span_link_count_limit: int = _setting(COUNT, 128, "The most links of a span.", "OTEL_SPAN_LINK_COUNT_LIMIT")

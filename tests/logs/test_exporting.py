@@ -3,90 +3,16 @@
 from __future__ import annotations
 
 import json
-import logging
 import socket
-import threading
-import warnings
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.sdk.resources import Resource
 
-import causal_otel
-from causal_otel._internal import faults
-from causal_otel.engine.provider import TracerProvider
-from causal_otel.export.privacy import Policy
-from causal_otel.export.splitting import halves
-from causal_otel.logs.encoding import LogItem, logs_signal
-from causal_otel.logs.exporting import LogExport
-from causal_otel.logs.fields import Fields
 from tests.faults.grpc_collector import GrpcCollector
 from tests.faults.programs import run
-from tests.logs.listening import Lines, alone
-
-_RESOURCE = Resource({"service.name": "shop"})
-_LOGS = logs_signal()
-
-
-class Receiver:
-    """An OTLP/HTTP receiver in a thread, which keeps the requests of each path."""
-
-    def __init__(self) -> None:
-        self.bodies: list[tuple[str, bytes]] = []
-        kept = self.bodies
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                kept.append((self.path, self.rfile.read(int(self.headers["content-length"]))))
-                self.send_response(200)
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-
-    def __enter__(self) -> Receiver:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    def logs(self) -> list[Any]:
-        """The records, each with its scope and resource."""
-        return _records(body for path, body in self.bodies if path == "/v1/logs")
-
-    def spans(self) -> dict[str, Any]:
-        """The spans by name."""
-        messages = [ExportTraceServiceRequest.FromString(body) for path, body in self.bodies if path == "/v1/traces"]
-        return {
-            span.name: span
-            for message in messages
-            for group in message.resource_spans
-            for scoped in group.scope_spans
-            for span in scoped.spans
-        }
-
-
-def _records(bodies: Any) -> list[Any]:
-    return [
-        (record, scoped.scope.name, {it.key: it.value.string_value for it in group.resource.attributes})
-        for body in bodies
-        for group in ExportLogsServiceRequest.FromString(body).resource_logs
-        for scoped in group.scope_logs
-        for record in scoped.log_records
-    ]
+from tests.logs.receiving import Receiver, records_of
 
 
 @pytest.fixture
@@ -101,152 +27,6 @@ def refusing() -> Iterator[str]:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{bound.getsockname()[1]}"
-
-
-@pytest.fixture
-def taken() -> Iterator[list[LogItem]]:
-    """What is taken for export, from INFO on."""
-    items: list[LogItem] = []
-    before = logging.Logger.callHandlers
-    export = LogExport(items.append, _RESOURCE, logging.INFO)
-    yield items
-    export.undo()
-    assert logging.Logger.callHandlers is before
-
-
-def _encoded(items: list[LogItem], policy: Policy | None = None) -> Any:
-    ((body, count),) = _LOGS.make_encoder(policy).encode(items)  # type: ignore[arg-type]
-    assert count == len(items)
-    return ExportLogsServiceRequest.FromString(body)
-
-
-def _official(records: list[tuple[logging.LogRecord, Any]]) -> Any:
-    """What the official handler, provider and encoder make of records, each in a context."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
-        from opentelemetry.sdk._logs import LoggerProvider, LoggingHandler
-        from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
-
-        provider = LoggerProvider(resource=_RESOURCE)
-        exporter: Any = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]
-        provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
-        handler = LoggingHandler(logger_provider=provider)
-        for record, context in records:
-            context.run(handler.emit, record)
-        message = encode_logs(exporter.get_finished_logs())
-        provider.shutdown()
-    return message
-
-
-def _comparable(message: Any) -> list[Any]:
-    """Records without when they were observed, and without the fields that we have put on the record itself."""
-    found = []
-    for group in message.resource_logs:
-        for scoped in group.scope_logs:
-            for record in scoped.log_records:
-                record.observed_time_unix_nano = 0
-                kept = [it for it in record.attributes if it.key not in Fields._fields]
-                del record.attributes[:]
-                record.attributes.extend(kept)
-                found.append((str(group.resource), str(scoped.scope), str(record)))
-    return found
-
-
-class TestRecords:
-    def test_equal_those_of_the_official_exporter(self, taken: list[LogItem]) -> None:
-        """Levels, bodies, extras of every type, exceptions and the span: decoded, both say the same."""
-        import contextvars
-
-        causal_otel.install(patches=[], tracer_provider=TracerProvider(), logs="correlate")
-        logger, lines = alone(), Lines()
-        seen: list[tuple[logging.LogRecord, Any]] = []
-        lines.emit = lambda record: seen.append((record, contextvars.copy_context()))  # type: ignore[method-assign]
-        logger.addHandler(lines)
-        try:
-            for level in (20, 21, 25, 30, 40, 50, 60):
-                logger.log(level, "at %d, %s", level, "ä")
-            with causal_otel.span("outer"):
-                extra = {"text": "x", "number": 2**40, "real": 0.5, "no": None, "yes": True, "list": [1, "a", None]}
-                logger.info("inside", extra={**extra, "map": {"a": {"b": [1]}}, "object": Path("/x"), "bytes": b"\0"})
-                logger.warning({"a": 1})
-                logger.warning(["a", 1, None])
-                logger.warning(Path("/x"))
-                logger.warning(None)
-                try:
-                    raise ValueError("went wrong", 7)
-                except ValueError:
-                    logger.exception("failed")
-        finally:
-            causal_otel.uninstall()
-        assert len(taken) == len(seen) == 13
-        assert _comparable(_encoded(taken)) == _comparable(_official(seen))
-
-    def test_below_the_level_are_not_taken(self, taken: list[LogItem]) -> None:
-        """DEBUG stays here; so do what our own loggers say, and what is said where tracing is suppressed."""
-        from causal_otel.engine.context import suppress
-
-        logger = alone()
-        logger.debug("no")
-        logger.info("yes")
-        logging.getLogger("causal_otel").warning("no")
-        with suppress():
-            logger.warning("no")
-        assert [item.body for item in taken] == ["yes"]
-
-    def test_are_copies(self, taken: list[LogItem]) -> None:
-        """What changes after the call does not change what is sent."""
-        logger, items = alone(), ["a"]
-        logger.info("%s", items, extra={"items": items})
-        logger.info(items)
-        items.append("b")
-        assert [item.body for item in taken] == ["['a']", ["a"]]
-        assert taken[0].attributes["items"] == ["a"]
-
-    def test_that_cannot_be_read_do_not_break_the_call(self, taken: list[LogItem]) -> None:
-        """A value whose ``str()`` raises costs that value; a message that does not fit its arguments, the record."""
-
-        class Bad:
-            def __str__(self) -> str:
-                raise ValueError("no text")
-
-        logger, lines = alone(), Lines()
-        logger.addHandler(lines)
-        before = faults.counts()
-        logger.info("one", extra={"bad": Bad(), "good": 1})
-        logger.info("%d", "two")
-        assert len(lines.records) == 2
-        assert [(item.body, item.attributes["good"]) for item in taken] == [("one", 1)]
-        new = {site: count for site, count in faults.counts().items() if count != before.get(site)}
-        assert set(new) == {"logs: extra", "logs: export"}
-
-    def test_secrets_are_taken_out(self, taken: list[LogItem]) -> None:
-        """The policy applies to the body, to attributes and to tracebacks."""
-        logger = alone()
-        try:
-            raise ValueError("password=hunter22")
-        except ValueError:
-            logger.exception("with Bearer abcdefghijklmnop", extra={"api_key": "hunter22", "kept": "plain"})
-        logger.info({"password": "hunter22"})
-        told = str(_encoded(taken, Policy()))
-        assert "hunter22" not in told
-        assert "abcdefghijklmnop" not in told
-        assert told.count("[redacted:") >= 5
-        assert "plain" in told
-
-    def test_too_many_for_one_request_are_halved(self, taken: list[LogItem]) -> None:
-        """A request that a back end does not take is two of half the records, in order."""
-        logger = alone()
-        for number in range(5):
-            logger.info("%d", number)
-        ((body, _),) = _LOGS.make_encoder(None).encode(taken)  # type: ignore[arg-type]
-        parts = halves(body, _LOGS)
-        assert parts is not None
-        assert [count for _, count in parts] == [2, 3]
-        assert [[record.body.string_value for record, *_ in _records([part])] for part, _ in parts] == [
-            ["0", "1"],
-            ["2", "3", "4"],
-        ]
 
 
 _PROGRAM = """
@@ -297,7 +77,7 @@ def test_over_grpc(receiver: Receiver) -> None:
         program = _PROGRAM.replace("assert installed.flush(30)", "installed._pipeline._logs.flush(30)")
         done = run(program, OTLP_ENDPOINT=collector.url, OTEL_EXPORTER_OTLP_PROTOCOL="grpc", TRACING_EXIT_TIMEOUT="1")
         assert done.returncode == 0, done.stderr
-        records = _records(body for body, _ in collector.requests)
+        records = records_of(body for body, _ in collector.requests)
         assert [record.body.string_value for record, *_ in records] == [
             "inside, with password=[redacted:pair]",
             "outside",
@@ -417,7 +197,7 @@ def test_a_handler_that_logs_does_not_wait_for_the_export(receiver: Receiver) ->
         """
         import logging, threading, causal_otel
         from causal_otel.export import sender
-        from causal_otel.export.transport import Outcome, Verdict
+        from causal_otel.transports.transport import Outcome, Verdict
 
         inside, both = threading.Event(), threading.Event()
 
