@@ -281,13 +281,8 @@ class Sender:
         outcome = self._attempts.send(payload, spans, deadline)
         if outcome.verdict is Verdict.TOO_LARGE and spans > 1:
             self._refused_size = len(payload)
-            self._log.say(
-                "halved",
-                "%s takes no request of %d bytes: %s; larger ones are halved from now on",
-                self._destination,
-                len(payload),
-                outcome,
-            )
+            message = "%s takes no request of %d bytes: %s; larger ones are halved from now on"
+            self._log.say("halved", message, self._destination, len(payload), outcome)
         return outcome
 
     def _pause(self, seconds: float, give_up: float, *, patient: bool) -> bool:
