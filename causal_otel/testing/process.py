@@ -19,6 +19,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -40,6 +41,8 @@ LOOPBACK = "127.0.0.1"
 _POLL_SECONDS = 0.02
 _under_way: list[Process] = []  # those whose block is open
 _TAIL_CHARACTERS = 2000
+_MOST_CLAIMS = 64
+_claims: deque[int] = deque()  # descriptors of the sockets by which we hold ports, of the latest
 
 # Every child begins as this small program, which then becomes the server. Done here and not in a preexec_fn, because
 # that would fork, and so run the fork hooks of everything loaded (ours among them), in a process full of threads.
@@ -283,6 +286,9 @@ def workdir(label: str, *, user: str | None = None) -> Iterator[Path]:
 def claim_port(port: int | None, name: str) -> int:
     """``port`` if it can be listened on, or a free one for None and 0.
 
+    A free one stays bound, though nobody listens, by a socket that lets a server listen there. So until a server does,
+    the kernel gives it to nobody else, neither to a client nor to who asks for a free one. Not so outside Linux.
+
     Raises:
         ServerError: The port is taken or not allowed.
     """
@@ -293,7 +299,12 @@ def claim_port(port: int | None, name: str) -> int:
         except (OSError, OverflowError) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
             raise ServerError(f"{name} cannot listen on port {port} of {LOOPBACK}: {reason}.") from None
-        return int(probe.getsockname()[1])
+        number = int(probe.getsockname()[1])
+        if not port and sys.platform == "linux":
+            _claims.append(probe.detach())
+            if len(_claims) > _MOST_CLAIMS:
+                os.close(_claims.popleft())
+    return number
 
 
 def http_status(url: str, timeout: float = 5.0) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from causal_otel.testing.process import LOOPBACK, Process, ServerError, check_running, process, workdir
+from causal_otel.testing.process import LOOPBACK, Process, ServerError, check_running, claim_port, process, workdir
 from tests.testing.footprints import DEADLINE, Footprint
 from tests.waiting import wait_until
 
@@ -161,6 +161,20 @@ def test_child_gets_directory_environment_and_default_signals(tmp_path: Path) ->
     with process(command, name="shell", log=log, cwd=tmp_path, env={"WORD": "hello"}) as child:
         assert child.wait(DEADLINE) == -signal.SIGPIPE
     assert log.read_text() == child.output() == f"{tmp_path.resolve()} hello\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere two sockets cannot be bound to one port")
+def test_claimed_port_is_given_to_nobody_else() -> None:
+    """Nobody who asks for a free port gets one that is claimed; a server can listen there, and restart."""
+    claimed = {claim_port(None, "test") for _ in range(8)}
+    with contextlib.ExitStack() as stack:
+        low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+        taken = [stack.enter_context(socket.create_server((LOOPBACK, 0))) for _ in range(min(high - low, 400))]
+        assert not claimed & {server.getsockname()[1] for server in taken}
+    for port in claimed:
+        for _ in range(2):
+            with socket.create_server((LOOPBACK, port)), socket.create_connection((LOOPBACK, port), DEADLINE):
+                pass
 
 
 def test_program_keeps_its_own_signal_handlers() -> None:
