@@ -37,55 +37,29 @@ def test_destination(environ: dict[str, str], expected: tuple[str, str], caplog:
 
 
 @pytest.mark.parametrize(
-    ("environ", "url", "conflict"),
+    ("used", "unused", "url"),
     [
+        ("TRACING_EXPORTER=jaeger JAEGER_HOST=j", "OTLP_ENDPOINT=http://c:1", "http://j:4318/v1/traces"),
         (
-            {"TRACING_EXPORTER": "jaeger", "JAEGER_HOST": "j", "OTLP_ENDPOINT": "http://c:1"},
-            "http://j:4318/v1/traces",
-            "OTLP_ENDPOINT=http://c:1 is not used, because of TRACING_EXPORTER=jaeger",
-        ),
-        (
-            {"TRACING_EXPORTER": "jaeger", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://u:s3cret@c:1/x"},
+            "TRACING_EXPORTER=jaeger",
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://u:s3cret@c:1/x",
             "http://localhost:4318/v1/traces",
-            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://…@c:1/x is not used, because of TRACING_EXPORTER=jaeger",
         ),
-        (
-            {"JAEGER_HOST": "j", "OTLP_ENDPOINT": "http://c:1"},
-            "http://c:1/v1/traces",
-            "JAEGER_HOST=j is not used, because of OTLP_ENDPOINT=http://c:1",
-        ),
-        (
-            {"JAEGER_HOST": "j", "OTEL_TRACES_EXPORTER": "otlp"},
-            "http://localhost:4318/v1/traces",
-            "JAEGER_HOST=j is not used, because of OTEL_TRACES_EXPORTER=otlp",
-        ),
-        (
-            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://a:1", "OTLP_ENDPOINT": "http://b:1"},
-            "http://a:1/v1/traces",
-            "OTLP_ENDPOINT=http://b:1 is not used, because of OTEL_EXPORTER_OTLP_ENDPOINT=http://a:1",
-        ),
-        (
-            {"OTEL_TRACES_EXPORTER": "otlp", "TRACING_EXPORTER": "console"},
-            "http://localhost:4318/v1/traces",
-            "TRACING_EXPORTER=console is not used, because of OTEL_TRACES_EXPORTER=otlp",
-        ),
-        (
-            {"JAEGER_HOST": "j", "JAEGER_PORT": "4318", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
-            "http://j:4318/v1/traces",
-            "OTEL_EXPORTER_OTLP_PROTOCOL=grpc is not used, because of JAEGER_PORT=4318",
-        ),
-        (
-            {"JAEGER_PORT": "4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"},
-            "http://localhost:4317",
-            "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf is not used, because of JAEGER_PORT=4317",
-        ),
+        ("OTLP_ENDPOINT=http://c:1", "JAEGER_HOST=j", "http://c:1/v1/traces"),
+        ("OTEL_TRACES_EXPORTER=otlp", "JAEGER_HOST=j", "http://localhost:4318/v1/traces"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT=http://a:1", "OTLP_ENDPOINT=http://b:1", "http://a:1/v1/traces"),
+        ("OTEL_TRACES_EXPORTER=otlp", "TRACING_EXPORTER=console", "http://localhost:4318/v1/traces"),
+        ("JAEGER_PORT=4318 JAEGER_HOST=j", "OTEL_EXPORTER_OTLP_PROTOCOL=grpc", "http://j:4318/v1/traces"),
+        ("JAEGER_PORT=4317", "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf", "http://localhost:4317"),
     ],
 )
-def test_conflict_is_told(environ: dict[str, str], url: str, conflict: str) -> None:
+def test_conflict_is_told(used: str, unused: str, url: str) -> None:
     """Where two things say where spans go, one is used, and a sentence names both, without credentials."""
-    settings = load_settings(environ)
+    settings = load_settings(dict(variable.split("=", 1) for variable in (*used.split(), unused)))
     assert destination(settings)[1] == url
-    assert conflicts(settings) == [f"{conflict}: remove one of the two"]
+    assert conflicts(settings) == [
+        f"{unused.replace('u:s3cret', '…')} is not used, because of {used.split()[0]}: remove one of the two"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,17 @@ if TYPE_CHECKING:
     from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
     from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
-__all__ = ["KINDS", "MISSING_SERVICE", "plain", "plain_dict", "service_name", "tags", "text"]
+__all__ = [
+    "KINDS",
+    "MISSING_SERVICE",
+    "plain",
+    "plain_dict",
+    "scope_tags",
+    "service_name",
+    "span_tags",
+    "tags",
+    "text",
+]
 
 MISSING_SERVICE = "missing-service-name"
 """What a resource without ``service.name`` is called, as Jaeger calls it."""
@@ -118,18 +128,29 @@ def tags(span: Span, scope: InstrumentationScope, keys: Collection[str] | None =
         for pair in event.attributes:
             if keys is None or pair.key in keys:
                 yield pair.key, text(plain(pair.value))
-    if 0 < span.kind < len(KINDS):
-        yield SPAN_KIND, KINDS[span.kind]
-    if span.status.code == Status.STATUS_CODE_ERROR:
-        yield "error", "true"
-        yield OTEL_STATUS_CODE, "ERROR"
-    elif span.status.code == Status.STATUS_CODE_OK:
-        yield OTEL_STATUS_CODE, "OK"
-    if span.status.message:
-        yield OTEL_STATUS_DESCRIPTION, span.status.message
+    yield from scope_tags(scope)
+    for key, value in span_tags(span):
+        yield key, text(value)
+
+
+def scope_tags(scope: InstrumentationScope) -> Iterator[tuple[str, str]]:
+    """What Jaeger makes tags of in a span's instrumentation scope."""
     if scope.name:
         yield OTEL_SCOPE_NAME, scope.name
     if scope.version:
         yield OTEL_SCOPE_VERSION, scope.version
+
+
+def span_tags(span: Span) -> Iterator[tuple[str, str | bool]]:
+    """What Jaeger makes tags of in a span, besides its attributes and events."""
+    if 0 < span.kind < len(KINDS):
+        yield SPAN_KIND, KINDS[span.kind]
+    if span.status.code == Status.STATUS_CODE_ERROR:
+        yield OTEL_STATUS_CODE, "ERROR"
+        yield "error", True
+    elif span.status.code == Status.STATUS_CODE_OK:
+        yield OTEL_STATUS_CODE, "OK"
+    if span.status.message:
+        yield OTEL_STATUS_DESCRIPTION, span.status.message
     if span.trace_state:
         yield W3C_TRACESTATE, span.trace_state

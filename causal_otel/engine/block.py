@@ -136,6 +136,8 @@ class SpanBlock:
 
     # A generator runs in the context of whoever asks it for the next item. Its span is therefore current during
     # each step and never while it is suspended: the consumer's context is untouched, whatever the consumer does.
+    # The two loops below are alike line by line, but one awaits its steps. Driving both by one loop would take a
+    # coroutine or a callback for each item.
 
     def _generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from opentelemetry.context import Context
-    from opentelemetry.trace import Link
+    from opentelemetry.trace import Link, SpanContext
     from opentelemetry.util.types import Attributes
 
 __all__ = [
@@ -234,12 +234,19 @@ class RuleSampler(Sampler):
         trace_state: TraceState | None = None,
     ) -> SamplingResult:
         """See :class:`opentelemetry.sdk.trace.sampling.Sampler`."""
-        parent = _parent(parent_context)
+        sampled, state = self._decide(_parent(parent_context), trace_id, name, kind or SpanKind.INTERNAL, attributes)
+        decision = Decision.RECORD_AND_SAMPLE if sampled else Decision.DROP
+        return SamplingResult(decision, attributes if sampled else None, state)
+
+    def _decide(
+        self, parent: SpanContext | None, trace_id: int, name: str, kind: SpanKind, attributes: Attributes
+    ) -> tuple[bool, TraceState | None]:
+        """Whether a span is sampled, and its trace state."""
         if parent is None:
-            flags, state = self.decide_root(trace_id, name, kind or SpanKind.INTERNAL, attributes)
+            flags, state = self.decide_root(trace_id, name, kind, attributes)
         else:
             flags, state = parent.trace_flags, parent.trace_state
-        return _result(flags & TraceFlags.SAMPLED, attributes, state)
+        return bool(flags & TraceFlags.SAMPLED), state
 
     def get_description(self) -> str:
         """Names the sampler."""
@@ -249,34 +256,20 @@ class RuleSampler(Sampler):
 class EachSpanSampler(RuleSampler):
     """Decides every span by rules, whatever its parent's sampling was, and by its trace's own randomness."""
 
-    def should_sample(
-        self,
-        parent_context: Context | None,
-        trace_id: int,
-        name: str,
-        kind: SpanKind | None = None,
-        attributes: Attributes = None,
-        links: Sequence[Link] | None = None,
-        trace_state: TraceState | None = None,
-    ) -> SamplingResult:
-        """See :class:`opentelemetry.sdk.trace.sampling.Sampler`."""
-        parent = _parent(parent_context)
+    def _decide(
+        self, parent: SpanContext | None, trace_id: int, name: str, kind: SpanKind, attributes: Attributes
+    ) -> tuple[bool, TraceState | None]:
         state = None if parent is None else parent.trace_state
-        flags, own = self.decide_root(randomness(trace_id, state), name, kind or SpanKind.INTERNAL, attributes)
-        sampled = flags & TraceFlags.SAMPLED
-        return _result(sampled, attributes, with_threshold(state, member(own).threshold if sampled else None))
+        flags, own = self.decide_root(randomness(trace_id, state), name, kind, attributes)
+        sampled = bool(flags & TraceFlags.SAMPLED)
+        return sampled, with_threshold(state, member(own).threshold if sampled else None)
 
     def get_description(self) -> str:
         """Names the sampler."""
         return f"EachSpan{super().get_description()}"
 
 
-def _parent(context: Context | None) -> Any:
+def _parent(context: Context | None) -> SpanContext | None:
     span = current_span(context)
     parent = None if span is None else span.get_span_context()
     return parent if parent is not None and parent.is_valid else None
-
-
-def _result(sampled: object, attributes: Attributes, state: TraceState | None) -> SamplingResult:
-    decision = Decision.RECORD_AND_SAMPLE if sampled else Decision.DROP
-    return SamplingResult(decision, attributes if sampled else None, state)

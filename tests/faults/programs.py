@@ -8,7 +8,7 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
-__all__ = ["environment", "finish", "run", "start"]
+__all__ = ["environment", "finish", "run", "send_spool", "start"]
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -34,6 +34,21 @@ def run(
         text=True,
         timeout=seconds,
     )
+
+
+def send_spool(spool: str, endpoint: str) -> None:
+    """Run a program that sends what is in the directory ``spool`` to a collector, and ends when nothing is left."""
+    done = run(
+        """
+        import time, causal_otel
+        installed = causal_otel.install(patches=[])
+        while installed.status().export.spooled_bytes:
+            time.sleep(0.01)
+        """,
+        OTLP_ENDPOINT=endpoint,
+        TRACING_SPOOL_DIRECTORY=spool,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def start(prelude: str, code: str, *arguments: object) -> subprocess.Popen[str]:

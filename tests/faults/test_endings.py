@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.faults.grpc_collector import grpc_serving
-from tests.faults.programs import run
+from tests.faults.programs import run, send_spool
 from tests.faults.scripted import refused_port, scripted
 
 SPANS = 20
@@ -93,15 +93,5 @@ class TestEveryEnding:
                 ending, OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}", TRACING_SPOOL_DIRECTORY=spool
             )
         with scripted() as collector:
-            done = run(
-                """
-                import time, causal_otel
-                installed = causal_otel.install(patches=[])
-                while installed.status().export.spooled_bytes:
-                    time.sleep(0.01)
-                """,
-                OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint,
-                TRACING_SPOOL_DIRECTORY=spool,
-            )
-            assert (done.returncode, done.stderr) == (0, "")
+            send_spool(spool, collector.endpoint)
             assert Counter(collector.names()) == made

@@ -19,7 +19,7 @@ import wrapt
 
 from causal_otel.export.shutdown_hooks import ServerShutdown
 from causal_otel.testing.process import LOOPBACK, Process, claim_port, http_status, process
-from tests.faults.programs import environment, run
+from tests.faults.programs import environment, run, send_spool
 from tests.faults.scripted import hang, scripted
 from tests.patches.http_server import echo_app, serve
 
@@ -107,17 +107,7 @@ def test_spool_of_a_server_whose_collector_hangs(tmp_path: Path) -> None:
             opener.open(url + "work", timeout=60).close()
         running.stop(signal.SIGTERM, timeout=60.0)
     with scripted() as collector:
-        done = run(
-            """
-            import time, causal_otel
-            installed = causal_otel.install(patches=[])
-            while installed.status().export.spooled_bytes:
-                time.sleep(0.01)
-            """,
-            OTLP_ENDPOINT=collector.endpoint,
-            TRACING_SPOOL_DIRECTORY=spool,
-        )
-        assert (done.returncode, done.stderr) == (0, "")
+        send_spool(spool, collector.endpoint)
         sent = {request.body: request.names for request in collector.requests}  # a slow answer makes it ask again
         assert [name for names in sent.values() for name in names].count("work") == REQUESTS
 

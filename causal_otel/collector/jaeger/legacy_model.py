@@ -8,19 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.proto.trace.v1.trace_pb2 import Status
-
-from causal_otel.collector.attributes import plain, service_name, text
-from causal_otel.collector.matching import kind_name, span_duration
-from causal_otel.names import (
-    OTEL_SCOPE_NAME,
-    OTEL_SCOPE_VERSION,
-    OTEL_STATUS_CODE,
-    OTEL_STATUS_DESCRIPTION,
-    SERVICE_NAME,
-    SPAN_KIND,
-    W3C_TRACESTATE,
-)
+from causal_otel.collector.attributes import plain, scope_tags, service_name, span_tags, text
+from causal_otel.collector.matching import span_duration
+from causal_otel.names import SERVICE_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -107,24 +97,12 @@ def _reference(kind: str, trace_id: bytes, span_id: bytes) -> dict[str, str]:
 
 
 def _tags(span: Span, scope: InstrumentationScope) -> Iterator[dict[str, Any]]:
-    if scope.name:
-        yield _tag(OTEL_SCOPE_NAME, scope.name)
-    if scope.version:
-        yield _tag(OTEL_SCOPE_VERSION, scope.version)
+    for key, value in scope_tags(scope):
+        yield _tag(key, value)
     for pair in span.attributes:
         yield _pair(pair)
-    kind = kind_name(span)
-    if kind != "unspecified":
-        yield _tag(SPAN_KIND, kind)
-    if span.status.code == Status.STATUS_CODE_ERROR:
-        yield _tag(OTEL_STATUS_CODE, "ERROR")
-        yield _tag("error", True, "bool")
-    elif span.status.code == Status.STATUS_CODE_OK:
-        yield _tag(OTEL_STATUS_CODE, "OK")
-    if span.status.message:
-        yield _tag(OTEL_STATUS_DESCRIPTION, span.status.message)
-    if span.trace_state:
-        yield _tag(W3C_TRACESTATE, span.trace_state)
+    for key, found in span_tags(span):
+        yield _tag(key, found, "bool" if isinstance(found, bool) else "string")
 
 
 def _fields(event: Span.Event) -> list[dict[str, Any]]:
