@@ -125,11 +125,13 @@ _TRANSACTION = re.compile(r"(BEGIN|COMMIT|SAVEPOINT|RELEASE SAVEPOINT|ROLLBACK T
 @functools.lru_cache(_CACHED)
 def _sent_operation(address: Any, database: str, query: str) -> Operation:
     """The same, for what may be the driver's own doing."""
+    if len(query) > sql.MAX_TEXT:  # nobody knows how it goes on
+        return _query_operation(address, database, query)
     sent = _TRANSACTION.fullmatch(query)
     if sent is not None:
         return plumbing(sent.group(1), address, database)
-    operation = _query_operation.__wrapped__(address, database, query)
-    if len(query) <= sql.MAX_TEXT and not operation.attributes[DB_QUERY_TEXT].strip("; "):
+    operation = _query_operation(address, database, query)
+    if not operation.attributes[DB_QUERY_TEXT].strip("; "):
         return plumbing("PING", address, database)  # an empty query, as SQLAlchemy's pool_pre_ping sends
     return operation
 
@@ -138,7 +140,7 @@ def _operation(connection: Any, query: Any, known: Any = _query_operation) -> Op
     if not isinstance(query, str):
         return None  # the driver is about to say so
     if len(query) > sql.MAX_TEXT:
-        known = known.__wrapped__
+        query = query[: sql.MAX_TEXT + 1]  # no more is read; the last character tells that there was more
     return known(*endpoint(connection), query)  # type: ignore[no-any-return]
 
 
