@@ -277,8 +277,10 @@ def _leaf_call(
         if type(result) not in at_once and goes_on(type(result)):
             if metrics is None:
                 return watched(result, Running(_LEAF, begun, errors), site)
-            span, operation, _ = begun
-            return watched(result, Running(operation, span, errors, None, None, metrics, rows), site)
+            span, operation, began = begun
+            running = Running(operation, span, errors, None, None, metrics, rows)
+            running.began = began
+            return watched(result, running, site)
         if metrics is None:
             begun.end()
         else:

@@ -146,15 +146,18 @@ class Running:
         observation: what observers know of it; None: nobody observes.
         metrics: measures it; None: nothing does.
         rows: how the rows of its result are counted, for the metrics; None: nobody knows.
+
+    Attributes:
+        began: when it began, by ``perf_counter()``; only if it is measured.
     """
 
     __slots__ = (
         "_active",
-        "_began",
         "_error_type",
         "_learned",
         "_metrics",
         "_parts",
+        "began",
         "errors",
         "inside",
         "observation",
@@ -187,7 +190,7 @@ class Running:
             self._learned: dict[str, Any] | None = None
             self._error_type: str | None = None
             self._active = metrics.began(operation) if metrics.counts_active else None
-            self._began = perf_counter()
+            self.began = perf_counter()
 
     def is_observed(self) -> bool:
         """Whether anybody is told how it goes on: its span is recorded, or there are observers or metrics."""
@@ -248,7 +251,7 @@ class Running:
         metrics = self._metrics
         if metrics is not None:
             self._metrics = None
-            seconds = perf_counter() - self._began if duration is None else duration / 1e9
+            seconds = perf_counter() - self.began if duration is None else duration / 1e9
             rows = None
             if self.rows is not None and error is None:
                 try:
