@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["at_fork", "token"]
 
 token: object = object()
-"""This process's token, told by identity: cheaper than a pid, and right after a fork. A span keeps the one it was
-started under, and ends only under the same."""
+"""Stands for this process; a forked child has another one. Comparing it by identity is cheaper than asking for a pid. A
+span keeps the token of the process that started it, and ends only there."""
 
 
 Callback = Callable[[], object]

@@ -27,9 +27,9 @@ class Instrument(NamedTuple):
         name: as the conventions have it.
         unit: likewise, in UCUM.
         description: one sentence.
-        attributes: which attributes its measurements have, of those that an operation begins with.
-        learned: which they have of those that an operation learns later. What is in both may become known at either
-            time, and what is learned counts.
+        attributes: the attributes of its measurements, of those that an operation begins with.
+        learned: the attributes of its measurements, of those that an operation learns later. One that is in both may be
+            known at the beginning or later; if it is known twice, the later value counts.
         boundaries: the upper bounds of its buckets; empty: it is no histogram, but an up-down counter.
     """
 

@@ -42,7 +42,7 @@ class Operation:
 
     Attributes:
         special: whether there is anything to it but a name, a kind and attributes.
-        cells: where the metrics count it, once they have found that out; theirs alone.
+        cells: the metrics remember here which of their cells count it; nothing else reads or sets it.
     """
 
     __slots__ = ("attributes", "background", "cells", "kind", "measured", "name", "own", "plumbing", "special")

@@ -1,8 +1,8 @@
 """What has been measured in this process: a cell for each instrument and set of labels.
 
-An operation that ends adds a number to a list, which is all that metrics cost its caller: bounded work is left to
-whoever collects, or to the operation that finds the list long. Appending to a list and taking a list's first items are
-single steps, with the GIL and without it.
+An operation that ends only appends a number to a list. Whoever collects counts these numbers, or the operation that
+makes a list longer than :data:`LONG`. Appending to a list and deleting its first items are single steps, with the GIL
+and without it, so neither takes a lock.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 __all__ = ["LIMIT", "LONG", "Cell", "Cells", "Family", "Group", "Totals"]
 
 LIMIT = 2000
-"""Sets of labels of an instrument, as in OpenTelemetry's SDK; whatever comes beyond shares the last one."""
+"""How many sets of labels an instrument has at the most, as in OpenTelemetry's SDK. All further ones share the last."""
 
 LONG = 1024
-"""Measurements that may wait in a cell before the operation that added the last one does something about them."""
+"""How many measurements a cell holds before the operation that adds one more has them counted."""
 
 _OVERFLOW = {OTEL_METRIC_OVERFLOW: True}
-_INDEXED = 4 * LIMIT  # ways in which labels were given, that are remembered
+_INDEXED = 4 * LIMIT  # how many keys a family remembers, in all of its indexes together
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What a cell has come to."""
+    """All measurements of a cell together."""
 
     count: int
     total: float
@@ -48,11 +48,11 @@ class Cell:
     """What has been measured with one set of labels.
 
     Attributes:
-        family: whose it is.
-        cells: whose that is.
+        family: the cells of the same instrument.
+        cells: those of all instruments.
         labels: the attributes of all its measurements.
-        pending: measurements that nobody has looked at yet.
-        rows: the cell for the rows that the same operations return, once one is known.
+        pending: measurements that are not counted yet.
+        rows: the cell for how many rows the same operations return; None: no number of rows is known yet.
     """
 
     __slots__ = ("_buckets", "_count", "_high", "_low", "_total", "cells", "family", "labels", "pending", "rows")
@@ -66,14 +66,14 @@ class Cell:
         self.reset()
 
     def add(self, value: float) -> None:
-        """Measure once more."""
+        """Add a measurement."""
         pending = self.pending
         pending.append(value)
         if len(pending) > LONG:
             self.cells.grown(self)
 
     def reset(self) -> None:
-        """Begin anew."""
+        """Forget what is counted, but not what is pending."""
         self._count = 0
         self._total: float = 0
         self._low: float = 0
@@ -81,14 +81,14 @@ class Cell:
         self._buckets = [0] * (len(self.family.instrument.boundaries) + 1)
 
     def take(self) -> list[float]:
-        """The measurements that were pending. One thread at a time."""
+        """Remove the pending measurements and return them. The caller holds :attr:`Cells.reading`."""
         pending = self.pending
         taken = pending[:]
         del pending[: len(taken)]
         return taken
 
     def fold(self) -> None:
-        """Count what is pending. One thread at a time."""
+        """Count what is pending. The caller holds :attr:`Cells.reading`."""
         values = self.take()
         if not values:
             return
@@ -107,25 +107,27 @@ class Cell:
         self._buckets[-1] += len(values) - below
 
     def totals(self) -> Totals:
-        """What it has come to, as of the last :meth:`fold`."""
+        """What is counted, as of the last :meth:`fold`."""
         return Totals(self._count, self._total, self._low, self._high, tuple(self._buckets))
 
 
 class Group:
-    """The cells of operations that begin alike. What they learn later, and their error, tells the cells apart.
+    """The cells of operations that begin with the same labels.
+
+    What an operation learns later, and its error, decide which of these cells counts it.
 
     Args:
-        family: whose they are.
-        labels: those that they have in common.
-        active: counts those under way; None: nobody wants to know.
+        family: all cells of the instrument.
+        labels: those that the operations begin with.
+        active: counts the operations under way; None: the instrument's patch declares no such metric.
 
     Attributes:
-        cells: those of all families.
-        process: the token of the process that they count for.
-        index: the cells, by :attr:`learned_key`.
-        learned_key: that of the family.
-        learns: whether anything that an operation learns tells its cell.
-        only: that of operations that have learned nothing and not failed, once there is one.
+        cells: those of all instruments.
+        process: the token of the process that made it: a forked child makes groups of its own.
+        index: the cells, by what :attr:`learned_key` makes of an error and of what was learned.
+        learned_key: see :class:`Family`.
+        learns: whether the instrument has labels that are learned later.
+        only: the cell for operations that have learned nothing and have not failed; None: there was none yet.
     """
 
     __slots__ = ("_family", "_labels", "active", "cells", "index", "learned_key", "learns", "only", "process")
@@ -142,7 +144,7 @@ class Group:
         self._labels = labels
 
     def find(self, learned: Mapping[str, Any] | None = None, error_type: str | None = None) -> Cell:
-        """The cell for one operation, which is in :attr:`index` or :attr:`only` from now on.
+        """The cell for an operation. It is found in :attr:`index` or :attr:`only` from now on.
 
         Args:
             learned: what has become known of it since it began.
@@ -164,12 +166,12 @@ class Family:
 
     Args:
         instrument: which one.
-        cells: whose family it is.
+        cells: those of all instruments.
 
     Attributes:
-        groups: by :attr:`began_key`.
-        began_key: makes a key of what an operation began with.
-        learned_key: makes one of an ``error.type`` and of what it has learned since.
+        groups: the groups, by what :attr:`began_key` makes of the attributes that an operation begins with.
+        began_key: makes a key of such attributes.
+        learned_key: makes a key of an ``error.type`` and of the attributes that an operation has learned.
     """
 
     def __init__(self, instrument: Instrument, cells: Cells) -> None:
@@ -181,27 +183,27 @@ class Family:
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew, as a forked child does."""
+        """Forget all cells, as a forked child does: its parent counts what they hold."""
         self.groups: dict[tuple[Any, ...], Group] = {}
         self._known: dict[tuple[Any, ...], Cell] = {}
         self._remembered = 0
 
     def known(self) -> list[Cell]:
-        """All that there are."""
+        """All of its cells."""
         return list(self._known.values())
 
     def remember(self, index: dict[Any, Any], key: tuple[Any, ...], value: Any) -> None:
-        """Put ``value`` into ``index``, unless so much has been put there that it would be no bound."""
+        """Put ``value`` into ``index``, unless the family remembers so many keys already: memory is bounded."""
         if self._remembered < _INDEXED:
             index[key] = value
             self._remembered += 1
 
     def group(self, attributes: Mapping[str, Any], active: Cell | None = None) -> Group:
-        """The cells for operations that begin with ``attributes``, which are in :attr:`groups` from now on.
+        """A new group, for operations that begin with ``attributes``. It is found in :attr:`groups` from now on.
 
         Args:
-            attributes: what they begin with.
-            active: counts those under way, if anybody wants to know.
+            attributes: what the operations begin with.
+            active: counts the operations under way; None: the instrument's patch declares no such metric.
         """
         group = Group(self, self._labels(self._names, attributes), active)
         with contextlib.suppress(TypeError):  # a value that cannot be hashed
@@ -209,7 +211,7 @@ class Family:
         return group
 
     def learned_labels(self, learned: Mapping[str, Any], error_type: str | None) -> dict[str, Any]:
-        """The labels that an operation has got after it began."""
+        """The labels that an operation has learned, and that of its error."""
         labels = self._labels(self.instrument.learned, learned)
         if error_type is not None and ERROR_TYPE in self.instrument.attributes:
             labels[ERROR_TYPE] = error_type
@@ -221,7 +223,7 @@ class Family:
         return {name: redact(name, _plain(value)) for name, value in found if value is not None}
 
     def cell(self, labels: dict[str, Any]) -> Cell:
-        """The one for ``labels``, or for all that are too many."""
+        """The cell for ``labels``, or if there are :data:`LIMIT` cells the one that further labels share."""
         key = tuple(sorted(labels.items()))
         with self.cells.adding:
             found = self._known.get(key)
@@ -234,13 +236,14 @@ class Family:
 
 
 class Cells:
-    """All families of an installation. A forked child begins with empty ones.
+    """All cells of an installation. A forked child begins without any.
 
     Args:
         redact: takes secrets out of a label's value, given its name.
 
     Attributes:
-        reading: held by whoever looks at what is pending.
+        adding: a lock, held while a cell is made.
+        reading: a lock, held while pending measurements are counted or handed on.
         grown: is told of a cell in which more than :data:`LONG` measurements wait.
         began: is called once in each process, when the first cell is made.
     """
@@ -260,11 +263,11 @@ class Cells:
         return self._families.setdefault(instrument, Family(instrument, self))
 
     def families(self) -> Iterator[Family]:
-        """All that there are."""
+        """The cells of each instrument."""
         return iter(list(self._families.values()))
 
     def begun(self) -> None:
-        """There is a cell."""
+        """Call :attr:`began`, once in each process."""
         if self._began:
             return
         self._began = True
@@ -275,7 +278,7 @@ class Cells:
                 faults.report("metrics: the first measurement")
 
     def fold(self, cell: Cell) -> None:
-        """Count what is pending in ``cell``, unless somebody is about to."""
+        """Count what is pending in ``cell``, unless another thread is counting: that one comes to this cell, too."""
         reading = self.reading
         if reading.acquire(blocking=False):
             try:
@@ -284,7 +287,7 @@ class Cells:
                 reading.release()
 
     def _forked(self) -> None:
-        # A thread that is not here may have held them.
+        # In the parent another thread may have held the locks; in the child nobody would release them.
         self.adding, self.reading = threading.RLock(), threading.Lock()
         self._began = False
         for family in self.families():

@@ -1,7 +1,7 @@
 """The instruments that the semantic conventions (1.44) have for what the patches do.
 
-Their attributes are the required, conditionally required and recommended ones that the patches know. What repeats for
-no two operations, such as a query's text, is none of them.
+Their attributes are the required, conditionally required and recommended ones that the patches know. An attribute with
+a value for each operation, such as a query's text, is not among them: each value would be a time series of its own.
 """
 
 from __future__ import annotations

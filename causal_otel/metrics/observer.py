@@ -22,11 +22,11 @@ _NOTHING: dict[str, Any] = {}
 
 
 class Metrics:
-    """Notes durations, rows and what is under way.
+    """Measures durations, returned rows and how many operations are under way.
 
     Args:
-        cells: where.
-        measured: what, of each kind of operation; of others nothing.
+        cells: where the measurements go.
+        measured: what is measured of operations of each kind; those of other kinds are not measured.
     """
 
     def __init__(self, cells: Cells, measured: Mapping[SpanKind, Measured]) -> None:
@@ -38,17 +38,17 @@ class Metrics:
         self.counts_active = bool(self._active)
 
     def began(self, operation: Operation) -> Group | None:
-        """One more is under way.
+        """Count the operation among those under way, if its kind has a metric of these.
 
         Returns:
-            Where it belongs; None: nobody wants to know how many there are.
+            Its group of cells; None: its kind has no such metric.
         """
         try:
             group = self._group(operation)
             active = None if group is None else group.active
             if active is None:
                 return None
-            active.pending.append(1)  # it is looked after when the operation ends
+            active.pending.append(1)  # not add(): the operation's end looks whether the list has grown long
         except Exception:
             faults.report("metrics: the beginning of an operation")
             return None
@@ -63,11 +63,11 @@ class Metrics:
         rows: int | None = None,
         active: Group | None = None,
     ) -> None:
-        """It is over, see :meth:`causal_otel.instrument.measured.OperationMetrics.ended`."""
+        """Measure an operation that is over: see :class:`causal_otel.instrument.measured.OperationMetrics`."""
         try:
             group = active
             if group is None:
-                # Most operations of databases are one object for all calls of a statement, which knows its cells.
+                # Most operations of databases are one object for all calls of a statement, so it remembers its group.
                 group = operation.cells
                 if group is None or group.process is not process.token or group.cells is not self._cells:
                     group = operation.cells = self._group(operation)
@@ -101,7 +101,7 @@ class Metrics:
             faults.report("metrics: the end of an operation")
 
     def _group(self, operation: Operation) -> Group | None:
-        """Where ``operation`` belongs; None: it is not measured."""
+        """The group of cells that counts ``operation``; None: it is not measured."""
         if not operation.measured:
             return None
         attributes = operation.attributes if operation.own is None else {**operation.attributes, **operation.own}

@@ -1,6 +1,6 @@
-"""Our own way out for metrics: OpenTelemetry's ``MeterProvider``, global from now on, our reader, an official exporter.
+"""Metrics exported by us: a ``MeterProvider`` of OpenTelemetry's, made the global one, with a reader of our own.
 
-A process can set its global provider once. So the first one stays, and each installation has a reader of its own.
+A process can set its global provider once only. So the first one stays, and each installation adds a reader to it.
 """
 
 from __future__ import annotations
@@ -84,7 +84,11 @@ class MetricsPipeline:
         shutdown_hooks.register(self._finish_shutdown)
 
     def start(self) -> None:
-        """Begin to export. At the end of the process what was registered meanwhile, for the spans, runs meanwhile."""
+        """Begin to export.
+
+        Shutdown hooks run in the reverse order of their registration. At the end of the process the export of metrics
+        begins first and is waited for last. In between, the hooks that were registered in between export the spans.
+        """
         self._meters = _global_provider(self._resource)
         self._meters.add_metric_reader(self._reader)
         self._reader.start()

@@ -1,4 +1,4 @@
-"""What a failed call of the trace service means, as OTLP and the mistakes that people make have it."""
+"""What a failed call of an OTLP service means: by OTLP's rules, and by the mistakes that people make."""
 
 from __future__ import annotations
 
