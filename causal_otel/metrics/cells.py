@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from causal_otel.instrument.measured import Instrument
 
-__all__ = ["LIMIT", "LONG", "Cell", "Cells", "Family", "Group", "Totals"]
+__all__ = ["LIMIT", "LONG", "Cell", "CellIndex", "Cells", "Family", "Totals"]
 
 LIMIT = 2000
 """How many sets of labels an instrument has at the most, as in OpenTelemetry's SDK. All further ones share the last."""
@@ -111,7 +111,7 @@ class Cell:
         return Totals(self._count, self._total, self._low, self._high, tuple(self._buckets))
 
 
-class Group:
+class CellIndex:
     """The cells of operations that begin with the same labels.
 
     What an operation learns later, and its error, decide which of these cells counts it.
@@ -123,14 +123,14 @@ class Group:
 
     Attributes:
         cells: those of all instruments.
-        process: the token of the process that made it: a forked child makes groups of its own.
-        index: the cells, by what :attr:`learned_key` makes of an error and of what was learned.
+        process: the token of the process that made it: a forked child makes indexes of its own.
+        by_key: the cells, by what :attr:`learned_key` makes of an error and of what was learned.
         learned_key: see :class:`Family`.
         learns: whether the instrument has labels that are learned later.
         only: the cell for operations that have learned nothing and have not failed; None: there was none yet.
     """
 
-    __slots__ = ("_family", "_labels", "active", "cells", "index", "learned_key", "learns", "only", "process")
+    __slots__ = ("_family", "_labels", "active", "by_key", "cells", "learned_key", "learns", "only", "process")
 
     def __init__(self, family: Family, labels: dict[str, Any], active: Cell | None) -> None:
         self._family = family
@@ -138,13 +138,13 @@ class Group:
         self.process = process.token
         self.learned_key = family.learned_key
         self.learns = bool(family.instrument.learned)
-        self.index: dict[tuple[Any, ...], Cell] = {}
+        self.by_key: dict[tuple[Any, ...], Cell] = {}
         self.only: Cell | None = None
         self.active = active
         self._labels = labels
 
     def find(self, learned: Mapping[str, Any] | None = None, error_type: str | None = None) -> Cell:
-        """The cell for an operation. It is found in :attr:`index` or :attr:`only` from now on.
+        """The cell for an operation. It is found in :attr:`by_key` or :attr:`only` from now on.
 
         Args:
             learned: what has become known of it since it began.
@@ -157,7 +157,7 @@ class Group:
         learned = learned or {}
         cell = family.cell({**self._labels, **family.learned_labels(learned, error_type)})
         with contextlib.suppress(TypeError):  # a value that cannot be hashed
-            family.remember(self.index, family.learned_key(error_type, learned), cell)
+            family.remember(self.by_key, family.learned_key(error_type, learned), cell)
         return cell
 
 
@@ -169,7 +169,7 @@ class Family:
         cells: those of all instruments.
 
     Attributes:
-        groups: the groups, by what :attr:`began_key` makes of the attributes that an operation begins with.
+        indexes: by what :attr:`began_key` makes of the attributes that an operation begins with.
         began_key: makes a key of such attributes.
         learned_key: makes a key of an ``error.type`` and of the attributes that an operation has learned.
     """
@@ -184,7 +184,7 @@ class Family:
 
     def forget(self) -> None:
         """Forget all cells, as a forked child does: its parent counts what they hold."""
-        self.groups: dict[tuple[Any, ...], Group] = {}
+        self.indexes: dict[tuple[Any, ...], CellIndex] = {}
         self._known: dict[tuple[Any, ...], Cell] = {}
         self._remembered = 0
 
@@ -198,17 +198,17 @@ class Family:
             index[key] = value
             self._remembered += 1
 
-    def group(self, attributes: Mapping[str, Any], active: Cell | None = None) -> Group:
-        """A new group, for operations that begin with ``attributes``. It is found in :attr:`groups` from now on.
+    def new_index(self, attributes: Mapping[str, Any], active: Cell | None = None) -> CellIndex:
+        """The index for operations that begin with ``attributes``. It is found in :attr:`indexes` from now on.
 
         Args:
             attributes: what the operations begin with.
             active: counts the operations under way; None: the instrument's patch declares no such metric.
         """
-        group = Group(self, self._labels(self._names, attributes), active)
+        index = CellIndex(self, self._labels(self._names, attributes), active)
         with contextlib.suppress(TypeError):  # a value that cannot be hashed
-            self.remember(self.groups, self.began_key(attributes), group)
-        return group
+            self.remember(self.indexes, self.began_key(attributes), index)
+        return index
 
     def learned_labels(self, learned: Mapping[str, Any], error_type: str | None) -> dict[str, Any]:
         """The labels that an operation has learned, and that of its error."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from causal_otel.instrument.measured import Measured
     from causal_otel.instrument.operation import Operation
-    from causal_otel.metrics.cells import Cells, Group
+    from causal_otel.metrics.cells import CellIndex, Cells
 
 __all__ = ["Metrics"]
 
@@ -37,22 +37,22 @@ class Metrics:
         self._active = {kind._name_: cells.family(each.active) for kind, each in measured.items() if each.active}
         self.counts_active = bool(self._active)
 
-    def began(self, operation: Operation) -> Group | None:
+    def began(self, operation: Operation) -> CellIndex | None:
         """Count the operation among those under way, if its kind has a metric of these.
 
         Returns:
-            Its group of cells; None: its kind has no such metric.
+            Its index of cells; None: its kind has no such metric.
         """
         try:
-            group = self._group(operation)
-            active = None if group is None else group.active
+            index = self._index(operation)
+            active = None if index is None else index.active
             if active is None:
                 return None
             active.pending.append(1)  # not add(): the operation's end looks whether the list has grown long
         except Exception:
             faults.report("metrics: the beginning of an operation")
             return None
-        return group
+        return index
 
     def ended(
         self,
@@ -61,30 +61,30 @@ class Metrics:
         learned: Mapping[str, Any] | None,
         error_type: str | None,
         rows: int | None = None,
-        active: Group | None = None,
+        active: CellIndex | None = None,
     ) -> None:
         """Measure an operation that is over: see :class:`causal_otel.instrument.measured.OperationMetrics`."""
         try:
-            group = active
-            if group is None:
-                # Most operations of databases are one object for all calls of a statement, so it remembers its group.
-                group = operation.cells
-                if group is None or group.process is not process.token or group.cells is not self._cells:
-                    group = operation.cells = self._group(operation)
-                    if group is None:
+            index = active
+            if index is None:
+                # Most operations of databases are one object for all calls of a statement, so it remembers its index.
+                index = operation.cells
+                if index is None or index.process is not process.token or index.cells is not self._cells:
+                    index = operation.cells = self._index(operation)
+                    if index is None:
                         return
-            elif group.active is not None:
-                pending = group.active.pending
+            elif index.active is not None:
+                pending = index.active.pending
                 pending.append(-1)
                 if len(pending) > LONG:
-                    self._cells.grown(group.active)
-            if error_type is None and (learned is None or not group.learns):
-                cell = group.only or group.find()
+                    self._cells.grown(index.active)
+            if error_type is None and (learned is None or not index.learns):
+                cell = index.only or index.find()
             else:
                 try:
-                    cell = group.index[group.learned_key(error_type, learned or _NOTHING)]
+                    cell = index.by_key[index.learned_key(error_type, learned or _NOTHING)]
                 except (KeyError, TypeError):
-                    cell = group.find(learned, error_type)
+                    cell = index.find(learned, error_type)
             pending = cell.pending
             pending.append(seconds)
             if len(pending) > LONG:
@@ -92,25 +92,23 @@ class Metrics:
             if rows is not None:
                 returned = cell.rows
                 if returned is None and operation.kind._name_ in self._rows:
-                    family = self._rows[operation.kind._name_]
-                    attributes = {**operation.attributes, **(operation.own or {})}
-                    returned = cell.rows = family.group(attributes).find(learned)
+                    returned = cell.rows = self._rows[operation.kind._name_].cell(cell.labels)
                 if returned is not None:
                     returned.add(rows)
         except Exception:
             faults.report("metrics: the end of an operation")
 
-    def _group(self, operation: Operation) -> Group | None:
-        """The group of cells that counts ``operation``; None: it is not measured."""
+    def _index(self, operation: Operation) -> CellIndex | None:
+        """The index of the cells that count ``operation``; None: it is not measured."""
         if not operation.measured:
             return None
         attributes = operation.attributes if operation.own is None else {**operation.attributes, **operation.own}
         kind = operation.kind._name_
         try:
             family = self._durations[kind]
-            return family.groups[family.began_key(attributes)]
+            return family.indexes[family.began_key(attributes)]
         except (KeyError, TypeError):  # the first of its kind, or a value that cannot be hashed
             if kind not in self._durations:
                 return None
-        active = self._active[kind].group(attributes).find() if kind in self._active else None
-        return family.group(attributes, active)
+        active = self._active[kind].new_index(attributes).find() if kind in self._active else None
+        return family.new_index(attributes, active)

@@ -20,20 +20,27 @@ from causal_otel.metrics.observer import Metrics
 
 BOUNDS = (1.0, 2.0, 5.0)
 WORK = Instrument("tests.duration", "s", "How long.", ("who", "error.type"), ("who",), BOUNDS)
+ROWS = WORK._replace(name="tests.rows", unit="{row}")
 DOING = Instrument("tests.active", "{one}", "How many.", ("who",))
 
 
 def _metrics(cells: Cells) -> Metrics:
-    return Metrics(cells, {SpanKind.CLIENT: Measured(WORK, active=DOING)})
+    return Metrics(cells, {SpanKind.CLIENT: Measured(WORK, ROWS, DOING)})
 
 
 def _operation(who: Any, **kinds: Any) -> Operation:
     return Operation("work", {"who": who, "what": "never the same"}, **kinds)
 
 
-def _ended(metrics: Metrics, operation: Operation, seconds: float = 1.0, error_type: str | None = None) -> None:
+def _ended(
+    metrics: Metrics,
+    operation: Operation,
+    seconds: float = 1.0,
+    error_type: str | None = None,
+    rows: int | None = None,
+) -> None:
     """One operation, told as the seam tells it."""
-    running = Running(operation, INVALID_SPAN, metrics=metrics)
+    running = Running(operation, INVALID_SPAN, metrics=metrics, rows=lambda _: rows)
     if error_type is not None:
         running.fail(error_type)
     running.end(duration=int(seconds * 1e9))
@@ -50,7 +57,7 @@ def _totals(cells: Cells, instrument: Instrument = WORK) -> dict[Any, Any]:
 def test_buckets(rounds: list[list[float]]) -> None:
     """A value is in the first bucket whose bound is not below it, however often it is looked at in between."""
     cells = Cells()
-    cell = cells.family(WORK).group({"who": "a"}).find()
+    cell = cells.family(WORK).new_index({"who": "a"}).find()
     for values in rounds:
         cell.pending += values
         cell.fold()
@@ -72,7 +79,7 @@ def test_labels() -> None:
         _ended(metrics, _operation("a"))
     _ended(metrics, _operation("a"), error_type="E")
     late = Operation("work", {"what": 1})
-    cells.family(WORK).group(late.attributes).find({"who": "a"}).pending.append(1.0)
+    cells.family(WORK).new_index(late.attributes).find({"who": "a"}).pending.append(1.0)
     totals = _totals(cells)
     assert {labels: each.count for labels, each in totals.items()} == {
         (("who", "a"),): 4,
@@ -101,7 +108,21 @@ def test_cardinality_is_bounded() -> None:
     assert len(totals) == LIMIT
     assert totals[("otel.metric.overflow", True),].count == LIMIT * 6 - LIMIT + 1
     assert sum(each.count for each in totals.values()) == LIMIT * 6
-    assert len(cells.family(WORK).groups) <= LIMIT * 4
+    assert len(cells.family(WORK).indexes) <= LIMIT * 4
+
+
+def test_rows_have_the_labels_of_their_operation() -> None:
+    """Rows are counted under the labels of the duration, the shared ones too: none under those of another operation."""
+    cells = Cells()
+    metrics = _metrics(cells)
+    for number in range(LIMIT - 1):
+        _ended(metrics, _operation(number))  # of which nobody knows the rows
+    for number in range(LIMIT - 2, LIMIT + 50):
+        _ended(metrics, _operation(number), rows=2)
+    assert {labels: (each.count, each.total) for labels, each in _totals(cells, ROWS).items()} == {
+        (("who", LIMIT - 2),): (1, 2),
+        (("otel.metric.overflow", True),): (51, 102),
+    }
 
 
 def test_pending_is_bounded() -> None:
