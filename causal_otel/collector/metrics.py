@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from anyio.to_thread import run_sync
@@ -10,6 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from causal_otel.collector.prometheus import CONTENT_TYPE, Family, render
+from causal_otel.collector.store.days import midnight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -100,7 +100,7 @@ def _health(status: dict[str, Any]) -> Iterator[Family]:
     yield misdated
     oldest = Family("causal_store_oldest_timestamp_seconds", "gauge", "When the oldest day in the store begins.")
     if (day := status["store"]["oldest_day"]) is not None:
-        oldest.add(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp())
+        oldest.add(midnight(day))
     yield oldest
     requests = Family("causal_receiver_requests_total", "counter", "Requests by transport and what became of them.")
     for transport, outcomes in status["requests"].items():

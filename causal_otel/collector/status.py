@@ -8,10 +8,10 @@ import shutil
 import sys
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from causal_otel._version import __version__
+from causal_otel.collector.store.days import midnight
 
 if TYPE_CHECKING:
     from causal_otel.collector.certificates import Certificate
@@ -84,7 +84,7 @@ def collect(parts: Parts) -> dict[str, Any]:
             "spans": sum(day.spans for day in volume.days),
             "traces": sum(day.traces for day in volume.days),
             "oldest_day": oldest,
-            "oldest_age": now - _midnight(oldest) if oldest is not None else None,
+            "oldest_age": now - midnight(oldest) if oldest is not None else None,
             "days": [
                 {"day": day.day, "spans": day.spans, "traces": day.traces, "bytes": day.bytes, "closed": day.closed}
                 for day in volume.days
@@ -100,11 +100,6 @@ def collect(parts: Parts) -> dict[str, Any]:
         },
         "process": {"pid": os.getpid(), "resident_bytes": _resident_bytes(), "cpu_seconds": time.process_time()},
     }
-
-
-def _midnight(day: str) -> float:
-    """When a UTC day begins, Unix time in seconds."""
-    return datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()
 
 
 def _free_bytes(directory: str) -> int | None:

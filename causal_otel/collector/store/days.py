@@ -30,6 +30,7 @@ __all__ = [
     "day_of",
     "hour_of",
     "label",
+    "midnight",
     "path_of",
     "remove",
     "set_aside",
@@ -72,6 +73,11 @@ def day_named(label: str) -> int:
         ValueError: It is no day.
     """
     return (datetime.date.fromisoformat(label) - _EPOCH).days
+
+
+def midnight(label: str) -> int:
+    """When the day that :func:`label` writes so begins, Unix time in seconds."""
+    return day_named(label) * (DAY // 10**9)
 
 
 def path_of(directory: Path, day: int) -> Path:
