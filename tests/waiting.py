@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
-__all__ = ["pause", "wait_until"]
+import pytest
+
+__all__ = ["cancelled_after", "pause", "wait_until"]
 
 _PAUSE = 0.005
+_TURNS = 10
+"""Of the event loop, in which a call begins, also in tasks of the driver's own."""
 
 
 def wait_until(
@@ -28,6 +33,21 @@ def wait_until(
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds:g} s: {why() if callable(why) else why}")
         time.sleep(_PAUSE)
+
+
+async def cancelled_after(seconds: float, call: Awaitable[object]) -> None:
+    """Cancel ``call``, which waits, when it has waited for so long.
+
+    The time until it has begun is not counted: ``asyncio.timeout()`` around it would count that too, and so leave less
+    for the call on a busy machine.
+    """
+    task = asyncio.ensure_future(call)
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
+    await asyncio.sleep(seconds)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 def pause(seconds: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import pytest
 
 from tests.patches.asyncpg_failing import fails, via
 from tests.span_relations import assert_span
+from tests.waiting import cancelled_after
 
 if TYPE_CHECKING:
     from tests.recording import Recording
@@ -164,9 +164,7 @@ async def test_cancelled_commit(recorded: Recording, postgres_url: str, late_pos
     await transaction.start()
     with recorded.tracer.start_as_current_span("root") as root:
         late_postgres.delay = 0.5
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.1):
-                await transaction.commit()
+        await cancelled_after(0.1, transaction.commit())
     late_postgres.delay = 0
     connection.terminate()
-    assert_span(recorded.only("COMMIT postgres"), root, cancelled=True, lasts=0.09)
+    assert_span(recorded.only("COMMIT postgres"), root, cancelled=True, lasts=0.1)
