@@ -27,13 +27,17 @@ HELP = "Show one of the traces that are kept on this machine."
 
 _ID = re.compile(r"[0-9a-f]{16}|[0-9a-f]{32}")
 _MOST = 10
+_MOST_RECORDS = 100_000
 _LONGEST_MESSAGE = 200
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("id", metavar="ID", help="the trace's id, 32 hexadecimal digits (or 16, of a 64-bit id)")
-    parser.add_argument("--json", action="store_true", help="print it as OTLP JSON instead")
+    parser.add_argument("--logs", action="store_true", help="show its log records, under their spans")
+    parser.add_argument(
+        "--json", action="store_true", help="print it as OTLP JSON instead; with --logs its log records"
+    )
     parser.add_argument(
         "--until",
         choices=("answer", "end"),
@@ -50,7 +54,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from causal_otel.collector.analysis import build, critical_path
+    from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
+    from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+
+    from causal_otel.cli.logs import log_lines, with_logs
+    from causal_otel.collector.analysis import build, critical_path, log_views
     from causal_otel.collector.receive import otlp_json
 
     written = arguments.id.strip().lower()
@@ -59,16 +67,21 @@ def _show(arguments: argparse.Namespace) -> int:
     trace_id = bytes.fromhex(written.rjust(32, "0"))
     with stored(arguments) as reader:
         found = reader.trace(trace_id)
-    if found is None:
+        records = reader.logs(trace_id, most=_MOST_RECORDS) if arguments.logs else None
+    if found is None and records is None:
         raise CommandError(f"there is no trace {trace_id.hex()}: it was not received (yet), or is no longer kept")
     if arguments.json:
-        sys.stdout.buffer.write(otlp_json.dumps(found) + b"\n")
+        message = found if not arguments.logs else LogsData() if records is None else records.message
+        assert message is not None
+        sys.stdout.buffer.write(otlp_json.dumps(message) + b"\n")
         return 0
-    screen, view = Screen(), build(found)
+    screen, view = Screen(), build(TracesData() if found is None else found)
+    logs = log_views(records, view)
     path = critical_path(view, until=arguments.until)
     sections: list[tuple[str, Iterable[Line]]] = [
         ("", _headline(view)),
-        ("", tree(view, screen.width, path=path, ascii_only=screen.ascii_only)),
+        ("", with_logs(tree(view, screen.width, path=path, ascii_only=screen.ascii_only), view, logs)),
+        ("Log records of spans that are not here", log_lines(logs.elsewhere, view.start, 2)),
         (
             f"Critical path to the {arguments.until}, heavy ({'=' if screen.ascii_only else '━'}) above",
             _on_path(view, path),
@@ -77,6 +90,8 @@ def _show(arguments: argparse.Namespace) -> int:
         ("Errors", _errors(view.spans)),
         ("Warnings", _warnings(view.spans)),
     ]
+    if arguments.logs and not logs.count:
+        sections.append(("", [(("It has no log records.", "dim"),)]))
     for number, (title, lines) in enumerate(sections):
         shown = list(lines)
         if shown and number:
@@ -88,6 +103,8 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _headline(view: TraceView) -> Iterator[Line]:
+    if not view.spans:
+        return
     if view.root is not None:
         yield (printable(f"{view.root.service}: {view.root.name}"), "bold"), (f"  trace {view.trace_id}", "dim")
     counts = [plural(len(view.spans), "span"), plural(len(view.services), "service")]

@@ -32,7 +32,10 @@ _MOST = 100_000
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.epilog = "All conditions have to hold for one span of the trace. `causal-otel trace ID` shows a trace."
+    parser.epilog = (
+        "All conditions have to hold for one span of the trace; words are looked for in its log records. "
+        "`causal-otel trace ID` shows a trace."
+    )
     parser.add_argument("--service", metavar="NAME", help="the service's name")
     parser.add_argument(
         "--operation", metavar="NAME", help='a part of the span\'s name; * is any text, "NAME" in quotes just this name'
@@ -49,6 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--min-duration", metavar="TIME", help="the span's, such as 100ms or 1.5s")
     parser.add_argument("--max-duration", metavar="TIME", help="likewise")
     parser.add_argument("--errors", action="store_true", help="only spans that have failed")
+    parser.add_argument("--logs", metavar="WORDS", help="words, all of which are in one log record of the trace")
     parser.add_argument(
         "--sort",
         metavar="ORDER",
@@ -66,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _search(arguments: argparse.Namespace) -> int:
+    from causal_otel.collector.log_words import read_words
     from causal_otel.collector.query import Query
 
     wanted = merged(read("--tag", parse_one, text) or Conditions() for text in arguments.tag)
@@ -86,6 +91,7 @@ def _search(arguments: argparse.Namespace) -> int:
         shortest=shortest,
         longest=longest,
         errors=arguments.errors,
+        logs=read("--logs", read_words, arguments.logs) or (),
         limit=read("--limit", _limit, arguments.limit) or 1,
         sort=read("--sort", _sort, arguments.sort) or "newest",
     )

@@ -38,6 +38,7 @@ def routes(status: Callable[[], dict[str, Any]], metrics: SpanMetrics) -> list[R
 
 _SAMPLES: tuple[tuple[str, Literal["counter", "gauge"], str, tuple[str, str]], ...] = (
     ("causal_store_spans_ingested_total", "counter", "Spans kept since the start.", ("writer", "spans")),
+    ("causal_store_log_records_ingested_total", "counter", "Log records kept since the start.", ("writer", "logs")),
     ("causal_store_traces_received_total", "counter", "Traces that spans were kept of.", ("writer", "traces")),
     ("causal_store_bytes", "gauge", "What the store takes on the disk.", ("store", "bytes")),
     ("causal_store_limit_bytes", "gauge", "What it may take; absent: any.", ("store", "max_bytes")),
@@ -90,6 +91,9 @@ def _health(status: dict[str, Any]) -> Iterator[Family]:
     dropped = Family("causal_store_spans_dropped_total", "counter", "Spans that came in and were not kept.")
     dropped.add(status["writer"]["rejected"], {"reason": "invalid_id"})
     yield dropped
+    records = Family("causal_store_log_records_dropped_total", "counter", "Log records that came in and were not kept.")
+    records.add(status["writer"]["logs_rejected"], {"reason": "no_trace"})
+    yield records
     misdated = Family(
         "causal_store_spans_misdated_total",
         "counter",

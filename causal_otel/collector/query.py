@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
     from causal_otel.collector.conditions import Condition
@@ -28,6 +29,7 @@ __all__ = [
     "Recent",
     "ServiceCount",
     "Summary",
+    "TraceLogs",
     "TraceReader",
     "Volume",
 ]
@@ -54,6 +56,8 @@ class Query:
         shortest: of the span, in nanoseconds; None: any.
         longest: of the span, in nanoseconds; None: any.
         errors: only spans whose status is an error.
+        logs: words, as :func:`causal_otel.collector.log_words.read_words` reads them, all of which are in one log
+            record of the trace; then ``newest`` goes by when such a record was logged. Empty: any trace.
         limit: how many traces at most.
         sort: which ones, and in which order: a key of :data:`SORTS`. Of ``newest``, those whose matching span starts
             last; of the others those first of all that match whose :class:`Summary` has the largest ``duration``,
@@ -72,6 +76,7 @@ class Query:
     shortest: int | None = None
     longest: int | None = None
     errors: bool = False
+    logs: tuple[str, ...] = ()
     limit: int = 20
     sort: str = "newest"
 
@@ -189,13 +194,14 @@ class Dependency:
 
 @dataclass(frozen=True, slots=True)
 class DayVolume:
-    """What one UTC day holds. ``day`` is as in ``2026-11-22``."""
+    """What one UTC day holds. ``day`` is as in ``2026-11-22``; ``logs`` counts log records."""
 
     day: str
     spans: int
     traces: int
     bytes: int
     closed: bool
+    logs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +215,19 @@ class Volume:
 
     days: tuple[DayVolume, ...]
     damaged: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TraceLogs:
+    """The log records of a trace.
+
+    Attributes:
+        message: those that were read, in no order.
+        left_out: about how many there are besides.
+    """
+
+    message: LogsData
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +271,9 @@ class TraceReader(Protocol):
 
     def trace(self, trace_id: bytes) -> TracesData | None:
         """All spans of a trace, each once; None if there is none."""
+
+    def logs(self, trace_id: bytes, *, most: int = 5000) -> TraceLogs | None:
+        """The log records of a trace, each once, about ``most`` of them; None if there is none."""
 
     def span_count(self, trace_ids: Sequence[bytes]) -> int:
         """How many spans these traces have together, at the most: one received twice may count twice. It is quick."""

@@ -86,7 +86,14 @@ def collect(parts: Parts) -> dict[str, Any]:
             "oldest_day": oldest,
             "oldest_age": now - midnight(oldest) if oldest is not None else None,
             "days": [
-                {"day": day.day, "spans": day.spans, "traces": day.traces, "bytes": day.bytes, "closed": day.closed}
+                {
+                    "day": day.day,
+                    "spans": day.spans,
+                    "traces": day.traces,
+                    "logs": day.logs,
+                    "bytes": day.bytes,
+                    "closed": day.closed,
+                }
                 for day in volume.days
             ],
             "damaged": [{"file": file, "reason": reason} for file, reason in volume.damaged],

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from typing import NamedTuple
 
-__all__ = ["Tick", "format_duration", "moment", "parse_duration", "ticks"]
+__all__ = ["Tick", "clock", "format_duration", "moment", "parse_duration", "ticks"]
 
 _SIZES = {
     "ns": 1,
@@ -62,6 +63,12 @@ def _coarse(seconds: int) -> str:
             rest = seconds % size // smaller_size
             return f"{seconds // size} {unit}" + (f" {rest} {smaller}" if rest else "")
     return f"{seconds} s"
+
+
+def clock(nanoseconds: int) -> str:
+    """The time of day of a Unix time in nanoseconds, in UTC to the millisecond: ``14:30:05.123``."""
+    seconds, rest = divmod(nanoseconds, 10**9)
+    return f"{time.strftime('%H:%M:%S', time.gmtime(seconds))}.{rest // 10**6:03}"
 
 
 def parse_duration(text: str) -> int:

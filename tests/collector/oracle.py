@@ -20,6 +20,7 @@ from causal_otel.collector.query import (
     Query,
     Recent,
     Summary,
+    TraceLogs,
     Volume,
 )
 from causal_otel.collector.systems import system_of
@@ -35,6 +36,7 @@ class MemoryReader:
         self._contents: set[bytes] = set()
         self._order: dict[bytes, int] = {}
         self._received = 0
+        self.records: dict[bytes, TraceLogs] = {}
         self._lock = threading.Lock()  # a test adds while a page's thread asks what is new
         for message in messages:
             self.add(message)
@@ -92,6 +94,9 @@ class MemoryReader:
 
     def trace(self, trace_id: bytes) -> TracesData | None:
         return self._traces.get(trace_id)
+
+    def logs(self, trace_id: bytes, *, most: int = 5000) -> TraceLogs | None:
+        return self.records.get(trace_id)
 
     def span_count(self, trace_ids: Sequence[bytes]) -> int:
         traces = [self._traces[trace_id] for trace_id in set(trace_ids) if trace_id in self._traces]

@@ -37,10 +37,10 @@ class Running:
 
         self.pages, self.http, self.grpc = map(address, ("Pages and APIs", "OTLP/HTTP", "OTLP/gRPC"))
 
-    def post(self, body: bytes, **headers: str) -> httpx.Response:
-        """Send a request to ``/v1/traces``."""
+    def post(self, body: bytes, *, path: str = "/v1/traces", **headers: str) -> httpx.Response:
+        """Send a request to ``/v1/traces``, or to another path."""
         given = {**OTLP_HEADERS, **{name.replace("_", "-"): value for name, value in headers.items()}}
-        return httpx.post(f"{self.http}/v1/traces", content=body, headers=given, trust_env=False, timeout=30)
+        return httpx.post(f"{self.http}{path}", content=body, headers=given, trust_env=False, timeout=30)
 
     def get(self, path: str, **headers: str) -> httpx.Response:
         """Ask the query port."""

@@ -42,6 +42,13 @@ def log(text: str) -> None:
     _loguru.info(text)
 
 
+class _ToLogging(logging.Handler):
+    """A sink of Loguru's that hands messages on to ``logging``, as its documentation has it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        logging.getLogger(record.name).handle(record)
+
+
 api = FastAPI()
 
 
@@ -77,4 +84,9 @@ def work(text: str) -> int:
 if "TESTS_LOGS" in os.environ:
     loguru.logger.remove()
     loguru.logger.add(sys.stderr, serialize=True)
+    if os.environ.get("TRACING_LOGS") == "export":
+        loguru.logger.add(_ToLogging(), format="{message}")
+        _structlog = structlog.wrap_logger(
+            logging.getLogger("library.structlog"), processors=[structlog.stdlib.render_to_log_kwargs]
+        )
     causal_otel.install(patches=["asgi", "celery"])

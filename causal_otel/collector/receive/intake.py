@@ -56,10 +56,11 @@ class Intake:
         self._metrics = metrics
         self._forwarder = forwarder
 
-    async def put(self, request: bytes, transport: str) -> Kept:
+    async def put(self, request: bytes, transport: str, *, logs: bool = False) -> Kept:
         """Keep the spans of a serialized ``ExportTraceServiceRequest``; returns once they are on disk.
 
-        If they are sent on as well, they are in that queue too by then: what is acknowledged is in both places.
+        With ``logs`` it is an ``ExportLogsServiceRequest``, and log records are kept, which are not sent on. If spans
+        are sent on as well, they are in that queue too by then: what is acknowledged is in both places.
 
         Raises:
             ValueError: it is no such message.
@@ -67,7 +68,7 @@ class Intake:
         """
         outcome = "failed"
         try:
-            kept, counts = await self._keep(request)
+            kept, counts = await self._keep(request, logs)
             outcome = "partial" if kept.rejected else "accepted"
         except ValueError:
             outcome = "invalid"
@@ -87,8 +88,10 @@ class Intake:
         """Count a request that was refused before it could be put: ``invalid``, or ``busy``."""
         self.outcomes[transport, "busy" if busy else "invalid"] += 1
 
-    async def _keep(self, request: bytes) -> tuple[Kept, SpanCounts]:
-        future = asyncio.wrap_future(self._writer.put(request))
+    async def _keep(self, request: bytes, logs: bool) -> tuple[Kept, SpanCounts]:
+        future = asyncio.wrap_future(self._writer.put(request, logs=logs))
+        if logs:
+            return await asyncio.shield(future), {}
         # shield(): it goes on though the client has left.
         return await asyncio.shield(self._finish(request, future))
 

@@ -1,10 +1,11 @@
-"""OTLP/gRPC: ``TraceService/Export``. Needs the extra ``grpc``.
+"""OTLP/gRPC: ``TraceService/Export`` and ``LogsService/Export``. Needs the extra ``grpc``.
 
-Logs and metrics are answered with UNIMPLEMENTED, so that exporters do not try again, and with how to switch them off.
+Metrics are answered with UNIMPLEMENTED, so that exporters do not try again, and with how to switch them off.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc  # type: ignore[import-untyped]
@@ -13,10 +14,9 @@ from google.protobuf.any_pb2 import Any as AnyMessage  # type: ignore[import-unt
 from google.protobuf.duration_pb2 import Duration  # type: ignore[import-untyped]
 from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from causal_otel.collector.receive.intake import BODY_LIMIT, Busy
-from causal_otel.collector.receive.otlp_http import other_signal
+from causal_otel.collector.receive.services import SERVICES, no_metrics
 from causal_otel.collector.security import TOKEN_HEADER, TOO_MANY, TOO_MANY_SECONDS, shown_token
 
 if TYPE_CHECKING:
@@ -24,15 +24,12 @@ if TYPE_CHECKING:
 
     from causal_otel.collector.certificates import Certificate
     from causal_otel.collector.receive.intake import Intake
+    from causal_otel.collector.receive.services import Service
     from causal_otel.collector.security import Access
 
 __all__ = ["grpc_server"]
 
-_SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
-_OTHER_SERVICES = {
-    "opentelemetry.proto.collector.logs.v1.LogsService": "logs",
-    "opentelemetry.proto.collector.metrics.v1.MetricsService": "metrics",
-}
+_METRICS = "opentelemetry.proto.collector.metrics.v1.MetricsService"
 _OPTIONS = (
     ("grpc.max_receive_message_length", BODY_LIMIT),
     ("grpc.max_concurrent_streams", 32),  # of one connection; more wait
@@ -58,8 +55,9 @@ def grpc_server(
     server = grpc.aio.server(options=_OPTIONS)
     # Without (de)serializers the messages come and go as bytes.
     receiver = _Receiver(intake, access)
-    methods = {_SERVICE: receiver.export} | {
-        service: receiver.refuses(signal) for service, signal in _OTHER_SERVICES.items()
+    methods: dict[str, Callable[[bytes, Any], Awaitable[bytes]]] = {
+        _METRICS: receiver.refuse,
+        **{service.grpc: partial(receiver.export, service) for service in SERVICES},
     }
     server.add_generic_rpc_handlers(
         grpc.method_handlers_generic_handler(service, {"Export": grpc.unary_unary_rpc_method_handler(method)})
@@ -111,29 +109,20 @@ class _Receiver:
                 f"a token is needed: send it as authorization, after the word Bearer, or as {TOKEN_HEADER}",
             )
 
-    def refuses(self, signal: str) -> Callable[[bytes, Any], Awaitable[bytes]]:
-        """The method of ``signal``, which is not taken here."""
+    async def refuse(self, _: bytes, context: Any) -> bytes:
+        await self._admit(context)
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, no_metrics())
+        return b""
 
-        async def refuse(_: bytes, context: Any) -> bytes:
-            await self._admit(context)
-            await context.abort(grpc.StatusCode.UNIMPLEMENTED, other_signal(signal))
-            return b""
-
-        return refuse
-
-    async def export(self, request: bytes, context: Any) -> bytes:
+    async def export(self, service: Service, request: bytes, context: Any) -> bytes:
         await self._admit(context)
         try:
-            kept = await self._intake.put(request, "grpc")
+            kept = await self._intake.put(request, "grpc", logs=service.logs)
         except ValueError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except Busy as busy:
             await _abort_for_now(context, grpc.StatusCode.UNAVAILABLE, str(busy), busy.retry_after)
-        answer = ExportTraceServiceResponse()
-        if kept.rejected or kept.message:
-            answer.partial_success.rejected_spans = kept.rejected
-            answer.partial_success.error_message = kept.message
-        serialized: bytes = answer.SerializeToString()
+        serialized: bytes = service.answer(kept).SerializeToString()
         return serialized
 
 

@@ -1,6 +1,6 @@
-"""OTLP/HTTP: ``POST /v1/traces``, protobuf or JSON, plain, gzip or deflate.
+"""OTLP/HTTP: ``POST /v1/traces`` and ``POST /v1/logs``, protobuf or JSON, plain, gzip or deflate.
 
-Logs and metrics are answered with 404, so that exporters do not try again, and with how to switch them off.
+Metrics are answered with 404, so that exporters do not try again, and with how to switch them off.
 
 Every failure has a ``google.rpc.Status`` as its body, in the request's content type, as OTLP wants it.
 """
@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from functools import partial
 from typing import TYPE_CHECKING
 
 from google.protobuf.json_format import MessageToJson  # type: ignore[import-untyped]
 from google.rpc.code_pb2 import Code  # type: ignore[import-untyped]
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
-from causal_otel._internal.log import logger
 from causal_otel.collector.receive import otlp_json
 from causal_otel.collector.receive.intake import BODY_LIMIT, Busy
+from causal_otel.collector.receive.services import SERVICES, no_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,19 +33,9 @@ if TYPE_CHECKING:
     from starlette.types import Scope
 
     from causal_otel.collector.receive.intake import Intake
+    from causal_otel.collector.receive.services import Service
 
-__all__ = ["OTHER_SIGNALS", "PATH", "other_signal", "otlp_app", "refusal"]
-
-PATH = "/v1/traces"
-
-_logger = logger(__name__)
-_told: set[str] = set()
-
-OTHER_SIGNALS = {
-    signal: f"this collector takes traces only: set OTEL_{signal.upper()}_EXPORTER=none, or send {signal} elsewhere"
-    for signal in ("logs", "metrics")
-}
-"""What to answer to signals that are not stored here, by the last part of their path. See :func:`other_signal`."""
+__all__ = ["otlp_app", "refusal"]
 
 _PROTOBUF, _JSON = "application/x-protobuf", "application/json"
 _WINDOW_BITS = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
@@ -74,21 +64,12 @@ def otlp_app(intake: Intake, routes: Iterable[Route] = ()) -> Starlette:
     receiver = _Receiver(intake)
     return Starlette(
         routes=[
-            Route(PATH, receiver.export, methods=["POST"]),
-            *(Route(f"/v1/{signal}", receiver.refuse, methods=["POST"]) for signal in OTHER_SIGNALS),
+            *(Route(service.path, partial(receiver.export, service), methods=["POST"]) for service in SERVICES),
+            Route("/v1/metrics", receiver.refuse, methods=["POST"]),
             *routes,
         ],
         exception_handlers={HTTPException: _answer_exception, 500: _answer_fault},
     )
-
-
-def other_signal(signal: str) -> str:
-    """What to answer to ``signal``. It is logged as well, once: exporters over HTTP do not show answers."""
-    message = OTHER_SIGNALS[signal]
-    if signal not in _told:
-        _told.add(signal)
-        _logger.warning("%s are sent here: %s", signal, message)
-    return message
 
 
 def refusal(scope: Scope, status: int, message: str) -> Response:
@@ -113,31 +94,27 @@ class _Receiver:
         self._intake = intake
         self._under_way = 0
 
-    async def export(self, request: Request) -> Response:
+    async def export(self, service: Service, request: Request) -> Response:
         content_type = _content_type(request.headers)
         try:
-            body = await self._message(request, content_type)
+            body = await self._message(service, request, content_type)
         except HTTPException as refused:
             self._intake.count_unread("http", busy=refused.status_code == 429)
             raise
         try:
-            kept = await self._intake.put(body, "http")
+            kept = await self._intake.put(body, "http", logs=service.logs)
         except ValueError as error:
             raise HTTPException(400, str(error)) from None
         except Busy as busy:
             raise _later(busy) from None
-        answer = ExportTraceServiceResponse()
-        if kept.rejected or kept.message:
-            answer.partial_success.rejected_spans = kept.rejected
-            answer.partial_success.error_message = kept.message
-        return _response(answer, content_type, 200)
+        return _response(service.answer(kept), content_type, 200)
 
     async def refuse(self, request: Request) -> Response:
         await self._read(request)
-        raise HTTPException(404, other_signal(request.url.path.rpartition("/")[2]))
+        raise HTTPException(404, no_metrics())
 
-    async def _message(self, request: Request, content_type: str) -> bytes:
-        """The serialized ``ExportTraceServiceRequest`` that was sent."""
+    async def _message(self, service: Service, request: Request, content_type: str) -> bytes:
+        """The serialized request that was sent."""
         encoding = request.headers.get("content-encoding", "identity").strip().lower()
         if content_type not in (_PROTOBUF, _JSON):
             await self._read(request)
@@ -147,7 +124,7 @@ class _Receiver:
             raise HTTPException(415, f"the content encoding must be gzip, deflate or identity, not {encoding}")
         body = await self._read(request)
         if encoding != "identity" or content_type == _JSON:
-            body = await asyncio.to_thread(_serialized, body, encoding, content_type)
+            body = await asyncio.to_thread(_serialized, body, encoding, content_type, service)
         return body
 
     async def _read(self, request: Request) -> bytes:
@@ -185,14 +162,14 @@ def _response(message: Message, content_type: str, status: int) -> Response:
     return Response(MessageToJson(message, indent=None), status, media_type=_JSON)
 
 
-def _serialized(body: bytes, encoding: str, content_type: str) -> bytes:
-    """A serialized ``ExportTraceServiceRequest`` of a body as it was sent."""
+def _serialized(body: bytes, encoding: str, content_type: str, service: Service) -> bytes:
+    """A serialized request to a service, of a body as it was sent."""
     if encoding != "identity":
         body = _decompressed(body, encoding)
     if content_type == _PROTOBUF:
         return body
     try:
-        message: bytes = otlp_json.loads(body).SerializeToString()
+        message: bytes = otlp_json.read(body, service.data()).SerializeToString()
     except ValueError as error:
         raise HTTPException(400, str(error)) from None
     return message

@@ -1,4 +1,4 @@
-"""Traces as OTLP JSON, which is protobuf's JSON except that ids are hexadecimal and enums are numbers.
+"""Traces and log records as OTLP JSON, which is protobuf's JSON except that ids are hexadecimal and enums are numbers.
 
 See "JSON Protobuf Encoding" in the OTLP specification. ``ExportTraceServiceRequest`` and ``TracesData`` look the same.
 
@@ -15,7 +15,7 @@ import math
 import re
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-untyped]
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor
     from google.protobuf.message import Message  # type: ignore[import-untyped]
 
-__all__ = ["dumps", "loads", "to_dict"]
+__all__ = ["dumps", "loads", "read", "to_dict"]
+
+_Message = TypeVar("_Message", bound="Message")
 
 _DEPTH = 100  # messages within messages; protobuf reads no more from its binary form
 _PARENT = "parent_span_id"
@@ -37,14 +39,14 @@ _LONG = (FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64)
 _INTEGER = re.compile(r"-?[0-9]{1,20}", re.ASCII)
 
 
-def to_dict(trace: TracesData) -> dict[str, Any]:
-    """``trace`` as what :func:`json.dumps` makes OTLP JSON of: 64-bit integers are strings, bytes are Base64."""
-    return _written(trace)
+def to_dict(message: Message) -> dict[str, Any]:
+    """``message`` as what :func:`json.dumps` makes OTLP JSON of: 64-bit integers are strings, bytes are Base64."""
+    return _written(message)
 
 
-def dumps(trace: TracesData) -> bytes:
-    """``trace`` as one line of OTLP JSON in UTF-8, without a line end."""
-    return json.dumps(to_dict(trace), ensure_ascii=False, separators=(",", ":")).encode()
+def dumps(message: Message) -> bytes:
+    """``message`` as one line of OTLP JSON in UTF-8, without a line end."""
+    return json.dumps(to_dict(message), ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def loads(data: bytes) -> TracesData:
@@ -61,9 +63,13 @@ def loads(data: bytes) -> TracesData:
         ValueError: It is not that. The message says what is wrong and where. It is also raised for nesting deeper than
             protobuf's limit, 100 messages.
     """
-    trace = TracesData()
+    return read(data, TracesData())
+
+
+def read(data: bytes, message: _Message) -> _Message:
+    """Read OTLP JSON into ``message``, an empty one; see :func:`loads`."""
     try:
-        _read(trace, json.loads(data), 0)
+        _read(message, json.loads(data), 0)
     except _Wrong as wrong:
         raise ValueError(f"not OTLP JSON: {wrong.where()}{wrong}") from None
     except UnicodeDecodeError as error:
@@ -72,7 +78,7 @@ def loads(data: bytes) -> TracesData:
         raise ValueError(f"not JSON: {error}") from None
     except RecursionError:
         raise ValueError("not OTLP JSON: it is nested too deeply") from None
-    return trace
+    return message
 
 
 # -- writing ------------------------------------------------------------------------------------------------------

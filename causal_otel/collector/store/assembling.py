@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 if TYPE_CHECKING:
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
-__all__ = ["assembled"]
+__all__ = ["assembled", "assembled_logs"]
 
 
 def assembled(parts: Sequence[TracesData]) -> TracesData:
@@ -39,6 +40,25 @@ def assembled(parts: Sequence[TracesData]) -> TracesData:
                 if into is None:
                     into = scopes[inner] = target.scope_spans.add(scope=scoped.scope, schema_url=scoped.schema_url)
                 into.spans.extend(_new(scoped.spans, seen) if repeated else scoped.spans)
+    return whole
+
+
+def assembled_logs(parts: Sequence[LogsData]) -> LogsData:
+    """All log records of ``parts``, each once: what was sent again is the same in everything."""
+    whole = LogsData()
+    seen: set[bytes] = set()
+    for part in parts:
+        for group in part.resource_logs:
+            resource = group.resource.SerializeToString(deterministic=True)
+            target = whole.resource_logs.add(resource=group.resource, schema_url=group.schema_url)
+            for scoped in group.scope_logs:
+                origin = resource + scoped.scope.SerializeToString(deterministic=True)
+                into = target.scope_logs.add(scope=scoped.scope, schema_url=scoped.schema_url)
+                for record in scoped.log_records:
+                    content = origin + record.SerializeToString(deterministic=True)
+                    if content not in seen:
+                        seen.add(content)
+                        into.log_records.append(record)
     return whole
 
 

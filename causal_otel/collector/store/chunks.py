@@ -13,6 +13,7 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
+from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from causal_otel.collector.store import varint
@@ -21,7 +22,7 @@ from causal_otel.collector.store.otlp_slim import RawScopeSpans
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["Group", "Packer", "decompressed", "groups", "joined", "raw_spans", "spans_field"]
+__all__ = ["Group", "Packer", "decompressed", "groups", "joined", "joined_logs", "raw_spans", "spans_field"]
 
 Group = tuple[int, int, bytes]
 """The id of a resource, the id of a scope, and spans, each as a field of ``ScopeSpans``."""
@@ -125,12 +126,22 @@ def joined(content: Iterable[Group], resources: Mapping[int, bytes], scopes: Map
         KeyError: A resource or a scope is not known.
         ValueError: It is not a chunk.
     """
+    message: TracesData = TracesData.FromString(_joined(content, resources, scopes))
+    return message
+
+
+def joined_logs(content: Iterable[Group], resources: Mapping[int, bytes], scopes: Mapping[int, bytes]) -> LogsData:
+    """The same of log records, whose messages have the same fields around them."""
+    message: LogsData = LogsData.FromString(_joined(content, resources, scopes))
+    return message
+
+
+def _joined(content: Iterable[Group], resources: Mapping[int, bytes], scopes: Mapping[int, bytes]) -> bytes:
     parts = []
     for resource, scope, spans in content:
         inner = _field(_SCOPE_SPANS, scopes[scope] + spans)
         parts.append(_field(_RESOURCE_SPANS, resources[resource] + inner))
-    message: TracesData = TracesData.FromString(b"".join(parts))
-    return message
+    return b"".join(parts)
 
 
 def _field(tag: bytes, content: bytes) -> bytes:

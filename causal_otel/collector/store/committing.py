@@ -6,12 +6,13 @@ import errno
 import sqlite3
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from causal_otel._internal.log import logger
 from causal_otel.collector.store import days
 from causal_otel.collector.store.edges import RecentSpans, RecentTraces
 from causal_otel.collector.store.incoming import Piece, SpanParser, pieces
+from causal_otel.collector.store.incoming_logs import LogPiece, log_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from causal_otel.collector.store.edges import Calls, Edge
     from causal_otel.collector.store.files import DayFiles
 
-__all__ = ["Committer", "Kept", "StoreError", "store_error"]
+__all__ = ["Committer", "Kept", "StoreError", "Taken", "store_error"]
 
 _LOG = logger(__name__)
 _DIGEST_BYTES = 16
@@ -31,6 +32,21 @@ _REMEMBERED = 4096
 _DAMAGED_FILES = 4
 """That are set aside while one commit is tried."""
 _REJECTED = "a trace id is 16 bytes, a span id 8, and neither all zero: spans with others are not kept"
+_WITHOUT_TRACE = "log records are kept with their trace: those that were logged outside a span are not kept"
+
+
+class Taken(NamedTuple):
+    """A request on its way.
+
+    Attributes:
+        request: an ``ExportTraceServiceRequest``, or an ``ExportLogsServiceRequest``, serialized.
+        future: is told what became of it.
+        logs: whether it is one of logs.
+    """
+
+    request: bytes
+    future: Future[Kept]
+    logs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +54,7 @@ class Kept:
     """What became of a request.
 
     Attributes:
-        spans: how many are kept; none, if the request was kept before.
+        spans: how many spans, or log records, are kept; none, if the request was kept before.
         rejected: how many are not.
         message: why; empty if none was rejected.
     """
@@ -73,7 +89,7 @@ class Committer:
         self._traces = RecentTraces()
         self._digests: dict[bytes, None] = {}
 
-    def keep(self, taken: Sequence[tuple[bytes, Future[Kept]]]) -> None:
+    def keep(self, taken: Sequence[Taken]) -> None:
         """Write requests and tell their futures, which are running, what became of them. Raises nothing."""
         try:
             self._keep(taken)
@@ -85,14 +101,14 @@ class Committer:
             elif len(taken) > 1:
                 _LOG.exception("requests cannot be kept together; each is tried alone")
                 for each in taken:
-                    if not each[1].done():
+                    if not each.future.done():
                         self.keep([each])
                 return
             else:
                 _LOG.exception("a request cannot be kept")
                 failure = StoreError(f"{self._files.directory}: a request cannot be kept: {error!r}")
             self._counters.failed(str(failure), self._clock())
-            for _, future in taken:
+            for _, future, _ in taken:
                 if not future.done():
                     self._counters.refused += 1
                     future.set_exception(failure)
@@ -114,13 +130,15 @@ class Committer:
         else:
             self._counters.write_error = ""
 
-    def _keep(self, taken: Iterable[tuple[bytes, Future[Kept]]]) -> None:
+    def _keep(self, taken: Iterable[Taken]) -> None:
         now = int(self._clock() * 1e9)
         today = days.day_of(now)
         by_trace: dict[bytes, Piece] = {}
+        logs: dict[tuple[bytes, int], LogPiece] = {}
         answers: dict[bytes, tuple[Kept, list[Future[Kept]]]] = {}
-        for request, future in taken:
-            digest = blake2b(request, digest_size=_DIGEST_BYTES).digest()
+        of_logs: set[bytes] = set()
+        for request, future, is_logs in taken:
+            digest = blake2b(request, digest_size=_DIGEST_BYTES, person=b"logs" if is_logs else b"").digest()
             if digest in answers:
                 answers[digest][1].append(future)
             elif digest in self._digests or self._files.know(digest, today):
@@ -128,32 +146,49 @@ class Committer:
                 future.set_result(Kept(0))
             else:
                 try:
-                    spans, rejected = pieces(request, by_trace, self._parser)
+                    if is_logs:
+                        kept, rejected = log_pieces(request, logs)
+                        of_logs.add(digest)
+                    else:
+                        kept, rejected = pieces(request, by_trace, self._parser)
                 except ValueError as error:
                     future.set_exception(error)
                 else:
-                    answers[digest] = Kept(spans, rejected, _REJECTED if rejected else ""), [future]
-        if by_trace:
+                    why = _WITHOUT_TRACE if is_logs else _REJECTED
+                    answers[digest] = Kept(kept, rejected, why if rejected else ""), [future]
+        if by_trace or logs:
             met = self._traces.met
-            self._commit(self._by_day(by_trace.values(), today), list(answers), today)
+            by_day = self._by_day(by_trace.values(), today)
+            self._commit(by_day, self._logs_by_day(logs, today), list(answers), today)
             self._counters.traces += self._traces.met - met
             self._counters.last_commit_time = self._clock()
             self._counters.write_error = ""
             self._count_misdated(by_trace.values(), self._oldest(today) * days.DAY, now + days.HOUR)
-        for digest, (kept, futures) in answers.items():
+        for digest, (outcome, futures) in answers.items():
             self._remember(digest)
             self._counters.requests += 1
-            self._counters.spans += kept.spans
-            self._counters.rejected += kept.rejected
+            if digest in of_logs:
+                self._counters.logs += outcome.spans
+                self._counters.logs_rejected += outcome.rejected
+            else:
+                self._counters.spans += outcome.spans
+                self._counters.rejected += outcome.rejected
             self._counters.resent += len(futures) - 1
             for number, future in enumerate(futures):
-                future.set_result(Kept(0) if number else kept)
+                future.set_result(Kept(0) if number else outcome)
 
     def _by_day(self, found: Iterable[Piece], today: int) -> dict[int, list[Piece]]:
         oldest = self._oldest(today)
         by_day: dict[int, list[Piece]] = {}
         for piece in found:
             day = days.day_of(piece.start)
+            by_day.setdefault(day if oldest <= day <= today + 1 else today, []).append(piece)
+        return by_day
+
+    def _logs_by_day(self, found: dict[tuple[bytes, int], LogPiece], today: int) -> dict[int, list[LogPiece]]:
+        oldest = self._oldest(today)
+        by_day: dict[int, list[LogPiece]] = {}
+        for (_, day), piece in found.items():
             by_day.setdefault(day if oldest <= day <= today + 1 else today, []).append(piece)
         return by_day
 
@@ -167,13 +202,15 @@ class Committer:
                 self._counters.expired += sum(start < earliest for start in starts)
                 self._counters.future += sum(start > latest for start in starts)
 
-    def _commit(self, by_day: dict[int, list[Piece]], digests: list[bytes], today: int) -> None:
+    def _commit(
+        self, by_day: dict[int, list[Piece]], logs: dict[int, list[LogPiece]], digests: list[bytes], today: int
+    ) -> None:
         edges: dict[int, dict[Edge, Calls]] = {}
         for day, found in by_day.items():
             self._recent.add(day, found, edges)
         elsewhere = self._traces.elsewhere(by_day)
         for _ in range(_DAMAGED_FILES):
-            if self._try_commit(by_day, edges, elsewhere, digests, today):
+            if self._try_commit(by_day, logs, edges, elsewhere, digests, today):
                 break
         else:
             raise OSError(f"{self._files.directory}: one file after the other is damaged: check the disk")
@@ -182,6 +219,7 @@ class Committer:
     def _try_commit(
         self,
         by_day: dict[int, list[Piece]],
+        logs: dict[int, list[LogPiece]],
         edges: dict[int, dict[Edge, Calls]],
         elsewhere: dict[int, set[bytes]],
         digests: list[bytes],
@@ -191,9 +229,10 @@ class Committer:
 
         The last one notes the requests: if it fails, what was committed before may be kept twice, never not at all.
         """
-        last = today if today in by_day else max(by_day)
-        other = {day for day in (*edges, *elsewhere) if day not in by_day and self._files.path(day).exists()}
-        touched = [*other, *(day for day in by_day if day != last), last]
+        filled = {**by_day, **logs}.keys()
+        last = today if today in filled else max(filled)
+        other = {day for day in (*edges, *elsewhere) if day not in filled and self._files.path(day).exists()}
+        touched = [*other, *(day for day in filled if day != last), last]
         begun: list[int] = []
         day = last
         try:
@@ -202,6 +241,8 @@ class Committer:
                 begun.append(day)
                 file.begin()
                 file.add(by_day.get(day, ()))
+                if day in logs:
+                    file.logs.add(logs[day])
                 file.add_edges(edges.get(day, {}))
                 file.mark_elsewhere(elsewhere.get(day, ()))
                 if day == last:

@@ -4,6 +4,7 @@
   was received twice is stored once.
 - Chunks are numbered in the order of their start. They are compressed with a dictionary made of the day's own spans.
 - The tag index becomes posting lists, for tags and for shapes (see :mod:`.shapes`).
+- Log records are written anew as well, see :mod:`.log_compaction`.
 - Counts are made again, because parents and repeated spans are known only now.
 
 The new file is written beside the old one and replaces it in one step, so there is a complete file at any time.
@@ -15,10 +16,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from causal_otel.collector.store import chunks, days
 from causal_otel.collector.store.dayfile import DayFile
@@ -28,8 +28,10 @@ from causal_otel.collector.store.dictionary import trained
 from causal_otel.collector.store.edges import edges_of
 from causal_otel.collector.store.incoming import Origin, Piece, SpanParser
 from causal_otel.collector.store.indexing import resource_hash
+from causal_otel.collector.store.log_compaction import LogCompaction
 from causal_otel.collector.store.otlp_slim import SlimSpan
 from causal_otel.collector.store.shapes import Series, Shapes, frequent_tags
+from causal_otel.collector.store.slices import slices
 from causal_otel.collector.store.sorter import PostingSorter
 from causal_otel.collector.store.tables import Damaged, connect
 
@@ -43,7 +45,6 @@ SUFFIX = ".closing"
 """Of the new file's name, while it is made."""
 
 _LEVEL = 9
-_SLICE_SECONDS = 0.02
 _STARTS = 2000
 """Chunks to read in a slice."""
 _SAMPLED_TRACES = 400
@@ -59,8 +60,6 @@ _DAY_SECONDS = 86_400
 _POLL_SECONDS = 0.02
 _BUSY_SECONDS = 0.2
 _BUSY_TIMES = 300
-
-_Item = TypeVar("_Item")
 
 
 class Busy(Exception):
@@ -119,12 +118,15 @@ def close_day(path: Path, *, now: float, beside: Iterable[Path], release: Callab
             day.connection.executescript(
                 "PRAGMA journal_mode = DELETE; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF"
             )
+            logs = stack.enter_context(closing(LogCompaction(path, day)))
             work = _Compaction(source, others, day, sorter)
             yield from work.write()
+            yield from logs.write()
             yield from _finished(day.connection, target)
             yield from _emptied_log(path, release)
             # From here to the end nobody else writes to the old file: it is one step.
             work.add_late()
+            logs.add_late()
             day.connection.executemany(
                 "INSERT OR REPLACE INTO meta VALUES (?, ?)", {"state": "closed", "closed_at": now}.items()
             )
@@ -187,23 +189,6 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _slices(items: Sequence[_Item]) -> Iterator[Iterator[_Item]]:
-    """Some of ``items`` at a time: as many as are taken in a slice's time."""
-    position = 0
-
-    def some() -> Iterator[_Item]:
-        nonlocal position
-        end = time.monotonic() + _SLICE_SECONDS
-        while position < len(items):
-            position += 1
-            yield items[position - 1]
-            if time.monotonic() >= end:
-                return
-
-    while position < len(items):
-        yield some()
-
-
 class _Compaction:
     """The writing of a day anew.
 
@@ -233,7 +218,7 @@ class _Compaction:
         starts.clear()
         samples: list[bytes] = []
         tagged: list[list[tuple[Series, set[int]]]] = []
-        for some in _slices(traces[:: max(1, len(traces) // _SAMPLED_TRACES)]):
+        for some in slices(traces[:: max(1, len(traces) // _SAMPLED_TRACES)]):
             for trace_id in some:
                 spans = self._source.spans(trace_id)
                 samples += [raw for _, raw in spans[:_SAMPLED_SPANS]]
@@ -246,7 +231,7 @@ class _Compaction:
         samples.clear()
         tagged.clear()
         packer = chunks.Packer(dictionary, level=_LEVEL)
-        for some in _slices(traces):
+        for some in slices(traces):
             connection.execute("BEGIN")
             some_ids = []
             for trace_id in some:

@@ -14,6 +14,8 @@ class Counters:
     Attributes:
         spans: kept.
         traces: that spans were kept of. One whose spans come far apart, with 20,000 others between them, counts again.
+        logs: log records kept.
+        logs_rejected: log records that were not kept, as they name no trace.
         rejected: spans that were not kept, as their ids are not valid.
         expired: of the spans kept, those that started before the days that are kept: their clock is wrong.
         future: of the spans kept, those that start more than an hour from now: likewise.
@@ -37,6 +39,8 @@ class Counters:
 
     spans: int = 0
     traces: int = 0
+    logs: int = 0
+    logs_rejected: int = 0
     rejected: int = 0
     expired: int = 0
     future: int = 0

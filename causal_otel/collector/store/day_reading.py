@@ -11,11 +11,13 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
 from causal_otel.collector.attributes import plain, service_name, text
 from causal_otel.collector.store import chunks
+from causal_otel.collector.store.log_tables import DICTIONARY
 from causal_otel.collector.store.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
     from causal_otel.collector.store.literals import Literals
@@ -51,7 +53,7 @@ class DayReading:
         """What was found to be wrong with the file, though a part of it can be read."""
         self._resources: Mapping[int, bytes] = {}
         self._scopes: Mapping[int, bytes] = {}
-        self._dictionary = b""
+        self._dictionary = self._log_dictionary = b""
         self._resource_tags: dict[int, frozenset[tuple[str, str]]] = {}
         self._services: dict[int, str] = {}
         self._hours_version: int | None = None
@@ -104,9 +106,26 @@ class DayReading:
         self.fault = f"a chunk cannot be read: {reason!r}"
         return None
 
+    def has_logs(self) -> bool:
+        """Whether there are tables of log records: they are made for the first record."""
+        return self.execute("SELECT 1 FROM sqlite_schema WHERE name = 'log'").fetchone() is not None
+
+    def unpack_logs(self, body: bytes) -> LogsData | None:
+        """The records of a row of ``log``; None if it is damaged, with a note in :attr:`fault`."""
+        for again in (False, True):
+            if again:
+                self._learn()
+            try:
+                groups = chunks.groups(chunks.decompressed(body, self._log_dictionary))
+                return chunks.joined_logs(groups, self._resources, self._scopes)
+            except (KeyError, ValueError, DecodeError) as error:
+                reason = error
+        self.fault = f"log records cannot be read: {reason!r}"
+        return None
+
     def _learn(self) -> None:
-        dictionary = self.execute("SELECT value FROM meta WHERE key = 'dictionary'").fetchone()
-        self._dictionary = b"" if dictionary is None else dictionary[0]
+        meta = dict(self.execute("SELECT key, value FROM meta WHERE key IN ('dictionary', ?)", (DICTIONARY,)))
+        self._dictionary, self._log_dictionary = meta.get("dictionary", b""), meta.get(DICTIONARY, b"")
         self._scopes = dict(self.execute("SELECT id, body FROM scope"))
         self._resources = dict(self.execute("SELECT id, body FROM resource"))
 

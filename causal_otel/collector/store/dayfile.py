@@ -8,6 +8,7 @@ from causal_otel.collector.store import chunks, indexing
 from causal_otel.collector.store.days import LARGEST, hour_of
 from causal_otel.collector.store.dictionary import Dictionary
 from causal_otel.collector.store.hours import Hours
+from causal_otel.collector.store.log_tables import LogTables
 from causal_otel.collector.store.names import Names
 from causal_otel.collector.store.schema import BUCKET_BITS, tag_key
 from causal_otel.collector.store.tables import connect
@@ -59,6 +60,14 @@ class DayFile:
         self._dictionary = Dictionary(self.connection)
         (last,) = self.connection.execute("SELECT max(id) FROM chunk").fetchone()
         self.last_chunk: int = last or 0
+        self._logs: LogTables | None = None
+
+    @property
+    def logs(self) -> LogTables:
+        """The day's log records, whose tables are made when this is first asked for. In a transaction."""
+        if self._logs is None:
+            self._logs = LogTables(self.connection, self.names)
+        return self._logs
 
     def begin(self) -> None:
         """Start a transaction."""

@@ -8,6 +8,7 @@ What the table ``meta`` of a day file says, by key:
 * ``slot_bits``: see :func:`~causal_otel.collector.store.schema.slot`; only in a closed file.
 * ``dictionary``: what chunks are compressed with, each with a part of it; in an open file it may grow at its end.
 * ``closed_at``: when it was compacted, Unix time in seconds; only in a closed file.
+* ``log_...``: see :mod:`~causal_otel.collector.store.log_tables`.
 * ``trial``: when it was last tried whether the file could be written to after it could not, Unix time in seconds.
 """
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from causal_otel.collector.store.incoming import Piece
+    from causal_otel.collector.store.incoming_logs import LogPiece
 
 __all__ = ["CLOSED_BYTES", "Dictionary", "trained"]
 
@@ -38,11 +39,13 @@ class Dictionary:
 
     Args:
         connection: to the file.
+        key: what ``meta`` has it by.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, key: str = "dictionary") -> None:
         self._connection = connection
-        row = connection.execute("SELECT value FROM meta WHERE key = 'dictionary'").fetchone()
+        self._key = key
+        row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         whole: bytes = row[0] if row else b""
         self._size = len(whole)
         self._packer = chunks.Packer(whole[-_OPEN_BYTES:], begin=max(0, len(whole) - _OPEN_BYTES))
@@ -53,7 +56,7 @@ class Dictionary:
         """A chunk compressed with the newest part."""
         return self._packer.pack(content)
 
-    def learn(self, pieces: Sequence[Piece], chunks_before: int) -> None:
+    def learn(self, pieces: Sequence[Piece | LogPiece], chunks_before: int) -> None:
         """Look at what is to be packed next, and make a new part if it is time to."""
         wanted = _SAMPLES if self._samples else _FIRST_SAMPLES
         for piece in random.sample(pieces, min(wanted, len(pieces))):
@@ -66,9 +69,9 @@ class Dictionary:
             self._size += len(part)
             self._lessons += 1
             self._connection.execute(
-                "INSERT INTO meta VALUES ('dictionary', ?) ON CONFLICT DO UPDATE"
+                "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE"
                 " SET value = CAST(value || excluded.value AS BLOB)",
-                (part,),
+                (self._key, part),
             )
 
 

@@ -16,14 +16,16 @@ from causal_otel.collector.query import (
     Query,
     Recent,
     Summary,
+    TraceLogs,
     Volume,
 )
 from causal_otel.collector.store import days
 from causal_otel.collector.store.arrivals import recent
-from causal_otel.collector.store.assembling import assembled
+from causal_otel.collector.store.assembling import assembled, assembled_logs
 from causal_otel.collector.store.days import hour_of
 from causal_otel.collector.store.histogram import Histogram
 from causal_otel.collector.store.limits import is_unicode, within_range
+from causal_otel.collector.store.log_search import log_search
 from causal_otel.collector.store.open_days import Deadline, OpenDays, Skipped
 from causal_otel.collector.store.ranking import ranked
 from causal_otel.collector.store.schema import SPREAD
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self, TypeVar
 
+    from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
     from causal_otel.collector.store.day_reading import DayReading
@@ -85,6 +88,8 @@ class Reader:
     def search(self, query: Query, *, seconds: float = 2.0) -> Found:
         """Find traces, in the order that the query asks for, for at most about ``seconds``."""
         present, deadline = self._days.present(), Deadline(seconds)
+        if query.logs:
+            return log_search(present, query, deadline, self.trace)
         if query.sort == "newest":
             return search(present, query, deadline)
         return ranked(present, query, deadline, self.summaries)
@@ -102,6 +107,29 @@ class Reader:
         """All spans of a trace, each once; None if there is none."""
         parts = self._parts([trace_id])
         return assembled(parts[trace_id]) if parts else None
+
+    def logs(self, trace_id: bytes, *, most: int = 5000) -> TraceLogs | None:
+        """The log records of a trace, each once, about ``most`` of them; None if there is none."""
+        parts: list[LogsData] = []
+        taken = left_out = 0
+
+        def ask(_: OpenDay, db: DayReading) -> None:
+            nonlocal taken, left_out
+            if not db.has_logs():
+                return
+            rows = db.execute("SELECT id, records FROM log WHERE trace_id = ? ORDER BY start", (trace_id,)).fetchall()
+            for row, records in rows:
+                if taken >= most:
+                    left_out += records
+                    continue
+                (body,) = db.execute("SELECT body FROM log WHERE id = ?", (row,)).fetchone()
+                if (part := db.unpack_logs(body)) is not None:
+                    parts.append(part)
+                    taken += records
+
+        for _ in self._ask(ask, oldest_first=True):
+            pass
+        return TraceLogs(assembled_logs(parts), left_out) if parts else None
 
     def span_count(self, trace_ids: Sequence[bytes]) -> int:
         """How many spans these traces have together, at the most: one received twice may count twice."""
@@ -144,7 +172,8 @@ class Reader:
             (spans,) = db.execute("SELECT coalesce(sum(spans), 0) FROM hour").fetchone()
             (traces,) = db.execute("SELECT count(*) FROM trace").fetchone()
             state = db.execute("SELECT value FROM meta WHERE key = 'state'").fetchone()
-            return DayVolume(days.label(day.day), spans, traces, days.size_of(day.path), state == ("closed",))
+            logs = db.execute("SELECT value FROM meta WHERE key = 'log_records'").fetchone() or (0,)
+            return DayVolume(days.label(day.day), spans, traces, days.size_of(day.path), state == ("closed",), *logs)
 
         found = tuple(self._ask(ask))
         faults = tuple((str(day.path), day.fault) for day in self._days.present()[::-1] if day.fault)

@@ -20,6 +20,8 @@ tag index is posting lists. Late spans of a closed day go to the open tables of 
   see :mod:`.shapes`.
 * ``edge``: calls between services by the hour. ``batch``: digests of the requests that were taken, so that one sent
   again is not kept twice.
+
+Log records have tables of their own, see :mod:`.log_tables`.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from causal_otel._internal.log import logger
 from causal_otel.collector.store import days
-from causal_otel.collector.store.committing import Committer, Kept, StoreError, store_error
+from causal_otel.collector.store.committing import Committer, Kept, StoreError, Taken, store_error
 from causal_otel.collector.store.counters import Counters
 from causal_otel.collector.store.files import DayFiles
 from causal_otel.collector.store.probe import Probe
@@ -75,7 +75,7 @@ class Writer:
         self._directory = directory
         self._clock = clock
         self._queue_bytes = queue_bytes
-        self._queue: deque[tuple[bytes, Future[Kept]]] = deque()
+        self._queue: deque[Taken] = deque()
         self._waiting = 0
         self._wake = threading.Condition()
         self._closing = False
@@ -108,17 +108,18 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="causal-otel-store", daemon=True)
         self._thread.start()
 
-    def put(self, request: bytes) -> Future[Kept]:
+    def put(self, request: bytes, *, logs: bool = False) -> Future[Kept]:
         """Hand a request over to be kept.
 
         Args:
             request: a serialized ``ExportTraceServiceRequest``, not compressed.
+            logs: it is an ``ExportLogsServiceRequest`` instead.
 
         Returns:
             Has a result once the spans outlive the process, or one of these exceptions: ``ValueError``, if it is not
             such a request; :class:`StoreError`, if the disk does not take it or the writer was closed. Spans whose ids
-            are not valid are left out and counted in the result. A request that was kept before is acknowledged with
-            no spans.
+            are not valid, and log records that name no trace, are left out and counted in the result. A request that
+            was kept before is acknowledged with no spans.
 
         Raises:
             QueueFull: Too much waits already.
@@ -131,7 +132,7 @@ class Writer:
             if self._waiting + len(request) > self._queue_bytes:
                 raise QueueFull(f"{self._waiting} bytes wait to be written to {self._directory}: send it again later")
             self._waiting += len(request)
-            self._queue.append((request, future))
+            self._queue.append(Taken(request, future, logs))
             self._wake.notify()
         return future
 
@@ -234,14 +235,14 @@ class Writer:
         with self._wake:
             left = list(self._queue)
             self._queue.clear()
-            self._waiting -= sum(len(request) for request, _ in left)
-        for _, future in left:
+            self._waiting -= sum(len(request) for request, _, _ in left)
+        for _, future, _ in left:
             if future.set_running_or_notify_cancel():
                 future.set_exception(StoreError(reason))
 
-    def _take(self, pause: float) -> list[tuple[bytes, Future[Kept]]]:
+    def _take(self, pause: float) -> list[Taken]:
         """What is to be written next, after at most ``pause`` seconds."""
-        taken: list[tuple[bytes, Future[Kept]]] = []
+        taken: list[Taken] = []
         size = 0
         with self._wake:
             if not self._queue and not self._closing and pause:
@@ -251,13 +252,13 @@ class Writer:
                 size += len(taken[-1][0])
         return taken
 
-    def _write(self, taken: list[tuple[bytes, Future[Kept]]]) -> None:
-        wanted = [(request, future) for request, future in taken if future.set_running_or_notify_cancel()]
+    def _write(self, taken: list[Taken]) -> None:
+        wanted = [each for each in taken if each.future.set_running_or_notify_cancel()]
         try:
             self._committer.keep(wanted)
         finally:
             with self._wake:
-                self._waiting -= sum(len(request) for request, _ in taken)
+                self._waiting -= sum(len(request) for request, _, _ in taken)
 
     def _step(self, work: Iterator[float]) -> tuple[float, Iterator[float] | None]:
         """A slice of upkeep; the pause after it, and what is left to do."""

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from causal_otel.collector import conditions, units
 from causal_otel.collector.attributes import KINDS
+from causal_otel.collector.log_words import read_words
 from causal_otel.collector.query import Query
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class SearchForm:
         shortest: a duration such as ``20ms``; empty: any.
         longest: likewise.
         errors: ``1`` for only spans that failed.
+        logs: words, as :func:`~causal_otel.collector.log_words.read_words` reads them; empty: any trace.
         limit: how many traces at most.
         sort: a key of :data:`SORTS`.
     """
@@ -86,6 +88,7 @@ class SearchForm:
     shortest: str = ""
     longest: str = ""
     errors: str = ""
+    logs: str = ""
     limit: str = "20"
     sort: str = "newest"
 
@@ -131,6 +134,7 @@ class SearchForm:
         shortest, longest = read("shortest", units.parse_duration), read("longest", units.parse_duration)
         wanted = read("tags", conditions.parse) or conditions.Conditions()
         operation, like = read("operation", conditions.operation) or (None, None)
+        logs = read("logs", read_words)
         limit, kind = read("limit", _limit), read("kind", _kind)
         if start is not None and end is not None and end < start:
             mistakes["end"] = "the end is before the start"
@@ -152,6 +156,7 @@ class SearchForm:
             shortest=shortest,
             longest=longest,
             errors=self.errors in ("1", "true"),
+            logs=logs or (),
             limit=limit or 0,
             sort=self.sort,
         )

@@ -37,12 +37,14 @@ class PageState:
         collapsed: the spans collapsed, or ``all``, followed by those that are not with a minus before them.
         critical: whether the critical path is marked: ``answer``, ``end``, which is what it leads to, or empty.
         find: the text to find.
+        logs: ``off`` if log records are not shown, else empty.
     """
 
     open: tuple[str, ...] = ()
     collapsed: tuple[str, ...] = ()
     critical: Until | Literal[""] = ""
     find: str = ""
+    logs: Literal["off", ""] = ""
 
     @classmethod
     def parse(cls, parameters: Mapping[str, str]) -> PageState:
@@ -52,6 +54,7 @@ class PageState:
             collapsed=_ids(parameters.get("collapsed", ""))[:_IDS_LIMIT],
             critical=_CRITICAL.get(parameters.get("critical", ""), ""),
             find=parameters.get("find", "").strip()[:_FIND_LIMIT],
+            logs="off" if parameters.get("logs") == "off" else "",
         )
 
     def fields(self) -> Iterator[tuple[str, str]]:
@@ -60,6 +63,8 @@ class PageState:
             yield "find", self.find
         if self.critical:
             yield "critical", self.critical
+        if self.logs:
+            yield "logs", self.logs
         if self.collapsed:
             yield "collapsed", ",".join(self.collapsed)
         if self.open:

@@ -158,6 +158,7 @@ def _suggestions(form: SearchForm) -> list[tuple[str, str]]:
         ("kind", "Search all kinds"),
         ("system", "Search all systems"),
         ("errors", "Include spans without errors"),
+        ("logs", "Search whatever was logged"),
     ):
         if getattr(form, name):
             # An operation is one of its service's.

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from causal_otel.collector.analysis import log_views
 from causal_otel.collector.matching import summary
 from causal_otel.collector.receive import otlp_json
 from causal_otel.collector.web.page_state import PageState, parse_trace_id
 from causal_otel.collector.web.span_details import LONG, LONGEST, SpanDetails, span_details
 from causal_otel.collector.web.templating import HEADERS, page, service_colours
+from causal_otel.collector.web.trace_logs import placed
 from causal_otel.collector.web.views import Shown, Views
 from causal_otel.collector.web.waterfall import CHUNK, KINDS, find_spans, parents, waterfall
 
@@ -23,10 +25,13 @@ if TYPE_CHECKING:
 
     from causal_otel.collector.analysis import SpanView, TraceView
     from causal_otel.collector.reading import Reading
+    from causal_otel.collector.web.trace_logs import LogList
 
 __all__ = ["routes"]
 
 _LONG_COLLAPSED = 20
+_MOST_RECORDS = 100_000
+"""Log records of a download."""
 
 
 def routes(reading: Reading) -> list[Route]:
@@ -34,6 +39,7 @@ def routes(reading: Reading) -> list[Route]:
     pages = _TracePages(reading)
     return [
         Route("/trace/{trace_id}.json", pages.trace_json),
+        Route("/trace/{trace_id}/logs.json", pages.logs_json),
         Route("/trace/{trace_id}", pages.trace),
         Route("/trace/{trace_id}/find", pages.find),
         Route("/trace/{trace_id}/span/{span_id}", pages.span),
@@ -56,8 +62,8 @@ class _TracePages:
 
     def _trace_page(self, request: Request, shown: Shown | None) -> Response:
         if shown is None:
-            return _no_trace(request)
-        message, view = shown
+            return self._no_spans(request)
+        message, view, records = shown
         path = f"/trace/{view.trace_id}"
         state = PageState.parse(request.query_params)
         over = parents(view)
@@ -65,7 +71,7 @@ class _TracePages:
         collapsed = state.collapsed_among(over)
         if state.open:
             collapsed.difference_update(_above(view.span(state.open[-1])))
-        hits = find_spans(view, state.find) if state.find else []
+        hits = find_spans(view, state.find, records) if state.find else []
         errors = [span for span in view.spans if span.error]
         chosen = service_colours(self._reader, (each.name for each in view.services))
         opened = {each: self._details(view, each, chosen) for each in state.open}
@@ -91,6 +97,7 @@ class _TracePages:
                     hits={span.index for span in hits},
                     until=state.critical or "answer",
                 ),
+                "logs": placed(records, view.start),
                 "goes_on": view.root is not None and view.end > view.root.end,
                 "kinds": KINDS,
                 "opened": opened,
@@ -117,9 +124,26 @@ class _TracePages:
         message = self._reader.trace(trace_id)
         if message is None:
             return _no_trace(request)
-        name = f"trace-{trace_id.hex()}.json"
-        headers = {**HEADERS, "Content-Disposition": f'attachment; filename="{name}"'}
-        return Response(otlp_json.dumps(message), media_type="application/json", headers=headers)
+        return _download(f"trace-{trace_id.hex()}.json", otlp_json.dumps(message))
+
+    async def logs_json(self, request: Request) -> Response:
+        trace_id = parse_trace_id(request.path_params["trace_id"])
+        if trace_id is None:
+            return _no_trace(request)
+        return await self._reading.run(lambda: self._logs_json(request, trace_id), large=True)
+
+    def _logs_json(self, request: Request, trace_id: bytes) -> Response:
+        found = self._reader.logs(trace_id, most=_MOST_RECORDS)
+        if found is None:
+            return _no_trace(request)
+        return _download(f"trace-{trace_id.hex()}-logs.json", otlp_json.dumps(found.message))
+
+    def _no_spans(self, request: Request) -> Response:
+        """The page of a trace without spans, which may have log records all the same."""
+        trace_id = parse_trace_id(request.path_params["trace_id"])
+        records = log_views(None if trace_id is None else self._reader.logs(trace_id))
+        start = records.records[0].time if records.records else 0
+        return _no_trace(request, placed(records, start).elsewhere)
 
     async def span(self, request: Request) -> Response:
         """A span's details alone, for the page to put in its place."""
@@ -150,7 +174,7 @@ class _TracePages:
         if shown is None:
             return Response("There is no such trace here.", 404, HEADERS, "text/plain")
         text = PageState.parse({"find": request.query_params.get("text", "")}).find
-        found = find_spans(shown.view, text) if text else []
+        found = find_spans(shown.view, text, shown.logs) if text else []
         return JSONResponse({"spans": [span.span_id for span in found]}, headers=HEADERS)
 
     @staticmethod
@@ -160,9 +184,21 @@ class _TracePages:
         return span_details(view, span, chosen[span.service])
 
 
-def _no_trace(request: Request) -> Response:
+def _no_trace(request: Request, logs: LogList | None = None) -> Response:
     trace_id = request.path_params["trace_id"]
-    return page(request, "no_trace.html", {"trace_id": trace_id, "valid": parse_trace_id(trace_id)}, status=404)
+    context = {
+        "trace_id": trace_id,
+        "valid": parse_trace_id(trace_id),
+        "logs": logs if logs is not None and logs.rows else None,
+        "long": LONG,
+        "longest": LONGEST,
+    }
+    return page(request, "no_trace.html", context, status=404)
+
+
+def _download(name: str, content: bytes) -> Response:
+    headers = {**HEADERS, "Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(content, media_type="application/json", headers=headers)
 
 
 def _above(span: SpanView | None) -> set[str]:

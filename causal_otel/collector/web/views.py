@@ -8,7 +8,7 @@ import weakref
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from causal_otel.collector.analysis import build
+from causal_otel.collector.analysis import build, log_views
 from causal_otel.collector.reading import LARGE
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-    from causal_otel.collector.analysis import TraceView
+    from causal_otel.collector.analysis import TraceLogsView, TraceView
     from causal_otel.collector.reading import Reading
 
 __all__ = ["Shown", "Views"]
@@ -28,10 +28,11 @@ _KEPT_SECONDS = 60.0
 
 
 class Shown(NamedTuple):
-    """A trace as it was received and as it is shown."""
+    """A trace as it was received and as it is shown, and its log records."""
 
     message: TracesData
     view: TraceView
+    logs: TraceLogsView
 
 
 class Views:
@@ -85,7 +86,8 @@ class Views:
         if message is None:
             return None
         self.built += 1
-        shown = Shown(message, build(message))
+        view = build(message)
+        shown = Shown(message, view, log_views(self._reading.reader.logs(trace_id), view))
         if len(shown.view.spans) >= LARGE:
             self._keep(trace_id, shown)
         return shown

@@ -16,7 +16,7 @@ from causal_otel.collector.web.axis import AxisLabel
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from causal_otel.collector.analysis import Segment, SpanView, TraceView, Until
+    from causal_otel.collector.analysis import Segment, SpanView, TraceLogsView, TraceView, Until
 
 __all__ = ["CHUNK", "KINDS", "Chunk", "Part", "Row", "Waterfall", "find_spans", "parents", "parts", "waterfall"]
 
@@ -235,13 +235,18 @@ def parts(span: SpanView, x: float = 0.0, width: float = 100.0) -> tuple[Part, .
     return tuple(found)
 
 
-def find_spans(trace: TraceView, wanted: str) -> list[SpanView]:
-    """The spans with ``wanted`` in their service, name, id, or anything they are tagged with, in any case.
+def find_spans(trace: TraceView, wanted: str, logs: TraceLogsView) -> list[SpanView]:
+    """The spans with ``wanted`` in their service, name, id, tags or log records, in any case.
 
     ``key=value`` is found where the value of that key begins so.
     """
     needle = wanted.casefold()
-    return [span for span in trace.spans if needle in _haystack(span)]
+    return [
+        span
+        for span in trace.spans
+        if needle in _haystack(span)
+        or any(needle in record.haystack().casefold() for record in logs.by_span.get(span.span_id, ()))
+    ]
 
 
 def _haystack(span: SpanView) -> str:

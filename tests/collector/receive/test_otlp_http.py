@@ -7,7 +7,6 @@ import socket
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -16,7 +15,7 @@ from google.rpc.code_pb2 import Code  # type: ignore[import-untyped]
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from causal_otel.collector.receive import otlp_http, otlp_json
+from causal_otel.collector.receive import otlp_json, services
 from causal_otel.collector.receive.intake import BODY_LIMIT, Intake
 from causal_otel.collector.receive.otlp_http import otlp_app, refusal
 from causal_otel.collector.security import Access, Guard
@@ -161,41 +160,32 @@ def test_bad_json_is_refused_in_json(receiver: Receiver, body: bytes, reason: st
     assert response.json()["message"].startswith(reason)
 
 
-@pytest.mark.parametrize("signal", ["logs", "metrics"])
 @pytest.mark.parametrize("content_type", [_PROTOBUF, _JSON])
-def test_logs_and_metrics_are_refused_with_how_to_switch_them_off(
-    receiver: Receiver, signal: str, content_type: str
-) -> None:
+def test_metrics_are_refused_with_how_to_switch_them_off(receiver: Receiver, content_type: str) -> None:
     """What the collector does not take is answered 404, in the request's own form, with the variable to set."""
     response = httpx.post(
-        receiver.url.replace("/v1/traces", f"/v1/{signal}"),
+        receiver.url.replace("/v1/traces", "/v1/metrics"),
         content=b"{}" if content_type == _JSON else b"",
         headers={"content-type": content_type},
         trust_env=False,
     )
     assert (response.status_code, response.headers["content-type"]) == (404, content_type)
     message = response.json()["message"] if content_type == _JSON else Status.FromString(response.content).message
-    assert f"set OTEL_{signal.upper()}_EXPORTER=none" in message
+    assert "set OTEL_METRICS_EXPORTER=none" in message
 
 
-@pytest.mark.parametrize("signal", ["logs", "metrics"])
-def test_official_exporters_do_not_try_again(receiver: Receiver, signal: str, caplog: pytest.LogCaptureFixture) -> None:
-    """OpenTelemetry's own exporters give up at once; they show no answer, so our own log has the sentence, once."""
-    otlp_http._told.clear()
-    url = receiver.url.replace("/v1/traces", f"/v1/{signal}")
-    if signal == "logs":
-        from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+def test_official_exporters_do_not_try_again(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+    """OpenTelemetry's own exporter gives up at once; it shows no answer, so our own log has the sentence, once."""
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+    from opentelemetry.sdk.metrics.export import MetricsData
 
-        done: Any = OTLPLogExporter(endpoint=url).export([])
-    else:
-        from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-        from opentelemetry.sdk.metrics.export import MetricsData
-
-        done = OTLPMetricExporter(endpoint=url).export(MetricsData(resource_metrics=[]))
+    services._told.clear()
+    url = receiver.url.replace("/v1/traces", "/v1/metrics")
+    done = OTLPMetricExporter(endpoint=url).export(MetricsData(resource_metrics=[]))
     assert done.name == "FAILURE"
     (ours,) = [record.getMessage() for record in caplog.records if record.name.startswith("causal_otel")]
-    assert ours.startswith(f"causal_otel: {signal} are sent here: this collector takes traces only: ")
-    assert f"set OTEL_{signal.upper()}_EXPORTER=none" in ours
+    assert ours.startswith("causal_otel: metrics are sent here: this collector takes traces and logs: ")
+    assert "set OTEL_METRICS_EXPORTER=none" in ours
     assert "code: 404" in caplog.text
     assert "retry" not in caplog.text.lower()
 

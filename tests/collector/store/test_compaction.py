@@ -18,7 +18,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from benchmarks.collector.generate import requests
 from causal_otel.collector.query import Query
 from causal_otel.collector.store import days, postings
-from causal_otel.collector.store.committing import Committer, Kept
+from causal_otel.collector.store.committing import Committer, Kept, Taken
 from causal_otel.collector.store.compaction import SUFFIX, Busy, close_day
 from causal_otel.collector.store.counters import Counters
 from causal_otel.collector.store.files import DayFiles
@@ -223,7 +223,7 @@ class TestWhileItRuns:
             message = next(late, None)
             if message is not None:
                 future: Future[Kept] = Future()
-                committer.keep([(request(message), future)])
+                committer.keep([Taken(request(message), future)])
                 assert future.result(0).spans
                 expected.add(message)
         files.close()

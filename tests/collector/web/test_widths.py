@@ -20,6 +20,7 @@ from causal_otel.collector.tokens import Tokens
 from causal_otel.collector.web.templating import page
 from tests.collector.oracle import MemoryReader
 from tests.collector.web.browser import screenshot
+from tests.collector.web.sample_logs import shop_logs
 from tests.collector.web.sample_traces import Builder, shop
 from tests.collector.web.sites import status_document
 
@@ -92,7 +93,10 @@ def deep(start: int) -> Builder:
 def _app(empty: bool) -> Starlette:
     now = time.time_ns() - 10**9
     traces = [] if empty else [shop(start=now), shop(OTHER, now, slower=1.6), deep(now).message]
-    routes = web.routes(Reading(MemoryReader(traces)), status=status_document, put=None)
+    reader = MemoryReader(traces)
+    for trace in () if empty else (SHOP, DEEP):
+        reader.records[bytes.fromhex(trace)] = shop_logs(now)
+    routes = web.routes(Reading(reader), status=status_document, put=None)
     return Starlette(routes=[*login_routes(Access(Tokens("t"))), *routes], exception_handlers=web.EXCEPTION_HANDLERS)
 
 

@@ -28,6 +28,15 @@ function toggleCritical() {
   remember("critical", on ? button.dataset.until : "");
 }
 
+function toggleLogs() {
+  const button = document.getElementById("show-logs");
+  if (!button) return;
+  const off = waterfall.classList.toggle("no-logs");
+  document.querySelector(".logs.elsewhere")?.classList.toggle("off", off);
+  button.ariaPressed = String(!off);
+  remember("logs", off ? "off" : "");
+}
+
 function fold(place) {
   toggle(place);
   closeHidden();
@@ -118,6 +127,7 @@ document.getElementById("minimap")?.addEventListener("click", (event) => {
 onClick("error-next", () => goToError(1));
 onClick("error-previous", () => goToError(-1));
 onClick("critical", toggleCritical);
+onClick("show-logs", toggleLogs);
 for (const link of document.querySelectorAll("#until a")) {
   link.addEventListener("click", (event) => {
     event.preventDefault();
@@ -141,6 +151,7 @@ bind("n", "Next error", () => goToError(1));
 bind("p", "Previous error", () => goToError(-1));
 bind("f", "Find in this trace (also /)", () => document.getElementById("find").elements.find.select());
 bind("x", "Show the critical path", toggleCritical);
+bind("g", "Show the log records", toggleLogs);
 bind("e", "Expand all", expandAll);
 bind("w", "Collapse all", foldAll);
 bind("c", "Copy the trace's id", () => copy(document.getElementById("copy-trace")));

@@ -1,0 +1,62 @@
+"""Log records as lines for a terminal, under the spans that they were logged in."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from causal_otel._internal.printable import printable
+from causal_otel.collector.units import clock, format_duration
+from causal_otel.names import EXCEPTION_STACKTRACE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from causal_otel.collector.analysis import LogView, TraceLogsView, TraceView
+    from causal_otel.terminal.columns import Line
+
+__all__ = ["log_lines", "with_logs"]
+
+_STYLES = {"warn": "yellow", "error": "red", "fatal": "red", "info": "cyan"}
+_DEEPEST = 20
+
+
+def with_logs(lines: Iterable[Line], view: TraceView, logs: TraceLogsView) -> Iterator[Line]:
+    """The lines of a trace's tree, see :func:`~causal_otel.cli.tree.tree`, each span's records below its line.
+
+    Args:
+        lines: one for the titles, and one for each span.
+        view: the trace.
+        logs: its records.
+    """
+    rows = iter(lines)
+    yield from (line for line in (next(rows, None),) if line is not None)
+    placed = iter(view.spans)
+    for line in rows:
+        yield line
+        span = next(placed)
+        yield from log_lines(logs.by_span.get(span.span_id, ()), view.start, 4 + 2 * min(span.depth, _DEEPEST))
+
+
+def log_lines(records: Sequence[LogView], start: int, indent: int) -> Iterator[Line]:
+    """Records, by their time: when, level, logger, and what was said, of which further lines stand below.
+
+    Args:
+        records: what to show.
+        start: what their times are told from, Unix time in nanoseconds; 0: they are told in UTC.
+        indent: columns to leave free on the left.
+    """
+    for record in records:
+        at = format_duration(record.time - start) if start else clock(record.time)
+        style = _STYLES.get(record.level, "dim")
+        first, *others = (record.said or "").splitlines() or [""]
+        trailing = [str(record.attributes[key]) for key in (EXCEPTION_STACKTRACE,) if key in record.attributes]
+        yield (
+            (" " * indent, ""),
+            (f"{at:>8} ", "dim"),
+            (printable(f"{record.label or '-':<5} "), style),
+            (printable(f"{record.logger}: ") if record.logger else "", "dim"),
+            (printable(first), "red" if style == "red" else ""),
+        )
+        for other in chain(others, *(text.splitlines() for text in trailing)):
+            yield ((" " * (indent + 9), ""), (printable(other), "dim"))
