@@ -146,7 +146,7 @@ def _print_trace(console: Console, running: Stage, shown: Shown) -> None:
         _note(console, str(number), note)
     lines = lines_of(trace.trace_id, (running.api, running.worker))
     if lines:
-        console.print("\nIn the logs of the services, which know the trace by trace_id:\n")
+        console.print("\nThe services have logged this, which is on the page as well, under the spans:\n")
     for line in lines:
         console.print(f"  {line.service:<11} {line.level:<8} {line.message}", markup=False, soft_wrap=True)
 

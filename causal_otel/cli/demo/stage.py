@@ -90,6 +90,7 @@ def stage(console: Console, api_port: int | None = None) -> Iterator[Stage]:
         environment |= {
             "OTEL_EXPORTER_OTLP_ENDPOINT": kept.endpoint,
             "OTEL_BSP_SCHEDULE_DELAY": str(_EXPORT_MILLISECONDS),
+            "TRACING_LOGS": "export",
         }
         scoring_port = claim_port(None, "demo-scoring")
         scoring = started("demo-scoring", _uvicorn("external", scoring_port), environment)
