@@ -13,7 +13,7 @@ from typing import Any
 
 from celery import Celery, Task
 from celery.exceptions import Ignore, Reject
-from opentelemetry import trace
+from opentelemetry import baggage, context, trace
 
 import causal_otel
 from causal_otel.install import installation
@@ -118,6 +118,13 @@ def occupy(seconds: float) -> int:
 def tick() -> None:
     with causal_otel.span("tock"):
         pass
+
+
+@app.task(name="tests.careless")
+def careless() -> None:
+    """Attaches baggage inside a span, and forgets to detach it."""
+    with causal_otel.span("work"):
+        context.attach(baggage.set_baggage("job", "careless"))
 
 
 @app.task(name="tests.leave")

@@ -39,6 +39,29 @@ def test_other_pools(broker: str, receiver: ReceivedSpans, pool: str) -> None:
             assert_span(span, parent)
 
 
+def test_forgotten_detach_in_a_solo_worker(broker: str, receiver: ReceivedSpans) -> None:
+    """Where all tasks run in one context, one that leaves something attached spoils no later task's trace."""
+    tasks = [celery_app.careless, celery_app.careless, celery_app.tick]
+    with recording(["celery"]) as recorded:
+        with running_worker(broker, receiver, "careless", pool="solo", schedule_delay=60) as worker:
+            for task in tasks:
+                task.apply_async(queue="careless").get(timeout=60)
+            worker.stop()
+        sent = recorded.spans
+    spans = of_service(receiver.spans(), "careless")
+    assert len({each.context.trace_id for each in sent}) == len(sent) == len(tasks)
+    for task, each, inside in zip(tasks, sent, ("work", "work", "tock"), strict=True):
+        executed, worked = sorted(
+            (span for span in spans if span["trace_id"] == f"{each.context.trace_id:032x}"),
+            key=lambda span: span["name"] == inside,
+        )
+        assert executed["name"] == f"process {task.name}"
+        assert_span(executed, each)
+        assert worked["name"] == inside
+        assert_span(worked, executed)
+    assert len(spans) == 2 * len(tasks)
+
+
 def test_warm_shutdown_loses_nothing(broker: str, receiver: ReceivedSpans) -> None:
     """Ten tasks and then SIGTERM: ten spans, though the next export was a minute away."""
     stopping = running_worker(broker, receiver, "stopping", schedule_delay=60)
