@@ -44,11 +44,12 @@ def pytest_configure() -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say that Neo4j was skipped, and why, however quiet the run is."""
+    """Say that tests against Neo4j, Jaeger and other true programs were skipped, and why, however quiet the run is."""
     reasons = {
         report.longrepr[2]
         for report in terminalreporter.getreports("skipped")
-        if isinstance(report.longrepr, tuple) and "against Neo4j itself" in report.longrepr[2]
+        if isinstance(report.longrepr, tuple)
+        and report.longrepr[2].partition("against ")[2].startswith(("Neo4j itself", "the true "))
     }
     for reason in sorted(reasons):
         terminalreporter.write_line(reason, yellow=True, bold=True)

@@ -5,10 +5,7 @@ module causal-otel.invalid/interop
 
 go 1.25.0
 
-tool (
-	github.com/jaegertracing/jaeger/cmd/jaeger
-	github.com/open-telemetry/opentelemetry-collector-contrib/extension/storage/filestorage
-)
+tool github.com/jaegertracing/jaeger/cmd/jaeger
 
 replace github.com/Shopify/sarama => github.com/Shopify/sarama v1.33.0
 

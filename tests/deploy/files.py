@@ -1,0 +1,26 @@
+"""deploy/ as the tests read it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+__all__ = ["COMPOSE", "DEPLOY", "compose", "interpolated"]
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+COMPOSE = sorted(path.name for path in DEPLOY.glob("compose*.yaml"))
+
+
+def compose(name: str) -> dict[str, Any]:
+    """A compose file, with its anchors resolved."""
+    document: dict[str, Any] = yaml.safe_load((DEPLOY / name).read_text(encoding="utf-8"))
+    return document
+
+
+def interpolated(text: str, variables: Mapping[str, str]) -> str:
+    """``text`` with ``${NAME:-default}`` replaced as Compose does."""
+    return re.sub(r"\$\{(\w+)(?::-([^}]*))?\}", lambda found: variables.get(found[1]) or found[2] or "", text)

@@ -1,0 +1,156 @@
+"""What a back end has of the spans that a program recorded, by Jaeger's stable API ``/api/v3/traces``."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from tests.docs.pages import ROOT
+from tests.faults.programs import environment
+
+__all__ = ["Sent", "fetched", "same", "send", "wait_for"]
+
+_SECONDS = 60.0
+_KINDS = {1: "INTERNAL", 2: "SERVER", 3: "CLIENT", 4: "PRODUCER", 5: "CONSUMER"}
+_STATUSES = {0: "UNSET", 1: "OK", 2: "ERROR"}
+
+
+@dataclass
+class Sent:
+    """What a program has recorded."""
+
+    spans: list[dict[str, Any]]
+
+    def named(self, name: str) -> list[dict[str, Any]]:
+        """The spans of a name."""
+        return [span for span in self.spans if span["name"] == name]
+
+    def trace_of(self, name: str) -> str:
+        """The id of the only trace with a span of that name."""
+        (span,) = self.named(name)
+        return str(span["trace"])
+
+    def of_trace(self, trace_id: str) -> list[dict[str, Any]]:
+        """The spans of a trace."""
+        return [span for span in self.spans if span["trace"] == trace_id]
+
+
+def send(number: int, others: int = 0, /, **variables: str) -> Sent:
+    """Run tests/interop/everything.py with these variables; all that it recorded was taken."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.interop.everything", str(number), str(others)],
+        cwd=ROOT,
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["exported"] is True, (told["status"], done.stderr)
+    return Sent(told["spans"])
+
+
+def fetched(query: str, trace_id: str) -> list[dict[str, Any]]:
+    """The spans that the back end at ``query`` has of a trace, in the form of :class:`Sent`, with their service."""
+    # Who the back end is does not matter here: it is the one that the test has started.
+    response = httpx.get(f"{query}/api/v3/traces/{trace_id}", trust_env=False, timeout=60, verify=False)
+    if response.status_code == 404:
+        return []
+    assert response.status_code == 200, response.text
+    return list(_spans(response.json()))
+
+
+def wait_for(query: str, trace_id: str, count: int) -> list[dict[str, Any]]:
+    """:func:`fetched`, when it has as many spans."""
+    deadline = time.monotonic() + _SECONDS
+    while len(spans := fetched(query, trace_id)) < count:
+        assert time.monotonic() < deadline, f"{len(spans)} of {count} spans have arrived: {spans}"
+        time.sleep(0.2)
+    return spans
+
+
+def same(arrived: list[dict[str, Any]], sent: list[dict[str, Any]], *, model: bool = False) -> None:
+    """Assert that what has arrived is what was sent: ids, parents, kinds, times, attributes, events, links, statuses.
+
+    Args:
+        arrived: what :func:`fetched` has returned.
+        sent: what the program has recorded.
+        model: the store has Jaeger's own model, as Badger does. There a list is its JSON, and links have no
+            attributes of their own.
+    """
+    by_id = {span["id"]: span for span in arrived}
+    assert len(by_id) == len(arrived) == len(sent)
+    for span in sent:
+        found = by_id[span["id"]]
+        expected = _in_model(span) if model else span
+        found = {**found, "attributes": {k: v for k, v in found["attributes"].items() if not _added(k)}}
+        different = {key: (found[key], expected[key]) for key in expected if found[key] != expected[key]}
+        assert different == {}, different
+
+
+def _in_model(span: dict[str, Any]) -> dict[str, Any]:
+    def value(given: Any) -> Any:
+        return json.dumps(given, separators=(",", ":"), ensure_ascii=False) if isinstance(given, list) else given
+
+    return {
+        **span,
+        "attributes": {key: value(given) for key, given in span["attributes"].items()},
+        "links": [[*ids, {"opentracing.ref_type": "follows_from"}] for *ids, _ in span["links"]],
+    }
+
+
+def _added(key: str) -> bool:
+    """Whether an attribute is one that Jaeger adds to a span while it stores it."""
+    return key.startswith("otel.scope.") or key in ("span.kind", "internal.span.format", "@jaeger@warnings")
+
+
+def _spans(answer: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for group in answer["result"]["resourceSpans"]:
+        service = _attributes(group["resource"]["attributes"])["service.name"]
+        for scoped in group["scopeSpans"]:
+            for span in scoped["spans"]:
+                status = span.get("status", {})
+                yield {
+                    "service": service,
+                    "trace": span["traceId"],
+                    "id": span["spanId"],
+                    "parent": span.get("parentSpanId", ""),
+                    "name": span["name"],
+                    "kind": _KINDS[span["kind"]],
+                    "start": int(span["startTimeUnixNano"]),
+                    "end": int(span["endTimeUnixNano"]),
+                    "attributes": _attributes(span.get("attributes", [])),
+                    "events": [
+                        [event["name"], int(event["timeUnixNano"]), _attributes(event.get("attributes", []))]
+                        for event in span.get("events", [])
+                    ],
+                    "links": [
+                        [link["traceId"], link["spanId"], _attributes(link.get("attributes", []))]
+                        for link in span.get("links", [])
+                    ],
+                    "status": [_STATUSES[status.get("code", 0)], status.get("message", "")],
+                }
+
+
+def _attributes(pairs: list[dict[str, Any]]) -> dict[str, Any]:
+    return {pair["key"]: _value(pair["value"]) for pair in pairs}
+
+
+def _value(value: dict[str, Any]) -> Any:
+    if not value:
+        return ""
+    ((kind, given),) = value.items()
+    if kind == "intValue":
+        return int(given)
+    if kind == "arrayValue":
+        return [_value(each) for each in given.get("values", [])]
+    return base64.b64decode(given) if kind == "bytesValue" else given
