@@ -43,6 +43,10 @@ def pytest_configure() -> None:
         default.connect = default.read = default.write = default.pool = 60.0
 
 
+_LOUD = ("against Neo4j itself", "against the true ")
+"""What reasons contain that are not to be overlooked."""
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say that tests against Neo4j, Jaeger and other true programs were skipped, and why, however quiet the run is."""
     reasons = {
