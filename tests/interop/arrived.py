@@ -6,7 +6,6 @@ import base64
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +14,10 @@ import httpx
 
 from tests.docs.pages import ROOT
 from tests.faults.programs import environment
+from tests.waiting import wait_until
 
 __all__ = ["Sent", "fetched", "same", "send", "wait_for"]
 
-_SECONDS = 60.0
 _KINDS = {1: "INTERNAL", 2: "SERVER", 3: "CLIENT", 4: "PRODUCER", 5: "CONSUMER"}
 _STATUSES = {0: "UNSET", 1: "OK", 2: "ERROR"}
 
@@ -71,10 +70,13 @@ def fetched(query: str, trace_id: str) -> list[dict[str, Any]]:
 
 def wait_for(query: str, trace_id: str, count: int) -> list[dict[str, Any]]:
     """:func:`fetched`, when it has as many spans."""
-    deadline = time.monotonic() + _SECONDS
-    while len(spans := fetched(query, trace_id)) < count:
-        assert time.monotonic() < deadline, f"{len(spans)} of {count} spans have arrived: {spans}"
-        time.sleep(0.2)
+    spans: list[dict[str, Any]] = []
+
+    def all_there() -> bool:
+        spans[:] = fetched(query, trace_id)
+        return len(spans) >= count
+
+    wait_until(all_there, lambda: f"{len(spans)} of {count} spans have arrived: {spans}")
     return spans
 
 

@@ -1,7 +1,7 @@
 """The true programs of tests/interop: ``python -m tests.interop.programs`` builds them outside the checkout, once.
 
-Jaeger and the OpenTelemetry Collector come from their Go modules: programs/go.mod names the versions, programs/go.sum
-what each file of them must be. Prometheus and promtool are Debian's package.
+Jaeger, the OpenTelemetry Collector and the reference implementation of Compose come from their Go modules: go.mod names
+the versions, go.sum what each file of them must be. Prometheus and promtool are Debian's package.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from pathlib import Path
 __all__ = ["BUILT", "build", "find", "main", "missing"]
 
 BUILT = {
-    "jaeger": "github.com/jaegertracing/jaeger/cmd/jaeger",
-    "otelcol": "./otelcol",
+    "jaeger": ("programs", "github.com/jaegertracing/jaeger/cmd/jaeger"),
+    "otelcol": ("programs", "./otelcol"),
+    "compose": ("programs/compose", "."),
 }
-"""What is built from Go modules: the program's name, and the package with its ``main``."""
+"""What is built with Go: the program's name, the folder of its module, and the package with its ``main``."""
 
-_SOURCE = Path(__file__).parent / "programs"
+_HERE = Path(__file__).parent
 _INSTALLED = {"prometheus": "prometheus", "promtool": "prometheus"}  # program and Debian package
 _BUILD_SECONDS = 1500
 """For each program, on two cores: it took minutes on idle ones. CI ends after 90 minutes."""
@@ -30,7 +31,7 @@ _BUILD_SECONDS = 1500
 def find(name: str) -> Path | None:
     """Where a program is; None: nowhere."""
     if name in BUILT:
-        path = _folder() / name
+        path = _path(name)
         return path if path.exists() else None
     found = shutil.which(name)
     return None if found is None else Path(found)
@@ -50,21 +51,22 @@ def build(name: str) -> str | None:
     go = shutil.which("go")
     if go is None:
         return "there is no Go"
-    folder = _folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.{os.getpid()}"
+    module, package = BUILT[name]
+    path = _path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(f".{os.getpid()}")
     # As idle work, one package at a time: this takes minutes, and others want the machine too.
     command = ["nice", "-n", "10", go, "build", "-p=1", "-buildvcs=false", "-ldflags=-s -w"]
     try:
         subprocess.run(
-            [*command, "-o", path, BUILT[name]],
-            cwd=_SOURCE,
+            [*command, "-o", unfinished, package],
+            cwd=_HERE / module,
             env={**os.environ, "GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local"},
             check=True,
             stdin=subprocess.DEVNULL,
             timeout=_BUILD_SECONDS,
         )
-        path.rename(folder / name)  # whole or not at all
+        unfinished.rename(path)  # whole or not at all
     except subprocess.CalledProcessError as error:
         return f"go ended with status {error.returncode}"
     except subprocess.TimeoutExpired:
@@ -72,13 +74,14 @@ def build(name: str) -> str | None:
     return None
 
 
-def _folder() -> Path:
-    """Other sources are other programs."""
+def _path(name: str) -> Path:
+    """Where the program is, or will be. One of other sources is another program."""
+    folder = _HERE / BUILT[name][0]
     digest = hashlib.sha256()
-    for source in ("go.mod", "go.sum", "otelcol/main.go"):
-        digest.update((_SOURCE / source).read_bytes())
+    for source in (folder / "go.mod", folder / "go.sum", *sorted(folder.glob("**/main.go"))):
+        digest.update(source.read_bytes())
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "causal-otel-tests" / f"interop-{digest.hexdigest()[:12]}"
+    return Path(cache).expanduser() / "causal-otel-tests" / "interop" / f"{name}-{digest.hexdigest()[:12]}"
 
 
 def main() -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from tests.deploy.files import DEPLOY
 from tests.docs.pages import ROOT
 from tests.faults.programs import environment
 from tests.interop.running import Otelcol, Prometheus, otelcol, prometheus
+from tests.waiting import wait_until
 
 _BOARDS = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
 _TARGETS = [
@@ -33,7 +33,6 @@ _VARIABLES = [
     for variable in json.loads(path.read_text(encoding="utf-8"))["templating"]["list"]
     if variable["type"] == "query"
 ]
-_SECONDS = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -99,10 +98,13 @@ def test_everything_is_scraped(found: Prometheus) -> None:
 
 def _asked(found: Prometheus, expression: str) -> list[dict[str, Any]]:
     """What an expression returns, as soon as that is something."""
-    deadline = time.monotonic() + _SECONDS
-    while not (samples := found.query(expression)):
-        assert time.monotonic() < deadline, f"no data: {expression}\nthere are {_names(found)}"
-        time.sleep(0.5)
+    samples: list[dict[str, Any]] = []
+
+    def some() -> bool:
+        samples[:] = found.query(expression)
+        return bool(samples)
+
+    wait_until(some, lambda: f"no data: {expression}\nthere are {_names(found)}")
     return samples
 
 

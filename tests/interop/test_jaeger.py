@@ -14,11 +14,11 @@ import pytest
 import yaml
 
 from causal_otel.testing.process import LOOPBACK
-from tests.collector.running import wait_until
 from tests.deploy.files import DEPLOY
 from tests.faults.programs import run
 from tests.interop.arrived import Sent, same, send, wait_for
 from tests.interop.running import Jaeger, jaeger, needed, otelcol
+from tests.waiting import wait_until
 
 _DEVELOPMENT = DEPLOY / "jaeger" / "development.yaml"
 _PRODUCTION = DEPLOY / "jaeger" / "production.yaml"

@@ -15,10 +15,11 @@ import httpx
 import pytest
 
 from causal_otel.testing.process import claim_port
-from tests.collector.running import Running, running, wait_until
+from tests.collector.running import Running, running
 from tests.deploy.files import DEPLOY
 from tests.interop.arrived import fetched, same, send, wait_for
 from tests.interop.running import Otelcol, needed, otelcol
+from tests.waiting import wait_until
 
 _CREDENTIALS = f"authorization=Basic%20{base64.b64encode(b'shop:s3cret').decode()}"
 
