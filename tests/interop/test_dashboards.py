@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,6 +89,26 @@ def test_every_variable_has_values(found: Prometheus, query: str) -> None:
     """A dashboard's variable offers something: the series that it takes its labels from are there."""
     series, _, label = query.removeprefix("label_values(").removesuffix(")").rpartition(", ")
     assert any(sample["metric"].get(label) for sample in _asked(found, series))
+
+
+_IN_RULES = sorted(
+    set(
+        re.findall(
+            r"\b(?:traces_span_metrics|otel_sdk|otelcol|causal)_\w+",
+            "\n".join(
+                rule["expr"]
+                for group in yaml.safe_load((DEPLOY / "prometheus" / "rules.yml").read_text(encoding="utf-8"))["groups"]
+                for rule in group["rules"]
+            ),
+        )
+    )
+)
+
+
+@pytest.mark.parametrize("metric", _IN_RULES)
+def test_what_alerts_are_about_is_there(found: Prometheus, metric: str) -> None:
+    """A metric that a rule names is one that the programs have: an alert on another name would never fire."""
+    assert _asked(found, metric)
 
 
 def test_everything_is_scraped(found: Prometheus) -> None:
