@@ -105,7 +105,10 @@ _IN_RULES = sorted(
 )
 
 
-@pytest.mark.parametrize("metric", _IN_RULES)
+_NOT_BEFORE_IT_HAPPENS = {"otelcol_exporter_enqueue_failed_spans_total"}
+
+
+@pytest.mark.parametrize("metric", [metric for metric in _IN_RULES if metric not in _NOT_BEFORE_IT_HAPPENS])
 def test_what_alerts_are_about_is_there(found: Prometheus, metric: str) -> None:
     """A metric that a rule names is one that the programs have: an alert on another name would never fire."""
     assert _asked(found, metric)
