@@ -1,6 +1,6 @@
 # Each target does its own set-up, once: `make demo` on a fresh machine with Python 3.11+, pip and make.
 .DELETE_ON_ERROR:
-.PHONY: demo test test-long interop lint bench docs clean
+.PHONY: demo test test-long interop programs lint bench docs clean
 
 PYTHON ?= python3
 # Each Python that is asked for by name has its own environment: `make test PYTHON=python3.12` makes .venv-3.12.
@@ -14,10 +14,11 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 demo: $(VENV)/installed-demo
 	$(BIN)/causal-otel demo
 
-test: $(VENV)/installed-test $(VENV)/installed-browser $(VENV)/installed-prometheus
+test: $(VENV)/installed-test $(VENV)/installed-browser
 	$(BIN)/python -m pytest $(IN_PARALLEL)
 
-test-long: $(VENV)/installed-test $(VENV)/installed-browser $(VENV)/installed-prometheus programs
+# It builds nothing: of the true programs it runs those that `make interop` has built here before.
+test-long: $(VENV)/installed-test $(VENV)/installed-browser $(VENV)/installed-prometheus
 	$(BIN)/python -m pytest $(IN_PARALLEL) -m "long or interop"
 
 interop: $(VENV)/installed-test $(VENV)/installed-prometheus programs
@@ -51,16 +52,15 @@ $(VENV)/installed-browser: | $(BIN)/python
 	  echo "there is no chromium: the tests of the pages will be skipped (Debian: apt-get install chromium)"
 	@touch $@
 
-# Prometheus tests the alerts and the dashboards in deploy/. Where it cannot be installed, those tests are skipped.
+# Prometheus tests the alerts and the dashboards in deploy/, in `make test-long`. Where it cannot be installed, they are skipped.
 $(VENV)/installed-prometheus: | $(BIN)/python
 	@command -v promtool >/dev/null || { \
 	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing prometheus, for the tests of deploy/" && \
 	  apt-get update -qq >/dev/null && apt-get install -y -qq --no-install-recommends prometheus >/dev/null 2>&1; } || \
-	  echo "there is no promtool: the tests of the alerts will be skipped (Debian: apt-get install prometheus)"
+	  echo "there is no promtool: the tests of alerts and dashboards will be skipped (Debian: apt-get install prometheus)"
 	@touch $@
 
 # Jaeger and the OpenTelemetry Collector, built with Go outside the checkout, once. What cannot be built is said each time.
-.PHONY: programs
 programs: | $(VENV)/installed-test
 	@$(BIN)/python -m tests.interop.programs || true
 

@@ -1,11 +1,9 @@
-"""What needs no true program: strategies, certificates, Elasticsearch's policy, Tempo's thirty days."""
+"""What needs no true program: strategies, Elasticsearch's policy, Tempo's thirty days."""
 
 from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -46,25 +44,3 @@ def test_tempo_keeps_thirty_days() -> None:
     """Tempo's blocks live for 720 hours."""
     tempo = yaml.safe_load((DEPLOY / "tempo" / "tempo.yaml").read_text())
     assert tempo["overrides"]["defaults"]["compaction"]["block_retention"] == "720h"
-
-
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl")
-def test_certificates_are_good_and_can_be_renewed(tmp_path: Path) -> None:
-    """What the script makes is signed, and names the services; run again, it renews that and keeps the authority."""
-    folder = tmp_path / "certs"
-    made: list[tuple[bytes, bytes]] = []
-    for _ in range(2):
-        subprocess.run([DEPLOY / "certificates.sh", folder, "traces.example.com"], check=True, timeout=120)
-        made.append(((folder / "ca.crt").read_bytes(), (folder / "server.crt").read_bytes()))
-    assert made[0][0] == made[1][0]
-    assert made[0][1] != made[1][1]
-    for role in ("server", "client"):
-        certificate = folder / f"{role}.crt"
-        verified = _openssl("verify", "-purpose", f"ssl{role}", "-CAfile", folder / "ca.crt", certificate)
-        assert verified == f"{certificate}: OK\n"
-        names = _openssl("x509", "-noout", "-ext", "subjectAltName", "-in", certificate)
-        assert all(f"DNS:{name}" in names for name in ("otelcol", "jaeger", "localhost", "traces.example.com"))
-
-
-def _openssl(*arguments: str | Path) -> str:
-    return subprocess.run(["openssl", *arguments], check=True, capture_output=True, text=True, timeout=60).stdout

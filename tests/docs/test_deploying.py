@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import PAGES, ROOT, code_blocks, read
+from tests.interop.running import needed
 
 _PAGES = [page for page in PAGES if re.search(r"how-to/(deploy[\w-]*|monitor)\.md$", page)]
+_NEEDED = ("openssl", "promtool")
 _NOT_HERE = {
     "docker": "there is no docker daemon",
     "kubectl": "there is no cluster",
@@ -36,13 +38,18 @@ def _program(command: str) -> str:
     return re.sub(r"^(?:[A-Z_]+=(?:\$\([^)]*\)|\S)+ )+", "", command).split()[0]
 
 
-@pytest.mark.parametrize("page", _PAGES)
+def _needed(page: str) -> list[str]:
+    return [name for name in _NEEDED if re.search(rf"\b{name}\b", "\n".join(_commands(page)))]
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=[pytest.mark.interop] if _needed(page) else []) for page in _PAGES]
+)
 def test_every_command_runs_or_says_why_not(page: str, tmp_path: Path) -> None:
     """Each command of a page ends well, in a copy of deploy/, or is one of those that cannot be run here."""
     shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
-    missing = [name for name in ("openssl", "promtool", "base64") if name in read(page) and shutil.which(name) is None]
-    if missing:
-        pytest.skip(f"there is no {missing[0]}")
+    for name in _needed(page):
+        needed(name)
     commands = [command for command in _commands(page) if _program(command) not in _NOT_HERE]
     script = "\n".join(["set -eu", *commands, "env -0"])
     environ = {"PATH": os.environ["PATH"], "SHOP_PASSWORD": "s3cret", "TOKEN": "a-token"}

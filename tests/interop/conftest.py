@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.running import certificates
+from tests.interop.running import certificates, needed
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -27,7 +27,7 @@ def certs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The secrets of deploy/compose.production.yaml: services show ``shop:s3cret``."""
     folder = tmp_path_factory.mktemp("secrets")
-    command = ["openssl", "passwd", "-apr1", "s3cret"]  # as docs/how-to/deploy-production.md has it
+    command = [str(needed("openssl")), "passwd", "-apr1", "s3cret"]  # as docs/how-to/deploy-production.md has it
     hashed = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
     (folder / "otlp_htpasswd").write_text(f"shop:{hashed}")
     (folder / "elasticsearch_password").write_text("changeme\n")

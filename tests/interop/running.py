@@ -180,9 +180,10 @@ def prometheus(directory: Path, jobs: Sequence[Mapping[str, Any]]) -> Iterator[P
         yield Prometheus(child, url)
 
 
-def certificates(directory: Path) -> Path:
-    """What deploy/certificates.sh makes, in ``directory``."""
-    subprocess.run([DEPLOY / "certificates.sh", directory], check=True, timeout=120)
+def certificates(directory: Path, *names: str) -> Path:
+    """What deploy/certificates.sh makes for the names, in ``directory``."""
+    needed("openssl")
+    subprocess.run([DEPLOY / "certificates.sh", directory, *names], check=True, timeout=120)
     return directory
 
 

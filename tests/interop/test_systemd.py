@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.deploy.files import DEPLOY
+from tests.interop.running import needed
 
 _UNIT = DEPLOY / "systemd" / "causal-otel-collector.service"
 _MOST_EXPOSED = 2.0
 """Of ten; a unit without a single restriction has 9.6."""
-
-pytestmark = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
 
 
 @pytest.fixture
@@ -49,5 +47,5 @@ def test_the_unit_is_hardened(unit: Path) -> None:
 def _analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
     environ = {**os.environ, "LC_ALL": "C.UTF-8"}
     return subprocess.run(
-        ["systemd-analyze", *arguments], env=environ, capture_output=True, text=True, timeout=120, check=False
+        [needed("systemd-analyze"), *arguments], env=environ, capture_output=True, text=True, timeout=120, check=False
     )
