@@ -1,7 +1,7 @@
 // What `make interop` builds for tests/interop beside the rest: a Collector of another release. main.go says why.
 module causal-otel.invalid/extensions
 
-go 1.26.8
+go 1.26.0
 
 require (
 	github.com/open-telemetry/opentelemetry-collector-contrib/extension/bearertokenauthextension v0.136.0
