@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,9 +18,22 @@ from causal_otel.testing.process import LOOPBACK, Process, claim_port, http_stat
 from tests.deploy.files import DEPLOY
 from tests.interop.programs import find, missing
 
-__all__ = ["Jaeger", "Otelcol", "Prometheus", "certificates", "jaeger", "needed", "otelcol", "prometheus"]
+__all__ = [
+    "Jaeger",
+    "Otelcol",
+    "Prometheus",
+    "certificates",
+    "configured",
+    "jaeger",
+    "listening",
+    "needed",
+    "otelcol",
+    "prometheus",
+    "prometheus_of",
+]
 
 _START_SECONDS = 120.0
+_SILENT = {"metrics": {"level": "none"}}
 
 
 def needed(name: str) -> Path:
@@ -138,6 +152,35 @@ def otelcol(directory: Path, traces_endpoint: str, secrets: Path, certs: Path, *
         yield Otelcol(child, ports)
 
 
+@contextlib.contextmanager
+def configured(name: str, directory: Path, config: Mapping[str, Any], port: int) -> Iterator[Process]:
+    """A Collector with a configuration of the test's own.
+
+    Args:
+        name: which program.
+        directory: for the configuration.
+        config: to run with; what it counts of itself is not published.
+        port: where it listens as soon as it is ready.
+    """
+    path = directory / f"{name}.yaml"
+    path.write_text(yaml.safe_dump({**config, "service": {**config["service"], "telemetry": _SILENT}}))
+    with process(
+        [str(needed(name)), "--config", str(path)],
+        name=name,
+        ready=lambda _: listening(port),
+        start_timeout=_START_SECONDS,
+        env=_environment(),
+    ) as child:
+        yield child
+
+
+def listening(port: int) -> bool:
+    """Whether somebody listens on a port of loopback."""
+    with socket.socket() as client:
+        client.settimeout(60)
+        return client.connect_ex((LOOPBACK, port)) == 0
+
+
 class Prometheus:
     """A Prometheus, asked by its API."""
 
@@ -155,23 +198,30 @@ class Prometheus:
 
 @contextlib.contextmanager
 def prometheus(directory: Path, jobs: Sequence[Mapping[str, Any]]) -> Iterator[Prometheus]:
-    """Prometheus with the rules of deploy/, which looks at ``jobs`` each second.
+    """Prometheus as deploy/prometheus/prometheus.yml has it, which looks at ``jobs`` each second, and takes OTLP.
 
     Args:
         directory: for its data.
         jobs: what stands under ``scrape_configs``.
     """
-    program = needed("prometheus")
-    port = claim_port(None, "Prometheus")
     directory.mkdir(exist_ok=True)
+    given = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))
+    given["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    given["rule_files"] = [str(DEPLOY / "prometheus" / "rules.yml")]
     config = directory / "prometheus.yml"
-    rules = str(DEPLOY / "prometheus" / "rules.yml")
-    settings = {"global": {"scrape_interval": "1s", "evaluation_interval": "1s"}, "rule_files": [rules]}
-    config.write_text(yaml.safe_dump({**settings, "scrape_configs": [dict(job) for job in jobs]}))
+    config.write_text(yaml.safe_dump({**given, "scrape_configs": [dict(job) for job in jobs]}))
+    with prometheus_of(config, directory) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def prometheus_of(config: Path, directory: Path) -> Iterator[Prometheus]:
+    """Prometheus with a configuration, its data in ``directory``."""
+    port = claim_port(None, "Prometheus")
     url = f"http://{LOOPBACK}:{port}"
-    command = [str(program), f"--config.file={config}", f"--storage.tsdb.path={directory / 'data'}"]
+    command = [str(needed("prometheus")), f"--config.file={config}", f"--storage.tsdb.path={directory / 'data'}"]
     with process(
-        [*command, f"--web.listen-address={LOOPBACK}:{port}"],
+        [*command, "--web.enable-otlp-receiver", f"--web.listen-address={LOOPBACK}:{port}"],
         name="Prometheus",
         ready=lambda _: _answers(f"{url}/-/ready"),
         start_timeout=_START_SECONDS,

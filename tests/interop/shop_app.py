@@ -1,57 +1,75 @@
-"""A service for the dashboards: each second a request that queries, publishes and fails now and then, until SIGTERM.
+"""A service for the dashboards: twice a second a request that queries, calls, sends a task and fails now and then.
 
-Traces and the metrics of the export go where OTEL_EXPORTER_OTLP_* say.
+    python -m tests.interop.shop_app                               # the API, and who calls it
+    celery -A tests.interop.shop_app worker --pool solo            # who runs the tasks
+
+Both run until SIGTERM. Databases come from SHOP_POSTGRES and CELERY_BROKER_URL; where traces and metrics go is for
+OTEL_* to say.
 """
 
 from __future__ import annotations
 
+import asyncio
+import os
 import signal
-import threading
 
-from opentelemetry import metrics, trace
-from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
-from opentelemetry.trace import SpanKind, StatusCode
+import asyncpg
+import httpx
+from celery import Celery
+from fastapi import FastAPI, HTTPException
 
 import causal_otel
 
-__all__: list[str] = []
+__all__ = ["app"]
+
+# Before the FastAPI below is made, and in the worker too: both are patched.
+_installed = causal_otel.install(patches=["asgi", "asyncpg", "celery", "httpx"])
+
+app = Celery("shop", set_as_current=False)
+app.conf.update(
+    broker_connection_retry_on_startup=True,
+    task_default_queue=os.environ.get("OTEL_SERVICE_NAME", "shop"),
+    task_ignore_result=True,
+    worker_hijack_root_logger=False,
+)
+_api = FastAPI()
 
 
-def _work(number: int) -> None:
-    tracer = trace.get_tracer("shop")
-    for failing in (False, True):
-        with tracer.start_as_current_span("GET /orders", kind=SpanKind.SERVER) as request:
-            with tracer.start_as_current_span(
-                "SELECT orders", kind=SpanKind.CLIENT, attributes={"db.system.name": "postgresql"}
-            ) as query:
-                if failing:
-                    query.set_status(StatusCode.ERROR)
-                    request.set_status(StatusCode.ERROR)
-            with tracer.start_as_current_span("send charge", kind=SpanKind.PRODUCER):
-                pass
-            with tracer.start_as_current_span("process charge", kind=SpanKind.CONSUMER) as task:
-                task.set_attribute("shop.order", number)
-                if failing:
-                    task.set_status(StatusCode.ERROR)
+@app.task(name="shop.charge")
+def charge(order: int) -> None:
+    """Fails for every other order."""
+    if order % 2:
+        raise ValueError("no money")
 
 
-def main() -> None:
-    """Work until SIGTERM."""
-    reader = PeriodicExportingMetricReader(OTLPMetricExporter(), export_interval_millis=1000)
-    provider = MeterProvider([reader])
-    metrics.set_meter_provider(provider)
-    installed = causal_otel.install(patches=[])
-    stopped = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
-    number = 0
-    while not stopped.wait(0.5):
-        number += 1
-        _work(number)
-    installed.uninstall()
-    provider.shutdown()
+@_api.get("/orders/{order}")
+async def orders(order: int) -> int:
+    """Look the order up, and have it paid."""
+    connection = await asyncpg.connect(os.environ["SHOP_POSTGRES"])
+    try:
+        rows = await connection.fetch("SELECT generate_series(1, 3) / $1::int", order % 2)
+    except asyncpg.DivisionByZeroError as error:
+        raise HTTPException(500) from error
+    finally:
+        await connection.close()
+        await asyncio.to_thread(charge.delay, order)
+    return len(rows)
+
+
+async def _shop() -> None:
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    order = 0
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(_api), base_url="http://shop.test") as client:
+        while not stopped.is_set():
+            order += 1
+            await client.get(f"/orders/{order}")
+            try:
+                await asyncio.wait_for(stopped.wait(), 0.5)
+            except TimeoutError:
+                continue
 
 
 if __name__ == "__main__":
-    main()
+    asyncio.run(_shop())
+    _installed.uninstall()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,7 +14,6 @@ import yaml
 
 from causal_otel.testing.process import LOOPBACK
 from tests.deploy.files import DEPLOY
-from tests.faults.programs import run
 from tests.interop.arrived import Sent, same, send, wait_for
 from tests.interop.running import Jaeger, jaeger, needed, otelcol
 from tests.waiting import wait_until
@@ -118,41 +116,6 @@ def test_jaegers_pages_get_the_tree(found: Jaeger, sent: Sent) -> None:
     assert (tags["error"], tags["span.kind"]) == (True, "client")
     fields = {field["key"]: field["value"] for log in spans["POST"]["logs"] for field in log["fields"]}
     assert (fields["event"], fields["exception.message"]) == ("exception", "kaputt 💥")
-
-
-# -- sampling ----------------------------------------------------------------------------------------------------------
-
-_ASKING = """
-    import json, time
-    import causal_otel
-    from opentelemetry import trace
-
-    installed = causal_otel.install(patches=[], exporter="none")
-    tracer = trace.get_tracer("asking")
-    deadline = time.monotonic() + 60
-    while causal_otel.status().sampling.changed is None and time.monotonic() < deadline:
-        tracer.start_span("GET /orders").end()
-        time.sleep(0.1)
-    shares = {}
-    for name in ("GET /orders", "GET /health"):
-        shares[name] = sum(tracer.start_span(name).is_recording() for _ in range(2000)) / 2000
-    installed.uninstall()
-    print(json.dumps(shares))
-"""
-
-
-def test_our_sampler_asks_jaeger(found: Jaeger) -> None:
-    """The remote sampler gets its strategies from Jaeger: everything, and of health checks one in ten."""
-    done = run(
-        _ASKING,
-        OTEL_SERVICE_NAME="asking",
-        OTEL_TRACES_SAMPLER="parentbased_jaeger_remote",
-        OTEL_TRACES_SAMPLER_ARG=f"endpoint={found.sampling},pollingIntervalMs=500,initialSamplingRate=0",
-    )
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["GET /orders"] == 1.0, told
-    assert 0.05 < told["GET /health"] < 0.15, told
 
 
 # -- production --------------------------------------------------------------------------------------------------------
