@@ -75,8 +75,8 @@ class HttpTransport:
         self._surroundings = self._session.merge_environment_settings(self._url, {}, None, None, None)
         self._surroundings.pop("stream")
         self._proxy = without_credentials(requests.utils.select_proxy(self._url, self._surroundings["proxies"]) or "")
-        if self._files[0]:
-            self._surroundings["verify"] = self._files[0]  # requests would prefer REQUESTS_CA_BUNDLE
+        if isinstance(self._session.verify, str):  # a file, ours or of OTEL_EXPORTER_OTLP_CERTIFICATE
+            self._surroundings["verify"] = self._session.verify  # requests would prefer REQUESTS_CA_BUNDLE
         self._post_body = self._direct_post() or self._through_session
 
     def _direct_post(self) -> Callable[[bytes, float], Any] | None:

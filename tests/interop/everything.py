@@ -105,7 +105,7 @@ def main() -> None:
     trace.get_tracer_provider().add_span_processor(recorder)  # type: ignore[attr-defined]
     _work(int(sys.argv[1]))
     _others(int(sys.argv[2]))
-    exported = installed.flush(60)
+    exported = installed.flush(float(sys.argv[3]))
     counts = causal_otel.status()
     installed.uninstall()
     print(json.dumps({"spans": recorder.spans, "exported": exported, "status": str(counts)}))

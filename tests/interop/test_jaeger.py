@@ -19,6 +19,7 @@ from tests.interop.running import Jaeger, jaeger, needed, otelcol
 from tests.waiting import wait_until
 
 _DEVELOPMENT = DEPLOY / "jaeger" / "development.yaml"
+_NOWHERE = f"http://{LOOPBACK}:1"
 _PRODUCTION = DEPLOY / "jaeger" / "production.yaml"
 
 
@@ -49,19 +50,24 @@ def _arrived(found: Jaeger, told: Sent, service: str) -> str:
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
-def test_a_host_and_a_port_are_enough(found: Jaeger, protocol: str) -> None:
-    """TRACING_EXPORTER=jaeger, JAEGER_HOST and JAEGER_PORT are enough, and beat OTLP_ENDPOINT."""
-    port = found.grpc_port if protocol == "grpc" else found.http_port
+@pytest.mark.parametrize(
+    ("beside", "warnings"),
+    [({"TRACING_EXPORTER": "jaeger"}, 0), ({}, 0), ({"TRACING_EXPORTER": "jaeger", "OTLP_ENDPOINT": _NOWHERE}, 1)],
+    ids=["alone", "without the exporter", "beside another endpoint"],
+)
+def test_a_host_and_a_port_are_enough(found: Jaeger, protocol: str, beside: dict[str, str], warnings: int) -> None:
+    """JAEGER_HOST and JAEGER_PORT are enough, and beat OTLP_ENDPOINT, which one warning says."""
+    service = f"host-{protocol}-{len(beside)}"
     told = send(
         2,
-        OTEL_SERVICE_NAME=f"host-{protocol}",
-        TRACING_EXPORTER="jaeger",
+        OTEL_SERVICE_NAME=service,
         JAEGER_HOST=LOOPBACK,
-        JAEGER_PORT=port,
-        OTLP_ENDPOINT=f"http://{LOOPBACK}:1",
+        JAEGER_PORT=found.grpc_port if protocol == "grpc" else found.http_port,
+        **beside,
         **({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"} if protocol == "grpc" else {}),
     )
-    _arrived(found, told, f"host-{protocol}")
+    _arrived(found, told, service)
+    assert told.complaints.count("OTLP_ENDPOINT") == told.complaints.count("\n") == warnings, told.complaints
 
 
 def test_what_has_arrived_is_found_again(found: Jaeger, sent: Sent) -> None:

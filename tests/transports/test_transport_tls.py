@@ -94,6 +94,11 @@ class TestTls:
             transport = HttpTransport(collector.url, **files)
             assert transport.send(PAYLOAD, soon()).verdict is Verdict.DELIVERED
             transport.close()
+            # What the exporter's own variable names beats those of requests too, as with --forward.
+            monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", files["certificate"])
+            transport = HttpTransport(collector.url, **{**files, "certificate": ""})
+            assert transport.send(PAYLOAD, soon()).verdict is Verdict.DELIVERED
+            transport.close()
             with _connect_proxy() as (url, targets):
                 monkeypatch.setenv("HTTPS_PROXY", url)
                 transport = HttpTransport(collector.url, **files)

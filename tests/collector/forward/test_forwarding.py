@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from causal_otel.testing.process import claim_port
+from tests.collector.forward.sending import forward, names, send, settled
 from tests.collector.running import Running, one_span, running
 from tests.collector.spans import request, span, traces
 from tests.faults.scripted import answer, guard, hang, limit, partial, scripted
@@ -32,29 +33,6 @@ FAR_SIDES: dict[str, FarSide] = {"receiver": receiver}
 @pytest.fixture(params=FAR_SIDES)
 def far_side(request: pytest.FixtureRequest) -> FarSide:
     return FAR_SIDES[request.param]
-
-
-def names(far: ReceivedSpans) -> list[str]:
-    """The names of the spans that have arrived, in order, those that came again left out."""
-    return list(dict.fromkeys(each["name"] for each in far.spans()))
-
-
-def send(collector: Running, *numbers: int) -> list[str]:
-    """Send a request for each number; returns the names of their spans, all acknowledged."""
-    for number in numbers:
-        response = collector.post(one_span(number, f"span {number}"))
-        assert response.status_code == 200, response.text
-    return [f"span {number}" for number in numbers]
-
-
-def forward(collector: Running) -> dict[str, object]:
-    """What the status says of sending on."""
-    found: dict[str, object] = collector.get("/status.json").json()["forward"]
-    return found
-
-
-def settled(collector: Running) -> bool:
-    return forward(collector)["queue_spans"] == 0
 
 
 def test_everything_is_sent_on(tmp_path: Path, far_side: FarSide) -> None:
