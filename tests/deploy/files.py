@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-__all__ = ["COMPOSE", "DEPLOY", "compose", "interpolated"]
+__all__ = ["COMPOSE", "DEPLOY", "compose", "dockerfile", "interpolated"]
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 COMPOSE = sorted(path.name for path in DEPLOY.glob("compose*.yaml"))
@@ -19,6 +19,12 @@ def compose(name: str) -> dict[str, Any]:
     """A compose file, with its anchors resolved."""
     document: dict[str, Any] = yaml.safe_load((DEPLOY / name).read_text(encoding="utf-8"))
     return document
+
+
+def dockerfile(instruction: str) -> list[str]:
+    """What follows an instruction of the Dockerfile each time, with lines joined."""
+    text = re.sub(r"\\\n\s*", " ", (DEPLOY / "Dockerfile").read_text(encoding="utf-8"))
+    return re.findall(rf"^{instruction} +(.*?) *$", text, re.MULTILINE)
 
 
 def interpolated(text: str, variables: Mapping[str, str]) -> str:

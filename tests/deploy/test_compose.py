@@ -10,14 +10,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.collector.running import Running, clean_environment, one_span, running
-from tests.deploy.files import COMPOSE, DEPLOY, compose, interpolated
-from tests.docs.pages import ROOT
+from tests.deploy.files import COMPOSE, DEPLOY, compose, dockerfile, interpolated
 
 _SERVICES = [
     pytest.param(service, id=f"{name}:{service_name}")
@@ -65,13 +63,6 @@ def test_volumes_and_secrets_are_declared(name: str) -> None:
 # -- our collector -----------------------------------------------------------------------------------------------------
 
 
-def _dockerfile() -> dict[str, str]:
-    """The last text of each instruction, with lines joined."""
-    text = re.sub(r"\\\n\s*", " ", (DEPLOY / "Dockerfile").read_text(encoding="utf-8"))
-    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
-    return {line.partition(" ")[0]: line.partition(" ")[2].strip() for line in lines}
-
-
 @pytest.fixture(scope="module")
 def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """The collector with the command and the environment of compose.yaml; its ports and directory are the test's."""
@@ -97,7 +88,7 @@ def test_our_collector_runs_as_compose_says(collector: Running) -> None:
 
 def test_the_health_check_of_the_image_tells_whether_it_lives(collector: Running) -> None:
     """The Dockerfile's HEALTHCHECK ends with 0 where a collector answers, and not where nothing does."""
-    words = re.search(r'CMD (\["python".*\])', _dockerfile()["HEALTHCHECK"])
+    words = re.search(r'CMD (\["python".*\])', dockerfile("HEALTHCHECK")[-1])
     assert words is not None
     _, option, code = json.loads(words[1])
     port = collector.pages.rpartition(":")[2]
@@ -105,15 +96,3 @@ def test_the_health_check_of_the_image_tells_whether_it_lives(collector: Running
         environ = {**clean_environment(), "CAUSAL_OTEL_COLLECTOR_PORT": asked}
         done = subprocess.run([sys.executable, option, code], env=environ, capture_output=True, timeout=60)
         assert (done.returncode == 0) is ended_well, done.stderr
-
-
-def test_the_image_is_without_rights() -> None:
-    """It runs as a user of its own, writes to its volume alone, and takes from the checkout what is there."""
-    found = _dockerfile()
-    assert found["USER"] == "10001:10001"
-    assert found["VOLUME"] == "/var/lib/causal-otel"
-    assert found["ENTRYPOINT"] == '["causal-otel"]'
-    text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
-    copied = [word for line in re.findall(r"^COPY ([^-].*) \S+$", text, re.MULTILINE) for word in line.split()]
-    assert [word for word in copied if not (ROOT / word).exists()] == []
-    assert Path("causal_otel") in map(Path, copied)
