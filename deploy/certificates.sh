@@ -2,6 +2,8 @@
 # A certificate authority of your own, and what deploy/compose.production.yaml needs of it, in the directory that is
 # named: `deploy/certificates.sh deploy/certs`. Run again, it renews what the authority has signed and keeps the authority.
 #
+# Checked by tests/interop with openssl, and in use there by all programs.
+#
 # server.*: for every part that listens, with the names of the services in the compose files. client.*: for the
 # Collector, which shows it to Jaeger. Certificates are good for 90 days.
 set -eu

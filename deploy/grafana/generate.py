@@ -1,6 +1,6 @@
 """Write the Grafana dashboards: ``python deploy/grafana/generate.py``.
 
-They come from the table in panels.py by Grafana's own library, so what is committed in ``dashboards/`` is of Grafana's
+They come from the table in boards.py by Grafana's own library, so what is committed in ``dashboards/`` is of Grafana's
 schema. tests/deploy checks that it is fresh, and tests/interop that each expression returns data on a true Prometheus.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from boards import DASHBOARDS
 from grafana_foundation_sdk.builders.common import VizLegendOptions
 from grafana_foundation_sdk.builders.dashboard import Dashboard, DatasourceVariable, QueryVariable, Row
 from grafana_foundation_sdk.builders.prometheus import Dataquery
@@ -17,7 +18,7 @@ from grafana_foundation_sdk.builders.timeseries import Panel as TimeSeries
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.common import LegendDisplayMode, LegendPlacement, VisibilityMode
 from grafana_foundation_sdk.models.dashboard import DataSourceRef, VariableRefresh
-from panels import DASHBOARDS, Board, Graph
+from panels import Board, Graph
 
 __all__ = ["FOLDER", "generated", "main"]
 

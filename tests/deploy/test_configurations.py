@@ -6,13 +6,16 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
 from causal_otel.cli import main
-from tests.deploy.files import DEPLOY
+from tests.deploy.files import DEPLOY, compose
 
+_WITH_A_HEADER = ("*.yaml", "*.yml", "*.sh", "*.service", "Dockerfile", "ilm-policy.json")
+_FILES = sorted(path for pattern in _WITH_A_HEADER for path in DEPLOY.rglob(pattern))
 _STRATEGIES = DEPLOY / "config" / "jaeger-sampling.json"
 
 
@@ -32,12 +35,29 @@ def test_elasticsearch_deletes_after_thirty_days() -> None:
     assert (phases["delete"]["min_age"], phases["delete"]["actions"]) == ("30d", {"delete": {}})
 
 
-@pytest.mark.parametrize("path", sorted(DEPLOY.rglob("*.y*ml")), ids=lambda path: path.name)
-def test_every_configuration_is_yaml(path: Path) -> None:
-    """Each file of YAML can be read, and begins with a comment that says what it is and how it was checked."""
+@pytest.mark.parametrize("path", _FILES, ids=lambda path: str(path.relative_to(DEPLOY)))
+def test_every_file_says_how_it_was_checked(path: Path) -> None:
+    """Each configuration, unit and script names the tests that check it; if it is YAML, it can be read."""
     text = path.read_text(encoding="utf-8")
-    assert text.startswith("# ")
-    assert all(document is not None for document in yaml.safe_load_all(text))
+    header = re.match(r"(#.*\n)+|\{\n", text)
+    assert header is not None
+    assert re.search(r"tests/(deploy|interop)", text if path.suffix == ".json" else header[0])
+    if path.suffix in (".yaml", ".yml"):
+        assert all(document is not None for document in yaml.safe_load_all(text))
+
+
+def test_grafana_finds_what_it_is_told_of() -> None:
+    """Dashboards are where compose.tempo.yaml mounts them, data sources are services of it, and refer to each other."""
+    folder = DEPLOY / "grafana" / "provisioning"
+    services = compose("compose.tempo.yaml")["services"]
+    (provider,) = yaml.safe_load((folder / "dashboards" / "tracing.yaml").read_text())["providers"]
+    mounts = dict(mount.split(":")[1::-1] for mount in services["grafana"]["volumes"])
+    assert mounts[provider["options"]["path"]] == "./grafana/dashboards"
+    assert mounts["/etc/grafana/provisioning"] == "./grafana/provisioning"
+    text = (folder / "datasources" / "tracing.yaml").read_text()
+    sources = yaml.safe_load(text)["datasources"]
+    assert {urlsplit(source["url"]).hostname for source in sources} <= set(services)
+    assert set(re.findall(r"datasourceUid: (\w+)", text)) <= {source["uid"] for source in sources}
 
 
 def test_tempo_keeps_thirty_days() -> None:

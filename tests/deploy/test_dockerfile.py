@@ -36,6 +36,9 @@ def test_the_image_is_without_rights() -> None:
     copied = [word for line in dockerfile("COPY") if not line.startswith("--") for word in line.split()[:-1]]
     assert [word for word in copied if not (ROOT / word).exists()] == []
     assert "causal_otel" in copied
+    ignored = (DEPLOY / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
+    assert ignored[1] == "*"
+    assert {line[1:] for line in ignored if line.startswith("!")} == set(copied)
 
 
 @pytest.mark.long

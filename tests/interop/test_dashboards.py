@@ -23,6 +23,7 @@ from tests.deploy.files import DEPLOY
 from tests.docs.pages import ROOT
 from tests.faults.programs import environment
 from tests.interop.running import Otelcol, Prometheus, otelcol, prometheus, prometheus_of
+from tests.services.received import ReceivedSpans
 from tests.waiting import wait_until
 
 _BOARDS = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
@@ -46,14 +47,19 @@ _VARIABLES = [
 
 @pytest.fixture(scope="module")
 def found(
-    tmp_path_factory: pytest.TempPathFactory, certs: Path, secrets: Path, postgres_url: str, redis_url: str
+    tmp_path_factory: pytest.TempPathFactory,
+    certs: Path,
+    secrets: Path,
+    postgres_url: str,
+    redis_url: str,
+    receiver_process: ReceivedSpans,
 ) -> Iterator[Prometheus]:
     """Prometheus with the jobs of deploy/, over services that send to a Collector, to our collector, and to itself."""
     folder = tmp_path_factory.mktemp("dashboards")
     tls = ("--tls-cert", str(certs / "server.crt"), "--tls-key", str(certs / "server.key"))
     databases = {"SHOP_POSTGRES": postgres_url, "CELERY_BROKER_URL": urlsplit(redis_url)._replace(path="/8").geturl()}
     with contextlib.ExitStack() as stack:
-        ours = stack.enter_context(running(folder / "traces", *tls))
+        ours = stack.enter_context(running(folder / "traces", *tls, "--forward", receiver_process.endpoint))
         endpoint = ours.grpc.removeprefix("https://").replace(LOOPBACK, "localhost")
         theirs = stack.enter_context(
             otelcol(folder / "queue", endpoint, secrets, certs, OTELCOL_SAMPLING_PERCENTAGE="100")
