@@ -22,6 +22,8 @@ from tests.deploy.files import DEPLOY
 from tests.interop.arrived import Sent, fetched, same, send, send_in_vain, wait_for
 from tests.interop.running import Jaeger, configured, jaeger
 
+pytestmark = pytest.mark.needs("jaeger", "otelcol-extensions")
+
 _BASIC = base64.b64encode(b"shop:s3cret").decode()
 _TOKENS = {"services": "token-of-the-services", "ours": "token-of-ours"}
 _PROTOCOLS = pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])

@@ -26,6 +26,8 @@ from tests.interop.running import Otelcol, Prometheus, otelcol, prometheus, prom
 from tests.services.received import ReceivedSpans
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.needs("otelcol", "prometheus")
+
 _BOARDS = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
 _SERVICES = ("shop", "direct")
 """One that sends to the OpenTelemetry Collector, one whose spans go to ours, and its metrics to Prometheus."""

@@ -10,12 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from causal_otel.testing.process import LOOPBACK, Process, claim_port
 from tests.collector.forward.sending import forward, names, send, settled
 from tests.collector.running import Running, running
 from tests.interop.running import configured, needed
 from tests.services.received import ReceivedSpans, receiver
 from tests.waiting import wait_until
+
+pytestmark = pytest.mark.needs("otelcol")
 
 
 @contextmanager
