@@ -48,11 +48,10 @@ def _needed(page: str) -> list[str]:
 def test_every_command_runs_or_says_why_not(page: str, tmp_path: Path) -> None:
     """Each command of a page ends well, in a copy of deploy/, or is one of those that cannot be run here."""
     shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
-    for name in _needed(page):
-        needed(name)
+    folders = [str(needed(name).parent) for name in _needed(page)]
     commands = [command for command in _commands(page) if _program(command) not in _NOT_HERE]
     script = "\n".join(["set -eu", *commands, "env -0"])
-    environ = {"PATH": os.environ["PATH"], "SHOP_PASSWORD": "s3cret", "TOKEN": "a-token"}
+    environ = {"PATH": os.pathsep.join([os.environ["PATH"], *folders]), "SHOP_PASSWORD": "s3cret", "TOKEN": "a-token"}
     done = subprocess.run(
         ["bash", "-c", script], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=120
     )

@@ -53,7 +53,7 @@ def find(name: str) -> Path | None:
     if name in BUILT:
         path = _path(name)
         return path if path.exists() else None
-    found = shutil.which(name)
+    found = shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
     return None if found is None else Path(found)
 
 
