@@ -19,8 +19,8 @@ Written by `make docs`; do not edit.
 Two things leave the process: what the patches record, listed below, and what you record yourself. Both go
 through one redaction policy on their way out: names, attributes, events, exceptions, links and status descriptions of
 spans, the resource, and what we log; with `logs="export"` also your log records: their message, the attributes that
-`extra` has given, exceptions and stack traces. That holds for OTLP, the spool on disk and the console. Your own span processors
-and exporters read the redacted values as well; inside the process the span keeps what was set. A secret
+`extra` has given, exceptions and stack traces. That holds for OTLP, the spool on disk and the console. Your own span
+processors and exporters read the redacted values as well; inside the process the span keeps what was set. A secret
 is replaced by `[redacted:rule]`, and what stands around it stays. `causal_otel.status().redacted` counts by rule.
 
 On a tracer provider of your own (`install(tracer_provider=...)`) the policy applies to our log and to our `Worker`, if

@@ -11,9 +11,9 @@ from __future__ import annotations
 import functools
 import re
 import threading
-from dataclasses import dataclass, field
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import SpanKind, TraceFlags, TraceState
@@ -34,6 +34,7 @@ __all__ = [
     "DROPPED",
     "EachSpanSampler",
     "Rate",
+    "RootStrategies",
     "RootStrategy",
     "Rule",
     "RuleSampler",
@@ -133,8 +134,7 @@ def pattern(text: str, *, path: bool = False) -> re.Pattern[str]:
     return re.compile("".join(pieces), re.DOTALL)
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(NamedTuple):
     """What is done with roots that fit all of its conditions.
 
     Args:
@@ -147,7 +147,7 @@ class Rule:
 
     strategy: RootStrategy
     operation: str | None = None
-    attributes: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
+    attributes: Mapping[str, re.Pattern[str]] = MappingProxyType({})
     kind: SpanKind | None = None
 
     def fits(self, name: str, kind: SpanKind, attributes: Mapping[str, Any]) -> bool:
@@ -163,7 +163,7 @@ class Rule:
         return True
 
     def _is_request(self, attributes: Mapping[str, Any]) -> bool:
-        method, wanted = self._request
+        method, wanted = _request(self.operation or "")
         path = attributes.get(URL_PATH)
         return (
             wanted is not None
@@ -172,19 +172,19 @@ class Rule:
             and wanted.fullmatch(path) is not None
         )
 
-    @functools.cached_property
-    def _request(self) -> tuple[str, re.Pattern[str] | None]:
-        operation = self.operation or ""
-        method, _, path = ("", "", operation) if operation.startswith("/") else operation.partition(" ")
-        return method, pattern(path, path=True) if path.startswith("/") else None
+
+@functools.lru_cache(1024)
+def _request(operation: str) -> tuple[str, re.Pattern[str] | None]:
+    """The method, or "" for any, and the path that a rule's operation names; None: it names no request."""
+    method, _, path = ("", "", operation) if operation.startswith("/") else operation.partition(" ")
+    return method, pattern(path, path=True) if path.startswith("/") else None
 
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-@dataclass(frozen=True)
-class Rules:
+class Rules(NamedTuple):
     """What is done with roots: the first rule that fits, or the default.
 
     Args:
@@ -193,7 +193,7 @@ class Rules:
     """
 
     rules: tuple[Rule, ...] = ()
-    default: RootStrategy = field(default_factory=lambda: Share(1.0))
+    default: RootStrategy = Share(1.0)
 
     def strategy(self, name: str, kind: SpanKind, attributes: Mapping[str, Any] | None) -> RootStrategy:
         """What is done with a root that starts like this."""
@@ -204,6 +204,16 @@ class Rules:
                     return rule.strategy
         return self.default
 
+    def __str__(self) -> str:
+        return f"{len(self.rules)} rules, else {self.default}"
+
+
+class RootStrategies(Protocol):
+    """Tells roots apart, as :class:`Rules` do."""
+
+    def strategy(self, name: str, kind: SpanKind, attributes: Mapping[str, Any] | None) -> RootStrategy:
+        """See :meth:`Rules.strategy`."""
+
 
 class RuleSampler(Sampler):
     """Decides roots by rules, and everything else as its parent was.
@@ -212,10 +222,10 @@ class RuleSampler(Sampler):
         rules: to begin with.
     """
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: RootStrategies) -> None:
         self.rules = rules
 
-    def replace(self, rules: Rules) -> None:
+    def replace(self, rules: RootStrategies) -> None:
         """Go by other rules from now on; traces that have begun keep what was decided for them."""
         self.rules = rules
 
@@ -250,7 +260,7 @@ class RuleSampler(Sampler):
 
     def get_description(self) -> str:
         """Names the sampler."""
-        return f"RuleSampler{{{len(self.rules.rules)} rules, else {self.rules.default}}}"
+        return f"RuleSampler{{{self.rules}}}"
 
 
 class EachSpanSampler(RuleSampler):

@@ -48,26 +48,24 @@ _SHORTEST = 12
 _LONGEST_NAME = 64
 _CARDS = range(10**12, 10**19)
 
+# Texts with a hint of a secret are few, so `re` compiles these when the first one comes.
+
 # A name and what leads to its value. A run of signs for names is looked at once, from where it begins.
-_NAME = re.compile(
-    r"""
+_NAME = r"""(?x)
     (?<![\w.-]) (?P<option>--)? -? (?P<name>\w[\w.-]*+)
     (?: \\{0,3}["']?[ \t]{0,8}(?:=>?|:|%3[ADad])[ \t]{0,8}
       | ["'][ \t]{0,8},[ \t]{0,8}(?=[bu]?["'])              # a pair, as Python prints it
       | (?(option)[ \t]{1,8}(?=[^\s-])|(?!)) )               # an option of a command line
-    """,
-    re.VERBOSE,
-)
+"""
 _QUOTED = r"""
     \\{1,3}["'](?P<escaped>[^"'\\]*+)
   | [bBrRuU]?"(?P<double>(?:[^"\\]|\\.)*+)
   | [bBrRuU]?'(?P<single>(?:[^'\\]|\\.|'')*+)
 """
-_VALUE = re.compile(
-    rf"""{_QUOTED} | (?P<bare>(?:(?i:bearer|basic|digest|token|apikey)(?:[ ]{{1,8}}|\+|%20))?[^\s&;,"'<>)\]}}]++)""",
-    re.VERBOSE | re.DOTALL,
-)
-_LINE = re.compile(rf"{_QUOTED} | (?P<bare>[^\r\n]++)", re.VERBOSE | re.DOTALL)
+_VALUE = rf"""(?xs){_QUOTED}
+  | (?P<bare>(?:(?i:bearer|basic|digest|token|apikey)(?:[ ]{{1,8}}|\+|%20))?[^\s&;,"'<>)\]}}]++)
+"""
+_LINE = rf"(?xs){_QUOTED} | (?P<bare>[^\r\n]++)"
 _LINES = ("authorization", "cookie", "cookies")
 """Headers whose values have several words."""
 
@@ -76,9 +74,7 @@ _QUOTED_NAME = re.compile(r"""(["`])([^"`]*+)(["`]?)""")
 matches."""
 
 # What stands where a secret would: a parameter of a statement, or a mark of somebody who has redacted it already.
-_HARMLESS = re.compile(
-    r"(?:\?|\$\d+|%s|%\(\w+\)s|\*+|\[redacted:[\w-]*\]?|redacted|null|none|true|false|)\Z", re.IGNORECASE
-)
+_HARMLESS = r"(?i)(?:\?|\$\d+|%s|%\(\w+\)s|\*+|\[redacted:[\w-]*\]?|redacted|null|none|true|false|)\Z"
 
 
 def mark(rule: str) -> str:
@@ -290,11 +286,11 @@ class Policy:
     def _pairs(self, text: str) -> Iterator[tuple[int, int]]:
         """Where the values stand in ``text`` whose names tell of secrets."""
         at = 0
-        for found in _NAME.finditer(text):
+        for found in re.finditer(_NAME, text):
             if found.start() < at or not self._names_secret(found, text):
                 continue
             several = plain(found["name"][-_LONGEST_NAME:]).endswith(_LINES)
-            value = (_LINE if several else _VALUE).match(text, found.end())
+            value = re.compile(_LINE if several else _VALUE).match(text, found.end())
             if value is None or _is_of_a_route(text, found.start(), value):
                 continue
             if not self._is_parameter(value[value.lastgroup or 0]):
@@ -327,7 +323,7 @@ def _is_of_a_route(text: str, start: int, value: re.Match[str]) -> bool:
 
 
 def _is_harmless(value: object) -> bool:
-    return isinstance(value, str) and _HARMLESS.match(value) is not None
+    return isinstance(value, str) and re.match(_HARMLESS, value) is not None
 
 
 class _LogFilter(logging.Filter):

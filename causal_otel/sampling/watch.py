@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from causal_otel._internal import faults, process
@@ -36,14 +35,17 @@ _logger = logger()
 _DISTINCT = 64
 
 
-@dataclass(frozen=True)
-class _Waking(Rules):
+class _Waking:
     """Stands for the rules until the first root asks for them: then the watch begins."""
 
-    wake: Callable[[], Rules] = Rules
+    def __init__(self, wake: Callable[[], Rules]) -> None:
+        self._wake = wake
 
     def strategy(self, name: str, kind: SpanKind, attributes: Mapping[str, Any] | None) -> RootStrategy:
-        return self.wake().strategy(name, kind, attributes)
+        return self._wake().strategy(name, kind, attributes)
+
+    def __str__(self) -> str:
+        return "rules that no root has asked for yet"
 
 
 class _State(NamedTuple):
@@ -82,7 +84,7 @@ class Watch:
     def _begin(self) -> None:
         self._stop = threading.Event()
         self._threads = Threads(sampling=self._run)
-        self._sampler.replace(_Waking(wake=self._wake))
+        self._sampler.replace(_Waking(self._wake))
 
     def _wake(self) -> Rules:
         rules = self._state.described.rules
