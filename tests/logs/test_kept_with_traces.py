@@ -102,10 +102,11 @@ def test_in_fastapi_and_its_threads(collector: tuple[Running, Path]) -> None:
 
 
 def test_in_a_celery_worker(collector: tuple[Running, Path], redis_url: str) -> None:
-    """What a worker's task says lies under the span that was current in it."""
+    """What a worker's task says, sent by gRPC from its pool, lies under the span that was current in it."""
     kept, directory = collector
     name = "kept-worker"
     broker = {"CELERY_BROKER_URL": redis_url, "CELERY_RESULT_BACKEND": redis_url, "TESTS_QUEUE": name}
+    broker |= {"OTLP_ENDPOINT": kept.grpc, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
     command = ["celery", "-A", "tests.logs.log_app", "worker", "-Q", name, "-n", f"{name}@tests", "-c", "2"]
     command += ["-l", "INFO", "--without-mingle", "--without-gossip"]
     with _service(kept, name, command, lambda worker: " ready." in worker.output(), broker):

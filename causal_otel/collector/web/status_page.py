@@ -30,6 +30,8 @@ _WIDEST_SLOT = 48
 _COUNTERS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "spans": ("Spans kept since the start", count),
     "traces": ("Traces that they are of", count),
+    "logs": ("Log records kept", count),
+    "logs_rejected": ("Log records refused, as they name no trace", count),
     "rejected": ("Spans refused, as their ids are not valid", count),
     "expired": ("Spans that started before the days that are kept: a wrong clock", count),
     "future": ("Spans that start over an hour from now: a wrong clock", count),

@@ -1,4 +1,4 @@
-"""Log records over HTTP and gRPC, sent by the official exporters, ours, and by hand, to a collector in a process."""
+"""Log records over HTTP and gRPC, sent to a collector in a process: what is kept, refused, and said of it."""
 
 from __future__ import annotations
 
