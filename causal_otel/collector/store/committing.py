@@ -134,7 +134,7 @@ class Committer:
         now = int(self._clock() * 1e9)
         today = days.day_of(now)
         by_trace: dict[bytes, Piece] = {}
-        logs: dict[tuple[bytes, int], LogPiece] = {}
+        logs: dict[tuple[bytes, int], list[LogPiece]] = {}
         answers: dict[bytes, tuple[Kept, list[Future[Kept]]]] = {}
         of_logs: set[bytes] = set()
         for request, future, is_logs in taken:
@@ -185,11 +185,11 @@ class Committer:
             by_day.setdefault(day if oldest <= day <= today + 1 else today, []).append(piece)
         return by_day
 
-    def _logs_by_day(self, found: dict[tuple[bytes, int], LogPiece], today: int) -> dict[int, list[LogPiece]]:
+    def _logs_by_day(self, found: dict[tuple[bytes, int], list[LogPiece]], today: int) -> dict[int, list[LogPiece]]:
         oldest = self._oldest(today)
         by_day: dict[int, list[LogPiece]] = {}
-        for (_, day), piece in found.items():
-            by_day.setdefault(day if oldest <= day <= today + 1 else today, []).append(piece)
+        for (_, day), of_trace in found.items():
+            by_day.setdefault(day if oldest <= day <= today + 1 else today, []).extend(of_trace)
         return by_day
 
     def _oldest(self, today: int) -> int:

@@ -13,9 +13,10 @@ from causal_otel.collector.store.days import LARGEST, day_of
 if TYPE_CHECKING:
     from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs
 
-__all__ = ["LogOrigin", "LogPiece", "log_pieces", "time_of"]
+__all__ = ["LogOrigin", "LogPiece", "add_record", "log_pieces", "time_of"]
 
 _NO_TRACE = bytes(16)
+_MOST_RECORDS = 2000
 
 LogOrigin = tuple[bytes, bytes]
 """A ``ResourceLogs`` and a ``ScopeLogs`` without what is inside them, serialized."""
@@ -54,12 +55,19 @@ class LogPiece:
         self.words.update(map(word_hash, words_of(record)))
 
 
+def add_record(pieces: list[LogPiece], trace_id: bytes, origin: LogOrigin, record: LogRecord, raw: bytes) -> None:
+    """Put a record into the last of a trace's pieces, or into a new one: a row that is read is read whole."""
+    if not pieces or pieces[-1].count >= _MOST_RECORDS:
+        pieces.append(LogPiece(trace_id))
+    pieces[-1].add(origin, record, raw)
+
+
 def time_of(record: LogRecord) -> int:
     """When it was logged; if it does not say so, when it was observed. As far as SQLite can count."""
     return min(record.time_unix_nano or record.observed_time_unix_nano, LARGEST)
 
 
-def log_pieces(request: bytes, into: dict[tuple[bytes, int], LogPiece]) -> tuple[int, int]:
+def log_pieces(request: bytes, into: dict[tuple[bytes, int], list[LogPiece]]) -> tuple[int, int]:
     """Take a serialized ``ExportLogsServiceRequest`` apart.
 
     Args:
@@ -85,11 +93,8 @@ def log_pieces(request: bytes, into: dict[tuple[bytes, int], LogPiece]) -> tuple
                 if len(trace_id) != len(_NO_TRACE) or trace_id == _NO_TRACE:
                     rejected += 1
                     continue
-                key = trace_id, day_of(time_of(record))
-                piece = into.get(key)
-                if piece is None:
-                    piece = into[key] = LogPiece(trace_id)
-                piece.add(origin, record, record.SerializeToString())
+                pieces = into.setdefault((trace_id, day_of(time_of(record))), [])
+                add_record(pieces, trace_id, origin, record, record.SerializeToString())
                 kept += 1
     return kept, rejected
 

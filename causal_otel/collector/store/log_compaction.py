@@ -10,7 +10,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from causal_otel.collector.store import chunks
 from causal_otel.collector.store.days import LARGEST
 from causal_otel.collector.store.dictionary import CLOSED_BYTES
-from causal_otel.collector.store.incoming_logs import LogPiece
+from causal_otel.collector.store.incoming_logs import add_record
 from causal_otel.collector.store.log_tables import DICTIONARY
 from causal_otel.collector.store.slices import slices
 from causal_otel.collector.store.sorter import PostingSorter
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from causal_otel.collector.store.dayfile import DayFile
-    from causal_otel.collector.store.incoming_logs import LogOrigin
+    from causal_otel.collector.store.incoming_logs import LogOrigin, LogPiece
 
 __all__ = ["LogCompaction"]
 
@@ -30,8 +30,6 @@ _STARTS = 2000
 """Rows to read in a slice."""
 _SAMPLED_TRACES = 200
 _LONGEST_SAMPLE = 2048
-_MOST_RECORDS = 2000
-"""Of a row."""
 
 
 class LogCompaction:
@@ -115,12 +113,12 @@ class LogCompaction:
         rows = self._source.execute("SELECT trace_id, body FROM log WHERE id > ?", (self._last,)).fetchall()
         if not rows:
             return
-        late = []
+        late: list[LogPiece] = []
         for trace_id, body in rows:
-            piece = LogPiece(trace_id)
+            pieces: list[LogPiece] = []
             for raw, origin in self._unpack(body):
-                piece.add(origin, LogRecord.FromString(raw), raw)
-            late.append(piece)
+                add_record(pieces, trace_id, origin, LogRecord.FromString(raw), raw)
+            late += pieces
         self._day.begin()
         self._day.logs.add(late)
         self._day.commit()
@@ -128,9 +126,7 @@ class LogCompaction:
     def _pieces(self, trace_id: bytes) -> list[LogPiece]:
         pieces: list[LogPiece] = []
         for raw, origin in self._records(trace_id):
-            if not pieces or pieces[-1].count >= _MOST_RECORDS:
-                pieces.append(LogPiece(trace_id))
-            pieces[-1].add(origin, LogRecord.FromString(raw), raw)
+            add_record(pieces, trace_id, origin, LogRecord.FromString(raw), raw)
         return pieces
 
     def _records(self, trace_id: bytes) -> list[tuple[bytes, LogOrigin]]:

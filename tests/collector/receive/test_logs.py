@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import httpx
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
+from opentelemetry.sdk.trace import TracerProvider
 
 from causal_otel.collector.receive import otlp_json
 from causal_otel.collector.receive.intake import BODY_LIMIT
@@ -82,6 +85,26 @@ def test_over_grpc(collector: tuple[Running, Path]) -> None:
             export(b"\xff", metadata=metadata, timeout=30)
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert _said(directory, 2) == ["called"]
+
+
+def test_from_the_official_sdk(collector: tuple[Running, Path]) -> None:
+    """What OpenTelemetry's own handler and exporter send of `logging` is kept in the trace that it was logged in."""
+    running, directory = collector
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+        from opentelemetry.sdk._logs import LoggerProvider, LoggingHandler
+        from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
+
+        provider = LoggerProvider()
+        exporter = OTLPLogExporter(f"{running.http}/v1/logs", headers={"authorization": f"Bearer {_TOKEN}"})
+        provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+        handler = LoggingHandler(logger_provider=provider)
+        record = logging.LogRecord("theirs", logging.ERROR, __file__, 1, "went %s", ("wrong",), None)
+        with TracerProvider().get_tracer("x").start_as_current_span("x") as span:
+            handler.emit(record)
+        provider.shutdown()
+    assert _said(directory, span.get_span_context().trace_id) == ["went wrong"]
 
 
 def test_json_has_hexadecimal_ids() -> None:

@@ -117,6 +117,21 @@ def test_orders_and_limits(tmp_path: Path) -> None:
         assert some is None
 
 
+def test_a_trace_that_logs_a_lot(tmp_path: Path) -> None:
+    """Its records are in several rows, so a page that shows some reads some, and knows how many there are."""
+    with writing(tmp_path) as writer:
+        body = log_request(*(record(f"number {number}", at=NOON + number) for number in range(4500)))
+        assert writer.put(body, logs=True).result(60) == Kept(4500)
+    for closed in (False, True):
+        if closed:
+            close(tmp_path)
+        with Reader(tmp_path) as reader:
+            some = reader.logs(trace_id(1), most=100)
+        assert some is not None
+        assert (len(bodies(some.message)), some.left_out) == (2000, 2500)
+        assert len(_said(tmp_path, 1)) == 4500
+
+
 def test_late_records_of_a_day_that_is_being_closed(tmp_path: Path) -> None:
     """Records that come for a day at any moment of its compaction are kept, and found."""
     _fill(tmp_path)
