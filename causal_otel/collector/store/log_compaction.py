@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
@@ -91,8 +92,8 @@ class LogCompaction:
         with closing(PostingSorter(self._directory)) as sorter:
             for some in slices(traces):
                 connection.execute("BEGIN")
-                for trace_id in some:
-                    self._day.logs.add_rows(self._pieces(trace_id), packer.pack, sorter.add)
+                pieces = chain.from_iterable(map(self._pieces, some))
+                self._day.logs.add_rows(pieces, packer.pack, sorter.add)
                 connection.execute("COMMIT")
                 yield 0.0
             bits = sorter.slot_bits()

@@ -114,20 +114,20 @@ def _has(message: LogsData | None, query: Query) -> bool:
 
 
 def _rows(db: DayReading, ids: Sequence[int], query: Query) -> Iterator[tuple[int, bytes, bytes]]:
-    found = []
-    for position in range(0, len(ids), _IDS_AT_ONCE):
-        some = ids[position : position + _IDS_AT_ONCE]
+    """When the last record of each row was logged, the trace, and the body; about the latest first."""
+    for end in range(len(ids), 0, -_IDS_AT_ONCE):
+        some = ids[max(0, end - _IDS_AT_ONCE) : end]
         marks = ",".join("?" * len(some))
-        found += db.execute(
+        found = db.execute(
             f"SELECT last, id FROM log WHERE id IN ({marks}) AND start <= ? AND last >= ?",  # noqa: S608
             (*some, within_range(query.end + _AFTER), within_range(query.start)),
         ).fetchall()
-    for last, row in sorted(found, key=itemgetter(0), reverse=True):
-        yield last, *db.execute("SELECT trace_id, body FROM log WHERE id = ?", (row,)).fetchone()
+        for last, row in sorted(found, key=itemgetter(0), reverse=True):
+            yield last, *db.execute("SELECT trace_id, body FROM log WHERE id = ?", (row,)).fetchone()
 
 
 def _rows_with(db: DayReading, words: Collection[str]) -> Iterator[list[int]]:
-    """The ids of the rows that may have all the words, some at a time: first those that came last."""
+    """The ids of the rows that may have all the words, ascending, some at a time: first those that came last."""
     if not db.has_logs():
         return
     hashes = [word_hash(word) for word in words]
