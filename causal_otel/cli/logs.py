@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from causal_otel._internal.printable import printable
@@ -29,13 +28,11 @@ def with_logs(lines: Iterable[Line], view: TraceView, logs: TraceLogsView) -> It
         view: the trace.
         logs: its records.
     """
-    rows = iter(lines)
-    yield from (line for line in (next(rows, None),) if line is not None)
-    placed = iter(view.spans)
-    for line in rows:
+    for number, line in enumerate(lines):
         yield line
-        span = next(placed)
-        yield from log_lines(logs.by_span.get(span.span_id, ()), view.start, 4 + 2 * min(span.depth, _DEEPEST))
+        if 0 < number <= len(view.spans):
+            span = view.spans[number - 1]
+            yield from log_lines(logs.by_span.get(span.span_id, ()), view.start, 4 + 2 * min(span.depth, _DEEPEST))
 
 
 def log_lines(records: Sequence[LogView], start: int, indent: int) -> Iterator[Line]:
@@ -49,8 +46,8 @@ def log_lines(records: Sequence[LogView], start: int, indent: int) -> Iterator[L
     for record in records:
         at = format_duration(record.time - start) if start else clock(record.time)
         style = _STYLES.get(record.level, "dim")
-        first, *others = (record.said or "").splitlines() or [""]
-        trailing = [str(record.attributes[key]) for key in (EXCEPTION_STACKTRACE,) if key in record.attributes]
+        first, *others = record.said.splitlines() or [""]
+        stack = str(record.attributes.get(EXCEPTION_STACKTRACE, ""))
         yield (
             (" " * indent, ""),
             (f"{at:>8} ", "dim"),
@@ -58,5 +55,5 @@ def log_lines(records: Sequence[LogView], start: int, indent: int) -> Iterator[L
             (printable(f"{record.logger}: ") if record.logger else "", "dim"),
             (printable(first), "red" if style == "red" else ""),
         )
-        for other in chain(others, *(text.splitlines() for text in trailing)):
+        for other in (*others, *stack.splitlines()):
             yield ((" " * (indent + 9), ""), (printable(other), "dim"))

@@ -31,7 +31,7 @@ class Counters:
         compacting: the day that is being written anew, as in ``2026-11-22``; empty: none.
         damaged_files: set aside.
         excess_bytes: by how much today's file alone is larger than the whole store may be.
-        last_commit_time: when spans were kept last, Unix time in seconds; 0: never.
+        last_commit_time: when spans or log records were kept last, Unix time in seconds; 0: never.
         write_error: why spans cannot be kept, for people; empty: the last attempt to write has succeeded.
         last_error: what went wrong last, for people; empty: nothing.
         last_error_time: when, Unix time in seconds.
