@@ -2,7 +2,7 @@
 
 Jaeger, the OpenTelemetry Collector, Prometheus and the reference implementation of Compose come from their Go modules:
 go.mod names the versions, go.sum what each file of them must be. What Debian has is installed from there. Only `make
-interop` builds: that takes longer than a run of CI may (docs/explanation/decisions/0058).
+interop` builds: that takes longer than a run of CI may (docs/explanation/decisions/0059).
 """
 
 from __future__ import annotations
