@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import causal_otel.collector.config
-from causal_otel._reference import attributes, metrics, privacy, settings
+from causal_otel._reference import attributes, metrics, privacy, settings, sizing
 
 __all__ = ["BLOCKS", "FIGURES", "PAGES", "ROOT", "generated", "with_block"]
 
@@ -33,6 +33,7 @@ def _figures() -> str:
 
 BLOCKS: Mapping[tuple[str, str], Callable[[], str]] = {
     ("README.md", "figures"): _figures,
+    ("docs/how-to/production.md", "sizing"): sizing.reference,
     ("docs/reference/collector.md", "options"): causal_otel.collector.config.reference,
 }
 """Blocks of pages that are written by hand otherwise, by page and name."""

@@ -110,23 +110,6 @@ def test_the_example_of_a_patch_works(packages: Path) -> None:
     assert all(span[4] >= 20e6 for span in spans[:2])
 
 
-_INSTALLING = [
-    pytest.param(code, id=f"{Path(page).stem}-{number}")
-    for page in PAGES
-    for number, code in enumerate(code_blocks(page, "python"))
-    if "causal_otel.install(" in code and page != "docs/tutorial/first-trace.md"
-]
-
-
-@pytest.mark.parametrize("code", _INSTALLING)
-def test_examples_of_installing_are_accepted(code: str) -> None:
-    """Every example that installs runs, with settings and options that exist; what it wraps around that as well."""
-    prelude = "import causal_otel\nfrom causal_otel.engine.provider import TracerProvider\n"
-    prelude += "provider = TracerProvider()\n"
-    done = run(prelude + code, TRACING_EXPORTER="none")
-    assert done.returncode == 0, done.stderr
-
-
 @pytest.mark.parametrize("page", PAGES)
 def test_examples_are_python(page: str) -> None:
     """Every example in Python can be parsed."""

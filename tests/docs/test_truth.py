@@ -17,6 +17,7 @@ from causal_otel.instrument.declaration import Wrap
 from causal_otel.instrument.registry import BUILT_IN
 from causal_otel.names import CAUSAL_QUEUE_WAIT
 from causal_otel.settings import table
+from tests.docs.blocks import ALL
 from tests.docs.pages import PAGES, ROOT, code_blocks, read
 
 _ARCHITECTURE = "docs/explanation/architecture.md"
@@ -61,7 +62,8 @@ def test_files_that_pages_name_exist(page: str) -> None:
     named = re.findall(r"`([\w./]+(?:\.py|/))`", read(page))
     mine = [name for name in named if name.startswith(tuple("abcdefghijklmnopqrstuvwxyz_")) and "NAME" not in name]
     missing = [name for name in mine if not any((ROOT / place / name).exists() for place in _PLACES)]
-    assert [name for name in missing if name not in {"shop.py", "acmedb_tracing.py"}] == []
+    made = {"shop.py", "acmedb_tracing.py", *(block.file for block in ALL)}
+    assert [name for name in missing if name not in made] == []
 
 
 def test_variables_that_pages_name_are_settings() -> None:
@@ -114,7 +116,7 @@ def _strings() -> str:
     return "\n".join(node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
 
 
-@pytest.mark.parametrize("page", [_COLLECTOR, "docs/how-to/missing-traces.md"])
+@pytest.mark.parametrize("page", [_COLLECTOR, "docs/how-to/missing-traces.md", "docs/how-to/troubleshooting.md"])
 def test_messages_that_pages_quote_are_those_of_the_code(page: str) -> None:
     """What "it says" in a table of a page, between the dots, is in a message of the code."""
     strings = _strings()
