@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -130,6 +131,7 @@ def _sentences(tree: ast.Module, name: str) -> Iterator[Said]:
                         yield Said(f"{name}:{node.lineno}", "warning", text)
 
 
+@cache
 def said() -> list[Said]:
     """All of them."""
     files = sorted(path for path in _PACKAGE.rglob("*.py") if path.parent.name != "testing")

@@ -103,7 +103,7 @@ class Terminal:
         self._number += 1
         printed = self._directory / f"printed.{self._number}"
         printed.touch()
-        number = self._once(f"exec env {command} >{printed} 2>&1 </dev/null & echo $!")
+        number = self._once(f"eval {_quoted(f'exec env {command}')} >{printed} 2>&1 </dev/null & echo $!")
         self._serving[kind] = pid = number.strip()
 
         def said() -> str:

@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,16 +48,18 @@ async def poll(): ...
 _SEARCHING = {"docs/how-to/terminal.md", "docs/how-to/find-traces.md"}
 """Pages whose commands search: they find the traces of ``seed.py``."""
 
-_SLOW_PAGES = {"docs/how-to/beside-others.md"}
+_SLOW_PAGES = {
+    "README.md",  # its programs are those of the tutorial
+    "docs/how-to/beside-others.md",
+    "docs/how-to/frameworks.md",
+    "docs/how-to/install.md",  # its programs are those of the tutorial
+    "docs/how-to/production.md",
+}
 """Pages whose commands take long: ``make test-long`` runs them."""
 
 
 def _pages(languages: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(block.page for block in _MINE if block.language in languages and not block.file))
-
-
-def _parameters(pages: list[str]) -> list[object]:
-    return [pytest.param(page, marks=pytest.mark.long) if page in _SLOW_PAGES else page for page in pages]
 
 
 # -- which blocks are run ----------------------------------------------------------------------------------------------
@@ -75,9 +78,11 @@ def test_reasons_are_sentences_and_stand_before_code() -> None:
     for block in ALL:
         marks[block.page] += bool(block.not_run) + bool(block.file)
         assert not block.not_run or len(block.not_run.split()) >= 3, block.place
+    found = dict.fromkeys(marks, 0) | Counter(block.page for block in ALL)
     for page, number in marks.items():
         text = (ROOT / page).read_text(encoding="utf-8")
         assert len(re.findall(r"^ *<!-- (?:not run|file): ", text, re.MULTILINE)) == number, page
+        assert len(re.findall(r"^ *(?:```|~~~)", text, re.MULTILINE)) == 2 * found[page], f"{page}: a block is not seen"
 
 
 def test_pages_that_are_run_elsewhere_are_named_there() -> None:
@@ -92,7 +97,7 @@ def test_pages_that_are_run_elsewhere_are_named_there() -> None:
 # -- Python ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", _parameters(_pages(["python"])))
+@pytest.mark.parametrize("page", _pages(["python"]))
 def test_python_of_a_page_runs(page: str, tmp_path: Path) -> None:
     """The blocks of a page run, one after the other; our log says nothing and nothing of ours fails."""
     blocks = [block for block in _MINE if block.page == page and block.language == "python" and not block.file]
@@ -195,7 +200,9 @@ def place(page: str, tmp_path: Path, request: pytest.FixtureRequest) -> _Place:
     return place
 
 
-@pytest.mark.parametrize("page", _parameters(_pages(COMMANDS)))
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=[pytest.mark.long] * (page in _SLOW_PAGES)) for page in _pages(COMMANDS)]
+)
 def test_commands_of_a_page_run(page: str, place: _Place) -> None:
     """Each command of a page ends well, or starts; what the page shows it to print, it prints."""
     commands: list[_Command] = []

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 from opentelemetry import environment_variables
+from opentelemetry.instrumentation import environment_variables as instrumentation_variables
 
 from causal_otel.collector.analysis.where_time_went import _KEYS
 from causal_otel.collector.config import CollectorSettings
+from causal_otel.collector.web.forms import SearchForm
 from causal_otel.instrument.declaration import Wrap
 from causal_otel.instrument.registry import BUILT_IN
 from causal_otel.names import CAUSAL_QUEUE_WAIT
@@ -69,7 +73,8 @@ def test_files_that_pages_name_exist(page: str) -> None:
 def test_variables_that_pages_name_are_settings() -> None:
     """A variable that a page sets or names is one that the tables of settings have, or one of OpenTelemetry's API."""
     known = {variable for setting in table() for variable in setting.metadata["variables"]}
-    known |= {name for name in vars(environment_variables) if name.startswith("OTEL_")}
+    for module in (environment_variables, instrumentation_variables):
+        known |= {name for name in vars(module) if name.startswith("OTEL_")}
     collector = {f"CAUSAL_OTEL_COLLECTOR_{name.upper()}" for name in CollectorSettings.__dataclass_fields__}
     for page in PAGES:
         named = re.findall(r"\b((?:OTEL|TRACING|JAEGER|OTLP|CAUSAL_OTEL_COLLECTOR)_[A-Z_]*[A-Z])\b(?!\*|_)", read(page))
@@ -106,9 +111,28 @@ def test_the_readme_promises_no_part_that_is_not_measured() -> None:
     assert said == recorded.isdisjoint({"causal.pool.wait", "causal.loop.blocked"})
 
 
+def test_the_search_page_has_the_fields_that_a_page_names() -> None:
+    """Fields that the page about finding traces quotes are on the search page; its address is understood."""
+    page = "docs/how-to/find-traces.md"
+    table = read(page).partition("| in the terminal |\n")[2].partition("\n\n")[0]
+    fields = [name for row in table.splitlines() for name in re.findall(r'"([^"]+)"', row.split("|")[2])]
+    templates = ROOT / "causal_otel" / "collector" / "web" / "templates"
+    shown = "".join((templates / f"{name}.html").read_text(encoding="utf-8") for name in ("search", "base"))
+    assert len(fields) >= 8
+    assert [
+        name for name in fields if f">{name}<" not in shown and f'"{name}"' not in shown and f"> {name}<" not in shown
+    ] == []
+    (query,) = re.findall(r"16686/\?([^\s']+)", read(page))
+    form = SearchForm.read(dict(parse_qsl(query)))
+    assert (form.service, form.operation) == ("shop-api", "POST /orders")
+    query = form.query(7 * 3600 * 10**9)
+    assert (query.start, query.shortest) == (3600 * 10**9, 10**9)
+
+
 # -- messages ----------------------------------------------------------------------------------------------------------
 
 
+@cache
 def _strings() -> str:
     """All strings of the package, one after the other; an f-string as what is constant in it."""
     files = (ROOT / "causal_otel").rglob("*.py")
