@@ -64,6 +64,17 @@ def test_the_index_has_every_page(folder: str) -> None:
     assert [page.name for page in (ROOT / "docs").glob("*.md")] == ["README.md"], "it belongs to one of the folders"
 
 
+_TOPICS = ("set-up", "usage", "configuration", "sampling", "troubleshooting", "production", "monitoring", "security")
+
+
+def test_the_readme_leads_to_every_topic() -> None:
+    """The README's last table has a row for each topic of an operator's, with a link to each."""
+    table = read("README.md").partition("## Where to read on\n")[2].partition("\n\nMore:")[0]
+    rows = dict(re.findall(r"^\| ([\w-]+) \| (.*) \|$", table, re.MULTILINE))
+    assert sorted(rows) == sorted(_TOPICS)
+    assert [topic for topic, row in rows.items() if "](docs/" not in row] == []
+
+
 def test_every_decision_is_listed_and_says_why() -> None:
     """Decisions are numbered without a gap, have the same three paragraphs, and the architecture page links to each."""
     assert [int(Path(page).name[:4]) for page in _DECISIONS] == list(range(1, len(_DECISIONS) + 1))

@@ -16,7 +16,9 @@ from opentelemetry.instrumentation import environment_variables as instrumentati
 
 from causal_otel.collector.analysis.where_time_went import _KEYS
 from causal_otel.collector.config import CollectorSettings
+from causal_otel.collector.store import tables
 from causal_otel.collector.web.forms import SearchForm
+from causal_otel.export.ledger import REASONS
 from causal_otel.instrument.declaration import Wrap
 from causal_otel.instrument.registry import BUILT_IN
 from causal_otel.names import CAUSAL_QUEUE_WAIT
@@ -109,6 +111,21 @@ def test_the_readme_promises_no_part_that_is_not_measured() -> None:
     recorded = {key for name in BUILT_IN for key in BUILT_IN[name].load().records}
     said = "a pool connection or a blocked event loop, is not measured yet" in " ".join(read("README.md").split())
     assert said == recorded.isdisjoint({"causal.pool.wait", "causal.loop.blocked"})
+
+
+def test_the_page_about_production_knows_when_the_log_is_brought_to_the_disk() -> None:
+    """How much of the log a power cut may cost is what SQLite is told; nothing else of the store's is forced less."""
+    page = " ".join(read("docs/how-to/production.md").split())
+    assert f"some {tables._CHECKPOINT_PAGES * tables._PAGE_BYTES // 2**20} MiB of log" in page
+    assert "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL" in tables._PRAGMAS
+    assert "`synchronous=NORMAL`" in page
+
+
+def test_every_reason_for_which_spans_are_dropped_is_explained() -> None:
+    """The table of dropped spans has each reason that the export counts, and no others."""
+    table = read("docs/how-to/troubleshooting.md").partition("| reason | what it means | do |\n|---|---|---|\n")[2]
+    rows = table.partition("\n\n")[0].splitlines()
+    assert sorted(name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])) == sorted(REASONS)
 
 
 def test_the_search_page_has_the_fields_that_a_page_names() -> None:
