@@ -22,7 +22,7 @@ _SERVERS = {
 }
 """Commands that stay until they are ended, and what they print once they can be asked."""
 
-_SECONDS = 90.0
+_SECONDS = 120.0
 
 
 class Terminal:
@@ -69,19 +69,28 @@ class Terminal:
         server = next((pattern for pattern in _SERVERS if re.match(rf"(?:[A-Z_]+=\S+ )*{pattern}", command)), None)
         if server is not None and "--help" not in command:
             printed = self._serve(server, command)
+        elif shown and command.startswith("causal-otel trace"):
+            printed = self._until(command, shown)
         else:
             printed = self._once(command)
-            if command.startswith("causal-otel trace") and _lacking(shown, printed):
-
-                def there() -> bool:
-                    nonlocal printed
-                    printed = self._once(command)
-                    return not _lacking(shown, printed)
-
-                with suppress(AssertionError):
-                    wait_until(there)
         lacking = _lacking(shown, printed)
         assert lacking == [], f"{command} does not print {lacking}, but:\n{printed}"
+
+    def _until(self, command: str, shown: Sequence[str]) -> str:
+        """Look again and again until all of that is shown; what it has printed last."""
+        printed = ""
+
+        def there() -> bool:
+            nonlocal printed
+            try:
+                printed = self._once(command)
+            except AssertionError as error:  # it is not there yet
+                printed = str(error)
+                return False
+            return not _lacking(shown, printed)
+
+        wait_until(there, lambda: f"{command} shows {_lacking(shown, printed)}; it prints\n{printed}", _SECONDS)
+        return printed
 
     def _once(self, command: str) -> str:
         self._number += 1

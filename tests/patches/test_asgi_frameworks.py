@@ -1,0 +1,128 @@
+"""Django and Flask in ``TracingMiddleware``, as docs/how-to/frameworks.md has them: the request and what is inside."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from a2wsgi import WSGIMiddleware
+from asgiref.wsgi import WsgiToAsgi
+from flask import Flask
+
+import causal_otel
+from causal_otel.patches.asgi import TracingMiddleware
+from tests.patches.asgi_requests import SENDER, TRACE_ID, TRACEPARENT, fetch
+from tests.recording import Recording, recording
+from tests.span_relations import assert_span
+
+if TYPE_CHECKING:
+    import httpx
+
+_WAIT = 0.02
+
+
+@pytest.fixture
+def recorded() -> Iterator[Recording]:
+    with recording(["asgi"]) as found:
+        yield found
+
+
+def _work() -> str:
+    with causal_otel.span("work"):
+        time.sleep(_WAIT)
+    return causal_otel.current_trace_id() or ""
+
+
+def _flask() -> Flask:
+    app = Flask("shop")
+    app.add_url_rule("/orders/<int:number>", "order", lambda number: _work())
+
+    def broken() -> str:
+        raise KeyError("no such order")
+
+    app.add_url_rule("/broken", "broken", broken)
+    return app
+
+
+@pytest.fixture(scope="module")
+def django() -> Any:
+    """A Django with a view of each kind; it is set up once in a process."""
+    from django.conf import settings
+    from django.core.asgi import get_asgi_application
+    from django.http import HttpResponse
+    from django.urls import path
+
+    def order(request: Any, number: int) -> HttpResponse:
+        return HttpResponse(_work())
+
+    async def later(request: Any, number: int) -> HttpResponse:
+        with causal_otel.span("work"):
+            await asyncio.sleep(_WAIT)
+        return HttpResponse(causal_otel.current_trace_id() or "")
+
+    def broken(request: Any) -> HttpResponse:
+        raise KeyError("no such order")
+
+    class Urls:
+        urlpatterns = (
+            path("orders/<int:number>", order),
+            path("later/<int:number>", later),
+            path("broken", broken),
+        )
+
+    settings.configure(ALLOWED_HOSTS=["*"], ROOT_URLCONF=Urls, MIDDLEWARE=[], LOGGING_CONFIG=None, USE_TZ=True)
+    return get_asgi_application()
+
+
+async def _get(app: Any, path: str) -> httpx.Response:
+    return await fetch(path, of=TracingMiddleware(app), headers={"traceparent": TRACEPARENT})
+
+
+def _assert_request(recorded: Recording, response: httpx.Response, path: str) -> None:
+    """The request is in its caller's trace, under the method's name; the work inside is its child."""
+    request, work = recorded.only("GET"), recorded.only("work")
+    found = assert_span(request, SENDER, lasts=_WAIT)
+    assert (found["url.path"], found["http.response.status_code"]) == (path, 200)
+    assert "http.route" not in found
+    assert_span(work, request, lasts=_WAIT)
+    assert response.text == response.headers["x-trace-id"] == TRACE_ID
+
+
+async def _assert_failed(recorded: Recording, app: Any) -> None:
+    """What the framework answers with 500 is the error 500; what it answers with 404 is none."""
+    assert (await _get(app, "/broken")).status_code == 500
+    found = assert_span(recorded.only("GET"), SENDER, error="500")
+    assert found["http.response.status_code"] == 500
+    recorded.clear()
+    assert (await _get(app, "/nowhere")).status_code == 404
+    assert assert_span(recorded.only("GET"), SENDER)["http.response.status_code"] == 404
+
+
+@pytest.mark.parametrize("path", ["/orders/7", "/later/7"])
+@pytest.mark.asyncio
+async def test_django(django: Any, recorded: Recording, path: str) -> None:
+    """A request to a view, a function or a coroutine, is a span, and what the view does is inside it."""
+    _assert_request(recorded, await _get(django, path), path)
+
+
+@pytest.mark.asyncio
+async def test_failures_of_django(django: Any, recorded: Recording) -> None:
+    """A view that raises is an error, an unknown path is none."""
+    await _assert_failed(recorded, django)
+
+
+@pytest.mark.parametrize("adapter", [WSGIMiddleware, WsgiToAsgi])
+@pytest.mark.asyncio
+async def test_flask(adapter: Any, recorded: Recording) -> None:
+    """A request to Flask by way of either adapter is a span, and what runs in the adapter's thread is inside it."""
+    _assert_request(recorded, await _get(adapter(_flask()), "/orders/7"), "/orders/7")
+
+
+@pytest.mark.parametrize("adapter", [WSGIMiddleware, WsgiToAsgi])
+@pytest.mark.asyncio
+async def test_failures_of_flask(adapter: Any, recorded: Recording) -> None:
+    """A view that raises is an error, an unknown path is none."""
+    await _assert_failed(recorded, adapter(_flask()))
