@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -32,12 +33,13 @@ def reference() -> str:
     """The sentence about what was measured, and the table in GB."""
     measured = json.loads(_MEASURED.read_text(encoding="utf-8"))
     columns = "".join(f" ours, {days} days |" for days in _DAYS)
+    sentence = (
+        "Measured: {spans:,.0f} spans of the demo's kinds, {attributes} attributes each and {spans_a_trace} in a trace. "
+        "A span takes {written_to:.0f} bytes in a day that is written to, {closed:.0f} in a closed one, and {badger:.0f} "
+        "in the Badger of a true Jaeger 2. As JSON in Jaeger's model it is {document:,.0f} bytes."
+    )
     lines = [
-        "Measured: {spans:,.0f} spans of the demo's kinds, {attributes} attributes each and {spans_a_trace} in a "
-        "trace. A span takes {written_to:.0f} bytes in a day that is written to, {closed:.0f} in a closed one, and "
-        "{badger:.0f} in the Badger of a true Jaeger 2. As JSON in Jaeger's model it is {document:,.0f} bytes.".format(
-            **measured
-        ),
+        textwrap.fill(sentence.format(**measured), 120),
         "",
         f"| spans a second |{columns} Badger, {_BESIDE_DAYS} days | Elasticsearch, {_BESIDE_DAYS} days |",
         "|---:|" + "---:|" * (len(_DAYS) + 2),
