@@ -34,9 +34,9 @@ def reference() -> str:
     measured = json.loads(_MEASURED.read_text(encoding="utf-8"))
     columns = "".join(f" ours, {days} days |" for days in _DAYS)
     sentence = (
-        "Measured: {spans:,.0f} spans of the demo's kinds, {attributes} attributes each and {spans_a_trace} in a trace. "
-        "A span takes {written_to:.0f} bytes in a day that is written to, {closed:.0f} in a closed one, and {badger:.0f} "
-        "in the Badger of a true Jaeger 2. As JSON in Jaeger's model it is {document:,.0f} bytes."
+        "Measured: {spans:,.0f} spans of the demo's kinds, {attributes} attributes each and {spans_a_trace} in a trace."
+        " A span takes {written_to:.0f} bytes in a day that is written to, {closed:.0f} in a closed one, and"
+        " {badger:.0f} in the Badger of a true Jaeger 2. As JSON in Jaeger's model it is {document:,.0f} bytes."
     )
     lines = [
         textwrap.fill(sentence.format(**measured), 120),
