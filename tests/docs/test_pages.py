@@ -64,7 +64,17 @@ def test_the_index_has_every_page(folder: str) -> None:
     assert [page.name for page in (ROOT / "docs").glob("*.md")] == ["README.md"], "it belongs to one of the folders"
 
 
-_TOPICS = ("set-up", "usage", "configuration", "sampling", "troubleshooting", "production", "monitoring", "security")
+_TOPICS = (
+    "set-up",
+    "usage",
+    "configuration",
+    "sampling",
+    "troubleshooting",
+    "production",
+    "monitoring",
+    "logs",
+    "security",
+)
 
 
 def test_the_readme_leads_to_every_topic() -> None:
