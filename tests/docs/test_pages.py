@@ -65,15 +65,8 @@ def test_the_index_has_every_page(folder: str) -> None:
 
 
 _TOPICS = (
-    "set-up",
-    "usage",
-    "configuration",
-    "sampling",
-    "troubleshooting",
-    "production",
-    "monitoring",
-    "logs",
-    "security",
+    *("set-up", "usage", "configuration", "sampling", "troubleshooting", "production"),
+    *("monitoring", "dashboards", "alerts", "logs", "security"),
 )
 
 
