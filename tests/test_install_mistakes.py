@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -139,6 +140,17 @@ class TestMistakes:
         import valkey
 
         assert f"\n  imported, but not traced: valkey {valkey.__version__}\n" in f"{done.stdout}\n"
+
+    def test_module_that_warns_of_being_asked(self) -> None:
+        """status() names the version of Flask, whose module warns if it is asked for one; warnings are errors here."""
+        done = run_strictly(
+            """
+            import causal_otel, flask
+            causal_otel.install(exporter="none")
+            print(causal_otel.status().untraced)
+            """
+        )
+        assert (done.stdout, done.stderr) == (f"('flask {metadata.version('flask')}',)\n", "")
 
     @pytest.mark.parametrize("at_work", [True, False])
     def test_driver_under_somebody_elses_instrumentation(self, at_work: bool) -> None:

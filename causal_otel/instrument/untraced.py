@@ -6,6 +6,11 @@
 from __future__ import annotations
 
 import sys
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 __all__ = ["untraced"]
 
@@ -56,10 +61,20 @@ def untraced() -> tuple[str, ...]:
         module = sys.modules.get(name)
         if module is None or name in traced or (name not in idle and _BELOW.get(name) in sys.modules):
             continue
-        version = getattr(module, "__version__", "")
         why = f"(opentelemetry.instrumentation.{name} is imported, but not at work)" if name in idle else ""
-        lines.append(" ".join(filter(None, (name, version if isinstance(version, str) else "", why))))
+        lines.append(" ".join(filter(None, (name, _version(module), why))))
     return tuple(lines)
+
+
+def _version(module: ModuleType) -> str:
+    """Of what is imported. A module's ``__getattr__`` is not asked: that of Flask 3.1 warns of the question."""
+    version = vars(module).get("__version__")
+    if isinstance(version, str):
+        return version
+    try:
+        return metadata.version(module.__name__)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def _instrumentations() -> tuple[set[str], set[str]]:
