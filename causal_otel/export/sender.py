@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from causal_otel._internal import faults
 from causal_otel._internal.jitter import jittered
+from causal_otel._internal.throttled_log import HOUR
 from causal_otel.export.attempts import Attempts
 from causal_otel.export.backlog import Backlog, Batch
 from causal_otel.export.signal import TRACES, Signal
@@ -381,7 +382,8 @@ class Sender:
             self._log.say(f"{reason} {outcome.kind}", message, spans, len(payload), self._destination, outcome)
         elif outcome.rejected:
             rejected, message = min(outcome.rejected, spans), "%s rejected %d of %d spans: %s"
-            self._log.say("rejected", message, self._destination, rejected, spans, outcome.detail)
+            # What a back end does not want, such as our collector records from outside a span, comes again and again.
+            self._log.say("rejected", message, self._destination, rejected, spans, outcome.detail, every=HOUR)
         elif outcome.detail:
             self._log.say("warning", "%s took the spans and says: %s", self._destination, outcome.detail)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from causal_otel._internal import throttled_log
-from causal_otel._internal.throttled_log import ThrottledLog
+from causal_otel._internal.throttled_log import HOUR, ThrottledLog
 
 Lines = Callable[[], list[str]]
 
@@ -55,6 +55,17 @@ def test_once_a_minute(clock: Clock, lines: Lines) -> None:
     clock.now += 60
     log.say("refused", "batch %d was refused", 5)
     assert lines() == ["causal_otel: batch 5 was refused"]
+
+
+def test_once_an_hour(clock: Clock, lines: Lines) -> None:
+    """What is to be said once an hour is not said after a minute, and the next line tells how often that was."""
+    log = ThrottledLog()
+    for _ in range(60):
+        log.say("rejected", "rejected", every=HOUR)
+        clock.now += 60
+    assert lines() == ["causal_otel: rejected"]
+    log.say("rejected", "rejected", every=HOUR)
+    assert lines() == ["causal_otel: rejected (the same 59 times more since this was last said)"]
 
 
 def test_each_kind_by_itself(lines: Lines) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from causal_otel._internal.jitter import jittered
 from causal_otel._internal.log import logger
-from causal_otel._internal.throttled_log import ThrottledLog
+from causal_otel._internal.throttled_log import HOUR, ThrottledLog
 from causal_otel._version import __version__
 from causal_otel.collector.forward.queue import Queue
 from causal_otel.collector.store.probe import Probe
@@ -228,7 +228,7 @@ class Forwarder:
         self._outcomes["rejected"] += rejected
         if rejected:
             message = "%s rejected %d of %d spans: %s"
-            self._log.say("rejected", message, self._destination, rejected, spans, outcome.detail)
+            self._log.say("rejected", message, self._destination, rejected, spans, outcome.detail, every=HOUR)
 
 
 def _said(outcome: Outcome) -> str:
