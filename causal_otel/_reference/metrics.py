@@ -17,7 +17,8 @@ _INTRODUCTION = """\
 Written by `make docs`; do not edit.
 
 Each operation of a patch is measured, whether or not a span is recorded of it: failed and cancelled operations too,
-and those outside any span. Names, units, buckets and attributes are those of the semantic conventions 1.44.
+and those outside any span. Names, units, buckets and attributes are those of the semantic conventions 1.44, which have
+none for `causal.queue.wait`.
 
 Metrics are off by default. There are two ways to have them:
 
@@ -48,7 +49,8 @@ with everything inside it, and websockets.
 An instrument has at most {limit:,} sets of attributes, as in OpenTelemetry's SDK. What comes beyond that is measured
 with the single attribute `otel.metric.overflow`. Values of attributes go through the [redaction](privacy.md) of spans.
 
-The collector of causal_otel keeps spans only: with it, `metrics_endpoint` has to name something else.
+The collector of causal_otel keeps spans and log records, no metrics: with it, `metrics_endpoint` has to name
+something else.
 
 Counts are cumulative from the start of the process, unless `metrics_temporality` says otherwise. A forked child begins
 with none and has a `service.instance.id` of its own, unless the resource attributes give one.
@@ -65,7 +67,7 @@ def reference() -> str:
     users: dict[Instrument, list[str]] = {}
     for name, registered in BUILT_IN.items():
         for measured in registered.load().metrics.values():
-            for instrument in (measured.duration, measured.rows, measured.active):
+            for instrument in (measured.duration, measured.rows, measured.active, *measured.noted):
                 if instrument is not None:
                     users.setdefault(instrument, []).append(name)
     page = _INTRODUCTION

@@ -49,11 +49,14 @@ class Measured(NamedTuple):
         rows: how many rows it has returned, where that is known: see ``rows`` of
             :func:`~causal_otel.instrument.calls.client_call`. It has the attributes of ``duration``.
         active: how many are under way.
+        noted: numbers that it has as attributes when it begins, such as how long it has waited. An instrument has the
+            name of the attribute that it measures.
     """
 
     duration: Instrument
     rows: Instrument | None = None
     active: Instrument | None = None
+    noted: tuple[Instrument, ...] = ()
 
 
 class OperationMetrics(Protocol):

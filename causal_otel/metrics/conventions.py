@@ -113,6 +113,15 @@ MESSAGING_PROCESS = Measured(
         "Duration of processing operation.",
         (*_MESSAGING, names.MESSAGING_DESTINATION_NAME),
         boundaries=_SECONDS_HTTP,
-    )
+    ),
+    noted=(
+        Instrument(  # no convention's: they have none for it
+            names.CAUSAL_QUEUE_WAIT,
+            "s",
+            "Duration from when a message could be processed until it was.",
+            (*(name for name in _MESSAGING if name != names.ERROR_TYPE), names.MESSAGING_DESTINATION_NAME),
+            boundaries=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600),
+        ),
+    ),
 )
 """Of a message that is processed."""

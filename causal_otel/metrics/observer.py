@@ -22,7 +22,7 @@ _NOTHING: dict[str, Any] = {}
 
 
 class Metrics:
-    """Measures durations, returned rows and how many operations are under way.
+    """Measures durations, returned rows, what operations note and how many are under way.
 
     Args:
         cells: where the measurements go.
@@ -35,6 +35,9 @@ class Metrics:
         self._durations = {kind._name_: cells.family(each.duration) for kind, each in measured.items()}
         self._rows = {kind._name_: cells.family(each.rows) for kind, each in measured.items() if each.rows}
         self._active = {kind._name_: cells.family(each.active) for kind, each in measured.items() if each.active}
+        self._noted = {
+            kind._name_: list(map(cells.family, each.noted)) for kind, each in measured.items() if each.noted
+        }
         self.counts_active = bool(self._active)
 
     def began(self, operation: Operation) -> CellIndex | None:
@@ -95,14 +98,25 @@ class Metrics:
                     returned = cell.rows = self._rows[operation.kind._name_].cell(cell.labels)
                 if returned is not None:
                     returned.add(rows)
+            if self._noted:
+                self._note(operation)
         except Exception:
             faults.report("metrics: the end of an operation")
+
+    def _note(self, operation: Operation) -> None:
+        """Measure what the operation says of itself."""
+        for family in self._noted.get(operation.kind._name_, ()):
+            attributes = _attributes(operation)
+            value = attributes.get(family.instrument.name)
+            if isinstance(value, int | float):
+                index = family.indexes.get(family.began_key(attributes)) or family.new_index(attributes)
+                (index.only or index.find()).add(value)
 
     def _index(self, operation: Operation) -> CellIndex | None:
         """The index of the cells that count ``operation``; None: it is not measured."""
         if not operation.measured:
             return None
-        attributes = operation.attributes if operation.own is None else {**operation.attributes, **operation.own}
+        attributes = _attributes(operation)
         kind = operation.kind._name_
         try:
             family = self._durations[kind]
@@ -112,3 +126,7 @@ class Metrics:
                 return None
         active = self._active[kind].new_index(attributes).find() if kind in self._active else None
         return family.new_index(attributes, active)
+
+
+def _attributes(operation: Operation) -> Mapping[str, Any]:
+    return operation.attributes if operation.own is None else {**operation.attributes, **operation.own}

@@ -50,7 +50,8 @@ Celery logs them without a traceback, and nor are retrying, ignoring and rejecti
 recorded.
 
 Metrics: ``messaging.client.operation.duration`` of each sending and ``messaging.process.duration`` of each execution,
-in eager mode as well, by queue and ``celery.task.name``. One that the main process ends is measured there.
+in eager mode as well, by queue and ``celery.task.name``; ``causal.queue.wait`` of those whose sender is traced. One
+that the main process ends is measured there.
 
 Call ``install()`` where the worker's app is defined. Pool processes inherit it, and their spans are exported before
 they leave: at a warm shutdown as well as after ``max_tasks_per_child``.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from panels import SPANS, Board, Graph, measured, operations, quantile, rate
+from panels import SPANS, Board, Graph, measured, operations, quantile, rate, share_of_errors
 
 __all__ = ["DASHBOARDS"]
 
@@ -132,6 +132,19 @@ DASHBOARDS = [
                 "{{service_name}} {{celery_task_name}}",
                 measured("messaging_process_duration_seconds"),
             ),
+            "Waiting in the queue, as the workers measure it": [
+                Graph(
+                    f"{title} of the wait",
+                    {
+                        "{{service_name}} {{celery_task_name}}": quantile(
+                            share, _OWN, "service_name, celery_task_name", measured("causal_queue_wait_seconds")
+                        )
+                    },
+                    "s",
+                    "From when a task could run (it was sent, or its eta) until it did, by the clocks of two machines.",
+                )
+                for title, share in (("Median", 0.5), ("95th percentile", 0.95))
+            ],
             "Sending, as the services measure it": operations(
                 _OWN,
                 "service_name, messaging_destination_name",
@@ -170,8 +183,15 @@ DASHBOARDS = [
                     {
                         "spans": rate("causal_store_spans_ingested_total", _COLLECTOR),
                         "traces": rate("causal_store_traces_received_total", _COLLECTOR),
+                        "log records": rate("causal_store_log_records_ingested_total", _COLLECTOR),
                     },
                     "ops",
+                ),
+                Graph(
+                    "Share of spans with an error",
+                    {"{{service_name}}": share_of_errors("", "service_name")},
+                    "percentunit",
+                    "Of all spans that came, of any kind.",
                 ),
                 Graph(
                     "Requests by outcome",
@@ -186,6 +206,9 @@ DASHBOARDS = [
                     "Not kept, or at a wrong time",
                     {
                         "dropped: {{reason}}": rate("causal_store_spans_dropped_total", _COLLECTOR, "reason"),
+                        "log records dropped: {{reason}}": rate(
+                            "causal_store_log_records_dropped_total", _COLLECTOR, "reason"
+                        ),
                         "misdated: {{reason}}": rate("causal_store_spans_misdated_total", _COLLECTOR, "reason"),
                         "left out of span metrics": rate("causal_span_metrics_left_out_total", _COLLECTOR),
                     },

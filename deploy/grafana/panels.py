@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-__all__ = ["SPANS", "Board", "Durations", "Graph", "measured", "operations", "quantile", "rate"]
+__all__ = ["SPANS", "Board", "Durations", "Graph", "measured", "operations", "quantile", "rate", "share_of_errors"]
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,9 @@ def quantile(share: float, labels: str, by: str, of: Durations = SPANS) -> str:
     return f"histogram_quantile({share}, {rate(f'{of.seconds}_bucket', labels, f'le, {by}')})"
 
 
-def _share_of_errors(labels: str, by: str, of: Durations) -> str:
-    failed = rate(of.calls, f"{labels}, {of.failed}", by)
+def share_of_errors(labels: str, by: str, of: Durations = SPANS) -> str:
+    """How much of all fails, by labels."""
+    failed = rate(of.calls, ", ".join(filter(None, (labels, of.failed))), by)
     every = rate(of.calls, labels, by)
     return f"({failed} or 0 * {every}) / {every}"
 
@@ -94,7 +95,7 @@ def operations(labels: str, by: str, legend: str, of: Durations = SPANS) -> list
     """Rate, errors and duration."""
     return [
         Graph("Rate", {legend: rate(of.calls, labels, by)}, "ops"),
-        Graph("Share that fails", {legend: _share_of_errors(labels, by, of)}, "percentunit"),
+        Graph("Share that fails", {legend: share_of_errors(labels, by, of)}, "percentunit"),
         Graph("Median duration", {legend: quantile(0.5, labels, by, of)}, "s"),
         Graph("95th percentile of the duration", {legend: quantile(0.95, labels, by, of)}, "s"),
     ]

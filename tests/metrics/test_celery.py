@@ -15,6 +15,7 @@ from tests.patches.celery_worker import running_worker
 from tests.services.received import ReceivedPoint, ReceivedSpans
 
 SENT, PROCESSED = "messaging.client.operation.duration", "messaging.process.duration"
+WAITED = "causal.queue.wait"
 QUEUE = "tests-metrics"
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 
@@ -48,13 +49,11 @@ def test_sending_and_running_eagerly(broker: str, sampler: Sampler) -> None:
     assert tuple(processed["tests.add"].explicit_bounds) == BOUNDS
 
 
-def _waited(receiver: ReceivedSpans, task: str, count: int) -> list[ReceivedPoint]:
+def _waited(receiver: ReceivedSpans, task: str, count: int, metric: str = PROCESSED) -> list[ReceivedPoint]:
     """The latest point of each process for the executions of a task, once there are ``count`` in all."""
     deadline = time.monotonic() + 60
     while True:
-        points = [
-            point for point in receiver.points(PROCESSED, QUEUE) if point["attributes"]["celery.task.name"] == task
-        ]
+        points = [point for point in receiver.points(metric, QUEUE) if point["attributes"]["celery.task.name"] == task]
         latest: dict[Any, ReceivedPoint] = {}
         for point in points:
             latest[point["resource"]["service.instance.id"], tuple(point["attributes"].items())] = point
@@ -66,22 +65,28 @@ def _waited(receiver: ReceivedSpans, task: str, count: int) -> list[ReceivedPoin
 
 @pytest.mark.parametrize("sampler", ["always_on", "always_off"])
 def test_worker(broker: str, receiver: ReceivedSpans, sampler: str) -> None:
-    """Each process of a pool tells of its own executions; one that is killed is measured once, by the main process."""
+    """Each process of a pool tells of its executions and waits; a killed one is measured once, by the main one."""
     variables = {
         "OTEL_METRICS_EXPORTER": "otlp",
         "OTEL_METRIC_EXPORT_INTERVAL": "200",
         "OTEL_TRACES_SAMPLER": sampler,
     }
-    with running_worker(broker, receiver, QUEUE, variables=variables):
+    with measured(["celery"], ALWAYS_OFF):
         results = [celery_app.add.apply_async((n, 1), queue=QUEUE) for n in range(6)]
+    time.sleep(0.3)  # what they wait at the least
+    with running_worker(broker, receiver, QUEUE, variables=variables):
         assert [result.get(timeout=60) for result in results] == [1, 2, 3, 4, 5, 6]
         with pytest.raises(TimeLimitExceeded):
             celery_app.stubborn.apply_async(queue=QUEUE, time_limit=2).get(timeout=60)
         added = _waited(receiver, "tests.add", 6)
         _waited(receiver, "tests.stubborn", 1)
+        in_queue = _waited(receiver, "tests.add", 6, WAITED)
     killed = _waited(receiver, "tests.stubborn", 1)
     assert sum(point["count"] for point in added) == 6
     assert {point["attributes"]["messaging.destination.name"] for point in added} == {QUEUE}
+    assert sum(point["count"] for point in in_queue) == 6
+    assert sum(point["sum"] for point in in_queue) >= 6 * 0.3
+    assert [point["attributes"] for point in in_queue] == [point["attributes"] for point in added][: len(in_queue)]
     assert [point["count"] for point in killed] == [1]
     assert killed[0]["attributes"]["error.type"] == "billiard.exceptions.TimeLimitExceeded"
     assert killed[0]["sum"] >= 1.9
