@@ -38,6 +38,8 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS log_word (key INTEGER PRIMARY KEY)",
     "CREATE TABLE IF NOT EXISTS log_posting (slot INTEGER PRIMARY KEY, chunks BLOB NOT NULL)",
 )
+_KEYS_AT_ONCE = 200_000
+"""Keys of words that are sorted and written together: a request of 16 MiB may have millions of them."""
 _COUNT = "INSERT INTO meta VALUES ('log_records', ?) ON CONFLICT DO UPDATE SET value = value + excluded.value"
 
 
@@ -66,10 +68,16 @@ class LogTables:
         def index(row: int, hashes: Iterable[int]) -> None:
             base = tag_key(row, 0)
             keys.extend([base | hashed << BUCKET_BITS for hashed in hashes])
+            if len(keys) >= _KEYS_AT_ONCE:
+                write()
+
+        def write() -> None:
+            keys.sort()
+            self._connection.executemany("INSERT INTO log_word VALUES (?)", ((key,) for key in keys))
+            keys.clear()
 
         self.add_rows(pieces, self._dictionary.pack, index)
-        keys.sort()
-        self._connection.executemany("INSERT INTO log_word VALUES (?)", [(key,) for key in keys])
+        write()
 
     def add_rows(
         self,

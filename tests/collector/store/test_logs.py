@@ -10,7 +10,7 @@ import pytest
 
 from causal_otel.collector.log_words import read_words
 from causal_otel.collector.query import Found, Query, TraceLogs
-from causal_otel.collector.store import days
+from causal_otel.collector.store import days, log_tables
 from causal_otel.collector.store.committing import Committer, Kept, Taken
 from causal_otel.collector.store.compaction import close_day
 from causal_otel.collector.store.counters import Counters
@@ -130,6 +130,20 @@ def test_a_trace_that_logs_a_lot(tmp_path: Path) -> None:
         assert some is not None
         assert (len(bodies(some.message)), some.left_out) == (2000, 2500)
         assert len(_said(tmp_path, 1)) == 4500
+
+
+def test_many_words_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The index of words is written in parts, so that a request of nothing but words takes no memory for all."""
+    monkeypatch.setattr(log_tables, "_KEYS_AT_ONCE", 3)
+    words = [f"word{number}" for number in range(20)]
+    with writing(tmp_path) as writer:
+        sent = (record(" ".join(words[at : at + 5]), trace=at + 1) for at in range(0, 20, 5))
+        assert writer.put(log_request(*sent), logs=True).result(30) == Kept(4)
+        writer.put(request(*(traces(span(trace=at + 1, start=NOON)) for at in range(0, 20, 5)))).result(30)
+    for closed in (False, True):
+        if closed:
+            close(tmp_path)
+        assert [_found(tmp_path, word) for word in words] == [[at // 5 * 5 + 1] for at in range(20)]
 
 
 def test_late_records_of_a_day_that_is_being_closed(tmp_path: Path) -> None:
