@@ -35,13 +35,14 @@ def with_logs(lines: Iterable[Line], view: TraceView, logs: TraceLogsView) -> It
             yield from log_lines(logs.by_span.get(span.span_id, ()), view.start, 4 + 2 * min(span.depth, _DEEPEST))
 
 
-def log_lines(records: Sequence[LogView], start: int, indent: int) -> Iterator[Line]:
+def log_lines(records: Sequence[LogView], start: int, indent: int, *, services: bool = False) -> Iterator[Line]:
     """Records, by their time: when, level, logger, and what was said, of which further lines stand below.
 
     Args:
         records: what to show.
         start: what their times are told from, Unix time in nanoseconds; 0: they are told in UTC.
         indent: columns to leave free on the left.
+        services: tell each record's service, which no span's line tells.
     """
     for record in records:
         at = format_duration(record.time - start) if start else clock(record.time)
@@ -52,6 +53,7 @@ def log_lines(records: Sequence[LogView], start: int, indent: int) -> Iterator[L
             (" " * indent, ""),
             (f"{at:>8} ", "dim"),
             (printable(f"{record.label or '-':<5} "), style),
+            (printable(f"{record.service} ") if services else "", ""),
             (printable(f"{record.logger}: ") if record.logger else "", "dim"),
             (printable(first), "red" if style == "red" else ""),
         )

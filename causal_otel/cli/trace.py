@@ -81,7 +81,7 @@ def _show(arguments: argparse.Namespace) -> int:
     sections: list[tuple[str, Iterable[Line]]] = [
         ("", _headline(view)),
         ("", with_logs(tree(view, screen.width, path=path, ascii_only=screen.ascii_only), view, logs)),
-        ("Log records of spans that are not here", log_lines(logs.elsewhere, view.start, 2)),
+        ("Log records of spans that are not here", log_lines(logs.elsewhere, view.start, 2, services=True)),
         (
             f"Critical path to the {arguments.until}, heavy ({'=' if screen.ascii_only else '━'}) above",
             _on_path(view, path),

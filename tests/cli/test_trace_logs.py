@@ -63,11 +63,11 @@ def test_records_stand_under_their_span(directory: Path, capsys: pytest.CaptureF
     assert shown[at + 3].split()[:2] == ["in", "full"]
     assert "\x1b" not in "".join(shown)
     rest = "\n".join(shown).partition("Log records of spans that are not here")[2]
-    assert "ERROR shop.cart: lost" in rest
+    assert "ERROR shop shop.cart: lost" in rest
     assert "at x" in rest
     assert "paying" not in _run(capsys, "trace", "--data-dir", str(directory), ORDER)
     assert "It has no log records." in _run(capsys, "trace", "--data-dir", str(directory), REPORT, "--logs")
-    assert "alone" in _run(capsys, "trace", "--data-dir", str(directory), _ALONE, "--logs")
+    assert "shop shop.cart: alone" in _run(capsys, "trace", "--data-dir", str(directory), _ALONE, "--logs")
     _run(capsys, "trace", "--data-dir", str(directory), _ALONE, status=1)
 
 

@@ -23,12 +23,16 @@ _MOST_OF_SPAN = 100
 
 @dataclass(frozen=True, slots=True)
 class LogRow:
-    """A record: ``at`` is the time since the trace's start, ``clock`` the time of day in UTC."""
+    """A record: ``at`` is the time since the trace's start, ``clock`` the time of day in UTC.
+
+    ``service`` is empty under a span, whose row has it.
+    """
 
     at: str
     clock: str
     level: str
     label: str
+    service: str
     logger: str
     said: str
     attributes: tuple[tuple[str, str], ...]
@@ -67,22 +71,24 @@ def placed(logs: TraceLogsView, start: int) -> PlacedLogs:
     room = _MOST
     lists: dict[str, LogList] = {}
     for span_id, records in [*logs.by_span.items(), ("", logs.elsewhere)]:
-        lists[span_id] = _listed(records, start, min(room, _MOST_OF_SPAN))
+        lists[span_id] = _listed(records, start, min(room, _MOST_OF_SPAN), placed=bool(span_id))
         room -= len(lists[span_id].rows)
     elsewhere = lists.pop("")
     return PlacedLogs(lists, LogList(elsewhere.rows, elsewhere.more + logs.left_out), logs.count)
 
 
-def _listed(records: Sequence[LogView], start: int, most: int) -> LogList:
-    return LogList(tuple(_row(record, start) for record in records[:most]), max(0, len(records) - most))
+def _listed(records: Sequence[LogView], start: int, most: int, *, placed: bool) -> LogList:
+    rows = tuple(_row(record, start, "" if placed else record.service) for record in records[:most])
+    return LogList(rows, max(0, len(records) - most))
 
 
-def _row(record: LogView, start: int) -> LogRow:
+def _row(record: LogView, start: int, service: str) -> LogRow:
     return LogRow(
         at=format_duration(record.time - start),
         clock=clock(record.time),
         level=record.level,
         label=record.label,
+        service=service,
         logger=record.logger,
         said=record.said,
         attributes=tuple(sorted((key, text(value)) for key, value in record.attributes.items())),
