@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from causal_otel._internal import faults
+from causal_otel._internal import faults, throttled_log
 from causal_otel.transports.transport import Outcome, Verdict
 from tests.export.workers import BUSY, DELIVERED, REFUSED, UNREACHABLE, MakeWorker, ScriptedTransport, end, lost
 from tests.waiting import wait_until
@@ -65,6 +66,26 @@ class TestAnswers:
         assert (worker.status().exported, lost(worker)) == (1, {"rejected": 2})
         assert len(transport.attempts) == 1
         assert "rejected 2 of 3 spans: too old" in caplog.text
+
+    def test_rejected_is_told_once_an_hour(
+        self,
+        make: MakeWorker,
+        transport: ScriptedTransport,
+        caplog: pytest.LogCaptureFixture,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """A back end that rejects something of every batch is a line in the log at the first one, and each hour."""
+        now = 1000.0
+        monkeypatch.setattr(throttled_log, "time", SimpleNamespace(monotonic=lambda: now))
+        worker, provider = make()
+        transport.outcomes = [Outcome(Verdict.DELIVERED, "rejected", "too old", rejected=1)]
+        for _ in range(13):
+            end(provider, "a")
+            worker.force_flush(10_000)
+            now += 300
+        said = [record.getMessage() for record in caplog.records if "rejected" in record.getMessage()]
+        assert len(said) == 2
+        assert said[1].endswith("(the same 11 times more since this was last said)")
 
     def test_one_line_per_kind(
         self, make: MakeWorker, transport: ScriptedTransport, caplog: pytest.LogCaptureFixture

@@ -19,6 +19,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from causal_otel.testing.process import claim_port
 from tests.collector.forward.sending import forward, names, send, settled
+from tests.collector.records import log_request, record
 from tests.collector.running import Running, one_span, running
 from tests.collector.spans import request, span, traces
 from tests.faults.scripted import answer, guard, hang, limit, partial, scripted
@@ -36,7 +37,7 @@ def far_side(request: pytest.FixtureRequest) -> FarSide:
 
 
 def test_everything_is_sent_on(tmp_path: Path, far_side: FarSide) -> None:
-    """Every span that a collector takes is in its own store and at the far side, with all that it has."""
+    """Every span that a collector takes is at the far side too, with all that it has; log records stay here."""
     with far_side(0) as far, running(tmp_path, "--forward", far.endpoint) as collector:
         assert f"Sent on to:     {far.endpoint}/v1/traces" in collector.process.output()
         sent = send(collector, *range(1, 21))
@@ -55,6 +56,7 @@ def test_everything_is_sent_on(tmp_path: Path, far_side: FarSide) -> None:
         assert rich["attributes"] == {"user.id": 7, "list": ["a", "b"]}
         assert (rich["kind"], rich["status"]["code"]) == ("SERVER", "ERROR")
         assert rich["end"] - rich["start"] > 0
+        assert collector.post(log_request(record("here alone")), path="/v1/logs").status_code == 200
         exporter = GrpcExporter(collector.grpc, insecure=True)
         provider = TracerProvider()
         provider.add_span_processor(SimpleSpanProcessor(exporter))
