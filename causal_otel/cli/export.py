@@ -27,7 +27,10 @@ _LINE_BYTES = 4 * 1024 * 1024  # in binary; as JSON it is a few times that, whic
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.epilog = "Traces with a span that starts in the time are written whole. `causal-otel import` reads them."
+    parser.epilog = (
+        "Traces with a span that starts in the time are written whole, without their log records. "
+        "`causal-otel import` reads them."
+    )
     parser.add_argument("file", metavar="FILE", help="where to write; - is stdout; a name that ends in .gz: compressed")
     parser.add_argument("--service", metavar="NAME", help="only traces that this service has spans in")
     add_times(parser, lookback=None)
