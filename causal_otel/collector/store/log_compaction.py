@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from hashlib import blake2b
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from causal_otel.collector.store.days import LARGEST
 from causal_otel.collector.store.dictionary import CLOSED_BYTES
 from causal_otel.collector.store.incoming_logs import add_record
 from causal_otel.collector.store.log_tables import DICTIONARY
-from causal_otel.collector.store.slices import slices
+from causal_otel.collector.store.slices import for_a_slice, slices
 from causal_otel.collector.store.sorter import PostingSorter
 from causal_otel.collector.store.tables import connect
 
@@ -31,6 +32,7 @@ _STARTS = 2000
 """Rows to read in a slice."""
 _SAMPLED_TRACES = 200
 _LONGEST_SAMPLE = 2048
+_DIGEST_BYTES = 16
 
 
 class LogCompaction:
@@ -83,17 +85,17 @@ class LogCompaction:
         samples: list[bytes] = []
         for some in slices(traces[:: max(1, len(traces) // _SAMPLED_TRACES)]):
             for trace_id in some:
-                raw = next(iter(self._records(trace_id)))[0]
+                raw, _ = next(self._records(trace_id))
                 if len(raw) <= _LONGEST_SAMPLE:
                     samples.append(chunks.spans_field([raw]))
             yield 0.0
         dictionary = b"".join(samples)[-CLOSED_BYTES:]
         packer, connection = chunks.Packer(dictionary, level=_LEVEL), self._day.connection
         with closing(PostingSorter(self._directory)) as sorter:
-            for some in slices(traces):
+            pieces = chain.from_iterable(map(self._pieces, traces))
+            for piece in pieces:
                 connection.execute("BEGIN")
-                pieces = chain.from_iterable(map(self._pieces, some))
-                self._day.logs.add_rows(pieces, packer.pack, sorter.add)
+                self._day.logs.add_rows(chain([piece], for_a_slice(pieces)), packer.pack, sorter.add)
                 connection.execute("COMMIT")
                 yield 0.0
             bits = sorter.slot_bits()
@@ -124,21 +126,29 @@ class LogCompaction:
         self._day.logs.add(late)
         self._day.commit()
 
-    def _pieces(self, trace_id: bytes) -> list[LogPiece]:
+    def _pieces(self, trace_id: bytes) -> Iterator[LogPiece]:
+        """The records of a trace, each piece when it is full: those of one that logs all day would fill the memory."""
         pieces: list[LogPiece] = []
         for raw, origin in self._records(trace_id):
             add_record(pieces, trace_id, origin, LogRecord.FromString(raw), raw)
-        return pieces
+            if len(pieces) > 1:
+                yield pieces.pop(0)
+        yield from pieces
 
-    def _records(self, trace_id: bytes) -> list[tuple[bytes, LogOrigin]]:
+    def _records(self, trace_id: bytes) -> Iterator[tuple[bytes, LogOrigin]]:
         """Every record of a trace, serialized, once."""
-        found: dict[tuple[bytes, LogOrigin], None] = {}
-        rows = self._source.execute(
-            "SELECT body FROM log WHERE trace_id = ? AND id <= ? ORDER BY id", (trace_id, self._last)
-        )
-        for (body,) in rows.fetchall():
-            found.update(dict.fromkeys(self._unpack(body)))
-        return list(found)
+        seen: set[bytes] = set()
+        ids = self._source.execute(
+            "SELECT id FROM log WHERE trace_id = ? AND id <= ? ORDER BY id", (trace_id, self._last)
+        ).fetchall()
+        for row in ids:
+            (body,) = self._source.execute("SELECT body FROM log WHERE id = ?", row).fetchone()
+            for raw, origin in self._unpack(body):
+                lengths = b"%d %d " % (len(origin[0]), len(origin[1]))
+                digest = blake2b(b"".join((lengths, *origin, raw)), digest_size=_DIGEST_BYTES).digest()
+                if digest not in seen:
+                    seen.add(digest)
+                    yield raw, origin
 
     def _unpack(self, body: bytes) -> Iterator[tuple[bytes, LogOrigin]]:
         try:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from causal_otel.collector.log_words import read_words
 from causal_otel.collector.query import Found, Query, TraceLogs
-from causal_otel.collector.store import days, log_tables
+from causal_otel.collector.store import days, log_tables, slices
 from causal_otel.collector.store.committing import Committer, Kept, Taken
 from causal_otel.collector.store.compaction import close_day
 from causal_otel.collector.store.counters import Counters
 from causal_otel.collector.store.files import DayFiles
+from causal_otel.collector.store.incoming_logs import LogPiece
+from causal_otel.collector.store.log_tables import LogTables
 from causal_otel.collector.store.reader import Reader
 from tests.collector.records import bodies, log_request, record
 from tests.collector.spans import HOUR, NOON, SECOND, request, span, trace_id, traces
@@ -130,6 +134,30 @@ def test_a_trace_that_logs_a_lot(tmp_path: Path) -> None:
         assert some is not None
         assert (len(bodies(some.message)), some.left_out) == (2000, 2500)
         assert len(_said(tmp_path, 1)) == 4500
+
+
+def test_a_trace_that_logs_a_lot_is_closed_in_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits to be written waits for some of a trace's records only; one that came twice is there once."""
+    monkeypatch.setattr(slices, "_SLICE_SECONDS", 0.0)
+    with writing(tmp_path) as writer:
+        for first in (0, 3000, 1000):
+            sent = (record(f"number {number}", at=NOON + number) for number in range(first, first + 3000))
+            assert writer.put(log_request(*sent), logs=True).result(60) == Kept(3000)
+    path = days.path_of(tmp_path, TODAY)
+    rows_written: list[list[int]] = []
+    add_rows = LogTables.add_rows
+
+    def count(self: LogTables, pieces: Iterable[LogPiece], *others: Any) -> None:
+        some = list(pieces)
+        rows_written.append([piece.count for piece in some])
+        add_rows(self, some, *others)
+
+    monkeypatch.setattr(LogTables, "add_rows", count)
+    for _ in close_day(path, now=0, beside=[], release=lambda: None):
+        pass
+    assert len(rows_written) >= 2
+    assert sum(map(sum, rows_written)) == 6000
+    assert len(_said(tmp_path, 1)) == 6000
 
 
 def test_many_words_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
