@@ -16,9 +16,10 @@ from starlette.staticfiles import StaticFiles
 from starlette.testclient import TestClient
 
 from causal_otel.collector.matching import summary
+from causal_otel.collector.query import Recent
 from causal_otel.collector.reading import Reading
+from causal_otel.collector.web import compare_page, import_page, trace_page
 from causal_otel.collector.web.templating import STATIC
-from causal_otel.collector.web.trace_page import routes
 from tests.collector.web.browser import chromium, open_page, serve
 from tests.collector.web.sample_traces import large
 
@@ -60,11 +61,14 @@ class _Reader:
     def trace(self, trace_id: bytes) -> TracesData | None:
         return self._message if trace_id.hex() == _ID else None
 
+    def logs(self, trace_id: bytes, *, most: int = 5000) -> None:
+        """It has none."""
+
     def span_count(self, trace_ids: Iterable[bytes]) -> int:
         return sum(_SPANS for trace_id in trace_ids if trace_id.hex() == _ID)
 
-    def recent(self, limit: int) -> list[bytes]:
-        return [bytes.fromhex(_ID)][:limit]
+    def recent(self, limit: int) -> Recent:
+        return Recent((bytes.fromhex(_ID),)[:limit], 0, None)
 
     def summaries(self, trace_ids: Iterable[bytes]) -> list[Summary]:
         return [summary(self._message) for _ in trace_ids]
@@ -74,7 +78,8 @@ class _Reader:
 
 
 def _application() -> Starlette:
-    pages = routes(Reading(_Reader(large(_SPANS, _ID))))  # type: ignore[arg-type]
+    reading = Reading(_Reader(large(_SPANS, _ID)))  # type: ignore[arg-type]
+    pages = [route for part in (trace_page, compare_page, import_page) for route in part.routes(reading)]
     return Starlette(routes=[*pages, Mount("/static", StaticFiles(directory=STATIC))])
 
 

@@ -17,7 +17,7 @@ from causal_otel._internal import faults, process
 from causal_otel.names import ERROR_TYPE, OTEL_METRIC_OVERFLOW
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from causal_otel.instrument.measured import Instrument
 
@@ -120,6 +120,7 @@ class CellIndex:
         family: all cells of the instrument.
         labels: those that the operations begin with.
         active: counts the operations under way; None: the instrument's patch declares no such metric.
+        noted: the cells that measure attributes of the operations, by the attribute.
 
     Attributes:
         cells: those of all instruments.
@@ -130,9 +131,11 @@ class CellIndex:
         only: the cell for operations that have learned nothing and have not failed; None: there was none yet.
     """
 
-    __slots__ = ("_family", "_labels", "active", "by_key", "cells", "learned_key", "learns", "only", "process")
+    __slots__ = ("_family", "_labels", "active", "by_key", "cells", "learned_key", "learns", "noted", "only", "process")
 
-    def __init__(self, family: Family, labels: dict[str, Any], active: Cell | None) -> None:
+    def __init__(
+        self, family: Family, labels: dict[str, Any], active: Cell | None, noted: Sequence[tuple[str, Cell]]
+    ) -> None:
         self._family = family
         self.cells = family.cells
         self.process = process.token
@@ -141,6 +144,7 @@ class CellIndex:
         self.by_key: dict[tuple[Any, ...], Cell] = {}
         self.only: Cell | None = None
         self.active = active
+        self.noted = noted
         self._labels = labels
 
     def find(self, learned: Mapping[str, Any] | None = None, error_type: str | None = None) -> Cell:
@@ -198,14 +202,17 @@ class Family:
             index[key] = value
             self._remembered += 1
 
-    def new_index(self, attributes: Mapping[str, Any], active: Cell | None = None) -> CellIndex:
+    def new_index(
+        self, attributes: Mapping[str, Any], active: Cell | None = None, noted: Sequence[tuple[str, Cell]] = ()
+    ) -> CellIndex:
         """The index for operations that begin with ``attributes``. It is found in :attr:`indexes` from now on.
 
         Args:
             attributes: what the operations begin with.
             active: counts the operations under way; None: the instrument's patch declares no such metric.
+            noted: the cells that measure attributes of the operations, by the attribute.
         """
-        index = CellIndex(self, self._labels(self._names, attributes), active)
+        index = CellIndex(self, self._labels(self._names, attributes), active, noted)
         with contextlib.suppress(TypeError):  # a value that cannot be hashed
             self.remember(self.indexes, self.began_key(attributes), index)
         return index

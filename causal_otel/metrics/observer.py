@@ -98,25 +98,20 @@ class Metrics:
                     returned = cell.rows = self._rows[operation.kind._name_].cell(cell.labels)
                 if returned is not None:
                     returned.add(rows)
-            if self._noted:
-                self._note(operation)
+            for name, noted in index.noted:
+                value = operation.attributes.get(name)
+                if value is None and operation.own is not None:
+                    value = operation.own.get(name)
+                if value is not None:
+                    noted.add(value)
         except Exception:
             faults.report("metrics: the end of an operation")
-
-    def _note(self, operation: Operation) -> None:
-        """Measure what the operation says of itself."""
-        for family in self._noted.get(operation.kind._name_, ()):
-            attributes = _attributes(operation)
-            value = attributes.get(family.instrument.name)
-            if isinstance(value, int | float):
-                index = family.indexes.get(family.began_key(attributes)) or family.new_index(attributes)
-                (index.only or index.find()).add(value)
 
     def _index(self, operation: Operation) -> CellIndex | None:
         """The index of the cells that count ``operation``; None: it is not measured."""
         if not operation.measured:
             return None
-        attributes = _attributes(operation)
+        attributes = operation.attributes if operation.own is None else {**operation.attributes, **operation.own}
         kind = operation.kind._name_
         try:
             family = self._durations[kind]
@@ -125,8 +120,5 @@ class Metrics:
             if kind not in self._durations:
                 return None
         active = self._active[kind].new_index(attributes).find() if kind in self._active else None
-        return family.new_index(attributes, active)
-
-
-def _attributes(operation: Operation) -> Mapping[str, Any]:
-    return operation.attributes if operation.own is None else {**operation.attributes, **operation.own}
+        noted = [(each.instrument.name, each.new_index(attributes).find()) for each in self._noted.get(kind, ())]
+        return family.new_index(attributes, active, noted)

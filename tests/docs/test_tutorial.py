@@ -103,6 +103,7 @@ def test_setting_up(tmp_path: Path) -> None:
     assert place == str(tmp_path / "first-trace" / "bin" / "causal-otel")
 
 
+@pytest.mark.long
 def test_the_demo(variables: dict[str, str], tmp_path: Path) -> None:
     """The demo prints its traces and ends by itself where nobody looks."""
     shown = _run(_DEMO, tmp_path, variables)

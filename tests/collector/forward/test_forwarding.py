@@ -107,6 +107,7 @@ def _wait_for_more(acknowledged: list[str], count: int) -> None:
     wait_until(lambda: len(acknowledged) >= enough)
 
 
+@pytest.mark.long
 def test_kill_in_the_middle(tmp_path: Path, far_side: FarSide) -> None:
     """After kill -9 again and again, while it takes and sends, all acknowledged arrives, in order, and is kept."""
     port = claim_port(None, "far side")
