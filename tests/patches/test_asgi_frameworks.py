@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from a2wsgi import WSGIMiddleware
+from asgiref.sync import SyncToAsync
 from asgiref.wsgi import WsgiToAsgi
 from flask import Flask
 
@@ -28,6 +31,24 @@ _WAIT = 0.02
 def recorded() -> Iterator[Recording]:
     with recording(["asgi"]) as found:
         yield found
+
+
+@pytest.fixture(autouse=True)
+def _threads_end() -> Iterator[None]:
+    """Asgiref keeps a thread for as long as the process lives."""
+    yield
+    SyncToAsync.single_thread_executor.shutdown()
+    SyncToAsync.single_thread_executor = ThreadPoolExecutor(max_workers=1)
+
+
+@contextmanager
+def _adapted(adapter: Any) -> Iterator[Any]:
+    app = adapter(_flask())
+    try:
+        yield app
+    finally:
+        if adapter is WSGIMiddleware:
+            app.executor.shutdown()
 
 
 def _work() -> str:
@@ -118,11 +139,13 @@ async def test_failures_of_django(django: Any, recorded: Recording) -> None:
 @pytest.mark.asyncio
 async def test_flask(adapter: Any, recorded: Recording) -> None:
     """A request to Flask by way of either adapter is a span, and what runs in the adapter's thread is inside it."""
-    _assert_request(recorded, await _get(adapter(_flask()), "/orders/7"), "/orders/7")
+    with _adapted(adapter) as app:
+        _assert_request(recorded, await _get(app, "/orders/7"), "/orders/7")
 
 
 @pytest.mark.parametrize("adapter", [WSGIMiddleware, WsgiToAsgi])
 @pytest.mark.asyncio
 async def test_failures_of_flask(adapter: Any, recorded: Recording) -> None:
     """A view that raises is an error, an unknown path is none."""
-    await _assert_failed(recorded, adapter(_flask()))
+    with _adapted(adapter) as app:
+        await _assert_failed(recorded, app)

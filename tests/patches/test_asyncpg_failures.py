@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -70,7 +72,12 @@ async def test_connection_that_is_released_broken(
     """A reset that fails when a connection goes back to its pool is one span."""
     async with asyncpg.create_pool(postgres_url, min_size=0) as pool:
         borrowed = await pool.acquire()
-        failure = await fails(recorded, lambda: pool.release(borrowed, timeout=1e-9))
+        server = borrowed.get_server_pid()
+        os.kill(server, signal.SIGSTOP)  # so that it does not answer in time, however slow we are
+        try:
+            failure = await fails(recorded, lambda: pool.release(borrowed, timeout=0.1))
+        finally:
+            os.kill(server, signal.SIGCONT)
     assert failure.span.name == "RESET postgres"
     assert failure.attributes["error.type"] == "TimeoutError"
     failure = await fails(recorded, lambda: pool.release(connection))  # type: ignore[arg-type]
