@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-__all__ = ["ClientOptions", "Hook", "Options"]
+__all__ = ["ClientOptions", "DatabaseOptions", "Hook", "Options"]
 
 Hook = Callable[..., None]
 """Called with a span that is recorded and the driver's own objects, which each patch's documentation names."""
@@ -43,6 +43,8 @@ class ClientOptions(Options):
     """The options of a patch for a client.
 
     Args:
+        slow_plumbing: seconds from which on a call that is no operation, such as getting a connection or ``COMMIT``, is
+            a span though it went well.
         require_parent: whether an operation is recorded only inside a span that is, so that one outside any span leaves
             no trace. False: it starts a trace of its own, unless it is a ping, a wait for work or a library's own
             housekeeping, as the patch's documentation says. None: what the setting ``require_parent`` says, which is
@@ -50,3 +52,21 @@ class ClientOptions(Options):
     """
 
     require_parent: bool | None = None
+    slow_plumbing: float = 0.010
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatabaseOptions(ClientOptions):
+    """The options of a patch for the client of a database.
+
+    Args:
+        query_text: whether ``db.query.text`` is recorded, without values.
+        parameters: whether the parameters of statements are recorded, as ``db.query.parameter.<name or position>``, cut
+            to 256 characters each. They are values: redaction is asked about them, and nothing else hides them.
+        traceparent: whether the server is told the trace of an operation, for its own logs. The patch's documentation
+            says how.
+    """
+
+    query_text: bool = True
+    parameters: bool = False
+    traceparent: bool = False
