@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from causal_otel._internal.setting_types import EXCLUDED_NAMES, EXCLUDED_URLS
+from causal_otel._internal.setting_types import EXCLUDED_NAMES, EXCLUDED_URLS, SECONDS
 from causal_otel.instrument.options import Options
 from causal_otel.instrument.registry import BrokenPatch
 from causal_otel.settings import SettingError
@@ -71,6 +71,9 @@ def _checked(registered: Registered, options: object) -> Options:
         raise SettingError(
             f"patches: {name}: require_parent={require_parent!r} is not allowed; it must be True, False or None"
         )
+    slow = getattr(options, "slow_plumbing", None)
+    if not (slow is None or SECONDS.accepts(slow)):
+        raise SettingError(f"patches: {name}: slow_plumbing={slow!r} is not allowed; it must be {SECONDS.allowed}")
     for hook in ("request_hook", "response_hook"):
         given = getattr(options, hook)
         if given is not None and (not callable(given) or inspect.iscoroutinefunction(given)):
@@ -81,8 +84,9 @@ def _checked(registered: Registered, options: object) -> Options:
 def with_defaults(chosen: Mapping[str, Options | None], settings: Settings) -> dict[str, Callable[[Patch], Options]]:
     """What makes the options of each chosen patch: what the user's leave open is as the settings say."""
     excluded = {"asgi": settings.excluded_urls, "httpx": settings.excluded_urls, "celery": settings.excluded_tasks}
+    shared = {"require_parent": settings.require_parent, "slow_plumbing": settings.slow_plumbing}
     return {
-        name: partial(_complete, given, {"excluded": excluded.get(name, ()), "require_parent": settings.require_parent})
+        name: partial(_complete, given, {"excluded": excluded.get(name, ()), **shared})
         for name, given in chosen.items()
     }
 

@@ -66,6 +66,7 @@ class SettingArguments(TypedDict, total=False):
     event_attribute_count_limit: int | None
     link_attribute_count_limit: int | None
     require_parent: bool | None
+    slow_plumbing: float | None
     excluded_urls: list[str] | tuple[str, ...] | None
     excluded_tasks: list[str] | tuple[str, ...] | None
     propagators: list[str] | tuple[str, ...] | None

@@ -316,6 +316,13 @@ class Settings:
         "of a patch's options says otherwise. By default one outside any span is a trace of its own.",
         "TRACING_REQUIRE_PARENT",
     )
+    slow_plumbing: float = _setting(
+        SECONDS,
+        0.01,
+        "Getting a connection, connecting, `BEGIN`, `COMMIT` and the like are a span where they take longer than this, "
+        "though they went well. The option `slow_plumbing` of a patch replaces this for that patch.",
+        "TRACING_SLOW_PLUMBING",
+    )
     excluded_urls: tuple[str, ...] = _setting(
         EXCLUDED_URLS,
         (),

@@ -20,6 +20,9 @@ __all__ = ["neo4j_server", "postgres_url", "receiver", "receiver_process", "redi
 # Logfire is here for one test. As a plugin of pydantic it would be imported wherever FastAPI is, and the SDK with it.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "logfire-plugin")
 
+# On a busy machine any COMMIT may take longer than 10 ms, and so be a span. Tests of that say what is slow.
+os.environ.setdefault("TRACING_SLOW_PLUMBING", "3600")
+
 
 def pytest_configure() -> None:
     """Warn as the newest Python does, suppose no idle machine, and let programs that tests start see signals as usual.

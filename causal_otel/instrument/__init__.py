@@ -2,14 +2,14 @@
 
 A patch declares (:class:`Patch`) which versions of which distributions it supports, and which of their functions are
 replaced (:class:`Wrap`). What each call is, an :class:`Operation` says; :func:`client_call`, :func:`traced_call` and
-:func:`failure_call` make the replacement. Everything else is done here, for all patches alike: whether anybody wants to
-know, when a call is over, its span, its failure, its hooks and metrics, and undoing it all. See
+:func:`plumbing_call` make the replacement. Everything else is done here, for all patches alike: whether anybody wants
+to know, when a call is over, its span, its failure, its hooks and metrics, and undoing it all. See
 docs/explanation/architecture.md, and docs/how-to/write-a-patch.md for the steps.
 """
 
 from __future__ import annotations
 
-from causal_otel.instrument.calls import argument, client_call, failure_call, inside, suppressed, traced_call
+from causal_otel.instrument.calls import argument, client_call, inside, plumbing_call, suppressed, traced_call
 from causal_otel.instrument.declaration import Connect, Patch, Wrap
 from causal_otel.instrument.errors import Errors, error_name
 from causal_otel.instrument.measured import Instrument, Measured
@@ -34,8 +34,8 @@ __all__ = [
     "argument",
     "client_call",
     "error_name",
-    "failure_call",
     "inside",
+    "plumbing_call",
     "suppressed",
     "traced_call",
 ]

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN
 
 from causal_otel._internal import faults
@@ -20,12 +21,12 @@ from causal_otel.engine import context
 from causal_otel.instrument.awaiting import at_once, ended, goes_on, watched
 from causal_otel.instrument.errors import BY_CLASS, mark_failed
 from causal_otel.instrument.operation import Operation, Running
+from causal_otel.instrument.parts import LEAST, parts_of
 from causal_otel.instrument.plumbing import Plumbing
 from causal_otel.instrument.tracing import Tracing
-from causal_otel.names import ERROR_TYPE
+from causal_otel.names import DB_RESPONSE_RETURNED_ROWS, ERROR_TYPE
 
 if TYPE_CHECKING:
-    from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
     from causal_otel.instrument.awaiting import Call
@@ -41,9 +42,10 @@ __all__ = [
     "Wrapper",
     "argument",
     "client_call",
+    "detached",
     "excluded_call",
-    "failure_call",
     "inside",
+    "plumbing_call",
     "suppressed",
     "traced_call",
 ]
@@ -145,7 +147,9 @@ def traced_call(begin: Begin, *, carries: bool = False) -> Wrapper:
     return wrap
 
 
-def client_call(describe: Describe, errors: Errors = BY_CLASS, rows: Rows | None = None) -> Wrapper:
+def client_call(
+    describe: Describe, errors: Errors = BY_CLASS, rows: Rows | None = None, rest: str | None = None
+) -> Wrapper:
     """A wrapper for a method that is one operation of a client.
 
     Its span is never made current, because drivers start no spans of their own. A call that is excluded has no span.
@@ -153,7 +157,9 @@ def client_call(describe: Describe, errors: Errors = BY_CLASS, rows: Rows | None
     Args:
         describe: says what a call is.
         errors: how the driver's errors are told.
-        rows: how many rows a result has, for the metrics.
+        rows: how many rows a result has.
+        rest: what a call has waited for where no :mod:`note <causal_otel.instrument.parts>` says otherwise; None: notes
+            are not asked for.
     """
 
     def begin(tracing: Tracing[Any], instance: Any, args: Args, kwargs: Kwargs) -> Call | None:
@@ -163,15 +169,17 @@ def client_call(describe: Describe, errors: Errors = BY_CLASS, rows: Rows | None
         if operation.plumbing:
             return Plumbing(tracing, lambda: operation, (), errors)
         running = tracing.leaf(operation, errors, (instance, args, kwargs))
-        if rows is not None and running is not None:
+        if running is not None:
             running.rows = rows
+            if rest is not None:
+                running.take_notes(rest)
         return running
 
     def wrap(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
         call = traced_call(begin)(tracing, original)
         if tracing.observers or tracing.counts_active:
             return call
-        return _leaf_call(tracing, original, describe, errors, rows, call)
+        return _leaf_call(tracing, original, describe, errors, rows, rest, call)
 
     return wrap
 
@@ -182,6 +190,7 @@ def _leaf_call(
     describe: Describe,
     errors: Errors,
     rows: Rows | None,
+    rest: str | None,
     special: Callable[..., Any],
 ) -> Callable[..., Any]:
     """The faster wrapper of :func:`client_call`, for patches without observers: it only starts and ends a span.
@@ -189,27 +198,29 @@ def _leaf_call(
     A call costs a seventh less than through ``special``, the full wrapper, which handles plumbing, background
     operations and attributes of one call.
 
-    With metrics, the operation and when it began go along with the span: a ``Running`` would take half a microsecond
-    more.
+    Where it is measured or its parts are told, the operation and when it began go along with the span: a ``Running``
+    would take half a microsecond more.
     """
     site = f"{original.__module__}.{original.__qualname__}"
     recorded, measurable = tracing.recorded, tracing.measurable
     start_leaf, excluded = tracing.start_leaf, tracing.excluded
     metrics: Any = tracing.metrics
     wanted = recorded if metrics is None else tracing.is_active  # then ``begin`` asks: nearly all are measured
+    timed = metrics is not None or rest is not None
+    plain = not timed and rows is None
 
     def begin(instance: Any, args: Args, kwargs: Kwargs) -> Any:
-        """The span, or with metrics what :func:`end` is to be given; None: neither; ``special``: it takes more."""
+        """What :func:`end` is to be given: a span, with more if it is timed. None: no; ``special``: it takes more."""
         try:
             operation = describe(tracing, instance, args, kwargs)
             if operation is None or (excluded is not None and operation.fits(excluded)):
                 return None
             if operation.special:
                 return special
-            if metrics is None:
+            if not timed:
                 return start_leaf(operation.name, operation.kind, operation.attributes)
             span: Span = INVALID_SPAN
-            if recorded():
+            if metrics is None or recorded():
                 span = start_leaf(operation.name, operation.kind, operation.attributes)
             elif not measurable():
                 return None
@@ -218,27 +229,36 @@ def _leaf_call(
             faults.report(site)
             return None
 
-    def end(begun: tuple[Span, Operation, float], result: Any) -> None:
-        span, operation, began = begun
-        seconds, number = perf_counter() - began, None
-        if rows is not None:
-            try:
-                number = rows(result)
-            except Exception:
-                faults.report("metrics: rows")
-        metrics.ended(operation, seconds, None, None, number)
+    def number_of_rows(result: Any) -> int | None:
+        try:
+            return None if rows is None else rows(result)
+        except Exception:
+            faults.report("rows of a result")
+            return None
+
+    def end(begun: Any, result: Any) -> None:
+        number = number_of_rows(result)
+        span, operation, began = begun if timed else (begun, None, 0.0)
+        if number is not None:
+            span.set_attribute(DB_RESPONSE_RETURNED_ROWS, number)
+        if timed:
+            seconds = perf_counter() - began
+            if rest is not None and seconds >= LEAST:
+                span.set_attributes(parts_of(began, seconds, rest))
+            if metrics is not None:
+                metrics.ended(operation, seconds, None, None, number)
         span.end()
 
     def fail(begun: Any, error: BaseException) -> None:
-        if metrics is None:
-            mark_failed(begun, error, errors)
-            begun.end()
-        else:
-            span, operation, began = begun
+        span, operation, began = begun if timed else (begun, None, 0.0)
+        attributes = mark_failed(span, error, errors)
+        if timed:
             seconds = perf_counter() - began
-            attributes = mark_failed(span, error, errors)
-            metrics.ended(operation, seconds, attributes, (attributes or {}).get(ERROR_TYPE))
-            span.end()
+            if rest is not None and seconds >= LEAST:
+                span.set_attributes(parts_of(began, seconds, rest))
+            if metrics is not None:
+                metrics.ended(operation, seconds, attributes, (attributes or {}).get(ERROR_TYPE))
+        span.end()
 
     if inspect.iscoroutinefunction(original):
 
@@ -254,7 +274,7 @@ def _leaf_call(
             except BaseException as error:
                 fail(begun, error)
                 raise
-            if metrics is None:
+            if plain:
                 begun.end()
             else:
                 end(begun, result)
@@ -275,13 +295,13 @@ def _leaf_call(
             fail(begun, error)
             raise
         if type(result) not in at_once and goes_on(type(result)):
-            if metrics is None:
-                return watched(result, Running(_LEAF, begun, errors), site)
-            span, operation, began = begun
+            span, operation, began = begun if timed else (begun, _LEAF, 0.0)
             running = Running(operation, span, errors, None, None, metrics, rows)
             running.began = began
+            if rest is not None:
+                running.take_notes(rest, began)
             return watched(result, running, site)
-        if metrics is None:
+        if plain:
             begun.end()
         else:
             end(begun, result)
@@ -294,11 +314,11 @@ _LEAF = Operation("", {})
 """The operation of a call whose span is all that is left to end."""
 
 
-def failure_call(describe: Describe, errors: Errors = BY_CLASS, *, nests: bool = False) -> Wrapper:
-    """A wrapper for a method that is plumbing: a span only if it fails.
+def plumbing_call(describe: Describe, errors: Errors = BY_CLASS, *, nests: bool = False) -> Wrapper:
+    """A wrapper for a method that is plumbing: a span only if it fails or is slow.
 
     Args:
-        describe: says what a call is. It is asked after the call, and only if that has failed.
+        describe: says what a call is. It is asked after the call, and only if that has failed or was slow.
         errors: how the driver's errors are told.
         nests: whether other traced calls may run inside, the user's callbacks among them.
     """
@@ -344,3 +364,7 @@ def inside(make: Callable[[], Context]) -> Wrapper:
 
 suppressed = inside(context.suppressed_context)
 """A wrapper for what a driver does on its own account: no operation inside is recorded."""
+
+detached = inside(Context)
+"""A wrapper for what outlives the call, such as opening a connection: asyncio's readers keep the context they are made
+in, and listeners run in it. What they do begins traces of its own."""

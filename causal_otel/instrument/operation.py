@@ -14,7 +14,8 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from causal_otel._internal import faults
 from causal_otel.instrument.errors import BY_CLASS, mark_failed
-from causal_otel.names import DB_QUERY_TEXT, ERROR_TYPE
+from causal_otel.instrument.parts import noteworthy, parts_of
+from causal_otel.names import DB_QUERY_TEXT, DB_RESPONSE_RETURNED_ROWS, ERROR_TYPE
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -145,7 +146,7 @@ class Running:
         inside: the context that is current while the driver works; None: the caller's.
         observation: what observers know of it; None: nobody observes.
         metrics: measures it; None: nothing does.
-        rows: how the rows of its result are counted, for the metrics; None: nobody knows.
+        rows: how the rows of its result are counted; None: nobody knows.
 
     Attributes:
         began: when it began, by ``perf_counter()``; only if it is measured.
@@ -156,6 +157,7 @@ class Running:
         "_error_type",
         "_learned",
         "_metrics",
+        "_notes",
         "_parts",
         "began",
         "errors",
@@ -184,9 +186,10 @@ class Running:
         self.inside = inside
         self.observation = observation
         self._parts: dict[str, float] | None = None
+        self._notes: tuple[float, str] | None = None
         self._metrics = metrics
+        self.rows = rows
         if metrics is not None:  # only then is there anything in the other slots
-            self.rows = rows
             self._learned: dict[str, Any] | None = None
             self._error_type: str | None = None
             self._active = metrics.began(operation) if metrics.counts_active else None
@@ -197,10 +200,22 @@ class Running:
         return self._metrics is not None or self.observation is not None or self.span.is_recording()
 
     def part(self, key: str, seconds: float) -> None:
-        """Note where a part of its time went: ``causal.pool.wait``, ``causal.fetch``. Parts of one key add up."""
+        """Note where a part of its time went: ``causal.pool.wait``, ``causal.fetch``. Parts of one key add up.
+
+        What is less than a millisecond in all is not recorded: see :mod:`causal_otel.instrument.parts`.
+        """
         if self._parts is None:
             self._parts = {}
         self._parts[key] = self._parts.get(key, 0.0) + seconds
+
+    def take_notes(self, rest: str, since: float | None = None) -> None:
+        """Have it take at its end what was noted of its parts: see :mod:`causal_otel.instrument.parts`.
+
+        Args:
+            rest: the key for what nothing is noted of.
+            since: when it began, by ``perf_counter()``; None: now.
+        """
+        self._notes = perf_counter() if since is None else since, rest
 
     def learn(self, attributes: dict[str, Any]) -> None:
         """Set attributes that were not known when it began. Nobody changes the dict any more."""
@@ -248,20 +263,26 @@ class Running:
         """
         if error is not None:
             self.failed(error)
+        span = self.span
+        rows = None
+        if self.rows is not None and error is None:
+            try:
+                rows = self.rows(result)
+            except Exception:
+                faults.report("rows of a result")
+            if rows is not None:
+                span.set_attribute(DB_RESPONSE_RETURNED_ROWS, rows)
         metrics = self._metrics
         if metrics is not None:
             self._metrics = None
             seconds = perf_counter() - self.began if duration is None else duration / 1e9
-            rows = None
-            if self.rows is not None and error is None:
-                try:
-                    rows = self.rows(result)
-                except Exception:
-                    faults.report("metrics: rows")
             metrics.ended(self.operation, seconds, self._learned, self._error_type, rows, self._active)
-        span = self.span
+        if self._notes is not None:
+            since, rest = self._notes
+            for key, value in parts_of(since, perf_counter() - since, rest).items():
+                self.part(key, value)
         if self._parts is not None:
-            span.set_attributes(self._parts)
+            span.set_attributes(noteworthy(self._parts))
         observation = self.observation
         if observation is not None:
             self.observation = None

@@ -43,16 +43,17 @@ class ClientOptions(Options):
     """The options of a patch for a client.
 
     Args:
-        slow_plumbing: seconds from which on a call that is no operation, such as getting a connection or ``COMMIT``, is
-            a span though it went well.
         require_parent: whether an operation is recorded only inside a span that is, so that one outside any span leaves
             no trace. False: it starts a trace of its own, unless it is a ping, a wait for work or a library's own
             housekeeping, as the patch's documentation says. None: what the setting ``require_parent`` says, which is
             False by default.
+        slow_plumbing: seconds. A call that is no operation but made for one, such as getting a connection or
+            ``COMMIT``, is a span inside a span if it takes longer, though it went well; if it fails it always is one.
+            None: what the setting ``slow_plumbing`` says, which is 0.01 by default.
     """
 
     require_parent: bool | None = None
-    slow_plumbing: float = 0.010
+    slow_plumbing: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,12 @@
-"""Silent when well, loud when not: calls that are a span only if they fail or are cancelled.
+"""Silent when quick and well, loud when not: calls that are a span only if they fail, are cancelled or are slow.
 
 Plumbing is what a driver does so that operations can be done: connecting, getting a connection from a pool, ``BEGIN``,
 preparing. A span for each would drown the operations; without any, a refused connection leaves a request that failed
-for no reason.
+for no reason, and one that waits for a pool has a gap.
+
+Of calls inside each other that fail, the innermost is a span; of those that are slow and go well, the outermost, which
+knows all the parts. One that is slow is a span inside a span only: a pool that is opened when a program starts is no
+trace.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from causal_otel.engine import context
 from causal_otel.engine.local_trace import local_trace_of
 from causal_otel.instrument.errors import BY_CLASS, failure_attributes, mark_failed
+from causal_otel.instrument.parts import noteworthy
 from causal_otel.instrument.recorded_failures import RecordedFailures, note_failure
 
 if TYPE_CHECKING:
@@ -28,17 +33,28 @@ __all__ = ["Plumbing"]
 
 
 class Plumbing:
-    """A call under way that becomes a span, from its beginning on, if it fails. No observer hears of it.
+    """A call under way that becomes a span, from its beginning on, if it fails or is slow. No observer hears of it.
 
     Args:
         tracing: the handle, which has said that the call is recorded.
-        describe: says what the call is, when it has failed; None: nothing worth a span.
+        describe: says what the call is, when it is to be a span; None: nothing worth one.
         arguments: for ``describe``.
         errors: how the driver's errors are told.
-        nests: whether other traced calls may run inside. If one of them has a span of the failure, this one makes none.
+        nests: whether other traced calls may run inside. If one of them has a span of the failure, this one makes none,
+            and if they are slow this one says so for them.
     """
 
-    __slots__ = ("_arguments", "_began", "_describe", "_errors", "_failures", "_tracing", "inside")
+    __slots__ = (
+        "_arguments",
+        "_began",
+        "_describe",
+        "_errors",
+        "_failures",
+        "_learned",
+        "_parts",
+        "_tracing",
+        "inside",
+    )
 
     args: tuple[Any, ...] | None = None
 
@@ -56,7 +72,19 @@ class Plumbing:
         self._describe = describe
         self._arguments = arguments
         self._errors = errors
+        self._parts: dict[str, float] | None = None
+        self._learned: dict[str, Any] | None = None
         self._began = perf_counter_ns()
+
+    def part(self, key: str, seconds: float) -> None:
+        """Note where a part of its time went, as :meth:`~causal_otel.instrument.operation.Running.part` does."""
+        if self._parts is None:
+            self._parts = {}
+        self._parts[key] = self._parts.get(key, 0.0) + seconds
+
+    def learn(self, attributes: dict[str, Any]) -> None:
+        """Set attributes of the span that it may become."""
+        self._learned = {**(self._learned or {}), **attributes}
 
     def end(self, result: Any = None, error: BaseException | None = None) -> None:
         """The call is over."""
@@ -67,7 +95,12 @@ class Plumbing:
             elif failures.close_with(error):
                 note_failure(error)  # a call around this one asks the same question
                 return
-        if error is None or failure_attributes(error, self._errors) is None or not self._tracing.recorded():
+        if error is None or failure_attributes(error, self._errors) is None:
+            seconds = (perf_counter_ns() - self._began) / 1e9
+            if seconds < self._tracing.slow_plumbing or RecordedFailures.around() or not context.in_trace():
+                return
+            error = None
+        if not self._tracing.recorded():
             return
         operation = self._describe(*self._arguments)
         excluded = self._tracing.excluded
@@ -75,9 +108,12 @@ class Plumbing:
             return
         if operation.background and not context.in_trace():
             return
-        attributes = {**operation.attributes, **(operation.own or {})}
+        attributes = {**operation.attributes, **(operation.own or {}), **(self._learned or {})}
+        if self._parts is not None:
+            attributes |= noteworthy(self._parts)
         span = self._tracing.start(operation.name, operation.kind, attributes, start_time=_unix(self._began))
-        mark_failed(span, error, self._errors)
+        if error is not None:
+            mark_failed(span, error, self._errors)
         span.end()
 
 

@@ -30,6 +30,12 @@ class RecordedFailures:
     def __init__(self) -> None:
         self._errors: list[BaseException] | None = []
 
+    @staticmethod
+    def around() -> bool:
+        """Whether this is inside a call that has one, and that is under way."""
+        found = context.current().get(_KEY)
+        return isinstance(found, RecordedFailures) and found._errors is not None
+
     def inside(self) -> Context:
         """The current context, for the inside of the call."""
         return cast("Context", {**context.current(), _KEY: self})  # a dict costs less, and the API only reads it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -66,6 +67,7 @@ class Tracing(Generic[OptionsT]):
         metrics: what measures operations; None: nothing does.
         counts_active: whether the metrics want to know of the beginning of operations.
         measures: whether anybody wants to know of operations as well that no span is recorded of.
+        slow_plumbing: seconds from which on plumbing that goes well is a span, too.
     """
 
     excluded: Excluded | None = None
@@ -96,6 +98,8 @@ class Tracing(Generic[OptionsT]):
         self.active = True
         self.flush = flush
         self._roots = not getattr(options, "require_parent", False)
+        slow = getattr(options, "slow_plumbing", None)
+        self.slow_plumbing = math.inf if slow is None else slow
         self._core: Any = getattr(tracer, "core", _AnyCore) if self.ours else _AnyCore
         # Tasks and requests carry a trace on that the sampler has dropped; operations of clients leave no trace of it.
         self._is_client = isinstance(options, ClientOptions)

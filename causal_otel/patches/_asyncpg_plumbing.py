@@ -9,7 +9,7 @@ from opentelemetry.context import Context, create_key
 
 from causal_otel._internal import faults
 from causal_otel.engine import context
-from causal_otel.instrument.calls import Args, Describe, Kwargs, Wrapper, failure_call, suppressed, traced_call
+from causal_otel.instrument.calls import Args, Describe, Kwargs, Wrapper, plumbing_call, suppressed, traced_call
 from causal_otel.instrument.declaration import Wrap
 from causal_otel.instrument.errors import Errors, error_name
 from causal_otel.instrument.operation import Operation
@@ -157,7 +157,7 @@ def _connecting(tracing: Tracing[Any], instance: None, args: Args, kwargs: Kwarg
 
 def if_failed(describe: Describe, *, nests: bool = False) -> Wrapper:
     """A wrapper for a call that is a span only if it fails; ``nests``: other traced calls may run inside."""
-    return failure_call(describe, ERRORS, nests=nests)
+    return plumbing_call(describe, ERRORS, nests=nests)
 
 
 def if_refused(describe: Describe) -> Wrapper:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from causal_otel.engine.outcome import is_cancellation
-from causal_otel.instrument.calls import Args, Describe, Kwargs, Wrapper, failure_call, suppressed, traced_call
+from causal_otel.instrument.calls import Args, Describe, Kwargs, Wrapper, plumbing_call, suppressed, traced_call
 from causal_otel.instrument.declaration import Wrap
 from causal_otel.instrument.errors import Errors
 from causal_otel.instrument.plumbing import Plumbing
@@ -49,7 +49,7 @@ def targets(
     errors = Errors(failure_code, DB_RESPONSE_STATUS_CODE)
 
     def named(name: str) -> Wrapper:
-        return failure_call(lambda tracing, instance, args, kwargs: operation(name, instance), errors, nests=True)
+        return plumbing_call(lambda tracing, instance, args, kwargs: operation(name, instance), errors, nests=True)
 
     def alone(name: str) -> Wrapper:
         """The same, with nothing traced inside."""
@@ -58,7 +58,7 @@ def targets(
     def read(tracing: Tracing[Any], instance: Any, args: Args, kwargs: Kwargs) -> _Read:
         return _Read(tracing, operation, ("RECEIVE", instance), errors, nests=True)
 
-    subscribe = failure_call(command, errors, nests=True)
+    subscribe = plumbing_call(command, errors, nests=True)
     receive = traced_call(read)
     return (
         Wrap("redis.client", "Redis.__init__", named("CONNECT")),  # connects if it is to have a single connection

@@ -47,7 +47,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.trace import SpanKind
 
 from causal_otel._internal import faults
-from causal_otel.instrument.calls import Args, Kwargs, Wrapper, argument, excluded_call, failure_call, traced_call
+from causal_otel.instrument.calls import Args, Kwargs, Wrapper, argument, excluded_call, plumbing_call, traced_call
 from causal_otel.instrument.declaration import Patch, Wrap
 from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.options import ClientOptions
@@ -63,6 +63,7 @@ from causal_otel.names import (
     DB_OPERATION_NAME,
     DB_QUERY_SUMMARY,
     DB_QUERY_TEXT,
+    DB_RESPONSE_RETURNED_ROWS,
     DB_RESPONSE_STATUS_CODE,
     DB_SYSTEM_NAME,
     ERROR_TYPE,
@@ -248,7 +249,7 @@ def _both(outer: Wrapper, inner: Wrapper) -> Wrapper:
     return lambda tracing, original: outer(tracing, inner(tracing, original))
 
 
-_connecting = failure_call(
+_connecting = plumbing_call(
     lambda tracing, driver, args, kwargs: plumbing("CONNECT", endpoint_of_driver, driver), ERRORS, nests=True
 )
 
@@ -301,6 +302,7 @@ PATCH = Patch(
         DB_QUERY_SUMMARY,
         DB_QUERY_TEXT,
         DB_OPERATION_NAME,
+        DB_RESPONSE_RETURNED_ROWS,
         DB_RESPONSE_STATUS_CODE,
         SERVER_ADDRESS,
         SERVER_PORT,

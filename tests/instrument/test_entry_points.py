@@ -42,7 +42,7 @@ PATCH = '''
 import functools
 from dataclasses import dataclass
 
-from causal_otel.instrument import ClientOptions, Errors, Operation, Patch, Wrap, argument, client_call, failure_call
+from causal_otel.instrument import ClientOptions, Errors, Operation, Patch, Wrap, argument, client_call, plumbing_call
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ PATCH = Patch(
     targets=(
         Wrap("acmedb", "Client.query", client_call(query, ERRORS)),
         Wrap("acmedb", "Client.get", client_call(lambda tracing, client, *_: describe(tracing, client, "GET"), ERRORS)),
-        Wrap("acmedb", "Client.connect", failure_call(lambda handle, client, *_: describe(handle, client, "CONNECT"))),
+        Wrap("acmedb", "Client.connect", plumbing_call(lambda handle, client, *_: describe(handle, client, "CONNECT"))),
     ),
 )
 '''

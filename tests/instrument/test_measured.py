@@ -210,8 +210,8 @@ async def test_rows_that_raise(sampler: Sampler, operation: Operation) -> None:
         raise ZeroDivisionError
 
     cells, run = _call("query", sampler, operation, rows=fails)
-    before = faults.counts().get("metrics: rows", 0)
+    before = faults.counts().get("rows of a result", 0)
     assert await run() == [1, 2]
-    assert faults.counts()["metrics: rows"] == before + 1
+    assert faults.counts()["rows of a result"] == before + 1
     assert [each.count for each in _counted(cells, DURATION).values()] == [1]
     assert _counted(cells, ROWS) == {}

@@ -14,7 +14,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from causal_otel._internal import faults
 from causal_otel.engine import context
-from causal_otel.instrument.calls import client_call, failure_call
+from causal_otel.instrument.calls import client_call, plumbing_call
 from causal_otel.instrument.operation import Operation
 from causal_otel.instrument.options import ClientOptions
 from causal_otel.instrument.recorded_failures import RecordedFailures
@@ -69,7 +69,7 @@ def run(result: Any) -> Any:
 
 def wrapped(recorded: Recording, function: Any, *, nests: bool = False, name: str = "OUTER") -> Any:
     tracing = Tracing(recorded.tracer, ClientOptions(), lambda seconds: True)
-    return failure_call(named(name), nests=nests)(tracing, function)
+    return plumbing_call(named(name), nests=nests)(tracing, function)
 
 
 def seconds(span: ReadableSpan) -> float:
@@ -105,7 +105,7 @@ def test_one_span_if_it_fails(recorded: Recording, kind: str, nests: bool) -> No
 def test_never_two_spans_for_one_failure(recorded: Recording, kind: str, inner: str) -> None:
     """What has failed inside has told of it, through any number of calls; another failure is told of by itself."""
     tracing = Tracing(recorded.tracer, ClientOptions(), lambda seconds: True)
-    wrap = failure_call(named("INNER")) if inner == "plumbing" else client_call(named("INNER"))
+    wrap = plumbing_call(named("INNER")) if inner == "plumbing" else client_call(named("INNER"))
     innermost = wrap(tracing, KINDS[kind])
     middle = wrapped(recorded, KINDS[kind], nests=True, name="MIDDLE")
     outer = wrapped(recorded, KINDS[kind], nests=True)
@@ -201,7 +201,7 @@ def test_description_that_fails() -> None:
     with contextlib.suppress(AssertionError), recording([]) as recorded:
         tracing = Tracing(recorded.tracer, ClientOptions(), lambda seconds: True)
         with recorded.tracer.start_as_current_span("root"), pytest.raises(LookupError) as caught:
-            failure_call(broken)(tracing, _sync)(None, fail_so)
+            plumbing_call(broken)(tracing, _sync)(None, fail_so)
     assert caught.value is error
     assert recorded.names() == ["root"]
     assert sum(faults.counts().values()) == before + 1

@@ -1,0 +1,79 @@
+"""The parts of an operation's time: waiting for a pool, connecting, the server, fetching.
+
+What an operation waits for is often seen by a wrapper further inside, which has no operation to tell: the checkout of a
+connection, inside a command. It leaves a note for whatever is under way in this task or thread, and the operation takes
+it at its end. So nothing is made current for that, and a call that waits for nothing pays for one look.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from causal_otel.names import CAUSAL_CONNECT_DNS, CAUSAL_CONNECT_TLS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["LEAST", "note", "noteworthy", "parts_of", "take"]
+
+LEAST = 0.001
+"""Seconds from which on a part is recorded: a shorter one would cost more than it tells."""
+
+_INSIDE = (CAUSAL_CONNECT_DNS, CAUSAL_CONNECT_TLS)  # parts of a part
+_KEPT = 32  # notes that nobody has taken, because no operation was recorded around them
+
+_notes: ContextVar[tuple[tuple[float, str, float], ...]] = ContextVar("causal_otel_parts", default=())
+"""When each part began, by ``perf_counter()``, its key and its seconds. Nobody changes it: tasks begin with their
+parent's."""
+
+
+def note(key: str, seconds: float) -> None:
+    """Leave a note for the operation under way: it was in this part until now.
+
+    An operation that runs in another task or thread does not see it.
+
+    Args:
+        key: the attribute, such as ``causal.pool.wait``.
+        seconds: how long it was.
+    """
+    if seconds >= LEAST:
+        _notes.set((*_notes.get()[-_KEPT:], (perf_counter() - seconds, key, seconds)))
+
+
+def take(since: float) -> dict[str, float] | None:
+    """Take what has been noted of an operation; parts of one key are added up. None: nothing has been.
+
+    Args:
+        since: when the operation began, by ``perf_counter()``: what was noted of earlier ones is forgotten.
+    """
+    notes = _notes.get()
+    if not notes:
+        return None
+    _notes.set(())
+    found: dict[str, float] = {}
+    for began, key, seconds in notes:
+        if began >= since:
+            found[key] = found.get(key, 0.0) + seconds
+    return found or None
+
+
+def parts_of(since: float, seconds: float, rest: str) -> dict[str, float]:
+    """All parts of an operation, which is over.
+
+    Args:
+        since: when it began, by ``perf_counter()``.
+        seconds: how long it took.
+        rest: the key for what nothing was noted of.
+    """
+    found = take(since) or {}
+    left = seconds - sum(value for key, value in found.items() if key not in _INSIDE)
+    if left >= LEAST:
+        found[rest] = found.get(rest, 0.0) + left
+    return found
+
+
+def noteworthy(parts: Mapping[str, float]) -> dict[str, float]:
+    """Those of the parts that are recorded."""
+    return {key: seconds for key, seconds in parts.items() if seconds >= LEAST}

@@ -1,0 +1,70 @@
+"""What is asserted of the span of a call in which a wait was planted: the time is in the right part, and in no other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from causal_otel.names import (
+    CAUSAL_CONNECT,
+    CAUSAL_CONNECT_DNS,
+    CAUSAL_CONNECT_TLS,
+    CAUSAL_DISCOVERY,
+    CAUSAL_FETCH,
+    CAUSAL_LOCK_WAIT,
+    CAUSAL_POOL_SETUP,
+    CAUSAL_POOL_WAIT,
+    CAUSAL_RETRY_WAIT,
+    CAUSAL_SERVER,
+)
+from tests.span_relations import seconds
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+
+__all__ = ["WAIT", "assert_no_part", "assert_part", "parts"]
+
+WAIT = 0.3
+"""How long a planted wait is, in seconds."""
+
+_PARTS = (
+    CAUSAL_CONNECT,
+    CAUSAL_DISCOVERY,
+    CAUSAL_FETCH,
+    CAUSAL_LOCK_WAIT,
+    CAUSAL_POOL_SETUP,
+    CAUSAL_POOL_WAIT,
+    CAUSAL_RETRY_WAIT,
+    CAUSAL_SERVER,
+)
+_INSIDE = (CAUSAL_CONNECT_DNS, CAUSAL_CONNECT_TLS)
+
+
+def parts(span: ReadableSpan) -> dict[str, Any]:
+    """The parts of a span, which fit into it: together they are no longer, and those of connecting fit into that."""
+    found = dict(span.attributes or {})
+    known = {key: found[key] for key in (*_PARTS, *_INSIDE) if key in found}
+    assert all(value > 0 for value in known.values()), known
+    assert sum(known.get(key, 0) for key in _PARTS) <= seconds(span) + 1e-6, (known, seconds(span))
+    assert sum(known.get(key, 0) for key in _INSIDE) <= known.get(CAUSAL_CONNECT, 0) + 1e-6, known
+    return known
+
+
+def assert_part(span: ReadableSpan, key: str, wait: float = WAIT) -> None:
+    """Assert that ``wait`` is in the part ``key``, and so little of it in any other that a busy machine explains it.
+
+    Args:
+        span: the span, which has ended.
+        key: the part; ``causal.connect.dns`` and ``.tls`` count as ``causal.connect`` as well.
+        wait: what was planted, in seconds.
+    """
+    found = parts(span)
+    assert found.get(key, 0) >= 0.8 * wait, found
+    expected = {key, CAUSAL_CONNECT} if key in _INSIDE else {key}
+    # On a busy machine everything takes longer, so others are compared with what the part itself took.
+    others = {other: value for other, value in found.items() if other not in expected}
+    assert all(value < found[key] / 3 for value in others.values()), found
+
+
+def assert_no_part(span: ReadableSpan, wait: float = WAIT) -> None:
+    """Assert that ``wait``, in which the application did something else, is in no part."""
+    assert all(value < 0.8 * wait for value in parts(span).values()), span.attributes
