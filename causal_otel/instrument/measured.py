@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from causal_otel.instrument.operation import Operation
 
-__all__ = ["Instrument", "Measured", "OperationMetrics", "Rows"]
+__all__ = ["Instrument", "Measured", "OperationMetrics", "PoolMeter", "PoolMetrics", "Rows"]
 
 Rows = Callable[[Any], int | None]
 """How many rows a driver's result has; None: it does not say."""
@@ -30,7 +30,8 @@ class Instrument(NamedTuple):
         attributes: the attributes of its measurements, of those that an operation begins with.
         learned: the attributes of its measurements, of those that an operation learns later. One that is in both may be
             known at the beginning or later; if it is known twice, the later value counts.
-        boundaries: the upper bounds of its buckets; empty: it is no histogram, but an up-down counter.
+        boundaries: the upper bounds of its buckets; empty: it is no histogram, but a counter.
+        monotonic: whether such a counter only goes up.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Instrument(NamedTuple):
     attributes: tuple[str, ...]
     learned: tuple[str, ...] = ()
     boundaries: tuple[float, ...] = ()
+    monotonic: bool = False
 
 
 class Measured(NamedTuple):
@@ -89,4 +91,37 @@ class OperationMetrics(Protocol):
             error_type: its ``error.type``, if it failed.
             rows: how many rows it has returned, if that is known.
             active: what :meth:`began` returned.
+        """
+
+
+class PoolMeter(Protocol):
+    """Is told what happens in one pool of connections. Never raises."""
+
+    def waited(self, seconds: float) -> None:
+        """Somebody has got a connection, after that long."""
+
+    def created(self, seconds: float) -> None:
+        """A connection was made, which took that long."""
+
+    def used(self, seconds: float) -> None:
+        """A connection was given back, after that long."""
+
+    def timed_out(self) -> None:
+        """Somebody has waited for a connection in vain."""
+
+    def pending(self, change: int) -> None:
+        """Somebody begins to wait for a connection (1), or ends (-1)."""
+
+
+class PoolMetrics(Protocol):
+    """Measures pools of connections, all that there are."""
+
+    def meter(self, name: str, pool: object, count: Callable[[Any], tuple[int, int]]) -> PoolMeter:
+        """What a pool is to tell from now on: make one for each, and keep it with the pool.
+
+        Args:
+            name: the pool's name; without one, the conventions have ``host:port/database``.
+            pool: the pool, of which a weak reference is kept.
+            count: tells how many connections of ``pool`` are idle, and how many are used. A thread calls it whenever
+                metrics are collected.
         """

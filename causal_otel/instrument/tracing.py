@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from causal_otel.engine.redaction import Redaction
     from causal_otel.instrument.errors import Errors
     from causal_otel.instrument.exclusion import Excluded
-    from causal_otel.instrument.measured import OperationMetrics
+    from causal_otel.instrument.measured import OperationMetrics, PoolMetrics
     from causal_otel.instrument.operation import Observer, Operation
 
 __all__ = ["Tracing"]
@@ -65,6 +65,7 @@ class Tracing(Generic[OptionsT]):
         ours: whether the tracer is ours.
         observers: who is told of each operation.
         metrics: what measures operations; None: nothing does.
+        pools: what measures pools of connections; None: nothing does.
         counts_active: whether the metrics want to know of the beginning of operations.
         measures: whether anybody wants to know of operations as well that no span is recorded of.
         slow_plumbing: seconds from which on plumbing that goes well is a span, too.
@@ -81,6 +82,7 @@ class Tracing(Generic[OptionsT]):
         redaction: Redaction | None = None,
         observers: tuple[Observer, ...] = (),
         metrics: OperationMetrics | None = None,
+        pools: PoolMetrics | None = None,
     ) -> None:
         self._start = start = starter(tracer)
         self.redaction = redaction
@@ -93,6 +95,7 @@ class Tracing(Generic[OptionsT]):
             observers = (*observers, Hooks(options.request_hook, options.response_hook))
         self.observers = observers
         self.metrics = metrics
+        self.pools = pools
         self.counts_active = metrics is not None and metrics.counts_active
         self.measures = metrics is not None or any(observer.unsampled for observer in observers)
         self.active = True

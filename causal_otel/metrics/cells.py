@@ -80,6 +80,11 @@ class Cell:
         self._high: float = 0
         self._buckets = [0] * (len(self.family.instrument.boundaries) + 1)
 
+    def set(self, value: float) -> None:
+        """Forget everything but ``value``, which it has come to. The caller holds :attr:`Cells.reading`."""
+        self.reset()
+        self.pending[:] = [value]
+
     def take(self) -> list[float]:
         """Remove the pending measurements and return them. The caller holds :attr:`Cells.reading`."""
         pending = self.pending
@@ -253,6 +258,7 @@ class Cells:
         reading: a lock, held while pending measurements are counted or handed on.
         grown: is told of a cell in which more than :data:`LONG` measurements wait.
         began: is called once in each process, when the first cell is made.
+        before_collecting: are called, while :attr:`reading` is held, before what is measured is handed on.
     """
 
     def __init__(self, redact: Callable[[str, Any], Any] = lambda name, value: value) -> None:
@@ -261,6 +267,7 @@ class Cells:
         self.reading = threading.Lock()
         self.grown: Callable[[Cell], None] = self.fold
         self.began: Callable[[], None] | None = None
+        self.before_collecting: list[Callable[[], None]] = []
         self._began = False
         self._families: dict[Instrument, Family] = {}
         process.at_fork(in_child=self._forked)
@@ -272,6 +279,14 @@ class Cells:
     def families(self) -> Iterator[Family]:
         """The cells of each instrument."""
         return iter(list(self._families.values()))
+
+    def ask(self) -> None:
+        """Have those who know levels set their cells. The caller holds :attr:`reading`."""
+        for each in self.before_collecting:
+            try:
+                each()
+            except Exception:
+                faults.report("metrics: levels")
 
     def begun(self) -> None:
         """Call :attr:`began`, once in each process."""

@@ -40,7 +40,7 @@ class Feed:
     Args:
         provider: the user's own.
         cells: what is measured.
-        levels: the up-down counters that there may be: a provider cannot be given new ones while it collects.
+        levels: the counters that there may be: a provider cannot be given new ones while it collects.
     """
 
     destination = "your meter provider"
@@ -118,9 +118,10 @@ class Feed:
                         faults.report("metrics: your meter provider")
 
     def levels(self, instrument: Instrument) -> list[Observation]:
-        """What an up-down counter has come to."""
+        """What a counter has come to."""
         observations = []
         with self._cells.reading:
+            self._cells.ask()
             for cell in self._cells.family(instrument).known():
                 cell.fold()
                 observations.append(Observation(cell.totals().total, cell.labels))
@@ -167,7 +168,7 @@ class _Instruments:
         return found
 
     def observe(self, instrument: Instrument) -> None:
-        """Make an up-down counter. When it is collected, so are the histograms, which are told first."""
+        """Make a counter. When it is collected, so are the histograms, which are told first."""
         if instrument in self._observed:
             return
         self._observed.add(instrument)
@@ -179,9 +180,10 @@ class _Instruments:
             feed.tell()
             return feed.levels(instrument)
 
-        self._meter.create_observable_up_down_counter(
-            instrument.name, [observed], instrument.unit, instrument.description
-        )
+        make = self._meter.create_observable_up_down_counter
+        if instrument.monotonic:
+            make = self._meter.create_observable_counter  # type: ignore[assignment]
+        make(instrument.name, [observed], instrument.unit, instrument.description)
 
 
 _known: list[tuple[weakref.ref[MeterProvider], _Instruments]] = []

@@ -44,12 +44,18 @@ class Measuring:
     Args:
         cells: what is measured.
         output: where that goes.
+
+    Attributes:
+        pools: measures pools of connections.
     """
 
     _termination: Termination | None = None
 
     def __init__(self, cells: Cells, output: _Output) -> None:
+        from causal_otel.metrics.pools import Pools
+
         self._cells = cells
+        self.pools = Pools(cells)
         self._output = output
         self.begin_flush, self.flush_with = output.begin_flush, output.flush_with
 
@@ -111,9 +117,10 @@ def measuring(
         return Measuring(cells, MetricsPipeline(for_metrics(settings), resource(), cells))
     from causal_otel.metrics.conventions import HTTP_SERVER
     from causal_otel.metrics.feed import Feed
+    from causal_otel.metrics.pools import LEVELS
 
     try:
-        return Measuring(cells, Feed(theirs, cells, [HTTP_SERVER.active]))
+        return Measuring(cells, Feed(theirs, cells, [HTTP_SERVER.active, *LEVELS]))
     except Exception:
         faults.report("metrics: your meter provider")
         return None

@@ -210,6 +210,8 @@ class Reader(export.MetricReader):
 
     def _ours(self) -> list[export.Metric]:
         now = time.time_ns()
+        with self._cells.reading:
+            self._cells.ask()
         metrics = [metric for family in self._cells.families() if (metric := self._metric(family, now)) is not None]
         if self._temporality is Temporality.DELTA:
             self._since = now
@@ -219,12 +221,16 @@ class Reader(export.MetricReader):
         instrument = family.instrument
         points: list[Any] = []
         histogram, since = bool(instrument.boundaries), self._since
+        delta = instrument.monotonic and self._temporality is Temporality.DELTA
+        start = since if delta else self._start
         with self._cells.reading:
             for cell in family.known():
                 cell.fold()
                 totals = cell.totals()
                 if not histogram:
-                    points.append(export.NumberDataPoint(cell.labels, self._start, now, totals.total))
+                    points.append(export.NumberDataPoint(cell.labels, start, now, totals.total))
+                    if delta:
+                        cell.reset()
                 elif totals.count:
                     points.append(
                         export.HistogramDataPoint(
@@ -246,7 +252,7 @@ class Reader(export.MetricReader):
         data = (
             export.Histogram(points, self._temporality)
             if histogram
-            else export.Sum(points, Temporality.CUMULATIVE, is_monotonic=False)
+            else export.Sum(points, Temporality.DELTA if delta else Temporality.CUMULATIVE, instrument.monotonic)
         )
         return export.Metric(instrument.name, instrument.description, instrument.unit, data)
 
