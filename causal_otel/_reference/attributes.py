@@ -8,9 +8,29 @@ import sys
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from causal_otel.instrument.options import ClientOptions, Options
+from causal_otel.instrument.options import ClientOptions, DatabaseOptions, Options
 from causal_otel.instrument.registry import BUILT_IN
-from causal_otel.names import CAUSAL_ABANDONED, CAUSAL_CANCELLED, CAUSAL_FETCH, CAUSAL_NEO4J_ATTEMPTS, CAUSAL_QUEUE_WAIT
+from causal_otel.names import (
+    CAUSAL_ABANDONED,
+    CAUSAL_ATTEMPTS,
+    CAUSAL_CANCELLED,
+    CAUSAL_CONNECT,
+    CAUSAL_CONNECT_DNS,
+    CAUSAL_CONNECT_TLS,
+    CAUSAL_DISCOVERY,
+    CAUSAL_FETCH,
+    CAUSAL_LOCK_WAIT,
+    CAUSAL_NEO4J_ATTEMPTS,
+    CAUSAL_ORM_ORIGIN,
+    CAUSAL_POOL_SETUP,
+    CAUSAL_POOL_SIZE,
+    CAUSAL_POOL_WAIT,
+    CAUSAL_POOL_WAITING,
+    CAUSAL_QUERY_TRUNCATED,
+    CAUSAL_QUEUE_WAIT,
+    CAUSAL_RETRY_WAIT,
+    CAUSAL_SERVER,
+)
 
 if TYPE_CHECKING:
     from causal_otel.instrument.declaration import Patch
@@ -35,8 +55,11 @@ convention, names begin with `causal.`, for tasks of Celery with `celery.`.
 """
 
 _NOT_YET = """
-The collector, its pages and `causal-otel trace` also show `causal.pool.wait`, `causal.connect`, `causal.server` and
-`causal.loop.blocked`, in seconds, on spans that have them. No patch of ours sets these.
+The parts of a span's time (`causal.pool.wait`, `causal.connect`, `causal.server` and the like) are in seconds. They are
+recorded from one millisecond on, lie inside the span, and never add up to more than it. What is left is the driver's
+own work and the event loop's. `causal.connect.dns` and `causal.connect.tls` are parts of `causal.connect`, and
+`causal.queue.wait` alone lies before the span. The collector, its pages and `causal-otel trace` show them, and
+`causal.loop.blocked`, which no patch of ours sets, on spans that have it.
 
 A span that was started inside `causal_otel.detached()` has a link to the trace that was left. The link's attribute
 `causal.link` is `detached`.
@@ -44,22 +67,41 @@ A span that was started inside `causal_otel.detached()` has a link to the trace 
 ## Options of every patch
 
 `install(patches={"asyncpg": AsyncpgOptions(...)})` takes them. Each patch's section says what it adds. Patches for
-clients have `require_parent` as well.
+clients have `require_parent` and `slow_plumbing` as well, those for databases the three after it.
 
 """
 
+_SECONDS = "double, seconds"
+
 OURS = {
     CAUSAL_ABANDONED: ("bool", "Nobody waited for the end: a stream or a result was dropped before it was read."),
+    CAUSAL_ATTEMPTS: ("int", "How many times the driver tried."),
     CAUSAL_CANCELLED: ("bool", "The operation was cancelled. The status stays unset: that is no error."),
-    CAUSAL_FETCH: (
-        "double, seconds",
-        "How long the program waited for records or chunks after the call had returned.",
-    ),
+    CAUSAL_CONNECT: (_SECONDS, "Making a connection: name lookup, TCP, TLS and the login together."),
+    CAUSAL_CONNECT_DNS: (_SECONDS, "Of `causal.connect`: looking up a name."),
+    CAUSAL_CONNECT_TLS: (_SECONDS, "Of `causal.connect`: negotiating TLS."),
+    CAUSAL_DISCOVERY: (_SECONDS, "Asking which server to talk to: a cluster, Sentinel, a routing table."),
+    CAUSAL_FETCH: (_SECONDS, "How long the program waited for records or chunks after the call had returned."),
+    CAUSAL_LOCK_WAIT: (_SECONDS, "Until a lock in Redis was had, or waiting for it was given up."),
     CAUSAL_NEO4J_ATTEMPTS: ("int", "How many times a managed transaction, or `execute_query`, was tried."),
+    CAUSAL_ORM_ORIGIN: (
+        "string",
+        "What made an ORM issue the statement: the relationship that was loaded, or the entity that was queried.",
+    ),
+    CAUSAL_POOL_SETUP: (
+        _SECONDS,
+        "The pool's own hooks, which prepare a connection before it is handed out or after it is given back.",
+    ),
+    CAUSAL_POOL_SIZE: ("int", "How many connections the pool may have."),
+    CAUSAL_POOL_WAIT: (_SECONDS, "Until the pool had a free connection."),
+    CAUSAL_POOL_WAITING: ("int", "How many others waited for a connection of the pool when this wait began."),
+    CAUSAL_QUERY_TRUNCATED: ("bool", "`db.query.text` is the beginning of a longer statement."),
     CAUSAL_QUEUE_WAIT: (
-        "double, seconds",
+        _SECONDS,
         "From when a task could run (it was sent, or its eta) until it did, by the clocks of two machines.",
     ),
+    CAUSAL_RETRY_WAIT: (_SECONDS, "The driver's pauses between two attempts."),
+    CAUSAL_SERVER: (_SECONDS, "The server worked, as far as the driver can tell: see the patch."),
 }
 """The attributes that no convention names: type, and what they say."""
 
@@ -72,7 +114,7 @@ def reference() -> str:
         kind, meaning = OURS[key]
         users = ", ".join(f"[`{name}`](#{name})" for name, patch in patches.items() if key in patch.records)
         page += f"| `{key}` | {kind} | {users} | {meaning} |\n"
-    page += _NOT_YET + _table(Options, ClientOptions)
+    page += _NOT_YET + _table(Options, ClientOptions, DatabaseOptions)
     for name, patch in patches.items():
         page += f"\n## {name}\n\n{_section(patch)}"
     return page

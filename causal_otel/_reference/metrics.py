@@ -5,6 +5,7 @@ from __future__ import annotations
 from causal_otel.instrument.measured import Instrument
 from causal_otel.instrument.registry import BUILT_IN
 from causal_otel.metrics.cells import LIMIT
+from causal_otel.metrics.pools import INSTRUMENTS
 from causal_otel.settings import table
 
 __all__ = ["reference"]
@@ -66,7 +67,10 @@ def reference() -> str:
     """The page, in Markdown."""
     users: dict[Instrument, list[str]] = {}
     for name, registered in BUILT_IN.items():
-        for measured in registered.load().metrics.values():
+        patch = registered.load()
+        for instrument in INSTRUMENTS if patch.pools else ():
+            users.setdefault(instrument, []).append(name)
+        for measured in patch.metrics.values():
             for instrument in (measured.duration, measured.rows, measured.active, *measured.noted):
                 if instrument is not None:
                     users.setdefault(instrument, []).append(name)
@@ -85,6 +89,8 @@ def _row(instrument: Instrument, patches: list[str]) -> str:
     links = ", ".join(f"[`{name}`](attributes.md#{name})" for name in patches)
     names = dict.fromkeys((*instrument.attributes, *instrument.learned))
     attributes = ", ".join(f"`{name}`" for name in names)
-    buckets = ", ".join(f"{boundary:g}" for boundary in instrument.boundaries) or "none: an up-down counter"
+    buckets = ", ".join(f"{boundary:g}" for boundary in instrument.boundaries) or (
+        "none: a counter" if instrument.monotonic else "none: an up-down counter"
+    )
     cells = (f"`{instrument.name}`", f"`{instrument.unit}`", links, instrument.description, attributes, buckets)
     return f"| {' | '.join(cells)} |\n"

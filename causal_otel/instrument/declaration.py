@@ -68,6 +68,7 @@ class Patch(NamedTuple):
         records: the keys of all attributes that its spans may have.
         never: in words, what it has at hand and does not record.
         metrics: what is measured of operations of each kind, if metrics are on.
+        pools: whether pools of connections are measured then, too.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Patch(NamedTuple):
     never: tuple[str, ...] = ()
     independent: bool = False
     metrics: Mapping[SpanKind, Measured] = MappingProxyType({})
+    pools: bool = False
 
 
 @dataclass

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from causal_otel.metrics.cells import Cell, Cells
 
-__all__ = ["COUNT", "CREATE_TIME", "LEVELS", "PENDING", "TIMEOUTS", "USE_TIME", "WAIT_TIME", "Pools"]
+__all__ = ["COUNT", "CREATE_TIME", "INSTRUMENTS", "LEVELS", "PENDING", "TIMEOUTS", "USE_TIME", "WAIT_TIME", "Pools"]
 
 _NAME = (names.DB_CLIENT_CONNECTION_POOL_NAME,)
 _SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
@@ -62,6 +62,8 @@ WAIT_TIME = Instrument(
 )
 LEVELS = (COUNT, PENDING, TIMEOUTS)
 """Those that are no histograms."""
+INSTRUMENTS = (*LEVELS, CREATE_TIME, USE_TIME, WAIT_TIME)
+"""All of them."""
 
 
 class Pools:

@@ -14,13 +14,14 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from causal_otel._internal import faults
 from causal_otel.engine import context
-from causal_otel.instrument.calls import client_call, plumbing_call
+from causal_otel.instrument.calls import client_call, plumbing_call, traced_call
 from causal_otel.instrument.operation import Operation
 from causal_otel.instrument.options import ClientOptions
+from causal_otel.instrument.plumbing import Plumbing
 from causal_otel.instrument.recorded_failures import RecordedFailures
 from causal_otel.instrument.tracing import Tracing
 from tests.recording import Recording, recording
-from tests.span_relations import assert_inside
+from tests.span_relations import assert_inside, assert_span
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -135,6 +136,35 @@ def test_never_two_spans_for_one_failure(recorded: Recording, kind: str, inner: 
     for span, error in ((told, "LookupError"), (other, "KeyError")):
         assert (span.status.status_code, (span.attributes or {})["error.type"]) == (StatusCode.ERROR, error)
     assert seconds(other) >= seconds(told) + 0.018
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_of_slow_ones_the_outermost_is_a_span(recorded: Recording, kind: str) -> None:
+    """A call that goes well and takes longer than the option says is a span, with its parts; those inside are none."""
+    tracing = Tracing(recorded.tracer, ClientOptions(slow_plumbing=0.02), lambda seconds: True)
+    inner = plumbing_call(named("INNER"))(tracing, KINDS[kind])
+
+    def begin(tracing: Tracing[Any], instance: Any, args: Any, kwargs: Any) -> Plumbing:
+        call = Plumbing(tracing, lambda: Operation("OUTER", {"db.system.name": "tests"}), nests=True)
+        call.part("causal.pool.wait", 0.015)
+        call.part("causal.pool.wait", 0.005)
+        call.part("causal.connect", 0.000_9)
+        call.learn({"causal.pool.size": 3})
+        return call
+
+    outer = traced_call(begin)(tracing, KINDS[kind])
+    run(outer(None, lambda: inner(None, lambda: None)))
+    assert recorded.spans == []  # outside a span, what goes well is no trace
+    with recorded.tracer.start_as_current_span("root") as root:
+        run(outer(None, lambda: inner(None, lambda: None)))
+        found = assert_span(recorded.only("OUTER"), root, lasts=0.04)
+        assert found == {"db.system.name": "tests", "causal.pool.wait": pytest.approx(0.02), "causal.pool.size": 3}
+        recorded.clear()
+        run(inner(None, lambda: None))
+        assert_span(recorded.only("INNER"), root, lasts=0.02)
+        recorded.clear()
+        run(wrapped(recorded, KINDS[kind])(None, lambda: None))  # nobody said what is slow
+    assert recorded.names() == ["root"]
 
 
 @pytest.mark.asyncio

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 from causal_otel.collector.attributes import plain
 from causal_otel.names import (
     CAUSAL_CONNECT,
+    CAUSAL_DISCOVERY,
     CAUSAL_FETCH,
+    CAUSAL_LOCK_WAIT,
     CAUSAL_LOOP_BLOCKED,
+    CAUSAL_POOL_SETUP,
     CAUSAL_POOL_WAIT,
     CAUSAL_QUEUE_WAIT,
+    CAUSAL_RETRY_WAIT,
     CAUSAL_SERVER,
 )
 
@@ -23,8 +27,12 @@ __all__ = ["Part", "where_time_went"]
 
 # The attributes hold seconds. The order is that in which it happens.
 _MEASURED = (
+    (CAUSAL_DISCOVERY, "discovery"),
     (CAUSAL_POOL_WAIT, "pool wait"),
     (CAUSAL_CONNECT, "connect"),
+    (CAUSAL_POOL_SETUP, "pool setup"),
+    (CAUSAL_LOCK_WAIT, "lock wait"),
+    (CAUSAL_RETRY_WAIT, "retry wait"),
     (CAUSAL_SERVER, "server"),
     (CAUSAL_FETCH, "fetch"),
     (CAUSAL_LOOP_BLOCKED, "loop blocked"),

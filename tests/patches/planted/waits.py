@@ -1,4 +1,4 @@
-"""What is asserted of the span of a call in which a wait was planted: the time is in the right part, and in no other."""
+"""What is asserted of the span of a call with a planted wait: the time is in the right part, and in no other."""
 
 from __future__ import annotations
 

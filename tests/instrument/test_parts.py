@@ -1,0 +1,182 @@
+"""Notes of where an operation's time went, and the wrapper that takes them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+
+from causal_otel.instrument import parts
+from causal_otel.instrument.calls import client_call, detached
+from causal_otel.instrument.operation import Operation
+from causal_otel.instrument.options import ClientOptions
+from causal_otel.instrument.tracing import Tracing
+from causal_otel.metrics.cells import Cells
+from causal_otel.metrics.observer import Metrics
+from causal_otel.names import CAUSAL_CONNECT, CAUSAL_CONNECT_DNS, CAUSAL_POOL_WAIT, CAUSAL_SERVER
+from tests.instrument.test_measured import DURATION, ROWS
+from tests.recording import Recording, recording
+from tests.span_relations import assert_span
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PAUSE = 0.02
+
+
+@pytest.fixture
+def recorded() -> Iterator[Recording]:
+    with recording([], ALWAYS_ON) as record:
+        yield record
+
+
+def _pause(key: str) -> None:
+    began = perf_counter()
+    time.sleep(PAUSE)
+    parts.note(key, perf_counter() - began)
+
+
+def test_notes_of_one_key_add_up_and_are_taken_once() -> None:
+    """An operation takes what was noted since it began, short notes apart."""
+    since = perf_counter()
+    for _ in range(2):
+        _pause(CAUSAL_POOL_WAIT)
+    parts.note(CAUSAL_CONNECT, 0.000_5)
+    found = parts.take(since)
+    assert found is not None
+    assert found.keys() == {CAUSAL_POOL_WAIT}
+    assert 2 * PAUSE <= found[CAUSAL_POOL_WAIT] <= perf_counter() - since
+    assert parts.take(since) is None
+
+
+def test_notes_that_nobody_took_are_no_part_of_what_comes_later() -> None:
+    """A call that was not recorded leaves its note behind: the next operation has only its own."""
+    _pause(CAUSAL_POOL_WAIT)
+    since = perf_counter()
+    _pause(CAUSAL_CONNECT)
+    found = parts.take(since)
+    assert found is not None
+    assert found.keys() == {CAUSAL_CONNECT}
+
+
+def test_notes_are_bounded() -> None:
+    """However many are left behind, a task keeps only the last ones."""
+    for _ in range(10_000):
+        parts.note(CAUSAL_CONNECT, 1.0)
+    assert len(parts._notes.get()) <= 33
+    parts.take(perf_counter())
+
+
+@pytest.mark.asyncio
+async def test_tasks_do_not_share_notes() -> None:
+    """What a task notes is not seen by its parent, nor by a sibling that began with the parent's notes."""
+    since = perf_counter()
+    _pause(CAUSAL_POOL_WAIT)
+
+    async def other() -> dict[str, float] | None:
+        _pause(CAUSAL_CONNECT)
+        return parts.take(perf_counter() - PAUSE)
+
+    assert (await asyncio.create_task(other()) or {}).keys() <= {CAUSAL_CONNECT}
+    assert (parts.take(since) or {}).keys() == {CAUSAL_POOL_WAIT}
+
+
+def _client(recorded: Recording, work: Callable[[Any], Any], *, measured: bool, rows: Any = None) -> Callable[..., Any]:
+    from opentelemetry.trace import SpanKind
+
+    from causal_otel.instrument.measured import Measured
+
+    metrics = Metrics(Cells(), {SpanKind.CLIENT: Measured(DURATION, rows=ROWS)}) if measured else None
+    tracing = Tracing(recorded.tracer, ClientOptions(), lambda seconds: True, metrics=metrics)
+    describe = lambda tracing, instance, args, kwargs: Operation("query", {"db.system.name": "tests"})  # noqa: E731
+    return client_call(describe, rows=rows, rest=CAUSAL_SERVER)(tracing, work)
+
+
+def _works(self: Any) -> list[int]:
+    _pause(CAUSAL_POOL_WAIT)
+    began = perf_counter()
+    _pause(CAUSAL_CONNECT_DNS)
+    parts.note(CAUSAL_CONNECT, perf_counter() - began)
+    time.sleep(PAUSE)
+    return [1, 2]
+
+
+async def _works_later(self: Any) -> list[int]:
+    await asyncio.sleep(0)
+    return _works(self)
+
+
+def _fails(self: Any) -> None:
+    _works(self)
+    raise LookupError
+
+
+@pytest.mark.parametrize("measured", [False, True])
+@pytest.mark.parametrize("work", [_works, _works_later, lambda self: _works_later(self), _fails])
+def test_an_operation_tells_its_parts(recorded: Recording, work: Callable[[Any], Any], measured: bool) -> None:
+    """What was noted, and the rest, are on the span of a call of any shape; they fit into it. So are its rows."""
+    query = _client(recorded, work, measured=measured, rows=len)
+    with recorded.tracer.start_as_current_span("root") as root:
+        if work is _fails:
+            with pytest.raises(LookupError):
+                query(None)
+        else:
+            result = query(None)
+            if not isinstance(result, list):
+
+                async def awaited() -> Any:
+                    return await result
+
+                result = asyncio.run(awaited())
+            assert result == [1, 2]
+    span = recorded.only("query")
+    found = assert_span(span, root, error="LookupError" if work is _fails else None, lasts=3 * PAUSE)
+    assert found.get("db.response.returned_rows") == (None if work is _fails else 2)
+    for key in (CAUSAL_POOL_WAIT, CAUSAL_CONNECT, CAUSAL_CONNECT_DNS, CAUSAL_SERVER):
+        assert found[key] >= PAUSE * 0.99
+    together = found[CAUSAL_POOL_WAIT] + found[CAUSAL_CONNECT] + found[CAUSAL_SERVER]
+    assert found[CAUSAL_CONNECT_DNS] <= found[CAUSAL_CONNECT]
+    assert together <= (span.end_time - span.start_time) / 1e9 + 0.001  # type: ignore[operator]
+
+
+def test_a_quick_operation_tells_none(recorded: Recording) -> None:
+    """What takes less than a millisecond has no parts, and takes no notes of what was before."""
+    _pause(CAUSAL_POOL_WAIT)
+    query = _client(recorded, lambda self: 7, measured=False)
+    quickest = 1.0
+    for _ in range(200):
+        with recorded.tracer.start_as_current_span("root"):
+            assert query(None) == 7
+        span = recorded.only("query")
+        quickest = (span.end_time - span.start_time) / 1e9  # type: ignore[operator]
+        found = dict(span.attributes or {})
+        recorded.clear()
+        if quickest < parts.LEAST / 2:
+            break
+    assert quickest < parts.LEAST / 2
+    assert found == {"db.system.name": "tests"}
+
+
+@pytest.mark.asyncio
+async def test_detached(recorded: Recording) -> None:
+    """What outlives a call begins traces of its own, and is not suppressed; after the call all is as before."""
+    tracing = Tracing(recorded.tracer, ClientOptions(), lambda seconds: True)
+    listened = asyncio.Event()
+
+    def listen() -> None:
+        recorded.tracer.start_span("listener").end()
+        listened.set()
+
+    async def connect(self: Any) -> None:
+        asyncio.get_running_loop().call_soon(listen)
+
+    with recorded.tracer.start_as_current_span("request") as request:
+        await detached(tracing, connect)(None)
+        recorded.tracer.start_span("after").end()
+        await listened.wait()
+    assert_span(recorded.only("listener"), None)
+    assert_span(recorded.only("after"), request)
