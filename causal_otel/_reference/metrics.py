@@ -68,8 +68,8 @@ def reference() -> str:
     users: dict[Instrument, list[str]] = {}
     for name, registered in BUILT_IN.items():
         patch = registered.load()
-        for instrument in INSTRUMENTS if patch.pools else ():
-            users.setdefault(instrument, []).append(name)
+        for pooled in INSTRUMENTS if patch.pools else ():
+            users.setdefault(pooled, []).append(name)
         for measured in patch.metrics.values():
             for instrument in (measured.duration, measured.rows, measured.active, *measured.noted):
                 if instrument is not None:

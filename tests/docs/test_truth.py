@@ -90,8 +90,8 @@ def test_variables_that_pages_name_are_settings() -> None:
         ("docs/how-to/terminal.md", "Of these our patches record", "; the others are shown", "recorded"),
         (
             "docs/reference/attributes.md",
-            "`causal-otel trace` also show",
-            "No patch of ours sets these",
+            "`causal-otel trace` show them, and",
+            ", which no patch of ours sets",
             "not recorded",
         ),
     ],

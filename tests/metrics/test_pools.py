@@ -125,7 +125,7 @@ def test_a_pool_that_cannot_be_asked_costs_its_count_only() -> None:
     """What the driver raises is contained; the other pools are counted."""
     collector = Collector("reader")
     pools, broken, pool = Pools(collector.cells), Pool(1, 1), Pool(2, 3)
-    pools.meter("broken", broken, lambda pool: pool.nothing)  # type: ignore[attr-defined]
+    pools.meter("broken", broken, lambda pool: pool.nothing)
     pools.meter("db", pool, _counts)
     found = _values(collector.collect()["db.client.connection.count"])
     assert {key: value for key, value in found.items() if key[0] == "db"} == {("db", "idle"): 2, ("db", "used"): 3}

@@ -41,7 +41,7 @@ _INSIDE = (CAUSAL_CONNECT_DNS, CAUSAL_CONNECT_TLS)
 
 def parts(span: ReadableSpan) -> dict[str, Any]:
     """The parts of a span, which fit into it: together they are no longer, and those of connecting fit into that."""
-    found = dict(span.attributes or {})
+    found: dict[str, Any] = dict(span.attributes or {})
     known = {key: found[key] for key in (*_PARTS, *_INSIDE) if key in found}
     assert all(value > 0 for value in known.values()), known
     assert sum(known.get(key, 0) for key in _PARTS) <= seconds(span) + 1e-6, (known, seconds(span))
