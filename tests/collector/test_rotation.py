@@ -90,6 +90,7 @@ def _exporter(collector: Running, protocol: str, token: str) -> SpanExporter:
     return HttpExporter(f"{collector.http}/v1/traces", headers=_bearer(token))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
 def test_a_token_is_rotated_without_loss(tmp_path: Path, protocol: str) -> None:
     """Old token, both, new one: clients change over while both are good, and every span that was sent is there."""

@@ -45,6 +45,7 @@ def test_leaving(receiver: ReceivedSpans, leave: str, status: int) -> None:
     assert sorted(names) == sorted(f"span {number}" for number in range(SPANS))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("leave", "status"), ENDS)
 def test_leaving_many_times(receiver: ReceivedSpans, leave: str, status: int) -> None:
     """However the end of a program and the beginning of its export fall together, nothing is lost, every time."""

@@ -212,6 +212,7 @@ def test_what_is_refused_for_good_holds_nothing_up(tmp_path: Path) -> None:
         assert [collector.trace(number) for number in (1, 2, 3)] == [["span 1"], ["span 2"], ["span 3"]]
 
 
+@pytest.mark.long
 def test_an_outage_longer_than_there_is_room(tmp_path: Path) -> None:
     """Beyond --forward-max-size the oldest goes, counted and logged; what arrives is the newest, in order."""
     port = claim_port(None, "far side")
