@@ -107,10 +107,21 @@ def test_pages_say_which_parts_of_a_span_are_measured(page: str, before: str, af
 
 
 def test_the_readme_promises_no_part_that_is_not_measured() -> None:
-    """What a call waited for inside is said to be not measured yet, for as long as no patch records it."""
+    """A blocked loop is said to be not measured yet, for as long as no patch records it; the pool's wait is."""
     recorded = {key for name in BUILT_IN for key in BUILT_IN[name].load().records}
-    said = "a pool connection or a blocked event loop, is not measured yet" in " ".join(read("README.md").split())
-    assert said == recorded.isdisjoint({"causal.pool.wait", "causal.loop.blocked"})
+    said = "A blocked event loop is not measured yet" in " ".join(read("README.md").split())
+    assert said == ("causal.loop.blocked" not in recorded)
+    assert "causal.pool.wait" in recorded
+
+
+def test_the_page_of_waits_says_who_tells_of_them() -> None:
+    """Each part is told by those patches that the page names; SQLAlchemy's and valkey's stand for redis' and theirs."""
+    rows = re.findall(r"^\| `(causal\.[\w.]+)` \|.*\| ([^|]*) \|$", read("docs/how-to/waits.md"), re.MULTILINE)
+    recorded = {key: {name for name in BUILT_IN if key in BUILT_IN[name].load().records} for key, _ in rows}
+    told = {key: set(who.lower().split(", ")) for key, who in rows}
+    assert {key: who | ({"valkey"} if "redis" in who else set()) for key, who in told.items() if who != {"all"}} == {
+        key: who for key, who in recorded.items() if told[key] != {"all"}
+    }
 
 
 def test_the_page_about_production_knows_when_the_log_is_brought_to_the_disk() -> None:
