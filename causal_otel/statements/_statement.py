@@ -22,3 +22,5 @@ class Statement(NamedTuple):
     """The statement without comments, with ``?`` for each literal and one ``?`` for a list of literals."""
     summary: str
     """Operations and what they work on: keywords in capitals, names as written. At most :data:`MAX_SUMMARY` long."""
+    truncated: bool
+    """Whether the statement was longer than :data:`MAX_TEXT`. Of one cut to a character more it is told as well."""

@@ -56,8 +56,9 @@ def describe(query: str) -> Statement:
     Args:
         query: the statement; its first :data:`MAX_TEXT` characters are read.
     """
+    truncated = len(query) > MAX_TEXT
     if _ESCAPED_ASCII.search(query, 0, MAX_TEXT):
-        return Statement(Sanitised(), "")
+        return Statement(Sanitised(), "", truncated)
     text: list[str] = []
     summary = _Summary()
     for token in _TOKEN.finditer(query, 0, MAX_TEXT):
@@ -76,7 +77,7 @@ def describe(query: str) -> Statement:
             summary.name(found)
         elif kind == "other":
             summary.punctuation(found)
-    return Statement(Sanitised(_LIST.sub("[?]", "".join(text).strip())), summary.text())
+    return Statement(Sanitised(_LIST.sub("[?]", "".join(text).strip())), summary.text(), truncated)
 
 
 class _Summary:

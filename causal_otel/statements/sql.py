@@ -59,7 +59,7 @@ def describe(query: str, dialect: Dialect) -> Statement:
             text.append(token)
         else:
             text.append("?")
-    return Statement(Sanitised(_LIST.sub("(?)", "".join(text).strip())), summary.text())
+    return Statement(Sanitised(_LIST.sub("(?)", "".join(text).strip())), summary.text(), len(query) > MAX_TEXT)
 
 
 def _tokens(query: str, pattern: re.Pattern[str]) -> Iterator[tuple[str, str]]:

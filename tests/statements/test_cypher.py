@@ -71,15 +71,15 @@ def test_summary_is_bounded() -> None:
 
 def test_text_is_bounded() -> None:
     """Of a statement too long, the beginning is recorded, and a literal cut in two stays hidden."""
-    text = describe(f"RETURN {'x + ' * 3000}1").text
-    assert len(text) == MAX_TEXT
+    statement = describe(f"RETURN {'x + ' * 3000}1")
+    assert (len(statement.text), statement.truncated) == (MAX_TEXT, True)
     assert describe("RETURN '" + "secret " * 3000 + "'").text == "RETURN ?"
 
 
 @pytest.mark.parametrize("quote", [r"\u0027", r"\uu0027"])
 def test_disguised_quotes(quote: str) -> None:
     """Where quotes may be escape sequences, as Neo4j 5 has them, nothing is said at all."""
-    assert describe(f"RETURN 'a{quote} + \"b\" + 'secret{quote}") == ("", "")
+    assert describe(f"RETURN 'a{quote} + \"b\" + 'secret{quote}") == ("", "", False)
 
 
 @pytest.mark.parametrize(
