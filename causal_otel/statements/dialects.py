@@ -15,6 +15,16 @@ from dataclasses import dataclass
 
 __all__ = ["MYSQL", "POSTGRESQL", "Dialect", "mysql"]
 
+# Placeholders of drivers and of other servers: %s, %(name)s, :name, @name and ?. Here some of them are operators, but a
+# name after an operator would not be told from a placeholder in a summary.
+_PLACEHOLDERS = r"%s\b | %\([^\W\d]\w*+\)s | (?<!:):[^\W\d]\w*+ | @[^\W\d]\w*+ | \?"
+_CONSTANTS = r"(?i: NULL | TRUE | FALSE | DEFAULT )\b"
+_BEFORE_STRING = r"(?i: DATE | TIME(?:STAMP(?:TZ)?)? | INTERVAL )"
+_TYPE = r"""
+    [\w."]++ (?:\s++(?i:PRECISION|VARYING))?+ (?:\s*+\([\d,\s]*+\))?+ (?:\s++(?i:WITH(?:OUT)?\s++TIME\s++ZONE))?+
+    (?:\s*+\[\d*+\])*+
+"""
+
 _SINGLE, _DOUBLE, _BACKTICK = "'", '"', "`"
 
 
@@ -30,6 +40,7 @@ class Dialect:
         name: a name, quoted or not.
         open_name: a quoted name that is never closed, to the end of the text; it is hidden.
         parameter: a placeholder for a value that is sent separately.
+        numbered: whether placeholders are numbers after a dollar sign.
         modifiers: keywords that may stand between an operation and its table, in capitals.
     """
 
@@ -40,11 +51,15 @@ class Dialect:
     name: str
     open_name: str
     parameter: str
+    numbered: bool = False
     modifiers: frozenset[str] = frozenset()
 
     @functools.cached_property
     def token(self) -> re.Pattern[str]:
-        """Matches one token anywhere; ``lastgroup`` is its kind. Compiled for the first statement: that takes long."""
+        """Matches white space and one token, anywhere; ``lastgroup`` is the token's kind.
+
+        Compiled for the first statement: that takes long.
+        """
         kinds = {
             "comment": self.comment,
             "nested": self.nested_comment,
@@ -52,12 +67,34 @@ class Dialect:
             "literal": self.literal,
             "name": self.name,
             "open": self.open_name,
-            "parameter": self.parameter,
-            "space": r"[ \t\n\r\f\v]++",
+            "parameter": f"{self.parameter} | {_PLACEHOLDERS}",
             "other": ".",
+            "end": r"\Z",
         }
         pattern = "|".join(f"(?P<{kind}>{pattern})" for kind, pattern in kinds.items() if pattern)
-        return re.compile(pattern, re.VERBOSE | re.DOTALL)
+        return re.compile(rf"[ \t\n\r\f\v]*+(?:{pattern})", re.VERBOSE | re.DOTALL)
+
+    @functools.cached_property
+    def values(self) -> re.Pattern[str]:
+        """Matches further values of a list, from a comma on, to the last or to where the text is cut."""
+        return self._more(rf"{self._value(1)} (?=\s*+(?:[,)\]]|\Z)) | \$?\Z")
+
+    @functools.cached_property
+    def rows(self) -> re.Pattern[str]:
+        """Matches further rows of nothing but values, from a comma on, to the last or to where the text is cut."""
+        return self._more(rf"[(\[]\s*+ {self._value(1)} (?:\s*+,\s*+ {self._value(2)})*+ \s*+[)\]] | \Z")
+
+    def _value(self, number: int) -> str:
+        """A value in a list. A pattern may have it several times, with a number each, because groups have names."""
+        literal = self.literal.replace("?P<tag>", f"?P<tag{number}>").replace("?P=tag", f"?P=tag{number}")
+        return rf"""(?:
+            (?:[+-]\s*+)?+ (?:{_BEFORE_STRING}\s++)?+
+            (?: {literal} | {self.parameter} | {_PLACEHOLDERS} | {_CONSTANTS} )
+            (?:\s*+ ::\s*+ {_TYPE} )*+
+        )"""
+
+    def _more(self, element: str) -> re.Pattern[str]:
+        return re.compile(rf"(?:\s*+,\s*+ (?:{element}))++", re.VERBOSE | re.DOTALL)
 
 
 def _inside(quote: str, *, escapes: bool = False) -> str:
@@ -103,6 +140,7 @@ POSTGRESQL = Dialect(
     name=rf'{_PG_IDENTIFIER} | "{_inside(_DOUBLE)}"',
     open_name=rf'"{_inside(_DOUBLE)}\Z',
     parameter=r"\$[0-9]++",
+    numbered=True,
 )
 """PostgreSQL, with ``standard_conforming_strings`` on, which is the default since 9.1."""
 

@@ -43,7 +43,7 @@ async def test_engine(recorded: Recording, engine: AsyncEngine, check: Check) ->
             async with engine.begin() as connection:
                 assert len((await connection.execute(query, {"value": SECRET})).all()) == 1
         (span,) = spans
-        check(span, "SELECT", "SELECT pg_sleep(?), ? WHERE $1 = ?")
+        check(span, "SELECT pg_sleep", "SELECT pg_sleep(?), ? WHERE $1 = ?")
 
 
 @pytest.mark.asyncio
@@ -59,8 +59,8 @@ async def test_first_connection(recorded: Recording, postgres_url: str, check: C
         server.delay = 0
         await engine.dispose()
     expected = [
-        ("SELECT", "select pg_catalog.version()"),
-        ("SELECT", "select current_schema()"),
+        ("SELECT pg_catalog.version", "select pg_catalog.version()"),
+        ("SELECT current_schema", "select current_schema()"),
         ("SHOW", "show transaction isolation level"),
         ("SHOW", "show standard_conforming_strings"),
         ("SELECT", "SELECT ?"),
@@ -73,7 +73,7 @@ async def test_first_connection(recorded: Recording, postgres_url: str, check: C
 
 @pytest.mark.asyncio
 async def test_many(recorded: Recording, engine: AsyncEngine, check: Check) -> None:
-    """Several sets of parameters are one span, a batch; with RETURNING, one statement with several rows."""
+    """Several sets of parameters are one span, a batch; with RETURNING, a statement whose first row is shown."""
     rows = [{"id": 1, "name": SECRET}, {"id": 2, "name": "b"}]
     with root(recorded) as spans:
         async with engine.begin() as connection:
@@ -88,7 +88,7 @@ async def test_many(recorded: Recording, engine: AsyncEngine, check: Check) -> N
             result = await connection.execute(insert(Author).returning(Author.id), rows)
             assert sorted(result.scalars()) == [3, 4]
     (span,) = spans
-    statement = f"{statement}, ($3::INTEGER, $4::VARCHAR) RETURNING authors.id"
+    statement = f"{statement} RETURNING authors.id"
     check(span, "INSERT authors", statement)
 
 
@@ -197,6 +197,6 @@ async def test_greenlets_keep_contexts(recorded: Recording, postgres_url: str, c
     queries = [span for span in recorded.spans if span.kind is SpanKind.CLIENT and span.parent is not None]
     for span in queries:
         place = above(span)[0].split()[0]
-        check(span, "SELECT", f"SELECT pg_sleep(?) AS {place}")
+        check(span, "SELECT pg_sleep", f"SELECT pg_sleep(?) AS {place}")
     expected = [names for number in range(12) for names in (["inner", f"outer {number}"], [f"outer {number}"])]
     assert sorted(map(above, queries)) == sorted(expected)

@@ -85,7 +85,7 @@ async def test_stream_that_fails(recorded: Recording, engine: AsyncEngine, check
 @pytest.mark.asyncio
 @pytest.mark.parametrize(
     ("statement", "summary", "code"),
-    [("SELEC '{}'", "SELEC", "42601"), ("SELECT '{}' FROM missing", "SELECT missing", "42P01")],
+    [("SELEC '{}'", "postgresql", "42601"), ("SELECT '{}' FROM missing", "SELECT missing", "42P01")],
 )
 async def test_refused_before_it_runs(
     recorded: Recording, postgres_url: str, check: Check, statement: str, summary: str, code: str
@@ -216,5 +216,5 @@ async def test_cancelled(
             await another.execute(text(f"SELECT pg_sleep({LATE}), 2"))
     # SQLAlchemy gives asyncpg two seconds to close the connection, which may fail on a busy machine.
     cancelled, following = [span for span in spans if span.name.split()[0] != "CLOSE"]
-    check(cancelled, "SELECT", "SELECT pg_sleep(?)", causal_cancelled=True)
-    check(following, "SELECT", "SELECT pg_sleep(?), ?")
+    check(cancelled, "SELECT pg_sleep", "SELECT pg_sleep(?)", causal_cancelled=True)
+    check(following, "SELECT pg_sleep", "SELECT pg_sleep(?), ?")

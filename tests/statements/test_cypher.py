@@ -46,10 +46,35 @@ def test_literals_and_comments_go(query: str, text: str) -> None:
         ("CALL { MATCH (n:X {key: value}) RETURN n } RETURN {a: b, match: n.set}", "MATCH X"),
         ("MATCH (n) WHERE n.set = 1 AND xs[0].delete = 2 RETURN n", "MATCH"),
         ("CREATE CONSTRAINT IF NOT EXISTS FOR (p:Person) REQUIRE p.id IS UNIQUE", "CREATE CONSTRAINT Person"),
-        ("CREATE OR REPLACE USER bob SET PASSWORD 'x'", "CREATE OR REPLACE USER SET"),
+        ("CREATE OR REPLACE USER bob SET PASSWORD 'x'", "CREATE USER"),
         ("SHOW ALL INDEXES", "SHOW ALL INDEXES"),
+        ("SHOW TRANSACTIONS YIELD transactionId AS set TERMINATE TRANSACTIONS set",
+         "SHOW TRANSACTIONS TERMINATE TRANSACTIONS"),
+        ("CREATE FULLTEXT INDEX names IF NOT EXISTS FOR (n:A|B) ON EACH [n.name, n.set]", "CREATE FULLTEXT INDEX A|B"),
+        ("DROP CONSTRAINT one IF EXISTS", "DROP CONSTRAINT"),
+        ("GRANT MATCH {*} ON GRAPH shop NODES Person TO editor", "GRANT"),
+        ("explain match (n:Person) return n", "EXPLAIN MATCH Person"),
+        ("MATCH (n:A|B&!C)-[r:!(R|S)&T]->(m:A | B & D) WHERE n:X|Y RETURN n", "MATCH A|B&!C !(R|S)&T A|B&D X|Y"),
+        ("MATCH (n)-[:R|:S*1..2 {a: b}]->{1,3}(m) RETURN [x IN xs WHERE x:L | x.name], [(n)-[:T]->(o) | o.set]",
+         "MATCH R|:S L T"),
+        ("CALL db.labels", "CALL db.labels"),
+        ("CALL db.labels() YIELD label AS match RETURN label, match", "CALL db.labels"),
+        ("OPTIONAL CALL apoc.do.it(1) YIELD a MATCH (n:A)", "CALL apoc.do.it MATCH A"),
+        ("MATCH (n:A) CALL (n) { MATCH (n)-[:R]->(m) DELETE m } IN TRANSACTIONS OF 100 ROWS RETURN n",
+         "MATCH A MATCH R DELETE"),
+        (("MATCH (n:A) WHERE EXISTS { (n)-[:R]->(:B) WHERE n:C } RETURN COUNT { MATCH (n)--(:D) } AS set, "
+         "collect { MATCH (x:E) RETURN x }"),
+         "MATCH A R B C MATCH D MATCH E"),
+        ("MATCH (a:A) RETURN a UNION ALL MATCH (b:B) RETURN b UNION MATCH (b:B) RETURN b", "MATCH A MATCH B"),
+        ("LOAD CSV WITH HEADERS FROM $url AS create MERGE (p:P {id: create.id})", "LOAD CSV MERGE P"),
+        ("USE shop.graph('match') MATCH (n:A) RETURN n", "MATCH A"),
+        ("USE graph.byName($match) MATCH (n:A) RETURN n", "MATCH A"),
+        ("MATCH (n) FOREACH (x IN [1, 2] | SET n:Done MERGE (:Seen))", "MATCH FOREACH SET Done MERGE Seen"),
+        ("WITH 1 AS set, 2 AS delete RETURN set, delete, {match: set} ORDER BY set", "RETURN"),
+        ("MATCH (set:A)-->(create) WHERE set.remove = create.merge AND NOT delete RETURN merge", "MATCH A"),
+        ("RETURN CASE WHEN n THEN merge ELSE create END, x.`y: Z`", "RETURN"),
         ("LOAD CSV FROM 'https://u:p@host/x' AS line CREATE (:Row)", "LOAD CSV CREATE Row"),
-        ("PROFILE MATCH (n:`Two Words`) RETURN n", "MATCH `Two Words`"),
+        ("PROFILE MATCH (n:`Two Words`) RETURN n", "PROFILE MATCH `Two Words`"),
         ("MATCH (n:Stadt_ß) RETURN n.größe", "MATCH Stadt_ß"),
         ("WITH 1 AS x RETURN x :: INTEGER", "RETURN"),
         ("/* MATCH (s:Secret) */ return 1", "RETURN"),
@@ -60,6 +85,32 @@ def test_literals_and_comments_go(query: str, text: str) -> None:
 def test_summary(query: str, summary: str) -> None:
     """The summary is the clauses and the labels and relationship types they are on, as written."""
     assert describe(query).summary == summary
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ("RETURN [0.1, -0.2, 3e-5], [ 'a' ], [1..2], xs[0]", "RETURN [?], [?], [?..?], xs[?]"),
+        ("RETURN [-1, 2], [$a, $b], [null, 'x'], [a, 1]", "RETURN [?], [$a], [null], [a, ?]"),
+        ("RETURN [[1, 2], [3, 4]], [[1], x]", "RETURN [[?]], [[?], x]"),
+        ("UNWIND [{id1: 1, name: 'x'}, {id1: 2, name: 'y'}] AS row", "UNWIND [{id1: ?, name: ?}] AS row"),
+        ("RETURN [1, /* one */ 2]", "RETURN [?]"),
+    ],
+)
+def test_of_several_values_one_is_shown(query: str, text: str) -> None:
+    """Of a list of values the first one stays."""
+    assert describe(query).text == text
+
+
+@pytest.mark.parametrize(
+    "item",
+    ["-0.12345678", "'secret'", "$p", "[1, 2]", "{a: 1, b: 'x'}"],
+)
+def test_a_statement_has_one_text_wherever_it_is_cut(item: str) -> None:
+    """Of a statement that is cut within a list, nothing is left of the value that is cut."""
+    query = "[" + ", ".join([item] * MAX_TEXT)
+    texts = {describe(f"RETURN {' ' * more}{query}").text for more in range(40)}
+    assert texts == {describe(f"RETURN [{item}]").text}
 
 
 def test_summary_is_bounded() -> None:
@@ -102,6 +153,18 @@ def test_disguised_quotes(quote: str) -> None:
         "CALL ",
         "\\'",
         "DETACH ",
+        "[[1,",
+        "[1],",
+        "[{a:1,",
+        "{a:1},",
+        "[-",
+        "CALL (",
+        "COUNT(a ",
+        "COUNT {",
+        ":(A|",
+        ":A|:",
+        "[$a,",
+        "['",
     ],
 )
 def test_linear_time(query: str) -> None:
