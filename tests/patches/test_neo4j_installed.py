@@ -42,8 +42,8 @@ def test_tracer_that_does_not_tell_when_a_span_began() -> None:
 @pytest.fixture
 def unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     """The driver is a version that has elsewhere what it keeps to itself."""
-    for module in ("_neo4j_results", "_neo4j_operations"):
-        monkeypatch.setattr(f"causal_otel.patches.{module}.private", lambda *_: None)
+    for module in ("results", "operations"):
+        monkeypatch.setattr(f"causal_otel.patches.neo4j.{module}.private", lambda *_: None)
 
 
 @pytest.mark.usefixtures("unknown")

@@ -11,8 +11,8 @@ from causal_otel.engine import context
 from causal_otel.instrument.plumbing import Plumbing
 from causal_otel.instrument.stopwatch import Stopwatch
 from causal_otel.names import CAUSAL_NEO4J_ATTEMPTS, DB_NAMESPACE
-from causal_otel.patches._neo4j_operations import endpoint_of_session, plumbing
-from causal_otel.patches._neo4j_results import ERRORS, Stream, private
+from causal_otel.patches.neo4j.operations import endpoint_of_session, plumbing
+from causal_otel.patches.neo4j.results import ERRORS, Stream, private
 
 if TYPE_CHECKING:
     from causal_otel.instrument.calls import Args

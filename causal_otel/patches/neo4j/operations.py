@@ -16,7 +16,7 @@ from causal_otel.names import (
     SERVER_ADDRESS,
     SERVER_PORT,
 )
-from causal_otel.patches._neo4j_results import private
+from causal_otel.patches.neo4j.results import private
 from causal_otel.statements import cypher
 
 __all__ = [

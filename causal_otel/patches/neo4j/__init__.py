@@ -70,8 +70,8 @@ from causal_otel.names import (
     SERVER_ADDRESS,
     SERVER_PORT,
 )
-from causal_otel.patches._neo4j_executions import Execution, Opening, Query
-from causal_otel.patches._neo4j_operations import (
+from causal_otel.patches.neo4j.executions import Execution, Opening, Query
+from causal_otel.patches.neo4j.operations import (
     Endpoint,
     connection_attributes,
     endpoint_of_driver,
@@ -80,7 +80,7 @@ from causal_otel.patches._neo4j_operations import (
     plumbing,
     query_operation,
 )
-from causal_otel.patches._neo4j_results import ERRORS, Stream, private
+from causal_otel.patches.neo4j.results import ERRORS, Stream, private
 from causal_otel.statements import cypher
 
 if TYPE_CHECKING:
