@@ -11,9 +11,12 @@ from typing import Any
 
 import neo4j
 import pytest
+from neo4j._async.io import AsyncBolt
+from neo4j._sync.io import Bolt
 from neo4j.exceptions import ServiceUnavailable
 
 from causal_otel._internal import faults
+from causal_otel.instrument.declaration import Wrap
 from causal_otel.instrument.stopwatch import Stopwatch
 from causal_otel.patches.neo4j import PATCH, Neo4jOptions, calls
 from tests.faults.scripted import refused_port
@@ -98,15 +101,20 @@ async def test_uninstall_with_a_result_open(graph: Graph, session: Any) -> None:
 
 def test_uninstall_restores_the_very_objects() -> None:
     """After uninstall() each attribute is what it was, and in between each is ours."""
-    targets: Any = PATCH.targets
-    assert len(originals(PATCH)) >= sum(not target.optional for target in targets)
+    assert len(originals(PATCH)) >= sum(isinstance(target, Wrap) and not target.optional for target in PATCH.targets)
+    opened = vars(AsyncBolt)["open"], vars(Bolt)["open"]
     assert_undone(PATCH)
+    with recording(["neo4j"]):
+        ours = vars(AsyncBolt)["open"], vars(Bolt)["open"]
+    assert ours[0] is not opened[0]
+    assert ours[1] is not opened[1]
+    assert (vars(AsyncBolt)["open"], vars(Bolt)["open"]) == opened
 
 
 def test_introspection_stays_true() -> None:
     """Signatures, kinds, pickling and copying of patched methods are as without us."""
-    targets: Any = PATCH.targets
-    names = [target.attribute.split(".") for target in targets if target.module == "neo4j" and not target.optional]
+    targets = [target for target in PATCH.targets if isinstance(target, Wrap) and target.module == "neo4j"]
+    names = [target.attribute.split(".") for target in targets if not target.optional]
     methods = {(kind, name): getattr(getattr(neo4j, kind), name) for kind, name in names}
     signatures = {key: inspect.signature(method) for key, method in methods.items()}
     with recording(["neo4j"]):

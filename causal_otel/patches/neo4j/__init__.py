@@ -83,9 +83,9 @@ def _targets(prefix: str) -> tuple[Wrap, ...]:
     def wrap(attribute: str, wrapper: Wrapper, *, optional: bool = False) -> Wrap:
         return Wrap("neo4j", prefix + attribute, wrapper, optional)
 
-    def inner(module: str, attribute: str, wrapper: Wrapper) -> Wrap:
+    def inner(attribute: str) -> Wrap:
         """What some supported versions may have elsewhere: then there is one part less."""
-        return Wrap(module, prefix + attribute, wrapper, optional=True)
+        return Wrap(f"{folder}.io", prefix + attribute, connections.discovering, optional=True)
 
     return (
         wrap("Driver.execute_query", calls.executing),
@@ -109,14 +109,11 @@ def _targets(prefix: str) -> tuple[Wrap, ...]:
         wrap("Result._tx_failure", calls.result_failed),
         wrap("Session._connect", connections.acquiring, optional=True),
         wrap("Session._disconnect", connections.releasing, optional=True),
-        inner(f"{folder}.io", "Bolt.open", connections.connecting),
         # The pool that knows routing tables was called Neo4jPool before version 6.
-        inner(f"{folder}.io", "RoutedBoltPool.ensure_routing_table_is_fresh", connections.discovering),
-        inner(f"{folder}.io", "RoutedBoltPool.update_routing_table", connections.discovering),
-        inner(f"{folder}.io", "Neo4jPool.ensure_routing_table_is_fresh", connections.discovering),
-        inner(f"{folder}.io", "Neo4jPool.update_routing_table", connections.discovering),
-        inner("neo4j._async_compat.network._bolt_socket", "BoltSocketBase._connect_secure", connections.reaching),
-        inner("neo4j._async_compat.network._bolt_socket", "BoltSocket._connect_secure", connections.reaching),
+        inner("RoutedBoltPool.ensure_routing_table_is_fresh"),
+        inner("RoutedBoltPool.update_routing_table"),
+        inner("Neo4jPool.ensure_routing_table_is_fresh"),
+        inner("Neo4jPool.update_routing_table"),
     )
 
 
@@ -128,6 +125,7 @@ PATCH = Patch(
         *_targets(""),
         *_targets("Async"),
         Wrap("neo4j", "AsyncSession._handle_cancellation", calls.session_killed),
+        *connections.TARGETS,
     ),
     records=(
         names.DB_SYSTEM_NAME,

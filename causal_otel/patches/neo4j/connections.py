@@ -7,12 +7,14 @@ for whichever it is (see :mod:`causal_otel.instrument.parts`).
 from __future__ import annotations
 
 from contextvars import ContextVar
+from importlib import import_module
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context
 
 from causal_otel.instrument.calls import traced_call
+from causal_otel.instrument.declaration import Connect
 from causal_otel.instrument.parts import LEAST, note
 from causal_otel.names import (
     CAUSAL_CONNECT,
@@ -25,11 +27,13 @@ from causal_otel.names import (
 from causal_otel.patches.neo4j.operations import private
 
 if TYPE_CHECKING:
-    from causal_otel.instrument.calls import Args, Kwargs
+    from collections.abc import Callable
+
+    from causal_otel.instrument.calls import Args, Kwargs, Wrapper
     from causal_otel.instrument.measured import PoolMeter
     from causal_otel.instrument.tracing import Tracing
 
-__all__ = ["acquiring", "connecting", "discovering", "pool_facts", "reaching", "releasing"]
+__all__ = ["TARGETS", "acquiring", "discovering", "pool_facts", "releasing"]
 
 _Notes = tuple[tuple[float, str, float], ...]
 
@@ -239,11 +243,8 @@ def _release(tracing: Tracing[Any], session: Any, args: Args, kwargs: Kwargs) ->
 acquiring = traced_call(_acquire)
 """Wraps ``Session._connect``."""
 
-connecting = traced_call(lambda tracing, bolt, args, kwargs: _Connecting())
-"""Wraps ``Bolt.open``."""
-
-reaching = traced_call(lambda tracing, bolt_socket, args, kwargs: _Reaching())
-"""Wraps what opens a socket."""
+_connecting = traced_call(lambda tracing, bolt, args, kwargs: _Connecting())
+_reaching = traced_call(lambda tracing, bolt_socket, args, kwargs: _Reaching())
 
 discovering = traced_call(lambda tracing, pool, args, kwargs: _Timed(CAUSAL_DISCOVERY))
 """Wraps what makes sure that the pool has a routing table."""
@@ -252,3 +253,46 @@ discovering = traced_call(lambda tracing, pool, args, kwargs: _Timed(CAUSAL_DISC
 def releasing(tracing: Tracing[Any], original: Any) -> Any:
     """Wraps ``Session._disconnect``, if pools are measured."""
     return original if tracing.pools is None else traced_call(_release)(tracing, original)
+
+
+def _class_method(module: str, owners: tuple[str, ...], attribute: str, wrapper: Wrapper) -> Connect:
+    """Wrap a class method that is called through its class, which a ``Wrap`` leaves alone.
+
+    Args:
+        module: the module.
+        owners: the classes that have it in one supported version or another. Without it there is one part less.
+        attribute: its name.
+        wrapper: as for a method; the class is its instance.
+    """
+
+    def connect(tracing: Tracing[Any]) -> Callable[[], None]:
+        placed: list[tuple[Any, Any, Any]] = []
+        for name in owners:
+            owner = private(import_module(module), name)
+            original = None if owner is None else vars(owner).get(attribute)
+            if isinstance(original, classmethod):
+                replacement = classmethod(wrapper(tracing, original.__func__))
+                setattr(owner, attribute, replacement)
+                placed.append((owner, original, replacement))
+
+        def undo() -> None:
+            for owner, original, replacement in placed:
+                if vars(owner).get(attribute) is replacement:
+                    setattr(owner, attribute, original)
+
+        return undo
+
+    return Connect(module, connect)
+
+
+TARGETS = (
+    _class_method("neo4j._sync.io", ("Bolt",), "open", _connecting),
+    _class_method("neo4j._async.io", ("AsyncBolt",), "open", _connecting),
+    _class_method(
+        "neo4j._async_compat.network._bolt_socket",
+        ("BoltSocketBase", "BoltSocket", "AsyncBoltSocketBase", "AsyncBoltSocket"),
+        "_connect_secure",
+        _reaching,
+    ),
+)
+"""Opening connections and sockets."""
