@@ -11,8 +11,7 @@ from typing import Any
 
 import neo4j
 import pytest
-from neo4j._async.io import AsyncBolt
-from neo4j._sync.io import Bolt
+from neo4j._async_compat.network._bolt_socket import AsyncBoltSocketBase
 from neo4j.exceptions import ServiceUnavailable
 
 from causal_otel._internal import faults
@@ -44,8 +43,10 @@ def test_tracer_that_does_not_tell_when_a_span_began() -> None:
 @pytest.fixture
 def unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     """The driver is a version that has elsewhere what it keeps to itself."""
-    for module in ("calls", "connections", "executions", "operations", "plumbing", "results"):
-        monkeypatch.setattr(f"causal_otel.patches.neo4j.{module}.private", lambda *_: None)
+    for place in ("calls", "connections", "executions", "plumbing", "pools"):
+        monkeypatch.setattr(f"causal_otel.patches.neo4j.{place}.private", lambda *_: None)
+    monkeypatch.setattr("causal_otel.patches.neo4j.calls.endpoint_of_session", lambda _: (None, None))
+    monkeypatch.setattr("causal_otel.patches.neo4j.results.followed", lambda _: None)
 
 
 @pytest.mark.usefixtures("unknown")
@@ -102,13 +103,11 @@ async def test_uninstall_with_a_result_open(graph: Graph, session: Any) -> None:
 def test_uninstall_restores_the_very_objects() -> None:
     """After uninstall() each attribute is what it was, and in between each is ours."""
     assert len(originals(PATCH)) >= sum(isinstance(target, Wrap) and not target.optional for target in PATCH.targets)
-    opened = vars(AsyncBolt)["open"], vars(Bolt)["open"]
+    before = vars(AsyncBoltSocketBase)["_connect_secure"]
     assert_undone(PATCH)
     with recording(["neo4j"]):
-        ours = vars(AsyncBolt)["open"], vars(Bolt)["open"]
-    assert ours[0] is not opened[0]
-    assert ours[1] is not opened[1]
-    assert (vars(AsyncBolt)["open"], vars(Bolt)["open"]) == opened
+        assert vars(AsyncBoltSocketBase)["_connect_secure"] is not before
+    assert vars(AsyncBoltSocketBase)["_connect_secure"] is before
 
 
 def test_introspection_stays_true() -> None:

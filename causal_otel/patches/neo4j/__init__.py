@@ -39,7 +39,7 @@ Options: :class:`Neo4jOptions`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import SpanKind
 
@@ -47,10 +47,13 @@ from causal_otel import names
 from causal_otel.instrument.declaration import Patch, Wrap
 from causal_otel.instrument.options import DatabaseOptions
 from causal_otel.metrics.conventions import DATABASE_CLIENT
-from causal_otel.patches.neo4j import calls, connections
+from causal_otel.patches.neo4j import calls, connections, pools
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from causal_otel.instrument.calls import Wrapper
+    from causal_otel.instrument.tracing import Tracing
 
 __all__ = ["PATCH", "Neo4jOptions"]
 
@@ -78,42 +81,50 @@ class Neo4jOptions(DatabaseOptions):
 
 def _targets(prefix: str) -> tuple[Wrap, ...]:
     """The targets of one of the two drivers, whose classes are public under names that differ by a prefix."""
-    folder = "neo4j._async" if prefix else "neo4j._sync"
+    folder = "neo4j._async.io" if prefix else "neo4j._sync.io"
 
     def wrap(attribute: str, wrapper: Wrapper, *, optional: bool = False) -> Wrap:
         return Wrap("neo4j", prefix + attribute, wrapper, optional)
 
-    def inner(attribute: str) -> Wrap:
-        """What some supported versions may have elsewhere: then there is one part less."""
-        return Wrap(f"{folder}.io", prefix + attribute, connections.discovering, optional=True)
+    def inner(attribute: str, wrapper: Wrapper) -> Wrap:
+        """What some supported versions have elsewhere."""
+        owner = prefix + attribute.partition(".")[0]
+
+        def once(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+            inherited = not original.__qualname__.startswith(f"{owner}.")  # and wrapped where it is from
+            return original if inherited else wrapper(tracing, original)
+
+        return Wrap(f"{folder}._pool", prefix + attribute, once, optional=True)
 
     return (
         wrap("Driver.execute_query", calls.executing),
         wrap("Driver.verify_connectivity", calls.reaching_server),
         wrap("Driver.verify_authentication", calls.reaching_server),
         wrap("Driver.get_server_info", calls.reaching_server),
-        wrap("Session.run", calls.session_run),
+        wrap("Session.run", calls.session_run(is_async=bool(prefix))),
         wrap("Session.begin_transaction", calls.leaving_session),
         wrap("Session.last_bookmarks", calls.leaving_session),
         wrap("Session.close", calls.leaving_session),
         wrap("Session.execute_read", calls.managed("neo4j.execute_read")),
         wrap("Session.execute_write", calls.managed("neo4j.execute_write")),
         wrap("Session._open_transaction", calls.beginning),
-        wrap("Transaction.run", calls.transaction_run),
+        wrap("Transaction.run", calls.transaction_run(is_async=bool(prefix))),
         wrap("Transaction._commit", calls.ending("COMMIT")),
         wrap("Transaction._rollback", calls.ending("ROLLBACK")),
-        wrap("ManagedTransaction.run", calls.transaction_run),
+        wrap("ManagedTransaction.run", calls.transaction_run(is_async=bool(prefix))),
         wrap("ManagedTransaction._commit", calls.ending("COMMIT")),
         wrap("ManagedTransaction._rollback", calls.ending("ROLLBACK")),
         wrap("Result._tx_end", calls.leaving_transaction),
         wrap("Result._tx_failure", calls.result_failed),
-        wrap("Session._connect", connections.acquiring, optional=True),
-        wrap("Session._disconnect", connections.releasing, optional=True),
-        # The pool that knows routing tables was called Neo4jPool before version 6.
-        inner("RoutedBoltPool.ensure_routing_table_is_fresh"),
-        inner("RoutedBoltPool.update_routing_table"),
-        inner("Neo4jPool.ensure_routing_table_is_fresh"),
-        inner("Neo4jPool.update_routing_table"),
+        wrap("Session._connect", pools.acquiring, optional=True),
+        wrap("Session._disconnect", pools.releasing, optional=True),
+        # The pool was IOPool before version 6, and the one that knows routing tables Neo4jPool.
+        inner("BoltPool._acquire_new_later", connections.new_connection),
+        inner("IOPool._acquire_new_later", connections.new_connection),
+        inner("RoutedBoltPool.ensure_routing_table_is_fresh", connections.discovering),
+        inner("RoutedBoltPool.update_routing_table", connections.discovering),
+        inner("Neo4jPool.ensure_routing_table_is_fresh", connections.discovering),
+        inner("Neo4jPool.update_routing_table", connections.discovering),
     )
 
 
@@ -125,7 +136,7 @@ PATCH = Patch(
         *_targets(""),
         *_targets("Async"),
         Wrap("neo4j", "AsyncSession._handle_cancellation", calls.session_killed),
-        *connections.TARGETS,
+        connections.SOCKETS,
     ),
     records=(
         names.DB_SYSTEM_NAME,

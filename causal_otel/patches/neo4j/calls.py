@@ -4,35 +4,34 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry.trace import SpanKind
 
 from causal_otel._internal import faults
 from causal_otel.engine import context
-from causal_otel.instrument.calls import Args, Kwargs, Wrapper, argument, excluded_call, traced_call
-from causal_otel.instrument.operation import Operation
-from causal_otel.patches.neo4j.executions import ExecutedQuery, Execution
-from causal_otel.patches.neo4j.operations import (
-    ERRORS,
+from causal_otel.instrument.calls import Args, Inside, Kwargs, Wrapper, argument, excluded_call, traced_call
+from causal_otel.instrument.operation import Operation, Running
+from causal_otel.patches.neo4j.executions import Execution, executed
+from causal_otel.patches.neo4j.internals import (
     Endpoint,
-    connection_attributes,
+    auto_result,
     endpoint_of_session,
     endpoint_of_transaction,
-    parameters,
     private,
-    query_operation,
 )
+from causal_otel.patches.neo4j.operations import ERRORS, connection_attributes, parameters, query_operation
 from causal_otel.patches.neo4j.plumbing import Ending, Opening, Reaching, is_open, rolled_back
-from causal_otel.patches.neo4j.results import Query
+from causal_otel.patches.neo4j.results import AsyncQuery, Query
 from causal_otel.statements import cypher
 
 if TYPE_CHECKING:
+    from typing import LiteralString
+
     from opentelemetry.trace import Span
 
     from causal_otel.instrument.awaiting import Call
-    from causal_otel.instrument.operation import Running
     from causal_otel.instrument.options import DatabaseOptions
     from causal_otel.instrument.tracing import Tracing
 
@@ -55,21 +54,19 @@ def _query(
     tracing: Tracing[DatabaseOptions],
     query: Any,
     endpoint: Endpoint,
-    objects: tuple[Any, ...],
-    given: tuple[Any, ...],
-    call: Callable[[Running], Call],
-) -> Call | None:
-    """The call of a query.
+    objects: tuple[Any, Args, Kwargs],
+    given: str = "parameters",
+) -> Running | Inside | None:
+    """The operation that a query is, begun; or the call instead: None if there is none.
 
     Args:
         tracing: the handle.
         query: a string or a ``neo4j.Query``; if it is neither, the driver is about to say so.
         endpoint: where it goes.
         objects: the driver's own, for the hooks.
-        given: the dicts of its parameters.
-        call: makes the call.
+        given: the name of the argument that has its parameters.
     """
-    text = getattr(query, "text", query)
+    text = query if type(query) is str else getattr(query, "text", query)
     if not isinstance(text, str):
         return None
     options = tracing.options
@@ -80,9 +77,12 @@ def _query(
     if tracing.excluded is not None and operation.fits(tracing.excluded):
         return excluded_call(tracing)
     if options.parameters:
-        operation = operation.of_this_call(parameters(*given))
-    running = tracing.leaf(operation, ERRORS, objects)
-    return None if running is None else call(running)
+        _, args, kwargs = objects
+        named = {key: value for key, value in kwargs.items() if not (given.endswith("_") and key.endswith("_"))}
+        named.pop("query", None)
+        own = named.pop(given, None)
+        operation = operation.of_this_call(parameters(args[1] if len(args) > 1 else own, named))
+    return tracing.leaf(operation, ERRORS, objects)
 
 
 def _traceparent(span: Span) -> str | None:
@@ -102,59 +102,67 @@ def _told(metadata: Any, span: Span | None) -> Any:
 # -- queries ----------------------------------------------------------------------------------------------------------
 
 
-def _session_run(tracing: Tracing[DatabaseOptions], session: Any, args: Args, kwargs: Kwargs) -> Call | None:
-    query = argument(0, "query", args, kwargs)
+def session_run(*, is_async: bool) -> Wrapper:
+    """A wrapper for ``Session.run``.
 
-    def call(running: Running) -> Query:
+    Args:
+        is_async: whether it is the asynchronous driver's.
+    """
+    new = AsyncQuery if is_async else Query
+
+    def begin(tracing: Tracing[DatabaseOptions], session: Any, args: Args, kwargs: Kwargs) -> Call | None:
+        query = args[0] if args else kwargs.get("query")
+        earlier = auto_result(session)
+        if earlier is not None:  # the driver is about to fetch the rest of it, which nobody reads
+            _leave(earlier)
+        running = _query(tracing, query, endpoint_of_session(session), (session, args, kwargs))
+        if not isinstance(running, Running):
+            return running
         if not tracing.options.traceparent:
-            return Query(running, session)
+            return new(running, session)
         import neo4j
 
         text, metadata, timeout = (getattr(query, name, None) for name in ("text", "metadata", "timeout"))
-        telling = neo4j.Query(text or query, metadata=_told(metadata, running.span), timeout=timeout)
+        telling = neo4j.Query(
+            text or cast("LiteralString", query), metadata=_told(metadata, running.span), timeout=timeout
+        )
         if args:
-            return Query(running, session, (telling, *args[1:]))
+            return new(running, session, (telling, *args[1:]))
         kwargs["query"] = telling
-        return Query(running, session)
+        return new(running, session)
 
-    given = argument(1, "parameters", args, kwargs), kwargs
-    return _query(tracing, query, endpoint_of_session(session), (session, args, kwargs), given, call)
+    return traced_call(begin)
 
 
-def _transaction_run(tracing: Tracing[DatabaseOptions], transaction: Any, args: Args, kwargs: Kwargs) -> Call | None:
-    execution = Execution.current()
-    if execution is not None and execution.excludes(transaction):
-        return ExecutedQuery(execution, transaction)
-    results = private(transaction, "_results")
-    if results:
-        earlier = Query.of(results[-1])
-        if earlier is not None:
-            earlier.overtaken()
-    query = argument(0, "query", args, kwargs)
-    given = argument(1, "parameters", args, kwargs), kwargs
-    return _query(
-        tracing,
-        query,
-        endpoint_of_transaction(transaction),
-        (transaction, args, kwargs),
-        given,
-        lambda running: Query(running, transaction),
-    )
+def transaction_run(*, is_async: bool) -> Wrapper:
+    """A wrapper for ``Transaction.run``.
+
+    Args:
+        is_async: whether it is the asynchronous driver's.
+    """
+    new = AsyncQuery if is_async else Query
+
+    def begin(tracing: Tracing[DatabaseOptions], transaction: Any, args: Args, kwargs: Kwargs) -> Call | None:
+        execution = Execution.current()
+        if execution is not None and execution.excludes(transaction):
+            return executed(execution, transaction, is_async=is_async)
+        results = private(transaction, "_results")
+        if results:
+            earlier = Query.of(results[-1])
+            if earlier is not None:
+                earlier.overtaken()
+        query = args[0] if args else kwargs.get("query")
+        running = _query(tracing, query, endpoint_of_transaction(transaction), (transaction, args, kwargs))
+        return new(running, transaction) if isinstance(running, Running) else running
+
+    return traced_call(begin)
 
 
 def _execute_query(tracing: Tracing[DatabaseOptions], driver: Any, args: Args, kwargs: Kwargs) -> Call | None:
     endpoint = private(driver, "_pool", "address"), argument(3, "database_", args, kwargs)
     query = argument(0, "query_", args, kwargs)
-    named = {key: value for key, value in kwargs.items() if not key.endswith("_")} if tracing.options.parameters else {}
-    given = argument(1, "parameters_", args, kwargs), named
-    return _query(
-        tracing,
-        query,
-        endpoint,
-        (driver, args, kwargs),
-        given,
-        lambda running: Execution(tracing, running, None, single_span=True),
-    )
+    running = _query(tracing, query, endpoint, (driver, args, kwargs), "parameters_")
+    return Execution(tracing, running, None, single_span=True) if isinstance(running, Running) else running
 
 
 # -- transactions -----------------------------------------------------------------------------------------------------
@@ -234,35 +242,30 @@ def session_killed(tracing: Tracing[DatabaseOptions], original: Callable[..., An
     return handle_cancellation
 
 
-def _leaves(results: Callable[[Any], Iterable[Any]]) -> Wrapper:
-    """A wrapper for methods that first fetch or discard the rest of earlier results, which nobody reads any more.
+def _leaves(result_of: Callable[[Any], Any]) -> Wrapper:
+    """A wrapper for methods that first fetch or discard the rest of an earlier result, which nobody reads any more.
 
     Args:
-        results: those results, from the instance.
+        result_of: that result, from the instance; None: there is none.
     """
 
     def wrap(tracing: Tracing[DatabaseOptions], original: Callable[..., Any]) -> Callable[..., Any]:
-        def leave(instance: Any) -> None:
-            try:
-                for result in results(instance):
-                    query = Query.of(result)
-                    if query is not None:
-                        query.left()
-            except Exception:
-                faults.report("neo4j: a result that is left")
-
         if inspect.iscoroutinefunction(original):
 
             @functools.wraps(original)
             async def async_call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-                leave(self)
+                result = result_of(self)
+                if result is not None:
+                    _leave(result)
                 return await original(self, *args, **kwargs)
 
             return async_call
 
         @functools.wraps(original)
         def sync_call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-            leave(self)
+            result = result_of(self)
+            if result is not None:
+                _leave(result)
             return original(self, *args, **kwargs)
 
         return sync_call
@@ -270,16 +273,19 @@ def _leaves(results: Callable[[Any], Iterable[Any]]) -> Wrapper:
     return wrap
 
 
+def _leave(result: Any) -> None:
+    try:
+        query = Query.of(result)
+        if query is not None:
+            query.left()
+    except Exception:
+        faults.report("neo4j: a result that is left")
+
+
 # A session fetches the rest of its result before its next query, and discards it before anything else.
-leaving_session = _leaves(lambda session: (private(session, "_auto_result"),))
-leaving_transaction = _leaves(lambda result: (result,))
+leaving_session = _leaves(auto_result)
+leaving_transaction = _leaves(lambda result: result)
 
 executing = traced_call(_execute_query)
-transaction_run = traced_call(_transaction_run)
 beginning = traced_call(_begin)
 reaching_server = traced_call(lambda tracing, driver, args, kwargs: Reaching(tracing, driver))
-
-
-def session_run(tracing: Tracing[DatabaseOptions], original: Callable[..., Any]) -> Callable[..., Any]:
-    """Wraps ``Session.run``."""
-    return leaving_session(tracing, traced_call(_session_run)(tracing, original))

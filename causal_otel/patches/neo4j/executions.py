@@ -15,8 +15,9 @@ from causal_otel.engine.outcome import is_cancellation
 from causal_otel.instrument.errors import mark_failed
 from causal_otel.instrument.stopwatch import moment_of
 from causal_otel.names import CAUSAL_ATTEMPTS, CAUSAL_RETRY_WAIT, DB_NAMESPACE
-from causal_otel.patches.neo4j.operations import ERRORS, connection_attributes, endpoint_of_session, private
-from causal_otel.patches.neo4j.results import Query
+from causal_otel.patches.neo4j.internals import endpoint_of_session, private
+from causal_otel.patches.neo4j.operations import ERRORS, connection_attributes
+from causal_otel.patches.neo4j.results import AsyncQuery, Query
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from causal_otel.instrument.operation import Running
     from causal_otel.instrument.tracing import Tracing
 
-__all__ = ["Execution"]
+__all__ = ["Execution", "executed"]
 
 _EXECUTION = create_key("causal-otel-neo4j-execution")
 
@@ -223,15 +224,12 @@ class Execution:
             kwargs[name] = self.work(kwargs[name], is_async=is_async)
 
 
-class ExecutedQuery(Query):
+class _Inside(Query):
     """A query inside ``execute_query``, which tells its parts, and what the server says of it, to that one."""
 
     __slots__ = ()
 
-    def __init__(self, execution: Execution, transaction: Any) -> None:
-        super().__init__(execution.running, transaction)
-
-    def _expect(self, result: Any) -> None:
+    def _expect(self) -> None:
         """It is read at once, or by your transformer."""
 
     def _number_of_records(self, result: Any) -> int | None:
@@ -240,6 +238,17 @@ class ExecutedQuery(Query):
 
     def _over(self, running: Running, result: Any, error: BaseException | None, seconds: float) -> None:
         """The operation goes on: the driver commits, or tries again."""
+
+
+class _AsyncInside(_Inside, AsyncQuery):
+    __slots__ = ()
+
+    _fetch_message = AsyncQuery._fetch_message
+
+
+def executed(execution: Execution, transaction: Any, *, is_async: bool) -> Query:
+    """The query of an ``execute_query``."""
+    return (_AsyncInside if is_async else _Inside)(execution.running, transaction)
 
 
 def _number_of_records(result: Any) -> int | None:

@@ -20,34 +20,20 @@ from causal_otel.names import (
     SERVER_ADDRESS,
     SERVER_PORT,
 )
+from causal_otel.patches.neo4j.internals import Endpoint
 from causal_otel.statements import cypher
 
 __all__ = [
     "ERRORS",
-    "Endpoint",
     "connection_attributes",
-    "endpoint_of_driver",
-    "endpoint_of_session",
-    "endpoint_of_transaction",
     "parameters",
     "plumbing",
-    "private",
     "query_operation",
 ]
 
 _DEFAULT_PORT = 7687
 _CACHED = 1024  # statements; a program has few, unless it builds them, and then remembering them is no use
 _LONGEST_VALUE = 256  # characters of a parameter
-
-Endpoint = tuple[Any, Any]
-"""Address and database, either None where unknown."""
-
-
-def private(thing: Any, *path: str) -> Any:
-    """What the driver keeps to itself, by its path of attributes; None where a version has it elsewhere."""
-    for name in path:
-        thing = getattr(thing, name, None)
-    return thing
 
 
 def _code(error: BaseException) -> str:
@@ -59,22 +45,6 @@ def _code(error: BaseException) -> str:
 
 ERRORS = Errors(_code, DB_RESPONSE_STATUS_CODE)
 """How errors are told: by the Neo4j code, or the class."""
-
-
-def endpoint_of_driver(driver: Any) -> Endpoint:
-    """Where a driver connects to."""
-    return private(driver, "_pool", "address"), None
-
-
-def endpoint_of_session(session: Any) -> Endpoint:
-    """Where the queries of a session go."""
-    return private(session, "_pool", "address"), private(session, "_config", "database")
-
-
-def endpoint_of_transaction(transaction: Any) -> Endpoint:
-    """Where the queries of a transaction go."""
-    # Transactions have no attribute for their session; it is the object of the bound method in ``_on_closed``.
-    return private(transaction, "_on_closed", "__self__", "_pool", "address"), private(transaction, "_database")
 
 
 def connection_attributes(address: Any, database: Any) -> dict[str, Any]:
@@ -94,7 +64,7 @@ def query_operation(address: Any, database: Any, query: str, truncated: bool = F
     """What a query is.
 
     Args:
-        address: see :data:`Endpoint`.
+        address: see :data:`~causal_otel.patches.neo4j.internals.Endpoint`.
         database: likewise.
         query: the statement, or the beginning of one.
         truncated: whether it is the beginning of a longer one.

@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 
-from causal_otel.instrument.parts import LEAST, parts_of
+from causal_otel.instrument.parts import LEAST
 from causal_otel.instrument.plumbing import Plumbing
-from causal_otel.names import CAUSAL_POOL_WAIT, CAUSAL_SERVER, CAUSAL_TRANSACTION_ROLLED_BACK
-from causal_otel.patches.neo4j.connections import pool_facts
-from causal_otel.patches.neo4j.operations import (
-    ERRORS,
+from causal_otel.names import CAUSAL_CONNECT_DNS, CAUSAL_POOL_WAIT, CAUSAL_SERVER, CAUSAL_TRANSACTION_ROLLED_BACK
+from causal_otel.patches.neo4j.connections import pool_facts, take
+from causal_otel.patches.neo4j.internals import (
     endpoint_of_driver,
     endpoint_of_session,
     endpoint_of_transaction,
-    plumbing,
     private,
 )
+from causal_otel.patches.neo4j.operations import ERRORS, plumbing
 
 if TYPE_CHECKING:
     from causal_otel.instrument.calls import Args
@@ -59,11 +58,10 @@ class Opening(Plumbing):
         attempt: the execution that it begins an attempt of.
     """
 
-    __slots__ = ("_attempt", "_session", "_since")
+    __slots__ = ("_attempt", "_since")
 
     def __init__(self, tracing: Tracing[Any], session: Any, attempt: Execution | None) -> None:
         super().__init__(tracing, plumbing, ("BEGIN", endpoint_of_session, session), ERRORS)
-        self._session = session
         self._attempt = attempt
         self._since = perf_counter()
 
@@ -72,7 +70,7 @@ class Opening(Plumbing):
         attempt = self._attempt
         told = attempt.running if attempt is not None and attempt.single_span else self
         if CAUSAL_POOL_WAIT in _tell(told, self._since):
-            told.learn(pool_facts(self._session))
+            told.learn(pool_facts())
         if attempt is None:
             super().end(result, error)
             return
@@ -153,7 +151,8 @@ def _tell(told: Any, since: float) -> dict[str, float]:
     seconds = perf_counter() - since
     if seconds < LEAST:
         return {}
-    parts = parts_of(since, seconds, CAUSAL_SERVER)
+    parts = take(since) or {}
+    parts[CAUSAL_SERVER] = seconds - sum(value for key, value in parts.items() if key != CAUSAL_CONNECT_DNS)
     for key, value in parts.items():
         told.part(key, value)
     return parts

@@ -13,11 +13,11 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from causal_otel._internal import faults
-from causal_otel.instrument.parts import take
+from causal_otel.instrument.parts import LEAST
 from causal_otel.instrument.stopwatch import moment_of
 from causal_otel.names import CAUSAL_CONNECT_DNS, CAUSAL_FETCH, CAUSAL_POOL_WAIT, CAUSAL_SERVER, DB_NAMESPACE
-from causal_otel.patches.neo4j.connections import pool_facts
-from causal_otel.patches.neo4j.operations import private
+from causal_otel.patches.neo4j.connections import pool_facts, take
+from causal_otel.patches.neo4j.internals import followed, owner_of, summary_of
 from causal_otel.patches.neo4j.summaries import learned, milliseconds
 from causal_otel.patches.neo4j.unread import expect
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from causal_otel.instrument.calls import Args
     from causal_otel.instrument.operation import Running
 
-__all__ = ["Query"]
+__all__ = ["AsyncQuery", "Query"]
 
 
 class Query:
@@ -71,11 +71,9 @@ class Query:
         self._runner = runner
         self.args = args
         self._result: Any = None
-        self._noted: dict[str, float] | None = None
         self._rows = 0
         self._counted = True
-        self._fetched = 0.0
-        self._since = 0.0
+        self._fetched = self._since = 0.0
         self._started = self._stopped = False
         running.rows = self._number_of_records
         self._began = self.returned = perf_counter()
@@ -84,65 +82,42 @@ class Query:
         """``run`` has returned or raised."""
         self.returned = perf_counter()
         self._noted = take(self._began)
-        if error is None and self._follow(result):
-            self._expect(result)
-        else:
-            self._counted = False
+        known = None if error is not None else followed(result)
+        if known is None:
             self.finish(error, result)
-
-    def _expect(self, result: Any) -> None:
-        expect(self, asyncio.get_running_loop() if hasattr(type(result), "__aiter__") else None)
-
-    def _follow(self, result: Any) -> bool:
-        """Hear how ``result`` goes on; returns whether there is anything to hear, and this version lets us."""
-        on_closed, on_error = private(result, "_on_closed"), private(result, "_on_error")
-        handle = private(result, "_connection")
-        fetch, own = private(handle, "fetch_message"), private(handle, "__dict__")
-        known = callable(on_closed) and callable(on_error) and callable(fetch) and own is not None
-        if not known or private(result, "_attached") is not True:
-            return False
-        self._on_closed, self._on_error, self._fetch, self._result = on_closed, on_error, fetch, result
-        # The driver makes a new wrapper of this method for each message, so one that stays costs less than none.
-        own["fetch_message"] = self._fetch_async if hasattr(type(result), "__aiter__") else self._fetch_sync
+            return
+        # The driver makes a new wrapper of ``fetch_message`` for each message, so one that stays costs less than none.
+        self._on_closed, self._on_error, self._fetch, handle = known
+        handle["fetch_message"] = self._fetch_message
         result._on_closed, result._on_error = self.closed, self.failed
-        return True
+        self._result = result
+        self._expect()
 
-    @classmethod
-    def of(cls, result: Any) -> Query | None:
+    def _expect(self) -> None:
+        """Expect that somebody reads it."""
+        expect(self, None)
+
+    @staticmethod
+    def of(result: Any) -> Query | None:
         """The query of a result that is followed."""
-        owner = private(result, "_on_closed", "__self__")
-        return owner if isinstance(owner, cls) else None
+        owner = owner_of(result)
+        return owner if isinstance(owner, Query) else None
 
     # -- while it is read ---------------------------------------------------------------------------------------------
 
-    async def _fetch_async(self) -> None:
-        self._resume()
-        try:
-            await self._fetch()
-        finally:
-            self._pause()
-
-    def _fetch_sync(self) -> None:
-        self._resume()
+    def _fetch_message(self) -> Any:
+        """The application waits for the driver, which fetches one message."""
+        self._started = True
+        self._since = since = perf_counter()
         try:
             self._fetch()
         finally:
-            self._pause()
-
-    def _resume(self) -> None:
-        """The application waits for the driver, which fetches one message."""
-        self._started = True
-        self._since = perf_counter()
-
-    def _pause(self) -> None:
-        self._waited()
-        if private(self._result, "_streaming") is True:  # so the message was a record
+            if self._since:  # or it is over
+                self._since = 0.0
+                if not self._stopped:
+                    self._fetched += perf_counter() - since
+        if self._result is not None and self._result._streaming is True:  # so the message was a record
             self._rows += 1
-
-    def _waited(self) -> None:
-        if self._since and not self._stopped:
-            self._fetched += perf_counter() - self._since
-        self._since = 0.0
 
     def is_read(self) -> bool:
         """Whether somebody has begun to read it, or it is over."""
@@ -164,7 +139,7 @@ class Query:
     def closed(self) -> Any:
         """Stands in for the owner's ``on_closed``; what that returns may be awaitable."""
         # After a failure the driver says closed too, but before it says failed, and while it still is streaming.
-        if private(self._result, "_streaming") is not True:
+        if self._result is not None and self._result._streaming is not True:
             self.finish()
         return self._on_closed()
 
@@ -178,7 +153,8 @@ class Query:
         self.finish(CancelledError())
 
     def __del__(self) -> None:
-        self.finish(GeneratorExit())
+        if self._running is not None:
+            self.finish(GeneratorExit())
 
     def finish(self, error: BaseException | None = None, result: Any = None, *, unread: bool = False) -> None:
         """End the operation, if it has not ended. Never raises.
@@ -192,52 +168,86 @@ class Query:
         self._running = self._result = None
         if running is None:
             return
+        seconds = self.returned - self._began + self._fetched
         try:
             if not self._since:
-                self._counted = False  # the records came while something else was waited for
-            self._waited()
-            seconds = self.returned - self._began + self._fetched
-            metadata = private(found, "_metadata")
-            self._tell(running, metadata if isinstance(metadata, dict) else {}, whole=error is None and not unread)
-            database = private(found, "_database")
-            if isinstance(database, str) and database != running.operation.attributes.get(DB_NAMESPACE):
-                running.learn({DB_NAMESPACE: database})
+                self._counted = False  # the records came while something else was waited for, if they did
+            elif not self._stopped:
+                waited = perf_counter() - self._since
+                self._fetched += waited
+                seconds += waited
+            self._since = 0.0
+            if found is not None:
+                # The driver leaves a result to the garbage collector, and everything that it refers to.
+                found._on_closed, found._on_error = self._on_closed, self._on_error
+                self._learn(running, found, seconds, whole=error is None and not unread)
+            elif seconds >= LEAST:
+                self._tell_parts(running, {}, seconds, whole=False)
         except Exception:
             faults.report("neo4j: the end of a result")
-        self._over(running, found if found is not None else result, error, seconds)
+        self._over(running, result if found is None else found, error, seconds)
 
-    def _tell(self, running: Running, metadata: dict[str, Any], *, whole: bool) -> None:
-        """Tell the parts of its time, and what the server says of it.
+    def _learn(self, running: Running, result: Any, seconds: float, *, whole: bool) -> None:
+        metadata, database = summary_of(result)
+        if seconds >= LEAST:
+            self._tell_parts(running, metadata, seconds, whole=whole)
+        told = learned(metadata, running.operation) if whole else None
+        if database is not None and database != running.operation.attributes.get(DB_NAMESPACE):
+            told = {**(told or {}), DB_NAMESPACE: database}
+        if told:
+            running.learn(told)
+
+    def _tell_parts(self, running: Running, metadata: dict[str, Any], seconds: float, *, whole: bool) -> None:
+        """Tell the parts of its time.
 
         Args:
             running: the operation.
             metadata: what the server has sent.
-            whole: whether that is all.
+            seconds: how long it took.
+            whole: whether that is all that the server will send.
         """
-        noted = self._noted
-        request, fetched = self.returned - self._began, self._fetched
+        noted, fetched = self._noted, self._fetched
+        request = seconds - fetched
         if noted is not None:
-            for key, seconds in noted.items():
-                running.part(key, seconds)
-                request -= seconds if key != CAUSAL_CONNECT_DNS else 0.0
+            for key, value in noted.items():
+                running.part(key, value)
+                request -= value if key != CAUSAL_CONNECT_DNS else 0.0
             if CAUSAL_POOL_WAIT in noted:
-                running.learn(pool_facts(self._runner))
+                running.learn(pool_facts())
         available = milliseconds(metadata, "t_first")
         consumed = milliseconds(metadata, "t_last") if whole else None
         # The server counts in its own time: while it waited for an application that reads slowly, too.
         server = min(consumed or 0.0, fetched)
-        if fetched > server:
-            running.part(CAUSAL_FETCH, fetched - server)
+        running.part(CAUSAL_FETCH, fetched - server)
         # A server that has not answered has not said how long it took; then it is what was waited for it.
-        server += request if available is None else min(available, request)
-        if server > 0:
-            running.part(CAUSAL_SERVER, server)
-        if whole:
-            found = learned(metadata)
-            if found:
-                running.learn(found)
+        running.part(CAUSAL_SERVER, server + (request if available is None else min(available, request)))
 
     def _over(self, running: Running, result: Any, error: BaseException | None, seconds: float) -> None:
         """End the operation."""
+        if result is None:  # it has failed at once
+            running.end(None, error)
+            return
         nanoseconds = int(seconds * 1e9)
         running.end(result, error, moment_of(running.span, int(self._began * 1e9), nanoseconds), nanoseconds)
+
+
+class AsyncQuery(Query):
+    """The same of the asynchronous driver."""
+
+    __slots__ = ()
+
+    def _expect(self) -> None:
+        expect(self, asyncio.get_running_loop())
+
+    async def _fetch_message(self) -> None:
+        self._started = True
+        self._since = since = perf_counter()
+        try:
+            await self._fetch()
+        finally:
+            if self._since:
+                self._since = 0.0
+                if not self._stopped:
+                    self._fetched += perf_counter() - since
+        if self._result is not None and self._result._streaming is True:
+            self._rows += 1

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from causal_otel import names
 from causal_otel.names import CAUSAL_NEO4J_NOTIFICATIONS, CAUSAL_NEO4J_QUERY_TYPE
+
+if TYPE_CHECKING:
+    from causal_otel.instrument.operation import Operation
 
 __all__ = ["learned", "milliseconds"]
 
@@ -27,30 +30,30 @@ _COUNTERS = {
 _MOST = 8  # different notifications of one query
 
 
-def learned(metadata: dict[str, Any]) -> dict[str, Any]:
-    """The attributes that the server's summary gives.
+def learned(metadata: dict[str, Any], operation: Operation) -> dict[str, Any] | None:
+    """The attributes that the server's summary gives; None: nothing that the operation does not say itself.
 
     The summary as the driver shows it is not made for that: it would cost more than all the rest, and reading its
     notifications warns.
 
     Args:
         metadata: what the server has sent, as the driver keeps it.
+        operation: the operation.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, Any] | None = None
     kind = metadata.get("type")
-    if type(kind) is str:
-        found[CAUSAL_NEO4J_QUERY_TYPE] = kind
+    if kind is not None and kind != operation.attributes.get(CAUSAL_NEO4J_QUERY_TYPE) and type(kind) is str:
+        found = {CAUSAL_NEO4J_QUERY_TYPE: kind}
     stats = metadata.get("stats")
     if stats:
-        for key, number in stats.items():
-            name = _COUNTERS.get(key)
-            if name is not None and type(number) is int and number:
-                found[name] = number
+        counted = {_COUNTERS[key]: number for key, number in stats.items() if key in _COUNTERS and number}
+        found = {**(found or {}), **{key: number for key, number in counted.items() if type(number) is int}}
     told = metadata.get("notifications") or metadata.get("statuses")
-    if told:
+    # The only status of a query that went as it should is none of its notifications.
+    if told and (len(told) > 1 or "gql_status" not in told[0] or "neo4j_code" in told[0]):
         codes = _codes(told)
         if codes:
-            found[CAUSAL_NEO4J_NOTIFICATIONS] = codes
+            found = {**(found or {}), CAUSAL_NEO4J_NOTIFICATIONS: codes}
     return found
 
 

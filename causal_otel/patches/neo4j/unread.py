@@ -40,7 +40,8 @@ def expect(query: Query, loop: asyncio.AbstractEventLoop | None) -> None:
         query: the query.
         loop: the event loop that runs it; None: it is synchronous.
     """
-    _look(2)  # so that there are never many
+    if _expected:
+        _look(query.returned, 2)  # so that there are never many
     _expected.append(ref(query))
     if loop is not None and _timer.loop is not loop:
         _set_timer(loop)
@@ -53,23 +54,23 @@ def _set_timer(loop: asyncio.AbstractEventLoop) -> None:
 
 def _due() -> None:
     loop, _timer.loop = _timer.loop, None
-    _look(len(_expected))
+    _look(perf_counter(), len(_expected))
     if _expected and loop is not None:
         _set_timer(loop)
 
 
-def _look(at_most: int) -> None:
-    """End the oldest ones that nobody has begun to read in time, and forget those that have ended."""
-    due = perf_counter() - PATIENCE
-    for _ in range(at_most):
+def _look(now: float, at_most: int) -> None:
+    """End the oldest ones that nobody has begun to read in time, and forget those that are read or over."""
+    while _expected and at_most:
+        at_most -= 1
         try:
             found = _expected.popleft()
-        except IndexError:
+        except IndexError:  # another thread was first
             return
         query = found()
         if query is None or query.is_read():
             continue
-        if query.returned > due:
+        if query.returned > now - PATIENCE:
             _expected.appendleft(found)
             return
         query.finish(unread=True)
