@@ -144,6 +144,7 @@ PATCH = Patch(
         names.DB_QUERY_SUMMARY,
         names.DB_QUERY_TEXT,
         names.DB_OPERATION_NAME,
+        names.DB_QUERY_PARAMETER,
         names.DB_RESPONSE_RETURNED_ROWS,
         names.DB_RESPONSE_STATUS_CODE,
         names.SERVER_ADDRESS,

@@ -6,10 +6,8 @@ import asyncio
 import socket
 import threading
 import time
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import neo4j
 import pytest
 from neo4j.exceptions import TransientError
 
@@ -17,54 +15,18 @@ from causal_otel.patches.neo4j import Neo4jOptions
 from tests.patches.either import settle
 from tests.patches.graphs import Graph, busy, inside, neo4j_only
 from tests.patches.planted.waits import WAIT, assert_no_part, assert_part
-from tests.services.bolt_stub import BoltStub, bolt_stub
+from tests.patches.stubs import connected, query, warm
 from tests.services.slow import SlowServer
 from tests.span_relations import assert_span
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import Callable
 
     from tests.recording import Recording
+    from tests.services.bolt_stub import BoltStub
 
 PATCHES = {"neo4j": Neo4jOptions(require_parent=True, slow_plumbing=0.1)}
 POOL_WAIT = "causal.pool.wait"
-
-
-@pytest.fixture
-def stub() -> Iterator[BoltStub]:
-    """A scripted server."""
-    with bolt_stub() as stub:
-        yield stub
-
-
-@pytest.fixture(params=["sync", "async"])
-def is_async(request: pytest.FixtureRequest) -> bool:
-    """Which driver."""
-    return bool(request.param == "async")
-
-
-@asynccontextmanager
-async def connected(is_async: bool, url: str, auth: Any = ("a", "b"), **config: Any) -> AsyncIterator[Any]:
-    """A driver, closed at the end."""
-    factory: Any = neo4j.AsyncGraphDatabase if is_async else neo4j.GraphDatabase
-    driver = factory.driver(url, auth=auth, **config)
-    try:
-        yield driver
-    finally:
-        await settle(driver.close())
-
-
-@asynccontextmanager
-async def warm(is_async: bool, stub: BoltStub, **config: Any) -> AsyncIterator[Any]:
-    """A driver that is connected to a stub."""
-    async with connected(is_async, f"bolt://127.0.0.1:{stub.port}", **config) as driver:
-        await settle(driver.verify_connectivity())
-        yield driver
-
-
-async def query(runner: Any, text: str = "RETURN 1") -> Any:
-    """Send a query and read all of it."""
-    return await settle((await settle(runner.run(text))).consume())
 
 
 async def after_a_wait(is_async: bool, function: Callable[[], Any]) -> Callable[[], Any]:
