@@ -99,7 +99,7 @@ async def test_statuses_and_what_is_none(recorded: Recording, stub: BoltStub, is
 
 @pytest.mark.asyncio
 async def test_rows(recorded: Recording, graph: Graph, session: Any) -> None:
-    """The records that have come are counted, however they are read; but those that come while another query is sent."""
+    """The records that have come are counted, but for those that come while another query is sent."""
     with inside(recorded) as root:
         await graph.records(await settle(session.run(ROWS)))
         await settle((await settle(session.run("RETURN 1 AS n"))).single())

@@ -5,33 +5,54 @@
                                           records while you read the result. What you do between two records does not
                                           count, nor what the driver fetches or discards because you have not read it:
                                           before the session's next query, or when the session or transaction closes.
-                                          So the span of a result that nobody reads is as long as ``run``. It is handed
-                                          over when it is known how the result went: all of it has arrived, it failed
-                                          or was cancelled; or it died before that, marked ``causal.abandoned``.
+                                          It ends when it is known how the result went: all of it has arrived, it
+                                          failed or was cancelled; or it died before that, marked ``causal.abandoned``.
+                                          A result that nobody begins to read within a second ends then, and its span
+                                          is as long as ``run``; with the synchronous driver, which has no event loop,
+                                          that is when the next query is sent, if the session is not closed before.
 ``Driver.execute_query``                  One CLIENT span; session, transaction and query inside it have none.
 ``Session.execute_read``,                 An INTERNAL span, current while your function runs, with the queries of every
-``Session.execute_write``                 attempt in it. It is an error if the call fails, not if a retry succeeds.
-``BEGIN``, ``COMMIT``, ``ROLLBACK``;      A CLIENT span only where they fail or are cancelled; the last is that of
-``CONNECT``                               ``verify_connectivity``, ``verify_authentication`` and ``get_server_info``.
+``Session.execute_write``                 attempt in it. It is an error if the call fails, not if a retry succeeds. Once
+                                          an attempt has failed and is followed by another, each is an INTERNAL span
+                                          ``neo4j.attempt`` with its outcome. The queries of the first lie beside its
+                                          span, which nobody knew to be needed when they began; later ones lie inside.
+``BEGIN``, ``COMMIT``, ``ROLLBACK``;      A CLIENT span only where they fail, are cancelled or are slow, with their
+``CONNECT``                               parts; the last is that of ``verify_connectivity``,
+                                          ``verify_authentication`` and ``get_server_info``.
 ========================================  ===========================================================================
 
-Outside any span each of these is a trace of its own.
+Outside any span each of these is a trace of its own, unless it is merely slow.
 
-A failure in a transaction is the end of all its unfinished results, and their spans end with that same error.
-Not traced: pool, connections, ``HELLO``, ``LOGON``, ``RESET``, ``ROUTE``, bookmarks, whose failures are those of the
-call that needs them, and statements that are excluded. A managed transaction that is excluded is not recorded, nor is
-anything inside it.
+A failure in a transaction is the end of all its unfinished results, and their spans end with that same error. A
+transaction that is rolled back is an event ``causal.transaction.rolled_back`` on the span that is current, or on that
+of ``execute_query``: it was asked for, the server has refused to commit, or the connection was lost to a
+cancellation. Not traced: pool, connections, ``HELLO``, ``LOGON``, ``RESET``, ``ROUTE``, bookmarks, whose failures and
+time are those of the call that needs them, and statements that are excluded. A managed transaction that is excluded
+is not recorded, nor is anything inside it. Sockets are opened in an empty context: what outlives a request does not
+inherit it.
+
+Parts of a span's time, in seconds, where they have a millisecond at least: ``causal.pool.wait``, with
+``causal.pool.size`` and ``causal.pool.waiting``; ``causal.connect`` (name lookup, which is ``causal.connect.dns`` as
+well, TCP, TLS, the Bolt handshake and the login; TLS alone cannot be told from TCP); ``causal.discovery`` (a routing
+table, without connecting to who gives it); ``causal.server`` (``result_available_after`` and
+``result_consumed_after`` as the server tells them, as far as they were waited for; until it has told them, and of
+``BEGIN``, ``COMMIT`` and ``ROLLBACK``, what was waited for the server); ``causal.fetch`` (what was waited for records
+beyond that). Of a managed transaction and ``execute_query``: ``causal.attempts``, and ``causal.retry.wait`` for the
+pauses between them. What is left is the network's, the driver's and the event loop's.
 
 Span names are query summaries, ``MATCH Person``; else ``neo4j.execute_write``, ``COMMIT orders``. Attributes:
 ``db.system.name``, ``db.namespace``, ``db.query.summary``, ``db.query.text`` (every string and number as ``?``,
-parameters never), ``db.operation.name`` (of ``BEGIN`` and so on; nothing is parsed into it),
-``server.address`` and ``server.port`` (those the driver was given, in a cluster too), ``causal.fetch`` (seconds that
-were waited for records after ``run``), ``causal.neo4j.attempts``, and on failure ``db.response.status_code``
-and ``error.type`` (the Neo4j code). The server's message is not recorded: it repeats values. A database that the
-server chose is known, if at all, when the span ends.
+parameters never; ``causal.query.truncated`` if it is cut), ``db.operation.name`` (of ``BEGIN`` and so on; nothing is
+parsed into it), ``server.address`` and ``server.port`` (those the driver was given, in a cluster too),
+``db.response.returned_rows`` (the records that have come; not where they came while another query of the transaction
+was sent), and on failure ``db.response.status_code`` and ``error.type`` (the Neo4j code). The server's message is not
+recorded: it repeats values. A database that the server chose is known, if at all, when the span ends. What the server
+says at the end of a query: ``causal.neo4j.query_type``, the codes of its ``causal.neo4j.notifications``, and how much
+of each kind it has changed, such as ``causal.neo4j.nodes_created``, if any.
 
-Metrics: ``db.client.operation.duration`` of each query, in a managed transaction too, and
-``db.client.response.returned_rows`` of an ``execute_query`` that returns an ``EagerResult``.
+Metrics: ``db.client.operation.duration`` and ``db.client.response.returned_rows`` of each query, in a managed
+transaction too, and of ``execute_query``; ``db.client.connection.*`` of each driver's pool, which is called
+``host:port``.
 
 Options: :class:`Neo4jOptions`.
 """
