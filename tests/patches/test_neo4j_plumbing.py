@@ -96,7 +96,7 @@ async def test_a_transaction_that_is_cancelled(recorded: Recording, graph: Graph
 
     with inside(recorded) as root:
         task = asyncio.create_task(run())
-        await begun.wait()
+        await asyncio.wait_for(begun.wait(), 60)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
