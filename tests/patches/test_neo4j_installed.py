@@ -11,7 +11,7 @@ from typing import Any
 
 import neo4j
 import pytest
-from neo4j._async_compat.network._bolt_socket import AsyncBoltSocketBase
+from neo4j._async_compat.network import _bolt_socket
 from neo4j.exceptions import ServiceUnavailable
 
 from causal_otel._internal import faults
@@ -103,11 +103,12 @@ async def test_uninstall_with_a_result_open(graph: Graph, session: Any) -> None:
 def test_uninstall_restores_the_very_objects() -> None:
     """After uninstall() each attribute is what it was, and in between each is ours."""
     assert len(originals(PATCH)) >= sum(isinstance(target, Wrap) and not target.optional for target in PATCH.targets)
-    before = vars(AsyncBoltSocketBase)["_connect_secure"]
+    sockets: Any = getattr(_bolt_socket, "AsyncBoltSocketBase", None) or _bolt_socket.AsyncBoltSocket  # type: ignore[attr-defined]
+    before = vars(sockets)["_connect_secure"]
     assert_undone(PATCH)
     with recording(["neo4j"]):
-        assert vars(AsyncBoltSocketBase)["_connect_secure"] is not before
-    assert vars(AsyncBoltSocketBase)["_connect_secure"] is before
+        assert vars(sockets)["_connect_secure"] is not before
+    assert vars(sockets)["_connect_secure"] is before
 
 
 def test_introspection_stays_true() -> None:

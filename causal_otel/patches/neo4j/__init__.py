@@ -157,7 +157,7 @@ PATCH = Patch(
         *_targets(""),
         *_targets("Async"),
         Wrap("neo4j", "AsyncSession._handle_cancellation", calls.session_killed),
-        connections.SOCKETS,
+        *connections.SOCKETS,
     ),
     records=(
         names.DB_SYSTEM_NAME,

@@ -264,10 +264,15 @@ def _reach(tracing: Tracing[Any], kind: Any, args: Args, kwargs: Kwargs) -> _Rea
     return _Reaching()
 
 
-SOCKETS = _class_methods(
-    "neo4j._async_compat.network._bolt_socket",
-    ("BoltSocketBase", "BoltSocket", "AsyncBoltSocketBase", "AsyncBoltSocket"),
-    "_connect_secure",
-    traced_call(_reach),
+_MODULE = "neo4j._async_compat.network._bolt_socket"
+
+SOCKETS = (
+    _class_methods(
+        _MODULE,
+        ("BoltSocketBase", "BoltSocket", "AsyncBoltSocketBase", "AsyncBoltSocket"),
+        "_connect_secure",
+        traced_call(_reach),
+    ),
+    _class_methods(_MODULE, ("BoltSocket",), "_connect", traced_call(_reach)),  # before version 5.28
 )
 """Opening sockets."""

@@ -22,6 +22,8 @@ from causal_otel.patches.neo4j.summaries import learned, milliseconds
 from causal_otel.patches.neo4j.unread import expect
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from causal_otel.instrument.calls import Args
     from causal_otel.instrument.operation import Running
 
@@ -116,8 +118,34 @@ class Query:
                 self._since = 0.0
                 if not self._stopped:
                     self._fetched += perf_counter() - since
-        if self._result is not None and self._result._streaming is True:  # so the message was a record
-            self._rows += 1
+        result = self._result
+        if result is not None:
+            if result._streaming is True:  # so the message was a record
+                self._rows += 1
+            else:
+                self._ask_for_more(result)
+
+    def _ask_for_more(self, result: Any) -> None:
+        """There is another batch of records: asking for it is waited for, too."""
+        own = vars(result._connection)
+        if "send_all" not in own:
+            own["send_all"] = self._waiting_for(result._connection.send_all)
+
+    def _waiting_for(self, send: Callable[[], Any]) -> Callable[[], Any]:
+        """``send``, whose time counts."""
+
+        def send_all() -> None:
+            began = perf_counter()
+            try:
+                send()
+            finally:
+                self._waited(began)
+
+        return send_all
+
+    def _waited(self, since: float) -> None:
+        if not self._stopped:
+            self._fetched += perf_counter() - since
 
     def is_read(self) -> bool:
         """Whether somebody has begun to read it, or it is over."""
@@ -249,5 +277,19 @@ class AsyncQuery(Query):
                 self._since = 0.0
                 if not self._stopped:
                     self._fetched += perf_counter() - since
-        if self._result is not None and self._result._streaming is True:
-            self._rows += 1
+        result = self._result
+        if result is not None:
+            if result._streaming is True:
+                self._rows += 1
+            else:
+                self._ask_for_more(result)
+
+    def _waiting_for(self, send: Callable[[], Any]) -> Callable[[], Any]:
+        async def send_all() -> None:
+            began = perf_counter()
+            try:
+                await send()
+            finally:
+                self._waited(began)
+
+        return send_all
