@@ -15,6 +15,7 @@ from tests.metrics.measuring import measured
 from tests.patches.either import settle
 from tests.patches.graphs import Graph, async_only, inside
 from tests.patches.stubs import connected, query, warm
+from tests.recording import recording
 from tests.span_relations import assert_span, attributes
 
 if TYPE_CHECKING:
@@ -189,3 +190,21 @@ async def test_waiting_in_vain(recorded: Recording, stub: BoltStub, is_async: bo
         assert found["causal.pool.wait"] >= 0.045
         assert (found["causal.pool.size"], found["causal.pool.waiting"]) == (1, 0)
         assert attributes(span).get("causal.server", 0) <= found["causal.pool.wait"]
+
+
+@pytest.mark.asyncio
+async def test_a_pool_that_outlives_an_installation(stub: BoltStub, is_async: bool) -> None:
+    """The next installation is told of its waits, as the first was."""
+    async with warm(is_async, stub, max_connection_pool_size=1) as driver:
+        holder, waiter = driver.session(), driver.session(connection_acquisition_timeout=0.05)
+        transaction = await settle(holder.begin_transaction())
+        for _ in range(2):
+            with recording(PATCHES) as recorded:
+                with inside(recorded) as root, pytest.raises((DriverError, Neo4jError)):
+                    await query(waiter)
+                span = recorded.only("RETURN")
+            found = assert_span(span, root, error="neo4j.exceptions.*", lasts=0.05)
+            assert found["causal.pool.wait"] >= 0.045
+        await settle(transaction.commit())
+        await settle(holder.close())
+        await settle(waiter.close())

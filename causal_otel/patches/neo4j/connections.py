@@ -46,6 +46,8 @@ _notes: ContextVar[tuple[tuple[float, str, float], ...]] = ContextVar("causal_ot
 _resolving: ContextVar[float] = ContextVar("causal_otel_neo4j_resolving", default=0.0)
 """When the name lookup began that is under way; 0: none is."""
 
+_WATCHED = "_causal_otel_tracing"
+
 _facts: ContextVar[dict[str, Any] | None] = ContextVar("causal_otel_neo4j_pool", default=None)
 """What is told of the pool that was waited for last."""
 
@@ -146,8 +148,9 @@ def _watch(tracing: Tracing[Any], pool: Any) -> None:
     """Have the condition of a pool tell how long it is waited for. It is the standard library's, or like that."""
     condition = private(pool, "cond")
     wait = private(condition, "wait")
-    if wait is None or "wait" in vars(condition):
+    if wait is None or getattr(wait, _WATCHED, None) is tracing:
         return
+    wait = getattr(wait, "__wrapped__", wait)  # which another installation has watched
 
     def waited(began: float, waiting: int) -> None:
         if not tracing.active:
@@ -161,6 +164,7 @@ def _watch(tracing: Tracing[Any], pool: Any) -> None:
 
     if inspect.iscoroutinefunction(wait):
 
+        @functools.wraps(wait)
         async def async_wait(*args: Any, **kwargs: Any) -> Any:
             began, waiting = perf_counter(), _number_of_waiters(condition)
             try:
@@ -168,9 +172,11 @@ def _watch(tracing: Tracing[Any], pool: Any) -> None:
             finally:
                 waited(began, waiting)
 
-        vars(condition)["wait"] = async_wait
+        setattr(async_wait, _WATCHED, tracing)
+        condition.wait = async_wait
         return
 
+    @functools.wraps(wait)
     def sync_wait(*args: Any, **kwargs: Any) -> Any:
         began, waiting = perf_counter(), _number_of_waiters(condition)
         try:
@@ -178,7 +184,8 @@ def _watch(tracing: Tracing[Any], pool: Any) -> None:
         finally:
             waited(began, waiting)
 
-    vars(condition)["wait"] = sync_wait
+    setattr(sync_wait, _WATCHED, tracing)
+    condition.wait = sync_wait
 
 
 def _number_of_waiters(condition: Any) -> int:
