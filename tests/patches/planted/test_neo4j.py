@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 PATCHES = {"neo4j": Neo4jOptions(require_parent=True, slow_plumbing=0.1)}
 POOL_WAIT = "causal.pool.wait"
+HELD = WAIT * 1.5  # something is held for longer than it is waited for: the waiter may come late
 
 
 async def after_a_wait(is_async: bool, function: Callable[[], Any]) -> Callable[[], Any]:
@@ -34,13 +35,13 @@ async def after_a_wait(is_async: bool, function: Callable[[], Any]) -> Callable[
     if is_async:
 
         async def call() -> None:
-            await asyncio.sleep(WAIT)
+            await asyncio.sleep(HELD)
             await function()
 
         task = asyncio.create_task(call())
         await asyncio.sleep(0)  # the loop's clock of the sleep begins before the test's wait
         return lambda: task
-    thread = threading.Timer(WAIT, function)
+    thread = threading.Timer(HELD, function)
     thread.start()
     return thread.join
 
@@ -65,7 +66,7 @@ async def test_pool(recorded: Recording, stub: BoltStub, is_async: bool, way: st
         await settle(waiter.close())
     span = recorded.only("BEGIN" if way == "begin" else "RETURN")
     found = assert_span(span, root)
-    assert_part(span, POOL_WAIT, WAIT * 0.9)  # the holder's clock began a moment before
+    assert_part(span, POOL_WAIT)
     assert (found["causal.pool.size"], found["causal.pool.waiting"]) == (1, 0)
 
 
@@ -75,7 +76,7 @@ async def test_connect(recorded: Recording, stub: BoltStub, is_async: bool, way:
     """A listener that accepts late makes connecting long."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         started: list[SlowServer] = []
-        timer = threading.Timer(WAIT, lambda: started.append(SlowServer(listener, ("127.0.0.1", stub.port))))
+        timer = threading.Timer(HELD, lambda: started.append(SlowServer(listener, ("127.0.0.1", stub.port))))
         url = f"bolt://127.0.0.1:{listener.getsockname()[1]}"
         async with connected(is_async, url) as driver:
             session = driver.session()
@@ -92,7 +93,7 @@ async def test_connect(recorded: Recording, stub: BoltStub, is_async: bool, way:
         started[0].close()
     span = recorded.only({"run": "RETURN", "begin": "BEGIN", "verify_connectivity": "CONNECT"}[way])
     assert_span(span, root)
-    assert_part(span, "causal.connect", WAIT * 0.9)
+    assert_part(span, "causal.connect")
 
 
 @pytest.mark.asyncio
@@ -141,6 +142,7 @@ async def test_lock(recorded: Recording, graph: Graph) -> None:
     text = "MATCH (n:Planted {name: 'lock'}) SET n.held = true"
     held = await settle(holder.begin_transaction())
     await query(held, text)
+    await query(waiter)  # so that it has a connection
     with inside(recorded) as root:
         joined = await after_a_wait(graph.is_async, held.commit)
         await query(waiter, text)
@@ -149,7 +151,7 @@ async def test_lock(recorded: Recording, graph: Graph) -> None:
     await settle(waiter.close())
     span = recorded.only("MATCH Planted SET")
     assert_span(span, root)
-    assert_part(span, "causal.server", WAIT * 0.9)
+    assert_part(span, "causal.server")
 
 
 @pytest.mark.asyncio
