@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
-__all__ = ["Stopwatch"]
+__all__ = ["Stopwatch", "moment_of"]
 
 
 class Stopwatch:
@@ -49,7 +49,18 @@ class Stopwatch:
 
     def end_time(self, span: Span) -> int:
         """When ``span``, which began with this, ends: Unix time in nanoseconds, after as long as has been counted."""
-        start = getattr(span, "start_time", None)
-        if not isinstance(start, int):  # a tracer that does not tell
-            start = time_ns() - (perf_counter_ns() - self._began)
-        return start + self.total
+        return moment_of(span, self._began, self.total)
+
+
+def moment_of(span: Span, began: int, after: int) -> int:
+    """Unix time in nanoseconds of a moment of ``span``.
+
+    Args:
+        span: the span.
+        began: when it began, in nanoseconds of the monotonic clock.
+        after: how many nanoseconds after that the moment is.
+    """
+    start = getattr(span, "start_time", None)
+    if not isinstance(start, int):  # a tracer that does not tell
+        start = time_ns() - (perf_counter_ns() - began)
+    return start + after

@@ -169,7 +169,7 @@ def test_redis(redis_url: str, sampler: Sampler, around: Around) -> None:
 
 @SAMPLED
 def test_neo4j(neo4j_server: GraphServer, sampler: Sampler, around: Around) -> None:
-    """Queries are measured, in managed transactions too, which themselves are not; ``execute_query`` tells its rows."""
+    """Queries are measured, in managed transactions too, which themselves are not, and so are their rows."""
     query = "UNWIND range(1, 3) AS n RETURN n"
     with measured(["neo4j"], sampler) as found:
         driver = neo4j.GraphDatabase.driver(neo4j_server.url, auth=neo4j_server.auth)
@@ -184,4 +184,4 @@ def test_neo4j(neo4j_server: GraphServer, sampler: Sampler, around: Around) -> N
     assert {point.attributes["db.system.name"] for point in points} == {"neo4j"}
     assert {point.attributes["db.namespace"] for point in points} == {neo4j_server.database}
     assert all("error.type" not in point.attributes for point in points)
-    assert (rows.count, rows.sum) == (1, 3)
+    assert (rows.count, rows.sum) == (3, 9)

@@ -23,6 +23,7 @@ from tests.patches.hooking import PROVIDERS
 from tests.patches.http_client import call
 from tests.patches.http_server import echo_app, serve
 from tests.patches.late_calls import server_and_client
+from tests.patches.stubs import is_async, stub
 from tests.patches.valkeys import client, cluster_port, locked_server, make_cluster, redis_port, sentinel_port, traced
 from tests.recording import Recording, recording
 
@@ -36,6 +37,7 @@ __all__ = [
     "client",
     "cluster_port",
     "graph",
+    "is_async",
     "late_postgres",
     "local",
     "locked_server",
@@ -46,6 +48,7 @@ __all__ = [
     "server_and_client",
     "session",
     "shared_worker",
+    "stub",
     "traced",
     "traced_calls",
 ]

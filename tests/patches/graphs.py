@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LONG",
+    "PARTS",
     "READERS",
     "ROWS",
     "Graph",
@@ -40,6 +41,19 @@ __all__ = [
 
 ROWS = "UNWIND range(1, 50) AS n RETURN n"  # five times what a session of ours fetches at once
 LONG = "UNWIND range(1, 50000) AS n RETURN n"  # which nobody can have read before it is cancelled
+
+
+PARTS = (
+    "causal.connect",
+    "causal.connect.dns",
+    "causal.discovery",
+    "causal.fetch",
+    "causal.pool.size",
+    "causal.pool.wait",
+    "causal.pool.waiting",
+    "causal.server",
+)
+"""What any operation may have on a busy machine, where everything takes a millisecond."""
 
 
 @dataclass(frozen=True)

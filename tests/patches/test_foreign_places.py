@@ -108,7 +108,6 @@ PLACES: dict[str, str] = {
     "patches/_celery_execution.py: _parent: carriers.extract": OURS,
     "patches/_incoming.py: parent_context: _interest().fields": OURS,
     "patches/_incoming.py: parent_context: carriers.extract": OURS,
-    "patches/_neo4j_results.py: Stream.end: self._request": OURS,
     "patches/httpx.py: _Attempt._hand_back: self._request": OURS,
     "patches/httpx.py: _Attempt._returned: self._request": OURS,
     "pipeline.py: Pipeline._end: self._worker.shutdown": OURS,

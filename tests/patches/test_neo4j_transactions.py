@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import neo4j
@@ -11,8 +14,8 @@ from opentelemetry.trace import SpanKind
 
 from causal_otel.patches.neo4j import Neo4jOptions
 from tests.patches.either import settle
-from tests.patches.graphs import Graph, children, inside, neo4j_only, plain
-from tests.span_relations import assert_span
+from tests.patches.graphs import Graph, async_only, children, inside, neo4j_only, plain
+from tests.span_relations import assert_span, seconds
 
 if TYPE_CHECKING:
     from tests.recording import Recording
@@ -62,14 +65,14 @@ async def test_managed_transaction(recorded: Recording, graph: Graph, session: A
         "db.namespace": graph.server.database,
         "server.address": host,
         "server.port": int(port),
-        "causal.neo4j.attempts": 1,
+        "causal.attempts": 1,
     }
     assert recorded.names() == ["MATCH Person", "mine", f"neo4j.{method}", "root"]
 
 
 @pytest.mark.asyncio
 async def test_retry(recorded: Recording, graph: Graph) -> None:
-    """A retry that succeeds is no error, and says how many attempts it took; each attempt's queries are inside."""
+    """A retry that succeeds is no error: each attempt is a span with its outcome, and the pauses are the whole's."""
     session = graph.session(initial_retry_delay=0.01)
     attempts = 0
 
@@ -85,11 +88,77 @@ async def test_retry(recorded: Recording, graph: Graph) -> None:
         assert await settle(session.execute_write(graph.work(work))) == 1
         (managed,) = children(recorded, root)
     await settle(session.close())
+    found = assert_span(managed, root, lasts=0.01)
+    assert found["causal.attempts"] == attempts == 3
+    assert 0.01 <= found["causal.retry.wait"] <= seconds(managed)
+    tried = [span for span in recorded.spans if span.name == "neo4j.attempt"]
     queries = [span for span in recorded.spans if span.name == "RETURN"]
-    found = assert_span(managed, root, lasts=0.01)  # the back-off is in it
-    assert found["causal.neo4j.attempts"] == attempts == 3 == len(queries)
-    for query in queries:
-        assert_span(query, managed)
+    for span, failed in zip(tried, ("*", "*", None), strict=True):  # drivers do not agree on the code
+        told = assert_span(span, managed, error=failed)
+        assert told["db.namespace"] == graph.server.database
+        assert span.kind is SpanKind.INTERNAL
+    # Nobody knew that the first attempt would not be the only one, so it has begun without a span.
+    for query, parent in zip(queries, (managed, *tried[1:]), strict=True):
+        assert_span(query, parent)
+    ends = [(span.start_time or 0, span.end_time or 0) for span in tried]
+    assert all(before[1] <= after[0] for before, after in pairwise(ends)), "they follow each other"
+
+
+@pytest.mark.asyncio
+async def test_an_execute_query_that_is_tried_again(recorded: Recording, graph: Graph) -> None:
+    """It is one span all the same, with its attempts and pauses."""
+    attempts = 0
+
+    async def transform(result: Any) -> Any:
+        nonlocal attempts
+        attempts += 1
+        if attempts < 2:
+            raise TransientError("not yet")
+        return await settle(result.value())
+
+    with inside(recorded) as root:
+        values = await settle(
+            graph.driver.execute_query(
+                "RETURN 1 AS n", database_=graph.server.database, result_transformer_=graph.work(transform)
+            )
+        )
+        (span,) = children(recorded, root)
+    assert values == [1]
+    found = assert_span(span, root)
+    assert found["causal.attempts"] == 2
+    assert 0.5 <= found["causal.retry.wait"] <= seconds(span), "the driver pauses for a second, more or less"
+    assert recorded.names() == ["RETURN", "root"]
+    assert [event.name for event in span.events] == ["causal.transaction.rolled_back"]
+
+
+@pytest.mark.asyncio
+@async_only
+async def test_cancelled_while_it_pauses(recorded: Recording, graph: Graph) -> None:
+    """A managed transaction that is cancelled between two attempts shows the one that has failed, and the pause."""
+    session = graph.session(initial_retry_delay=30)
+    pauses = asyncio.Event()
+
+    class Told(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "will be retried" in record.getMessage():
+                pauses.set()
+
+    async def work(transaction: Any) -> None:
+        raise TransientError("not yet")
+
+    told, logger = Told(logging.WARNING), logging.getLogger("neo4j")
+    logger.addHandler(told)
+    with inside(recorded) as root:
+        task = asyncio.create_task(session.execute_write(work))
+        await asyncio.wait_for(pauses.wait(), 60)
+        logger.removeHandler(told)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    await session.close()
+    attempt, managed = recorded.only("neo4j.attempt"), recorded.only("neo4j.execute_write")
+    assert assert_span(managed, root, cancelled=True)["causal.attempts"] == 1
+    assert_span(attempt, managed, error="*")
 
 
 @pytest.mark.asyncio

@@ -7,12 +7,14 @@ Its jars come from Maven Central through ``mvn``, once, into a directory outside
 $CAUSAL_OTEL_TEST_CACHE, else below $XDG_CACHE_HOME or ~/.cache. ``python -m tests.services.neo4j_server`` does that
 alone. Neo4j Community is GPL-3.0-or-later: it runs as a separate process and is never part of what we distribute.
 
-Java 17 or later: $JAVA_HOME/bin/java, else ``java`` on the PATH.
+Java 17 or later, and 21 or later for versions from 2025 on: $JAVA_HOME/bin/java, ``java`` on the PATH, or whatever
+is below /usr/lib/jvm.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import secrets
@@ -27,14 +29,17 @@ from pathlib import Path
 from causal_otel.testing.process import LOOPBACK, Process, ServerError, claim_port, java_environment, process, workdir
 from causal_otel.testing.servers import BoltServer
 
-__all__ = ["VERSION", "fetch", "missing", "neo4j"]
+__all__ = ["NEWEST", "VERSION", "fetch", "missing", "neo4j"]
 
 VERSION = "5.26.30"
+"""The one that tests talk to: with long-term support."""
+
+NEWEST = "2026.08.1"
+"""The one that ``make test-long`` tries as well."""
 
 _FETCH_SECONDS = 600.0
-_OLDEST_JAVA = 17
 _PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
-_POM = f"""\
+_POM = """\
 <project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>local.test</groupId>
@@ -45,7 +50,7 @@ _POM = f"""\
     <dependency>
       <groupId>org.neo4j</groupId>
       <artifactId>neo4j</artifactId>
-      <version>{VERSION}</version>
+      <version>%s</version>
     </dependency>
   </dependencies>
 </project>
@@ -54,27 +59,22 @@ _POM = f"""\
 _HANDSHAKE = bytes.fromhex("6060b017 00080805 00000404 00000000 00000000")
 
 
-def missing() -> str | None:
-    """What this machine lacks to run Neo4j, as half a sentence; None: nothing."""
-    java = _java()
-    if java is None:
-        return f"there is no Java {_OLDEST_JAVA} or later"
-    if not _jars().is_dir() and shutil.which("mvn") is None:
+def missing(version: str = VERSION) -> str | None:
+    """What this machine lacks to run a version of Neo4j, as half a sentence; None: nothing."""
+    if _java(version) is None:
+        return f"there is no Java {_oldest_java(version)} or later"
+    if not _jars(version).is_dir() and shutil.which("mvn") is None:
         return "there is no mvn to fetch it with"
-    answer = subprocess.run([java, "-version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
-    found = re.search(r'version "(\d+)', answer.stderr)
-    if found is None or int(found[1]) < _OLDEST_JAVA:
-        return f"Java is older than {_OLDEST_JAVA}"
     return None
 
 
-def fetch() -> Path:
-    """The directory of the server's jars, which are fetched unless they are there.
+def fetch(version: str = VERSION) -> Path:
+    """The directory of the jars of a version, which are fetched unless they are there.
 
     Raises:
         ServerError: They cannot be fetched.
     """
-    jars = _jars()
+    jars = _jars(version)
     if jars.is_dir():
         return jars
     mvn = shutil.which("mvn")
@@ -83,7 +83,7 @@ def fetch() -> Path:
     jars.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=jars.parent, prefix="fetch-") as folder:
         work = Path(folder)
-        (work / "pom.xml").write_text(_POM)
+        (work / "pom.xml").write_text(_POM % version)
         command: list[str | Path] = [mvn, "--batch-mode", "--quiet", "--strict-checksums", "--file", work / "pom.xml"]
         command += [_PLUGIN, "-DincludeScope=runtime", f"-DoutputDirectory={work / 'jars'}"]
         with process(command, name="mvn", log=work / "mvn.log") as fetching:
@@ -99,17 +99,17 @@ def fetch() -> Path:
 
 
 @contextlib.contextmanager
-def neo4j(port: int | None = None) -> Iterator[BoltServer]:
+def neo4j(port: int | None = None, version: str = VERSION) -> Iterator[BoltServer]:
     """Neo4j Community, fetched the first time; its data goes when the block is left.
 
     Raises:
         ServerError: It cannot be fetched or started.
     """
     name = "Neo4j"
-    java = _java()
+    java = _java(version)
     if java is None:
-        raise ServerError(f"{name} needs Java {_OLDEST_JAVA} or later.")
-    jars = fetch()
+        raise ServerError(f"{name} {version} needs Java {_oldest_java(version)} or later.")
+    jars = fetch(version)
     number = claim_port(port, name)
     password = secrets.token_hex(12)
     with workdir(name) as home:
@@ -132,7 +132,7 @@ def neo4j(port: int | None = None) -> Iterator[BoltServer]:
             "--add-opens=java.base/java.nio=ALL-UNNAMED",
             "--add-opens=java.base/java.io=ALL-UNNAMED",
             "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
-            _entry_class(jars),
+            _entry_class(jars, version),
             f"--home-dir={home}",
             f"--config-dir={conf}",
             "--console-mode",
@@ -149,16 +149,30 @@ def neo4j(port: int | None = None) -> Iterator[BoltServer]:
             )
 
 
-def _java() -> str | None:
+def _oldest_java(version: str) -> int:
+    return 17 if version.startswith("5.") else 21
+
+
+def _java(version: str) -> str | None:
+    """A Java that runs a version of Neo4j."""
     home = os.environ.get("JAVA_HOME")
-    return (shutil.which("java", path=f"{home}/bin") if home else None) or shutil.which("java")
+    found = [shutil.which("java", path=f"{home}/bin") if home else None, shutil.which("java")]
+    found += map(str, Path("/usr/lib/jvm").glob("*/bin/java"))
+    return next((java for java in found if java is not None and _java_version(java) >= _oldest_java(version)), None)
 
 
-def _jars() -> Path:
+@functools.cache
+def _java_version(java: str) -> int:
+    answer = subprocess.run([java, "-version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
+    found = re.search(r'version "(\d+)', answer.stderr)
+    return 0 if found is None else int(found[1])
+
+
+def _jars(version: str) -> Path:
     cache = os.environ.get("CAUSAL_OTEL_TEST_CACHE")
     if cache is None:
         cache = f"{os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'}/causal-otel-tests"
-    return Path(cache) / f"neo4j-{VERSION}"
+    return Path(cache) / f"neo4j-{version}"
 
 
 def _settings(port: int) -> dict[str, str]:
@@ -192,8 +206,8 @@ def _set_password(java: str, password: str, home: Path, env: dict[str, str]) -> 
             raise ServerError(f"Neo4j's password could not be set: status {status}.", admin.output())
 
 
-def _entry_class(jars: Path) -> str:
-    with zipfile.ZipFile(jars / f"neo4j-{VERSION}.jar") as jar:
+def _entry_class(jars: Path, version: str) -> str:
+    with zipfile.ZipFile(jars / f"neo4j-{version}.jar") as jar:
         return jar.read("META-INF/services/org.neo4j.server.startup.EntryPoint").decode().strip()
 
 

@@ -3,53 +3,52 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from causal_otel.instrument.errors import Errors, error_name
 from causal_otel.instrument.operation import Operation
 from causal_otel.names import (
+    CAUSAL_QUERY_TRUNCATED,
     DB_NAMESPACE,
     DB_OPERATION_NAME,
+    DB_QUERY_PARAMETER,
     DB_QUERY_SUMMARY,
     DB_QUERY_TEXT,
+    DB_RESPONSE_STATUS_CODE,
     DB_SYSTEM_NAME,
     SERVER_ADDRESS,
     SERVER_PORT,
 )
-from causal_otel.patches._neo4j_results import private
+from causal_otel.patches.neo4j.internals import Endpoint
 from causal_otel.statements import cypher
 
 __all__ = [
-    "Endpoint",
+    "ERRORS",
     "connection_attributes",
-    "endpoint_of_driver",
-    "endpoint_of_session",
-    "endpoint_of_transaction",
+    "parameters",
     "plumbing",
     "query_operation",
 ]
 
 _DEFAULT_PORT = 7687
 _CACHED = 1024  # statements; a program has few, unless it builds them, and then remembering them is no use
-
-Endpoint = tuple[Any, Any]
-"""Address and database, either None where unknown."""
+_LONGEST_VALUE = 256  # characters of a parameter
 
 
-def endpoint_of_driver(driver: Any) -> Endpoint:
-    return private(driver, "_pool", "address"), None
+def _code(error: BaseException) -> str:
+    from neo4j.exceptions import Neo4jError
+
+    found = error.code if isinstance(error, Neo4jError) else None
+    return found if isinstance(found, str) else error_name(error)
 
 
-def endpoint_of_session(session: Any) -> Endpoint:
-    return private(session, "_pool", "address"), private(session, "_config", "database")
-
-
-def endpoint_of_transaction(transaction: Any) -> Endpoint:
-    # Transactions have no attribute for their session; it is the object of the bound method in ``_on_closed``.
-    return private(transaction, "_on_closed", "__self__", "_pool", "address"), private(transaction, "_database")
+ERRORS = Errors(_code, DB_RESPONSE_STATUS_CODE)
+"""How errors are told: by the Neo4j code, or the class."""
 
 
 def connection_attributes(address: Any, database: Any) -> dict[str, Any]:
+    """The attributes of everything that goes there."""
     attributes: dict[str, Any] = {DB_SYSTEM_NAME: "neo4j"}
     if isinstance(database, str):
         attributes[DB_NAMESPACE] = database
@@ -61,17 +60,41 @@ def connection_attributes(address: Any, database: Any) -> dict[str, Any]:
 
 
 @functools.lru_cache(_CACHED)
-def query_operation(address: Any, database: Any, query: str) -> Operation:
+def query_operation(address: Any, database: Any, query: str, truncated: bool = False, text: bool = True) -> Operation:
+    """What a query is.
+
+    Args:
+        address: see :data:`~causal_otel.patches.neo4j.internals.Endpoint`.
+        database: likewise.
+        query: the statement, or the beginning of one.
+        truncated: whether it is the beginning of a longer one.
+        text: whether its text is recorded.
+    """
     statement = cypher.describe(query)
     attributes = connection_attributes(address, database)
-    if statement.text:
+    if statement.text and text:
         attributes[DB_QUERY_TEXT] = statement.text
+        if truncated:
+            attributes[CAUSAL_QUERY_TRUNCATED] = True
     if statement.summary:
         attributes[DB_QUERY_SUMMARY] = statement.summary
     return Operation(statement.summary or attributes.get(DB_NAMESPACE) or "neo4j", attributes)
 
 
+def parameters(*given: Any) -> dict[str, str]:
+    """The attributes of a query's parameters, as the option ``parameters`` has them.
+
+    Args:
+        given: dicts of them; a later one goes first. Anything else is what the driver is about to refuse.
+    """
+    found: dict[Any, Any] = {}
+    for each in given:
+        if isinstance(each, Mapping):
+            found.update(each)
+    return {f"{DB_QUERY_PARAMETER}.{name}": str(value)[:_LONGEST_VALUE] for name, value in found.items()}
+
+
 def plumbing(operation: str, endpoint: Callable[[Any], Endpoint], instance: Any) -> Operation:
-    """What is a span only if it fails."""
+    """What is a span only if it fails or is slow."""
     attributes = {**connection_attributes(*endpoint(instance)), DB_OPERATION_NAME: operation}
     return Operation(" ".join(filter(None, (operation, attributes.get(DB_NAMESPACE)))), attributes, plumbing=True)
