@@ -76,9 +76,9 @@ from causal_otel.names import (
     SERVER_ADDRESS,
     SERVER_PORT,
 )
-from causal_otel.patches._redis_background import MAY_BLOCK, POOLS, blocks, is_background, is_housekeeping
-from causal_otel.patches._redis_errors import RAISED, RETURNED, code, handling_noscript
-from causal_otel.patches._redis_plumbing import targets
+from causal_otel.patches.redis.background import MAY_BLOCK, POOLS, blocks, is_background, is_housekeeping
+from causal_otel.patches.redis.errors import RAISED, RETURNED, code, handling_noscript
+from causal_otel.patches.redis.plumbing import targets
 from causal_otel.statements.redis import MAX_SHOWN, OTHER, command, text
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What starts no trace in Redis (see ``redis.py``): pings, waits for work, and what Celery does on its own account.
+"""What starts no trace in Redis (see ``__init__.py``): pings, waits for work, and what Celery does on its own account.
 
 Celery's broker (kombu) and its result backend use clients of redis-py, whose commands look like anybody's. So their
 connection pools are marked where they are made.

@@ -1,4 +1,4 @@
-"""redis-py's calls that are no commands of a client, which are a span only if they fail (see ``redis.py``)."""
+"""redis-py's calls that are no commands of a client, which are a span only if they fail (see ``__init__.py``)."""
 
 from __future__ import annotations
 
