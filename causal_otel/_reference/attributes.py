@@ -19,6 +19,7 @@ from causal_otel.names import (
     CAUSAL_CONNECT_TLS,
     CAUSAL_DISCOVERY,
     CAUSAL_FETCH,
+    CAUSAL_LOCK_ACQUIRED,
     CAUSAL_LOCK_WAIT,
     CAUSAL_NEO4J_ATTEMPTS,
     CAUSAL_ORM_ORIGIN,
@@ -82,6 +83,7 @@ OURS = {
     CAUSAL_CONNECT_TLS: (_SECONDS, "Of `causal.connect`: negotiating TLS."),
     CAUSAL_DISCOVERY: (_SECONDS, "Asking which server to talk to: a cluster, Sentinel, a routing table."),
     CAUSAL_FETCH: (_SECONDS, "How long the program waited for records or chunks after the call had returned."),
+    CAUSAL_LOCK_ACQUIRED: ("bool", "Whether a lock in Redis was had; false: waiting for it was given up."),
     CAUSAL_LOCK_WAIT: (_SECONDS, "Until a lock in Redis was had, or waiting for it was given up."),
     CAUSAL_NEO4J_ATTEMPTS: ("int", "How many times a managed transaction, or `execute_query`, was tried."),
     CAUSAL_ORM_ORIGIN: (

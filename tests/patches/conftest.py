@@ -23,7 +23,16 @@ from tests.patches.hooking import PROVIDERS
 from tests.patches.http_client import call
 from tests.patches.http_server import echo_app, serve
 from tests.patches.late_calls import server_and_client
-from tests.patches.valkeys import client, cluster_port, locked_server, make_cluster, redis_port, sentinel_port, traced
+from tests.patches.valkeys import (
+    client,
+    cluster_port,
+    locked_server,
+    make_cluster,
+    redis_port,
+    sentinel_port,
+    traced,
+    traced_both,
+)
 from tests.recording import Recording, recording
 
 if TYPE_CHECKING:
@@ -47,6 +56,7 @@ __all__ = [
     "session",
     "shared_worker",
     "traced",
+    "traced_both",
     "traced_calls",
 ]
 

@@ -1,82 +1,141 @@
-"""redis-py's calls that are no commands of a client, which are a span only if they fail (see ``__init__.py``)."""
+"""Calls that are no commands of a client: a span only if they fail or, in a span, are slow (see ``__init__.py``)."""
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from causal_otel.engine.outcome import is_cancellation
-from causal_otel.instrument.calls import Args, Describe, Kwargs, Wrapper, plumbing_call, suppressed, traced_call
+from causal_otel.instrument import parts
+from causal_otel.instrument.calls import Inside, suppressed, traced_call
 from causal_otel.instrument.declaration import Wrap
-from causal_otel.instrument.errors import Errors
 from causal_otel.instrument.plumbing import Plumbing
-from causal_otel.instrument.tracing import Tracing
-from causal_otel.names import DB_RESPONSE_STATUS_CODE
+from causal_otel.patches.redis.connections import discovering
+from causal_otel.patches.redis.errors import PLUMBING
+from causal_otel.patches.redis.operations import named
+from causal_otel.patches.redis.routes import without
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from causal_otel.instrument.calls import Args, Describe, Kwargs, Wrapper
     from causal_otel.instrument.operation import Operation
+    from causal_otel.instrument.tracing import Tracing
 
 __all__ = ["targets"]
 
 
-class _Read(Plumbing):
-    """Waiting for a message. Cancelling that is how listeners end: it is no span, for it may have taken hours."""
+class _Call(Plumbing):
+    """A call with the parts of its time."""
+
+    __slots__ = ("_since",)
+
+    connects = False
+    """Whether it may do nothing at all, as a client that is made may: then there is nothing that was slow."""
+
+    def __init__(
+        self, tracing: Tracing[Any], describe: Callable[..., Operation | None], arguments: tuple[Any, ...]
+    ) -> None:
+        super().__init__(tracing, describe, arguments, PLUMBING, nests=True)
+        self._since = perf_counter()
+
+    def end(self, result: Any = None, error: BaseException | None = None) -> None:
+        """The call is over."""
+        found = parts.take(self._since) or {}
+        if error is None and self.connects and not found:
+            self._close()
+            return
+        for key, value in found.items():
+            self.part(key, value)
+        super().end(result, error)
+
+    def _close(self) -> None:
+        """It is no span, however long it took."""
+        if self._failures is not None:
+            self._failures.close()
+
+
+class _Connect(_Call):
+    __slots__ = ()
+
+    connects = True
+
+
+class _Read(_Call):
+    """Waiting for a message. That is no slow call, and cancelling it is how listeners end: it may have taken hours."""
+
+    __slots__ = ()
 
     def end(self, result: Any = None, error: BaseException | None = None) -> None:
         """There is a message, or none."""
-        given_up = error is not None and (not isinstance(error, Exception) or is_cancellation(error))
-        super().end(result, None if given_up else error)
+        if error is None or not isinstance(error, Exception) or is_cancellation(error):
+            self._close()
+        else:
+            super().end(result, error)
 
 
-def targets(
-    command: Describe, operation: Callable[[str, Any], Operation], code: Callable[[BaseException], str]
-) -> tuple[Wrap, ...]:
+def _named(name: str, call: type[_Call] = _Call) -> Wrapper:
+    def begin(tracing: Tracing[Any], instance: Any, args: Args, kwargs: Kwargs) -> _Call:
+        return call(tracing, named, (name, instance))
+
+    return traced_call(begin)
+
+
+def _finding(name: str) -> Wrapper:
+    """Plumbing that finds the servers, with nothing traced inside."""
+    call = _named(name, _Connect)
+    return lambda tracing, original: call(tracing, discovering(tracing, _alone(tracing, original)))
+
+
+def _found(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    """For a part of a command: finding the servers, with nothing traced inside."""
+    return discovering(tracing, _alone(tracing, original))
+
+
+# Also where nothing of the call is recorded, as inside the operations of a cluster.
+_alone = traced_call(lambda tracing, instance, args, kwargs: Inside(without()), carries=True)
+
+
+def targets(driver: str, client: str, command: Callable[[Any], Describe]) -> tuple[Wrap, ...]:
     """Where they are.
 
     Args:
-        command: says what a command is, from whatever has a pool of connections.
-        operation: what is named so, of whatever has a pool of connections.
-        code: how errors are told.
+        driver: the package, ``redis`` or ``valkey``.
+        client: the name of the class of its clients.
+        command: says, by the patch's options, what says what a command is, from whatever has a pool of connections.
     """
 
-    def failure_code(error: BaseException) -> str | None:
-        """The code of an error of Redis or of the connection; None for a refused argument, which is no failure."""
-        from redis.exceptions import RedisClusterException, RedisError
+    def subscribe(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+        describe = command(tracing.options)
+        return traced_call(lambda *call: _Call(tracing, describe, call))(tracing, original)
 
-        return code(error) if isinstance(error, RedisError | RedisClusterException | OSError) else None
-
-    errors = Errors(failure_code, DB_RESPONSE_STATUS_CODE)
-
-    def named(name: str) -> Wrapper:
-        return plumbing_call(lambda tracing, instance, args, kwargs: operation(name, instance), errors, nests=True)
-
-    def alone(name: str) -> Wrapper:
-        """The same, with nothing traced inside."""
-        return lambda tracing, original: named(name)(tracing, suppressed(tracing, original))
-
-    def read(tracing: Tracing[Any], instance: Any, args: Args, kwargs: Kwargs) -> _Read:
-        return _Read(tracing, operation, ("RECEIVE", instance), errors, nests=True)
-
-    subscribe = plumbing_call(command, errors, nests=True)
-    receive = traced_call(read)
+    receive = _named("RECEIVE", _Read)
+    monitor = _named("MONITOR")
+    connect = _named("CONNECT", _Connect)
+    half, other = driver, f"{driver}.asyncio"
     return (
-        Wrap("redis.client", "Redis.__init__", named("CONNECT")),  # connects if it is to have a single connection
-        Wrap("redis.asyncio.client", "Redis.__aenter__", named("CONNECT")),
-        Wrap("redis.client", "PubSub.execute_command", subscribe),
-        Wrap("redis.asyncio.client", "PubSub.execute_command", subscribe),
-        Wrap("redis.cluster", "ClusterPubSub.execute_command", subscribe),
-        Wrap("redis.asyncio.cluster", "ClusterPubSub.execute_command", subscribe, optional=True),  # since 8
-        Wrap("redis.client", "PubSub.parse_response", receive),
-        Wrap("redis.asyncio.client", "PubSub.parse_response", receive),
-        Wrap("redis.client", "Monitor.__init__", named("MONITOR")),
-        Wrap("redis.client", "Monitor.__enter__", named("MONITOR")),
-        Wrap("redis.asyncio.client", "Monitor.__aenter__", named("MONITOR")),
-        Wrap("redis.cluster", "NodesManager.initialize", alone("CONNECT")),
-        Wrap("redis.asyncio.cluster", "NodesManager.initialize", alone("CONNECT")),
-        Wrap("redis.sentinel", "Sentinel.discover_master", alone("DISCOVER")),
-        Wrap("redis.asyncio.sentinel", "Sentinel.discover_master", alone("DISCOVER")),
+        Wrap(f"{half}.client", f"{client}.__init__", connect),  # connects if it is to have a single connection
+        Wrap(f"{other}.client", f"{client}.__aenter__", connect),
+        Wrap(f"{half}.client", "PubSub.execute_command", subscribe),
+        Wrap(f"{other}.client", "PubSub.execute_command", subscribe),
+        Wrap(f"{half}.cluster", "ClusterPubSub.execute_command", subscribe),
+        Wrap(f"{other}.cluster", "ClusterPubSub.execute_command", subscribe, optional=True),  # since 8
+        Wrap(f"{half}.client", "PubSub.parse_response", receive),
+        Wrap(f"{other}.client", "PubSub.parse_response", receive),
+        Wrap(f"{half}.client", "Monitor.__init__", monitor),
+        Wrap(f"{half}.client", "Monitor.__enter__", monitor),
+        Wrap(f"{other}.client", "Monitor.__aenter__", monitor),
+        Wrap(f"{half}.cluster", "NodesManager.initialize", _finding("CONNECT")),
+        Wrap(f"{other}.cluster", "NodesManager.initialize", _finding("CONNECT")),
+        # Also waits for another call that finds them, and asks what commands there are.
+        Wrap(f"{other}.cluster", f"{client}Cluster.initialize", discovering),
+        Wrap(f"{half}.sentinel", "Sentinel.discover_master", _finding("DISCOVER")),
+        Wrap(f"{other}.sentinel", "Sentinel.discover_master", _finding("DISCOVER")),
+        Wrap(f"{half}.sentinel", "Sentinel.discover_slaves", _found),
+        Wrap(f"{other}.sentinel", "Sentinel.discover_slaves", _found),
+        Wrap(f"{half}._parsers.commands", "CommandsParser.initialize", suppressed),
+        Wrap(f"{half}._parsers.commands", "CommandsParser._get_moveable_keys", suppressed),
         # A command that cannot find its master says so itself.
-        Wrap("redis.sentinel", "SentinelConnectionPoolProxy.get_master_address", suppressed),
-        Wrap("redis.asyncio.sentinel", "SentinelConnectionPool.get_master_address", suppressed),
+        Wrap(f"{half}.sentinel", "SentinelConnectionPoolProxy.get_master_address", suppressed),
+        Wrap(f"{other}.sentinel", "SentinelConnectionPool.get_master_address", suppressed),
     )
