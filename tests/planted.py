@@ -102,6 +102,21 @@ async def _asyncpg() -> None:
 async def _redis() -> None:
     import redis.asyncio
 
+    await _commands(redis)
+
+
+async def _valkey() -> None:
+    import valkey.asyncio
+
+    await _commands(valkey)
+
+
+async def _commands(redis: Any) -> None:
+    """Use a client of Redis.
+
+    Args:
+        redis: its package.
+    """
     s = SECRETS
     client: Any
     async with redis.asyncio.from_url(os.environ["PLANTED_REDIS"]) as client:
@@ -253,6 +268,7 @@ def _celery() -> None:
 PLANTED: dict[str, Callable[[], Awaitable[None] | None]] = {
     "asyncpg": _asyncpg,
     "redis": _redis,
+    "valkey": _valkey,
     "neo4j": _neo4j,
     "asgi": _http,
     "httpx": _http,

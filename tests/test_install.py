@@ -95,7 +95,9 @@ class TestPatches:
         for _ in range(3):
             causal_otel.install(tracer_provider=trace.NoOpTracerProvider())
             during = patched()
-            assert all(during[name] is not original for name, original in before.items() if original is not None)
+            same = [name for name, original in before.items() if original is not None and during[name] is original]
+            # Left alone: what is there for metrics of pools, and for an option.
+            assert all("ConnectionPool." in name or name.endswith(".PubSub.handle_message") for name in same), same
             causal_otel.uninstall()
             after = patched()
             assert all(after[name] is original for name, original in before.items())

@@ -21,7 +21,7 @@ from causal_otel.engine import context
 from causal_otel.instrument.awaiting import at_once, ended, goes_on, watched
 from causal_otel.instrument.errors import BY_CLASS, mark_failed
 from causal_otel.instrument.operation import Operation, Running
-from causal_otel.instrument.parts import LEAST, parts_of
+from causal_otel.instrument.parts import LEAST, parts_of, unread
 from causal_otel.instrument.plumbing import Plumbing
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.names import DB_RESPONSE_RETURNED_ROWS, ERROR_TYPE
@@ -148,7 +148,11 @@ def traced_call(begin: Begin, *, carries: bool = False) -> Wrapper:
 
 
 def client_call(
-    describe: Describe, errors: Errors = BY_CLASS, rows: Rows | None = None, rest: str | None = None
+    describe: Describe,
+    errors: Errors = BY_CLASS,
+    rows: Rows | None = None,
+    rest: str | None = None,
+    special: Callable[[Running, Any], Call] | None = None,
 ) -> Wrapper:
     """A wrapper for a method that is one operation of a client.
 
@@ -160,6 +164,8 @@ def client_call(
         rows: how many rows a result has.
         rest: what a call has waited for where no :mod:`note <causal_otel.instrument.parts>` says otherwise; None: notes
             are not asked for.
+        special: gives what is told the end of an operation that has attributes of its own, from it and the instance:
+            itself, or what ends it.
     """
 
     def begin(tracing: Tracing[Any], instance: Any, args: Args, kwargs: Kwargs) -> Call | None:
@@ -173,6 +179,8 @@ def client_call(
             running.rows = rows
             if rest is not None:
                 running.take_notes(rest)
+            if special is not None and operation.own is not None:
+                return special(running, instance)
         return running
 
     def wrap(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
@@ -243,7 +251,7 @@ def _leaf_call(
             span.set_attribute(DB_RESPONSE_RETURNED_ROWS, number)
         if timed:
             seconds = perf_counter() - began
-            if rest is not None and seconds >= LEAST:
+            if rest is not None and (seconds >= LEAST or unread()):
                 span.set_attributes(parts_of(began, seconds, rest))
             if metrics is not None:
                 metrics.ended(operation, seconds, None, None, number)
@@ -254,7 +262,7 @@ def _leaf_call(
         attributes = mark_failed(span, error, errors)
         if timed:
             seconds = perf_counter() - began
-            if rest is not None and seconds >= LEAST:
+            if rest is not None and (seconds >= LEAST or unread()):
                 span.set_attributes(parts_of(began, seconds, rest))
             if metrics is not None:
                 metrics.ended(operation, seconds, attributes, (attributes or {}).get(ERROR_TYPE))
@@ -365,6 +373,6 @@ def inside(make: Callable[[], Context]) -> Wrapper:
 suppressed = inside(context.suppressed_context)
 """A wrapper for what a driver does on its own account: no operation inside is recorded."""
 
-detached = inside(Context)
+detached = traced_call(lambda tracing, instance, args, kwargs: Inside(Context()), carries=True)
 """A wrapper for what outlives the call, such as opening a connection: asyncio's readers keep the context they are made
-in, and listeners run in it. What they do begins traces of its own."""
+in, and listeners run in it. What they do begins traces of its own, also where nothing of the call is recorded."""

@@ -11,22 +11,34 @@ from contextvars import ContextVar
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from causal_otel.names import CAUSAL_CONNECT_DNS, CAUSAL_CONNECT_TLS
+from causal_otel.names import (
+    CAUSAL_ATTEMPTS,
+    CAUSAL_CONNECT_DNS,
+    CAUSAL_CONNECT_TLS,
+    CAUSAL_POOL_SIZE,
+    CAUSAL_POOL_WAITING,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["LEAST", "note", "noteworthy", "parts_of", "take"]
+__all__ = ["LEAST", "forget", "note", "noted", "noteworthy", "parts_of", "retried", "take", "tell", "unread"]
 
 LEAST = 0.001
 """Seconds from which on a part is recorded: a shorter one would cost more than it tells."""
 
 _INSIDE = (CAUSAL_CONNECT_DNS, CAUSAL_CONNECT_TLS)  # parts of a part
+_NUMBERS = (CAUSAL_ATTEMPTS, CAUSAL_POOL_SIZE, CAUSAL_POOL_WAITING)  # no time, but noted as parts are
+_NO_PARTS = (*_INSIDE, *_NUMBERS)
 _KEPT = 32  # notes that nobody has taken, because no operation was recorded around them
 
 _notes: ContextVar[tuple[tuple[float, str, float], ...]] = ContextVar("causal_otel_parts", default=())
 """When each part began, by ``perf_counter()``, its key and its seconds. Nobody changes it: tasks begin with their
 parent's."""
+
+
+unread = _notes.get
+"""What has been noted and not been taken, whatever it is: ask this before anything else."""
 
 
 def note(key: str, seconds: float) -> None:
@@ -42,6 +54,31 @@ def note(key: str, seconds: float) -> None:
         _notes.set((*_notes.get()[-_KEPT:], (perf_counter() - seconds, key, seconds)))
 
 
+def tell(key: str, number: int) -> None:
+    """Leave a number that goes with a part, such as how big a pool is; of several for one key the last counts."""
+    _notes.set((*_notes.get()[-_KEPT:], (perf_counter(), key, number)))
+
+
+def retried() -> None:
+    """Note that the operation under way is about to be tried once more."""
+    tell(CAUSAL_ATTEMPTS, 1)
+
+
+def noted(since: float) -> float:
+    """How many seconds have been noted of what began after ``since``: a part around it is only the rest."""
+    notes = _notes.get()
+    if not notes:
+        return 0.0
+    return sum(seconds for began, key, seconds in notes if began >= since and key not in _NO_PARTS)
+
+
+def forget(since: float) -> None:
+    """Forget what was noted of what began after ``since``: a part around it says all that is to be said."""
+    notes = _notes.get()
+    if notes:
+        _notes.set(tuple(note for note in notes if note[0] < since))
+
+
 def take(since: float) -> dict[str, float] | None:
     """Take what has been noted of an operation; parts of one key are added up. None: nothing has been.
 
@@ -54,7 +91,13 @@ def take(since: float) -> dict[str, float] | None:
     _notes.set(())
     found: dict[str, float] = {}
     for began, key, seconds in notes:
-        if began >= since:
+        if began < since:
+            continue
+        if key == CAUSAL_ATTEMPTS:
+            found[key] = found.get(key, 1) + 1
+        elif key in _NUMBERS:
+            found[key] = seconds
+        else:
             found[key] = found.get(key, 0.0) + seconds
     return found or None
 
@@ -68,7 +111,7 @@ def parts_of(since: float, seconds: float, rest: str) -> dict[str, float]:
         rest: the key for what nothing was noted of.
     """
     found = take(since) or {}
-    left = seconds - sum(value for key, value in found.items() if key not in _INSIDE)
+    left = seconds - sum(value for key, value in found.items() if key not in _NO_PARTS)
     if left >= LEAST:
         found[rest] = found.get(rest, 0.0) + left
     return found
@@ -76,4 +119,4 @@ def parts_of(since: float, seconds: float, rest: str) -> dict[str, float]:
 
 def noteworthy(parts: Mapping[str, float]) -> dict[str, float]:
     """Those of the parts that are recorded."""
-    return {key: seconds for key, seconds in parts.items() if seconds >= LEAST}
+    return {key: seconds for key, seconds in parts.items() if seconds >= LEAST or key in _NUMBERS}

@@ -43,7 +43,6 @@ _DRIVERS = (
     "rq",
     "sqlalchemy",
     "tornado",
-    "valkey",
 )
 _BELOW = {"sqlalchemy": "asyncpg"}
 """A library whose work is traced where this driver below it is in use."""

@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from causal_otel.statements._redis_keys import keys_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["MAX_SHOWN", "OTHER", "command", "text"]
+__all__ = ["COMPLETE", "MAX_SHOWN", "OTHER", "command", "text", "text_with_keys"]
 
 MAX_SHOWN = 20
 """How many arguments of a command and how many commands of a pipeline a text shows."""
@@ -85,7 +87,8 @@ _COMMANDS = {
 }
 _MODULE_COMMAND = re.compile(r"(?:BF|CF|CMS|FT|JSON|TDIGEST|TOPK|TS)\.[A-Z_]{1,24}")
 _MAX_NAME = 64  # characters of an argument that are read
-_COMPLETE = _COMMANDS - set(_CONTAINERS)  # spelled as redis-py does, these need no parsing
+COMPLETE = _COMMANDS - set(_CONTAINERS)
+"""Commands spelled as redis-py does: these need no parsing."""
 
 
 def _word(value: Any) -> str:
@@ -105,7 +108,7 @@ def command(args: Sequence[Any]) -> tuple[str, int]:
         A known name in capitals, or :data:`OTHER`; and how many of ``args`` are arguments.
     """
     first = args[0]
-    if isinstance(first, str) and first in _COMPLETE:
+    if isinstance(first, str) and first in COMPLETE:
         return first, len(args) - 1
     words = _word(first).split()
     if not words:
@@ -123,3 +126,29 @@ def command(args: Sequence[Any]) -> tuple[str, int]:
 def text(name: str, arguments: int) -> str:
     """A command's text with ``?`` for each argument, of which :data:`MAX_SHOWN` are shown."""
     return name + " ?" * min(arguments, MAX_SHOWN) + (" ..." if arguments > MAX_SHOWN else "")
+
+
+def text_with_keys(args: Sequence[Any]) -> str:
+    """A command's text with its keys, and ``?`` for every other argument.
+
+    Args:
+        args: as of :func:`command`.
+    """
+    name, number = command(args)
+    if name is OTHER:
+        return name
+    arguments = args[len(args) - number :]
+    keys = keys_of(name, arguments)
+    words = [_key(each) if at in keys else "?" for at, each in enumerate(arguments[:MAX_SHOWN])]
+    return " ".join([name, *words]) + (" ..." if number > MAX_SHOWN else "")
+
+
+def _key(value: Any) -> str:
+    """A key in one word: what is no text or number is ``?``, what cannot be printed is escaped."""
+    if isinstance(value, bytes):
+        value = value[: _MAX_NAME + 1].decode(errors="backslashreplace")
+    if not isinstance(value, str | int | float):
+        return "?"
+    key = str(value)
+    shown = key[:_MAX_NAME].encode("unicode_escape").decode().replace(" ", "\\x20")
+    return shown + ("…" if len(key) > _MAX_NAME else "")

@@ -17,7 +17,16 @@ from causal_otel.instrument.options import ClientOptions
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.metrics.cells import Cells
 from causal_otel.metrics.observer import Metrics
-from causal_otel.names import CAUSAL_CONNECT, CAUSAL_CONNECT_DNS, CAUSAL_POOL_WAIT, CAUSAL_SERVER
+from causal_otel.names import (
+    CAUSAL_ATTEMPTS,
+    CAUSAL_CONNECT,
+    CAUSAL_CONNECT_DNS,
+    CAUSAL_CONNECT_TLS,
+    CAUSAL_POOL_SIZE,
+    CAUSAL_POOL_WAIT,
+    CAUSAL_POOL_WAITING,
+    CAUSAL_SERVER,
+)
 from tests.instrument.test_measured import DURATION, ROWS
 from tests.recording import Recording, recording
 from tests.span_relations import assert_span
@@ -180,3 +189,33 @@ async def test_detached(recorded: Recording) -> None:
         await listened.wait()
     assert_span(recorded.only("listener"), None)
     assert_span(recorded.only("after"), request)
+
+
+def test_a_part_around_others_is_the_rest() -> None:
+    """What has been noted inside of a call can be asked for, but for parts of parts and for numbers, and forgotten."""
+    began = perf_counter() - 1
+    parts.note(CAUSAL_POOL_WAIT, 0.25)
+    parts.note(CAUSAL_CONNECT_TLS, 0.5)
+    parts.tell(CAUSAL_POOL_SIZE, 7)
+    assert parts.noted(began) == 0.25
+    assert parts.noted(perf_counter()) == 0
+    parts.forget(perf_counter() + 1)
+    assert parts.noted(began) == 0.25
+    parts.forget(began)
+    assert parts.unread() == ()
+    assert parts.noted(began) == 0
+
+
+def test_numbers_go_with_the_parts() -> None:
+    """Of a number the last counts, and no part is shorter for it; attempts are one more than what was tried again."""
+    began = perf_counter() - 1
+    parts.tell(CAUSAL_POOL_SIZE, 7)
+    parts.tell(CAUSAL_POOL_SIZE, 8)
+    parts.tell(CAUSAL_POOL_WAITING, 0)
+    parts.retried()
+    parts.retried()
+    found = parts.parts_of(began, 1.0, CAUSAL_SERVER)
+    numbers = {CAUSAL_POOL_SIZE: 8, CAUSAL_POOL_WAITING: 0, CAUSAL_ATTEMPTS: 3}
+    assert found == {CAUSAL_SERVER: 1.0, **numbers}
+    assert parts.noteworthy(found) == found
+    assert parts.unread() == ()

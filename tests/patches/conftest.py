@@ -24,7 +24,16 @@ from tests.patches.http_client import call
 from tests.patches.http_server import echo_app, serve
 from tests.patches.late_calls import server_and_client
 from tests.patches.stubs import is_async, stub
-from tests.patches.valkeys import client, cluster_port, locked_server, make_cluster, redis_port, sentinel_port, traced
+from tests.patches.valkeys import (
+    client,
+    cluster_port,
+    locked_server,
+    make_cluster,
+    redis_port,
+    sentinel_port,
+    traced,
+    traced_both,
+)
 from tests.recording import Recording, recording
 
 if TYPE_CHECKING:
@@ -50,6 +59,7 @@ __all__ = [
     "shared_worker",
     "stub",
     "traced",
+    "traced_both",
     "traced_calls",
 ]
 

@@ -52,7 +52,8 @@ TESTS = {
         ),
         only="asyncpg or sqlalchemy",
     ),
-    "redis": Selection(files=("test_redis*", "test_durations"), only="redis"),
+    "redis": Selection(files=("test_redis*", "planted/test_redis", "test_durations"), only="redis and not valkey"),
+    "valkey": Selection(files=("test_valkey", "test_redis_nodes"), only="valkey"),
     "httpx": Selection(files=("test_httpx*", "test_durations"), only="httpx and not httpx2"),
     "asgi": Selection(files=("test_asgi*",)),
     "celery": Selection(
@@ -86,6 +87,12 @@ WITHOUT = [
     ("asyncpg", "<0.32", "test_asyncpg_failures.py::test_what_a_pool_does_in_the_background"),
     ("asyncpg", "<0.32", "test_asyncpg_failures.py::test_connection_that_does_not_close"),
     ("redis", "<6.0", "test_redis_clusters.py::test_a_clusters_transaction_is_one_span"),
+    ("redis", "<7", "test_redis_listening.py::test_health_checks_are_nobody_s"),
+    # There a push handler takes the place of the parser's own, asyncio's blocking pool is of another kind, and TLS is
+    # negotiated by the method that connects.
+    ("redis", "<5.1", "test_redis_listening.py::test_what_the_server_pushes_is_nobody_s"),
+    ("redis", "<5.1", "planted/test_redis.py::test_a_pool_without_a_free_connection"),
+    ("redis", "<5.1", "planted/test_redis.py::test_a_slow_handshake_of_tls"),
     # There an error in asyncio's pipeline loses the server's message: it ends in "{exception.args}".
     ("redis", "==6.4.0", "test_durations.py::test_every_call[redis-Pipeline.execute-fails]"),
     ("redis", "==6.4.0", "test_durations.py::test_every_call[redis-Pipeline.execute (no transaction)-fails]"),

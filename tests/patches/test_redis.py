@@ -19,7 +19,7 @@ from causal_otel.patches.redis import RedisOptions
 from causal_otel.testing.process import LOOPBACK
 from tests.faults.scripted import refused_port
 from tests.patches.either import close, settle
-from tests.patches.valkeys import SECRET, TELLS_CODES, TIMEOUT, text_of
+from tests.patches.valkeys import SECRET, TELLS_CODES, TIMEOUT, text_of, without_parts
 from tests.recording import Recording, recording
 from tests.span_relations import assert_span, attributes
 
@@ -35,7 +35,7 @@ async def test_a_command_is_one_client_span(client: Any, redis_port: int) -> Non
     assert (stored.name, read.name) == ("SET", "GET")
     assert stored.kind is SpanKind.CLIENT
     assert_span(read, parent)
-    assert assert_span(stored, parent) == {
+    assert without_parts(assert_span(stored, parent)) == {
         "db.system.name": "redis",
         "db.namespace": "0",
         "db.operation.name": "SET",
@@ -54,7 +54,7 @@ def test_only_what_is_known_is_an_attribute() -> None:
         with recording(["redis"]) as recorded, recorded.tracer.start_as_current_span("parent") as parent:
             with pytest.raises(redis.ConnectionError):
                 client.get("key")
-            return assert_span(recorded.only("GET"), parent, error="redis.exceptions.ConnectionError")
+            return without_parts(assert_span(recorded.only("GET"), parent, error="redis.exceptions.ConnectionError"))
 
     assert told() == {
         "db.system.name": "redis",

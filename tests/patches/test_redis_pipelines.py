@@ -125,7 +125,7 @@ async def test_a_lock_shows_no_error(client: Any, traced: Recording) -> None:
     lock = client.lock("lock", timeout=10)
     assert await settle(lock.acquire())
     await settle(lock.release())
-    assert traced.names() == ["SET", "EVALSHA", "SCRIPT LOAD", "EVALSHA"]
+    assert traced.names() == ["LOCK", "EVALSHA", "SCRIPT LOAD", "EVALSHA"]
     for span in traced.spans:
         assert_span(span, get_current_span())
 

@@ -13,12 +13,14 @@ import pytest
 import pytest_asyncio
 import redis
 import redis.asyncio
+from packaging.version import Version
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from causal_otel.testing.process import LOOPBACK, claim_port, process, workdir
 from tests.patches.either import close
 from tests.recording import Recording, recording
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -29,6 +31,8 @@ __all__ = [
     "SECRET",
     "TELLS_CODES",
     "TIMEOUT",
+    "Nodes",
+    "checkout",
     "client",
     "cluster_port",
     "cluster_server",
@@ -38,12 +42,16 @@ __all__ = [
     "redis_port",
     "sentinel_port",
     "text_of",
+    "three_nodes",
     "traced",
+    "traced_both",
     "valkey_server",
+    "without_parts",
 ]
 
 SECRET = "s3cr3t-value"
 TIMEOUT = 10.0
+_CHECKOUT = () if Version(redis.__version__) >= Version("5.3") else ("GET",)
 TELLS_CODES = hasattr(redis.ResponseError(), "status_code")  # since 7.2
 
 
@@ -170,5 +178,91 @@ def traced() -> Iterator[Recording]:
         yield recorded
 
 
+def checkout(pool: Any) -> Any:
+    """A connection of a pool, which before 5.3 asks what it is for."""
+    return pool.get_connection(*_CHECKOUT)
+
+
 def text_of(recorded: Recording) -> str:
     return "".join(span.to_json() for span in recorded.spans)
+
+
+def without_parts(attributes: dict[str, Any]) -> dict[str, Any]:
+    """What does not depend on how long anything took."""
+    return {key: value for key, value in attributes.items() if not key.startswith("causal.")}
+
+
+class Nodes:
+    """Three nodes of a cluster.
+
+    Attributes:
+        ports: where they listen, by their slots.
+    """
+
+    def __init__(self, ports: list[int], buses: list[int]) -> None:
+        self.ports = ports
+        self._buses = buses
+        self._clients: list[Any] = [redis.Redis(port=port, decode_responses=True) for port in ports]
+        self._ids = [client.execute_command("CLUSTER MYID") for client in self._clients]
+        self._moved: set[int] = set()
+
+    def join(self) -> None:
+        """Have them form the cluster."""
+        for client, (begin, end) in zip(self._clients, ((0, 5460), (5461, 10922), (10923, 16383)), strict=True):
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", begin, end)
+        for port, bus in zip(self.ports[1:], self._buses[1:], strict=True):
+            self._clients[0].execute_command("CLUSTER", "MEET", LOOPBACK, port, bus)
+        wait_until(lambda: all("cluster_known_nodes:3" in self._info(each) for each in self._clients))
+        wait_until(lambda: all("cluster_state:ok" in self._info(each) for each in self._clients))
+
+    @staticmethod
+    def _info(client: Any) -> str:
+        """What a node says of the cluster."""
+        return "\n".join(f"{key}:{value}" for key, value in client.execute_command("CLUSTER INFO").items())
+
+    def move(self, key: str, *, finish: bool) -> None:
+        """Begin to move the slot of a key from the first node to the second one, or end it."""
+        source, target = self._clients[:2]
+        slot = source.execute_command("CLUSTER KEYSLOT", key)
+        self._moved.add(slot)
+        if finish:
+            for each in (target, source):
+                each.execute_command("CLUSTER SETSLOT", slot, "NODE", self._ids[1])
+        else:
+            target.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", self._ids[0])
+            source.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", self._ids[1])
+
+    def give_back(self) -> None:
+        """Give all slots back, with no key in them."""
+        for client in self._clients:
+            client.flushall()
+        for slot in self._moved:
+            for client in self._clients:
+                client.execute_command("CLUSTER SETSLOT", slot, "NODE", self._ids[0])
+        self._moved.clear()
+
+    def close(self) -> None:
+        """Close the clients."""
+        for client in self._clients:
+            client.close()
+
+
+@contextlib.contextmanager
+def three_nodes() -> Iterator[Nodes]:
+    """A cluster of three nodes that have a third of the slots each."""
+    with contextlib.ExitStack() as stack:
+        buses = [claim_port(None, "Valkey") for _ in range(3)]
+        ports = [
+            stack.enter_context(valkey_server("--cluster-enabled", "yes", "--cluster-port", str(bus))) for bus in buses
+        ]
+        nodes = Nodes(ports, buses)
+        stack.callback(nodes.close)
+        nodes.join()
+        yield nodes
+
+
+@pytest.fixture
+def traced_both() -> Iterator[Recording]:
+    """The patches of both drivers at work, inside a span ``parent``."""
+    with recording(["redis", "valkey"]) as recorded, recorded.tracer.start_as_current_span("parent"):
+        yield recorded

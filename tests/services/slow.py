@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -17,11 +18,17 @@ class SlowServer:
     Attributes:
         port: where it listens, on 127.0.0.1.
         delay: by how many seconds each of the server's answers is late, from now on.
+        once: by how many seconds its next answer is.
     """
 
-    def __init__(self, listener: socket.socket, address: tuple[str, int]) -> None:
+    def __init__(
+        self, listener: socket.socket, address: tuple[str, int], tls: ssl.SSLContext | None, handshake: float
+    ) -> None:
+        self._tls = tls
+        self._handshake = handshake
         self.port: int = listener.getsockname()[1]
         self.delay = 0.0
+        self.once = 0.0
         self._listener = listener
         self._address = address
         self._sockets: list[socket.socket] = []
@@ -37,6 +44,9 @@ class SlowServer:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
+                if self._tls is not None:
+                    time.sleep(self._handshake)
+                    client = self._tls.wrap_socket(client, server_side=True)
                 server = socket.create_connection(self._address)
                 self._sockets += [client, server]
                 self._start(self._pass, client, server, False)
@@ -45,8 +55,9 @@ class SlowServer:
     def _pass(self, source: socket.socket, target: socket.socket, late: bool) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
-                if late and self.delay:
-                    time.sleep(self.delay)
+                if late:
+                    once, self.once = self.once, 0.0
+                    time.sleep(once or self.delay)
                 target.sendall(data)
         for each in (source, target):
             with contextlib.suppress(OSError):
@@ -63,10 +74,10 @@ class SlowServer:
 
 
 @contextlib.contextmanager
-def slow(host: str, port: int) -> Iterator[SlowServer]:
-    """A proxy before the server at ``host`` and ``port``."""
+def slow(host: str, port: int, tls: ssl.SSLContext | None = None, handshake: float = 0.0) -> Iterator[SlowServer]:
+    """A proxy before the server at ``host`` and ``port``; with TLS, whose handshake it begins so many seconds late."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        proxy = SlowServer(listener, (host, port))
+        proxy = SlowServer(listener, (host, port), tls, handshake)
         try:
             yield proxy
         finally:

@@ -10,7 +10,7 @@ from causal_otel.engine import context
 from causal_otel.instrument.errors import Errors, error_name
 from causal_otel.names import DB_RESPONSE_STATUS_CODE
 
-__all__ = ["RAISED", "RETURNED", "code", "handling_noscript"]
+__all__ = ["PLUMBING", "RAISED", "RETURNED", "handling_noscript", "is_lost_watch"]
 
 _SCRIPTED = create_key("causal-otel-redis-scripted")
 
@@ -37,14 +37,17 @@ _UNSTRIPPED = re.compile(
 _PREFIX = re.compile(r"[A-Z][A-Z0-9_]{1,31}(?![^ :'\"])")
 
 
-def code(error: BaseException) -> str:
-    """The prefix of the server's error, or the name of the class."""
-    from redis.exceptions import ResponseError
+def _is(error: BaseException, *names: str) -> bool:
+    """Whether an error is one of the driver's of such a name, or of valkey-py's, which has the same ones."""
+    return any(kind.__name__ in names and kind.__module__.endswith(".exceptions") for kind in type(error).__mro__)
 
+
+def _code(error: BaseException) -> str:
+    """The prefix of the server's error, or the name of the class."""
     code = getattr(error, "status_code", None) or _CODES.get(type(error).__name__)
     if code is not None:
         return str(code)
-    if not isinstance(error, ResponseError):
+    if not _is(error, "ResponseError"):
         return error_name(error)
     # A pipeline puts the command in front of the message, and asyncio's the representation of a tuple.
     message = str(error).rpartition(" caused error: ")[2].lstrip("('\"")
@@ -56,19 +59,30 @@ def code(error: BaseException) -> str:
     return "ERR"
 
 
+def is_lost_watch(error: BaseException | None) -> bool:
+    """Whether a key that was watched has changed, so that the ``MULTI`` was undone."""
+    return error is not None and _is(error, "WatchError")
+
+
 def _failure(error: BaseException) -> str | None:
     """The code of an error, unless it is how the driver says something that is none."""
-    from redis.exceptions import NoScriptError, WatchError
-
-    if isinstance(error, WatchError) or (isinstance(error, NoScriptError) and context.current().get(_SCRIPTED)):
+    if is_lost_watch(error) or (_is(error, "NoScriptError") and context.current().get(_SCRIPTED)):
         return None
-    return code(error)
+    return _code(error)
+
+
+def _plumbing_failure(error: BaseException) -> str | None:
+    """The code of an error of Redis or of the connection; None for a refused argument, which is no failure."""
+    theirs = _is(error, "RedisError", "RedisClusterException", "ValkeyError", "ValkeyClusterException")
+    return _code(error) if theirs or isinstance(error, OSError) else None
 
 
 RAISED = Errors(_failure, DB_RESPONSE_STATUS_CODE)
 """What a call raises."""
-RETURNED = Errors(code, DB_RESPONSE_STATUS_CODE)
+RETURNED = Errors(_code, DB_RESPONSE_STATUS_CODE)
 """What a pipeline that is told not to raise has among its results."""
+PLUMBING = Errors(_plumbing_failure, DB_RESPONSE_STATUS_CODE)
+"""What plumbing raises."""
 
 
 def handling_noscript() -> Context:

@@ -1,4 +1,4 @@
-"""What starts no trace in Redis (see ``redis.py``): pings, waits for work, and what Celery does on its own account.
+"""What starts no trace in Redis (see ``__init__.py``): pings, waits for work, and what Celery does on its own account.
 
 Celery's broker (kombu) and its result backend use clients of redis-py, whose commands look like anybody's. So their
 connection pools are marked where they are made.
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from causal_otel.instrument.tracing import Tracing
 
-__all__ = ["MAY_BLOCK", "POOLS", "blocks", "is_background", "is_housekeeping"]
+__all__ = ["HOUSEKEEPING", "MAY_BLOCK", "POOLS", "blocks", "is_background"]
 
 _CONNECTION = "ASKING AUTH ECHO HELLO PING QUIT READONLY READWRITE RESET SELECT"
 _BLOCKING = "BLMOVE BLMOVEM BLMPOP BLPOP BRPOP BRPOPLPUSH BZMPOP BZPOPMAX BZPOPMIN WAIT WAITAOF"
@@ -28,7 +28,8 @@ _BACKGROUND = frozenset(f"{_CONNECTION} {_BLOCKING} {_LISTENING}".split())
 MAY_BLOCK = frozenset({"XREAD", "XREADGROUP"})
 """Commands that wait if an argument says so."""
 
-_MARK = "_causal_otel_housekeeping"
+HOUSEKEEPING = "_causal_otel_housekeeping"
+"""The attribute by which a pool is known that is a broker's or a result backend's."""
 
 
 def is_background(name: str) -> bool:
@@ -46,11 +47,6 @@ def blocks(args: Sequence[Any]) -> bool:
     return False
 
 
-def is_housekeeping(pool: Any) -> bool:
-    """Whether a connection pool is that of a broker or of a result backend."""
-    return getattr(pool, _MARK, False) is True
-
-
 def _marking(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
     """For a method that makes a connection pool."""
 
@@ -58,7 +54,7 @@ def _marking(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..
     def _get_pool(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         pool = original(self, *args, **kwargs)
         try:
-            setattr(pool, _MARK, True)
+            setattr(pool, HOUSEKEEPING, True)
         except Exception:
             faults.report("redis: a pool of Celery")
         return pool

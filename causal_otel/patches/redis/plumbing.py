@@ -1,0 +1,141 @@
+"""Calls that are no commands of a client: a span only if they fail or, in a span, are slow (see ``__init__.py``)."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from causal_otel.engine.outcome import is_cancellation
+from causal_otel.instrument import parts
+from causal_otel.instrument.calls import Inside, suppressed, traced_call
+from causal_otel.instrument.declaration import Wrap
+from causal_otel.instrument.plumbing import Plumbing
+from causal_otel.patches.redis.connections import discovering
+from causal_otel.patches.redis.errors import PLUMBING
+from causal_otel.patches.redis.operations import named
+from causal_otel.patches.redis.routes import without
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from causal_otel.instrument.calls import Args, Describe, Kwargs, Wrapper
+    from causal_otel.instrument.operation import Operation
+    from causal_otel.instrument.tracing import Tracing
+
+__all__ = ["targets"]
+
+
+class _Call(Plumbing):
+    """A call with the parts of its time."""
+
+    __slots__ = ("_since",)
+
+    connects = False
+    """Whether it may do nothing at all, as a client that is made may: then there is nothing that was slow."""
+
+    def __init__(
+        self, tracing: Tracing[Any], describe: Callable[..., Operation | None], arguments: tuple[Any, ...]
+    ) -> None:
+        super().__init__(tracing, describe, arguments, PLUMBING, nests=True)
+        self._since = perf_counter()
+
+    def end(self, result: Any = None, error: BaseException | None = None) -> None:
+        """The call is over."""
+        found = parts.take(self._since) or {}
+        if error is None and self.connects and not found:
+            self._close()
+            return
+        for key, value in found.items():
+            self.part(key, value)
+        super().end(result, error)
+
+    def _close(self) -> None:
+        """It is no span, however long it took."""
+        if self._failures is not None:
+            self._failures.close()
+
+
+class _Connect(_Call):
+    __slots__ = ()
+
+    connects = True
+
+
+class _Read(_Call):
+    """Waiting for a message. That is no slow call, and cancelling it is how listeners end: it may have taken hours."""
+
+    __slots__ = ()
+
+    def end(self, result: Any = None, error: BaseException | None = None) -> None:
+        """There is a message, or none."""
+        if error is None or not isinstance(error, Exception) or is_cancellation(error):
+            self._close()
+        else:
+            super().end(result, error)
+
+
+def _named(name: str, call: type[_Call] = _Call) -> Wrapper:
+    def begin(tracing: Tracing[Any], instance: Any, args: Args, kwargs: Kwargs) -> _Call:
+        return call(tracing, named, (name, instance))
+
+    return traced_call(begin)
+
+
+def _finding(name: str) -> Wrapper:
+    """Plumbing that finds the servers, with nothing traced inside."""
+    call = _named(name, _Connect)
+    return lambda tracing, original: call(tracing, discovering(tracing, _alone(tracing, original)))
+
+
+def _found(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    """For a part of a command: finding the servers, with nothing traced inside."""
+    return discovering(tracing, _alone(tracing, original))
+
+
+# Also where nothing of the call is recorded, as inside the operations of a cluster.
+_alone = traced_call(lambda tracing, instance, args, kwargs: Inside(without()), carries=True)
+
+
+def targets(driver: str, client: str, command: Callable[[Any], Describe]) -> tuple[Wrap, ...]:
+    """Where they are.
+
+    Args:
+        driver: the package, ``redis`` or ``valkey``.
+        client: the name of the class of its clients.
+        command: says, by the patch's options, what says what a command is, from whatever has a pool of connections.
+    """
+
+    def subscribe(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+        describe = command(tracing.options)
+        return traced_call(lambda *call: _Call(tracing, describe, call))(tracing, original)
+
+    receive = _named("RECEIVE", _Read)
+    monitor = _named("MONITOR")
+    connect = _named("CONNECT", _Connect)
+    half, other = driver, f"{driver}.asyncio"
+    return (
+        Wrap(f"{half}.client", f"{client}.__init__", connect),  # connects if it is to have a single connection
+        Wrap(f"{other}.client", f"{client}.__aenter__", connect),
+        Wrap(f"{half}.client", "PubSub.execute_command", subscribe),
+        Wrap(f"{other}.client", "PubSub.execute_command", subscribe),
+        Wrap(f"{half}.cluster", "ClusterPubSub.execute_command", subscribe),
+        Wrap(f"{other}.cluster", "ClusterPubSub.execute_command", subscribe, optional=True),  # since 8
+        Wrap(f"{half}.client", "PubSub.parse_response", receive),
+        Wrap(f"{other}.client", "PubSub.parse_response", receive),
+        Wrap(f"{half}.client", "Monitor.__init__", monitor),
+        Wrap(f"{half}.client", "Monitor.__enter__", monitor),
+        Wrap(f"{other}.client", "Monitor.__aenter__", monitor),
+        Wrap(f"{half}.cluster", "NodesManager.initialize", _finding("CONNECT")),
+        Wrap(f"{other}.cluster", "NodesManager.initialize", _finding("CONNECT")),
+        # Also waits for another call that finds them, and asks what commands there are.
+        Wrap(f"{other}.cluster", f"{client}Cluster.initialize", discovering),
+        Wrap(f"{half}.sentinel", "Sentinel.discover_master", _finding("DISCOVER")),
+        Wrap(f"{other}.sentinel", "Sentinel.discover_master", _finding("DISCOVER")),
+        Wrap(f"{half}.sentinel", "Sentinel.discover_slaves", _found),
+        Wrap(f"{other}.sentinel", "Sentinel.discover_slaves", _found),
+        Wrap(f"{half}._parsers.commands", "CommandsParser.initialize", suppressed),
+        Wrap(f"{half}._parsers.commands", "CommandsParser._get_moveable_keys", suppressed),
+        # A command that cannot find its master says so itself.
+        Wrap(f"{half}.sentinel", "SentinelConnectionPoolProxy.get_master_address", suppressed),
+        Wrap(f"{other}.sentinel", "SentinelConnectionPool.get_master_address", suppressed),
+    )
