@@ -1,4 +1,4 @@
-"""asyncpg's plumbing, which is a span only if it fails: connections, pools, transactions (see ``asyncpg.py``)."""
+"""asyncpg's plumbing, which is a span only if it fails: connections, pools, transactions (see the package)."""
 
 from __future__ import annotations
 

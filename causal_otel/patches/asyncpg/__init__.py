@@ -71,7 +71,7 @@ from causal_otel.names import (
     SERVER_ADDRESS,
     SERVER_PORT,
 )
-from causal_otel.patches._asyncpg_plumbing import (
+from causal_otel.patches.asyncpg.plumbing import (
     ERRORS,
     TARGETS,
     connection_attributes,
