@@ -148,7 +148,11 @@ def traced_call(begin: Begin, *, carries: bool = False) -> Wrapper:
 
 
 def client_call(
-    describe: Describe, errors: Errors = BY_CLASS, rows: Rows | None = None, rest: str | None = None
+    describe: Describe,
+    errors: Errors = BY_CLASS,
+    rows: Rows | None = None,
+    rest: str | None = None,
+    plumbing: type[Plumbing] = Plumbing,
 ) -> Wrapper:
     """A wrapper for a method that is one operation of a client.
 
@@ -160,6 +164,7 @@ def client_call(
         rows: how many rows a result has.
         rest: what a call has waited for where no :mod:`note <causal_otel.instrument.parts>` says otherwise; None: notes
             are not asked for.
+        plumbing: what a call is that is plumbing.
     """
 
     def begin(tracing: Tracing[Any], instance: Any, args: Args, kwargs: Kwargs) -> Call | None:
@@ -167,7 +172,7 @@ def client_call(
         if operation is None or (tracing.excluded is not None and operation.fits(tracing.excluded)):
             return None
         if operation.plumbing:
-            return Plumbing(tracing, lambda: operation, (), errors)
+            return plumbing(tracing, lambda: operation, (), errors)
         running = tracing.leaf(operation, errors, (instance, args, kwargs))
         if running is not None:
             running.rows = rows
@@ -357,14 +362,19 @@ def excluded_call(tracing: Tracing[Any]) -> Inside:
     return Inside(context.with_span(tracing.start_excluded()))
 
 
-def inside(make: Callable[[], Context]) -> Wrapper:
-    """A wrapper that makes no span: the context that ``make()`` returns is current."""
-    return traced_call(lambda tracing, instance, args, kwargs: Inside(make()))
+def inside(make: Callable[[], Context], *, always: bool = False) -> Wrapper:
+    """A wrapper that makes no span: the context that ``make()`` returns is current.
+
+    Args:
+        make: makes it.
+        always: whether that is so as well where nothing is recorded.
+    """
+    return traced_call(lambda tracing, instance, args, kwargs: Inside(make()), carries=always)
 
 
 suppressed = inside(context.suppressed_context)
 """A wrapper for what a driver does on its own account: no operation inside is recorded."""
 
-detached = inside(Context)
+detached = inside(Context, always=True)
 """A wrapper for what outlives the call, such as opening a connection: asyncio's readers keep the context they are made
 in, and listeners run in it. What they do begins traces of its own."""
