@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import causal_otel
 from causal_otel._internal import faults
 from causal_otel.engine.provider import TracerProvider
 from causal_otel.instrument.registry import BUILT_IN
+from causal_otel.names import DB_QUERY_PARAMETER
 from tests.span_relations import assert_sound
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from causal_otel.patch_choice import Patches
 
 __all__ = ["Recording", "recording"]
+
+_PARAMETER = re.compile(rf"{re.escape(DB_QUERY_PARAMETER)}\..+")
 
 
 class Recording:
@@ -77,7 +81,9 @@ def _undeclared(spans: Iterable[ReadableSpan]) -> set[str]:
     for span in spans:
         name = _patch(span)
         if name in BUILT_IN:
-            found |= {f"{name}: {key}" for key in (span.attributes or {}) if key not in BUILT_IN[name].load().records}
+            records = BUILT_IN[name].load().records
+            keys = {_PARAMETER.sub(DB_QUERY_PARAMETER, key) for key in span.attributes or {}}
+            found |= {f"{name}: {key}" for key in keys if key not in records}
     return {each for each in found if "." in each}
 
 

@@ -90,7 +90,7 @@ class AsyncpgOptions(DatabaseOptions):
 
     The hooks are called with the span, the connection, prepared statement or pool, and the positional and keyword
     arguments of its method. Of a cursor it is the cursor, and the arguments are those of its statement; what it returns
-    is how many rows were read. Where nobody has the cursor any more it is None.
+    is how many rows were read. At the end it is None instead of a cursor that was left before its last row.
 
     ``parameters`` are those that are given by position; of a batch, and of COPY, none.
 

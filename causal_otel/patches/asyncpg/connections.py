@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context
@@ -11,8 +12,9 @@ from causal_otel.engine import context
 from causal_otel.instrument.calls import Args, Describe, Kwargs, Wrapper, detached, suppressed, traced_call
 from causal_otel.instrument.declaration import Wrap
 from causal_otel.instrument.plumbing import Plumbing
+from causal_otel.names import CAUSAL_SERVER
 from causal_otel.patches.asyncpg.operations import ERRORS, endpoint, plumbing
-from causal_otel.patches.asyncpg.under_way import step
+from causal_otel.patches.asyncpg.under_way import hooks_around, step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,8 +28,21 @@ def _on_connection(operation: str) -> Describe:
     return lambda tracing, connection, args, kwargs: plumbing(operation, *endpoint(connection))
 
 
-def _reset(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
-    return step(_on_connection("RESET"))(tracing, suppressed(tracing, original))
+class _Resetting(Plumbing):
+    """A connection that is being reset: what the driver sends for that is nobody's query."""
+
+    __slots__ = ()
+
+    def __init__(self, tracing: Tracing[Any], connection: Any, args: Args, kwargs: Kwargs) -> None:
+        super().__init__(tracing, _on_connection("RESET"), (tracing, connection, args, kwargs), ERRORS)
+        self.inside = context.suppressed_context()
+
+    def end(self, result: Any = None, error: BaseException | None = None) -> None:
+        """It is as new, or not."""
+        self.part(CAUSAL_SERVER, (perf_counter_ns() - self._began) / 1e9)
+        outer = hooks_around()
+        if outer is None or not outer.tells:
+            super().end(result, error)
 
 
 class _Listening(Plumbing):
@@ -84,7 +99,7 @@ def _logging(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..
 _CONNECTION = "asyncpg.connection"
 
 TARGETS = (
-    Wrap(_CONNECTION, "Connection.reset", _reset),
+    Wrap(_CONNECTION, "Connection.reset", traced_call(_Resetting)),
     Wrap(_CONNECTION, "Connection._reset", suppressed, optional=True),  # since 0.30, before a reset of the user's own
     Wrap(_CONNECTION, "Connection.close", step(_on_connection("CLOSE"))),
     Wrap(_CONNECTION, "Connection.add_listener", _listening("LISTEN")),

@@ -109,7 +109,7 @@ def queries(*, text: bool) -> Queries:
         attributes = connection_attributes(address, database)
         if text:
             attributes[DB_QUERY_TEXT] = statement.text
-            if len(query) > sql.MAX_TEXT:
+            if statement.truncated:
                 attributes[CAUSAL_QUERY_TRUNCATED] = True
         if statement.summary:
             attributes[DB_QUERY_SUMMARY] = statement.summary

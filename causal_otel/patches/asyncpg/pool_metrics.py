@@ -17,7 +17,6 @@ from causal_otel.patches.asyncpg.under_way import around
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from causal_otel.instrument.calls import Args, Kwargs
     from causal_otel.instrument.measured import PoolMeter, PoolMetrics
     from causal_otel.instrument.tracing import Tracing
 
@@ -91,7 +90,7 @@ def measured_acquire(
     tracing: Tracing[Any],
     quick: Callable[..., Any],
     slow: Callable[..., Any],
-    ready: Callable[[Any, Args, Kwargs], bool],
+    ready: Callable[[Any, Any], bool],
 ) -> Callable[..., Any]:
     """What gets a connection from a pool that is measured.
 
@@ -108,7 +107,7 @@ def measured_acquire(
         if not tracing.active:
             return await quick(self, *args, **kwargs)
         began = perf_counter()
-        if ready(self, args, kwargs):
+        if len(args) == 1 and not kwargs and ready(self, args[0]):
             proxy = await quick(self, *args, **kwargs)
         else:
             pool = _known(metrics, self)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context
 
+from causal_otel.engine import context
 from causal_otel.instrument.calls import Args, Kwargs, Wrapper, argument, traced_call
 from causal_otel.instrument.declaration import Wrap
 from causal_otel.instrument.recorded_failures import RecordedFailures
@@ -18,7 +19,7 @@ from causal_otel.names import CAUSAL_POOL_SETUP, CAUSAL_SERVER
 from causal_otel.patches.asyncpg.operations import connection_attributes, endpoint, plumbing
 from causal_otel.patches.asyncpg.pool_metrics import measured_acquire, released
 from causal_otel.patches.asyncpg.statements import POOL_METHODS, begin_operation
-from causal_otel.patches.asyncpg.under_way import Around, Step, around
+from causal_otel.patches.asyncpg.under_way import KEY, Around, Step, around
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,11 +32,14 @@ __all__ = ["TARGETS"]
 
 def _place(pool: Any) -> tuple[Any, str]:
     """Where a pool's next connection leads, else any it has; without one, only the driver can read its arguments."""
-    for holder in (*reversed(getattr(getattr(pool, "_queue", None), "_queue", ())), *getattr(pool, "_holders", ())):
-        connection = getattr(holder, "_con", None)
-        if connection is not None:
-            return endpoint(connection)
-    return None, ""
+    try:
+        connection = pool._queue._queue[-1]._con
+    except (AttributeError, IndexError, TypeError):
+        connection = None
+    if connection is not None:
+        return endpoint(connection)
+    connections = (getattr(holder, "_con", None) for holder in getattr(pool, "_holders", ()))
+    return next((endpoint(connection) for connection in connections if connection is not None), (None, ""))
 
 
 def _on_pool(operation: str) -> Any:
@@ -53,15 +57,14 @@ def _waiting(pool: Any) -> int:
     return len(getattr(pool._queue, "_getters", ()))
 
 
-def _ready(pool: Any, args: Args, kwargs: Kwargs) -> bool:
+def _ready(pool: Any, timeout: Any) -> bool:
     """Whether a connection can be had at once, so that getting it neither waits nor fails."""
     try:
-        timeout = args[0] if args else kwargs.get("timeout")
         holder = pool._queue._queue[-1]
         return (
             holder._generation == pool._generation
             and holder._setup is None
-            and not holder._con.is_closed()
+            and holder._con._protocol.is_connected()
             and not (pool._closing or pool._closed)
             and (timeout is None or (type(timeout) in (int, float) and timeout > 0))
         )
@@ -118,22 +121,39 @@ def _acquire(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..
 
     @functools.wraps(original)
     async def acquire(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        return await (original if _ready(self, args, kwargs) else slow)(self, *args, **kwargs)
+        # Passing everything on as it came would cost as much as all the rest.
+        if len(args) == 1 and not kwargs and _ready(self, args[0]):
+            return await original(self, args[0])
+        return await slow(self, *args, **kwargs)
 
     return acquire
 
 
-def _holder_acquire(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
-    """For the place in a connection's holder to which it comes when the wait is over."""
+def _wait_over(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    """For what a connection's holder calls when the wait for it is over: before hooks that prepare the connection."""
+    current = context.current
 
     @functools.wraps(original)
-    async def acquire(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        waited = around()
-        if waited is not None:
-            waited.got()
+    def call(self: Any, /, *args: Any) -> Any:
+        waits = current().get(KEY)
+        if waits is not None:
+            waits.got()  # type: ignore[attr-defined]
+        return original(self, *args)
+
+    return call
+
+
+def _connects(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    """The same, before it makes the connection."""
+
+    @functools.wraps(original)
+    async def connect(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        waits = around()
+        if waits is not None:
+            waits.got()
         return await original(self, *args, **kwargs)
 
-    return acquire
+    return connect
 
 
 # -- giving it back -----------------------------------------------------------------------------------------------
@@ -214,7 +234,7 @@ class _Operation:
         self.args = args
         self._place = place
         self._around = Around(key, pool, tells=True)
-        if _ready(pool, (), {}):
+        if _ready(pool, None):
             self._around.connection = pool._queue._queue[-1]._con
         self._failures = RecordedFailures()  # so that what is slow inside is no span of its own
         self.inside = self._around.inside(self._failures.inside())
@@ -261,7 +281,8 @@ TARGETS = (
     ),
     Wrap(_POOL, "Pool._async__init__", traced_call(_begin_opening), optional=True),
     Wrap(_POOL, "Pool._acquire", _acquire, optional=True),
-    Wrap(_POOL, "PoolConnectionHolder.acquire", _holder_acquire, optional=True),
+    Wrap(_POOL, "PoolConnectionHolder.connect", _connects, optional=True),
+    Wrap(_POOL, "PoolConnectionHolder._maybe_cancel_inactive_callback", _wait_over, optional=True),
     Wrap(_POOL, "Pool.release", traced_call(_begin_release)),
     Wrap(_POOL, "Pool.close", traced_call(_begin_closing)),
     Wrap(_POOL, "Pool._maintain_min_size", traced_call(_begin_maintenance), optional=True),  # since 0.32

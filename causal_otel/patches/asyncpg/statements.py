@@ -6,7 +6,7 @@ from collections.abc import Callable, Sized
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry.context import Context, create_key
-from opentelemetry.trace import INVALID_SPAN_CONTEXT, format_span_id, format_trace_id
+from opentelemetry.trace import format_span_id, format_trace_id
 
 from causal_otel.engine import context
 from causal_otel.instrument.calls import Args, Describe, Inside, Kwargs, Wrapper, argument, client_call, traced_call
@@ -18,6 +18,7 @@ from causal_otel.patches.asyncpg.operations import ERRORS, copy_operation, endpo
 from causal_otel.patches.asyncpg.transactions import Sent
 from causal_otel.patches.asyncpg.under_way import around, step
 from causal_otel.statements import sql
+from causal_otel.statements.comment import with_traceparent
 
 if TYPE_CHECKING:
     from causal_otel.instrument.operation import Running
@@ -270,17 +271,17 @@ def _commented(describe: Describe) -> Wrapper:
 
 
 def _with_comment(running: Running, args: Args, kwargs: Kwargs) -> Args | None:
-    """The arguments with the trace in the statement, by sqlcommenter's rules; None: as they are.
+    """The arguments with the trace in the statement; None: as they are.
 
     Only a statement without parameters, which goes to the server as it is. One with parameters is prepared, and asyncpg
-    would prepare it anew for each trace. What has a comment already is left alone, as sqlcommenter demands.
+    would prepare it anew for each trace.
     """
     found = running.span.get_span_context()
     query = argument(0, "query", args, kwargs)
-    if len(args) > 1 or not isinstance(query, str) or found == INVALID_SPAN_CONTEXT or "/*" in query or "--" in query:
+    if len(args) > 1 or not isinstance(query, str) or not found.is_valid:
         return None
     trace, span = format_trace_id(found.trace_id), format_span_id(found.span_id)
-    query = f"{query}/*traceparent='00-{trace}-{span}-{found.trace_flags:02x}'*/"
+    query = with_traceparent(query, f"00-{trace}-{span}-{found.trace_flags:02x}")
     if args:
         return (query,)
     kwargs["query"] = query  # a dict of this call's own

@@ -31,9 +31,11 @@ if TYPE_CHECKING:
     from causal_otel.instrument.calls import Args, Describe, Kwargs, Wrapper
     from causal_otel.instrument.tracing import Tracing
 
-__all__ = ["Around", "Step", "around", "hooks_around", "step"]
+__all__ = ["KEY", "Around", "Step", "around", "hooks_around", "step"]
 
-_KEY = create_key("causal-otel-asyncpg-around")
+KEY = create_key("causal-otel-asyncpg-around")
+"""The key in a context of the :class:`Around` that it is inside."""
+
 _current = context.current
 
 _FIRST = (CAUSAL_CONNECT, CAUSAL_POOL_SETUP, CAUSAL_POOL_WAIT, CAUSAL_SERVER)
@@ -77,7 +79,7 @@ class Around:
 
     def inside(self, outer: Context | None = None) -> Context:
         """The current context, or ``outer``, for the inside of it."""
-        return Context({**(context.current() if outer is None else outer), _KEY: self})
+        return Context({**(context.current() if outer is None else outer), KEY: self})
 
     def enter(self, key: str) -> None:
         """A part begins."""
@@ -140,7 +142,7 @@ class Around:
 
 def around() -> Around | None:
     """What is under way around this call, if anything."""
-    found = _current().get(_KEY)
+    found = _current().get(KEY)
     return found if found is not None and not found.over else None  # type: ignore[attr-defined, return-value]
 
 
