@@ -24,9 +24,6 @@ __all__ = ["Operation", "recorded", "unsampled"]
 
 Round = Callable[[], float]
 
-_WARM_UP = 200
-"""Operations of a round before those that are timed."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
@@ -37,10 +34,12 @@ class Operation:
             them. Only what it returns is timed.
         patch: the name of our patch.
         instrumentor: OpenTelemetry's instrumentation; None: there is none.
-        spans: how many spans the instrumentation makes of an operation. Our patch makes one.
+        spans: how many spans the instrumentation makes of an operation.
+        our_spans: how many our patch makes.
         in_span: whether the operations are performed inside a span, as those of clients are.
         times: how many a round of :func:`recorded` times: they fill batches, so that no request is for a few spans.
         rounds: how many rounds of :func:`recorded` there are.
+        warm_up: how many a round performs before those that are timed.
         unsampled_times: likewise, of :func:`unsampled`.
         unsampled_rounds: likewise.
     """
@@ -49,9 +48,11 @@ class Operation:
     patch: str
     instrumentor: Any = None
     spans: int = 1
+    our_spans: int = 1
     in_span: bool = True
     times: int = 512
     rounds: int = 12
+    warm_up: int = 200
     unsampled_times: int = 200
     unsampled_rounds: int = 20
 
@@ -89,7 +90,7 @@ def _variants(operation: Operation, peers: dict[str, Peer | None], times: int, *
 
         def run() -> float:
             with nullcontext() if peer is None else peer.patched():
-                operation.perform(column, peer, _WARM_UP)()
+                operation.perform(column, peer, operation.warm_up)()
                 flush()
                 perform = operation.perform(column, peer, times)
                 started = timer()
@@ -111,9 +112,9 @@ def recorded(benchmark: BenchmarkFixture, sink: Sink, operation: Operation) -> d
     times, rounds = operation.times, operation.rounds
     with _peers(operation, sink.url, sampled=True) as peers:
         found = in_turns(benchmark, _variants(operation, peers, times, exported=True), rounds)
-    spans = {OPENTELEMETRY: operation.spans, OURS: 1}
+    spans = {OPENTELEMETRY: operation.spans, OURS: operation.our_spans}
     roots = 2 if operation.in_span else 0
-    sink.expect((rounds + 1) * sum(spans[name] * (_WARM_UP + times) + roots for name in peers if name != BARE))
+    sink.expect((rounds + 1) * sum(spans[name] * (operation.warm_up + times) + roots for name in peers if name != BARE))
     return found
 
 

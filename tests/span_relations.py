@@ -12,10 +12,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import Span, SpanContext
 
+from causal_otel.names import (
+    CAUSAL_CONNECT,
+    CAUSAL_CONNECT_DNS,
+    CAUSAL_CONNECT_TLS,
+    CAUSAL_DISCOVERY,
+    CAUSAL_FETCH,
+    CAUSAL_LOCK_WAIT,
+    CAUSAL_POOL_SETUP,
+    CAUSAL_POOL_WAIT,
+    CAUSAL_RETRY_WAIT,
+    CAUSAL_SERVER,
+)
+
 if TYPE_CHECKING:
     from tests.services.received import ReceivedSpan
 
 __all__ = [
+    "PARTS",
     "assert_children",
     "assert_inside",
     "assert_sound",
@@ -25,7 +39,14 @@ __all__ = [
     "seconds",
     "trace_id",
     "traceparent",
+    "untimed",
 ]
+
+PARTS = (
+    *(CAUSAL_CONNECT, CAUSAL_CONNECT_DNS, CAUSAL_CONNECT_TLS, CAUSAL_DISCOVERY, CAUSAL_FETCH, CAUSAL_LOCK_WAIT),
+    *(CAUSAL_POOL_SETUP, CAUSAL_POOL_WAIT, CAUSAL_RETRY_WAIT, CAUSAL_SERVER),
+)
+"""The attributes that tell where a span's time went; each is there from a millisecond on."""
 
 _APART = ("CONSUMER", "SERVER")
 """Kinds of spans whose parents' time tells nothing of theirs: they are another process's, as a rule."""
@@ -85,6 +106,11 @@ def seconds(span: ReadableSpan | ReceivedSpan) -> float:
 def attributes(span: ReadableSpan) -> dict[str, Any]:
     """The attributes of a span."""
     return dict(span.attributes or {})
+
+
+def untimed(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The same without what depends on how busy the machine is: the parts of a span's time."""
+    return {key: value for key, value in attributes.items() if key not in PARTS}
 
 
 def trace_id(span: ReadableSpan | Span) -> str:

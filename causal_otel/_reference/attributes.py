@@ -43,6 +43,7 @@ from causal_otel.names import (
     CAUSAL_QUERY_TRUNCATED,
     CAUSAL_QUEUE_WAIT,
     CAUSAL_RETRY_WAIT,
+    CAUSAL_ROUND_TRIPS,
     CAUSAL_SERVER,
 )
 
@@ -132,6 +133,7 @@ OURS = {
         "From when a task could run (it was sent, or its eta) until it did, by the clocks of two machines.",
     ),
     CAUSAL_RETRY_WAIT: (_SECONDS, "The driver's pauses between two attempts."),
+    CAUSAL_ROUND_TRIPS: ("int", "How many times a cursor asked the server for rows."),
     CAUSAL_SERVER: (_SECONDS, "The server worked, as far as the driver can tell: see the patch."),
 }
 """The attributes that no convention names: type, and what they say."""

@@ -153,6 +153,7 @@ def client_call(
     rows: Rows | None = None,
     rest: str | None = None,
     special: Callable[[Running, Any], Call] | None = None,
+    plumbing: type[Plumbing] = Plumbing,
 ) -> Wrapper:
     """A wrapper for a method that is one operation of a client.
 
@@ -166,6 +167,7 @@ def client_call(
             are not asked for.
         special: gives what is told the end of an operation that has attributes of its own, from it and the instance:
             itself, or what ends it.
+        plumbing: what a call is that is plumbing.
     """
 
     def begin(tracing: Tracing[Any], instance: Any, args: Args, kwargs: Kwargs) -> Call | None:
@@ -173,7 +175,7 @@ def client_call(
         if operation is None or (tracing.excluded is not None and operation.fits(tracing.excluded)):
             return None
         if operation.plumbing:
-            return Plumbing(tracing, lambda: operation, (), errors)
+            return plumbing(tracing, lambda: operation, (), errors)
         running = tracing.leaf(operation, errors, (instance, args, kwargs))
         if running is not None:
             running.rows = rows
@@ -365,14 +367,19 @@ def excluded_call(tracing: Tracing[Any]) -> Inside:
     return Inside(context.with_span(tracing.start_excluded()))
 
 
-def inside(make: Callable[[], Context]) -> Wrapper:
-    """A wrapper that makes no span: the context that ``make()`` returns is current."""
-    return traced_call(lambda tracing, instance, args, kwargs: Inside(make()))
+def inside(make: Callable[[], Context], *, always: bool = False) -> Wrapper:
+    """A wrapper that makes no span: the context that ``make()`` returns is current.
+
+    Args:
+        make: makes it.
+        always: whether that is so as well where nothing is recorded.
+    """
+    return traced_call(lambda tracing, instance, args, kwargs: Inside(make()), carries=always)
 
 
 suppressed = inside(context.suppressed_context)
 """A wrapper for what a driver does on its own account: no operation inside is recorded."""
 
-detached = traced_call(lambda tracing, instance, args, kwargs: Inside(Context()), carries=True)
+detached = inside(Context, always=True)
 """A wrapper for what outlives the call, such as opening a connection: asyncio's readers keep the context they are made
 in, and listeners run in it. What they do begins traces of its own, also where nothing of the call is recorded."""

@@ -77,8 +77,8 @@ async def _iterated(connection: Any, fails: bool) -> Call:
 
 async def _fetched(connection: Any, fails: bool) -> Call:
     await connection.transaction().start()
-    cursor = await connection.cursor("SELECT 1 / (2 - n) FROM generate_series(1, 2) AS n")
-    return lambda: cursor.fetch(2 if fails else 1)
+    cursor = await connection.cursor("SELECT 1 / ($1 - n) FROM generate_series(1, 2) AS n", 2 if fails else 5)
+    return lambda: cursor.fetch(3)
 
 
 def _copy(method: str, **options: Any) -> Prepare:

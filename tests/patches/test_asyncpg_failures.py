@@ -38,14 +38,19 @@ async def test_pool_without_a_free_connection(recorded: Recording, postgres_url:
     assert failure.attributes["error.type"] == "TimeoutError"
     assert failure.attributes["server.port"] == urlsplit(postgres_url).port
     failure = await fails(recorded, lambda: pool.fetchval("SELECT 1"))
-    assert failure.span.name.startswith("ACQUIRE")
+    assert failure.span.name == "SELECT"
     assert str(failure.error) == "pool is closed"
+    failure = await fails(recorded, pool.acquire)
+    assert failure.span.name.startswith("ACQUIRE")
 
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("callback", ["init", "setup"])
 async def test_callback_of_a_pool(recorded: Recording, postgres_url: str, callback: str) -> None:
-    """A query that fails in a pool's callback is the one span of that; any other exception there is the pool's."""
+    """A query that fails in a pool's callback is the one span of that; any other exception there is the pool's.
+
+    A pool's method has its span all the same, which has failed as well.
+    """
 
     async def query(connection: Any) -> None:
         await connection.execute("SELECT * FROM missing")
@@ -55,11 +60,25 @@ async def test_callback_of_a_pool(recorded: Recording, postgres_url: str, callba
 
     async def acquire(function: Any) -> None:
         arguments: dict[str, Any] = {callback: function}
+        async with asyncpg.create_pool(postgres_url, min_size=0, **arguments) as pool, pool.acquire():
+            pass
+
+    async def fetch(function: Any) -> None:
+        arguments: dict[str, Any] = {callback: function}
         async with asyncpg.create_pool(postgres_url, min_size=0, **arguments) as pool:
             await pool.fetchval("SELECT 1")
 
     failure = await fails(recorded, lambda: acquire(query))
     assert (failure.span.name, failure.attributes["error.type"]) == ("SELECT missing", "42P01")
+    recorded.clear()
+    with recorded.tracer.start_as_current_span("root") as root, pytest.raises(asyncpg.UndefinedTableError):
+        await fetch(query)
+    *both, _ = recorded.spans
+    assert [span.name for span in both] == ["SELECT missing", "SELECT"]
+    for span in both:
+        assert_span(span, root, error="42P01")
+    failure = await fails(recorded, lambda: fetch(other))
+    assert (failure.span.name, failure.attributes["error.type"]) == ("SELECT", "LookupError")
     failure = await fails(recorded, lambda: acquire(other))
     assert failure.span.name.startswith("ACQUIRE")
     assert failure.attributes["error.type"] == "LookupError"
@@ -147,7 +166,7 @@ async def test_silent_when_well(recorded: Recording, postgres_url: str) -> None:
     """What goes well has no span: the queries have."""
     with recorded.tracer.start_as_current_span("root"):
         await _everything(postgres_url)
-    assert_children(recorded.spans, "SELECT generate_series", "LISTEN", "UNLISTEN", "root")
+    assert_children(recorded.spans, *["SELECT generate_series"] * 2, "LISTEN", "UNLISTEN", "root")
 
 
 @pytest.mark.asyncio

@@ -9,10 +9,12 @@ import asyncpg
 import pytest
 
 from tests.patches.asyncpg_failing import fails, via
-from tests.span_relations import assert_span
+from tests.span_relations import assert_span, untimed
 from tests.waiting import cancelled_after
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from tests.recording import Recording
     from tests.services.slow import SlowServer
 
@@ -45,7 +47,7 @@ async def test_commit_that_is_refused(recorded: Recording, connection: asyncpg.C
     host, port = connection._addr  # type: ignore[attr-defined]
     assert isinstance(failure.error, asyncpg.UniqueViolationError)
     assert failure.span.name == "COMMIT postgres"
-    assert failure.attributes == {
+    assert untimed(failure.attributes) == {
         "db.system.name": "postgresql",
         "db.namespace": "postgres",
         "db.operation.name": "COMMIT",
@@ -168,3 +170,61 @@ async def test_cancelled_commit(recorded: Recording, postgres_url: str, late_pos
     late_postgres.delay = 0
     connection.terminate()
     assert_span(recorded.only("COMMIT postgres"), root, cancelled=True, lasts=0.1)
+
+
+def _rolled_back(span: Any) -> list[str]:
+    """What a span tells of transactions that were rolled back in it."""
+    return [
+        event.attributes["db.operation.name"] for event in span.events if event.name == "causal.transaction.rolled_back"
+    ]
+
+
+@pytest.mark.asyncio
+async def test_transactions_that_are_rolled_back(recorded: Recording, connection: asyncpg.Connection[Any]) -> None:
+    """That is an event of the current span, also where nobody is told: COMMIT after an error that was caught."""
+
+    async def left(inner: bool) -> None:
+        with contextlib.suppress(KeyError):
+            async with connection.transaction(), contextlib.AsyncExitStack() as stack:
+                if inner:
+                    stack.push(lambda kind, error, trace: kind is KeyError)
+                    await stack.enter_async_context(connection.transaction())
+                raise KeyError
+
+    async def by_hand() -> None:
+        transaction = connection.transaction()
+        await transaction.start()
+        await transaction.rollback()
+
+    async def by_statement() -> None:
+        await connection.execute("BEGIN;")
+        await connection.execute("ROLLBACK;")
+
+    async def caught() -> None:
+        async with connection.transaction():
+            with contextlib.suppress(asyncpg.PostgresError):
+                await connection.execute("SELECT * FROM missing")
+
+    async def refused() -> None:
+        with contextlib.suppress(asyncpg.UniqueViolationError):
+            async with connection.transaction():
+                await connection.execute("INSERT INTO pairs VALUES (1, 1), (1, 2)")
+
+    async def well() -> None:
+        async with connection.transaction(), connection.transaction():
+            pass
+
+    ways: dict[str, tuple[Callable[[], Awaitable[None]], list[str]]] = {
+        "left": (lambda: left(False), ["ROLLBACK"]),
+        "savepoint": (lambda: left(True), ["ROLLBACK TO"]),
+        "by hand": (by_hand, ["ROLLBACK"]),
+        "by statement": (by_statement, ["ROLLBACK"]),
+        "caught": (caught, ["COMMIT"]),
+        "refused": (refused, ["COMMIT"]),
+        "well": (well, []),
+    }
+    for name, (way, expected) in ways.items():
+        recorded.clear()
+        with recorded.tracer.start_as_current_span("root"):
+            await way()
+        assert _rolled_back(recorded.spans[-1]) == expected, name
