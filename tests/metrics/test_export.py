@@ -313,7 +313,7 @@ print(sum(faults.counts().values()) > 0)
 
 
 @pytest.mark.parametrize("given", [True, False])
-@pytest.mark.parametrize("method", ["get_meter", "create_observable_up_down_counter"])
+@pytest.mark.parametrize("method", ["get_meter", "create_observable_counter", "create_observable_up_down_counter"])
 def test_a_provider_that_gives_nothing(echo: str, given: bool, method: str) -> None:
     """A MeterProvider that raises when it is asked for a meter or an instrument stops neither install() nor a call."""
     code = f"""

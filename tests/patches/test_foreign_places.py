@@ -71,6 +71,7 @@ PLACES: dict[str, str] = {
     "instrument/operation.py: Observation.end: observer.ended": "ended",
     "metrics/feed.py: _Instruments.__init__: provider.get_meter": "get_meter",
     "metrics/feed.py: _Instruments.observe: self._meter.create_observable_up_down_counter": "up_down_counter",
+    "metrics/feed.py: _Instruments.observe: self._meter.create_observable_counter": "counter",
     "metrics/feed.py: _Instruments.histogram: self._meter.create_histogram": "histogram",
     "metrics/feed.py: Feed.tell: self._instruments.histogram(family.instrument).record": "record",
     "instrument/hooks.py: Hooks.started: self._request": "request_hook",
@@ -200,6 +201,8 @@ def misbehaving_meters(case: str, does: Callable[..., Any]) -> metrics.MeterProv
     meter = meters.get_meter("causal_otel")
     if case == "up_down_counter":
         meter.create_observable_up_down_counter = does  # type: ignore[method-assign]
+    elif case == "counter":
+        meter.create_observable_counter = does  # type: ignore[method-assign]
     elif case == "histogram":
         meter.create_histogram = does  # type: ignore[method-assign]
     elif case == "record":

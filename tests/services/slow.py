@@ -22,7 +22,11 @@ class SlowServer:
     """
 
     def __init__(
-        self, listener: socket.socket, address: tuple[str, int], tls: ssl.SSLContext | None, handshake: float
+        self,
+        listener: socket.socket,
+        address: tuple[str, int],
+        tls: ssl.SSLContext | None = None,
+        handshake: float = 0.0,
     ) -> None:
         self._tls = tls
         self._handshake = handshake
