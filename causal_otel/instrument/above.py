@@ -1,0 +1,37 @@
+"""What the patch of a library tells the patch of the driver below it, such as SQLAlchemy's that of asyncpg.
+
+The two make one span of a statement: the driver's. What only the library knows goes down in context variables, which
+the driver's patch reads once a call.
+"""
+
+from __future__ import annotations
+
+import functools
+from contextvars import ContextVar
+
+from causal_otel.instrument.operation import Operation
+from causal_otel.names import CAUSAL_ORM_ORIGIN
+
+__all__ = ["orm_origin", "rollbacks_told", "with_origin"]
+
+orm_origin: ContextVar[str | None] = ContextVar("causal_otel_orm_origin", default=None)
+"""What made an ORM issue the statement that is under way: see ``causal.orm.origin``. None: nobody knows."""
+
+rollbacks_told: ContextVar[bool] = ContextVar("causal_otel_rollbacks_told", default=False)
+"""Whether the library itself tells which transactions are rolled back, because it alone knows who wanted it."""
+
+
+@functools.lru_cache(1024)
+def with_origin(operation: Operation, origin: str) -> Operation:
+    """The same operation, of a statement with that origin. Its spans share their attributes, as those of others do."""
+    if operation.plumbing:
+        return operation
+    return Operation(
+        operation.name,
+        {**operation.attributes, CAUSAL_ORM_ORIGIN: origin},
+        operation.own,
+        operation.kind,
+        operation.plumbing,
+        operation.background,
+        operation.measured,
+    )
