@@ -1,0 +1,158 @@
+"""The span of a statement: the driver's, which is told the origin, or one of this patch where no other makes one."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from causal_otel.instrument.above import orm_origin
+from causal_otel.instrument.calls import Args, Kwargs, argument, client_call, traced_call
+from causal_otel.instrument.operation import Operation
+from causal_otel.instrument.options import DatabaseOptions
+from causal_otel.instrument.tracing import Tracing
+from causal_otel.names import (
+    CAUSAL_ORM_ORIGIN,
+    CAUSAL_QUERY_TRUNCATED,
+    CAUSAL_SERVER,
+    DB_OPERATION_BATCH_SIZE,
+    DB_QUERY_PARAMETER,
+    DB_QUERY_SUMMARY,
+    DB_QUERY_TEXT,
+)
+from causal_otel.patches.sqlalchemy.engines import ERRORS, Place, place_of, traced_below
+from causal_otel.patches.sqlalchemy.origin import origin_of
+from causal_otel.patches.sqlalchemy.plumbing import plumbing
+from causal_otel.patches.sqlalchemy.streams import Stream
+from causal_otel.statements import sql
+
+__all__ = ["default", "statement"]
+
+_CACHED = 1024  # statements; a program has few, unless it builds them, and then remembering them is no use
+_LONGEST = 256  # characters of a parameter
+
+_PLUMBING = frozenset({"BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "START"})
+"""How statements begin that are no operations, as SQLAlchemy sends them for savepoints."""
+
+
+class _Describe:
+    """Says what the statement of an ``ExecutionContext`` is.
+
+    Args:
+        options: the patch's.
+    """
+
+    def __init__(self, options: DatabaseOptions) -> None:
+        self._with_text = options.query_text
+        self._with_parameters = options.parameters
+        self._operation = functools.lru_cache(_CACHED)(self._describe)
+
+    def __call__(self, tracing: Tracing[Any], connection: Any, args: Args, kwargs: Kwargs) -> Operation | None:
+        """For ``Connection._exec_single_context`` and ``_exec_insertmany_context``."""
+        context = argument(1, "context", args, kwargs)
+        operation = self.of(connection, context.statement, origin_of(context))
+        own: dict[str, Any] = {}
+        if context.executemany and len(context.parameters) > 1:
+            own[DB_OPERATION_BATCH_SIZE] = len(context.parameters)
+        elif self._with_parameters and context.parameters:
+            own = _parameters(context.parameters[0])
+        return operation.of_this_call(own) if own and not operation.plumbing else operation
+
+    def of(self, connection: Any, statement: str, origin: str | None) -> Operation:
+        if len(statement) > sql.MAX_TEXT:
+            statement = statement[: sql.MAX_TEXT + 1]  # no more is read; the last character tells that there was more
+        return self._operation(place_of(connection.engine), statement, origin)
+
+    def _describe(self, place: Place, statement: str, origin: str | None) -> Operation:
+        described = sql.describe(statement, place.sql)
+        word = described.summary.partition(" ")[0]
+        if word in _PLUMBING:
+            return plumbing("ROLLBACK TO" if word != described.summary and word == "ROLLBACK" else word, place)
+        attributes = dict(place.attributes)
+        if self._with_text:
+            attributes[DB_QUERY_TEXT] = described.text
+            if len(statement) > sql.MAX_TEXT:
+                attributes[CAUSAL_QUERY_TRUNCATED] = True
+        if described.summary:
+            attributes[DB_QUERY_SUMMARY] = described.summary
+        if origin is not None:
+            attributes[CAUSAL_ORM_ORIGIN] = origin
+        return Operation(described.summary or place.system, attributes)
+
+
+def _parameters(given: Any) -> dict[str, Any]:
+    """The attributes of the parameters of one statement, by name or position."""
+    named: Iterable[tuple[Any, Any]]
+    if isinstance(given, Mapping):
+        named = given.items()
+    elif isinstance(given, Sequence) and not isinstance(given, str | bytes):
+        named = enumerate(given)
+    else:
+        return {}
+    return {f"{DB_QUERY_PARAMETER}.{name}": str(value)[:_LONGEST] for name, value in named}
+
+
+def _rows(result: Any) -> int | None:
+    """How many rows a result has, where the driver has them all and tells."""
+    cursor = getattr(result, "cursor", None)
+    number = getattr(cursor, "rowcount", None)
+    if not isinstance(number, int) or number < 0 or getattr(cursor, "description", None) is None:
+        return None
+    return number
+
+
+def statement(tracing: Tracing[DatabaseOptions], original: Callable[..., Any]) -> Callable[..., Any]:
+    """For ``Connection._exec_single_context`` and ``_exec_insertmany_context``: the whole of one statement's execution.
+
+    Both are given the dialect and the ``ExecutionContext``.
+    """
+    describe = _Describe(tracing.options)
+    spanned = client_call(describe, ERRORS, _rows, CAUSAL_SERVER)(tracing, original)
+
+    def stream(tracing: Tracing[Any], connection: Any, args: Args, kwargs: Kwargs) -> Stream | None:
+        operation = describe(tracing, connection, args, kwargs)
+        if operation is None or (tracing.excluded is not None and operation.fits(tracing.excluded)):
+            return None
+        running = tracing.leaf(operation, ERRORS, (connection, args, kwargs))
+        return None if running is None else Stream(running)
+
+    streamed = traced_call(stream)(tracing, original)
+    recorded = tracing.recorded
+
+    @functools.wraps(original)
+    def execute(self: Any, dialect: Any, context: Any, *more: Any, **kwargs: Any) -> Any:
+        if not traced_below(dialect):
+            call = streamed if getattr(context, "_is_server_side", False) else spanned
+            return call(self, dialect, context, *more, **kwargs)
+        if not recorded():
+            return original(self, dialect, context, *more, **kwargs)
+        origin = origin_of(context)
+        if origin is None:
+            return original(self, dialect, context, *more, **kwargs)
+        before = orm_origin.get()
+        orm_origin.set(origin)
+        try:
+            return original(self, dialect, context, *more, **kwargs)
+        finally:
+            # No token: a greenlet that is closed elsewhere ends in another context, where reset() would raise.
+            orm_origin.set(before)
+
+    return execute
+
+
+def default(tracing: Tracing[DatabaseOptions], original: Callable[..., Any]) -> Callable[..., Any]:
+    """For ``Connection._cursor_execute``, by which a column's default is asked for before a statement."""
+    describe = _Describe(tracing.options)
+
+    def described(tracing: Tracing[Any], connection: Any, args: Args, kwargs: Kwargs) -> Operation | None:
+        text = argument(1, "statement", args, kwargs)
+        return describe.of(connection, text, None) if isinstance(text, str) else None
+
+    spanned = client_call(described, ERRORS, None, CAUSAL_SERVER)(tracing, original)
+
+    @functools.wraps(original)
+    def execute(self: Any, *args: Any, **kwargs: Any) -> Any:
+        call = original if traced_below(self.dialect) else spanned
+        return call(self, *args, **kwargs)
+
+    return execute

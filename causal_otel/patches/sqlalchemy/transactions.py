@@ -1,0 +1,79 @@
+"""COMMIT and ROLLBACK where no patch of a driver sees them, and the event of a transaction that is rolled back.
+
+DBAPI drivers have no BEGIN: they begin with the first statement.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from causal_otel._internal import faults
+from causal_otel.engine import context
+from causal_otel.instrument.above import rollbacks_told
+from causal_otel.instrument.calls import Wrapper
+from causal_otel.instrument.tracing import Tracing
+from causal_otel.names import CAUSAL_TRANSACTION_ROLLED_BACK
+from causal_otel.patches.sqlalchemy.engines import place_of, traced_below
+from causal_otel.patches.sqlalchemy.plumbing import late_plumbing, plumbing
+
+__all__ = ["rollback", "told", "transition"]
+
+
+def transition(operation: str) -> Wrapper:
+    """For a method of a connection that ends a transaction."""
+    call = late_plumbing(lambda connection: plumbing(operation, place_of(connection.engine)))
+
+    def wrap(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+        plumbed = call(tracing, original)
+
+        @functools.wraps(original)
+        def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+            chosen = original if traced_below(self.dialect) else plumbed
+            return chosen(self, *args, **kwargs)
+
+        return method
+
+    return wrap
+
+
+def rollback(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    """For ``Transaction.rollback``: the program has asked for it, or an exception has left a block.
+
+    Not so ``close()``, which ends a transaction in which nothing was to be kept, nor what a pool does with connections
+    that are given back. A savepoint is no transaction.
+    """
+
+    @functools.wraps(original)
+    def rollback(self: Any) -> Any:
+        active = tracing.active and self.is_active and not hasattr(self, "_savepoint")
+        try:
+            return original(self)
+        finally:
+            if active:
+                try:
+                    span = context.current_span()
+                    if span is not None and span.is_recording():
+                        span.add_event(CAUSAL_TRANSACTION_ROLLED_BACK)
+                except Exception:
+                    faults.report("sqlalchemy: a rollback")
+
+    return rollback
+
+
+def told(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    """For the adapter's method through which all rollbacks reach a driver whose patch would tell them too."""
+
+    @functools.wraps(original)
+    def rollback(self: Any) -> Any:
+        if not tracing.active:
+            return original(self)
+        before = rollbacks_told.get()
+        rollbacks_told.set(True)
+        try:
+            return original(self)
+        finally:
+            rollbacks_told.set(before)
+
+    return rollback
