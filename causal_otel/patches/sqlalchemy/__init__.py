@@ -26,7 +26,8 @@ what is no statement), ``db.response.returned_rows`` (where the driver knows), `
 ``causal.pool.setup`` of getting a connection; ``causal.server`` and ``causal.fetch`` of a statement. Drivers that read
 rows from the database as they are fetched, such as sqlite3, do that after the span; all others have them before.
 
-Metrics: ``db.client.operation.duration`` and ``db.client.response.returned_rows``, of the spans that are this patch's.
+Metrics: ``db.client.operation.duration`` and ``db.client.response.returned_rows``, of the spans that are this patch's;
+and ``db.client.connection.*`` of every engine whose pool is a ``QueuePool``, with asyncpg as well.
 
 Options: :class:`SqlalchemyOptions`.
 """
@@ -65,6 +66,7 @@ from causal_otel.names import (
     SERVER_ADDRESS,
     SERVER_PORT,
 )
+from causal_otel.patches.sqlalchemy.metrics import listen_to_checkins
 from causal_otel.patches.sqlalchemy.pools import checkout, connect, listen, ping, reset, wait
 from causal_otel.patches.sqlalchemy.statements import default, statement
 from causal_otel.patches.sqlalchemy.transactions import rollback, told, transition
@@ -77,6 +79,9 @@ class SqlalchemyOptions(DatabaseOptions):
     """Options of the SQLAlchemy patch; see :class:`~causal_otel.instrument.options.DatabaseOptions`.
 
     They are about the spans that are this patch's. Where asyncpg's patch makes the spans, its options hold for them.
+    ``traceparent`` appends a comment to each statement, as sqlcommenter does, except with drivers that prepare
+    statements and know them by their text: aiosqlite and sqlite3, Oracle's, pg8000, and psycopg unless its
+    ``prepare_threshold`` is None.
 
     The hooks are called with the span, the ``Connection``, a tuple of the dialect, the ``ExecutionContext`` and more,
     and a dict; ``response_hook`` with the ``CursorResult`` too, or the exception.
@@ -106,6 +111,7 @@ PATCH = Patch(
         Wrap(_POOL, "_ConnectionRecord._ConnectionRecord__connect", connect, optional=True),
         Wrap(_POOL, "_ConnectionFairy._reset", reset, optional=True),
         Connect("sqlalchemy.pool", listen),
+        Connect("sqlalchemy.pool", listen_to_checkins),
         Wrap("sqlalchemy.engine.default", "DefaultDialect._do_ping_w_event", ping, optional=True),
         Wrap("sqlalchemy.dialects.postgresql.asyncpg", "AsyncAdapt_asyncpg_connection.rollback", told, optional=True),
     ),

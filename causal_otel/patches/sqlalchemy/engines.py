@@ -48,6 +48,7 @@ class Place:
         system: its ``db.system.name``.
         namespace: the name of the database; empty: it has none.
         attributes: the attributes of all that is done there.
+        pool_name: the name of a pool of connections to it, as the conventions have it.
     """
 
     def __init__(self, engine: Any) -> None:
@@ -63,6 +64,8 @@ class Place:
             self.attributes[SERVER_ADDRESS] = host
             if url.port is not None and url.port != _PORTS.get(dialect.name):
                 self.attributes[SERVER_PORT] = url.port
+        port = url.port or _PORTS.get(dialect.name)
+        self.pool_name = f"{host}:{port}/{self.namespace}" if isinstance(host, str) else self.namespace or self.system
         self._sql: sql.Dialect | None = None
 
     @property

@@ -21,6 +21,7 @@ from causal_otel.instrument.recorded_failures import RecordedFailures
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.names import CAUSAL_CONNECT, CAUSAL_POOL_SETUP, CAUSAL_POOL_SIZE, CAUSAL_POOL_WAIT, CAUSAL_POOL_WAITING
 from causal_otel.patches.sqlalchemy.engines import place_of, place_of_pool, traced_below
+from causal_otel.patches.sqlalchemy.metrics import measured_checkout, meter_of
 from causal_otel.patches.sqlalchemy.plumbing import Late, late_plumbing, plumbing
 
 __all__ = ["checkout", "connect", "listen", "ping", "reset", "wait"]
@@ -55,8 +56,12 @@ def _with_parts(late: Late, error: BaseException | None) -> bool:
     return True
 
 
-checkout = late_plumbing(lambda engine: plumbing("ACQUIRE", place_of(engine)), _with_parts)
-"""For ``Engine.raw_connection``, by which every connection of an engine comes from its pool."""
+_acquire = late_plumbing(lambda engine: plumbing("ACQUIRE", place_of(engine)), _with_parts)
+
+
+def checkout(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    """For ``Engine.raw_connection``, by which every connection of an engine comes from its pool."""
+    return measured_checkout(tracing, _acquire(tracing, original))
 
 
 def wait(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
@@ -95,6 +100,9 @@ def _size(pool: Any) -> int:
 def _count(pool: Any, more: int) -> int:
     with _lock:
         number = _waiting[pool] = _waiting.get(pool, 0) + more
+    meter = meter_of(pool)
+    if meter is not None:
+        meter.pending(more)
     return number
 
 
@@ -138,6 +146,9 @@ def connect(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[...
             raise
         else:
             failures.close()
+            meter = meter_of(getattr(self, "_ConnectionRecord__pool", None))
+            if meter is not None:
+                meter.created(perf_counter() - began)
             return result
         finally:
             del _under_way[id(self)]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from causal_otel.instrument.above import orm_origin
 from causal_otel.instrument.calls import Args, Kwargs, argument, client_call, traced_call
 from causal_otel.instrument.operation import Operation
 from causal_otel.instrument.options import DatabaseOptions
+from causal_otel.instrument.plumbing import Plumbing
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.names import (
     CAUSAL_ORM_ORIGIN,
@@ -25,6 +26,12 @@ from causal_otel.patches.sqlalchemy.origin import origin_of
 from causal_otel.patches.sqlalchemy.plumbing import plumbing
 from causal_otel.patches.sqlalchemy.streams import Stream
 from causal_otel.statements import sql
+from causal_otel.statements.comment import with_traceparent
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+    from causal_otel.instrument.awaiting import Call
 
 __all__ = ["default", "statement"]
 
@@ -92,6 +99,28 @@ def _parameters(given: Any) -> dict[str, Any]:
     return {f"{DB_QUERY_PARAMETER}.{name}": str(value)[:_LONGEST] for name, value in named}
 
 
+def _streams(context: Any) -> bool:
+    """Whether a server-side cursor reads the rows as they are asked for."""
+    return getattr(context, "_is_server_side", False) is True
+
+
+_PREPARING = frozenset({"aiosqlite", "asyncpg", "cx_oracle", "oracledb", "pg8000", "psycopg", "pysqlite"})
+"""Drivers, as dialects name them, that know a statement again by its text: psycopg until it is told not to."""
+
+
+def _prepares(connection: Any) -> bool:
+    """Whether the driver would prepare each statement anew if each had a comment of its own."""
+    driver = connection.dialect.driver
+    if driver == "psycopg":
+        return getattr(connection.connection.driver_connection, "prepare_threshold", 0) is not None
+    return driver in _PREPARING
+
+
+def _traceparent(span: Span) -> str:
+    found = span.get_span_context()
+    return f"00-{found.trace_id:032x}-{found.span_id:016x}-{found.trace_flags:02x}"
+
+
 def _rows(result: Any) -> int | None:
     """How many rows a result has, where the driver has them all and tells."""
     cursor = getattr(result, "cursor", None)
@@ -107,23 +136,35 @@ def statement(tracing: Tracing[DatabaseOptions], original: Callable[..., Any]) -
     Both are given the dialect and the ``ExecutionContext``.
     """
     describe = _Describe(tracing.options)
-    spanned = client_call(describe, ERRORS, _rows, CAUSAL_SERVER)(tracing, original)
+    comments = tracing.options.traceparent
 
-    def stream(tracing: Tracing[Any], connection: Any, args: Args, kwargs: Kwargs) -> Stream | None:
+    def begin(tracing: Tracing[Any], connection: Any, args: Args, kwargs: Kwargs) -> Call | None:
+        context = argument(1, "context", args, kwargs)
         operation = describe(tracing, connection, args, kwargs)
         if operation is None or (tracing.excluded is not None and operation.fits(tracing.excluded)):
             return None
+        if operation.plumbing:
+            return Plumbing(tracing, lambda: operation, (), ERRORS)
         running = tracing.leaf(operation, ERRORS, (connection, args, kwargs))
-        return None if running is None else Stream(running)
+        if running is None:
+            return None
+        if comments and not _prepares(connection):
+            context.statement = with_traceparent(context.statement, _traceparent(running.span))
+        if _streams(context):
+            return Stream(running)
+        running.rows = _rows
+        running.take_notes(CAUSAL_SERVER)
+        return running
 
-    streamed = traced_call(stream)(tracing, original)
+    call = traced_call(begin)(tracing, original)
+    leaf_call = call if comments else client_call(describe, ERRORS, _rows, CAUSAL_SERVER)(tracing, original)
     recorded = tracing.recorded
 
     @functools.wraps(original)
     def execute(self: Any, dialect: Any, context: Any, *more: Any, **kwargs: Any) -> Any:
         if not traced_below(dialect):
-            call = streamed if getattr(context, "_is_server_side", False) else spanned
-            return call(self, dialect, context, *more, **kwargs)
+            traced = call if _streams(context) else leaf_call
+            return traced(self, dialect, context, *more, **kwargs)
         if not recorded():
             return original(self, dialect, context, *more, **kwargs)
         origin = origin_of(context)
