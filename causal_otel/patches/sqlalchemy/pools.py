@@ -16,7 +16,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from causal_otel.engine import context
-from causal_otel.instrument.parts import note, take
+from causal_otel.instrument.parts import apart, note, take
 from causal_otel.instrument.recorded_failures import RecordedFailures
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.names import CAUSAL_CONNECT, CAUSAL_POOL_SETUP, CAUSAL_POOL_SIZE, CAUSAL_POOL_WAIT, CAUSAL_POOL_WAITING
@@ -134,15 +134,20 @@ def connect(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[...
     def connect(self: Any) -> Any:
         if not tracing.active:
             return original(self)
-        earlier = take(0.0) or {}  # notes of this checkout, which must survive those of the driver's patch
         connecting = _under_way[id(self)] = _Connecting()
         failures = RecordedFailures()
         inside = context.attach(failures.inside())
+        parts: dict[str, float] = {}
         began = perf_counter()
         try:
-            result = original(self)
+            with apart():
+                try:
+                    result = original(self)
+                finally:
+                    parts |= take(began) or {}  # where the driver's patch tells them
         except BaseException as error:
-            _told.set(error if failures.close_with(error) else None)
+            told = failures.close_with(error) and tracing.recorded()
+            _told.set(error if told else None)
             raise
         else:
             failures.close()
@@ -158,10 +163,9 @@ def connect(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[...
             ended = perf_counter()
             connected = connecting.connected or ended
             _connecting.set(_connecting.get() + ended - began)
-            parts = take(began) or {}  # of connecting, where the driver's patch tells them
             parts |= {CAUSAL_CONNECT: connected - began, CAUSAL_POOL_SETUP: ended - connected}
-            for key in {*earlier, *parts}:
-                note(key, earlier.get(key, 0.0) + parts.get(key, 0.0))
+            for key, seconds in parts.items():
+                note(key, seconds)
 
     return connect
 

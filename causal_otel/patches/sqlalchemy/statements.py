@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from causal_otel._internal import faults
 from causal_otel.instrument.above import orm_origin
 from causal_otel.instrument.calls import Args, Kwargs, argument, client_call, traced_call
 from causal_otel.instrument.operation import Operation
@@ -148,8 +149,12 @@ def statement(tracing: Tracing[DatabaseOptions], original: Callable[..., Any]) -
         running = tracing.leaf(operation, ERRORS, (connection, args, kwargs))
         if running is None:
             return None
-        if comments and not _prepares(connection):
-            context.statement = with_traceparent(context.statement, _traceparent(running.span))
+        if comments:
+            try:
+                if not _prepares(connection):
+                    context.statement = with_traceparent(context.statement, _traceparent(running.span))
+            except Exception:  # the span has begun
+                faults.report("sqlalchemy: traceparent")
         if _streams(context):
             return Stream(running)
         running.rows = _rows

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from time import perf_counter
 from typing import Any
 
 from causal_otel._internal import faults
@@ -46,22 +45,23 @@ class Stream:
 
     def fetch(self, fetch: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         """Call the driver's ``fetch`` for more rows."""
-        began = perf_counter()
-        self._stopwatch.resume()
+        stopwatch, running = self._stopwatch, self._running
+        before = stopwatch.total
+        stopwatch.resume()
+        failure: BaseException | None = None
         try:
             rows = fetch(*args)
+            self._rows += len(rows) if isinstance(rows, list | deque) else int(rows is not None)
+            return rows
         except BaseException as error:
-            self._read(began, 0)
-            self.over(None, error)
+            failure = error
             raise
-        self._read(began, len(rows) if isinstance(rows, list | deque) else int(rows is not None))
-        return rows
-
-    def _read(self, began: float, rows: int) -> None:
-        self._stopwatch.pause()
-        self._rows += rows
-        if self._running is not None:
-            self._running.part(CAUSAL_FETCH, perf_counter() - began)
+        finally:
+            stopwatch.pause()
+            if running is not None:
+                running.part(CAUSAL_FETCH, (stopwatch.total - before) / 1e9)
+            if failure is not None:
+                self.over(None, failure)
 
     def over(self, result: Any = None, error: BaseException | None = None) -> None:
         """No more is read."""

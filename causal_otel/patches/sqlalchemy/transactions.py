@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any
 
 from causal_otel._internal import faults
@@ -14,16 +15,21 @@ from causal_otel.engine import context
 from causal_otel.instrument.above import rollbacks_told
 from causal_otel.instrument.calls import Wrapper
 from causal_otel.instrument.tracing import Tracing
-from causal_otel.names import CAUSAL_TRANSACTION_ROLLED_BACK
+from causal_otel.names import CAUSAL_SERVER, CAUSAL_TRANSACTION_ROLLED_BACK
 from causal_otel.patches.sqlalchemy.engines import place_of, traced_below
-from causal_otel.patches.sqlalchemy.plumbing import late_plumbing, plumbing
+from causal_otel.patches.sqlalchemy.plumbing import Late, late_plumbing, plumbing
 
 __all__ = ["rollback", "told", "transition"]
 
 
+def _of_the_server(late: Late, error: BaseException | None) -> bool:
+    late.part(CAUSAL_SERVER, perf_counter() - late.since)
+    return True
+
+
 def transition(operation: str) -> Wrapper:
     """For a method of a connection that ends a transaction."""
-    call = late_plumbing(lambda connection: plumbing(operation, place_of(connection.engine)))
+    call = late_plumbing(lambda connection: plumbing(operation, place_of(connection.engine)), _of_the_server)
 
     def wrap(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
         plumbed = call(tracing, original)
