@@ -40,46 +40,47 @@ class AnyEngine:
 
     Attributes:
         sync: the ``Engine``, which an ``AsyncEngine`` has, too.
+        asyncio: the ``AsyncEngine``, if it is one.
     """
 
     def __init__(self, url: str, **options: Any) -> None:
-        self._async: AsyncEngine | None = None
+        self.asyncio: AsyncEngine | None = None
         if url.partition("://")[0].partition("+")[2] in _ASYNC:
-            self._async = create_async_engine(url, **options)
-            self.sync = self._async.sync_engine
+            self.asyncio = create_async_engine(url, **options)
+            self.sync = self.asyncio.sync_engine
         else:
             self.sync = sqlalchemy.create_engine(url, **options)
 
     async def connected(self, do: Callable[[sqlalchemy.Connection], Any] = lambda connection: None) -> Any:
         """What ``do`` returns, given a connection that is closed afterwards, and not committed."""
-        if self._async is None:
+        if self.asyncio is None:
             with self.sync.connect() as connection:
                 return do(connection)
-        async with self._async.connect() as connection:
+        async with self.asyncio.connect() as connection:
             return await connection.run_sync(do)
 
     async def committed(self, do: Callable[[sqlalchemy.Connection], Any]) -> Any:
         """The same in a transaction, which is committed."""
-        if self._async is None:
+        if self.asyncio is None:
             with self.sync.begin() as connection:
                 return do(connection)
-        async with self._async.begin() as connection:
+        async with self.asyncio.begin() as connection:
             return await connection.run_sync(do)
 
     async def in_session(self, do: Callable[[Session], Any]) -> Any:
         """The same with a session, which is closed and not committed."""
-        if self._async is None:
+        if self.asyncio is None:
             with Session(self.sync) as session:
                 return do(session)
-        async with AsyncSession(self._async) as session:
+        async with AsyncSession(self.asyncio) as session:
             return await session.run_sync(do)
 
     async def dispose(self) -> None:
         """Close its connections."""
-        if self._async is None:
+        if self.asyncio is None:
             self.sync.dispose()
         else:
-            await self._async.dispose()
+            await self.asyncio.dispose()
 
 
 @asynccontextmanager

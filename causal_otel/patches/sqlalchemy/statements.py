@@ -73,9 +73,9 @@ class _Describe:
 
     def _describe(self, place: Place, statement: str, origin: str | None) -> Operation:
         described = sql.describe(statement, place.sql)
-        word = described.summary.partition(" ")[0]
-        if word in _PLUMBING:
-            return plumbing("ROLLBACK TO" if word != described.summary and word == "ROLLBACK" else word, place)
+        first, _, rest = described.text.upper().partition(" ")
+        if first in _PLUMBING:
+            return plumbing("ROLLBACK TO" if rest.startswith("TO ") else first, place)
         attributes = dict(place.attributes)
         if self._with_text:
             attributes[DB_QUERY_TEXT] = described.text

@@ -47,7 +47,7 @@ async def test_pool_wait(recorded: Recording, postgres_url: str, tmp_path: Path,
         held, enough = asyncio.Event(), asyncio.Event()
 
         async def hold() -> None:
-            async with engine._async.connect():  # type: ignore[union-attr]
+            async with engine.asyncio.connect():  # type: ignore[union-attr]
                 held.set()
                 await enough.wait()
 
