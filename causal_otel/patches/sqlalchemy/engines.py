@@ -38,7 +38,7 @@ _PORTS = {"cockroachdb": 26257, "mariadb": 3306, "mssql": 1433, "mysql": 3306, "
 
 def traced_below(dialect: Any) -> bool:
     """Whether a patch of the driver makes the spans of statements and transactions. Only this decides it."""
-    return _PATCHES.get(dialect.driver) in at_work
+    return _PATCHES.get(getattr(dialect, "driver", "")) in at_work
 
 
 class Place:

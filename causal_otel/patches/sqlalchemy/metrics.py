@@ -24,18 +24,25 @@ _meters: WeakKeyDictionary[Any, PoolMeter] = WeakKeyDictionary()
 
 def meter_of(pool: Any) -> PoolMeter | None:
     """What measures a pool; None: nothing does."""
-    return _meters.get(pool)
+    try:
+        return _meters.get(pool)
+    except TypeError:  # nothing that a weak reference can be made of
+        return None
 
 
 def _meter(tracing: Tracing[Any], engine: Any) -> PoolMeter | None:
-    pool = engine.pool
-    found = _meters.get(pool)
-    if found is None and tracing.pools is not None and hasattr(pool, "checkedin"):
-        with _lock:
-            found = _meters.get(pool)
-            if found is None:
-                found = _meters[pool] = tracing.pools.meter(place_of(engine).pool_name, pool, _count)
-    return found
+    try:
+        pool = engine.pool
+        found = _meters.get(pool)
+        if found is None and tracing.pools is not None and hasattr(pool, "checkedin"):
+            with _lock:
+                found = _meters.get(pool)
+                if found is None:
+                    found = _meters[pool] = tracing.pools.meter(place_of(engine).pool_name, pool, _count)
+        return found
+    except Exception:
+        faults.report("sqlalchemy: a pool's metrics")
+        return None
 
 
 def _count(pool: Any) -> tuple[int, int]:
@@ -50,13 +57,13 @@ def measured_checkout(tracing: Tracing[Any], original: Callable[..., Any]) -> Ca
     from sqlalchemy.exc import TimeoutError as PoolTimeout
 
     @functools.wraps(original)
-    def raw_connection(self: Any) -> Any:
+    def raw_connection(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         meter = _meter(tracing, self) if tracing.active else None
         if meter is None:
-            return original(self)
+            return original(self, *args, **kwargs)
         began = perf_counter()
         try:
-            connection = original(self)
+            connection = original(self, *args, **kwargs)
         except PoolTimeout:
             meter.timed_out()
             raise

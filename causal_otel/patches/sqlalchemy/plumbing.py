@@ -68,7 +68,7 @@ def late_plumbing(
                 faults.report(site)
 
         @functools.wraps(original)
-        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
             if not recorded():
                 return original(self, *args, **kwargs)
             began = perf_counter()

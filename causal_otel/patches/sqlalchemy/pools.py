@@ -16,6 +16,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from causal_otel.engine import context
+from causal_otel.instrument.calls import argument
 from causal_otel.instrument.parts import apart, note, take
 from causal_otel.instrument.recorded_failures import RecordedFailures
 from causal_otel.instrument.tracing import Tracing
@@ -68,13 +69,13 @@ def wait(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., A
     """For ``QueuePool._do_get``, which waits if all connections are in use, and all of the overflow."""
 
     @functools.wraps(original)
-    def do_get(self: Any) -> Any:
+    def do_get(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         if not (tracing.active and _exhausted(self)):
-            return original(self)
+            return original(self, *args, **kwargs)
         before = _count(self, 1) - 1
         began, connected = perf_counter(), _connecting.get()
         try:
-            return original(self)
+            return original(self, *args, **kwargs)
         finally:
             _count(self, -1)
             seconds = perf_counter() - began - (_connecting.get() - connected)
@@ -131,9 +132,9 @@ def connect(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[...
     """
 
     @functools.wraps(original)
-    def connect(self: Any) -> Any:
+    def connect(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         if not tracing.active:
-            return original(self)
+            return original(self, *args, **kwargs)
         connecting = _under_way[id(self)] = _Connecting()
         failures = RecordedFailures()
         inside = context.attach(failures.inside())
@@ -142,7 +143,7 @@ def connect(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[...
         try:
             with apart():
                 try:
-                    result = original(self)
+                    result = original(self, *args, **kwargs)
                 finally:
                     parts |= take(began) or {}  # where the driver's patch tells them
         except BaseException as error:
@@ -191,13 +192,13 @@ def ping(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., A
     """For ``DefaultDialect._do_ping_w_event``, by which ``pool_pre_ping`` tries a connection before it is used."""
 
     @functools.wraps(original)
-    def ping(self: Any, dbapi_connection: Any) -> Any:
+    def ping(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         if not tracing.active:
-            return original(self, dbapi_connection)
+            return original(self, *args, **kwargs)
         inside = context.attach(RecordedFailures().inside())
         began = perf_counter()
         try:
-            return original(self, dbapi_connection)
+            return original(self, *args, **kwargs)
         finally:
             inside.end()
             note(CAUSAL_POOL_SETUP, perf_counter() - began)
@@ -213,11 +214,13 @@ def reset(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., 
 
     Where the driver has a patch, that says what has failed.
     """
-    plumbed = late_plumbing(lambda connection, pool, *more: plumbing("RESET", place_of_pool(pool)))(tracing, original)
+    describe = late_plumbing(lambda connection, pool=None, *more: plumbing("RESET", place_of_pool(pool)))
+    plumbed = describe(tracing, original)
 
     @functools.wraps(original)
-    def reset(self: Any, pool: Any, *args: Any, **kwargs: Any) -> Any:
-        call = original if traced_below(pool._dialect) else plumbed
-        return call(self, pool, *args, **kwargs)
+    def reset(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        pool = argument(0, "pool", args, kwargs)
+        call = original if traced_below(getattr(pool, "_dialect", None)) else plumbed
+        return call(self, *args, **kwargs)
 
     return reset

@@ -166,19 +166,20 @@ def statement(tracing: Tracing[DatabaseOptions], original: Callable[..., Any]) -
     recorded = tracing.recorded
 
     @functools.wraps(original)
-    def execute(self: Any, dialect: Any, context: Any, *more: Any, **kwargs: Any) -> Any:
-        if not traced_below(dialect):
+    def execute(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        context = argument(1, "context", args, kwargs)
+        if not traced_below(argument(0, "dialect", args, kwargs)):
             traced = call if _streams(context) else leaf_call
-            return traced(self, dialect, context, *more, **kwargs)
+            return traced(self, *args, **kwargs)
         if not recorded():
-            return original(self, dialect, context, *more, **kwargs)
+            return original(self, *args, **kwargs)
         origin = origin_of(context)
         if origin is None:
-            return original(self, dialect, context, *more, **kwargs)
+            return original(self, *args, **kwargs)
         before = orm_origin.get()
         orm_origin.set(origin)
         try:
-            return original(self, dialect, context, *more, **kwargs)
+            return original(self, *args, **kwargs)
         finally:
             # No token: a greenlet that is closed elsewhere ends in another context, where reset() would raise.
             orm_origin.set(before)
@@ -197,8 +198,8 @@ def default(tracing: Tracing[DatabaseOptions], original: Callable[..., Any]) -> 
     spanned = client_call(described, ERRORS, None, CAUSAL_SERVER)(tracing, original)
 
     @functools.wraps(original)
-    def execute(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = original if traced_below(self.dialect) else spanned
+    def execute(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        call = original if traced_below(getattr(self, "dialect", None)) else spanned
         return call(self, *args, **kwargs)
 
     return execute

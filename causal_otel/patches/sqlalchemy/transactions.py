@@ -35,8 +35,8 @@ def transition(operation: str) -> Wrapper:
         plumbed = call(tracing, original)
 
         @functools.wraps(original)
-        def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-            chosen = original if traced_below(self.dialect) else plumbed
+        def method(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+            chosen = original if traced_below(getattr(self, "dialect", None)) else plumbed
             return chosen(self, *args, **kwargs)
 
         return method
@@ -52,10 +52,10 @@ def rollback(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..
     """
 
     @functools.wraps(original)
-    def rollback(self: Any) -> Any:
-        active = tracing.active and self.is_active and not hasattr(self, "_savepoint")
+    def rollback(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        active = tracing.active and getattr(self, "is_active", False) and not hasattr(self, "_savepoint")
         try:
-            return original(self)
+            return original(self, *args, **kwargs)
         finally:
             if active:
                 try:
@@ -72,13 +72,13 @@ def told(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., A
     """For the adapter's method through which all rollbacks reach a driver whose patch would tell them too."""
 
     @functools.wraps(original)
-    def rollback(self: Any) -> Any:
+    def rollback(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         if not tracing.active:
-            return original(self)
+            return original(self, *args, **kwargs)
         before = rollbacks_told.get()
         rollbacks_told.set(True)
         try:
-            return original(self)
+            return original(self, *args, **kwargs)
         finally:
             rollbacks_told.set(before)
 
