@@ -10,15 +10,21 @@ import functools
 from contextvars import ContextVar
 
 from causal_otel.instrument.operation import Operation
-from causal_otel.names import CAUSAL_ORM_ORIGIN
+from causal_otel.names import CAUSAL_ORM_ORIGIN, DB_NAMESPACE, DB_OPERATION_NAME, DB_QUERY_SUMMARY, DB_QUERY_TEXT
 
-__all__ = ["orm_origin", "rollbacks_told", "with_origin"]
+__all__ = ["PLUMBING", "orm_origin", "rollbacks_told", "with_origin"]
+
+PLUMBING = "plumbing"
+"""The origin of a statement that is the library's own doing, such as a savepoint: plumbing, as those of the driver."""
 
 orm_origin: ContextVar[str | None] = ContextVar("causal_otel_orm_origin", default=None)
-"""What made an ORM issue the statement that is under way: see ``causal.orm.origin``. None: nobody knows."""
+"""What made the library issue the statement under way: see ``causal.orm.origin``; or :data:`PLUMBING`. None: nobody
+knows."""
 
 rollbacks_told: ContextVar[bool] = ContextVar("causal_otel_rollbacks_told", default=False)
 """Whether the library itself tells which transactions are rolled back, because it alone knows who wanted it."""
+
+_STATEMENT = (DB_QUERY_SUMMARY, DB_QUERY_TEXT)
 
 
 @functools.lru_cache(1024)
@@ -26,6 +32,11 @@ def with_origin(operation: Operation, origin: str) -> Operation:
     """The same operation, of a statement with that origin. Its spans share their attributes, as those of others do."""
     if operation.plumbing:
         return operation
+    if origin == PLUMBING:
+        attributes = {key: value for key, value in operation.attributes.items() if key not in _STATEMENT}
+        attributes[DB_OPERATION_NAME] = operation.name
+        name = f"{operation.name} {attributes.get(DB_NAMESPACE, '')}".rstrip()
+        return Operation(name, attributes, operation.own, operation.kind, plumbing=True)
     return Operation(
         operation.name,
         {**operation.attributes, CAUSAL_ORM_ORIGIN: origin},

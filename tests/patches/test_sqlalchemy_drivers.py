@@ -186,7 +186,7 @@ async def test_commit_that_fails(
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("driver", [*PSYCOPG, *SQLITE])
+@pytest.mark.parametrize("driver", ["asyncpg", *PSYCOPG, *SQLITE])
 async def test_savepoints(recorded: Recording, postgres_url: str, tmp_path: Path, driver: str) -> None:
     """Savepoints are no spans when they go well; a failed one is, named by what was to be done."""
 
@@ -196,16 +196,19 @@ async def test_savepoints(recorded: Recording, postgres_url: str, tmp_path: Path
             connection.execute(text("SELECT 2"))
         savepoint = connection.begin_nested()
         savepoint.rollback()
+        savepoint = connection.begin_nested()
+        connection.exec_driver_sql("RELEASE SAVEPOINT sa_savepoint_3")
         with suppress(exc.DBAPIError):
-            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT missing")
+            savepoint.rollback()
 
     async with any_engine(url_of(driver, postgres_url, tmp_path)) as engine:
         with root(recorded) as spans:
             await engine.connected(nested)
-    first, second, failed = spans
+    first, second, released, failed = spans
     assert (first.name, second.name) == ("SELECT", "SELECT")
-    error = "3B001" if driver in PSYCOPG else "SQLITE_ERROR"
-    assert assert_span(failed, failed.parent, error=error)["db.operation.name"] == "ROLLBACK TO"
+    assert released.name == "RELEASE"  # that was the program's own statement
+    told = assert_span(failed, failed.parent, error="SQLITE_ERROR" if driver in SQLITE else "3B001")
+    assert told["db.operation.name"] == "ROLLBACK"
 
 
 @pytest.mark.asyncio

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from causal_otel._internal import faults
+from causal_otel.instrument.above import PLUMBING
 
 __all__ = ["origin_of"]
 
@@ -17,7 +18,7 @@ _KEY = "_causal_otel_origin"
 
 
 def origin_of(context: Any) -> str | None:
-    """The origin of the statement of an ``ExecutionContext``; None: it is none of the ORM's."""
+    """The origin of the statement of an ``ExecutionContext``, or ``PLUMBING``; None: it is none of the ORM's."""
     try:
         known = vars(context.compiled)
     except (AttributeError, TypeError):  # a text, which is not compiled
@@ -36,6 +37,8 @@ def origin_of(context: Any) -> str | None:
 
 
 def _find(compiled: Any) -> str | None:
+    if getattr(compiled.statement, "__visit_name__", "").endswith("savepoint"):
+        return PLUMBING
     state = getattr(compiled, "compile_state", None)
     if state is None:
         return None

@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from causal_otel._internal import faults
-from causal_otel.instrument.above import orm_origin
+from causal_otel.instrument.above import orm_origin, with_origin
 from causal_otel.instrument.calls import Args, Kwargs, argument, client_call, traced_call
 from causal_otel.instrument.operation import Operation
 from causal_otel.instrument.options import DatabaseOptions
 from causal_otel.instrument.plumbing import Plumbing
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.names import (
-    CAUSAL_ORM_ORIGIN,
     CAUSAL_QUERY_TRUNCATED,
     CAUSAL_SERVER,
     DB_OPERATION_BATCH_SIZE,
@@ -24,7 +23,6 @@ from causal_otel.names import (
 )
 from causal_otel.patches.sqlalchemy.engines import ERRORS, Place, place_of, traced_below
 from causal_otel.patches.sqlalchemy.origin import origin_of
-from causal_otel.patches.sqlalchemy.plumbing import plumbing
 from causal_otel.patches.sqlalchemy.streams import Stream
 from causal_otel.statements import sql
 from causal_otel.statements.comment import with_traceparent
@@ -38,9 +36,6 @@ __all__ = ["default", "statement"]
 
 _CACHED = 1024  # statements; a program has few, unless it builds them, and then remembering them is no use
 _LONGEST = 256  # characters of a parameter
-
-_PLUMBING = frozenset({"BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "START"})
-"""How statements begin that are no operations, as SQLAlchemy sends them for savepoints."""
 
 
 class _Describe:
@@ -73,9 +68,6 @@ class _Describe:
 
     def _describe(self, place: Place, statement: str, origin: str | None) -> Operation:
         described = sql.describe(statement, place.sql)
-        first, _, rest = described.text.upper().partition(" ")
-        if first in _PLUMBING:
-            return plumbing("ROLLBACK TO" if rest.startswith("TO ") else first, place)
         attributes = dict(place.attributes)
         if self._with_text:
             attributes[DB_QUERY_TEXT] = described.text
@@ -83,9 +75,8 @@ class _Describe:
                 attributes[CAUSAL_QUERY_TRUNCATED] = True
         if described.summary:
             attributes[DB_QUERY_SUMMARY] = described.summary
-        if origin is not None:
-            attributes[CAUSAL_ORM_ORIGIN] = origin
-        return Operation(described.summary or place.system, attributes)
+        operation = Operation(described.summary or place.system, attributes)
+        return operation if origin is None else with_origin(operation, origin)
 
 
 def _parameters(given: Any) -> dict[str, Any]:

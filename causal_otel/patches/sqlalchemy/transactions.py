@@ -15,7 +15,7 @@ from causal_otel.engine import context
 from causal_otel.instrument.above import rollbacks_told
 from causal_otel.instrument.calls import Wrapper
 from causal_otel.instrument.tracing import Tracing
-from causal_otel.names import CAUSAL_SERVER, CAUSAL_TRANSACTION_ROLLED_BACK
+from causal_otel.names import CAUSAL_SERVER, CAUSAL_TRANSACTION_ROLLED_BACK, DB_OPERATION_NAME
 from causal_otel.patches.sqlalchemy.engines import place_of, traced_below
 from causal_otel.patches.sqlalchemy.plumbing import Late, late_plumbing, plumbing
 
@@ -61,7 +61,7 @@ def rollback(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..
                 try:
                     span = context.current_span()
                     if span is not None and span.is_recording():
-                        span.add_event(CAUSAL_TRANSACTION_ROLLED_BACK)
+                        span.add_event(CAUSAL_TRANSACTION_ROLLED_BACK, {DB_OPERATION_NAME: "ROLLBACK"})
                 except Exception:
                     faults.report("sqlalchemy: a rollback")
 
