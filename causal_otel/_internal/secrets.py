@@ -245,7 +245,7 @@ RULES = (
         (
             "duplicate key value violates unique constraint\nDETAIL:  Key (email)=(ann@shop.example) already exists.",
             "ERR unknown command 'SETT', with args beginning with: 'cart' '7'",
-            "UNIQUE constraint failed: users.email\n[SQL: INSERT INTO users VALUES (?)]\n[parameters: ('ann@shop.example',)]",
+            "UNIQUE constraint failed: users.email\n[SQL: INSERT ...]\n[parameters: ('ann@shop.example',)]",
         ),
         (
             *(")=(", "row contains (", "args beginning with: ", "invalid input ", "` = '", 'at or near "', "^"),
