@@ -1,6 +1,6 @@
 """What the patch of a library tells the patch of the driver below it, such as SQLAlchemy's that of asyncpg.
 
-The two make one span of a statement: the driver's. What only the library knows goes down in context variables, which
+The two make one span of a statement: the driver's. What only the library knows goes down in a context variable, which
 the driver's patch reads once a call.
 """
 
@@ -12,17 +12,15 @@ from contextvars import ContextVar
 from causal_otel.instrument.operation import Operation
 from causal_otel.names import CAUSAL_ORM_ORIGIN, DB_NAMESPACE, DB_OPERATION_NAME, DB_QUERY_SUMMARY, DB_QUERY_TEXT
 
-__all__ = ["PLUMBING", "orm_origin", "rollbacks_told", "with_origin"]
+__all__ = ["PLUMBING", "orm_origin", "with_origin"]
 
 PLUMBING = "plumbing"
-"""The origin of a statement that is the library's own doing, such as a savepoint: plumbing, as those of the driver."""
+"""The origin of a statement that is the library's own doing, such as a savepoint: plumbing, as those of the driver. Of
+a transaction that is rolled back the library tells by itself, because it alone knows who wanted it."""
 
 orm_origin: ContextVar[str | None] = ContextVar("causal_otel_orm_origin", default=None)
 """What made the library issue the statement under way: see ``causal.orm.origin``; or :data:`PLUMBING`. None: nobody
 knows."""
-
-rollbacks_told: ContextVar[bool] = ContextVar("causal_otel_rollbacks_told", default=False)
-"""Whether the library itself tells which transactions are rolled back, because it alone knows who wanted it."""
 
 _STATEMENT = (DB_QUERY_SUMMARY, DB_QUERY_TEXT)
 

@@ -97,6 +97,22 @@ async def test_origin(
             assert [attributes(span).get("causal.orm.origin") for span in spans] == origins
 
 
+@pytest.mark.asyncio
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+async def test_origin_of_a_stream(recorded: Recording, postgres_url: str, tmp_path: Path, driver: str) -> None:
+    """A server-side cursor's span has the origin too, though its rows are read later."""
+
+    def read(session: Session) -> None:
+        query = select(Author).execution_options(yield_per=2)
+        assert len(list(session.scalars(query))) == 3
+
+    async with any_engine(url_of(driver, postgres_url, tmp_path)) as engine:
+        await fill(engine)
+        with root(recorded) as spans:
+            await engine.in_session(read)
+    assert {attributes(span).get("causal.orm.origin") for span in spans} == {"select Author"}
+
+
 async def _rolled_back(recorded: Recording, engine: AnyEngine, do: Callable[[Session], None]) -> int:
     """How many times the current span tells of a transaction that was rolled back."""
     recorded.clear()

@@ -22,9 +22,10 @@ Span names are query summaries, ``SELECT orders``. Attributes: ``db.system.name`
 what is no statement), ``db.response.returned_rows`` (where the driver knows), ``causal.query.truncated``,
 ``causal.orm.origin``, ``server.address``, ``server.port`` (as the engine's URL has them), and on failure
 ``db.response.status_code`` and ``error.type`` (the server's code, or the driver's class). Parts of the time:
-``causal.pool.wait`` with ``causal.pool.size`` (overflow included) and ``causal.pool.waiting``, ``causal.connect`` and
-``causal.pool.setup`` of getting a connection; ``causal.server`` and ``causal.fetch`` of a statement. Drivers that read
-rows from the database as they are fetched, such as sqlite3, do that after the span; all others have them before.
+``causal.pool.wait`` with ``causal.pool.size`` (overflow included) and ``causal.pool.waiting``, ``causal.connect`` (with
+asyncpg ``.dns`` and ``.tls`` of it) and ``causal.pool.setup`` of getting a connection; ``causal.server`` and
+``causal.fetch`` of a statement. Drivers that read rows from the database as they are fetched, such as sqlite3, do that
+after the span; all others have them before.
 
 Metrics: ``db.client.operation.duration`` and ``db.client.response.returned_rows``, of the spans that are this patch's;
 and ``db.client.connection.*`` of every engine whose pool is a ``QueuePool``, with asyncpg as well.
@@ -45,6 +46,8 @@ from causal_otel.names import (
     CAUSAL_ABANDONED,
     CAUSAL_CANCELLED,
     CAUSAL_CONNECT,
+    CAUSAL_CONNECT_DNS,
+    CAUSAL_CONNECT_TLS,
     CAUSAL_FETCH,
     CAUSAL_ORM_ORIGIN,
     CAUSAL_POOL_SETUP,
@@ -135,6 +138,8 @@ PATCH = Patch(
         CAUSAL_POOL_WAITING,
         CAUSAL_POOL_SETUP,
         CAUSAL_CONNECT,
+        CAUSAL_CONNECT_DNS,
+        CAUSAL_CONNECT_TLS,
         CAUSAL_SERVER,
         CAUSAL_FETCH,
         CAUSAL_CANCELLED,

@@ -12,7 +12,7 @@ from typing import Any
 
 from causal_otel._internal import faults
 from causal_otel.engine import context
-from causal_otel.instrument.above import rollbacks_told
+from causal_otel.instrument.above import PLUMBING, orm_origin
 from causal_otel.instrument.calls import Wrapper
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.names import CAUSAL_SERVER, CAUSAL_TRANSACTION_ROLLED_BACK, DB_OPERATION_NAME
@@ -75,11 +75,11 @@ def told(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., A
     def rollback(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         if not tracing.active:
             return original(self, *args, **kwargs)
-        before = rollbacks_told.get()
-        rollbacks_told.set(True)
+        before = orm_origin.get()
+        orm_origin.set(PLUMBING)
         try:
             return original(self, *args, **kwargs)
         finally:
-            rollbacks_told.set(before)
+            orm_origin.set(before)
 
     return rollback
