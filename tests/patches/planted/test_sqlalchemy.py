@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 from sqlalchemy import Connection, event, text
+from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from causal_otel.engine.context import suppress as untraced
 from causal_otel.names import CAUSAL_CONNECT, CAUSAL_FETCH, CAUSAL_POOL_WAIT, CAUSAL_SERVER
@@ -43,7 +44,8 @@ def until_somebody_waits(engine: AnyEngine) -> None:
 @pytest.mark.parametrize("driver", ["asyncpg", "aiosqlite"])
 async def test_pool_wait(recorded: Recording, postgres_url: str, tmp_path: Path, driver: str) -> None:
     """A session that waits for a connection has a span of that before its statement's, which does not carry it."""
-    async with any_engine(url_of(driver, postgres_url, tmp_path), pool_size=1, max_overflow=0) as engine:
+    one: dict[str, Any] = {"poolclass": AsyncAdaptedQueuePool, "pool_size": 1, "max_overflow": 0}
+    async with any_engine(url_of(driver, postgres_url, tmp_path), **one) as engine:
         held, enough = asyncio.Event(), asyncio.Event()
 
         async def hold() -> None:
