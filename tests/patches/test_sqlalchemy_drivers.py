@@ -186,6 +186,61 @@ async def test_commit_that_fails(
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("driver", PSYCOPG)
+async def test_connection_that_has_gone(
+    recorded: Recording, postgres_url: str, tmp_path: Path, authors: asyncpg.Connection[Any], driver: str
+) -> None:
+    """A ping that finds no connection is a failed span; the statement on a new one goes well."""
+    url = url_of(driver, postgres_url, tmp_path)
+
+    async def end(pid: int) -> None:
+        with untraced():
+            assert await authors.fetchval("SELECT pg_terminate_backend($1, 60000)", pid)
+
+    def pid(connection: Connection) -> Any:
+        return connection.scalar(text("SELECT pg_backend_pid()"))
+
+    async with any_engine(url, pool_size=1, pool_pre_ping=True) as engine:
+        await end(await engine.connected(pid))
+        with root(recorded) as spans:
+            await engine.connected(pid)
+    ping, statement = spans
+    told = assert_span(ping, ping.parent, error="sqlalchemy.exc.InvalidatePoolError")
+    assert told["db.operation.name"] == "PING"
+    assert_span(statement, statement.parent)
+
+
+@pytest.mark.asyncio
+async def test_rollback_that_fails(
+    recorded: Recording, postgres_url: str, tmp_path: Path, authors: asyncpg.Connection[Any]
+) -> None:
+    """A ROLLBACK whose connection has gone is a failed span, and the statement before it one that went well."""
+    loop = asyncio.get_running_loop()
+
+    async def end(pid: int) -> None:
+        with untraced():
+            assert await authors.fetchval("SELECT pg_terminate_backend($1, 60000)", pid)
+
+    def end_and_roll_back(connection: Connection) -> None:
+        pid = connection.scalar(text("SELECT pg_backend_pid()"))
+        asyncio.run_coroutine_threadsafe(end(pid), loop).result(60)
+        with pytest.raises(exc.DBAPIError):
+            connection.rollback()
+
+    async with any_engine(url_of("psycopg", postgres_url, tmp_path)) as engine:
+
+        def in_a_thread() -> None:
+            with engine.sync.connect() as connection:
+                end_and_roll_back(connection)
+
+        with root(recorded) as spans:
+            await asyncio.to_thread(in_a_thread)
+    statement, rollback = spans
+    assert_span(statement, statement.parent)
+    assert assert_span(rollback, rollback.parent, error="*")["db.operation.name"] == "ROLLBACK"
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize("driver", ["asyncpg", *PSYCOPG, *SQLITE])
 async def test_savepoints(recorded: Recording, postgres_url: str, tmp_path: Path, driver: str) -> None:
     """Savepoints are no spans when they go well; a failed one is, named by what was to be done."""

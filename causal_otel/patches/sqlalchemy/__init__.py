@@ -9,8 +9,9 @@ are fetched from it.
 
 A CLIENT span only if it fails, is cancelled or is slow: getting a connection from the pool (``ACQUIRE shop``), which is
 a span before that of the statement that needs it, also where a session gets it for its first statement; preparing a
-connection to be given back (``RESET``); and, with drivers that have no patch, ``COMMIT``, ``ROLLBACK`` and savepoints.
-Of those inside each other the innermost that fails, and the outermost that is slow.
+connection to be given back (``RESET``); and, with drivers that have no patch, ``COMMIT``, ``ROLLBACK``, savepoints, and
+``PING``, by which ``pool_pre_ping`` finds that a connection has gone. Of those inside each other the innermost that
+fails, and the outermost that is slow.
 Not traced: what SQLAlchemy asks a server when it connects and what the program's ``connect`` listeners do then (their
 time is ``causal.pool.setup``), ``pool_pre_ping`` as long as the connection works, and statements that are excluded.
 

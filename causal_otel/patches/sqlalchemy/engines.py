@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from causal_otel.instrument.applying import at_work
 from causal_otel.instrument.errors import Errors, error_name
@@ -16,7 +16,7 @@ from causal_otel.names import (
 )
 from causal_otel.statements import sql
 
-__all__ = ["ERRORS", "Place", "place_of", "place_of_pool", "traced_below"]
+__all__ = ["ERRORS", "Place", "place_of", "place_of_dialect", "place_of_pool", "traced_below"]
 
 _PATCHES = {"asyncpg": "asyncpg"}
 """Of drivers, as dialects name them, the patches that trace their statements."""
@@ -52,7 +52,8 @@ class Place:
     """
 
     def __init__(self, engine: Any) -> None:
-        self._dialect = dialect = engine.dialect
+        dialect = engine.dialect
+        self._dialect = weakref.ref(dialect)
         url = engine.url
         self.system = _SYSTEMS.get(dialect.name, "other_sql")
         self.namespace = url.database or ""
@@ -75,9 +76,10 @@ class Place:
         A database that is neither PostgreSQL nor MySQL has the generic one, which hides whatever may be a value.
         """
         if self._sql is None:
-            escapes = getattr(self._dialect, "_backslash_escapes", None)
+            dialect = self._dialect()
+            escapes = getattr(dialect, "_backslash_escapes", None)
             if self.system in ("mysql", "mariadb"):
-                quotes = bool(getattr(self._dialect, "_server_ansiquotes", False))
+                quotes = bool(getattr(dialect, "_server_ansiquotes", False))
                 self._sql = sql.mysql(no_backslash_escapes=escapes is False, ansi_quotes=quotes)
             elif self.system in ("postgresql", "cockroachdb") and not escapes:
                 self._sql = sql.POSTGRESQL
@@ -86,20 +88,26 @@ class Place:
         return self._sql
 
 
-_places: WeakKeyDictionary[Any, Place] = WeakKeyDictionary()
+_places: weakref.WeakKeyDictionary[Any, Place] = weakref.WeakKeyDictionary()
+"""By dialect, which an engine has for itself, and shares with what its ``execution_options()`` return."""
 
 
 def place_of(engine: Any) -> Place:
     """The database of an engine, looked at once."""
-    place = _places.get(engine)
+    place = _places.get(engine.dialect)
     if place is None:
-        place = _places[engine] = Place(engine)
+        place = _places[engine.dialect] = Place(engine)
     return place
 
 
 def place_of_pool(pool: Any) -> Place | None:
-    """The database of a pool, found by its engine; None: no engine of it has been used."""
-    return next((place for engine, place in list(_places.items()) if engine.pool is pool), None)
+    """The database of a pool; None: no engine of it has been looked at."""
+    return place_of_dialect(getattr(pool, "_dialect", None))
+
+
+def place_of_dialect(dialect: Any) -> Place | None:
+    """The database of a dialect; None: no engine of it has been looked at."""
+    return None if dialect is None else _places.get(dialect)
 
 
 def _driver_error(error: BaseException) -> BaseException:

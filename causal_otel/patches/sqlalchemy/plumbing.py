@@ -25,7 +25,7 @@ def plumbing(operation: str, place: Place | None) -> Operation:
     """An operation that is no statement: its name has the database in it, as the conventions ask without a summary."""
     attributes = {**({} if place is None else place.attributes), DB_OPERATION_NAME: operation}
     namespace = "" if place is None else place.namespace
-    return Operation(f"{operation} {namespace}".rstrip(), attributes, plumbing=True)
+    return Operation(f"{operation} {namespace}".rstrip(), attributes, plumbing=True, background=operation == "PING")
 
 
 class Late(Plumbing):

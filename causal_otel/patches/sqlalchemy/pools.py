@@ -15,13 +15,14 @@ from time import perf_counter
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from causal_otel._internal import faults
 from causal_otel.engine import context
 from causal_otel.instrument.calls import argument
 from causal_otel.instrument.parts import apart, note, take
 from causal_otel.instrument.recorded_failures import RecordedFailures
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.names import CAUSAL_CONNECT, CAUSAL_POOL_SETUP, CAUSAL_POOL_SIZE, CAUSAL_POOL_WAIT, CAUSAL_POOL_WAITING
-from causal_otel.patches.sqlalchemy.engines import place_of, place_of_pool, traced_below
+from causal_otel.patches.sqlalchemy.engines import place_of, place_of_dialect, place_of_pool, traced_below
 from causal_otel.patches.sqlalchemy.metrics import measured_checkout, meter_of
 from causal_otel.patches.sqlalchemy.plumbing import Late, late_plumbing, plumbing
 
@@ -197,13 +198,28 @@ def ping(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., A
             return original(self, *args, **kwargs)
         inside = context.attach(RecordedFailures().inside())
         began = perf_counter()
+        works = True
         try:
-            return original(self, *args, **kwargs)
+            works = original(self, *args, **kwargs)
+            return works
         finally:
             inside.end()
             note(CAUSAL_POOL_SETUP, perf_counter() - began)
+            if works is False and not traced_below(self):
+                _gone(tracing, self, began)
 
     return ping
+
+
+def _gone(tracing: Tracing[Any], dialect: Any, began: float) -> None:
+    """A ping has found that the connection has gone. SQLAlchemy keeps the driver's error to itself."""
+    from sqlalchemy.exc import InvalidatePoolError
+
+    try:
+        late = Late(tracing, lambda: plumbing("PING", place_of_dialect(dialect)), began)
+        late.end(error=InvalidatePoolError())
+    except Exception:
+        faults.report("sqlalchemy: a ping")
 
 
 # -- giving back --------------------------------------------------------------------------------------------------
