@@ -36,7 +36,8 @@ POSTGRES = ["asyncpg", "psycopg", "psycopg_async"]
 def until_somebody_waits(engine: AnyEngine) -> None:
     """Wait, in a thread, until a checkout waits for the one connection of a pool of threads."""
     pool: Any = engine.sync.pool
-    while not pool._pool.not_empty._waiters:
+    deadline = time.monotonic() + 60
+    while not pool._pool.not_empty._waiters and time.monotonic() < deadline:
         time.sleep(0.001)
 
 
@@ -131,8 +132,9 @@ async def test_lock(
         async with locker.transaction():
             await locker.execute("UPDATE books SET id = id")
             begun.set()
-            while not await watcher.fetchval(waiting):  # noqa: ASYNC110  # nothing tells
-                await asyncio.sleep(0.005)
+            async with asyncio.timeout(60):
+                while not await watcher.fetchval(waiting):  # noqa: ASYNC110  # nothing tells
+                    await asyncio.sleep(0.005)
             await asyncio.sleep(WAIT)
         await locker.close()
         await watcher.close()
