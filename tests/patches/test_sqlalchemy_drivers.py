@@ -160,7 +160,7 @@ async def test_cancelled(
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-    (span,) = [span for span in spans if span.name == "SELECT"]
+    (span,) = [span for span in spans if span.name.startswith("SELECT")]
     assert_span(span, span.parent, cancelled=True, lasts=LATE)
 
 
@@ -261,9 +261,9 @@ async def test_savepoints(recorded: Recording, postgres_url: str, tmp_path: Path
             await engine.connected(nested)
     first, second, released, failed = spans
     assert (first.name, second.name) == ("SELECT", "SELECT")
-    assert released.name == "RELEASE"  # that was the program's own statement
+    assert released.name == "RELEASE SAVEPOINT"  # that was the program's own statement
     told = assert_span(failed, failed.parent, error="SQLITE_ERROR" if driver in SQLITE else "3B001")
-    assert told["db.operation.name"] == "ROLLBACK"
+    assert told["db.operation.name"].startswith("ROLLBACK")
 
 
 @pytest.mark.asyncio
@@ -308,7 +308,7 @@ async def test_stream_that_is_forgotten(recorded: Recording, postgres_url: str, 
     async with any_engine(url_of("psycopg", postgres_url, tmp_path)) as engine:
         with recorded.tracer.start_as_current_span("root"):
             await engine.connected(forget)
-    span = recorded.only("SELECT")
+    span = recorded.only("SELECT generate_series")
     assert_span(span, span.parent, abandoned=True)
 
 

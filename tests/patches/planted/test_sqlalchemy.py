@@ -68,7 +68,7 @@ async def test_pool_wait(recorded: Recording, postgres_url: str, tmp_path: Path,
     told = assert_span(acquire, acquire.parent, lasts=WAIT)
     assert (told["causal.pool.size"], told["causal.pool.waiting"]) == (1, 0)
     assert_part(acquire, CAUSAL_POOL_WAIT)
-    assert statement.name == "SELECT"
+    assert statement.name.startswith("SELECT")
     assert CAUSAL_POOL_WAIT not in attributes(statement)
     assert (statement.start_time or 0) >= (acquire.end_time or 0)
 
@@ -234,4 +234,4 @@ async def test_function(recorded: Recording, postgres_url: str, tmp_path: Path, 
     (statement,) = spans
     assert_span(statement, statement.parent, lasts=WAIT)
     assert_part(statement, CAUSAL_SERVER)
-    assert statement.name == "SELECT"
+    assert statement.name.startswith("SELECT")
