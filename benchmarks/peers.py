@@ -106,8 +106,8 @@ def opentelemetry(url: str | None = None, instrumentor: Any = None, *, sampled: 
 
 
 @contextmanager
-def ours(url: str | None = None, patch: str | None = None, *, sampled: bool = True) -> Iterator[Peer]:
-    """Our provider, worker, encoder and OTLP transport (None: one that sends nowhere), and a patch."""
+def ours(url: str | None = None, *patches: str, sampled: bool = True) -> Iterator[Peer]:
+    """Our provider, worker, encoder and OTLP transport (None: one that sends nowhere), and patches."""
     provider = TracerProvider(_sampler(sampled), Resource({"service.name": "benchmark"}))
     provider.add_span_processor(
         Worker(lambda: _NullTransport() if url is None else HttpTransport(url), max_queue_size=_QUEUE)
@@ -115,13 +115,13 @@ def ours(url: str | None = None, patch: str | None = None, *, sampled: bool = Tr
 
     @contextmanager
     def patched() -> Iterator[None]:
-        installed = causal_otel.install(patches=[] if patch is None else [patch], tracer_provider=provider)
+        installed = causal_otel.install(patches=patches, tracer_provider=provider)
         try:
             yield
         finally:
             installed.uninstall()
 
     try:
-        yield Peer(provider, nullcontext if patch is None else patched)
+        yield Peer(provider, patched if patches else nullcontext)
     finally:
         provider.shutdown()

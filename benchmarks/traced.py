@@ -32,7 +32,7 @@ class Operation:
     Args:
         prepare: given a column of the table and a number, makes ready for so many operations and returns what performs
             them. Only what it returns is timed.
-        patch: the name of our patch.
+        patch: the name of our patch, or those of several with blanks between.
         instrumentor: OpenTelemetry's instrumentation; None: there is none.
         spans: how many spans the instrumentation makes of an operation.
         our_spans: how many our patch makes.
@@ -75,7 +75,7 @@ def _peers(operation: Operation, url: str | None, *, sampled: bool) -> Iterator[
         if operation.instrumentor is not None:
             theirs = opentelemetry(url, operation.instrumentor, sampled=sampled)
             peers[OPENTELEMETRY] = stack.enter_context(theirs)
-        peers[OURS] = stack.enter_context(ours(url, operation.patch, sampled=sampled))
+        peers[OURS] = stack.enter_context(ours(url, *operation.patch.split(), sampled=sampled))
         yield peers
 
 

@@ -99,6 +99,36 @@ async def _asyncpg() -> None:
         raise ConnectionError(f"cannot connect to {dsn}")
 
 
+async def _sqlalchemy() -> None:
+    """On psycopg, sqlite3 and asyncpg: statements, errors of constraints and of syntax, and servers that refuse."""
+    import sqlalchemy
+    from sqlalchemy import text
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    s = SECRETS
+    server = os.environ["PLANTED_POSTGRES"].partition("://")[2]
+    for url in (f"postgresql+psycopg://{server}", "sqlite://"):
+        engine = sqlalchemy.create_engine(url)
+        with engine.connect() as connection:
+            connection.execute(text("CREATE TEMP TABLE planted (email text UNIQUE)"))
+            connection.execute(text(f"SELECT '{s['literal of ' + url]}' -- {s['comment of ' + url]}"))
+            values = [{"email": s["row of " + url]}, {"email": s["other row of " + url]}]
+            connection.execute(text("INSERT INTO planted VALUES (:email)"), values)
+            connection.commit()
+            with _failing("SQLAlchemy: unique"):
+                connection.execute(text("INSERT INTO planted VALUES (:email)"), values[0])
+            connection.rollback()
+            with _failing("SQLAlchemy: syntax"):
+                connection.execute(text(f"SELECT '{s['unclosed of ' + url]}"))
+        engine.dispose()
+    place = f"postgres:{s['password of an engine']}@127.0.0.1:1/shop"
+    with _failing("SQLAlchemy: refused"):
+        sqlalchemy.create_engine(f"postgresql+psycopg://{place}").connect()
+    with _failing("SQLAlchemy: refused, asyncio"):
+        async with create_async_engine(f"postgresql+asyncpg://{place}").connect():
+            pass
+
+
 async def _redis() -> None:
     import redis.asyncio
 
@@ -273,6 +303,7 @@ PLANTED: dict[str, Callable[[], Awaitable[None] | None]] = {
     "asgi": _http,
     "httpx": _http,
     "celery": _celery,
+    "sqlalchemy": _sqlalchemy,
 }
 """By patch, what plants secrets in all that it reads."""
 

@@ -150,6 +150,18 @@ class TestMistakes:
         )
         assert (done.stdout, done.stderr) == (f"('flask {metadata.version('flask')}',)\n", "")
 
+    @pytest.mark.parametrize("patches", [["sqlalchemy"], []])
+    def test_driver_below_sqlalchemy(self, patches: list[str]) -> None:
+        """A driver that SQLAlchemy uses is not named where SQLAlchemy's patch is on."""
+        done = run_strictly(
+            f"""
+            import causal_otel, sqlalchemy, psycopg
+            causal_otel.install(exporter="none", patches={patches})
+            print(*(each.split()[0] for each in causal_otel.status().untraced))
+            """
+        )
+        assert done.stdout == ("\n" if patches else "psycopg sqlalchemy\n")
+
     @pytest.mark.parametrize("at_work", [True, False])
     def test_driver_under_somebody_elses_instrumentation(self, at_work: bool) -> None:
         """A driver that OpenTelemetry's instrumentation traces is not named; one that it leaves alone is, with that."""
@@ -158,7 +170,7 @@ class TestMistakes:
             import causal_otel, sqlalchemy
             from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
             SQLAlchemyInstrumentor().instrument(skip_dep_check={at_work})
-            causal_otel.install(exporter="none")
+            causal_otel.install(exporter="none", patches=[])
             print(causal_otel.status().untraced)
             """
         )

@@ -245,14 +245,20 @@ RULES = (
         (
             "duplicate key value violates unique constraint\nDETAIL:  Key (email)=(ann@shop.example) already exists.",
             "ERR unknown command 'SETT', with args beginning with: 'cart' '7'",
+            "UNIQUE constraint failed: users.email\n[SQL: INSERT ...]\n[parameters: ('ann@shop.example',)]",
         ),
-        (")=(", "row contains (", "args beginning with: ", "invalid input ", "` = '", 'at or near "', "^"),
+        (
+            *(")=(", "row contains (", "args beginning with: ", "invalid input ", "` = '", 'at or near "', "^"),
+            *("[sql: ", "[parameters: ", "\nline "),
+        ),
         # To the end of the line, whatever is in it; only what servers say after a key stays.
         r"\bKey \([^()\n]{1,256}\)=\((?P<key>[^\n]*?)(?=\) already exists|\) is (?:not|still) |\n|\Z)"
         r"|\brow contains \((?P<row>[^\n]+)|\bargs beginning with: (?P<args>[^\n]+)"
         r"|\bat or near \"(?P<near>['$0-9][^\n]+)|\binvalid input [^:\n]{1,128}: \"(?P<input>[^\n]+)"
         r"|\bproperty `[^`\n]{1,128}` = '(?P<property>[^\n]+)|\bInvalid input '(?P<given>(?!':)[\"'0-9][^\n]+)"
-        r"|\n(?P<query>\"[^\n]++)(?=\n *+\^)",
+        r"|\n(?P<query>\"[^\n]++)(?=\n *+\^)|\nLINE [0-9]{1,9}: (?P<line>[^\n]++)"
+        # SQLAlchemy's: statements have literals, and several lines.
+        r"|\[(?:SQL|parameters): (?P<sqlalchemy>[^\n]*+(?:\n(?!\(Background on this error at)[^\n]*+)*+)",
     ),
     PATTERN,
 )

@@ -29,9 +29,12 @@ if TYPE_CHECKING:
     from causal_otel.instrument.declaration import Patch, Target
     from causal_otel.instrument.tracing import Tracing
 
-__all__ = ["Applied"]
+__all__ = ["Applied", "at_work"]
 
 _logger = logger()
+
+at_work: set[str] = set()
+"""The names of the patches that are on now. A patch of what is above a driver asks whether the driver's is."""
 
 
 class _Group:
@@ -82,6 +85,7 @@ class Applied:
     def undo(self) -> None:
         """Take all of it away, exactly."""
         self._over = True
+        at_work.discard(self.patch.name)
         for group in reversed(list(self._groups.values())):
             group.undo(f"{self.patch.name}: uninstall")
 
@@ -123,6 +127,10 @@ class Applied:
         states = {group.state for group in self._groups.values()} - {"waiting"}
         if states:
             self.status.state = states.pop() if len(states) == 1 else "partial"
+        if self.status.state == "on":
+            at_work.add(self.patch.name)
+        else:
+            at_work.discard(self.patch.name)
 
     def _place(self, group: _Group, module: ModuleType, target: Target) -> str:
         """Place ``target``; returns why that is impossible, or an empty string."""

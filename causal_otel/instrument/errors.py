@@ -24,16 +24,23 @@ def error_name(error: BaseException) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
+def _as_raised(error: BaseException) -> BaseException:
+    return error
+
+
 class Errors(NamedTuple):
     """How the errors of a driver are told.
 
     Args:
         code: gives the server's code of an error, or the name of its class; None: it is no failure of the operation.
         attribute: where a code from the server is recorded besides ``error.type``.
+        inner: gives the error that is told in place of the one that was raised: the driver's, where a library above it
+            wraps that.
     """
 
     code: Callable[[BaseException], str | None] = error_name
     attribute: str | None = None
+    inner: Callable[[BaseException], BaseException] = _as_raised
 
 
 BY_CLASS = Errors()
@@ -49,6 +56,7 @@ def failure_attributes(error: BaseException, errors: Errors = BY_CLASS) -> dict[
         error: what the driver raised, or returned. ``GeneratorExit``: a coroutine was closed, or went, before its end.
         errors: how the driver's errors are told.
     """
+    error = errors.inner(error)
     if outcome.is_cancellation(error):
         return {CAUSAL_CANCELLED: True}
     if isinstance(error, GeneratorExit):
@@ -76,7 +84,7 @@ def mark_failed(span: Span, error: BaseException, errors: Errors = BY_CLASS) -> 
         span.set_attributes(attributes)
         error_type: str | None = attributes.get(ERROR_TYPE)
         if error_type is not None:
-            span.set_status(StatusCode.ERROR, type(error).__name__)
+            span.set_status(StatusCode.ERROR, type(errors.inner(error)).__name__)
         note_failure(error)
     except Exception:
         faults.report("recording an error")

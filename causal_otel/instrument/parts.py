@@ -7,6 +7,7 @@ it at its end. So nothing is made current for that, and a call that waits for no
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from contextvars import ContextVar
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -20,9 +21,9 @@ from causal_otel.names import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-__all__ = ["LEAST", "forget", "note", "noted", "noteworthy", "parts_of", "retried", "take", "tell", "unread"]
+__all__ = ["LEAST", "apart", "forget", "note", "noted", "noteworthy", "parts_of", "retried", "take", "tell", "unread"]
 
 LEAST = 0.001
 """Seconds from which on a part is recorded: a shorter one would cost more than it tells."""
@@ -100,6 +101,17 @@ def take(since: float) -> dict[str, float] | None:
         else:
             found[key] = found.get(key, 0.0) + seconds
     return found or None
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """A block whose notes are its own: take them inside. Those of before are there again after it."""
+    notes = _notes.get()
+    _notes.set(())
+    try:
+        yield
+    finally:
+        _notes.set(notes)
 
 
 def parts_of(since: float, seconds: float, rest: str) -> dict[str, float]:

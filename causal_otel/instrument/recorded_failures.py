@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RecordedFailures", "note_failure"]
 
+_LAYERS = 8  # of libraries around a driver; causes may go in a circle
+
 _KEY = create_key("causal-otel-recorded-failures")
 """The key in a context of the :class:`RecordedFailures` of the call that it is inside."""
 
@@ -48,8 +50,19 @@ class RecordedFailures:
     def close_with(self, error: BaseException) -> bool:
         """Close it at the end of the call, which failed with ``error``; returns whether that has a span already."""
         errors, self._errors = self._errors or (), None
+        if not errors:
+            return False
         # A cancelled task gives whoever waits for it a CancelledError of its own.
-        return any(each is error for each in errors) or (is_cancellation(error) and any(map(is_cancellation, errors)))
+        if is_cancellation(error) and any(map(is_cancellation, errors)):
+            return True
+        cause: BaseException | None = error
+        for _ in range(_LAYERS):
+            if cause is None:
+                return False
+            if any(each is cause for each in errors):
+                return True
+            cause = cause.__cause__  # a library around the driver raises an error of its own from the driver's
+        return False
 
     def close(self) -> None:
         """Close it at the end of a call that went well."""

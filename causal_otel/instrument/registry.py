@@ -37,6 +37,7 @@ _MODULES = {
     # What Celery and kombu do with Redis is known from where they make their connections: modules that import redis
     # halfway through, when it would be too late to wait for them.
     "redis": ("redis", "kombu", "celery"),
+    "sqlalchemy": ("sqlalchemy",),
     "valkey": ("valkey",),
 }
 

@@ -9,6 +9,8 @@ import sys
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from causal_otel.instrument.applying import at_work
+
 if TYPE_CHECKING:
     from types import ModuleType
 
@@ -45,7 +47,12 @@ _DRIVERS = (
     "tornado",
 )
 _BELOW = {"sqlalchemy": "asyncpg"}
-"""A library whose work is traced where this driver below it is in use."""
+"""A library whose work is traced, without a patch of its own, where this driver below it is in use."""
+
+_BELOW_SQLALCHEMY = frozenset(
+    {"MySQLdb", "aiomysql", "aiosqlite", "asyncmy", "oracledb", "psycopg", "psycopg2", "pymysql"}
+)
+"""Drivers whose work is traced where SQLAlchemy uses them and its patch is on; nobody can tell whether it does."""
 
 
 def untraced() -> tuple[str, ...]:
@@ -58,7 +65,11 @@ def untraced() -> tuple[str, ...]:
     lines = []
     for name in _DRIVERS:
         module = sys.modules.get(name)
-        if module is None or name in traced or (name not in idle and _BELOW.get(name) in sys.modules):
+        if module is None or name in traced or name in at_work:
+            continue
+        if name not in idle and _BELOW.get(name) in sys.modules:
+            continue
+        if name in _BELOW_SQLALCHEMY and "sqlalchemy" in at_work and name not in idle:
             continue
         why = f"(opentelemetry.instrumentation.{name} is imported, but not at work)" if name in idle else ""
         lines.append(" ".join(filter(None, (name, _version(module), why))))

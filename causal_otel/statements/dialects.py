@@ -13,7 +13,7 @@ import functools
 import re
 from dataclasses import dataclass
 
-__all__ = ["MYSQL", "POSTGRESQL", "Dialect", "mysql"]
+__all__ = ["GENERIC", "MYSQL", "POSTGRESQL", "Dialect", "mysql"]
 
 # Placeholders of drivers and of other servers: %s, %(name)s, :name, @name and ?. Here some of them are operators, but a
 # name after an operator would not be told from a placeholder in a summary.
@@ -190,3 +190,26 @@ def mysql(*, no_backslash_escapes: bool = False, ansi_quotes: bool = False) -> D
 
 MYSQL = mysql()
 """MySQL and MariaDB with the default ``sql_mode``, in which backslashes escape and double quotes enclose strings."""
+
+
+# A backslash escapes in some databases and not in others, and `'a\\', 'b'` is one string or two. Oracle has q'[it's]',
+# BigQuery """strings""", and `$$` begins a string here and there. All of them hide whatever follows.
+_GENERIC_INSIDE = r"(?:[^{0}\\]|{0}{0})*+(?:{0}|\Z|\\.*+)"
+
+GENERIC = Dialect(
+    comment=r"(?: -- | \# )[^\n\r]*+",
+    nested_comment=r"/\*",
+    literal=rf"""
+          [A-Za-z]{{0,2}}(?:'''|\"\"\").*+
+        | [nN]?[qQ]'.*+
+        | [A-Za-z&]{{0,2}}'{_GENERIC_INSIDE.format(_SINGLE)}
+        | "{_GENERIC_INSIDE.format(_DOUBLE)}
+        | \$[A-Za-z0-9_]*+\$.*+
+        | {_number(_PG_IDENTIFIER)}
+    """,
+    name=rf"{_PG_IDENTIFIER} | `{_inside(_BACKTICK)}`",
+    open_name=rf"`{_inside(_BACKTICK)}\Z",
+    parameter=r"\?|(?<!:):[A-Za-z_][A-Za-z0-9_]*+|@[A-Za-z_][A-Za-z0-9_]*+",
+)
+"""Any other database, of which it is not known what ends a string. It hides quoted names too: SQLite reads a name that
+it does not know as a string."""

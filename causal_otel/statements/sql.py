@@ -11,11 +11,11 @@ import re
 
 from causal_otel.engine.redaction import Sanitised
 from causal_otel.statements._statement import MAX_TEXT, Statement
-from causal_otel.statements.dialects import MYSQL, POSTGRESQL, Dialect, mysql
+from causal_otel.statements.dialects import GENERIC, MYSQL, POSTGRESQL, Dialect, mysql
 from causal_otel.statements.sql_summary import SqlSummary
 from causal_otel.statements.sql_text import SqlText
 
-__all__ = ["MAX_TEXT", "MYSQL", "POSTGRESQL", "Dialect", "Statement", "describe", "mysql"]
+__all__ = ["GENERIC", "MAX_TEXT", "MYSQL", "POSTGRESQL", "Dialect", "Statement", "describe", "mysql"]
 
 _COMMENT_MARK = re.compile(r"/\*|\*/")
 

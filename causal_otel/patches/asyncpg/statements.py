@@ -9,6 +9,7 @@ from opentelemetry.context import Context, create_key
 from opentelemetry.trace import format_span_id, format_trace_id
 
 from causal_otel.engine import context
+from causal_otel.instrument.above import orm_origin, with_origin
 from causal_otel.instrument.calls import Args, Describe, Inside, Kwargs, Wrapper, argument, client_call, traced_call
 from causal_otel.instrument.declaration import Wrap
 from causal_otel.instrument.operation import Operation
@@ -42,7 +43,9 @@ def described(known: Callable[[Any, str, str], Operation], place: tuple[Any, str
         return None  # the driver is about to say so
     if len(query) > sql.MAX_TEXT:
         query = query[: sql.MAX_TEXT + 1]  # no more is read; the last character tells that there was more
-    return known(*place, query)
+    operation = known(*place, query)
+    origin = orm_origin.get()
+    return operation if origin is None else with_origin(operation, origin)
 
 
 def _with_values(describe: Describe, values: Callable[[Args], Args]) -> Describe:

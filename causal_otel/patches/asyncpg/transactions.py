@@ -6,6 +6,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from causal_otel.engine import context
+from causal_otel.instrument.above import PLUMBING, orm_origin
 from causal_otel.instrument.calls import Args, Describe, Kwargs, Wrapper, traced_call
 from causal_otel.instrument.declaration import Wrap
 from causal_otel.instrument.operation import Operation
@@ -38,7 +39,7 @@ class Sent(Plumbing):
             undone = result == "ROLLBACK" if error is None else getattr(error, "sqlstate", None) is not None
         else:
             undone = error is None and name in ("ROLLBACK", "ROLLBACK TO")
-        if undone:
+        if undone and orm_origin.get() != PLUMBING:  # else the library above tells it
             _rolled_back(str(name))
 
 
