@@ -224,7 +224,7 @@ def _traced(method: Method, name: str = "") -> Wrapper:
         rest = None if name.startswith("copy_") else CAUSAL_SERVER  # COPY waits for what it reads and writes, too
         if name == "execute" and tracing.options.traceparent:
             return _commented(describe)(tracing, original)
-        return client_call(describe, ERRORS, method.rows, rest, Sent)(tracing, original)
+        return client_call(describe, ERRORS, method.rows, rest, plumbing=Sent)(tracing, original)
 
     return wrap
 
