@@ -48,7 +48,8 @@ def _late(step: Callable[[State], Awaitable[Any]]) -> Callable[[State], Awaitabl
     async def late(state: State) -> Any:
         with contextlib.suppress(TimeoutError, asyncpg.QueryCanceledError):
             assert await step(state) != "had ended"
-        state.connection.terminate()
+        with contextlib.suppress(Exception):
+            await state.connection.close(timeout=60)  # waits until the server has been told
         state.connection = await asyncpg.connect(state.url)
 
     return late
@@ -67,11 +68,11 @@ async def _wrong_argument(state: State) -> Any:
 
 
 async def _timeout(state: State) -> Any:
-    return await state.connection.execute("SELECT pg_sleep(30)", timeout=0.01)
+    return await state.connection.execute("SELECT pg_sleep(3)", timeout=0.01)
 
 
 async def _cancelled(state: State) -> Any:
-    return await given_up(state.connection.fetchval("SELECT pg_sleep(30)"))
+    return await given_up(state.connection.fetchval("SELECT pg_sleep(3)"))
 
 
 async def _batch(state: State) -> Any:
@@ -131,7 +132,7 @@ async def _rows_that_fail(state: State) -> Any:
 
 
 async def _rows_that_are_late(state: State) -> Any:
-    late = "SELECT pg_sleep(CASE n WHEN 3 THEN 30 ELSE 0 END) FROM generate_series(1, 7) AS n"
+    late = "SELECT pg_sleep(CASE n WHEN 3 THEN 3 ELSE 0 END) FROM generate_series(1, 7) AS n"
     return [row async for row in state.connection.cursor(late, prefetch=1, timeout=0.02)]
 
 
@@ -247,7 +248,7 @@ def _sequence(postgres_url: str, sequence: list[str]) -> None:
             finally:
                 await _give_back(state)
                 state.cursors.clear()
-                state.connection.terminate()
+                await state.connection.close()
 
     options = AsyncpgOptions(slow_plumbing=3600)
     assert_unnoticed({"asyncpg": options}, opened, STEPS, sequence, AT_LEAST)
@@ -270,7 +271,7 @@ def test_a_few_sequences(postgres_url: str, sequence: list[str]) -> None:
 
 
 @pytest.mark.long
-@settings(max_examples=150, **bounded)
+@settings(max_examples=60, **bounded)
 @sequences
 def test_many_sequences(postgres_url: str, sequence: list[str]) -> None:
     """More of them."""
