@@ -97,7 +97,8 @@ class TestPatches:
             during = patched()
             same = [name for name, original in before.items() if original is not None and during[name] is original]
             # Left alone: what is there for metrics of pools, and for an option.
-            assert all("ConnectionPool." in name or name.endswith(".PubSub.handle_message") for name in same), same
+            measured = ("ConnectionPool.", "Session._connect", "Session._disconnect")
+            assert all(any(map(name.__contains__, (*measured, ".PubSub.handle_message"))) for name in same), same
             causal_otel.uninstall()
             after = patched()
             assert all(after[name] is original for name, original in before.items())

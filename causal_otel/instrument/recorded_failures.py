@@ -62,6 +62,8 @@ class RecordedFailures:
             if any(each is cause for each in errors):
                 return True
             cause = cause.__cause__  # a library around the driver raises an error of its own from the driver's
+            if cause is not None and is_cancellation(cause):
+                return False  # a timeout, which cancels what is inside, is another failure
         return False
 
     def close(self) -> None:

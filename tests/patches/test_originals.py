@@ -57,7 +57,9 @@ class Spot:
         """An object of the class, with nothing in it."""
         if isinstance(self.owner, ModuleType):
             return self.owner
-        return object.__new__(type("Blank", (self.owner,), {"__del__": lambda self: None}))
+        blank: Any = type("Blank", (self.owner,), {"__del__": lambda self: None})
+        blank.__abstractmethods__ = frozenset()
+        return object.__new__(blank)
 
 
 def _spots() -> list[Any]:

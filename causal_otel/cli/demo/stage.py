@@ -28,7 +28,10 @@ __all__ = ["Stage", "stage"]
 
 T = TypeVar("T")
 
-_KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
+_KEPT_VARIABLES = (
+    *("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV"),
+    "TRACING_SLOW_PLUMBING",  # the one setting: it decides how many spans there are on a slow machine
+)
 _EXPORT_MILLISECONDS = 200
 
 

@@ -100,6 +100,10 @@ class Neo4jOptions(DatabaseOptions):
     """
 
 
+_POOLS = ("BoltPool", "IOPool", "RoutedBoltPool", "Neo4jPool")
+"""The classes of pools: IOPool was the base before version 6, and Neo4jPool the one that knows routing tables."""
+
+
 def _targets(prefix: str) -> tuple[Wrap, ...]:
     """The targets of one of the two drivers, whose classes are public under names that differ by a prefix."""
     folder = "neo4j._async.io" if prefix else "neo4j._sync.io"
@@ -109,10 +113,11 @@ def _targets(prefix: str) -> tuple[Wrap, ...]:
 
     def inner(attribute: str, wrapper: Wrapper) -> Wrap:
         """What some supported versions have elsewhere."""
-        owner = prefix + attribute.partition(".")[0]
+        owner = attribute.partition(".")[0]
+        others = tuple(f"{prefix}{pool}." for pool in _POOLS if pool != owner)
 
         def once(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
-            inherited = not original.__qualname__.startswith(f"{owner}.")  # and wrapped where it is from
+            inherited = original.__qualname__.startswith(others)  # and wrapped where it is from
             return original if inherited else wrapper(tracing, original)
 
         return Wrap(f"{folder}._pool", prefix + attribute, once, optional=True)
@@ -139,7 +144,6 @@ def _targets(prefix: str) -> tuple[Wrap, ...]:
         wrap("Result._tx_failure", calls.result_failed),
         wrap("Session._connect", pools.acquiring, optional=True),
         wrap("Session._disconnect", pools.releasing, optional=True),
-        # The pool was IOPool before version 6, and the one that knows routing tables Neo4jPool.
         inner("BoltPool._acquire_new_later", connections.new_connection),
         inner("IOPool._acquire_new_later", connections.new_connection),
         inner("RoutedBoltPool.ensure_routing_table_is_fresh", connections.discovering),
