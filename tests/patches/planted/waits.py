@@ -21,10 +21,15 @@ from tests.span_relations import seconds
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
-__all__ = ["WAIT", "assert_no_part", "assert_part", "parts"]
+__all__ = ["WAIT", "SlowMachine", "assert_no_part", "assert_part", "parts"]
 
 WAIT = 0.3
 """How long a planted wait is, in seconds."""
+
+
+class SlowMachine(AssertionError):
+    """Another part was long as well, which a busy machine explains: the test is run again, twice at the most."""
+
 
 _PARTS = (
     CAUSAL_CONNECT,
@@ -50,7 +55,7 @@ def parts(span: ReadableSpan) -> dict[str, Any]:
 
 
 def assert_part(span: ReadableSpan, key: str, wait: float = WAIT) -> None:
-    """Assert that ``wait`` is in the part ``key``, and so little of it in any other that a busy machine explains it.
+    """Assert that ``wait`` is in the part ``key``, and that no other part holds a third of it.
 
     Args:
         span: the span, which has ended.
@@ -60,11 +65,13 @@ def assert_part(span: ReadableSpan, key: str, wait: float = WAIT) -> None:
     found = parts(span)
     assert found.get(key, 0) >= 0.8 * wait, found
     expected = {key, CAUSAL_CONNECT} if key in _INSIDE else {key}
-    # On a busy machine everything takes longer, so others are compared with what the part itself took.
     others = {other: value for other, value in found.items() if other not in expected}
-    assert all(value < found[key] / 3 for value in others.values()), found
+    if any(value >= found[key] / 3 for value in others.values()):
+        raise SlowMachine(found)
 
 
 def assert_no_part(span: ReadableSpan, wait: float = WAIT) -> None:
     """Assert that ``wait``, in which the application did something else, is in no part."""
-    assert all(value < 0.8 * wait for value in parts(span).values()), span.attributes
+    found = parts(span)
+    if any(value >= wait / 3 for value in found.values()):
+        raise SlowMachine(found)
