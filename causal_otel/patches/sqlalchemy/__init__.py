@@ -12,6 +12,7 @@ a span before that of the statement that needs it, also where a session gets it 
 connection to be given back (``RESET``); and, with drivers that have no patch, ``COMMIT``, ``ROLLBACK``, savepoints, and
 ``PING``, by which ``pool_pre_ping`` finds that a connection has gone. Of those inside each other the innermost that
 fails, and the outermost that is slow.
+Not supported is SQLAlchemy before 2.0.7, whose pings cannot be seen.
 Not traced: what SQLAlchemy asks a server when it connects and what the program's ``connect`` listeners do then (their
 time is ``causal.pool.setup``), ``pool_pre_ping`` as long as the connection works, and statements that are excluded.
 
@@ -100,7 +101,7 @@ _ENGINE, _POOL = "sqlalchemy.engine.base", "sqlalchemy.pool.base"
 
 PATCH = Patch(
     name="sqlalchemy",
-    versions={"sqlalchemy": ("2.0", "2.2")},
+    versions={"sqlalchemy": ("2.0.7", "2.2")},
     options=SqlalchemyOptions,
     targets=(
         # Private, and the same in 2.0 and 2.1: where all of a statement's execution meets.
