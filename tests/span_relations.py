@@ -109,8 +109,11 @@ def attributes(span: ReadableSpan) -> dict[str, Any]:
 
 
 def untimed(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """The same without what depends on how busy the machine is: the parts of a span's time."""
-    return {key: value for key, value in attributes.items() if key not in PARTS}
+    """The same without what depends on how busy the machine is: the parts of a span's time, and what a wait tells."""
+    return {key: value for key, value in attributes.items() if key not in (*PARTS, *_OF_A_WAIT)}
+
+
+_OF_A_WAIT = ("causal.pool.size", "causal.pool.waiting")
 
 
 def trace_id(span: ReadableSpan | Span) -> str:
