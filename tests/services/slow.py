@@ -26,7 +26,8 @@ class SlowServer:
         self._address = address
         self._sockets: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
-        self._start(self._accept)
+        self._accepting = threading.Thread(target=self._accept)
+        self._accepting.start()
 
     def _start(self, target: object, *args: object) -> None:
         thread = threading.Thread(target=target, args=args)  # type: ignore[arg-type]
@@ -37,8 +38,9 @@ class SlowServer:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
+                self._sockets.append(client)
                 server = socket.create_connection(self._address)
-                self._sockets += [client, server]
+                self._sockets.append(server)
                 self._start(self._pass, client, server, False)
                 self._start(self._pass, server, client, True)
 
@@ -54,7 +56,10 @@ class SlowServer:
 
     def close(self) -> None:
         """Break all connections off and stop."""
-        for each in (self._listener, *self._sockets):
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._accepting.join(10)  # first: a connection that it has just accepted is one to be closed, too
+        for each in self._sockets:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
