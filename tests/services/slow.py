@@ -37,7 +37,8 @@ class SlowServer:
         self._address = address
         self._sockets: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
-        self._start(self._accept)
+        self._accepting = threading.Thread(target=self._accept)
+        self._accepting.start()
 
     def _start(self, target: object, *args: object) -> None:
         thread = threading.Thread(target=target, args=args)  # type: ignore[arg-type]
@@ -50,9 +51,10 @@ class SlowServer:
                 client, _ = self._listener.accept()
                 if self._tls is not None:
                     time.sleep(self._handshake)
-                    client = self._tls.wrap_socket(client, server_side=True)
+                    client = self._tls.wrap_socket(client, server_side=True)  # which closes it when this fails
+                self._sockets.append(client)
                 server = socket.create_connection(self._address)
-                self._sockets += [client, server]
+                self._sockets.append(server)
                 self._start(self._pass, client, server, False)
                 self._start(self._pass, server, client, True)
 
@@ -69,7 +71,10 @@ class SlowServer:
 
     def close(self) -> None:
         """Break all connections off and stop."""
-        for each in (self._listener, *self._sockets):
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._accepting.join(10)  # first: a connection that it has just accepted is one to be closed, too
+        for each in self._sockets:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
