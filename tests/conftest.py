@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import faulthandler
+import functools
 import os
 import signal
 import threading
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import httpx2
@@ -14,6 +16,10 @@ import pytest
 
 from tests.newest_python import warn_as_the_newest_does
 from tests.services.fixtures import neo4j_server, postgres_url, receiver, receiver_process, redis_url
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
 
 __all__ = ["neo4j_server", "postgres_url", "receiver", "receiver_process", "redis_url"]
 
@@ -41,9 +47,27 @@ def pytest_configure() -> None:
         suppress_health_check=[hypothesis.HealthCheck.too_slow],
     )
     hypothesis.settings.load_profile("busy machine")
-    for library in (httpx, httpx2):  # which would give up after 5 s; the clients' own default is this very object
-        default = library._config.DEFAULT_TIMEOUT_CONFIG
+    for library in (httpx, httpx2):
+        default = library._config.DEFAULT_TIMEOUT_CONFIG  # 5 s; the clients' own default is this very object
         default.connect = default.read = default.write = default.pool = 60.0
+        transports: Any = library._transports.default
+        transports.create_ssl_context = _remembered(transports.create_ssl_context)
+
+
+def _remembered(create: Callable[..., ssl.SSLContext]) -> Callable[..., ssl.SSLContext]:
+    """Give all clients that ask for nothing special one context: reading the certificates takes 20 ms a client."""
+    default = functools.cache(create)
+
+    def created(verify: Any = True, cert: Any = None, trust_env: bool = True) -> ssl.SSLContext:
+        if (
+            verify is not True
+            or cert is not None
+            or (trust_env and {"SSL_CERT_FILE", "SSL_CERT_DIR"} & set(os.environ))
+        ):
+            return create(verify=verify, cert=cert, trust_env=trust_env)
+        return default()
+
+    return created
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
