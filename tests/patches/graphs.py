@@ -110,7 +110,9 @@ async_only = pytest.mark.parametrize("graph", ["async"], indirect=True)
 """For what only the asynchronous driver has."""
 
 
-neo4j_only = pytest.mark.parametrize("neo4j_server", ["neo4j"], indirect=True, scope="session")
+neo4j_only = pytest.mark.parametrize(
+    "neo4j_server", [pytest.param("neo4j", marks=pytest.mark.long)], indirect=True, scope="session"
+)
 """For what only Neo4j itself does."""
 
 

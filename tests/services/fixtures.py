@@ -76,9 +76,9 @@ def redis_url() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="session", params=["arcadedb", "neo4j"])
+@pytest.fixture(scope="session", params=["arcadedb", pytest.param("neo4j", marks=pytest.mark.long)])
 def neo4j_server(request: pytest.FixtureRequest) -> Iterator[GraphServer]:
-    """A graph database that speaks Bolt: ArcadeDB, then Neo4j, which only CI insists on."""
+    """A graph database that speaks Bolt: ArcadeDB, then Neo4j, whose start takes long and which only CI insists on."""
     if request.param == "arcadedb":
         with servers.bolt() as server:
             yield GraphServer.from_server(server)

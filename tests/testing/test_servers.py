@@ -44,7 +44,7 @@ with getattr(servers, sys.argv[1])():
         pytest.param(servers.postgres, ask_postgres, id="postgres"),
         pytest.param(servers.valkey, ask_valkey, id="valkey"),
         pytest.param(servers.bolt, ask_bolt, id="bolt"),
-        pytest.param(true_neo4j.neo4j, ask_bolt, id="neo4j"),
+        pytest.param(true_neo4j.neo4j, ask_bolt, id="neo4j", marks=pytest.mark.long),
     ],
 )
 async def test_server_answers_its_driver_and_leaves_nothing(start: Any, ask: Any, footprint: Footprint) -> None:
