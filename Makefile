@@ -9,13 +9,15 @@ BIN := $(VENV)/bin
 # Three processes share the tests, each with servers of its own: half of the time a test waits for one of them. A process
 # that has no tests left takes some from another.
 IN_PARALLEL = --numprocesses 3 --dist worksteal
+# `make test TESTS=tests/engine` runs a part.
+TESTS :=
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 demo: $(VENV)/installed-demo
 	$(BIN)/causal-otel demo
 
 test: $(VENV)/installed-test $(VENV)/installed-browser
-	$(BIN)/python -m pytest $(IN_PARALLEL)
+	$(BIN)/python -m pytest $(IN_PARALLEL) $(TESTS)
 
 # It builds nothing: of the true programs it runs those that `make interop` has built here before.
 test-long: $(VENV)/installed-test $(VENV)/installed-browser $(VENV)/installed-promtool

@@ -45,8 +45,17 @@ def idle(broker: str) -> None:
             time.sleep(0.05)
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
-@pytest.mark.parametrize("ticks", [False, True], ids=["idle", "with beat"])
+@pytest.mark.parametrize(
+    ("pool", "ticks"),
+    [
+        pytest.param("prefork", False, id="prefork-idle"),
+        pytest.param("prefork", True, id="prefork-with beat", marks=pytest.mark.long),
+        pytest.param("threads", False, id="threads-idle", marks=pytest.mark.long),
+        pytest.param("threads", True, id="threads-with beat"),
+        pytest.param("solo", False, id="solo-idle", marks=pytest.mark.long),
+        pytest.param("solo", True, id="solo-with beat", marks=pytest.mark.long),
+    ],
+)
 def test_a_worker_on_redis(broker: str, receiver: ReceivedSpans, tmp_path: Path, pool: str, ticks: bool) -> None:
     """Its polling, its events, its beat and its results begin no trace: there are the tasks, and what is in them."""
     name = f"roots-{pool}-{ticks}"

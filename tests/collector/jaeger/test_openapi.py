@@ -25,7 +25,7 @@ CONFORMANCE: list[Any] = CHECKS.get_by_names(
 
 @SCHEMA.parametrize()
 @settings(
-    max_examples=40,
+    max_examples=20,
     deadline=None,
     derandomize=True,
     database=None,

@@ -197,6 +197,7 @@ class TestClosedDay:
         with Reader(tmp_path) as reader:
             assert reader.trace(trace_id(1)) is None
 
+    @pytest.mark.long
     def test_size(self, tmp_path: Path) -> None:
         """With ten attributes a span, three of which hardly repeat, a closed day takes at most 150 bytes a span."""
         writer = Writer(tmp_path, clock=lambda: NOON / SECOND)

@@ -70,7 +70,7 @@ def _spans(draw: st.DrawFn) -> list[TracesData]:
     return messages
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(messages=_spans(), start=st.integers(-30 * 60, 60), length=st.integers(0, 20 * 60), closed=st.integers(0, 8))
 def test_everything_that_can_be_asked_is_answered_as_brute_force_does(
     messages: list[TracesData], start: int, length: int, closed: int
