@@ -84,6 +84,21 @@ def assert_unnoticed(
         counts: how many spans inside the root a step makes at least, where that is certain whatever came before.
         no_failures: names of exceptions of which no span need tell: nothing was asked of a server that has failed.
     """
+    gc.freeze()  # so that steps which collect garbage look at what is theirs only
+    try:
+        _assert_unnoticed(patches, opened, steps, sequence, counts, no_failures)
+    finally:
+        gc.unfreeze()
+
+
+def _assert_unnoticed(
+    patches: Patches,
+    opened: Opened,
+    steps: Steps,
+    sequence: Sequence[str],
+    counts: Mapping[str, int],
+    no_failures: Collection[str],
+) -> None:
     bare = asyncio.run(_outcomes(opened, steps, sequence))
     with recording(patches) as recorded:
         traced = asyncio.run(_traced(recorded, opened, steps, sequence))
