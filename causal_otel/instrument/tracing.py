@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["Tracing"]
 
 _current = context.current
+_LONGEST_REDACTED = 4096
+"""How many characters of a text are redacted before it is cut: looking at all of a long one would take seconds."""
 
 OptionsT = TypeVar("OptionsT", bound=Options)
 
@@ -291,6 +293,25 @@ class Tracing(Generic[OptionsT]):
         if self.redaction is not None:
             attributes = {key: self.redaction.value(key, value) for key, value in attributes.items()}
         span.add_event("exception", attributes)
+
+    def shortened(self, key: str, text: str, longest: int) -> str:
+        """What is recorded of a text of the application's, which may be long and hold secrets.
+
+        An export redacts what it is given, and knows no secret of which only the beginning is left: so a text that is
+        cut is redacted before. Another provider than ours redacts nothing: its spans are given what is left of any.
+
+        Args:
+            key: the attribute's.
+            text: its value.
+            longest: how many characters are recorded at most.
+        """
+        redaction = self._core.redaction
+        if redaction is None:
+            redaction = self.redaction
+        elif len(text) <= longest:
+            return text
+        text = text[:_LONGEST_REDACTED]
+        return (text if redaction is None else str(redaction.value(key, text)))[:longest]
 
     def start_excluded(self, parent: Context | None = None) -> Span:
         """What is to be current instead of a span inside something that is excluded.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from causal_otel.statements._redis_keys import keys_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["COMPLETE", "MAX_SHOWN", "OTHER", "command", "text", "text_with_keys"]
 
@@ -87,6 +87,7 @@ _COMMANDS = {
 }
 _MODULE_COMMAND = re.compile(r"(?:BF|CF|CMS|FT|JSON|TDIGEST|TOPK|TS)\.[A-Z_]{1,24}")
 _MAX_NAME = 64  # characters of an argument that are read
+_MAX_KEY = 4096  # bytes of a key that are looked at
 COMPLETE = _COMMANDS - set(_CONTAINERS)
 """Commands spelled as redis-py does: these need no parsing."""
 
@@ -128,27 +129,33 @@ def text(name: str, arguments: int) -> str:
     return name + " ?" * min(arguments, MAX_SHOWN) + (" ..." if arguments > MAX_SHOWN else "")
 
 
-def text_with_keys(args: Sequence[Any]) -> str:
+def _cut(key: str, longest: int) -> str:
+    return key[:longest]
+
+
+def text_with_keys(args: Sequence[Any], shortened: Callable[[str, int], str] = _cut) -> str:
     """A command's text with its keys, and ``?`` for every other argument.
 
     Args:
         args: as of :func:`command`.
+        shortened: what is shown of a long key, from it and the number of characters.
     """
     name, number = command(args)
     if name is OTHER:
         return name
     arguments = args[len(args) - number :]
     keys = keys_of(name, arguments)
-    words = [_key(each) if at in keys else "?" for at, each in enumerate(arguments[:MAX_SHOWN])]
+    words = [_key(each, shortened) if at in keys else "?" for at, each in enumerate(arguments[:MAX_SHOWN])]
     return " ".join([name, *words]) + (" ..." if number > MAX_SHOWN else "")
 
 
-def _key(value: Any) -> str:
+def _key(value: Any, shortened: Callable[[str, int], str]) -> str:
     """A key in one word: what is no text or number is ``?``, what cannot be printed is escaped."""
     if isinstance(value, bytes):
-        value = value[: _MAX_NAME + 1].decode(errors="backslashreplace")
+        value = value[:_MAX_KEY].decode(errors="backslashreplace")
     if not isinstance(value, str | int | float):
         return "?"
     key = str(value)
-    shown = key[:_MAX_NAME].encode("unicode_escape").decode().replace(" ", "\\x20")
+    shown = key if len(key) <= _MAX_NAME else shortened(key, _MAX_NAME)
+    shown = shown.encode("unicode_escape").decode().replace(" ", "\\x20")
     return shown + ("…" if len(key) > _MAX_NAME else "")

@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import gc
 import warnings
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import neo4j
-from neo4j.exceptions import AuthError, Neo4jError, TransientError
+from neo4j.exceptions import TransientError
 
 from tests.patches.either import close, settle
 from tests.patches.graphs import LONG, READERS, ROWS, Graph
 from tests.patches.sequences import given_up
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from tests.services.fixtures import GraphServer
 
@@ -271,24 +272,17 @@ async def _refused(state: State) -> Any:
         await close(driver)
 
 
-async def _wrong_password(state: State) -> Any:
-    server = state.graph.server
-    driver = driver_of(server, state.graph.is_async, auth=(server.auth[0], "wrong"))
-    session = driver.session(database=server.database)
-    try:
-        await settle(session.begin_transaction())
-    except Neo4jError:  # Neo4j refuses too many of them by another error
-        raise AuthError from None
-    finally:
-        await close(session)
-        await close(driver)
+@asynccontextmanager
+async def _connected(state: State) -> AsyncIterator[Any]:
+    """A session that need not connect: the driver may lose a socket if that is given up."""
+    async with state.graph.session() as session:
+        await _run(session)
+        yield session
 
 
 async def _given_up(state: State) -> Any:
-    session = state.graph.session()
-    found = await given_up(_run(session, LONG))
-    await close(session)
-    return found
+    async with _connected(state) as session:
+        return await given_up(_run(session, LONG))
 
 
 async def _managed_given_up(state: State) -> Any:
@@ -296,14 +290,12 @@ async def _managed_given_up(state: State) -> Any:
         await _run(transaction)
         await asyncio.Event().wait()
 
-    session = state.graph.session()
-    found = await given_up(session.execute_write(work))
-    await close(session)
-    return found
+    async with _connected(state) as session:
+        return await given_up(session.execute_write(work))
 
 
 async def _too_late(state: State) -> Any:
-    async with state.graph.session() as session, asyncio.timeout(0.02):
+    async with _connected(state) as session, asyncio.timeout(0.02):
         await _run(session, LONG)
 
 
@@ -362,7 +354,6 @@ BOTH: dict[str, Callable[[State], Any]] = {
     "close": _close,
     "renew": _renew,
     "refused": _refused,
-    "wrong password": _wrong_password,
 }
 ASYNC: dict[str, Callable[[State], Any]] = {
     "given up": _given_up,

@@ -28,7 +28,6 @@ AT_LEAST = {
     "transform": 1,
     "failing transform": 1,
     "refused": 1,
-    "wrong password": 1,
     "managed given up": 2,
     "wait for a pool given up": 1,
 }

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from causal_otel._internal import faults
 from causal_otel.instrument.declaration import Wrap
+from causal_otel.instrument.query_parameters import query_parameters
 from causal_otel.names import CAUSAL_FETCH, CAUSAL_SERVER
 from causal_otel.patches.asyncpg.cursor_span import CursorSpan
-from causal_otel.patches.asyncpg.operations import ERRORS, endpoint, parameters, plumbing
+from causal_otel.patches.asyncpg.operations import ERRORS, endpoint, plumbing
 from causal_otel.patches.asyncpg.refused import if_refused, refused
 from causal_otel.patches.asyncpg.statements import of_statement, query_of_connection
 from causal_otel.patches.asyncpg.under_way import hooks_around
@@ -68,7 +69,7 @@ def _started(tracing: Tracing[Any], cursor: Any, arguments: Args) -> CursorSpan 
     if operation is None or (tracing.excluded is not None and operation.fits(tracing.excluded)):
         return None
     if tracing.options.parameters and arguments:
-        operation = operation.of_this_call(parameters(arguments))
+        operation = operation.of_this_call(query_parameters(tracing, enumerate(arguments)))
     running = tracing.leaf(operation, ERRORS, (cursor, tuple(arguments), {}))
     if running is None:
         return None

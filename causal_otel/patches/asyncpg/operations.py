@@ -13,7 +13,6 @@ from causal_otel.names import (
     DB_COLLECTION_NAME,
     DB_NAMESPACE,
     DB_OPERATION_NAME,
-    DB_QUERY_PARAMETER,
     DB_QUERY_SUMMARY,
     DB_QUERY_TEXT,
     DB_RESPONSE_STATUS_CODE,
@@ -24,7 +23,7 @@ from causal_otel.names import (
 from causal_otel.statements import sql
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 __all__ = [
     "ERRORS",
@@ -33,14 +32,12 @@ __all__ = [
     "copy_operation",
     "endpoint",
     "of_query",
-    "parameters",
     "plumbing",
     "queries",
 ]
 
 _DEFAULT_PORT = 5432
 _CACHED = 1024  # statements; a program has few, unless it builds them, and then remembering them is no use
-_LONGEST = 256  # characters of a parameter
 
 
 def _sqlstate(error: BaseException) -> str:
@@ -144,17 +141,3 @@ def copy_operation(address: Any, database: str, target: str) -> Operation:
     summary = f"COPY {target}"
     attributes |= {DB_QUERY_SUMMARY: summary, DB_OPERATION_NAME: "COPY", DB_COLLECTION_NAME: target}
     return Operation(summary, attributes)
-
-
-def parameters(values: Iterable[Any]) -> dict[str, str]:
-    """The attributes of a statement's parameters, by their position from 0 on, none of them long."""
-    return {f"{DB_QUERY_PARAMETER}.{number}": _shown(value) for number, value in enumerate(values)}
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, bytes):
-        value = value[:_LONGEST]
-    try:
-        return (value if isinstance(value, str) else repr(value))[:_LONGEST]
-    except Exception:  # of a class of the user's
-        return f"<{type(value).__name__}>"

@@ -14,8 +14,9 @@ from causal_otel.instrument.calls import Args, Describe, Inside, Kwargs, Wrapper
 from causal_otel.instrument.declaration import Wrap
 from causal_otel.instrument.operation import Operation
 from causal_otel.instrument.options import DatabaseOptions
+from causal_otel.instrument.query_parameters import query_parameters
 from causal_otel.names import CAUSAL_SERVER, DB_OPERATION_BATCH_SIZE
-from causal_otel.patches.asyncpg.operations import ERRORS, copy_operation, endpoint, of_query, parameters, queries
+from causal_otel.patches.asyncpg.operations import ERRORS, copy_operation, endpoint, of_query, queries
 from causal_otel.patches.asyncpg.transactions import Sent
 from causal_otel.patches.asyncpg.under_way import around, step
 from causal_otel.statements import sql
@@ -56,7 +57,7 @@ def _with_values(describe: Describe, values: Callable[[Args], Args]) -> Describe
         found = values(args)
         if operation is None or operation.plumbing or not found:
             return operation
-        return operation.of_this_call(parameters(found))
+        return operation.of_this_call(query_parameters(tracing, enumerate(found)))
 
     return with_values
 

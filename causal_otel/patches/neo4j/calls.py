@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry.trace import SpanKind
@@ -13,6 +13,7 @@ from causal_otel._internal import faults
 from causal_otel.engine import context
 from causal_otel.instrument.calls import Args, Inside, Kwargs, Wrapper, argument, excluded_call, traced_call
 from causal_otel.instrument.operation import Operation, Running
+from causal_otel.instrument.query_parameters import query_parameters
 from causal_otel.patches.neo4j.executions import Execution, executed
 from causal_otel.patches.neo4j.internals import (
     Endpoint,
@@ -21,7 +22,7 @@ from causal_otel.patches.neo4j.internals import (
     endpoint_of_transaction,
     private,
 )
-from causal_otel.patches.neo4j.operations import ERRORS, connection_attributes, parameters, query_operation
+from causal_otel.patches.neo4j.operations import ERRORS, connection_attributes, query_operation
 from causal_otel.patches.neo4j.plumbing import Ending, Opening, Reaching, is_open, rolled_back
 from causal_otel.patches.neo4j.results import AsyncQuery, Query
 from causal_otel.statements import cypher
@@ -81,7 +82,10 @@ def _query(
         named = {key: value for key, value in kwargs.items() if not (given.endswith("_") and key.endswith("_"))}
         named.pop("query", None)
         own = named.pop(given, None)
-        operation = operation.of_this_call(parameters(args[1] if len(args) > 1 else own, named))
+        first = args[1] if len(args) > 1 else own
+        if isinstance(first, Mapping):  # else the driver is about to refuse it
+            named = {**first, **named}
+        operation = operation.of_this_call(query_parameters(tracing, named.items()))
     return tracing.leaf(operation, ERRORS, objects)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from causal_otel.instrument.errors import Errors, error_name
@@ -12,7 +12,6 @@ from causal_otel.names import (
     CAUSAL_QUERY_TRUNCATED,
     DB_NAMESPACE,
     DB_OPERATION_NAME,
-    DB_QUERY_PARAMETER,
     DB_QUERY_SUMMARY,
     DB_QUERY_TEXT,
     DB_RESPONSE_STATUS_CODE,
@@ -26,14 +25,12 @@ from causal_otel.statements import cypher
 __all__ = [
     "ERRORS",
     "connection_attributes",
-    "parameters",
     "plumbing",
     "query_operation",
 ]
 
 _DEFAULT_PORT = 7687
 _CACHED = 1024  # statements; a program has few, unless it builds them, and then remembering them is no use
-_LONGEST_VALUE = 256  # characters of a parameter
 
 
 def _code(error: BaseException) -> str:
@@ -79,19 +76,6 @@ def query_operation(address: Any, database: Any, query: str, truncated: bool = F
     if statement.summary:
         attributes[DB_QUERY_SUMMARY] = statement.summary
     return Operation(statement.summary or attributes.get(DB_NAMESPACE) or "neo4j", attributes)
-
-
-def parameters(*given: Any) -> dict[str, str]:
-    """The attributes of a query's parameters, as the option ``parameters`` has them.
-
-    Args:
-        given: dicts of them; a later one goes first. Anything else is what the driver is about to refuse.
-    """
-    found: dict[Any, Any] = {}
-    for each in given:
-        if isinstance(each, Mapping):
-            found.update(each)
-    return {f"{DB_QUERY_PARAMETER}.{name}": str(value)[:_LONGEST_VALUE] for name, value in found.items()}
 
 
 def plumbing(operation: str, endpoint: Callable[[Any], Endpoint], instance: Any) -> Operation:

@@ -60,7 +60,8 @@ def _begin(tracing: Tracing[Any], pubsub: Any, args: Args, kwargs: Kwargs) -> Ca
     if handlers is None:
         return None
     handler = getattr(pubsub, handlers, {}).get(response[1])
-    channel = _text(response[1])[:_LONGEST]  # or the pattern, of which there are fewer than of channels
+    channel = _text(response[1])  # or the pattern, of which there are fewer than of channels
+    channel = tracing.shortened(MESSAGING_DESTINATION_NAME, channel, _LONGEST)
     operation = _operation("process" if handler else "receive", channel, endpoint(pubsub))
     if tracing.excluded is not None and operation.fits(tracing.excluded):
         return excluded_call(tracing)

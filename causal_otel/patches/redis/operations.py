@@ -127,10 +127,15 @@ def command_of(options: Any) -> Describe:
         else:
             operation = _operation(name, arguments, endpoint(client))
         if keys and arguments > 0:
-            return operation.of_this_call({DB_QUERY_TEXT: text_with_keys(args)})
+            return operation.of_this_call({DB_QUERY_TEXT: text_with_keys(args, _shortened(tracing))})
         return operation
 
     return describe
+
+
+def _shortened(tracing: Tracing[Any]) -> Callable[[str, int], str]:
+    """What is shown of a long key."""
+    return functools.partial(tracing.shortened, DB_QUERY_TEXT)
 
 
 def _procedure(name: str, args: Args) -> str:
@@ -175,7 +180,8 @@ def pipeline_of(options: Any) -> Describe:
         if size > 1:
             own[DB_OPERATION_BATCH_SIZE] = size
         if keys and commands:
-            own[DB_QUERY_TEXT] = _joined(map(text_with_keys, commands), size > MAX_SHOWN)
+            shortened = _shortened(tracing)
+            own[DB_QUERY_TEXT] = _joined((text_with_keys(each, shortened) for each in commands), size > MAX_SHOWN)
         return operation.of_this_call(own)
 
     return describe

@@ -12,12 +12,12 @@ from causal_otel.instrument.calls import Args, Kwargs, argument, client_call, tr
 from causal_otel.instrument.operation import Operation
 from causal_otel.instrument.options import DatabaseOptions
 from causal_otel.instrument.plumbing import Plumbing
+from causal_otel.instrument.query_parameters import query_parameters
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.names import (
     CAUSAL_QUERY_TRUNCATED,
     CAUSAL_SERVER,
     DB_OPERATION_BATCH_SIZE,
-    DB_QUERY_PARAMETER,
     DB_QUERY_SUMMARY,
     DB_QUERY_TEXT,
 )
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["default", "statement"]
 
 _CACHED = 1024  # statements; a program has few, unless it builds them, and then remembering them is no use
-_LONGEST = 256  # characters of a parameter
 
 
 class _Describe:
@@ -58,7 +57,7 @@ class _Describe:
         if context.executemany and len(context.parameters) > 1:
             own[DB_OPERATION_BATCH_SIZE] = len(context.parameters)
         elif self._with_parameters and context.parameters:
-            own = _parameters(context.parameters[0])
+            own = query_parameters(tracing, _named(context.parameters[0]))
         return operation.of_this_call(own) if own and not operation.plumbing else operation
 
     def of(self, connection: Any, statement: str, origin: str | None) -> Operation:
@@ -79,16 +78,11 @@ class _Describe:
         return operation if origin is None else with_origin(operation, origin)
 
 
-def _parameters(given: Any) -> dict[str, Any]:
-    """The attributes of the parameters of one statement, by name or position."""
-    named: Iterable[tuple[Any, Any]]
+def _named(given: Any) -> Iterable[tuple[Any, Any]]:
+    """The parameters of one statement, by name or position."""
     if isinstance(given, Mapping):
-        named = given.items()
-    elif isinstance(given, Sequence) and not isinstance(given, str | bytes):
-        named = enumerate(given)
-    else:
-        return {}
-    return {f"{DB_QUERY_PARAMETER}.{name}": str(value)[:_LONGEST] for name, value in named}
+        return given.items()
+    return enumerate(given) if isinstance(given, Sequence) and not isinstance(given, str | bytes) else ()
 
 
 def _streams(context: Any) -> bool:
