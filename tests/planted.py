@@ -70,6 +70,10 @@ async def _asyncpg() -> None:
         await connection.execute("INSERT INTO planted VALUES ($1)", s["SQL row"])
     with _failing("syntax"):
         await connection.execute(f"SELECT '{s['SQL unclosed']}")
+    with _failing("argument"):
+        await connection.fetch("SELECT $1::int", s["SQL refused argument"])
+    with _failing("arguments"):
+        await connection.executemany("SELECT $1::int", [(1,), (s["SQL refused row"],)])
     with _failing("invalid"):
         await connection.execute(f"SELECT '{s['SQL cast']}'::int")
     async with connection.transaction():
@@ -121,12 +125,25 @@ async def _sqlalchemy() -> None:
             with _failing("SQLAlchemy: syntax"):
                 connection.execute(text(f"SELECT '{s['unclosed of ' + url]}"))
         engine.dispose()
-    place = f"postgres:{s['password of an engine']}@127.0.0.1:1/shop"
-    with _failing("SQLAlchemy: refused"):
-        sqlalchemy.create_engine(f"postgresql+psycopg://{place}").connect()
-    with _failing("SQLAlchemy: refused, asyncio"):
-        async with create_async_engine(f"postgresql+asyncpg://{place}").connect():
-            pass
+    for kind, place in (("refused", "127.0.0.1:1/shop"), ("missing", f"{server.rpartition('@')[2]}_missing")):
+        login = f"postgres:{s[f'{kind} password of an engine']}@{place}"
+        query = f"?application_name={s[f'{kind} application of an engine']}"
+        with _failing(f"SQLAlchemy: {kind}"):
+            sqlalchemy.create_engine(f"postgresql+psycopg://{login}{query}").connect()
+        with _failing(f"SQLAlchemy: {kind}, asyncio"):
+            async with create_async_engine(f"postgresql+asyncpg://{login}").connect():
+                pass
+    asynchronous = create_async_engine(f"postgresql+asyncpg://{server}")
+    async with asynchronous.connect() as session:
+        await session.execute(text(f"SELECT '{s['async literal']}', :n"), {"n": s["async parameter"]})
+        async with session.stream(text("SELECT :n"), {"n": s["stream parameter"]}) as rows:
+            assert [row async for row in rows]
+        with _failing("SQLAlchemy: argument, asyncio"):
+            await session.execute(text("SELECT CAST(:n AS int)"), {"n": s["async refused parameter"]})
+        await session.rollback()
+        with _failing("SQLAlchemy: cast, asyncio"):
+            await session.execute(text(f"SELECT CAST('{s['async cast']}' AS int)"))
+    await asynchronous.dispose()
 
 
 async def _redis() -> None:
@@ -153,14 +170,39 @@ async def _commands(redis: Any) -> None:
         await client.set(s["Redis key"], s["Redis value"])
         await client.hset("h", mapping={s["Redis field"]: s["Redis field value"]})
         await client.eval(f"return '{s['Redis script']}'", 0)
+        script = client.register_script(f"return '{s['Redis registered script']}'")
+        await script(keys=[s["Redis script key"]], args=[s["Redis script argument"]])
+        with _failing("script"):
+            await client.eval(f"return redis.call('{s['Redis failing script']}')", 0, s["Redis failing argument"])
         with _failing("AUTH"):
             await client.execute_command("AUTH", s["Redis user"], s["Redis password"])
+        with _failing("HELLO"):
+            await client.execute_command("HELLO", 3, "AUTH", s["Redis HELLO user"], s["Redis HELLO password"])
+        await client.acl_setuser("planted", passwords=[f"+{s['Redis ACL password']}"])
+        await client.acl_deluser("planted")
+        await client.client_setname(s["Redis client name"])
+        async with client.lock(s["Redis lock"], timeout=60):
+            await client.publish(s["Redis published channel"], s["Redis message"])
         with _failing("unknown"):
             await client.execute_command("NOSUCH", s["Redis unknown argument"])
         with contextlib.suppress(redis.ResponseError):
             await client.execute_command(s["Redis command"])
         async with client.pipeline() as pipeline:
             await pipeline.set("a", s["Redis pipeline"]).get("a").execute()
+        async with client.pipeline(transaction=False) as pipeline:
+            pipeline.set(s["Redis pipeline key"], "x").lpush("a", s["Redis failing pipeline"])
+            pipeline.execute_command(s["Redis pipeline command"], s["Redis pipeline argument"])
+            pipeline.eval(f"return '{s['Redis pipeline script']}'", 0)
+            await pipeline.execute(raise_on_error=False)
+            pipeline.lpush("a", s["Redis raising pipeline"])
+            with _failing("pipeline"):
+                await pipeline.execute()
+    server = os.environ["PLANTED_REDIS"].rpartition("//")[2]
+    for user in ("", s["Redis URL user"]):
+        login = f"redis://{user}:{s[f'Redis URL password {bool(user)}']}@{server}"
+        with _failing("Redis: login"):
+            async with redis.asyncio.from_url(login) as client:
+                await client.get("a")
     with contextlib.suppress(redis.ConnectionError):
         async with redis.asyncio.from_url(f"redis://:{s['Redis URL password']}@127.0.0.1:1/0") as client:
             await client.get("a")
@@ -179,6 +221,16 @@ async def _neo4j() -> None:
             await (await session.run(f"RETURN '{s['Cypher literal']}' AS a // {s['Cypher comment']}")).consume()
             await (await session.run(f"RETURN {{password: '{s['Cypher map']}', n: 1}} AS m")).consume()
             await (await session.run("RETURN $p AS p", p=s["Cypher parameter"])).consume()
+            with _failing("Cypher parameter"):
+                await (await session.run("RETURN toInteger([$p]) AS n", p=s["Cypher failing parameter"])).consume()
+
+            async def work(transaction: Any) -> None:
+                await (await transaction.run("RETURN $p AS p", {"p": s["Cypher managed parameter"]})).consume()
+
+            await session.execute_write(neo4j.unit_of_work(metadata={"by": s["transaction metadata"]})(work))
+            with _failing("Cypher transaction"):
+                async with await session.begin_transaction(metadata={"by": s["explicit metadata"]}) as transaction:
+                    await transaction.run(f"MATCH (n {{a: '{s['Cypher unclosed']}", p=s["Cypher explicit parameter"])
             with _failing("Cypher"):
                 await (await session.run(f"RETURN toInteger('{s['Cypher failing literal']}'")).consume()
         await driver.execute_query("RETURN $p AS p", p={"token": s["Cypher map parameter"]}, database_=database)

@@ -245,15 +245,29 @@ RULES = (
         (
             "duplicate key value violates unique constraint\nDETAIL:  Key (email)=(ann@shop.example) already exists.",
             "ERR unknown command 'SETT', with args beginning with: 'cart' '7'",
+            "Command # 2 (LPUSH cart hunter2) of pipeline caused error: WRONGTYPE",
+            "invalid input for query argument $1: 'ann@shop.example' (expected int)",
             "UNIQUE constraint failed: users.email\n[SQL: INSERT ...]\n[parameters: ('ann@shop.example',)]",
         ),
         (
-            *(")=(", "row contains (", "args beginning with: ", "invalid input ", "` = '", 'at or near "', "^"),
+            *(
+                ")=(",
+                "row contains (",
+                "args beginning with: ",
+                "command # ",
+                "invalid input ",
+                "` = '",
+                'at or near "',
+                "^",
+            ),
             *("[sql: ", "[parameters: ", "\nline "),
         ),
         # To the end of the line, whatever is in it; only what servers say after a key stays.
         r"\bKey \([^()\n]{1,256}\)=\((?P<key>[^\n]*?)(?=\) already exists|\) is (?:not|still) |\n|\Z)"
         r"|\brow contains \((?P<row>[^\n]+)|\bargs beginning with: (?P<args>[^\n]+)"
+        # Of the clients: redis-py's, whose command may have several lines, and asyncpg's.
+        r"|\bCommand # [0-9]{1,9} \((?P<command>(?s:.*?)(?=\) of pipeline|\Z))"
+        r"|\binvalid input for query argument [^:\n]{1,128}: (?P<argument>[^\n]+)"
         r"|\bat or near \"(?P<near>['$0-9][^\n]+)|\binvalid input [^:\n]{1,128}: \"(?P<input>[^\n]+)"
         r"|\bproperty `[^`\n]{1,128}` = '(?P<property>[^\n]+)|\bInvalid input '(?P<given>(?!':)[\"'0-9][^\n]+)"
         r"|\n(?P<query>\"[^\n]++)(?=\n *+\^)|\nLINE [0-9]{1,9}: (?P<line>[^\n]++)"

@@ -175,10 +175,12 @@ async def _never_awaited(state: State) -> Any:
 
 
 async def _given_up(state: State) -> Any:
+    await state.client.ping()  # so that it need not connect: the driver may lose a socket if that is given up
     return await given_up(state.client.blpop("empty", timeout=0))
 
 
 async def _pipeline_given_up(state: State) -> Any:
+    await state.client.ping()
     return await given_up(state.client.pipeline(transaction=False).get("string").blpop("empty", 0).execute(), 0.005)
 
 

@@ -353,7 +353,9 @@ def _statement_timeout(connection: Connection) -> Any:
 
 
 async def _given_up(state: State) -> Any:
-    return await given_up(state.engine.connected(lambda connection: connection.execute(_SLEEP)))
+    assert state.engine.asyncio is not None
+    async with state.engine.asyncio.connect() as connection:
+        return await given_up(connection.execute(_SLEEP))
 
 
 POSTGRES: dict[str, Callable[[State], Any]] = {
