@@ -63,7 +63,7 @@ class DatabaseOptions(ClientOptions):
     Args:
         query_text: whether ``db.query.text`` is recorded, without values.
         parameters: whether the parameters of statements are recorded, as ``db.query.parameter.<name or position>``, cut
-            to 256 characters each. They are values: redaction is asked about them, and nothing else hides them.
+            to 256 characters each. They are values: redaction sees them before, and nothing else hides them.
         traceparent: whether the server is told the trace of an operation, for its own logs. The patch's documentation
             says how.
     """

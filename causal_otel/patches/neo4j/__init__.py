@@ -92,7 +92,7 @@ class Neo4jOptions(DatabaseOptions):
         excluded: names, such as ``MATCH Heartbeat`` or ``neo4j.execute_read`` (with all that is inside), or texts, such
             as ``CALL dbms.*``; both as a trace shows them, in any case.
         parameters: whether the parameters of queries are recorded, as ``db.query.parameter.<name>``, cut to 256
-            characters each. They are values: redaction is asked about them, and nothing else hides them.
+            characters each. They are values: redaction sees them before, and nothing else hides them.
         traceparent: whether the server is told the trace, as ``traceparent`` in the metadata of the transaction, beside
             yours: ``SHOW TRANSACTIONS`` and the query log show it. It names the query's span for ``Session.run`` and
             ``execute_query``, that of the managed transaction or its attempt, and for ``begin_transaction`` the one
