@@ -82,7 +82,7 @@ def test_a_few_sequences(neo4j_server: GraphServer, sequence: list[str]) -> None
 
 @pytest.mark.long
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
-@settings(max_examples=8, **bounded)
+@settings(max_examples=5, **bounded)
 @given(data=st.data())
 def test_many_sequences(neo4j_server: GraphServer, is_async: bool, data: st.DataObject) -> None:
     """More of them."""

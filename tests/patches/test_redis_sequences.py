@@ -107,7 +107,7 @@ def test_a_few_sequences(redis_url: str, sequence: list[str]) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("half", HALVES)
-@settings(max_examples=8, **bounded)
+@settings(max_examples=5, **bounded)
 @given(data=st.data())
 def test_many_sequences(redis_url: str, half: str, data: st.DataObject) -> None:
     """More of them."""

@@ -94,7 +94,7 @@ def test_each_step(postgres_url: str, tmp_path: Path, driver: str) -> None:
     _sequence(url_of(driver, postgres_url, tmp_path), list(_steps(driver)), ["asyncpg", "sqlalchemy"])
 
 
-@settings(max_examples=2, derandomize=True, **bounded)
+@settings(max_examples=1, derandomize=True, **bounded)
 @given(_of("asyncpg"), _patches("asyncpg"))
 def test_a_few_sequences(postgres_url: str, tmp_path: Path, sequence: list[str], patches: list[str]) -> None:
     """Random sequences, as many as there is time for."""
@@ -103,7 +103,7 @@ def test_a_few_sequences(postgres_url: str, tmp_path: Path, sequence: list[str],
 
 @pytest.mark.long
 @pytest.mark.parametrize("driver", DRIVERS)
-@settings(max_examples=8, **bounded)
+@settings(max_examples=5, **bounded)
 @given(data=st.data())
 def test_many_sequences(postgres_url: str, tmp_path: Path, driver: str, data: st.DataObject) -> None:
     """More of them."""
