@@ -248,7 +248,8 @@ PIECES = [
     *("'token', ", "\\", "'", '"', "%3D", "cookie: ", "pw=[redacted:", "\n", "é", "a.b-c_"),
     *("Key (a)=(b", "Key (", "row contains (", "args beginning with: ", "invalid input ", 'invalid input x: "a'),
     *("property `", "property `a` = 'b", ") already exists", "at or near \"'", '\n"a', "\n ^", "Invalid input '1"),
-    *("[SQL: a\n", "[parameters: ", "\nLINE 1: ", "\n(Background on this error at"),
+    *("[SQL: a\n", "[parameters: ", "\nLINE 1: ", "\n(Background on this error at", "Command # 1 (a"),
+    *(") of pipeline", "invalid input for query argument $1", "invalid input for query argument $1: 'a"),
 ]
 ALL_HINTS = "@:= password 4111 1111 eyj akia private key bearer basic ghp_ sg. sk- -- ? )=( ` = ' [sql: "
 
