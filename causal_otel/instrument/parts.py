@@ -130,5 +130,9 @@ def parts_of(since: float, seconds: float, rest: str) -> dict[str, float]:
 
 
 def noteworthy(parts: Mapping[str, float]) -> dict[str, float]:
-    """Those of the parts that are recorded."""
-    return {key: seconds for key, seconds in parts.items() if seconds >= LEAST or key in _NUMBERS}
+    """Those of the parts that are recorded. The numbers are whole, though they were added up with times."""
+    return {
+        key: int(value) if key in _NUMBERS else value
+        for key, value in parts.items()
+        if value >= LEAST or key in _NUMBERS
+    }

@@ -218,4 +218,6 @@ def test_numbers_go_with_the_parts() -> None:
     numbers = {CAUSAL_POOL_SIZE: 8, CAUSAL_POOL_WAITING: 0, CAUSAL_ATTEMPTS: 3}
     assert found == {CAUSAL_SERVER: 1.0, **numbers}
     assert parts.noteworthy(found) == found
+    added_up = parts.noteworthy({key: 0.0 + value for key, value in numbers.items()})
+    assert {type(value) for value in added_up.values()} == {int}
     assert parts.unread() == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -95,3 +96,21 @@ async def test_a_cancelled_command_is_marked(redis_url: str, traced: Recording) 
             async with asyncio.timeout(0.1):
                 await client.blpop("nothing", timeout=30)
     assert_span(traced.only("BLPOP"), get_current_span(), cancelled=True)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("driver", [redis, redis.asyncio], ids=["sync", "asyncio"])
+async def test_a_pool_that_has_room_is_not_waited_for(traced: Recording, redis_port: int, driver: Any) -> None:
+    """The time in which a class of the user's makes a connection is no wait for the pool, which had room for it."""
+
+    class Thorough(driver.Connection):  # type: ignore[misc]
+        def __init__(self, **settings: Any) -> None:
+            time.sleep(0.02)
+            super().__init__(**settings)
+
+    pool = driver.BlockingConnectionPool(host="127.0.0.1", port=redis_port, connection_class=Thorough)
+    client = driver.Redis(connection_pool=pool)
+    await settle(client.get("none"))
+    assert "causal.pool.wait" not in assert_span(traced.only("GET"), get_current_span(), lasts=0.02)
+    await close(client)
+    await settle(pool.disconnect())

@@ -127,8 +127,7 @@ async def _rolled_back(recorded: Recording, engine: AnyEngine, do: Callable[[Ses
 @pytest.mark.asyncio
 @pytest.mark.parametrize("driver", DRIVERS)
 async def test_rolled_back(recorded: Recording, postgres_url: str, tmp_path: Path, driver: str) -> None:
-    """A rollback that is asked for or that an exception brings is an event, once, and so is that of a COMMIT which is
-    refused; closing after reading is none, nor is a ping."""
+    """A rollback that is asked for or that an exception or a refused COMMIT brings is an event, once; no other is."""
 
     def read(session: Session) -> None:
         session.scalars(select(Author)).all()

@@ -19,7 +19,7 @@ from causal_otel._internal import faults
 from causal_otel.engine import context
 from causal_otel.instrument.above import PLUMBING, orm_origin
 from causal_otel.instrument.calls import argument
-from causal_otel.instrument.parts import apart, note, take
+from causal_otel.instrument.parts import LEAST, apart, note, take
 from causal_otel.instrument.recorded_failures import RecordedFailures
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.names import CAUSAL_CONNECT, CAUSAL_POOL_SETUP, CAUSAL_POOL_SIZE, CAUSAL_POOL_WAIT, CAUSAL_POOL_WAITING
@@ -81,8 +81,9 @@ def wait(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., A
         finally:
             _count(self, -1)
             seconds = perf_counter() - began - (_connecting.get() - connected)
-            note(CAUSAL_POOL_WAIT, seconds)
-            _waited.set({CAUSAL_POOL_SIZE: _size(self), CAUSAL_POOL_WAITING: before})
+            if seconds >= LEAST:
+                note(CAUSAL_POOL_WAIT, seconds)
+                _waited.set({CAUSAL_POOL_SIZE: _size(self), CAUSAL_POOL_WAITING: before})
 
     return do_get
 
