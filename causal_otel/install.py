@@ -135,7 +135,7 @@ class Installation:
     def _tracing(self, options: Callable[[Patch], Options], border: BaggageBorder, patch: Patch) -> Tracing[Any]:
         tracer = tracer_of(self.tracer_provider, f"causal_otel.{patch.name}")
         metrics = None if self._measuring is None else self._measuring.metrics(patch)
-        pools = None if self._measuring is None else self._measuring.pools
+        pools = self._measuring.pools if self._measuring is not None and patch.pools else None
         return Tracing(tracer, options(patch), self.flush, border, self._policy, metrics=metrics, pools=pools)
 
     def _service_name(self) -> str:

@@ -15,7 +15,7 @@ import causal_otel
 from causal_otel._internal import faults
 from causal_otel.engine.provider import TracerProvider
 from causal_otel.instrument.registry import BUILT_IN
-from causal_otel.names import DB_QUERY_PARAMETER
+from causal_otel.names import CAUSAL_POOL_SIZE, CAUSAL_POOL_WAIT, CAUSAL_POOL_WAITING, DB_QUERY_PARAMETER
 from tests.span_relations import assert_sound
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Recording", "recording"]
 
+_OF_POOLS = {CAUSAL_POOL_WAIT, CAUSAL_POOL_SIZE, CAUSAL_POOL_WAITING}
 _PARAMETER = re.compile(rf"{re.escape(DB_QUERY_PARAMETER)}\..+")
 
 
@@ -66,6 +67,8 @@ class Recording:
         for span in self.spans:
             if _patch(span) in BUILT_IN:
                 assert_sound(span, elapsed)
+                waited = _OF_POOLS & (span.attributes or {}).keys()
+                assert waited in (set(), _OF_POOLS), "a wait for a pool says how big it is and how many waited"
         assert _undeclared(self.spans) == set(), "docs/reference/privacy.md does not tell of these attributes"
 
 

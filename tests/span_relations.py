@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import Span, SpanContext
 
+from causal_otel._reference.attributes import OURS
 from causal_otel.names import (
     CAUSAL_CONNECT,
     CAUSAL_CONNECT_DNS,
@@ -41,6 +42,15 @@ __all__ = [
     "traceparent",
     "untimed",
 ]
+
+_TYPES = {
+    "bool": ("bool",),
+    "int": ("int",),
+    "string": ("str",),
+    "strings": ("tuple", "list"),
+    "double, seconds": ("float",),
+}
+"""By the words of the page of attributes."""
 
 PARTS = (
     *(CAUSAL_CONNECT, CAUSAL_CONNECT_DNS, CAUSAL_CONNECT_TLS, CAUSAL_DISCOVERY, CAUSAL_FETCH, CAUSAL_LOCK_WAIT),
@@ -145,6 +155,8 @@ def assert_sound(span: ReadableSpan | ReceivedSpan, within: float | None = None)
     assert within is None or seconds(span) <= within, f"it took {seconds(span)} s of {within} s"
     assert (status == "ERROR") is ("error.type" in found), f"{status}, {found}"
     assert status == "UNSET" or not {"causal.cancelled", "causal.abandoned"} & found.keys(), f"{status}, {found}"
+    for key in OURS.keys() & found.keys():
+        assert type(found[key]).__name__ in _TYPES[OURS[key][0]], f"{key}: {found[key]!r} is no {OURS[key][0]}"
 
 
 def assert_span(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from causal_otel.names import (
     CAUSAL_ATTEMPTS,
+    CAUSAL_CONNECT,
     CAUSAL_CONNECT_DNS,
     CAUSAL_CONNECT_TLS,
     CAUSAL_POOL_SIZE,
@@ -31,7 +32,7 @@ LEAST = 0.001
 _INSIDE = (CAUSAL_CONNECT_DNS, CAUSAL_CONNECT_TLS)  # parts of a part
 _NUMBERS = (CAUSAL_ATTEMPTS, CAUSAL_POOL_SIZE, CAUSAL_POOL_WAITING)  # no time, but noted as parts are
 _NO_PARTS = (*_INSIDE, *_NUMBERS)
-_KEPT = 32  # notes that nobody has taken, because no operation was recorded around them
+_KEPT = 256  # notes that nobody has taken: no operation was recorded around them, or it has tried very often
 
 _notes: ContextVar[tuple[tuple[float, str, float], ...]] = ContextVar("causal_otel_parts", default=())
 """When each part began, by ``perf_counter()``, its key and its seconds. Nobody changes it: tasks begin with their
@@ -45,13 +46,14 @@ unread = _notes.get
 def note(key: str, seconds: float) -> None:
     """Leave a note for the operation under way: it was in this part until now.
 
-    An operation that runs in another task or thread does not see it.
+    An operation that runs in another task or thread does not see it. What is less than a millisecond is not noted, but
+    for connecting: a driver that is refused ten times in a row has waited for that, and for no server.
 
     Args:
         key: the attribute, such as ``causal.pool.wait``.
         seconds: how long it was.
     """
-    if seconds >= LEAST:
+    if seconds >= LEAST or key == CAUSAL_CONNECT:
         _notes.set((*_notes.get()[-_KEPT:], (perf_counter() - seconds, key, seconds)))
 
 
@@ -115,7 +117,7 @@ def apart() -> Iterator[None]:
 
 
 def parts_of(since: float, seconds: float, rest: str) -> dict[str, float]:
-    """All parts of an operation, which is over.
+    """All parts of an operation that are recorded, once it is over.
 
     Args:
         since: when it began, by ``perf_counter()``.
@@ -124,11 +126,17 @@ def parts_of(since: float, seconds: float, rest: str) -> dict[str, float]:
     """
     found = take(since) or {}
     left = seconds - sum(value for key, value in found.items() if key not in _NO_PARTS)
+    if found:
+        found = noteworthy(found)
     if left >= LEAST:
         found[rest] = found.get(rest, 0.0) + left
     return found
 
 
 def noteworthy(parts: Mapping[str, float]) -> dict[str, float]:
-    """Those of the parts that are recorded."""
-    return {key: seconds for key, seconds in parts.items() if seconds >= LEAST or key in _NUMBERS}
+    """Those of the parts that are recorded. The numbers are whole, though they were added up with times."""
+    return {
+        key: int(value) if key in _NUMBERS else value
+        for key, value in parts.items()
+        if value >= LEAST or key in _NUMBERS
+    }

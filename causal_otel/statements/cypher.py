@@ -29,7 +29,17 @@ _SCHEMA = (
     r"(?: INDEX(?:ES)? | CONSTRAINTS? | DATABASES? | ALIAS(?:ES)? | SERVERS? | USERS? | ROLES? | PRIVILEGES?"
     r" | SETTINGS? | TRANSACTIONS? | PROCEDURES? | FUNCTIONS? )"
 )
-_LABEL = rf"!?+(?: {_NAME} | \(\s*+!?+{_NAME}(?:\s*+[|&]\s*+!?+{_NAME})*+\s*+\) )"
+
+
+def _label(depth: int) -> str:
+    """A label or type, or an expression of several in parentheses that are so deep at most."""
+    if not depth:
+        return rf"!*+ {_NAME}"
+    return rf"!*+ (?: {_NAME} | \(\s*+ (?: {_label(depth - 1)} \s*+[|&]?+\s*+ )++ \) )"
+
+
+_LABEL = _label(3)
+_NO_LABEL = r"(?i: NULL | NOT | TYPED | NORMALIZED | NFK?[CD] | UNIQUE | KEY | NODE | REL(?:ATIONSHIP)? )\b"
 _ENTRY = rf"{_NAME}\s*+:\s*+{_VALUE}"
 _ITEM = rf"""(?:
       {_VALUE}
@@ -43,7 +53,8 @@ _CUT = rf"""(?:
 _TOKEN = re.compile(
     rf"""
     {_SPACE}*+ (?:
-      (?P<name>      {_NAME}(?:\.{_NAME})*+ )
+      (?P<is>        (?i:IS)\s++(?!{_NO_LABEL}){_LABEL}(?:\s*+[|&]\s*+{_LABEL})*+ (?=\s*+(?:[)\]{{*]|(?i:WHERE)\b)) )
+    | (?P<name>      {_NAME}(?:\.{_NAME})*+ )
     | (?P<list>      \[\s*+ (?P<first>{_ITEM}) (?:\s*+,\s*+{_ITEM})*+ (?:\s*+\]|{_CUT}) )
     | (?P<literal>   {_LITERAL} | `(?:[^`]|``)*+\Z )
     | (?P<parameter> {_PARAMETER} )
@@ -55,13 +66,14 @@ _TOKEN = re.compile(
 )
 # What begins with one of these words may be more than a name.
 _FIRST_WORDS = words(
-    "ALTER CALL COLLECT COUNT CREATE DELETE DENY DETACH DROP EXISTS EXPLAIN FOREACH GRANT INSERT LOAD MATCH MERGE "
-    "NODETACH ON OPTIONAL PROFILE REMOVE REVOKE SET SHOW TERMINATE UNWIND"
+    "ALTER CALL COLLECT COUNT CREATE DELETE DENY DETACH DROP ELSE EXISTS EXPLAIN FOREACH GRANT INSERT LOAD MATCH MERGE "
+    "NODETACH ON OPTIONAL PROFILE REMOVE REVOKE SET SHOW TERMINATE THEN UNWIND"
 )
 _PHRASE = re.compile(
     rf"""
       (?P<skipped>   (?i: ON\s++(?:CREATE|MATCH) )\b )
     | (?P<subquery>  (?i: CALL | EXISTS | COUNT | COLLECT )\s*+(?: \([^(){{}}'"`]*+\)\s*+ )?+ \{{ )
+    | (?P<branch>    (?i: THEN | ELSE )\s*+ \{{ (?=\s*+{_NAME}\s*+[^\s:]) )
     | (?P<procedure> (?i: CALL )\s++{_NAME}(?:\.{_NAME})*+ )
     | (?P<plan>      (?i: EXPLAIN | PROFILE )\b )
     | (?P<schema>    (?i: (?:SHOW|CREATE|DROP|ALTER|TERMINATE)\s++(?:\w++\s++){{0,3}}?{_SCHEMA} )\b (?!\s*+[:.]) )
@@ -128,6 +140,10 @@ def describe(query: str) -> Statement:
             text.append(found)
             if at < end or not truncated:
                 summary.label(found[1:].strip())
+        elif kind == "is":
+            text.append(found)
+            if at < end or not truncated:
+                summary.is_label(found[2:].strip())
         else:
             if kind == "list":
                 found = f"[{_KEPT_OR_LITERAL.sub(_shown, token['first'])}]"
@@ -147,6 +163,7 @@ class _Summary:
         self._clauses: list[list[str]] = []  # each is an operation, then what it works on
         self._open: list[str] = [""]  # the brackets that are open, by their mark or what they enclose
         self._before = ""  # the last token but spaces: a word in capitals or a mark; empty: a value
+        self._leads = False  # whether the last token is the first name in a bracket
         self._administers = False  # the rest of the statement names rights, users and properties
         self._returns = False
 
@@ -157,7 +174,7 @@ class _Summary:
             self._operation(keywords)
         elif kind == "procedure":
             self._operation("CALL", phrase.split(None, 1)[1])
-        elif kind == "subquery":
+        elif kind in ("subquery", "branch"):
             self._open.append("subquery")
             self._before = ""
         elif kind == "schema":  # about indexes, users and the like
@@ -180,8 +197,16 @@ class _Summary:
         if self._clauses and self._open[-1] != "{":  # in braces it is the value of a map
             self._clauses[-1].append(label)
 
+    def is_label(self, label: str) -> None:
+        """The same after IS, where that is how a pattern names it: ``(n IS Person)``."""
+        if self._open[-1] in ("(", "-[") and (self._leads or self._before in ("(", "[")):
+            self.label(label)
+        else:
+            self._before = "IS"
+
     def name(self, name: str, word: str) -> None:
         """A keyword that is no operation, or a name; ``word`` is the same in capitals."""
+        self._leads = self._before in ("(", "[")
         if self._before in ("label|", "label&"):  # (n:A | B)
             self._clauses[-1][-1] += f"{self._before[-1]}{name}"
             self._before = "label"
@@ -192,10 +217,12 @@ class _Summary:
     def value(self) -> None:
         """A literal, a parameter or a list of them."""
         self._before = ""
+        self._leads = False
 
     def mark(self, mark: str) -> None:
         """A character of punctuation."""
         before, self._before = self._before, mark
+        self._leads = False
         if mark == "(":
             self._open.append("FOREACH" if before == "FOREACH" else mark)
         elif mark == "[":

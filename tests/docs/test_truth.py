@@ -21,7 +21,8 @@ from causal_otel.collector.web.forms import SearchForm
 from causal_otel.export.ledger import REASONS
 from causal_otel.instrument.declaration import Wrap
 from causal_otel.instrument.registry import BUILT_IN
-from causal_otel.names import CAUSAL_QUEUE_WAIT
+from causal_otel.metrics.pools import INSTRUMENTS
+from causal_otel.names import CAUSAL_QUEUE_WAIT, DB_SYSTEM_NAME
 from causal_otel.settings import table
 from tests.docs.blocks import ALL
 from tests.docs.pages import PAGES, ROOT, code_blocks, read
@@ -122,6 +123,14 @@ def test_the_page_of_waits_says_who_tells_of_them() -> None:
     assert {key: who | ({"valkey"} if "redis" in who else set()) for key, who in told.items() if who != {"all"}} == {
         key: who for key, who in recorded.items() if told[key] != {"all"}
     }
+
+
+def test_the_page_of_metrics_has_those_of_pools() -> None:
+    """What is measured of pools is in its table, with every patch that measures its driver's: those of databases."""
+    page, databases = read("docs/reference/metrics.md"), [name for name in BUILT_IN if BUILT_IN[name].load().pools]
+    assert databases == [name for name in BUILT_IN if DB_SYSTEM_NAME in BUILT_IN[name].load().records]
+    links = ", ".join(f"[`{name}`](attributes.md#{name})" for name in databases)
+    assert [each.name for each in INSTRUMENTS if f"| `{each.name}` | `{each.unit}` | {links} |" not in page] == []
 
 
 def test_the_page_about_production_knows_when_the_log_is_brought_to_the_disk() -> None:

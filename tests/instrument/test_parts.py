@@ -22,6 +22,7 @@ from causal_otel.names import (
     CAUSAL_CONNECT,
     CAUSAL_CONNECT_DNS,
     CAUSAL_CONNECT_TLS,
+    CAUSAL_POOL_SETUP,
     CAUSAL_POOL_SIZE,
     CAUSAL_POOL_WAIT,
     CAUSAL_POOL_WAITING,
@@ -54,12 +55,25 @@ def test_notes_of_one_key_add_up_and_are_taken_once() -> None:
     since = perf_counter()
     for _ in range(2):
         _pause(CAUSAL_POOL_WAIT)
-    parts.note(CAUSAL_CONNECT, 0.000_5)
+    parts.note(CAUSAL_POOL_SETUP, 0.000_5)
     found = parts.take(since)
     assert found is not None
     assert found.keys() == {CAUSAL_POOL_WAIT}
     assert 2 * PAUSE <= found[CAUSAL_POOL_WAIT] <= perf_counter() - since
     assert parts.take(since) is None
+
+
+@pytest.mark.parametrize(("attempts", "told"), [(1, None), (3, 0.0015)])
+def test_short_attempts_to_connect_add_up(attempts: int, told: float | None) -> None:
+    """Connecting is noted however short it was, and recorded if it took a millisecond in all; it never is the rest."""
+    since = perf_counter()
+    while perf_counter() < since + 0.0005:
+        pass
+    for _ in range(attempts):
+        parts.note(CAUSAL_CONNECT, 0.000_5)
+    found = parts.parts_of(since, 1.0, CAUSAL_SERVER)
+    assert found.get(CAUSAL_CONNECT) == (None if told is None else pytest.approx(told))
+    assert found[CAUSAL_SERVER] == pytest.approx(1.0 - attempts * 0.000_5)
 
 
 def test_notes_that_nobody_took_are_no_part_of_what_comes_later() -> None:
@@ -76,7 +90,7 @@ def test_notes_are_bounded() -> None:
     """However many are left behind, a task keeps only the last ones."""
     for _ in range(10_000):
         parts.note(CAUSAL_CONNECT, 1.0)
-    assert len(parts._notes.get()) <= 33
+    assert len(parts._notes.get()) <= 257
     parts.take(perf_counter())
 
 
@@ -218,4 +232,6 @@ def test_numbers_go_with_the_parts() -> None:
     numbers = {CAUSAL_POOL_SIZE: 8, CAUSAL_POOL_WAITING: 0, CAUSAL_ATTEMPTS: 3}
     assert found == {CAUSAL_SERVER: 1.0, **numbers}
     assert parts.noteworthy(found) == found
+    added_up = parts.noteworthy({key: 0.0 + value for key, value in numbers.items()})
+    assert {type(value) for value in added_up.values()} == {int}
     assert parts.unread() == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -95,3 +96,34 @@ async def test_a_cancelled_command_is_marked(redis_url: str, traced: Recording) 
             async with asyncio.timeout(0.1):
                 await client.blpop("nothing", timeout=30)
     assert_span(traced.only("BLPOP"), get_current_span(), cancelled=True)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("driver", "retry"), [(redis, Retry), (redis.asyncio, AsyncRetry)], ids=["sync", "asyncio"])
+async def test_short_attempts_to_connect_are_one_wait(traced: Recording, driver: Any, retry: Any) -> None:
+    """A server that refuses many times in a row, at once, was connected to all the while, and did nothing itself."""
+    client = driver.Redis(host="127.0.0.1", port=claim_port(None, "nobody"), retry=retry(NoBackoff(), 80))
+    with pytest.raises(redis.ConnectionError):
+        await settle(client.get("none"))
+    told = assert_span(traced.only("GET"), get_current_span(), error="redis.exceptions.ConnectionError")
+    assert told["causal.attempts"] == 81
+    assert told["causal.connect"] >= 0.001
+    await close(client)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("driver", [redis, redis.asyncio], ids=["sync", "asyncio"])
+async def test_a_pool_that_has_room_is_not_waited_for(traced: Recording, redis_port: int, driver: Any) -> None:
+    """The time in which a class of the user's makes a connection is no wait for the pool, which had room for it."""
+
+    class Thorough(driver.Connection):  # type: ignore[misc]
+        def __init__(self, **settings: Any) -> None:
+            time.sleep(0.02)
+            super().__init__(**settings)
+
+    pool = driver.BlockingConnectionPool(host="127.0.0.1", port=redis_port, connection_class=Thorough)
+    client = driver.Redis(connection_pool=pool)
+    await settle(client.get("none"))
+    assert "causal.pool.wait" not in assert_span(traced.only("GET"), get_current_span(), lasts=0.02)
+    await close(client)
+    await settle(pool.disconnect())

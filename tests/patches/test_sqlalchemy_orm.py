@@ -127,7 +127,7 @@ async def _rolled_back(recorded: Recording, engine: AnyEngine, do: Callable[[Ses
 @pytest.mark.asyncio
 @pytest.mark.parametrize("driver", DRIVERS)
 async def test_rolled_back(recorded: Recording, postgres_url: str, tmp_path: Path, driver: str) -> None:
-    """A rollback that is asked for or that an exception brings is an event, once; closing after reading is none."""
+    """A rollback that is asked for or that an exception or a refused COMMIT brings is an event, once; no other is."""
 
     def read(session: Session) -> None:
         session.scalars(select(Author)).all()
@@ -151,7 +151,16 @@ async def test_rolled_back(recorded: Recording, postgres_url: str, tmp_path: Pat
         with pytest.raises(exc.IntegrityError):
             session.flush()
 
-    async with any_engine(url_of(driver, postgres_url, tmp_path)) as engine:
+    def refused(session: Session) -> None:
+        if driver == "aiosqlite":
+            session.execute(text("PRAGMA foreign_keys = ON"))
+        session.execute(text("CREATE TEMP TABLE one (id int PRIMARY KEY)"))
+        session.execute(text("CREATE TEMP TABLE two (id int REFERENCES one (id) DEFERRABLE INITIALLY DEFERRED)"))
+        session.execute(text("INSERT INTO two VALUES (1)"))
+        with pytest.raises(exc.IntegrityError):
+            session.commit()
+
+    async with any_engine(url_of(driver, postgres_url, tmp_path), pool_pre_ping=True) as engine:
         await fill(engine)
-        found = [await _rolled_back(recorded, engine, each) for each in (read, savepoint, ask, leave, fail)]
-    assert found == [0, 0, 1, 1, 1]
+        found = [await _rolled_back(recorded, engine, each) for each in (read, savepoint, ask, leave, fail, refused)]
+    assert found == [0, 0, 1, 1, 1, 1]

@@ -155,4 +155,5 @@ PATCH = Patch(
         "the server's error message, which repeats values (its SQLSTATE is recorded)",
     ),
     metrics={SpanKind.CLIENT: DATABASE_CLIENT},
+    pools=True,
 )

@@ -211,4 +211,5 @@ PATCH = Patch(
         "the server's error message (its code is recorded), and the texts of its notifications",
     ),
     metrics={SpanKind.CLIENT: DATABASE_CLIENT},
+    pools=True,
 )

@@ -32,7 +32,7 @@ from causal_otel.patches.neo4j.internals import private
 from causal_otel.patches.neo4j.pools import connecting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from causal_otel.instrument.calls import Args, Kwargs, Wrapper
     from causal_otel.instrument.tracing import Tracing
@@ -61,9 +61,9 @@ def take(since: float) -> dict[str, float] | None:
     return _added_up(notes, since) or None
 
 
-def pool_facts() -> dict[str, Any]:
-    """The size of the pool that was waited for last, and how many waited already."""
-    return _facts.get() or {}
+def pool_facts(parts: Mapping[str, float]) -> dict[str, Any]:
+    """If a wait for a pool is among the parts that are recorded: how big that was, and how many waited already."""
+    return (_facts.get() if parts.get(CAUSAL_POOL_WAIT, 0.0) >= LEAST else None) or {}
 
 
 def _added_up(notes: tuple[tuple[float, str, float], ...], since: float) -> dict[str, float]:

@@ -9,7 +9,7 @@ from opentelemetry import trace
 
 from causal_otel.instrument.parts import LEAST
 from causal_otel.instrument.plumbing import Plumbing
-from causal_otel.names import CAUSAL_CONNECT_DNS, CAUSAL_POOL_WAIT, CAUSAL_SERVER, CAUSAL_TRANSACTION_ROLLED_BACK
+from causal_otel.names import CAUSAL_CONNECT_DNS, CAUSAL_SERVER, CAUSAL_TRANSACTION_ROLLED_BACK
 from causal_otel.patches.neo4j.connections import pool_facts, take
 from causal_otel.patches.neo4j.internals import (
     endpoint_of_driver,
@@ -69,8 +69,9 @@ class Opening(Plumbing):
         """The transaction is open, or not."""
         attempt = self._attempt
         told = attempt.running if attempt is not None and attempt.single_span else self
-        if CAUSAL_POOL_WAIT in _tell(told, self._since):
-            told.learn(pool_facts())
+        facts = pool_facts(_tell(told, self._since))
+        if facts:
+            told.learn(facts)
         if attempt is None:
             super().end(result, error)
             return

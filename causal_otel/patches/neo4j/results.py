@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from causal_otel._internal import faults
 from causal_otel.instrument.parts import LEAST
 from causal_otel.instrument.stopwatch import moment_of
-from causal_otel.names import CAUSAL_CONNECT_DNS, CAUSAL_FETCH, CAUSAL_POOL_WAIT, CAUSAL_SERVER, DB_NAMESPACE
+from causal_otel.names import CAUSAL_CONNECT_DNS, CAUSAL_FETCH, CAUSAL_SERVER, DB_NAMESPACE
 from causal_otel.patches.neo4j.connections import pool_facts, take
 from causal_otel.patches.neo4j.internals import followed, owner_of, summary_of
 from causal_otel.patches.neo4j.summaries import learned, milliseconds
@@ -240,8 +240,9 @@ class Query:
             for key, value in noted.items():
                 running.part(key, value)
                 request -= value if key != CAUSAL_CONNECT_DNS else 0.0
-            if CAUSAL_POOL_WAIT in noted:
-                running.learn(pool_facts())
+            facts = pool_facts(noted)
+            if facts:
+                running.learn(facts)
         available = milliseconds(metadata, "t_first")
         consumed = milliseconds(metadata, "t_last") if whole else None
         # The server counts in its own time: while it waited for an application that reads slowly, too.

@@ -227,4 +227,5 @@ def patch(driver: str, versions: tuple[str, str], options: type[DatabaseOptions]
             "the server's error message (its prefix is recorded)",
         ),
         metrics={SpanKind.CLIENT: DATABASE_CLIENT._replace(rows=None)},
+        pools=True,
     )

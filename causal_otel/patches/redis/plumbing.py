@@ -41,7 +41,7 @@ class _Call(Plumbing):
 
     def end(self, result: Any = None, error: BaseException | None = None) -> None:
         """The call is over."""
-        found = parts.take(self._since) or {}
+        found = parts.noteworthy(parts.take(self._since) or {})
         if error is None and self.connects and not found:
             self._close()
             return

@@ -32,7 +32,10 @@ _TAKEN = "_causal_otel_taken"
 
 
 def _waiting(pool: Any) -> int | None:
-    """How many wait for a connection of a pool that has none; None: nobody need wait, or the pool does not say."""
+    """How many wait for a connection of a pool that has none; None: nobody need wait.
+
+    A pool that does not say counts as one that nobody waits for.
+    """
     try:
         queue = getattr(pool, "pool", None)
         if queue is not None:  # of the synchronous half; asyncio's had one as well before 5.1
@@ -43,20 +46,17 @@ def _waiting(pool: Any) -> int | None:
             return None
         return len(pool._condition._waiters)
     except (AttributeError, TypeError):
-        return None
+        return 0
 
 
-def _waited(pool: Any, waiting: int | None, began: float) -> None:
+def _waited(pool: Any, waiting: int, began: float) -> None:
     """Note how long a pool made its caller wait, once that is over."""
     seconds = perf_counter() - began - parts.noted(began)
     if seconds < parts.LEAST:
         return
     parts.note(CAUSAL_POOL_WAIT, seconds)
-    size = getattr(pool, "max_connections", None)
-    if isinstance(size, int):
-        parts.tell(CAUSAL_POOL_SIZE, size)
-    if waiting is not None:
-        parts.tell(CAUSAL_POOL_WAITING, waiting)
+    parts.tell(CAUSAL_POOL_SIZE, pool.max_connections)
+    parts.tell(CAUSAL_POOL_WAITING, waiting)
 
 
 # -- metrics ------------------------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ def _checking_out(blocks: bool) -> Callable[[Tracing[Any], Callable[..., Any]], 
                 self.began = perf_counter()
 
             def end(self, connection: Any, error: BaseException | None) -> None:
-                if blocks:
+                if self.waiting is not None:
                     _waited(self.pool, self.waiting, self.began)
                 meter = self.meter
                 if meter is None:

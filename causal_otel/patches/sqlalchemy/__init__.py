@@ -16,8 +16,9 @@ Not supported is SQLAlchemy before 2.0.7, whose pings cannot be seen.
 Not traced: what SQLAlchemy asks a server when it connects and what the program's ``connect`` listeners do then (their
 time is ``causal.pool.setup``), ``pool_pre_ping`` as long as the connection works, and statements that are excluded.
 
-A transaction that is rolled back by the program or an exception is the event ``causal.transaction.rolled_back`` of the
-current span. One that is closed without a commit, as after reading only, is not, nor what the pool resets.
+A transaction that is rolled back by the program or an exception, or that its ``COMMIT`` has undone, is the event
+``causal.transaction.rolled_back`` of the current span. One that is closed without a commit, as after reading only, is
+not, nor what the pool pings or resets.
 
 Span names are query summaries, ``SELECT orders``. Attributes: ``db.system.name``, ``db.namespace``,
 ``db.query.summary``, ``db.query.text`` (every literal as ``?``), ``db.operation.batch.size``, ``db.operation.name`` (of
@@ -155,4 +156,5 @@ PATCH = Patch(
         "the server's error message, which repeats values (its code is recorded)",
     ),
     metrics={SpanKind.CLIENT: DATABASE_CLIENT},
+    pools=True,
 )

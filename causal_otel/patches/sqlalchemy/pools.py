@@ -17,8 +17,9 @@ from weakref import WeakKeyDictionary
 
 from causal_otel._internal import faults
 from causal_otel.engine import context
+from causal_otel.instrument.above import PLUMBING, orm_origin
 from causal_otel.instrument.calls import argument
-from causal_otel.instrument.parts import apart, note, take
+from causal_otel.instrument.parts import LEAST, apart, note, take
 from causal_otel.instrument.recorded_failures import RecordedFailures
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.names import CAUSAL_CONNECT, CAUSAL_POOL_SETUP, CAUSAL_POOL_SIZE, CAUSAL_POOL_WAIT, CAUSAL_POOL_WAITING
@@ -80,8 +81,9 @@ def wait(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., A
         finally:
             _count(self, -1)
             seconds = perf_counter() - began - (_connecting.get() - connected)
-            note(CAUSAL_POOL_WAIT, seconds)
-            _waited.set({CAUSAL_POOL_SIZE: _size(self), CAUSAL_POOL_WAITING: before})
+            if seconds >= LEAST:
+                note(CAUSAL_POOL_WAIT, seconds)
+                _waited.set({CAUSAL_POOL_SIZE: _size(self), CAUSAL_POOL_WAITING: before})
 
     return do_get
 
@@ -190,19 +192,25 @@ def listen(tracing: Tracing[Any]) -> Callable[[], None]:
 
 
 def ping(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
-    """For ``DefaultDialect._do_ping_w_event``, by which ``pool_pre_ping`` tries a connection before it is used."""
+    """For ``DefaultDialect._do_ping_w_event``, by which ``pool_pre_ping`` tries a connection before it is used.
+
+    With asyncpg SQLAlchemy pings in a transaction of its own and rolls that back: the program has lost nothing.
+    """
 
     @functools.wraps(original)
     def ping(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         if not tracing.active:
             return original(self, *args, **kwargs)
         inside = context.attach(RecordedFailures().inside())
+        origin = orm_origin.get()
+        orm_origin.set(PLUMBING)
         began = perf_counter()
         works = True
         try:
             works = original(self, *args, **kwargs)
             return works
         finally:
+            orm_origin.set(origin)
             inside.end()
             note(CAUSAL_POOL_SETUP, perf_counter() - began)
             if works is False and not traced_below(self):

@@ -22,14 +22,27 @@ from causal_otel.patches.sqlalchemy.plumbing import Late, late_plumbing, plumbin
 __all__ = ["rollback", "told", "transition"]
 
 
-def _of_the_server(late: Late, error: BaseException | None) -> bool:
-    late.part(CAUSAL_SERVER, perf_counter() - late.since)
-    return True
+def _undone(operation: str) -> None:
+    """Tell the current span that a transaction was rolled back, by that operation."""
+    span = context.current_span()
+    if span is not None and span.is_recording():
+        span.add_event(CAUSAL_TRANSACTION_ROLLED_BACK, {DB_OPERATION_NAME: operation})
 
 
 def transition(operation: str) -> Wrapper:
-    """For a method of a connection that ends a transaction."""
-    call = late_plumbing(lambda connection: plumbing(operation, place_of(connection.engine)), _of_the_server)
+    """For a method of a connection that ends a transaction.
+
+    A COMMIT that the server refuses undoes it: SQLAlchemy takes it for over, and calls no ``rollback()`` that it would
+    take for one. What became of it where the connection was lost, nobody knows.
+    """
+
+    def of_the_server(late: Late, error: BaseException | None) -> bool:
+        late.part(CAUSAL_SERVER, perf_counter() - late.since)
+        if operation == "COMMIT" and getattr(error, "connection_invalidated", True) is False:
+            _undone(operation)
+        return True
+
+    call = late_plumbing(lambda connection: plumbing(operation, place_of(connection.engine)), of_the_server)
 
     def wrap(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
         plumbed = call(tracing, original)
@@ -59,9 +72,7 @@ def rollback(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..
         finally:
             if active:
                 try:
-                    span = context.current_span()
-                    if span is not None and span.is_recording():
-                        span.add_event(CAUSAL_TRANSACTION_ROLLED_BACK, {DB_OPERATION_NAME: "ROLLBACK"})
+                    _undone("ROLLBACK")
                 except Exception:
                     faults.report("sqlalchemy: a rollback")
 
