@@ -7,6 +7,7 @@ its name, how many arguments it has and its server; of a pipeline the same of it
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -164,15 +165,12 @@ def pipeline_of(options: Any) -> Describe:
     def describe(tracing: Tracing[Any], pipeline: Any, args: Args, kwargs: Kwargs) -> Operation | None:
         """A pipeline being executed."""
         queue = _queue(pipeline)
-        size = len(queue) or len(pipeline)
-        if not size:
-            return None  # it sends nothing, or at most an EXEC to end a WATCH
-        shown = queue[:MAX_SHOWN]
-        words = tuple([each[0] for each, _ in shown])
-        alike = words == words[:1] * len(words)
-        if alike and size > MAX_SHOWN:  # else it is named after none of them, or after these
-            alike = {each[0] for each, _ in queue} == {*words}
-        kind = "MULTI" if _is_transaction(pipeline) else "PIPELINE"
+        if not queue:
+            return _unread(pipeline)
+        size, shown = len(queue), queue[:MAX_SHOWN]
+        alike = _alike(queue)
+        words = (queue[0][0][0],) if alike else tuple([each[0] for each, _ in shown])
+        kind = _kind(pipeline)
         if COMPLETE.issuperset(words):
             lengths = None if hidden else tuple([len(each) for each, _ in shown])
             operation = _pipeline(kind, words, lengths, alike, size, endpoint(pipeline))
@@ -182,7 +180,7 @@ def pipeline_of(options: Any) -> Describe:
             alike = alike or (size <= MAX_SHOWN and len({*names}) == 1)
             texts = None if hidden else [text(*each) for each in commands]
             operation = _described(kind, names, texts, alike, size, endpoint(pipeline))
-        if keys and shown:
+        if keys:
             return operation.of_this_call({DB_QUERY_TEXT: _joined([text_with_keys(each) for each, _ in shown], size)})
         raises = args[0] if args else kwargs.get("raise_on_error", True)
         if raises and not getattr(pipeline, "watching", True):
@@ -196,13 +194,13 @@ def pipeline_of(options: Any) -> Describe:
 def _pipeline(
     kind: str, words: tuple[str, ...], lengths: tuple[int, ...] | None, alike: bool, size: int, endpoint: Endpoint
 ) -> Operation:
-    """A pipeline whose commands are words that redis-py sends; ``lengths`` says of how many arguments, if it is told."""
+    """A pipeline of commands that are spelled as redis-py does: their words, one for all if alike, and lengths."""
     return _described(kind, words, None if lengths is None else _texts(words, lengths), alike, size, endpoint)
 
 
 @functools.lru_cache(_CACHED // 4)
 def _texts(words: tuple[str, ...], lengths: tuple[int, ...]) -> tuple[str, ...]:
-    return tuple(text(word, length - 1) for word, length in zip(words, lengths, strict=True))
+    return tuple([text(word, length - 1) for word, length in zip(itertools.cycle(words), lengths, strict=False)])
 
 
 def _described(
@@ -212,14 +210,13 @@ def _described(
 
     Args:
         kind: ``PIPELINE`` or ``MULTI``.
-        names: its commands, as many as are shown.
+        names: its commands, as many as are shown, or one that stands for all.
         texts: their texts; None: they are not told.
         alike: whether all its commands have one name.
         size: how many they are.
         endpoint: where it goes.
     """
-    alike = alike and bool(names)
-    background = all(map(is_background, names)) and (alike or 0 < size <= MAX_SHOWN)
+    background = all(map(is_background, names)) and (alike or size <= MAX_SHOWN)
     operation = _operation(f"{kind} {names[0]}" if alike else kind, -1, endpoint, background=background)
     attributes = dict(operation.attributes)
     if texts:
@@ -239,14 +236,33 @@ def _queue(pipeline: Any) -> list[tuple[Args, Any]]:
     for attribute in ("command_stack", "_command_stack", "_command_queue"):
         queue: list[Any] = getattr(keeper, attribute, None) or []
         if queue:
-            return queue if isinstance(queue[0], tuple) else [(each.args, each.options) for each in queue]
+            return queue if isinstance(queue[0], tuple) else [(each.args, None) for each in queue]
     return []
 
 
-def _is_transaction(pipeline: Any) -> bool:
+def _unread(pipeline: Any) -> Operation | None:
+    """A pipeline whose commands are not known, if there are any."""
+    size = len(pipeline)
+    if not size:
+        return None  # it sends nothing, or at most an EXEC to end a WATCH
+    return named(_kind(pipeline), pipeline).of_this_call({DB_OPERATION_BATCH_SIZE: size} if size > 1 else {})
+
+
+def _alike(queue: list[tuple[Args, Any]]) -> bool:
+    """Whether all commands have the same first word. They are told apart here alone, so a loop may stop at once."""
+    first = queue[0][0][0]
+    for each, _ in queue:  # noqa: SIM110  # all() of a generator takes half as long again
+        if each[0] != first:
+            return False
+    return True
+
+
+def _kind(pipeline: Any) -> str:
     strategy = getattr(pipeline, "_execution_strategy", None)
     if strategy is not None:
-        return type(strategy).__name__ == "TransactionStrategy"
-    # A method of the clients is called transaction as well, and asyncio's pipelines inherit it.
-    flag = getattr(pipeline, "is_transaction", getattr(pipeline, "transaction", False))
-    return bool(getattr(pipeline, "explicit_transaction", False) or (flag and not callable(flag)))
+        return "MULTI" if type(strategy).__name__ == "TransactionStrategy" else "PIPELINE"
+    flag = getattr(pipeline, "is_transaction", None)
+    if flag is None:  # asyncio's pipelines inherit a method of the clients that is called transaction as well
+        flag = getattr(pipeline, "transaction", False)
+    is_transaction = getattr(pipeline, "explicit_transaction", False) or (flag and not callable(flag))
+    return "MULTI" if is_transaction else "PIPELINE"
