@@ -104,8 +104,8 @@ def _behind_sentinel(running: Running, client: Any) -> Call:
     return Routed(running, suppressed=False) if is_routed(client) else running
 
 
-def _watched(running: Running, pipeline: Any) -> Call:
-    """Likewise for a pipeline."""
+def _ending_pipeline(running: Running, pipeline: Any) -> Call:
+    """Likewise for a pipeline: one that watches keys, or returns its errors."""
     ends = _Pipeline(running, returns=True)
     return Routed(ends, suppressed=False) if is_routed(pipeline) else ends
 
@@ -116,7 +116,7 @@ def _command(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..
 
 
 def _pipeline(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
-    call = client_call(pipeline_of(tracing.options), RAISED, rest=CAUSAL_SERVER, special=_watched)
+    call = client_call(pipeline_of(tracing.options), RAISED, rest=CAUSAL_SERVER, special=_ending_pipeline)
     return call(tracing, original)
 
 

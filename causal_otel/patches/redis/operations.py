@@ -249,9 +249,9 @@ def _unread(pipeline: Any) -> Operation | None:
 
 
 def _alike(queue: list[tuple[Args, Any]]) -> bool:
-    """Whether all commands have the same first word. They are told apart here alone, so a loop may stop at once."""
+    """Whether all commands have the same first word."""
     first = queue[0][0][0]
-    for each, _ in queue:  # noqa: SIM110  # all() of a generator takes half as long again
+    for each, _ in queue:  # noqa: SIM110  # all() of a generator would take half as long again
         if each[0] != first:
             return False
     return True
