@@ -46,7 +46,7 @@ def operation(request: pytest.FixtureRequest, loop: asyncio.AbstractEventLoop) -
         def prepare(_: str, times: int) -> Callable[[], object]:
             return partial(loop.run_until_complete, repeat(times))
 
-        yield Operation(prepare=prepare, patch="redis", instrumentor=RedisInstrumentor(), times=256)
+        yield Operation(prepare=prepare, patch="redis", instrumentor=RedisInstrumentor())
         loop.run_until_complete(client.aclose())
 
 

@@ -239,24 +239,28 @@ def _leaf_call(
             faults.report(site)
             return None
 
-    def number_of_rows(result: Any) -> int | None:
+    def number_of_rows(result: Any, span: Span) -> int | None:
         try:
-            return None if rows is None else rows(result)
+            number = None if rows is None else rows(result)
         except Exception:
             faults.report("rows of a result")
             return None
-
-    def end(begun: Any, result: Any) -> None:
-        number = number_of_rows(result)
-        span, operation, began = begun if timed else (begun, None, 0.0)
         if number is not None:
             span.set_attribute(DB_RESPONSE_RETURNED_ROWS, number)
-        if timed:
-            seconds = perf_counter() - began
-            if rest is not None and (seconds >= LEAST or unread()):
-                span.set_attributes(parts_of(began, seconds, rest))
-            if metrics is not None:
-                metrics.ended(operation, seconds, None, None, number)
+        return number
+
+    def end(begun: Any, result: Any) -> None:
+        if not timed:
+            number_of_rows(result, begun)
+            begun.end()
+            return
+        span, operation, began = begun
+        seconds = perf_counter() - began
+        number = None if rows is None else number_of_rows(result, span)
+        if rest is not None and (seconds >= LEAST or unread()):
+            span.set_attributes(parts_of(began, seconds, rest))
+        if metrics is not None:
+            metrics.ended(operation, seconds, None, None, number)
         span.end()
 
     def fail(begun: Any, error: BaseException) -> None:

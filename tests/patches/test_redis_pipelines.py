@@ -56,6 +56,21 @@ async def test_a_large_pipeline_has_a_small_span(client: Any, traced: Recording)
 
 
 @pytest.mark.asyncio
+async def test_a_command_that_no_text_shows_counts(client: Any, traced: Recording) -> None:
+    """A pipeline is named after a command only if all are that one; its size is its own, whatever others were like."""
+    for size, last in ((21, "set"), (22, "set"), (21, "delete")):
+        pipeline = client.pipeline(transaction=False)
+        for number in range(size - 1):
+            pipeline.set("k", number)
+        pipeline.set("k", size) if last == "set" else pipeline.delete("k")
+        await settle(pipeline.execute())
+    assert traced.names() == ["PIPELINE SET", "PIPELINE SET", "PIPELINE"]
+    found = [assert_span(span, get_current_span()) for span in traced.spans]
+    assert [each["db.operation.batch.size"] for each in found] == [21, 22, 21]
+    assert {each["db.query.text"] for each in found} == {"; ".join(["SET ? ?"] * 20) + "; ..."}
+
+
+@pytest.mark.asyncio
 async def test_an_empty_pipeline_is_no_span(client: Any, traced: Recording) -> None:
     """A pipeline without commands sends nothing and is not traced."""
     assert await settle(client.pipeline().execute()) == []

@@ -18,7 +18,7 @@ from causal_otel.instrument.query_parameters import query_parameters
 from causal_otel.names import CAUSAL_SERVER, DB_OPERATION_BATCH_SIZE
 from causal_otel.patches.asyncpg.operations import ERRORS, copy_operation, endpoint, of_query, queries
 from causal_otel.patches.asyncpg.transactions import Sent
-from causal_otel.patches.asyncpg.under_way import around, step
+from causal_otel.patches.asyncpg.under_way import KEY, around, step
 from causal_otel.statements import sql
 from causal_otel.statements.comment import with_traceparent
 
@@ -204,9 +204,10 @@ _OF_STATEMENTS = {
 
 def _inside(describe: Describe) -> Describe:
     """The same, where a connection may be in use by something that tells of its statements."""
+    current = context.current
 
     def describe_inside(tracing: Tracing[Any], instance: Any, args: Args, kwargs: Kwargs) -> Operation | None:
-        outer = around()
+        outer = None if current().get(KEY) is None else around()  # nearly always: asking around() costs twice as much
         if outer is None:
             return describe(tracing, instance, args, kwargs)
         if outer.hooks:  # it is the driver's own statement, or one of a pool's hooks

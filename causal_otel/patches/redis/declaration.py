@@ -104,8 +104,19 @@ def _behind_sentinel(running: Running, client: Any) -> Call:
     return Routed(running, suppressed=False) if is_routed(client) else running
 
 
+def _ending_pipeline(running: Running, pipeline: Any) -> Call:
+    """Likewise for a pipeline: one that watches keys, or returns its errors."""
+    ends = _Pipeline(running, returns=True)
+    return Routed(ends, suppressed=False) if is_routed(pipeline) else ends
+
+
 def _command(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
     call = client_call(command_of(tracing.options), RAISED, rest=CAUSAL_SERVER, special=_behind_sentinel)
+    return call(tracing, original)
+
+
+def _pipeline(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    call = client_call(pipeline_of(tracing.options), RAISED, rest=CAUSAL_SERVER, special=_ending_pipeline)
     return call(tracing, original)
 
 
@@ -131,12 +142,6 @@ def _call(describe: Callable[[Any], Describe], call: Callable[[Running, Any, boo
     return wrap
 
 
-def _pipeline_call(running: Running, pipeline: Any, returns: bool) -> Call:
-    ends = _Pipeline(running, returns)
-    return Routed(ends, suppressed=False) if is_routed(pipeline) else ends
-
-
-_pipeline = _call(pipeline_of, _pipeline_call)
 _cluster_command = _call(command_of, lambda running, *_: Routed(running, suppressed=True))
 _cluster_pipeline = _call(
     pipeline_of, lambda running, pipeline, returns: Routed(_Pipeline(running, returns), suppressed=True)

@@ -7,8 +7,8 @@ its name, how many arguments it has and its server; of a pipeline the same of it
 from __future__ import annotations
 
 import functools
+import itertools
 import re
-from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 
 from causal_otel.instrument.operation import Operation
@@ -26,7 +26,7 @@ from causal_otel.patches.redis.background import HOUSEKEEPING, MAY_BLOCK, blocks
 from causal_otel.statements.redis import COMPLETE, MAX_SHOWN, OTHER, command, text, text_with_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
 
     from causal_otel.instrument.calls import Args, Describe, Kwargs
     from causal_otel.instrument.tracing import Tracing
@@ -48,20 +48,27 @@ is known only when it has answered."""
 
 def endpoint(client: Any) -> Endpoint:
     """The endpoint of a client, a pipeline or whatever else has a pool of connections."""
-    pool = getattr(client, "connection_pool", None)
-    if pool is None:  # a cluster: the node is known later
-        settings = getattr(getattr(client, "nodes_manager", None), "connection_kwargs", {})
-        return settings.get("db", 0), None, None, False, True
+    try:  # getattr() with a default would cost half as much again
+        pool = client.connection_pool
+        settings = pool.connection_kwargs
+        database = settings.get("db", 0)
+    except AttributeError:
+        return _endpoint_of_other(client)
     housekeeping = getattr(pool, HOUSEKEEPING, False) is True
-    settings = getattr(pool, "connection_kwargs", None)
-    if settings is None:
-        return None, None, None, housekeeping, False
-    database = settings.get("db", 0)
     if "path" in settings:
         return database, settings["path"], None, housekeeping, False
     if "connection_pool" in settings:  # Sentinel's, which connects to whoever is the master
         return database, None, None, housekeeping, True
     return database, settings.get("host", "localhost"), settings.get("port", _DEFAULT_PORT), housekeeping, False
+
+
+def _endpoint_of_other(client: Any) -> Endpoint:
+    """The endpoint of a cluster, whose node is known later, or of what has a pool without settings."""
+    pool = getattr(client, "connection_pool", None)
+    if pool is not None:
+        return None, None, None, getattr(pool, HOUSEKEEPING, False) is True, False
+    settings = getattr(getattr(client, "nodes_manager", None), "connection_kwargs", {})
+    return settings.get("db", 0), None, None, False, True
 
 
 def server(endpoint: Endpoint) -> dict[str, Any]:
@@ -119,7 +126,10 @@ def command_of(options: Any) -> Describe:
         if not args:
             return None  # the driver is about to say so
         name, arguments = command(args)
-        arguments = -1 if hidden or name is OTHER else min(arguments, MAX_SHOWN + 1)
+        if hidden or name is OTHER:
+            arguments = -1
+        elif arguments > MAX_SHOWN:
+            arguments = MAX_SHOWN + 1  # how many more is no other kind of operation
         if name in _MORE_TO_IT:
             operation = _operation(
                 name, arguments, endpoint(client), _procedure(name, args), name in MAY_BLOCK and blocks(args)
@@ -159,82 +169,107 @@ def pipeline_of(options: Any) -> Describe:
 
     def describe(tracing: Tracing[Any], pipeline: Any, args: Args, kwargs: Kwargs) -> Operation | None:
         """A pipeline being executed."""
-        size = len(pipeline)
-        if not size:
-            return None  # it sends nothing, or at most an EXEC to end a WATCH
-        queue, words_of = _queue(pipeline)
-        commands: list[Any] = list(map(words_of, queue[:MAX_SHOWN]))
-        spelled = tuple(map(_first, commands))
-        words = frozenset(spelled)
-        if size > MAX_SHOWN and (len(words) == 1 or all(map(is_background, map(str, words)))):
-            # Else it is named after none of them, and has work among them.
-            words = words.union(map(_first, map(words_of, queue[MAX_SHOWN:])))
-        kind = "MULTI" if _is_transaction(pipeline) else "PIPELINE"
-        if words <= COMPLETE:
-            lengths = None if hidden else tuple(map(len, commands))
-            operation = _pipeline(kind, words, spelled, lengths, size > MAX_SHOWN, endpoint(pipeline))
+        queue = _queue(pipeline)
+        if not queue:
+            return _unread(pipeline)
+        size, shown = len(queue), queue[:MAX_SHOWN]
+        alike = _alike(queue)
+        words = (queue[0][0][0],) if alike else tuple([each[0] for each, _ in shown])
+        kind = _kind(pipeline)
+        if COMPLETE.issuperset(words):
+            lengths = None if hidden else tuple([len(each) for each, _ in shown])
+            operation = _pipeline(kind, words, lengths, alike, size, endpoint(pipeline))
         else:  # words that are no commands as redis-py spells them may be anything: they are not remembered
-            shown = None if hidden else [command(each) for each in commands]
-            operation = _described(kind, words, shown, size > MAX_SHOWN, endpoint(pipeline))
-        own: dict[str, Any] = {}
-        if size > 1:
-            own[DB_OPERATION_BATCH_SIZE] = size
-        if keys and commands:
+            commands = [command(each) for each, _ in shown]
+            names = [name for name, _ in commands]
+            alike = alike or (size <= MAX_SHOWN and len({*names}) == 1)
+            texts = None if hidden else [text(*each) for each in commands]
+            operation = _described(kind, names, texts, alike, size, endpoint(pipeline))
+        if keys:
             shortened = _shortened(tracing)
-            own[DB_QUERY_TEXT] = _joined((text_with_keys(each, shortened) for each in commands), size > MAX_SHOWN)
-        return operation.of_this_call(own)
+            texts = [text_with_keys(each, shortened) for each, _ in shown]
+            return operation.of_this_call({DB_QUERY_TEXT: _joined(texts, size)})
+        raises = args[0] if args else kwargs.get("raise_on_error", True)
+        if raises and not getattr(pipeline, "watching", True):
+            return operation
+        return operation.of_this_call({})  # its end tells of errors among the results, and of a lost WATCH
 
     return describe
 
 
-@functools.lru_cache(_CACHED // 4)
+@functools.lru_cache(_CACHED)
 def _pipeline(
-    kind: str,
-    words: frozenset[str],
-    spelled: tuple[str, ...],
-    lengths: tuple[int, ...] | None,
-    more: bool,
-    endpoint: Endpoint,
+    kind: str, words: tuple[str, ...], lengths: tuple[int, ...] | None, alike: bool, size: int, endpoint: Endpoint
 ) -> Operation:
-    """A pipeline of such commands. How many they are is not among what pipelines of a kind have in common."""
-    shown = None if lengths is None else [(word, length - 1) for word, length in zip(spelled, lengths, strict=True)]
-    return _described(kind, words, shown, more, endpoint)
+    """A pipeline of commands that are spelled as redis-py does: their words, one for all if alike, and lengths."""
+    return _described(kind, words, None if lengths is None else _texts(words, lengths), alike, size, endpoint)
+
+
+@functools.lru_cache(_CACHED // 4)
+def _texts(words: tuple[str, ...], lengths: tuple[int, ...]) -> tuple[str, ...]:
+    return tuple([text(word, length - 1) for word, length in zip(itertools.cycle(words), lengths, strict=False)])
 
 
 def _described(
-    kind: str, words: frozenset[Any], shown: list[tuple[str, int]] | None, more: bool, endpoint: Endpoint
+    kind: str, names: Sequence[str], texts: Sequence[str] | None, alike: bool, size: int, endpoint: Endpoint
 ) -> Operation:
-    names = {command((word,))[0] for word in words}
-    name = f"{kind} {next(iter(names))}" if len(names) == 1 else kind
-    operation = _operation(name, -1, endpoint, background=bool(names) and all(map(is_background, names)))
-    if not shown:
-        return operation
-    attributes = {**operation.attributes, DB_QUERY_TEXT: _joined((text(*each) for each in shown), more)}
+    """A pipeline.
+
+    Args:
+        kind: ``PIPELINE`` or ``MULTI``.
+        names: its commands, as many as are shown, or one that stands for all.
+        texts: their texts; None: they are not told.
+        alike: whether all its commands have one name.
+        size: how many they are.
+        endpoint: where it goes.
+    """
+    background = all(map(is_background, names)) and (alike or size <= MAX_SHOWN)
+    operation = _operation(f"{kind} {names[0]}" if alike else kind, -1, endpoint, background=background)
+    attributes = dict(operation.attributes)
+    if texts:
+        attributes[DB_QUERY_TEXT] = _joined(texts, size)
+    if size > 1:
+        attributes[DB_OPERATION_BATCH_SIZE] = size
     return Operation(operation.name, attributes, operation.own, background=operation.background)
 
 
-def _joined(texts: Iterable[str], more: bool) -> str:
-    return "; ".join(texts) + ("; ..." if more else "")
+def _joined(texts: Sequence[str], size: int) -> str:
+    return "; ".join(texts) + ("; ..." if size > MAX_SHOWN else "")
 
 
-_first = itemgetter(0)
-_args = attrgetter("args")
-
-
-def _queue(pipeline: Any) -> tuple[list[Any], Callable[[Any], Any]]:
-    """The commands of a pipeline, none where a version keeps them elsewhere; and what gives the words of one."""
+def _queue(pipeline: Any) -> list[tuple[Args, Any]]:
+    """The commands of a pipeline, each with its options; none where a version keeps them elsewhere."""
     keeper = getattr(pipeline, "_execution_strategy", pipeline)  # of a cluster, since 6.0
     for attribute in ("command_stack", "_command_stack", "_command_queue"):
-        queue = getattr(keeper, attribute, None)
+        queue: list[Any] = getattr(keeper, attribute, None) or []
         if queue:
-            return queue, _first if isinstance(queue[0], tuple) else _args
-    return [], _first
+            return queue if isinstance(queue[0], tuple) else [(each.args, None) for each in queue]
+    return []
 
 
-def _is_transaction(pipeline: Any) -> bool:
+def _unread(pipeline: Any) -> Operation | None:
+    """A pipeline whose commands are not known, if there are any."""
+    size = len(pipeline)
+    if not size:
+        return None  # it sends nothing, or at most an EXEC to end a WATCH
+    return named(_kind(pipeline), pipeline).of_this_call({DB_OPERATION_BATCH_SIZE: size} if size > 1 else {})
+
+
+def _alike(queue: list[tuple[Args, Any]]) -> bool:
+    """Whether all commands have the same first word."""
+    first = queue[0][0][0]
+    for each, _ in queue:  # noqa: SIM110  # all() of a generator would take half as long again
+        if each[0] != first:
+            return False
+    return True
+
+
+def _kind(pipeline: Any) -> str:
     strategy = getattr(pipeline, "_execution_strategy", None)
     if strategy is not None:
-        return type(strategy).__name__ == "TransactionStrategy"
-    # A method of the clients is called transaction as well, and asyncio's pipelines inherit it.
-    flag = getattr(pipeline, "is_transaction", getattr(pipeline, "transaction", False))
-    return bool(getattr(pipeline, "explicit_transaction", False) or (flag and not callable(flag)))
+        return "MULTI" if type(strategy).__name__ == "TransactionStrategy" else "PIPELINE"
+    flag = getattr(pipeline, "is_transaction", None)
+    if flag is None:  # asyncio's pipelines inherit a method of the clients that is called transaction as well
+        flag = getattr(pipeline, "transaction", False)
+    is_transaction = getattr(pipeline, "explicit_transaction", False) or (flag and not callable(flag))
+    return "MULTI" if is_transaction else "PIPELINE"
