@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from asyncio import CancelledError, Future, isfuture
 from collections.abc import AsyncGenerator, Coroutine
-from types import NoneType
+from types import CoroutineType, NoneType
 from typing import TYPE_CHECKING, Any
 
 import wrapt
@@ -58,7 +58,7 @@ class Pending:
     def __init__(
         self,
         result: Any,
-        enter: Callable[[], Activation | None],
+        enter: Callable[[], Activation | None] | None,
         end: Callable[[Any, BaseException | None], None],
     ) -> None:
         self._result = result
@@ -72,6 +72,8 @@ class Pending:
             proxy: its class; None: one that is told of being awaited.
         """
         result = self._result
+        if type(result) is CoroutineType:  # nearly always, and the other questions take longer
+            return named_as(self.awaited(), result)
         if isfuture(result):
             self._result = None  # it refers to this object
             result.add_done_callback(self._done)
@@ -89,7 +91,7 @@ class Pending:
         awaitable = self._result if method is None else method()
         if end is None:
             return await awaitable  # awaited again, to which it may object
-        activation = self._enter()
+        activation = None if self._enter is None else self._enter()
         try:
             result = await awaitable
         except BaseException as error:
@@ -123,8 +125,8 @@ class Pending:
 
 def named_as(ours: Any, theirs: Any) -> Any:
     """Give ``ours`` the names of ``theirs``, which Python's "never awaited" warnings and asyncio's tasks show."""
-    for name in ("__name__", "__qualname__"):
-        setattr(ours, name, getattr(theirs, name, type(theirs).__name__))
+    ours.__name__ = getattr(theirs, "__name__", type(theirs).__name__)
+    ours.__qualname__ = getattr(theirs, "__qualname__", type(theirs).__name__)
     return ours
 
 

@@ -198,6 +198,21 @@ class LeafSpan(Span):
 
     _shared = True
 
+    def share(self, before: dict[str, Any], after: dict[str, Any]) -> bool:
+        """Share another mapping from now on, so that what many spans learn is encoded once for all of them, too.
+
+        Args:
+            before: the mapping that it has shared until now.
+            after: all that is in ``before``, and more. Nobody changes it any more.
+
+        Returns:
+            Whether it does: not if an attribute has been set since it was started, or if it would have too many.
+        """
+        if self._attributes is not before or self._end or len(after) > self._tracer.core.max_attributes:
+            return False
+        self._attributes = after
+        return True
+
 
 def _draw_ids() -> None:
     """Before a fork: give the current span and its ancestors their ids, so that both processes have the same."""

@@ -11,6 +11,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from time import perf_counter
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context
@@ -18,6 +19,7 @@ from opentelemetry.trace import INVALID_SPAN
 
 from causal_otel._internal import faults
 from causal_otel.engine import context
+from causal_otel.engine.pending import Pending
 from causal_otel.instrument.awaiting import at_once, ended, goes_on, watched
 from causal_otel.instrument.errors import BY_CLASS, mark_failed
 from causal_otel.instrument.operation import Operation, Running
@@ -239,28 +241,17 @@ def _leaf_call(
             faults.report(site)
             return None
 
-    def number_of_rows(result: Any, span: Span) -> int | None:
-        try:
-            number = None if rows is None else rows(result)
-        except Exception:
-            faults.report("rows of a result")
-            return None
-        if number is not None:
-            span.set_attribute(DB_RESPONSE_RETURNED_ROWS, number)
-        return number
-
     def end(begun: Any, result: Any) -> None:
-        if not timed:
-            number_of_rows(result, begun)
-            begun.end()
-            return
-        span, operation, began = begun
-        seconds = perf_counter() - began
-        number = None if rows is None else number_of_rows(result, span)
-        if rest is not None and (seconds >= LEAST or unread()):
-            span.set_attributes(parts_of(began, seconds, rest))
-        if metrics is not None:
-            metrics.ended(operation, seconds, None, None, number)
+        number = None if rows is None else _number_of(rows, result)
+        span, operation, began = begun if timed else (begun, _LEAF, 0.0)
+        if number is not None:
+            operation.tell(span, number, {DB_RESPONSE_RETURNED_ROWS: number})
+        if timed:
+            seconds = perf_counter() - began
+            if rest is not None and (seconds >= LEAST or unread()):
+                span.set_attributes(parts_of(began, seconds, rest))
+            if metrics is not None:
+                metrics.ended(operation, seconds, None, None, number)
         span.end()
 
     def fail(begun: Any, error: BaseException) -> None:
@@ -273,6 +264,15 @@ def _leaf_call(
             if metrics is not None:
                 metrics.ended(operation, seconds, attributes, (attributes or {}).get(ERROR_TYPE))
         span.end()
+
+    def over(begun: Any, result: Any, error: BaseException | None) -> None:
+        try:
+            if error is None:
+                end(begun, result)
+            else:
+                fail(begun, error)
+        except Exception:
+            faults.report(site)
 
     if inspect.iscoroutinefunction(original):
 
@@ -308,6 +308,8 @@ def _leaf_call(
         except BaseException as error:
             fail(begun, error)
             raise
+        if type(result) is CoroutineType:
+            return Pending(result, None, functools.partial(over, begun)).substitute()
         if type(result) not in at_once and goes_on(type(result)):
             span, operation, began = begun if timed else (begun, _LEAF, 0.0)
             running = Running(operation, span, errors, None, None, metrics, rows)
@@ -322,6 +324,15 @@ def _leaf_call(
         return result
 
     return call_
+
+
+def _number_of(rows: Rows, result: Any) -> int | None:
+    """How many rows a call has returned, as far as ``rows`` can say."""
+    try:
+        return rows(result)
+    except Exception:
+        faults.report("rows of a result")
+        return None
 
 
 _LEAF = Operation("", {})

@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from opentelemetry.trace import SpanKind, StatusCode
 
 from causal_otel._internal import faults
+from causal_otel.engine.span import LeafSpan
 from causal_otel.instrument.errors import BY_CLASS, mark_failed
 from causal_otel.instrument.parts import noteworthy, parts_of
 from causal_otel.names import DB_QUERY_TEXT, DB_RESPONSE_RETURNED_ROWS, ERROR_TYPE
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
@@ -26,6 +29,10 @@ if TYPE_CHECKING:
     from causal_otel.instrument.measured import OperationMetrics, Rows
 
 __all__ = ["Observation", "Observer", "Operation", "Running"]
+
+
+_OUTCOMES = 4
+"""Of an operation that are remembered: those of one row or none, mostly."""
 
 
 class Operation:
@@ -46,7 +53,18 @@ class Operation:
         cells: the metrics remember here which of their cells count it; nothing else reads or sets it.
     """
 
-    __slots__ = ("attributes", "background", "cells", "kind", "measured", "name", "own", "plumbing", "special")
+    __slots__ = (
+        "_outcomes",
+        "attributes",
+        "background",
+        "cells",
+        "kind",
+        "measured",
+        "name",
+        "own",
+        "plumbing",
+        "special",
+    )
 
     def __init__(
         self,
@@ -67,6 +85,23 @@ class Operation:
         self.measured = measured and not background
         self.special = own is not None or plumbing or background
         self.cells: Any = None
+        self._outcomes: dict[Any, dict[str, Any]] = {}
+
+    def tell(self, span: Span, key: Hashable, learned: dict[str, Any]) -> None:
+        """Set on one of its spans what others of them learn as well: they all share one dict, which is encoded once.
+
+        Args:
+            span: the span.
+            key: stands for ``learned``.
+            learned: the attributes, the same whenever ``key`` is. Nobody changes the dict any more.
+        """
+        if type(span) is LeafSpan:
+            shared = self._outcomes.get(key)
+            if shared is None and len(self._outcomes) < _OUTCOMES:
+                shared = self._outcomes[key] = {**self.attributes, **learned}
+            if shared is not None and span.share(self.attributes, shared):
+                return
+        span.set_attributes(learned)
 
     def fits(self, excluded: Excluded) -> bool:
         """Whether it is excluded by its name, or by the text of its query as it would be recorded."""
@@ -220,6 +255,19 @@ class Running:
     def learn(self, attributes: dict[str, Any]) -> None:
         """Set attributes that were not known when it began. Nobody changes the dict any more."""
         self.span.set_attributes(attributes)
+        self._note_learned(attributes)
+
+    def learn_outcome(self, key: Hashable, attributes: dict[str, Any]) -> None:
+        """As :meth:`learn`, of what other calls of the same operation learn as well: their spans share one dict.
+
+        Args:
+            key: stands for ``attributes``.
+            attributes: the same whenever ``key`` is. Nobody changes the dict any more.
+        """
+        self.operation.tell(self.span, key, attributes)
+        self._note_learned(attributes)
+
+    def _note_learned(self, attributes: dict[str, Any]) -> None:
         if self._metrics is not None:
             learned = self._learned
             self._learned = attributes if learned is None else {**learned, **attributes}
@@ -252,6 +300,7 @@ class Running:
         error: BaseException | None = None,
         at: int | None = None,
         duration: int | None = None,
+        rows: int | None = None,
     ) -> None:
         """The one end of an operation.
 
@@ -260,18 +309,18 @@ class Running:
             error: what it has raised; a cancellation too. ``GeneratorExit``: nobody waited for its end.
             at: when it ended, as Unix time in nanoseconds; None: now.
             duration: how long it took, in nanoseconds, where that is not the time since it began.
+            rows: how many rows its result has, where the span knows that already.
         """
         if error is not None:
             self.failed(error)
         span = self.span
-        rows = None
         if self.rows is not None and error is None:
             try:
                 rows = self.rows(result)
             except Exception:
                 faults.report("rows of a result")
             if rows is not None:
-                span.set_attribute(DB_RESPONSE_RETURNED_ROWS, rows)
+                self.operation.tell(span, rows, {DB_RESPONSE_RETURNED_ROWS: rows})
         metrics = self._metrics
         if metrics is not None:
             self._metrics = None

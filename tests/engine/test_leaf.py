@@ -14,6 +14,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFl
 from causal_otel.engine.context import attach, with_span
 from causal_otel.engine.provider import TracerProvider
 from causal_otel.engine.span import LeafSpan, Span
+from causal_otel.instrument.operation import Operation
 
 if TYPE_CHECKING:
     from typing import Any
@@ -54,6 +55,33 @@ def test_shared_attributes_are_never_changed(provider: TracerProvider) -> None:
     assert shared == {"k": 1}
     assert dict(first.attributes) == {"k": 1, "error.type": "x", "more": 2}
     assert dict(second.attributes) == {"k": 1}
+
+
+def test_leaves_that_learn_the_same_share_it(provider: TracerProvider) -> None:
+    """What leaves learn alike is one dict too, and none of them is told what another one has set since."""
+    tracer = _tracer(provider)
+    before = {"k": 1}
+    after = {**before, "rows": 1}
+    with tracer.start_as_current_span("root"):
+        first, second, third, ended = (tracer.start_leaf("leaf", SpanKind.CLIENT, before) for _ in range(4))
+        third.set_attribute("own", 3)
+        ended.end()
+        assert [span.share(before, after) for span in (first, second, third, ended)] == [True, True, False, False]
+        first.set_attribute("own", 1)
+    found = [dict(span.attributes) for span in (first, second, third, ended)]
+    assert found == [{"k": 1, "rows": 1, "own": 1}, {"k": 1, "rows": 1}, {"k": 1, "own": 3}, {"k": 1}]
+    assert (before, after) == ({"k": 1}, {"k": 1, "rows": 1})
+
+
+def test_no_more_is_shared_than_the_limit(provider: TracerProvider) -> None:
+    """Attributes that are too many with what a leaf learns are set one by one, and the oldest goes."""
+    limited = TracerProvider(span_limits=SpanLimits(max_span_attributes=2))
+    operation = Operation("leaf", {"k": 1, "l": 2})
+    with _tracer(limited).start_as_current_span("root"):
+        leaf = _tracer(limited).start_leaf("leaf", SpanKind.CLIENT, operation.attributes)
+        operation.tell(leaf, 1, {"rows": 1})
+    assert dict(leaf.attributes) == {"l": 2, "rows": 1}
+    assert leaf.dropped_attributes == 1
 
 
 def test_without_a_parent_it_is_a_root(provider: TracerProvider) -> None:

@@ -71,10 +71,10 @@ def _query(
     if not isinstance(text, str):
         return None
     options = tracing.options
-    if len(text) > cypher.MAX_TEXT:
-        operation = query_operation(*endpoint, text[: cypher.MAX_TEXT], True, options.query_text)
-    else:
-        operation = query_operation(*endpoint, text, False, options.query_text)
+    truncated = len(text) > cypher.MAX_TEXT
+    if truncated:
+        text = text[: cypher.MAX_TEXT]
+    operation = query_operation(*endpoint, text, truncated, options.query_text)
     if tracing.excluded is not None and operation.fits(tracing.excluded):
         return excluded_call(tracing)
     if options.parameters:
@@ -123,7 +123,7 @@ def session_run(*, is_async: bool) -> Wrapper:
         if not isinstance(running, Running):
             return running
         if not tracing.options.traceparent:
-            return new(running, session)
+            return new(running)
         import neo4j
 
         text, metadata, timeout = (getattr(query, name, None) for name in ("text", "metadata", "timeout"))
@@ -131,9 +131,9 @@ def session_run(*, is_async: bool) -> Wrapper:
             text or cast("LiteralString", query), metadata=_told(metadata, running.span), timeout=timeout
         )
         if args:
-            return new(running, session, (telling, *args[1:]))
+            return new(running, (telling, *args[1:]))
         kwargs["query"] = telling
-        return new(running, session)
+        return new(running)
 
     return traced_call(begin)
 
@@ -149,7 +149,7 @@ def transaction_run(*, is_async: bool) -> Wrapper:
     def begin(tracing: Tracing[DatabaseOptions], transaction: Any, args: Args, kwargs: Kwargs) -> Call | None:
         execution = Execution.current()
         if execution is not None and execution.excludes(transaction):
-            return executed(execution, transaction, is_async=is_async)
+            return executed(execution, is_async=is_async)
         results = private(transaction, "_results")
         if results:
             earlier = Query.of(results[-1])
@@ -157,7 +157,7 @@ def transaction_run(*, is_async: bool) -> Wrapper:
                 earlier.overtaken()
         query = args[0] if args else kwargs.get("query")
         running = _query(tracing, query, endpoint_of_transaction(transaction), (transaction, args, kwargs))
-        return new(running, transaction) if isinstance(running, Running) else running
+        return new(running) if isinstance(running, Running) else running
 
     return traced_call(begin)
 

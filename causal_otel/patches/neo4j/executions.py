@@ -229,12 +229,15 @@ class _Inside(Query):
 
     __slots__ = ()
 
+    tells_rows = False
+
     def _expect(self) -> None:
         """It is read at once, or by your transformer."""
 
-    def _number_of_records(self, result: Any) -> int | None:
+    def number_of_records(self, result: Any) -> int | None:
+        """As the result of ``execute_query`` says, or as many as have come."""
         found = _number_of_records(result)
-        return super()._number_of_records(result) if found is None else found
+        return super().number_of_records(result) if found is None else found
 
     def _over(self, running: Running, result: Any, error: BaseException | None, seconds: float) -> None:
         """The operation goes on: the driver commits, or tries again."""
@@ -246,9 +249,11 @@ class _AsyncInside(_Inside, AsyncQuery):
     _fetch_message = AsyncQuery._fetch_message
 
 
-def executed(execution: Execution, transaction: Any, *, is_async: bool) -> Query:
+def executed(execution: Execution, *, is_async: bool) -> Query:
     """The query of an ``execute_query``."""
-    return (_AsyncInside if is_async else _Inside)(execution.running, transaction)
+    query = (_AsyncInside if is_async else _Inside)(execution.running)
+    execution.running.rows = query.number_of_records
+    return query
 
 
 def _number_of_records(result: Any) -> int | None:

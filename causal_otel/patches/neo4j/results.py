@@ -15,11 +15,18 @@ from typing import TYPE_CHECKING, Any
 from causal_otel._internal import faults
 from causal_otel.instrument.parts import LEAST
 from causal_otel.instrument.stopwatch import moment_of
-from causal_otel.names import CAUSAL_CONNECT_DNS, CAUSAL_FETCH, CAUSAL_SERVER, DB_NAMESPACE
+from causal_otel.names import (
+    CAUSAL_CONNECT_DNS,
+    CAUSAL_FETCH,
+    CAUSAL_NEO4J_QUERY_TYPE,
+    CAUSAL_SERVER,
+    DB_NAMESPACE,
+    DB_RESPONSE_RETURNED_ROWS,
+)
 from causal_otel.patches.neo4j.connections import pool_facts, take
 from causal_otel.patches.neo4j.internals import followed, owner_of, summary_of
-from causal_otel.patches.neo4j.summaries import learned, milliseconds
-from causal_otel.patches.neo4j.unread import expect
+from causal_otel.patches.neo4j.summaries import milliseconds, query_type, told_besides
+from causal_otel.patches.neo4j.unread import expect, expect_no_more
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,11 +46,11 @@ class Query:
 
     Args:
         running: the operation.
-        runner: the session or transaction that runs it.
         args: the positional arguments that the driver is given; None: the caller's.
 
     Attributes:
         returned: when ``run`` returned, by ``perf_counter()``.
+        tells_rows: whether how many records it has is an attribute of the operation.
     """
 
     __slots__ = (
@@ -52,12 +59,12 @@ class Query:
         "_counted",
         "_fetch",
         "_fetched",
+        "_handle",
         "_noted",
         "_on_closed",
         "_on_error",
         "_result",
         "_rows",
-        "_runner",
         "_running",
         "_since",
         "_started",
@@ -67,30 +74,31 @@ class Query:
     )
 
     inside = None
+    tells_rows = True
 
-    def __init__(self, running: Running, runner: Any, args: Args | None = None) -> None:
+    def __init__(self, running: Running, args: Args | None = None) -> None:
         self._running: Running | None = running
-        self._runner = runner
         self.args = args
         self._result: Any = None
         self._rows = 0
         self._counted = True
         self._fetched = self._since = 0.0
         self._started = self._stopped = False
-        running.rows = self._number_of_records
+        self._noted: dict[str, float] | None = None
         self._began = self.returned = perf_counter()
 
     def end(self, result: Any = None, error: BaseException | None = None) -> None:
         """``run`` has returned or raised."""
-        self.returned = perf_counter()
-        self._noted = take(self._began)
+        self.returned = returned = perf_counter()
+        if returned - self._began >= LEAST:  # a shorter one has no parts
+            self._noted = take(self._began)
         known = None if error is not None else followed(result)
         if known is None:
             self.finish(error, result)
             return
         # The driver makes a new wrapper of ``fetch_message`` for each message, so one that stays costs less than none.
-        self._on_closed, self._on_error, self._fetch, handle = known
-        handle["fetch_message"] = self._fetch_message
+        self._on_closed, self._on_error, self._fetch, self._handle = known
+        self._handle["fetch_message"] = self._fetch_message
         result._on_closed, result._on_error = self.closed, self.failed
         self._result = result
         self._expect()
@@ -148,8 +156,8 @@ class Query:
             self._fetched += perf_counter() - since
 
     def is_read(self) -> bool:
-        """Whether somebody has begun to read it, or it is over."""
-        return self._started or self._running is None
+        """Whether somebody has begun to read it."""
+        return self._started
 
     def left(self) -> None:
         """The owner of the result is about to fetch the rest of it, which nobody reads: that time does not count."""
@@ -159,7 +167,8 @@ class Query:
         """Its records may come while another query of its transaction is sent, and then nobody counts them."""
         self._counted = False
 
-    def _number_of_records(self, result: Any) -> int | None:
+    def number_of_records(self, result: Any) -> int | None:
+        """How many have come; None: nobody has counted them."""
         return self._rows if self._counted else None
 
     # -- its end ------------------------------------------------------------------------------------------------------
@@ -196,18 +205,20 @@ class Query:
         self._running = self._result = None
         if running is None:
             return
-        seconds = self.returned - self._began + self._fetched
         try:
             if not self._since:
                 self._counted = False  # the records came while something else was waited for, if they did
             elif not self._stopped:
-                waited = perf_counter() - self._since
-                self._fetched += waited
-                seconds += waited
+                self._fetched += perf_counter() - self._since
             self._since = 0.0
+        finally:
+            seconds = self.returned - self._began + self._fetched
+        try:
             if found is not None:
                 # The driver leaves a result to the garbage collector, and everything that it refers to.
                 found._on_closed, found._on_error = self._on_closed, self._on_error
+                self._handle.pop("fetch_message", None)
+                expect_no_more(self)
                 self._learn(running, found, seconds, whole=error is None and not unread)
             elif seconds >= LEAST:
                 self._tell_parts(running, {}, seconds, whole=False)
@@ -219,11 +230,22 @@ class Query:
         metadata, database = summary_of(result)
         if seconds >= LEAST:
             self._tell_parts(running, metadata, seconds, whole=whole)
-        told = learned(metadata, running.operation) if whole else None
-        if database is not None and database != running.operation.attributes.get(DB_NAMESPACE):
-            told = {**(told or {}), DB_NAMESPACE: database}
-        if told:
-            running.learn(told)
+        if database == running.operation.attributes.get(DB_NAMESPACE):
+            database = None
+        rows = self._rows if whole and self._counted and self.tells_rows else None
+        kind = query_type(metadata) if whole else None
+        told: dict[str, Any] = {}
+        if database is not None:
+            told[DB_NAMESPACE] = database
+        if rows is not None:
+            told[DB_RESPONSE_RETURNED_ROWS] = rows
+        if kind is not None:
+            told[CAUSAL_NEO4J_QUERY_TYPE] = kind
+        besides = told_besides(metadata) if whole else None
+        if besides is not None:
+            running.learn({**told, **besides})
+        elif told:
+            running.learn_outcome((database, rows, kind), told)
 
     def _tell_parts(self, running: Running, metadata: dict[str, Any], seconds: float, *, whole: bool) -> None:
         """Tell the parts of its time.
@@ -257,7 +279,8 @@ class Query:
             running.end(None, error)
             return
         nanoseconds = int(seconds * 1e9)
-        running.end(result, error, moment_of(running.span, int(self._began * 1e9), nanoseconds), nanoseconds)
+        at = moment_of(running.span, int(self._began * 1e9), nanoseconds)
+        running.end(result, error, at, nanoseconds, self._rows if error is None and self._counted else None)
 
 
 class AsyncQuery(Query):

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from causal_otel import names
-from causal_otel.names import CAUSAL_NEO4J_NOTIFICATIONS, CAUSAL_NEO4J_QUERY_TYPE
+from causal_otel.names import CAUSAL_NEO4J_NOTIFICATIONS
 
-if TYPE_CHECKING:
-    from causal_otel.instrument.operation import Operation
-
-__all__ = ["learned", "milliseconds"]
+__all__ = ["milliseconds", "query_type", "told_besides"]
 
 _COUNTERS = {
     "constraints-added": names.CAUSAL_NEO4J_CONSTRAINTS_ADDED,
@@ -30,31 +27,35 @@ _COUNTERS = {
 _MOST = 8  # different notifications of one query
 
 
-def learned(metadata: dict[str, Any], operation: Operation) -> dict[str, Any] | None:
-    """The attributes that the server's summary gives; None: nothing that the operation does not say itself.
+def query_type(metadata: dict[str, Any]) -> str | None:
+    """What kind of a query it was, ``r`` or ``rw``; None: the server does not say."""
+    kind = metadata.get("type")
+    return kind if type(kind) is str else None
+
+
+def told_besides(metadata: dict[str, Any]) -> dict[str, Any] | None:
+    """The attributes of what a query has changed, and of its notifications; None: neither.
 
     The summary as the driver shows it is not made for that: it would cost more than all the rest, and reading its
     notifications warns.
 
     Args:
         metadata: what the server has sent, as the driver keeps it.
-        operation: the operation.
     """
-    found: dict[str, Any] | None = None
-    kind = metadata.get("type")
-    if kind is not None and kind != operation.attributes.get(CAUSAL_NEO4J_QUERY_TYPE) and type(kind) is str:
-        found = {CAUSAL_NEO4J_QUERY_TYPE: kind}
-    stats = metadata.get("stats")
+    stats, told = metadata.get("stats"), metadata.get("notifications") or metadata.get("statuses")
+    # The only status of a query that went as it should is none of its notifications.
+    noted = told and (len(told) > 1 or "gql_status" not in told[0] or "neo4j_code" in told[0])
+    if not (stats or noted):
+        return None
+    found: dict[str, Any] = {}
     if stats:
         counted = {_COUNTERS[key]: number for key, number in stats.items() if key in _COUNTERS and number}
-        found = {**(found or {}), **{key: number for key, number in counted.items() if type(number) is int}}
-    told = metadata.get("notifications") or metadata.get("statuses")
-    # The only status of a query that went as it should is none of its notifications.
-    if told and (len(told) > 1 or "gql_status" not in told[0] or "neo4j_code" in told[0]):
+        found = {key: number for key, number in counted.items() if type(number) is int}
+    if noted:
         codes = _codes(told)
         if codes:
-            found = {**(found or {}), CAUSAL_NEO4J_NOTIFICATIONS: codes}
-    return found
+            found[CAUSAL_NEO4J_NOTIFICATIONS] = codes
+    return found or None
 
 
 def _codes(told: Any) -> list[str]:

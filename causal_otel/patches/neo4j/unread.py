@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import deque
 from contextvars import Context
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -23,7 +22,8 @@ __all__ = ["PATIENCE", "expect"]
 PATIENCE = 1.0
 """For how many seconds a result may be left before it counts as one that nobody reads."""
 
-_expected: deque[ref[Query]] = deque()  # in the order of their calls
+_expected: dict[int, ref[Query]] = {}
+"""Those that are neither read nor over, by their ids, in the order of their calls."""
 
 
 class _Timer(threading.local):
@@ -40,11 +40,16 @@ def expect(query: Query, loop: asyncio.AbstractEventLoop | None) -> None:
         query: the query.
         loop: the event loop that runs it; None: it is synchronous.
     """
-    if _expected:
+    if loop is None:
         _look(query.returned, 2)  # so that there are never many
-    _expected.append(ref(query))
+    _expected[id(query)] = ref(query)
     if loop is not None and _timer.loop is not loop:
         _set_timer(loop)
+
+
+def expect_no_more(query: Query) -> None:
+    """It is over."""
+    _expected.pop(id(query), None)
 
 
 def _set_timer(loop: asyncio.AbstractEventLoop) -> None:
@@ -60,17 +65,15 @@ def _due() -> None:
 
 
 def _look(now: float, at_most: int) -> None:
-    """End the oldest ones that nobody has begun to read in time, and forget those that are read or over."""
-    while _expected and at_most:
-        at_most -= 1
+    """End the oldest ones that nobody has begun to read in time, and forget those that are read."""
+    for _ in range(at_most):
         try:
-            found = _expected.popleft()
-        except IndexError:  # another thread was first
+            key, found = next(iter(_expected.items()))
+        except (StopIteration, RuntimeError):  # there is none, or another thread has changed the dict
             return
         query = found()
-        if query is None or query.is_read():
-            continue
-        if query.returned > now - PATIENCE:
-            _expected.appendleft(found)
-            return
-        query.finish(unread=True)
+        if query is not None and not query.is_read():
+            if query.returned > now - PATIENCE:
+                return
+            query.finish(unread=True)
+        _expected.pop(key, None)
