@@ -110,7 +110,7 @@ def queries(*, text: bool) -> Queries:
                 attributes[CAUSAL_QUERY_TRUNCATED] = True
         if statement.summary:
             attributes[DB_QUERY_SUMMARY] = statement.summary
-        return Operation(statement.summary or "postgresql", attributes)
+        return Operation(statement.summary or database or "postgresql", attributes)
 
     @functools.lru_cache(_CACHED)
     def sent_operation(address: Any, database: str, query: str) -> Operation:
@@ -130,8 +130,13 @@ def of_query(operation: str, query: Operation | None) -> Operation | None:
     """What is done with a query other than running it."""
     if query is None:
         return None
-    summary = f"{operation} {query.name}"
-    return Operation(summary, query.attributes, {DB_QUERY_SUMMARY: summary, DB_OPERATION_NAME: operation})
+    attributes = query.attributes
+    summary = attributes.get(DB_QUERY_SUMMARY)
+    name = " ".join(filter(None, (operation, summary or attributes.get(DB_NAMESPACE))))
+    own = {DB_OPERATION_NAME: operation}
+    if summary is not None:  # a database alone summarises nothing
+        own[DB_QUERY_SUMMARY] = name
+    return Operation(name, attributes, own)
 
 
 @functools.lru_cache(_CACHED)

@@ -20,10 +20,11 @@ A transaction that is rolled back by the program or an exception, or that its ``
 ``causal.transaction.rolled_back`` of the current span. One that is closed without a commit, as after reading only, is
 not, nor what the pool pings or resets.
 
-Span names are query summaries, ``SELECT orders``. Attributes: ``db.system.name``, ``db.namespace``,
-``db.query.summary``, ``db.query.text`` (every literal as ``?``), ``db.operation.batch.size``, ``db.operation.name`` (of
-what is no statement), ``db.response.returned_rows`` (where the driver knows), ``causal.query.truncated``,
-``causal.orm.origin``, ``server.address``, ``server.port`` (as the engine's URL has them), and on failure
+Span names are query summaries, ``SELECT orders``, or where there is none the database's name. Attributes:
+``db.system.name``, ``db.namespace``, ``db.query.summary``, ``db.query.text`` (every literal as ``?``),
+``db.operation.batch.size``, ``db.operation.name`` (of what is no statement), ``db.response.returned_rows`` (where the
+driver knows), ``causal.query.truncated``, ``causal.orm.origin``, ``server.address``, ``server.port`` (as the engine's
+URL has them), and on failure
 ``db.response.status_code`` and ``error.type`` (the server's code, or the driver's class). Parts of the time:
 ``causal.pool.wait`` with ``causal.pool.size`` (overflow included) and ``causal.pool.waiting``, ``causal.connect`` (with
 asyncpg ``.dns`` and ``.tls`` of it) and ``causal.pool.setup`` of getting a connection; ``causal.server`` and

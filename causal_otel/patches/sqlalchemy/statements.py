@@ -74,7 +74,7 @@ class _Describe:
                 attributes[CAUSAL_QUERY_TRUNCATED] = True
         if described.summary:
             attributes[DB_QUERY_SUMMARY] = described.summary
-        operation = Operation(described.summary or place.system, attributes)
+        operation = Operation(described.summary or place.namespace or place.system, attributes)
         return operation if origin is None else with_origin(operation, origin)
 
 
