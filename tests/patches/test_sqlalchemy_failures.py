@@ -100,7 +100,7 @@ async def test_refused_before_it_runs(
             server.delay = 0
         (span,) = spans
         name, text_ = "PREPARE" if summary is None else f"PREPARE {summary}", statement.replace("'{}'", "?")
-        told = {"db_operation_name": "PREPARE", "server_port": server.port}
+        told: dict[str, Any] = {"db_operation_name": "PREPARE", "server_port": server.port}
         check(span, name, text_, error=code, summarised=summary is not None, **told)
 
 

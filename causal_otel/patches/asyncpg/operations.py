@@ -119,9 +119,10 @@ def queries(*, text: bool) -> Queries:
         sent = _TRANSACTION.fullmatch(query)
         if sent is not None:
             return plumbing(sent.group(1), address, database)
-        if not sql.describe(query, sql.POSTGRESQL).text.strip("; "):
-            return plumbing("PING", address, database)  # an empty query, as SQLAlchemy's pool_pre_ping sends
-        return query_operation(address, database, query)
+        operation = query_operation(address, database, query)
+        if DB_QUERY_SUMMARY in operation.attributes or sql.describe(query, sql.POSTGRESQL).text.strip("; "):
+            return operation
+        return plumbing("PING", address, database)  # an empty query, as SQLAlchemy's pool_pre_ping sends
 
     return Queries(query_operation, sent_operation)
 
