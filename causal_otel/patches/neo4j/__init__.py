@@ -17,8 +17,9 @@
                                           ``neo4j.attempt`` with its outcome. The queries of the first lie beside its
                                           span, which nobody knew to be needed when they began; later ones lie inside.
 ``BEGIN``, ``COMMIT``, ``ROLLBACK``;      A CLIENT span only where they fail, are cancelled or are slow, with their
-``CONNECT``                               parts; the last is that of ``verify_connectivity``,
-                                          ``verify_authentication`` and ``get_server_info``.
+``CONNECT``, ``CLOSE``                    parts. ``CONNECT`` is ``verify_connectivity``, ``verify_authentication`` and
+                                          ``get_server_info``, ``CLOSE`` that of a session, with what is left of its
+                                          result and its transaction, and of a driver.
 ========================================  ===========================================================================
 
 Outside any span each of these is a trace of its own, unless it is merely slow.
@@ -127,10 +128,11 @@ def _targets(prefix: str) -> tuple[Wrap, ...]:
         wrap("Driver.verify_connectivity", calls.reaching_server),
         wrap("Driver.verify_authentication", calls.reaching_server),
         wrap("Driver.get_server_info", calls.reaching_server),
+        wrap("Driver.close", calls.closing_driver),
         wrap("Session.run", calls.session_run(is_async=bool(prefix))),
         wrap("Session.begin_transaction", calls.leaving_session),
         wrap("Session.last_bookmarks", calls.leaving_session),
-        wrap("Session.close", calls.leaving_session),
+        wrap("Session.close", calls.closing_session),
         wrap("Session.execute_read", calls.managed("neo4j.execute_read")),
         wrap("Session.execute_write", calls.managed("neo4j.execute_write")),
         wrap("Session._open_transaction", calls.beginning),

@@ -7,8 +7,9 @@ the commands by which a lock is asked for, and what a cluster's transaction send
 commands that are excluded. Where one of these fails, so does the command that needs it.
 
 What belongs to no command is a CLIENT span only if it fails or, inside a span, is slow: ``SUBSCRIBE`` and the like,
-``MONITOR``, ``DISCOVER`` (``sentinel.discover_master()``), and ``CONNECT`` (a client with a single connection, and a
-cluster's nodes); and ``RECEIVE`` (waiting for a message of pub/sub) only if it fails, not if it is cancelled.
+``MONITOR``, ``DISCOVER`` (``sentinel.discover_master()``), ``CONNECT`` (a client with a single connection, and a
+cluster's nodes), and ``CLOSE`` (the connections of a pool, as closing a client does, and of a cluster); and ``RECEIVE``
+(waiting for a message of pub/sub) only if it fails, not if it is cancelled.
 
 Outside any span an operation is a trace of its own. These are recorded inside a span only, whether they fail or not:
 what concerns the connection (``PING``, ``ECHO``, ``HELLO``, ``AUTH``, ``SELECT``, ``CLIENT *`` and the like), waits for
