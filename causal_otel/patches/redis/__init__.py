@@ -37,7 +37,7 @@ free connection, with ``causal.pool.size`` and ``causal.pool.waiting``), ``causa
 ``HELLO``, ``AUTH`` and ``SELECT`` together; ``causal.connect.tls`` where it can be seen, in the synchronous half),
 ``causal.discovery``, ``causal.retry.wait`` with ``causal.attempts`` (connecting counted too), ``causal.lock.wait`` of a
 lock that was somebody else's, with ``causal.lock.acquired``, and ``causal.server``: all the rest, which is the server
-and the way there. The pauses of a cluster that is down (0.25 s each) are in the rest: nobody can see them.
+and the way there. The pauses of a cluster that is down or moves what is asked for are ``causal.retry.wait``, too.
 
 Not errors: a changed watched key (``WatchError``; it is the event ``causal.transaction.rolled_back`` of the span that
 is current), a lock that was not had in time, a blocking pop that found nothing, and the ``NOSCRIPT`` that makes a
