@@ -34,7 +34,7 @@ inherit it.
 
 Parts of a span's time, in seconds, where they have a millisecond at least: ``causal.pool.wait``, with
 ``causal.pool.size`` and ``causal.pool.waiting``; ``causal.connect`` (name lookup, which is ``causal.connect.dns`` as
-well, TCP, TLS, the Bolt handshake and the login; TLS alone cannot be told from TCP); ``causal.discovery`` (a routing
+well, TCP, TLS, which is ``causal.connect.tls`` too, the Bolt handshake and the login); ``causal.discovery`` (a routing
 table, without connecting to who gives it); ``causal.server`` (``result_available_after`` and
 ``result_consumed_after`` as the server tells them, as far as they were waited for; until it has told them, and of
 ``BEGIN``, ``COMMIT`` and ``ROLLBACK``, what was waited for the server); ``causal.fetch`` (what was waited for records
@@ -179,6 +179,7 @@ PATCH = Patch(
         names.CAUSAL_ATTEMPTS,
         names.CAUSAL_CONNECT,
         names.CAUSAL_CONNECT_DNS,
+        names.CAUSAL_CONNECT_TLS,
         names.CAUSAL_DISCOVERY,
         names.CAUSAL_FETCH,
         names.CAUSAL_NEO4J_CONSTRAINTS_ADDED,

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 
-from causal_otel.instrument.parts import LEAST
+from causal_otel.instrument.parts import INSIDE, LEAST
 from causal_otel.instrument.plumbing import Plumbing
-from causal_otel.names import CAUSAL_CONNECT_DNS, CAUSAL_SERVER, CAUSAL_TRANSACTION_ROLLED_BACK
+from causal_otel.names import CAUSAL_SERVER, CAUSAL_TRANSACTION_ROLLED_BACK
 from causal_otel.patches.neo4j.connections import pool_facts, take
 from causal_otel.patches.neo4j.internals import endpoint_of_session, endpoint_of_transaction, private
 from causal_otel.patches.neo4j.operations import ERRORS, plumbing
@@ -157,7 +157,7 @@ def _tell(told: Any, since: float) -> dict[str, float]:
     if seconds < LEAST:
         return {}
     parts = take(since) or {}
-    parts[CAUSAL_SERVER] = seconds - sum(value for key, value in parts.items() if key != CAUSAL_CONNECT_DNS)
+    parts[CAUSAL_SERVER] = seconds - sum(value for key, value in parts.items() if key not in INSIDE)
     for key, value in parts.items():
         told.part(key, value)
     return parts

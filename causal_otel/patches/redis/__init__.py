@@ -34,7 +34,7 @@ not recorded: it repeats arguments. Nor is how many rows a reply has: replies ar
 
 Where the time went, in seconds, from a millisecond on: ``causal.pool.wait`` (a ``BlockingConnectionPool`` without a
 free connection, with ``causal.pool.size`` and ``causal.pool.waiting``), ``causal.connect`` (name lookup, TCP, TLS,
-``HELLO``, ``AUTH`` and ``SELECT`` together; ``causal.connect.tls`` where it can be seen, in the synchronous half),
+``HELLO``, ``AUTH`` and ``SELECT`` together; in the synchronous half ``causal.connect.dns`` and ``.tls`` of it as well),
 ``causal.discovery``, ``causal.retry.wait`` with ``causal.attempts`` (connecting counted too), ``causal.lock.wait`` of a
 lock that was somebody else's, with ``causal.lock.acquired``, and ``causal.server``: all the rest, which is the server
 and the way there. The pauses of a cluster that is down or moves what is asked for are ``causal.retry.wait``, too.

@@ -15,6 +15,7 @@ from causal_otel.names import (
     CAUSAL_ATTEMPTS,
     CAUSAL_CANCELLED,
     CAUSAL_CONNECT,
+    CAUSAL_CONNECT_DNS,
     CAUSAL_CONNECT_TLS,
     CAUSAL_DISCOVERY,
     CAUSAL_LOCK_ACQUIRED,
@@ -40,7 +41,7 @@ from causal_otel.names import (
     SERVER_ADDRESS,
     SERVER_PORT,
 )
-from causal_otel.patches.redis import connections, locks, messages, pauses, plumbing, pools
+from causal_otel.patches.redis import connections, locks, messages, modules, plumbing, pools
 from causal_otel.patches.redis.background import POOLS
 from causal_otel.patches.redis.errors import RAISED, RETURNED, handling_noscript, is_lost_watch
 from causal_otel.patches.redis.operations import command_of, is_routed, pipeline_of
@@ -171,7 +172,7 @@ def _targets(driver: str) -> tuple[Target, ...]:
         *locks.targets(driver),
         *messages.targets(driver),
         *connections.targets(driver),
-        *pauses.targets(driver),
+        *modules.targets(driver),
         *pools.targets(driver),
         *plumbing.targets(driver, client, command_of),
     )
@@ -209,6 +210,7 @@ def patch(driver: str, versions: tuple[str, str], options: type[DatabaseOptions]
             CAUSAL_CANCELLED,
             CAUSAL_ABANDONED,
             CAUSAL_CONNECT,
+            CAUSAL_CONNECT_DNS,
             CAUSAL_CONNECT_TLS,
             CAUSAL_DISCOVERY,
             CAUSAL_LOCK_ACQUIRED,
