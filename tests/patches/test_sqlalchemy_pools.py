@@ -12,7 +12,7 @@ from opentelemetry.instrumentation.asyncpg import AsyncPGInstrumentor
 from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
 from sqlalchemy import Connection, event, exc, text
-from sqlalchemy.pool import NullPool, Pool, StaticPool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool, Pool, QueuePool, StaticPool
 
 from causal_otel.patches.sqlalchemy import SqlalchemyOptions, pools
 from tests.faults.scripted import refused_port
@@ -195,7 +195,8 @@ class _Failing(sqlite3.Connection):
 )
 async def test_closing(postgres_url: str, tmp_path: Path, driver: str, kind: type[sqlite3.Connection]) -> None:
     """A connection that cannot be closed, or not at once, is a span, though its pool keeps it to itself."""
-    options: dict[str, Any] = {"pool_size": 1, "connect_args": {"factory": kind}}
+    pool = AsyncAdaptedQueuePool if driver == "aiosqlite" else QueuePool
+    options: dict[str, Any] = {"poolclass": pool, "connect_args": {"factory": kind}}
     with recording({"sqlalchemy": SqlalchemyOptions(slow_plumbing=LATE)}) as recorded:
         async with any_engine(url_of(driver, postgres_url, tmp_path), **options) as engine:
             assert await engine.connected(select_one) == 1

@@ -34,8 +34,9 @@ inherit it.
 
 Parts of a span's time, in seconds, where they have a millisecond at least: ``causal.pool.wait``, with
 ``causal.pool.size`` and ``causal.pool.waiting``; ``causal.connect`` (name lookup, which is ``causal.connect.dns`` as
-well, TCP, TLS, which is ``causal.connect.tls`` too, the Bolt handshake and the login); ``causal.discovery`` (a routing
-table, without connecting to who gives it); ``causal.server`` (``result_available_after`` and
+well, TCP, TLS, which version 6 tells as ``causal.connect.tls``, the Bolt handshake and the login);
+``causal.discovery`` (a routing table, without connecting to who gives it);
+``causal.server`` (``result_available_after`` and
 ``result_consumed_after`` as the server tells them, as far as they were waited for; until it has told them, and of
 ``BEGIN``, ``COMMIT`` and ``ROLLBACK``, what was waited for the server); ``causal.fetch`` (what was waited for records
 beyond that). Of a managed transaction and ``execute_query``: ``causal.attempts``, and ``causal.retry.wait`` for the

@@ -137,7 +137,8 @@ def targets(driver: str, client: str, command: Callable[[Any], Describe]) -> tup
             for module in (half, other)
             for kind in ("BlockingConnectionPool", "ConnectionPool")
         ),
-        Wrap(f"{other}.cluster", f"{client}Cluster.aclose", _named("CLOSE"), optional=True),  # since 5.0
+        Wrap(f"{other}.cluster", f"{client}Cluster.close", _named("CLOSE"), optional=True),
+        Wrap(f"{other}.cluster", f"{client}Cluster.aclose", _named("CLOSE"), optional=True),  # since 5.0.1
         Wrap(f"{half}.cluster", "NodesManager.initialize", _finding("CONNECT")),
         Wrap(f"{other}.cluster", "NodesManager.initialize", _finding("CONNECT")),
         # Also waits for another call that finds them, and asks what commands there are.
