@@ -24,14 +24,29 @@ from causal_otel.names import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["LEAST", "apart", "forget", "note", "noted", "noteworthy", "parts_of", "retried", "take", "tell", "unread"]
+__all__ = [
+    "INSIDE",
+    "LEAST",
+    "apart",
+    "forget",
+    "note",
+    "noted",
+    "noteworthy",
+    "parts_of",
+    "retried",
+    "take",
+    "tell",
+    "unread",
+]
 
 LEAST = 0.001
 """Seconds from which on a part is recorded: a shorter one would cost more than it tells."""
 
-_INSIDE = (CAUSAL_CONNECT_DNS, CAUSAL_CONNECT_TLS)  # parts of a part
+INSIDE = (CAUSAL_CONNECT_DNS, CAUSAL_CONNECT_TLS)
+"""Parts of a part, which do not count beside it."""
+
 _NUMBERS = (CAUSAL_ATTEMPTS, CAUSAL_POOL_SIZE, CAUSAL_POOL_WAITING)  # no time, but noted as parts are
-_NO_PARTS = (*_INSIDE, *_NUMBERS)
+_NO_PARTS = (*INSIDE, *_NUMBERS)
 _KEPT = 256  # notes that nobody has taken: no operation was recorded around them, or it has tried very often
 
 _notes: ContextVar[tuple[tuple[float, str, float], ...]] = ContextVar("causal_otel_parts", default=())

@@ -17,6 +17,8 @@ _SYSTEM = {"system": f'label_values({SPANS.calls}{{span_kind="SPAN_KIND_CLIENT",
 _HTTP_SERVER = "http_server_request_duration_seconds"
 _OWN = 'service_name=~"$service"'
 _OWN_QUERIES = f'{_OWN}, db_system_name=~"$system"'
+_POOL = "service_name, db_client_connection_pool_name"
+_OF_POOL = "{{service_name}} {{db_client_connection_pool_name}}"
 _COLLECTOR = 'instance=~"$collector"'
 
 DASHBOARDS = [
@@ -107,6 +109,43 @@ DASHBOARDS = [
                         )
                     },
                     about="Of the databases that tell: PostgreSQL and Neo4j.",
+                ),
+            ],
+            "Database pools, as the services measure them": [
+                *(
+                    Graph(
+                        f"{title} of the wait for a connection",
+                        {_OF_POOL: quantile(share, _OWN, _POOL, measured("db_client_connection_wait_time_seconds"))},
+                        "s",
+                        "From asking the pool until a connection is there, one that had to be made included.",
+                    )
+                    for title, share in (("Median", 0.5), ("95th percentile", 0.95))
+                ),
+                Graph(
+                    "Connections",
+                    {
+                        f"{_OF_POOL} {{{{db_client_connection_state}}}}": (
+                            f"sum by ({_POOL}, db_client_connection_state) (db_client_connection_count{{{_OWN}}})"
+                        )
+                    },
+                    about="In use, and idle. A pool of which all are in use is too small, or somebody keeps them.",
+                ),
+                Graph(
+                    "Waiting for a connection",
+                    {_OF_POOL: f"sum by ({_POOL}) (db_client_connection_pending_requests{{{_OWN}}})"},
+                ),
+                Graph(
+                    "Waited in vain",
+                    {_OF_POOL: rate("db_client_connection_timeouts_total", _OWN, _POOL)},
+                    "ops",
+                ),
+                *(
+                    Graph(
+                        f"95th percentile of {what}",
+                        {_OF_POOL: quantile(0.95, _OWN, _POOL, measured(f"db_client_connection_{name}_seconds"))},
+                        "s",
+                    )
+                    for what, name in (("connecting", "create_time"), ("using a connection", "use_time"))
                 ),
             ],
         },

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from contextlib import suppress
 
 import asyncpg
 import httpx
@@ -44,14 +45,16 @@ def charge(order: int) -> None:
 
 @_api.get("/orders/{order}")
 async def orders(order: int) -> int:
-    """Look the order up, and have it paid."""
-    connection = await asyncpg.connect(os.environ["SHOP_POSTGRES"])
+    """Look the order up, and have it paid; ask a pool in vain for a second connection meanwhile."""
+    pool = _api.state.pool
     try:
-        rows = await connection.fetch("SELECT generate_series(1, 3) / $1::int", order % 2)
+        async with pool.acquire() as connection:
+            with suppress(TimeoutError):
+                await pool.acquire(timeout=0.01)
+            rows = await connection.fetch("SELECT generate_series(1, 3) / $1::int", order % 2)
     except asyncpg.DivisionByZeroError as error:
         raise HTTPException(500) from error
     finally:
-        await connection.close()
         await asyncio.to_thread(charge.delay, order)
     return len(rows)
 
@@ -60,7 +63,11 @@ async def _shop() -> None:
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     order = 0
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(_api), base_url="http://shop.test") as client:
+    transport = httpx.ASGITransport(_api)
+    async with (
+        asyncpg.create_pool(os.environ["SHOP_POSTGRES"], min_size=1, max_size=1) as _api.state.pool,
+        httpx.AsyncClient(transport=transport, base_url="http://shop.test") as client,
+    ):
         while not stopped.is_set():
             order += 1
             await client.get(f"/orders/{order}")

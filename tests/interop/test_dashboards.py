@@ -133,7 +133,7 @@ def test_every_variable_has_values(found: Prometheus, query: str) -> None:
 _IN_RULES = sorted(
     set(
         re.findall(
-            r"\b(?:traces_span_metrics|otel_sdk|otelcol|causal)_\w+",
+            r"\b(?:db_client_\w+_(?:bucket|count|total)|(?:traces_span_metrics|otel_sdk|otelcol|causal)_\w+)",
             "\n".join(
                 rule["expr"]
                 for group in yaml.safe_load((DEPLOY / "prometheus" / "rules.yml").read_text(encoding="utf-8"))["groups"]

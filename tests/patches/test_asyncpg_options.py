@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from causal_otel.patches.asyncpg import AsyncpgOptions
+from causal_otel.patches.asyncpg.operations import queries
 from causal_otel.statements import sql
 from tests.recording import recording
 from tests.span_relations import assert_span, attributes, traceparent
@@ -111,6 +112,35 @@ async def test_statements_without_traceparent(connection: Connection) -> None:
         "SELECT 6",
     ]
     assert seen.count("BEGIN;") == seen.count("COMMIT;") == 1
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("traceparent", [False, True])
+async def test_statements_with_traces_of_others(connection: Connection, traceparent: bool) -> None:
+    """A statement that a library above has commented with each request's trace is described once, and sent as it is."""
+    seen: list[str] = []
+    connection.add_query_logger(lambda record: seen.append(record.query))
+    words = f"SELECT {int(traceparent)} AS commented_above"
+    sent = [f"{words} /*traceparent='00-{number:032x}-{number:016x}-01'*/" for number in range(1, 21)]
+    caches: tuple[Any, ...] = queries(text=True)
+
+    def described() -> list[int]:
+        """How many texts have been described so far, by each of the two."""
+        return [each.cache_info().misses for each in caches]
+
+    with recording({"asyncpg": AsyncpgOptions(traceparent=traceparent)}) as recorded:
+        with recorded.tracer.start_as_current_span("root"):
+            before = described()
+            for statement in sent:
+                await connection.execute(statement)
+                await connection.prepare(statement)
+        *spans, root = recorded.spans
+    assert described() == [misses + 1 for misses in before]
+    assert len(spans) == 20
+    for span in spans:
+        assert assert_span(span, root)["db.query.text"] == "SELECT ? AS commented_above"
+    await asyncio.sleep(0)  # loggers are called soon
+    assert seen == sent
 
 
 @pytest.mark.asyncio

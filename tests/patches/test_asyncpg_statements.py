@@ -11,6 +11,8 @@ import pytest
 from tests.patches.asyncpg_failing import SECRET, fails
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from tests.recording import Recording
 
 PATCHES = ["asyncpg"]
@@ -25,6 +27,27 @@ async def test_statement_that_cannot_be_prepared(recorded: Recording, connection
     assert failure.span.name == "PREPARE SELECT missing"
     assert failure.attributes["db.query.text"] == "SELECT ? FROM missing"
     assert (failure.attributes["db.operation.name"], failure.attributes["error.type"]) == ("PREPARE", "42P01")
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("operation", ["", "PREPARE", "COPY"])
+async def test_statement_that_has_no_summary(
+    recorded: Recording, connection: asyncpg.Connection[Any], operation: str
+) -> None:
+    """A statement of which nothing is known is named by its database, whatever is done with it, and has no summary."""
+    query = f"SELEC '{SECRET}'"
+    calls: dict[str, Callable[[], Awaitable[Any]]] = {
+        "": lambda: connection.execute(query),
+        "PREPARE": lambda: connection.prepare(query),
+        "COPY": lambda: connection.copy_from_query(query, output=io.BytesIO()),
+    }
+    failure = await fails(recorded, calls[operation])
+    database = await connection.fetchval("SELECT current_database()")
+    assert failure.span.name == f"{operation} {database}".strip()
+    assert "db.query.summary" not in failure.attributes
+    assert failure.attributes["db.query.text"] == "SELEC ?"
+    assert failure.attributes.get("db.operation.name", "") == operation
+    assert failure.attributes["error.type"] == "42601"
 
 
 @pytest.mark.asyncio

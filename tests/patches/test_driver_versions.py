@@ -86,6 +86,7 @@ WITHOUT = [
     ("asyncpg", "<0.30", "test_durations.py::test_every_call[asyncpg-PreparedStatement.fetchmany"),
     ("asyncpg", "<0.32", "test_asyncpg_failures.py::test_what_a_pool_does_in_the_background"),
     ("asyncpg", "<0.32", "test_asyncpg_failures.py::test_connection_that_does_not_close"),
+    ("neo4j", "<6", "planted/test_neo4j.py::test_tls"),  # one function connects and secures, and calls none between
     ("redis", "<6.0", "test_redis_clusters.py::test_a_clusters_transaction_is_one_span"),
     ("redis", "<7", "test_redis_listening.py::test_health_checks_are_nobody_s"),
     # There a push handler takes the place of the parser's own, asyncio's blocking pool is of another kind, and TLS is

@@ -61,7 +61,7 @@ async def test_asyncpg_statements_cursors_and_pools(connection: asyncpg.Connecti
             with pytest.raises(asyncpg.PostgresSyntaxError):
                 await connection.prepare("SELEKT")
     [unobserved] = [span for span in hooks.spans() if "asked" not in (span.attributes or {})]
-    assert unobserved.name == "PREPARE postgresql"
+    assert unobserved.name == "PREPARE postgres"
     *_, request = hooks.exporter.get_finished_spans()
     assert_span(unobserved, request, error="42601")
     for span in hooks.spans():

@@ -14,6 +14,7 @@ from causal_otel.patches.neo4j import Neo4jOptions
 from tests.metrics.measuring import measured
 from tests.patches.either import settle
 from tests.patches.graphs import Graph, async_only, inside
+from tests.patches.held import held
 from tests.patches.stubs import connected, query, warm
 from tests.recording import recording
 from tests.span_relations import assert_span, attributes
@@ -208,3 +209,66 @@ async def test_a_pool_that_outlives_an_installation(stub: BoltStub, is_async: bo
         await settle(transaction.commit())
         await settle(holder.close())
         await settle(waiter.close())
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("slow", [0.1, None])
+async def test_closing_a_session(stub: BoltStub, is_async: bool, slow: float | None) -> None:
+    """A session that lingers at its end is a span with what that was for: a transaction that it rolls back."""
+    with recording({"neo4j": Neo4jOptions(slow_plumbing=60 if slow is None else slow)}) as recorded:
+        async with warm(is_async, stub) as driver:
+            session = driver.session()
+            await settle(session.begin_transaction())
+            stub.delays["ROLLBACK"] = 0.2
+            with inside(recorded) as root:
+                await settle(session.close())
+    if slow is None:
+        assert recorded.names() == ["root"]
+        return
+    told = assert_span(recorded.only("CLOSE"), root, lasts=0.2)
+    assert told["db.operation.name"] == "CLOSE"
+    assert told["server.port"] == stub.port
+    assert told["causal.server"] >= 0.16
+    assert recorded.names() == ["CLOSE", "root"]
+
+
+@pytest.mark.asyncio
+async def test_closing_a_session_that_fails(stub: BoltStub, is_async: bool) -> None:
+    """Of what fails while a session is closed the innermost is the one span; what is quick and well is none."""
+    with recording(["neo4j"]) as recorded:
+        async with warm(is_async, stub) as driver:
+            session = driver.session()
+            await settle(session.begin_transaction())
+            stub.failures["ROLLBACK"] = "Neo.TransientError.General.DatabaseUnavailable"
+            with inside(recorded) as root, pytest.raises(Neo4jError):
+                await settle(session.close())
+            assert_span(recorded.only("ROLLBACK"), root, error="Neo.TransientError.General.DatabaseUnavailable")
+            assert recorded.names() == ["ROLLBACK", "root"]
+            del stub.failures["ROLLBACK"]
+            await settle(session.close())
+
+
+@pytest.mark.asyncio
+async def test_closing_a_driver_that_lingers(stub: BoltStub) -> None:
+    """A driver whose closing waits for another thread is a span, as long as it waited."""
+    with recording({"neo4j": Neo4jOptions(slow_plumbing=0.05)}) as recorded:
+        async with warm(False, stub) as driver:
+            with held(driver._pool.lock, "close", 0.05), inside(recorded) as root:
+                driver.close()
+    told = assert_span(recorded.only("CLOSE"), root, lasts=0.05)
+    assert (told["db.operation.name"], told["server.port"]) == ("CLOSE", stub.port)
+    assert recorded.names() == ["CLOSE", "root"]
+
+
+@pytest.mark.asyncio
+async def test_closing_a_driver_that_is_cancelled(stub: BoltStub) -> None:
+    """A driver whose closing is cancelled is a span, marked so."""
+    with recording(["neo4j"]) as recorded:
+        async with warm(True, stub) as driver:
+            with inside(recorded) as root:
+                task = asyncio.create_task(driver.close())
+                await asyncio.sleep(0)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+    assert_span(recorded.only("CLOSE"), root, cancelled=True)

@@ -18,8 +18,10 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from causal_otel.patches.redis import RedisOptions
 from tests.faults.scripted import refused_port
 from tests.patches.either import close, settle
+from tests.patches.held import held
 from tests.recording import Recording, recording
 from tests.services.slow import SlowServer, slow
 from tests.span_relations import assert_span, seconds
@@ -197,6 +199,57 @@ async def test_silent_when_well(recorded: Recording, redis_url: str, kind: str) 
         for each in (channel, other, client):
             await close(each)
     assert recorded.names() == ["root"]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("kind", ["client", "pool"])
+async def test_closing_that_is_cancelled(recorded: Recording, redis_url: str, kind: str) -> None:
+    """Closing the connections of a client or a pool is one span if it is cancelled, marked so."""
+    client = redis.asyncio.from_url(redis_url)
+    assert await client.ping()
+    with recorded.tracer.start_as_current_span("root") as root:
+        closing = close(client) if kind == "client" else client.connection_pool.disconnect()
+        task = asyncio.create_task(closing)
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    told = assert_span(recorded.only("CLOSE"), root, cancelled=True)
+    assert told["db.operation.name"] == "CLOSE"
+    await close(client)
+
+
+def test_closing_that_lingers(redis_url: str) -> None:
+    """Closing a pool that waits for another thread is a span, as long as it waited."""
+    pool: Any = redis.ConnectionPool.from_url(redis_url)
+    assert redis.Redis(connection_pool=pool).ping()
+    with (
+        recording({"redis": RedisOptions(slow_plumbing=0.05)}) as recorded,
+        recorded.tracer.start_as_current_span("root") as root,
+        held(pool._lock, "disconnect", 0.05),
+    ):
+        pool.disconnect()
+    told = assert_span(recorded.only("CLOSE"), root, lasts=0.05)
+    assert told["server.port"] == urlsplit(redis_url).port
+    assert recorded.names() == ["CLOSE", "root"]
+
+
+@pytest.mark.asyncio
+async def test_closing_a_cluster_that_is_cancelled(cluster_port: int, recorded: Recording) -> None:
+    """Closing the connections of asyncio's cluster is one span if it is cancelled, marked so."""
+    cluster = redis.asyncio.RedisCluster(host="127.0.0.1", port=cluster_port)
+    assert await cluster.ping()
+    recorded.clear()
+    cluster._lock = asyncio.Lock()  # as another task holds it that closes the same cluster
+    async with cluster._lock:
+        with recorded.tracer.start_as_current_span("root") as root:
+            task = asyncio.create_task(close(cluster))
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+    assert_span(recorded.only("CLOSE"), root, cancelled=True)
+    await close(cluster)
 
 
 def test_arguments_that_the_client_refuses(recorded: Recording) -> None:

@@ -107,3 +107,18 @@ async def test_what_a_node_is_waited_for_in_a_task_of_its_own(nodes: Nodes, trac
         assert_span(span, get_current_span())
         assert_part(span, "causal.connect")
         await close(cluster)
+
+
+@pytest.mark.long
+@pytest.mark.asyncio
+async def test_the_pauses_of_a_cluster(cluster: Any, nodes: Nodes, traced_both: Recording) -> None:
+    """A command for keys of which some have moved already is tried again in vain, and the pauses are told."""
+    here, there = "{b}here", "{b}there"
+    await settle(cluster.set(here, 1))
+    nodes.move(here, finish=False)
+    traced_both.clear()
+    with pytest.raises(Exception, match="TTL"):
+        await settle(cluster.mget(here, there))
+    told = assert_span(traced_both.only("MGET"), get_current_span(), error="*", lasts=0.3)
+    assert told["causal.retry.wait"] >= 0.3
+    assert told["server.port"] == nodes.ports[0]

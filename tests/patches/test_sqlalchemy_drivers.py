@@ -132,6 +132,20 @@ async def test_error(recorded: Recording, postgres_url: str, tmp_path: Path, dri
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("driver", ["psycopg", "pysqlite"])
+async def test_no_summary(recorded: Recording, postgres_url: str, tmp_path: Path, place: Any, driver: str) -> None:
+    """A statement of which nothing is known is named by its database, and has no summary."""
+    async with any_engine(url_of(driver, postgres_url, tmp_path)) as engine:
+        with root(recorded) as spans, pytest.raises(exc.DBAPIError):
+            await engine.connected(lambda connection: connection.exec_driver_sql(f"SELEC '{SECRET}'"))
+    (span,) = spans
+    told = assert_span(span, span.parent, error="SQLITE_ERROR" if driver in SQLITE else "42601")
+    assert span.name == place(driver)["db.namespace"]
+    assert told["db.query.text"] == "SELEC ?"
+    assert "db.query.summary" not in told
+
+
+@pytest.mark.asyncio
 async def test_error_without_a_code(recorded: Recording, postgres_url: str, tmp_path: Path) -> None:
     """A failure that the driver has found is told by its class."""
     async with any_engine(url_of("pysqlite", postgres_url, tmp_path)) as engine:

@@ -84,10 +84,10 @@ async def test_stream_that_fails(recorded: Recording, engine: AsyncEngine, check
 @pytest.mark.asyncio
 @pytest.mark.parametrize(
     ("statement", "summary", "code"),
-    [("SELEC '{}'", "postgresql", "42601"), ("SELECT '{}' FROM missing", "SELECT missing", "42P01")],
+    [("SELEC '{}'", None, "42601"), ("SELECT '{}' FROM missing", "SELECT missing", "42P01")],
 )
 async def test_refused_before_it_runs(
-    recorded: Recording, postgres_url: str, check: Check, statement: str, summary: str, code: str
+    recorded: Recording, postgres_url: str, check: Check, statement: str, summary: str | None, code: str
 ) -> None:
     """A statement that the server does not understand fails while it is prepared: that is the one span."""
     parts = urlsplit(postgres_url)
@@ -99,8 +99,9 @@ async def test_refused_before_it_runs(
                     await connection.execute(text(statement.format(SECRET)))
             server.delay = 0
         (span,) = spans
-        summary, text_ = f"PREPARE {summary}", statement.replace("'{}'", "?")
-        check(span, summary, text_, error=code, db_operation_name="PREPARE", server_port=server.port)
+        name, text_ = "PREPARE" if summary is None else f"PREPARE {summary}", statement.replace("'{}'", "?")
+        told: dict[str, Any] = {"db_operation_name": "PREPARE", "server_port": server.port}
+        check(span, name, text_, error=code, summarised=summary is not None, **told)
 
 
 @pytest.mark.asyncio

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,9 +12,9 @@ from opentelemetry.instrumentation.asyncpg import AsyncPGInstrumentor
 from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
 from sqlalchemy import Connection, event, exc, text
-from sqlalchemy.pool import NullPool, Pool, StaticPool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool, Pool, QueuePool, StaticPool
 
-from causal_otel.patches.sqlalchemy import pools
+from causal_otel.patches.sqlalchemy import SqlalchemyOptions, pools
 from tests.faults.scripted import refused_port
 from tests.patches.any_engine import any_engine, url_of
 from tests.patches.authors import LATE, root
@@ -169,3 +171,41 @@ async def test_beside_opentelemetry_s(recorded: Recording, postgres_url: str, tm
         for each in theirs:
             each.uninstrument()
     assert recorded.names().count("SELECT") == 1
+
+
+class _Lingering(sqlite3.Connection):
+    """A connection whose closing takes its time."""
+
+    def close(self) -> None:
+        time.sleep(LATE)
+        super().close()
+
+
+class _Failing(sqlite3.Connection):
+    """A connection that is closed and says that it cannot be."""
+
+    def close(self) -> None:
+        super().close()
+        raise sqlite3.OperationalError("disk I/O error")
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("driver", "kind"), [("pysqlite", _Lingering), ("aiosqlite", _Lingering), ("pysqlite", _Failing)]
+)
+async def test_closing(postgres_url: str, tmp_path: Path, driver: str, kind: type[sqlite3.Connection]) -> None:
+    """A connection that cannot be closed, or not at once, is a span, though its pool keeps it to itself."""
+    pool = AsyncAdaptedQueuePool if driver == "aiosqlite" else QueuePool
+    options: dict[str, Any] = {"poolclass": pool, "connect_args": {"factory": kind}}
+    with recording({"sqlalchemy": SqlalchemyOptions(slow_plumbing=LATE)}) as recorded:
+        async with any_engine(url_of(driver, postgres_url, tmp_path), **options) as engine:
+            assert await engine.connected(select_one) == 1
+            with root(recorded) as spans:
+                await engine.dispose()
+    (span,) = spans
+    failing = kind is _Failing
+    told = assert_span(
+        span, span.parent, error="sqlite3.OperationalError" if failing else None, lasts=0 if failing else LATE
+    )
+    assert told["db.operation.name"] == "CLOSE"
+    assert told["db.system.name"] == "sqlite"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncpg
 import pytest
 
-from causal_otel.statements.comment import with_traceparent
+from causal_otel.statements.comment import to_describe, with_traceparent
 from causal_otel.statements.sql import MAX_TEXT
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -71,3 +71,49 @@ async def test_the_server_sees_the_comment(postgres_url: str) -> None:
             assert COMMENT in commented
     finally:
         await connection.close()
+
+
+OTHERS = f"/*db_driver='x',traceparent='{TRACEPARENT}',route='%2F'*/"
+
+
+@pytest.mark.parametrize("comment", [COMMENT, OTHERS])
+@pytest.mark.parametrize("statement", ["SELECT 1", "SELECT 1;", "SELECT 1;\n", "SELECT '/*' -- x", "SELECT 1 /*b*/;"])
+def test_the_comment_is_not_described(statement: str, comment: str) -> None:
+    """Wherever a comment with a trace stands, at the end or in front, the rest of the statement is what is read."""
+    words = statement.rstrip("; \n")
+    for text in (f"{words} {comment}{statement[len(words) :]}", f"{comment} {statement}", f"{comment}\n{statement}"):
+        assert to_describe(text) == statement
+        assert with_traceparent(text, TRACEPARENT) is text
+    assert to_describe(statement) is statement
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"SELECT '{COMMENT}'",
+        f"SELECT 1 {COMMENT} + 1",
+        f"SELECT 1 /* {COMMENT} */",
+        "/*! SELECT traceparent='a' */",
+        "/*+ x traceparent='a' */ SELECT 1",
+        "SELECT traceparent='a'",
+    ],
+)
+def test_other_text_is_described(statement: str) -> None:
+    """What is in a literal, in the middle, in another comment or executed is left for the description to see."""
+    assert to_describe(statement) == statement
+
+
+def test_no_more_is_described_than_the_limit() -> None:
+    """Of a long statement its beginning is read; a comment before it does not count, and one after it is not sought."""
+    words = "SELECT " + "1, " * MAX_TEXT + "1"
+    for text in (words, f"{COMMENT} {words}", with_traceparent(words, TRACEPARENT)):
+        assert to_describe(text) == words[: MAX_TEXT + 1]
+    whole = words[:MAX_TEXT]
+    assert to_describe(with_traceparent(whole, TRACEPARENT)) == whole
+
+
+def test_looking_for_the_comment_is_bounded() -> None:
+    """Nothing that is written into a statement makes looking for a comment expensive."""
+    for piece in (" ", "/*", "/*traceparent='", "traceparent='", "'", "*/"):
+        for text in (piece * 1_000_000, f"/*{piece * 1_000_000}", f"/*traceparent='{piece * 100_000}*/"):
+            assert len(to_describe(text)) <= MAX_TEXT + 1

@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 import functools
+import gc
+import importlib
+import pkgutil
 import tracemalloc
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
+import sqlalchemy
 from opentelemetry.trace import SpanKind
 
+import causal_otel
 from causal_otel.engine.provider import TracerProvider
 from causal_otel.export.encoder import Encoder
 from causal_otel.export.privacy import Policy
 from causal_otel.instrument.operation import Operation
+from causal_otel.instrument.tracing import Tracing
 from causal_otel.metrics.cells import LIMIT, Cells
 from causal_otel.metrics.conventions import DATABASE_CLIENT
 from causal_otel.metrics.observer import Metrics
 from causal_otel.names import DB_QUERY_SUMMARY, DB_QUERY_TEXT
+from causal_otel.patches.asyncpg import operations as asyncpg_operations
+from causal_otel.patches.asyncpg.statements import described as asyncpg_described
+from causal_otel.patches.neo4j import operations as neo4j_operations
+from causal_otel.patches.redis import RedisOptions
+from causal_otel.patches.redis import operations as redis_operations
+from causal_otel.patches.sqlalchemy import SqlalchemyOptions
+from causal_otel.patches.sqlalchemy import statements as sqlalchemy_statements
+from causal_otel.statements.comment import with_traceparent
 from causal_otel.statements.sql import MAX_TEXT, POSTGRESQL, describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MIB = 1 << 20
 
@@ -66,6 +84,85 @@ def test_what_is_remembered_is_bounded() -> None:
     assert max(program.known()) == LIMIT
     assert program.operation.cache_info().currsize == 1024
     assert len(program.operation("SELECT " + "a, " * MAX_TEXT).attributes[DB_QUERY_TEXT]) <= MAX_TEXT
+
+
+def _asyncpg() -> Callable[[int], object]:
+    known = asyncpg_operations.queries(text=True)
+
+    def describe(number: int) -> None:
+        asyncpg_described(known.sent, (("db", 5432), "shop"), f"SELECT a{number} FROM t{number} WHERE b = 'x'")
+        asyncpg_operations.copy_operation(("db", 5432), "shop", f"t{number}")
+
+    return describe
+
+
+def _sqlalchemy() -> Callable[[int], object]:
+    describe, engine = sqlalchemy_statements._Describe(SqlalchemyOptions()), sqlalchemy.create_engine("sqlite://")
+    with engine.connect() as connection:
+        pass
+    return lambda number: describe.of(connection, f"SELECT a{number} FROM t{number} WHERE b = 'x'", f"Order.x{number}")
+
+
+def _neo4j() -> Callable[[int], object]:
+    return lambda number: neo4j_operations.query_operation(("db", 7687), "shop", f"MATCH (n:L{number}) RETURN n.a")
+
+
+def _redis() -> Callable[[int], object]:
+    client, tracing = redis.Redis(), Tracing(TracerProvider().get_tracer("tests"), RedisOptions(), lambda _: True)
+    describe = redis_operations.command_of(RedisOptions(keys=True))
+    return lambda number: describe(tracing, client, ("EVALSHA", f"{number:040x}", 1, f"key{number}"), {})
+
+
+def test_a_trace_in_a_comment_makes_no_other_statement() -> None:
+    """SQLAlchemy's patch describes a statement once, whatever trace it carries."""
+    describe, engine = sqlalchemy_statements._Describe(SqlalchemyOptions()), sqlalchemy.create_engine("sqlite://")
+    with engine.connect() as connection:
+        pass
+    operation = describe.of(connection, "SELECT 1", None)
+    for number in range(1, 9):
+        commented = with_traceparent("SELECT 1", f"00-{number:032x}-{number:016x}-01")
+        assert describe.of(connection, commented, None) is operation
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("driver", [_asyncpg, _sqlalchemy, _neo4j, _redis])
+def test_each_patch_remembers_no_more_than_its_caches_hold(driver: Callable[[], Callable[[int], object]]) -> None:
+    """When the caches of a patch are full, thousands of statements more leave nothing behind."""
+    describe = driver()
+    tracemalloc.start()
+    try:
+        for number in range(3000):
+            describe(number)
+        gc.collect()
+        full = tracemalloc.get_traced_memory()[0]
+        for number in range(3000, 15000):
+            describe(number)
+        gc.collect()
+        more = tracemalloc.get_traced_memory()[0] - full
+    finally:
+        tracemalloc.stop()
+    assert more < MIB // 4  # one that remembered each of the twelve thousand would take ten times that
+
+
+def test_every_cache_is_bounded() -> None:
+    """What remembers anything by an argument has a bound, or an argument that has few values."""
+    by_few_values = {
+        "causal_otel.statements.dialects.mysql",
+        "causal_otel.patches.asyncpg.operations.queries",
+        "causal_otel.patches._httpx_bodies.sync_body",
+        "causal_otel.patches._httpx_bodies.async_body",
+    }
+    folders = ("engine", "export", "instrument", "metrics", "patches", "statements")
+    for name in [module.name for module in pkgutil.walk_packages(causal_otel.__path__, "causal_otel.")]:
+        if name.split(".")[1] in folders:
+            importlib.import_module(name)
+    caches = [each for each in gc.get_objects() if isinstance(each, functools._lru_cache_wrapper)]
+    names = {
+        f"{each.__module__}.{each.__qualname__}"
+        for each in caches
+        if each.cache_parameters()["maxsize"] is None and each.__module__.split(".")[:1] == ["causal_otel"]
+    }
+    assert {name for name in names if name.split(".")[1] in folders} == by_few_values
 
 
 @pytest.mark.long

@@ -29,8 +29,9 @@ Outside any span each query, and each failure of what is done for queries, is a 
 Listeners of notifications, of the server's messages and of a connection's end, and query loggers, are called in
 nobody's context: what they query is a trace of its own, not part of the request that opened the connection.
 
-Span names are query summaries, ``SELECT orders``. Attributes: ``db.system.name``, ``db.namespace``,
-``db.query.summary``, ``db.query.text`` (every literal as ``?``; ``causal.query.truncated`` where it was longer),
+Span names are query summaries, ``SELECT orders``, or where there is none the database's name: ``shop``,
+``PREPARE shop``. Attributes: ``db.system.name``, ``db.namespace``, ``db.query.summary``, ``db.query.text`` (every
+literal as ``?``; ``causal.query.truncated`` where it was longer),
 ``db.operation.batch.size``, ``db.response.returned_rows`` and ``causal.round_trips`` (cursors), ``db.collection.name``
 (COPY only, where it is an argument), ``db.operation.name`` (COPY and the above; nothing is parsed into it),
 ``server.address``, ``server.port`` (where connecting failed, those tried last), and on failure

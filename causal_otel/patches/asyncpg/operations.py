@@ -110,7 +110,7 @@ def queries(*, text: bool) -> Queries:
                 attributes[CAUSAL_QUERY_TRUNCATED] = True
         if statement.summary:
             attributes[DB_QUERY_SUMMARY] = statement.summary
-        return Operation(statement.summary or "postgresql", attributes)
+        return Operation(statement.summary or database or "postgresql", attributes)
 
     @functools.lru_cache(_CACHED)
     def sent_operation(address: Any, database: str, query: str) -> Operation:
@@ -119,9 +119,10 @@ def queries(*, text: bool) -> Queries:
         sent = _TRANSACTION.fullmatch(query)
         if sent is not None:
             return plumbing(sent.group(1), address, database)
-        if not sql.describe(query, sql.POSTGRESQL).text.strip("; "):
-            return plumbing("PING", address, database)  # an empty query, as SQLAlchemy's pool_pre_ping sends
-        return query_operation(address, database, query)
+        operation = query_operation(address, database, query)
+        if DB_QUERY_SUMMARY in operation.attributes or sql.describe(query, sql.POSTGRESQL).text.strip("; "):
+            return operation
+        return plumbing("PING", address, database)  # an empty query, as SQLAlchemy's pool_pre_ping sends
 
     return Queries(query_operation, sent_operation)
 
@@ -130,8 +131,13 @@ def of_query(operation: str, query: Operation | None) -> Operation | None:
     """What is done with a query other than running it."""
     if query is None:
         return None
-    summary = f"{operation} {query.name}"
-    return Operation(summary, query.attributes, {DB_QUERY_SUMMARY: summary, DB_OPERATION_NAME: operation})
+    attributes = query.attributes
+    summary = attributes.get(DB_QUERY_SUMMARY)
+    name = " ".join(filter(None, (operation, summary or attributes.get(DB_NAMESPACE))))
+    own = {DB_OPERATION_NAME: operation}
+    if summary is not None:  # a database alone summarises nothing
+        own[DB_QUERY_SUMMARY] = name
+    return Operation(name, attributes, own)
 
 
 @functools.lru_cache(_CACHED)

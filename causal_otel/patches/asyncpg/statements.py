@@ -19,8 +19,7 @@ from causal_otel.names import CAUSAL_SERVER, DB_OPERATION_BATCH_SIZE
 from causal_otel.patches.asyncpg.operations import ERRORS, copy_operation, endpoint, of_query, queries
 from causal_otel.patches.asyncpg.transactions import Sent
 from causal_otel.patches.asyncpg.under_way import KEY, around, step
-from causal_otel.statements import sql
-from causal_otel.statements.comment import with_traceparent
+from causal_otel.statements.comment import to_describe, with_traceparent
 
 if TYPE_CHECKING:
     from causal_otel.instrument.operation import Running
@@ -42,9 +41,7 @@ def described(known: Callable[[Any, str, str], Operation], place: tuple[Any, str
     """What running ``query`` there is."""
     if not isinstance(query, str):
         return None  # the driver is about to say so
-    if len(query) > sql.MAX_TEXT:
-        query = query[: sql.MAX_TEXT + 1]  # no more is read; the last character tells that there was more
-    operation = known(*place, query)
+    operation = known(*place, to_describe(query))
     origin = orm_origin.get()
     return operation if origin is None else with_origin(operation, origin)
 

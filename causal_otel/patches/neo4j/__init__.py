@@ -17,8 +17,9 @@
                                           ``neo4j.attempt`` with its outcome. The queries of the first lie beside its
                                           span, which nobody knew to be needed when they began; later ones lie inside.
 ``BEGIN``, ``COMMIT``, ``ROLLBACK``;      A CLIENT span only where they fail, are cancelled or are slow, with their
-``CONNECT``                               parts; the last is that of ``verify_connectivity``,
-                                          ``verify_authentication`` and ``get_server_info``.
+``CONNECT``, ``CLOSE``                    parts. ``CONNECT`` is ``verify_connectivity``, ``verify_authentication`` and
+                                          ``get_server_info``, ``CLOSE`` that of a session, with what is left of its
+                                          result and its transaction, and of a driver.
 ========================================  ===========================================================================
 
 Outside any span each of these is a trace of its own, unless it is merely slow.
@@ -33,8 +34,9 @@ inherit it.
 
 Parts of a span's time, in seconds, where they have a millisecond at least: ``causal.pool.wait``, with
 ``causal.pool.size`` and ``causal.pool.waiting``; ``causal.connect`` (name lookup, which is ``causal.connect.dns`` as
-well, TCP, TLS, the Bolt handshake and the login; TLS alone cannot be told from TCP); ``causal.discovery`` (a routing
-table, without connecting to who gives it); ``causal.server`` (``result_available_after`` and
+well, TCP, TLS, which version 6 tells as ``causal.connect.tls``, the Bolt handshake and the login);
+``causal.discovery`` (a routing table, without connecting to who gives it);
+``causal.server`` (``result_available_after`` and
 ``result_consumed_after`` as the server tells them, as far as they were waited for; until it has told them, and of
 ``BEGIN``, ``COMMIT`` and ``ROLLBACK``, what was waited for the server); ``causal.fetch`` (what was waited for records
 beyond that). Of a managed transaction and ``execute_query``: ``causal.attempts``, and ``causal.retry.wait`` for the
@@ -127,10 +129,11 @@ def _targets(prefix: str) -> tuple[Wrap, ...]:
         wrap("Driver.verify_connectivity", calls.reaching_server),
         wrap("Driver.verify_authentication", calls.reaching_server),
         wrap("Driver.get_server_info", calls.reaching_server),
+        wrap("Driver.close", calls.closing_driver),
         wrap("Session.run", calls.session_run(is_async=bool(prefix))),
         wrap("Session.begin_transaction", calls.leaving_session),
         wrap("Session.last_bookmarks", calls.leaving_session),
-        wrap("Session.close", calls.leaving_session),
+        wrap("Session.close", calls.closing_session),
         wrap("Session.execute_read", calls.managed("neo4j.execute_read")),
         wrap("Session.execute_write", calls.managed("neo4j.execute_write")),
         wrap("Session._open_transaction", calls.beginning),
@@ -177,6 +180,7 @@ PATCH = Patch(
         names.CAUSAL_ATTEMPTS,
         names.CAUSAL_CONNECT,
         names.CAUSAL_CONNECT_DNS,
+        names.CAUSAL_CONNECT_TLS,
         names.CAUSAL_DISCOVERY,
         names.CAUSAL_FETCH,
         names.CAUSAL_NEO4J_CONSTRAINTS_ADDED,

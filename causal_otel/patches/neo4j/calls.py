@@ -18,12 +18,13 @@ from causal_otel.patches.neo4j.executions import Execution, executed
 from causal_otel.patches.neo4j.internals import (
     Endpoint,
     auto_result,
+    endpoint_of_driver,
     endpoint_of_session,
     endpoint_of_transaction,
     private,
 )
 from causal_otel.patches.neo4j.operations import ERRORS, connection_attributes, query_operation
-from causal_otel.patches.neo4j.plumbing import Ending, Opening, Reaching, is_open, rolled_back
+from causal_otel.patches.neo4j.plumbing import Calling, Ending, Opening, is_open, rolled_back
 from causal_otel.patches.neo4j.results import AsyncQuery, Query
 from causal_otel.statements import cypher
 
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "beginning",
+    "closing_driver",
+    "closing_session",
     "ending",
     "executing",
     "leaving_session",
@@ -292,4 +295,25 @@ leaving_transaction = _leaves(lambda result: result)
 
 executing = traced_call(_execute_query)
 beginning = traced_call(_begin)
-reaching_server = traced_call(lambda tracing, driver, args, kwargs: Reaching(tracing, driver))
+
+
+def _calling(operation: str, endpoint: Callable[[Any], Endpoint]) -> Wrapper:
+    def begin(tracing: Tracing[DatabaseOptions], instance: Any, args: Args, kwargs: Kwargs) -> Call | None:
+        execution = Execution.current()
+        if execution is not None and execution.single_span:
+            return None  # the session is the driver's own
+        return Calling(tracing, operation, endpoint, instance)
+
+    return traced_call(begin)
+
+
+_closing_session = _calling("CLOSE", endpoint_of_session)
+
+
+def closing_session(tracing: Tracing[DatabaseOptions], original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wraps ``Session.close``."""
+    return _closing_session(tracing, leaving_session(tracing, original))
+
+
+closing_driver = _calling("CLOSE", endpoint_of_driver)
+reaching_server = _calling("CONNECT", endpoint_of_driver)

@@ -18,11 +18,12 @@ from opentelemetry.context import Context
 
 from causal_otel._internal import faults
 from causal_otel.instrument.calls import traced_call
-from causal_otel.instrument.declaration import Connect
-from causal_otel.instrument.parts import LEAST
+from causal_otel.instrument.declaration import Connect, Wrap
+from causal_otel.instrument.parts import INSIDE, LEAST
 from causal_otel.names import (
     CAUSAL_CONNECT,
     CAUSAL_CONNECT_DNS,
+    CAUSAL_CONNECT_TLS,
     CAUSAL_DISCOVERY,
     CAUSAL_POOL_SIZE,
     CAUSAL_POOL_WAIT,
@@ -45,6 +46,9 @@ _notes: ContextVar[tuple[tuple[float, str, float], ...]] = ContextVar("causal_ot
 
 _resolving: ContextVar[float] = ContextVar("causal_otel_neo4j_resolving", default=0.0)
 """When the name lookup began that is under way; 0: none is."""
+
+_securing: ContextVar[float] = ContextVar("causal_otel_neo4j_securing", default=0.0)
+"""When the handshake of TLS began that is under way; 0: none is."""
 
 _WATCHED = "_causal_otel_tracing"
 
@@ -211,8 +215,8 @@ class _Discovering:
         seconds = perf_counter() - self._began
         if seconds >= LEAST:
             inside = _added_up(_notes.get(), self._began)
-            inside.pop(CAUSAL_CONNECT_DNS, None)
-            _note(CAUSAL_DISCOVERY, self._began, seconds - sum(inside.values()))
+            seconds -= sum(value for key, value in inside.items() if key not in INSIDE)
+            _note(CAUSAL_DISCOVERY, self._began, seconds)
 
 
 discovering = traced_call(lambda tracing, pool, args, kwargs: _Discovering())
@@ -235,6 +239,22 @@ class _Reaching:
 
     def end(self, result: Any = None, error: BaseException | None = None) -> None:
         """It is over."""
+        began = _securing.get()
+        if began:
+            _securing.set(0.0)
+            _note(CAUSAL_CONNECT_TLS, began, perf_counter() - began)
+
+
+def _tcp_is_up(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    """For the function that tells how much time is left for the handshake of TLS, which follows at once."""
+
+    @functools.wraps(original)
+    def non_expired_timeout(*args: Any, **kwargs: Any) -> Any:
+        if tracing.active and "SSL handshake" in (*args, *kwargs.values()):
+            _securing.set(perf_counter())
+        return original(*args, **kwargs)
+
+    return non_expired_timeout
 
 
 def _class_methods(module: str, owners: tuple[str, ...], attribute: str, wrapper: Wrapper) -> Connect:
@@ -281,5 +301,6 @@ SOCKETS = (
         traced_call(_reach),
     ),
     _class_methods(_MODULE, ("BoltSocket",), "_connect", traced_call(_reach)),  # before version 5.28
+    Wrap(_MODULE, "_non_expired_timeout", _tcp_is_up, optional=True),
 )
 """Opening sockets."""

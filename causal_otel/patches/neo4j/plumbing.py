@@ -7,44 +7,48 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 
-from causal_otel.instrument.parts import LEAST
+from causal_otel.instrument.parts import INSIDE, LEAST
 from causal_otel.instrument.plumbing import Plumbing
-from causal_otel.names import CAUSAL_CONNECT_DNS, CAUSAL_SERVER, CAUSAL_TRANSACTION_ROLLED_BACK
+from causal_otel.names import CAUSAL_SERVER, CAUSAL_TRANSACTION_ROLLED_BACK
 from causal_otel.patches.neo4j.connections import pool_facts, take
-from causal_otel.patches.neo4j.internals import (
-    endpoint_of_driver,
-    endpoint_of_session,
-    endpoint_of_transaction,
-    private,
-)
+from causal_otel.patches.neo4j.internals import endpoint_of_session, endpoint_of_transaction, private
 from causal_otel.patches.neo4j.operations import ERRORS, plumbing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from causal_otel.instrument.calls import Args
     from causal_otel.instrument.tracing import Tracing
     from causal_otel.patches.neo4j.executions import Execution
+    from causal_otel.patches.neo4j.internals import Endpoint
 
-__all__ = ["Ending", "Opening", "Reaching", "is_open", "rolled_back"]
+__all__ = ["Calling", "Ending", "Opening", "is_open", "rolled_back"]
 
 _COMMITTING = "_causal_otel_committing"
 
 
-class Reaching(Plumbing):
-    """A driver that is asked whether its server is there.
+class Calling(Plumbing):
+    """A call of a driver or a session that is no query: is the server there, close.
+
+    What it has to do for that, such as a ``ROLLBACK``, is inside it.
 
     Args:
         tracing: the handle.
-        driver: the driver.
+        operation: what is called.
+        endpoint: tells where ``instance`` goes.
+        instance: the driver or the session.
     """
 
     __slots__ = ("_since",)
 
-    def __init__(self, tracing: Tracing[Any], driver: Any) -> None:
-        super().__init__(tracing, plumbing, ("CONNECT", endpoint_of_driver, driver), ERRORS, nests=True)
+    def __init__(
+        self, tracing: Tracing[Any], operation: str, endpoint: Callable[[Any], Endpoint], instance: Any
+    ) -> None:
+        super().__init__(tracing, plumbing, (operation, endpoint, instance), ERRORS, nests=True)
         self._since = perf_counter()
 
     def end(self, result: Any = None, error: BaseException | None = None) -> None:
-        """It is known."""
+        """It is over."""
         _tell(self, self._since)
         super().end(result, error)
 
@@ -153,7 +157,7 @@ def _tell(told: Any, since: float) -> dict[str, float]:
     if seconds < LEAST:
         return {}
     parts = take(since) or {}
-    parts[CAUSAL_SERVER] = seconds - sum(value for key, value in parts.items() if key != CAUSAL_CONNECT_DNS)
+    parts[CAUSAL_SERVER] = seconds - sum(value for key, value in parts.items() if key not in INSIDE)
     for key, value in parts.items():
         told.part(key, value)
     return parts

@@ -7,8 +7,9 @@ the commands by which a lock is asked for, and what a cluster's transaction send
 commands that are excluded. Where one of these fails, so does the command that needs it.
 
 What belongs to no command is a CLIENT span only if it fails or, inside a span, is slow: ``SUBSCRIBE`` and the like,
-``MONITOR``, ``DISCOVER`` (``sentinel.discover_master()``), and ``CONNECT`` (a client with a single connection, and a
-cluster's nodes); and ``RECEIVE`` (waiting for a message of pub/sub) only if it fails, not if it is cancelled.
+``MONITOR``, ``DISCOVER`` (``sentinel.discover_master()``), ``CONNECT`` (a client with a single connection, and a
+cluster's nodes), and ``CLOSE`` (the connections of a pool, as closing a client does, and of a cluster); and ``RECEIVE``
+(waiting for a message of pub/sub) only if it fails, not if it is cancelled.
 
 Outside any span an operation is a trace of its own. These are recorded inside a span only, whether they fail or not:
 what concerns the connection (``PING``, ``ECHO``, ``HELLO``, ``AUTH``, ``SELECT``, ``CLIENT *`` and the like), waits for
@@ -33,10 +34,10 @@ not recorded: it repeats arguments. Nor is how many rows a reply has: replies ar
 
 Where the time went, in seconds, from a millisecond on: ``causal.pool.wait`` (a ``BlockingConnectionPool`` without a
 free connection, with ``causal.pool.size`` and ``causal.pool.waiting``), ``causal.connect`` (name lookup, TCP, TLS,
-``HELLO``, ``AUTH`` and ``SELECT`` together; ``causal.connect.tls`` where it can be seen, in the synchronous half),
+``HELLO``, ``AUTH`` and ``SELECT`` together; in the synchronous half ``causal.connect.dns`` and ``.tls`` of it as well),
 ``causal.discovery``, ``causal.retry.wait`` with ``causal.attempts`` (connecting counted too), ``causal.lock.wait`` of a
 lock that was somebody else's, with ``causal.lock.acquired``, and ``causal.server``: all the rest, which is the server
-and the way there. The pauses of a cluster that is down (0.25 s each) are in the rest: nobody can see them.
+and the way there. The pauses of a cluster that is down or moves what is asked for are ``causal.retry.wait``, too.
 
 Not errors: a changed watched key (``WatchError``; it is the event ``causal.transaction.rolled_back`` of the span that
 is current), a lock that was not had in time, a blocking pop that found nothing, and the ``NOSCRIPT`` that makes a

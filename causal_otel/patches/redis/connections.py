@@ -4,8 +4,8 @@ All of it happens inside the call of a command, in methods that know nothing of 
 :mod:`causal_otel.instrument.parts`), and the command takes the notes at its end. Only what is called for that purpose
 is wrapped: nothing of it runs for a command that finds a connection which is open.
 
-redis-py resolves names inside of the call that connects, so ``causal.connect.dns`` is never known; nor is
-``causal.connect.tls`` of asyncio's half, whose event loop does both.
+Of asyncio's half neither ``causal.connect.dns`` nor ``.tls`` is known: its event loop does both, in one call. The
+synchronous half looks names up inside of the call that connects: see :mod:`causal_otel.patches.redis.modules`.
 """
 
 from __future__ import annotations

@@ -8,13 +8,14 @@ from opentelemetry.trace import SpanKind
 
 from causal_otel.engine import context
 from causal_otel.instrument.calls import client_call, excluded_call, inside, suppressed, traced_call
-from causal_otel.instrument.declaration import Patch, Wrap
+from causal_otel.instrument.declaration import Patch, Target, Wrap
 from causal_otel.metrics.conventions import DATABASE_CLIENT
 from causal_otel.names import (
     CAUSAL_ABANDONED,
     CAUSAL_ATTEMPTS,
     CAUSAL_CANCELLED,
     CAUSAL_CONNECT,
+    CAUSAL_CONNECT_DNS,
     CAUSAL_CONNECT_TLS,
     CAUSAL_DISCOVERY,
     CAUSAL_LOCK_ACQUIRED,
@@ -40,7 +41,7 @@ from causal_otel.names import (
     SERVER_ADDRESS,
     SERVER_PORT,
 )
-from causal_otel.patches.redis import connections, locks, messages, plumbing, pools
+from causal_otel.patches.redis import connections, locks, messages, modules, plumbing, pools
 from causal_otel.patches.redis.background import POOLS
 from causal_otel.patches.redis.errors import RAISED, RETURNED, handling_noscript, is_lost_watch
 from causal_otel.patches.redis.operations import command_of, is_routed, pipeline_of
@@ -154,7 +155,7 @@ def _of_both(driver: str, module: str, attribute: str, wrap: Any) -> tuple[Wrap,
     return Wrap(f"{driver}.{module}", attribute, wrap), Wrap(f"{driver}.asyncio.{module}", attribute, wrap)
 
 
-def _targets(driver: str) -> tuple[Wrap, ...]:
+def _targets(driver: str) -> tuple[Target, ...]:
     client = driver.capitalize()
     cluster = f"{client}Cluster"
     return (
@@ -176,6 +177,7 @@ def _targets(driver: str) -> tuple[Wrap, ...]:
         *locks.targets(driver),
         *messages.targets(driver),
         *connections.targets(driver),
+        *modules.targets(driver),
         *pools.targets(driver),
         *plumbing.targets(driver, client, command_of),
     )
@@ -213,6 +215,7 @@ def patch(driver: str, versions: tuple[str, str], options: type[DatabaseOptions]
             CAUSAL_CANCELLED,
             CAUSAL_ABANDONED,
             CAUSAL_CONNECT,
+            CAUSAL_CONNECT_DNS,
             CAUSAL_CONNECT_TLS,
             CAUSAL_DISCOVERY,
             CAUSAL_LOCK_ACQUIRED,

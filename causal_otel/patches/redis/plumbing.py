@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from time import perf_counter
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from causal_otel.engine.outcome import is_cancellation
@@ -81,6 +82,10 @@ def _named(name: str, call: type[_Call] = _Call) -> Wrapper:
     return traced_call(begin)
 
 
+def _closing(tracing: Tracing[Any], pool: Any, args: Args, kwargs: Kwargs) -> _Call:
+    return _Call(tracing, named, ("CLOSE", SimpleNamespace(connection_pool=pool)))
+
+
 def _finding(name: str) -> Wrapper:
     """Plumbing that finds the servers, with nothing traced inside."""
     call = _named(name, _Connect)
@@ -112,6 +117,7 @@ def targets(driver: str, client: str, command: Callable[[Any], Describe]) -> tup
     receive = _named("RECEIVE", _Read)
     monitor = _named("MONITOR")
     connect = _named("CONNECT", _Connect)
+    closing = traced_call(_closing)
     half, other = driver, f"{driver}.asyncio"
     return (
         Wrap(f"{half}.client", f"{client}.__init__", connect),  # connects if it is to have a single connection
@@ -125,6 +131,14 @@ def targets(driver: str, client: str, command: Callable[[Any], Describe]) -> tup
         Wrap(f"{half}.client", "Monitor.__init__", monitor),
         Wrap(f"{half}.client", "Monitor.__enter__", monitor),
         Wrap(f"{other}.client", "Monitor.__aenter__", monitor),
+        # A client closes its pool, as many others do that a program closes.
+        *(
+            Wrap(f"{module}.connection", f"{kind}.disconnect", closing)
+            for module in (half, other)
+            for kind in ("BlockingConnectionPool", "ConnectionPool")
+        ),
+        Wrap(f"{other}.cluster", f"{client}Cluster.close", _named("CLOSE"), optional=True),
+        Wrap(f"{other}.cluster", f"{client}Cluster.aclose", _named("CLOSE"), optional=True),  # since 5.0.1
         Wrap(f"{half}.cluster", "NodesManager.initialize", _finding("CONNECT")),
         Wrap(f"{other}.cluster", "NodesManager.initialize", _finding("CONNECT")),
         # Also waits for another call that finds them, and asks what commands there are.

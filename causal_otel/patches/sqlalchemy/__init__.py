@@ -9,9 +9,9 @@ are fetched from it.
 
 A CLIENT span only if it fails, is cancelled or is slow: getting a connection from the pool (``ACQUIRE shop``), which is
 a span before that of the statement that needs it, also where a session gets it for its first statement; preparing a
-connection to be given back (``RESET``); and, with drivers that have no patch, ``COMMIT``, ``ROLLBACK``, savepoints, and
-``PING``, by which ``pool_pre_ping`` finds that a connection has gone. Of those inside each other the innermost that
-fails, and the outermost that is slow.
+connection to be given back (``RESET``); and, with drivers that have no patch, ``COMMIT``, ``ROLLBACK``, savepoints,
+closing a connection (``CLOSE``) and ``PING``, by which ``pool_pre_ping`` finds that a connection has gone. Of those
+inside each other the innermost that fails, and the outermost that is slow.
 Not supported is SQLAlchemy before 2.0.7, whose pings cannot be seen.
 Not traced: what SQLAlchemy asks a server when it connects and what the program's ``connect`` listeners do then (their
 time is ``causal.pool.setup``), ``pool_pre_ping`` as long as the connection works, and statements that are excluded.
@@ -20,10 +20,11 @@ A transaction that is rolled back by the program or an exception, or that its ``
 ``causal.transaction.rolled_back`` of the current span. One that is closed without a commit, as after reading only, is
 not, nor what the pool pings or resets.
 
-Span names are query summaries, ``SELECT orders``. Attributes: ``db.system.name``, ``db.namespace``,
-``db.query.summary``, ``db.query.text`` (every literal as ``?``), ``db.operation.batch.size``, ``db.operation.name`` (of
-what is no statement), ``db.response.returned_rows`` (where the driver knows), ``causal.query.truncated``,
-``causal.orm.origin``, ``server.address``, ``server.port`` (as the engine's URL has them), and on failure
+Span names are query summaries, ``SELECT orders``, or where there is none the database's name. Attributes:
+``db.system.name``, ``db.namespace``, ``db.query.summary``, ``db.query.text`` (every literal as ``?``),
+``db.operation.batch.size``, ``db.operation.name`` (of what is no statement), ``db.response.returned_rows`` (where the
+driver knows), ``causal.query.truncated``, ``causal.orm.origin``, ``server.address``, ``server.port`` (as the engine's
+URL has them), and on failure
 ``db.response.status_code`` and ``error.type`` (the server's code, or the driver's class). Parts of the time:
 ``causal.pool.wait`` with ``causal.pool.size`` (overflow included) and ``causal.pool.waiting``, ``causal.connect`` (with
 asyncpg ``.dns`` and ``.tls`` of it) and ``causal.pool.setup`` of getting a connection; ``causal.server`` and
@@ -73,7 +74,7 @@ from causal_otel.names import (
     SERVER_PORT,
 )
 from causal_otel.patches.sqlalchemy.metrics import listen_to_checkins
-from causal_otel.patches.sqlalchemy.pools import checkout, connect, listen, ping, reset, wait
+from causal_otel.patches.sqlalchemy.pools import checkout, close, connect, listen, ping, reset, wait
 from causal_otel.patches.sqlalchemy.statements import default, statement
 from causal_otel.patches.sqlalchemy.transactions import rollback, told, transition
 
@@ -98,6 +99,20 @@ class SqlalchemyOptions(DatabaseOptions):
     """
 
 
+_CLOSING = (
+    Wrap("sqlalchemy.engine.default", "DefaultDialect.do_close", close, optional=True),
+    *(
+        Wrap(f"sqlalchemy.dialects.{module}", f"{dialect}.do_terminate", close, optional=True)
+        for module, dialect in (
+            ("sqlite.aiosqlite", "SQLiteDialect_aiosqlite"),
+            ("mysql.aiomysql", "MySQLDialect_aiomysql"),
+            ("mysql.asyncmy", "MySQLDialect_asyncmy"),
+            ("oracle.oracledb", "OracleDialectAsync_oracledb"),
+        )
+    ),
+)
+"""``do_terminate`` of all others is ``do_close``; asyncpg's patch sees its own."""
+
 _ENGINE, _POOL = "sqlalchemy.engine.base", "sqlalchemy.pool.base"
 
 PATCH = Patch(
@@ -116,6 +131,7 @@ PATCH = Patch(
         Wrap("sqlalchemy.pool.impl", "QueuePool._do_get", wait, optional=True),
         Wrap(_POOL, "_ConnectionRecord._ConnectionRecord__connect", connect, optional=True),
         Wrap(_POOL, "_ConnectionFairy._reset", reset, optional=True),
+        *_CLOSING,
         Connect("sqlalchemy.pool", listen),
         Connect("sqlalchemy.pool", listen_to_checkins),
         Wrap("sqlalchemy.engine.default", "DefaultDialect._do_ping_w_event", ping, optional=True),

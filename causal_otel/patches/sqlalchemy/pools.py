@@ -248,3 +248,17 @@ def reset(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., 
         return call(self, *args, **kwargs)
 
     return reset
+
+
+def close(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    """For the methods of dialects that close a driver's connection, whose failure a pool keeps to itself."""
+    plumbed = _close(tracing, original)
+
+    @functools.wraps(original)
+    def close(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return (original if traced_below(self) else plumbed)(self, *args, **kwargs)
+
+    return close
+
+
+_close = late_plumbing(lambda dialect, *connection: plumbing("CLOSE", place_of_dialect(dialect)))

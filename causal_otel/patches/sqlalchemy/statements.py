@@ -25,7 +25,7 @@ from causal_otel.patches.sqlalchemy.engines import ERRORS, Place, place_of, trac
 from causal_otel.patches.sqlalchemy.origin import origin_of
 from causal_otel.patches.sqlalchemy.streams import Stream
 from causal_otel.statements import sql
-from causal_otel.statements.comment import with_traceparent
+from causal_otel.statements.comment import to_describe, with_traceparent
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -61,9 +61,7 @@ class _Describe:
         return operation.of_this_call(own) if own and not operation.plumbing else operation
 
     def of(self, connection: Any, statement: str, origin: str | None) -> Operation:
-        if len(statement) > sql.MAX_TEXT:
-            statement = statement[: sql.MAX_TEXT + 1]  # no more is read; the last character tells that there was more
-        return self._operation(place_of(connection.engine), statement, origin)
+        return self._operation(place_of(connection.engine), to_describe(statement), origin)
 
     def _describe(self, place: Place, statement: str, origin: str | None) -> Operation:
         described = sql.describe(statement, place.sql)
@@ -74,7 +72,7 @@ class _Describe:
                 attributes[CAUSAL_QUERY_TRUNCATED] = True
         if described.summary:
             attributes[DB_QUERY_SUMMARY] = described.summary
-        operation = Operation(described.summary or place.system, attributes)
+        operation = Operation(described.summary or place.namespace or place.system, attributes)
         return operation if origin is None else with_origin(operation, origin)
 
 

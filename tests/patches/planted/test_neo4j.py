@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 from neo4j.exceptions import TransientError
 
 from causal_otel.patches.neo4j import Neo4jOptions
@@ -16,7 +18,7 @@ from tests.patches.either import settle
 from tests.patches.graphs import Graph, busy, inside, neo4j_only
 from tests.patches.planted.waits import WAIT, assert_no_part, assert_part
 from tests.patches.stubs import connected, query, warm
-from tests.services.slow import SlowServer
+from tests.services.slow import SlowServer, slow
 from tests.span_relations import assert_span
 
 if TYPE_CHECKING:
@@ -117,6 +119,22 @@ async def test_dns(recorded: Recording, stub: BoltStub, is_async: bool) -> None:
     span = recorded.only("RETURN")
     assert_span(span, root)
     assert_part(span, "causal.connect.dns")
+
+
+@pytest.mark.asyncio
+async def test_tls(recorded: Recording, stub: BoltStub, is_async: bool) -> None:
+    """A handshake of TLS that is slow is a part of connecting, beside TCP and the login."""
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    with slow("127.0.0.1", stub.port, context, WAIT) as secured:
+        async with connected(is_async, f"bolt+ssc://127.0.0.1:{secured.port}") as driver:
+            session = driver.session()
+            with inside(recorded) as root:
+                await query(session)
+            await settle(session.close())
+    span = recorded.only("RETURN")
+    assert_span(span, root)
+    assert_part(span, "causal.connect.tls")
 
 
 @pytest.mark.asyncio
