@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from opentelemetry.trace import SpanKind, StatusCode
 
 from causal_otel._internal import faults
-from causal_otel.engine.span import LeafSpan
 from causal_otel.instrument.errors import BY_CLASS, mark_failed
 from causal_otel.instrument.parts import noteworthy, parts_of
 from causal_otel.names import DB_QUERY_TEXT, DB_RESPONSE_RETURNED_ROWS, ERROR_TYPE
@@ -95,11 +94,12 @@ class Operation:
             key: stands for ``learned``.
             learned: the attributes, the same whenever ``key`` is. Nobody changes the dict any more.
         """
-        if type(span) is LeafSpan:
+        share = getattr(span, "share", None)  # a leaf of ours has it
+        if share is not None:
             shared = self._outcomes.get(key)
             if shared is None and len(self._outcomes) < _OUTCOMES:
                 shared = self._outcomes[key] = {**self.attributes, **learned}
-            if shared is not None and span.share(self.attributes, shared):
+            if shared is not None and share(self.attributes, shared):
                 return
         span.set_attributes(learned)
 
