@@ -21,17 +21,23 @@ if TYPE_CHECKING:
 
     from pytest_benchmark.fixture import BenchmarkFixture
 
-    from benchmarks.conftest import Sink
+    from benchmarks.conftest import Record, Sink
 
 COMMANDS = 100
 
 
-@pytest.fixture(params=["of one command", "mixed"])
-def operation(request: pytest.FixtureRequest, loop: asyncio.AbstractEventLoop) -> Iterator[Operation]:
+@pytest.fixture(params=["redis pipeline", "redis pipeline mixed"])
+def row(request: pytest.FixtureRequest) -> str:
+    """Which it is: of one command, or of two in turn."""
+    return str(request.param)
+
+
+@pytest.fixture
+def operation(row: str, redis_url: str, loop: asyncio.AbstractEventLoop) -> Iterator[Operation]:
     """Executing it."""
     with on_core(0):
-        client: Any = redis.asyncio.Redis.from_url(request.getfixturevalue("redis_url"))
-        mixed = request.param == "mixed"
+        client: Any = redis.asyncio.Redis.from_url(redis_url)
+        mixed = row.endswith("mixed")
 
         async def repeat(times: int) -> None:
             for _ in range(times):
@@ -50,6 +56,6 @@ def operation(request: pytest.FixtureRequest, loop: asyncio.AbstractEventLoop) -
         loop.run_until_complete(client.aclose())
 
 
-def test_pipeline(benchmark: BenchmarkFixture, sink: Sink, operation: Operation) -> None:
-    """In a recorded trace; what was measured is with the benchmark, as seconds an operation."""
-    benchmark.extra_info.update(recorded(benchmark, sink, operation))
+def test_pipeline(benchmark: BenchmarkFixture, record: Record, sink: Sink, row: str, operation: Operation) -> None:
+    """In a recorded trace."""
+    record(row, recorded(benchmark, sink, operation))

@@ -25,7 +25,7 @@ from benchmarks.traced import Operation, recorded, unsampled
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
-    from benchmarks.conftest import Sink
+    from benchmarks.conftest import Record, Sink
 
 Loop = asyncio.AbstractEventLoop
 
@@ -116,11 +116,11 @@ def operation(postgres_url: str, loop: Loop) -> Iterator[Operation]:
             loop.run_until_complete(session.close())
 
 
-def test_recorded(benchmark: BenchmarkFixture, sink: Sink, operation: Operation) -> None:
+def test_recorded(benchmark: BenchmarkFixture, record: Record, sink: Sink, operation: Operation) -> None:
     """In a recorded trace: one span of ours, two of theirs."""
-    recorded(benchmark, sink, operation)
+    record("sqlalchemy", recorded(benchmark, sink, operation))
 
 
-def test_unsampled(benchmark: BenchmarkFixture, operation: Operation) -> None:
+def test_unsampled(benchmark: BenchmarkFixture, record: Record, operation: Operation) -> None:
     """In a trace that is not sampled."""
-    unsampled(benchmark, operation)
+    record("sqlalchemy unsampled", unsampled(benchmark, operation))
