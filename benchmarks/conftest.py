@@ -91,8 +91,9 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Keep the results and print the table."""
+    """Keep the results, over those of before for the same rows, and print the table."""
     if _results:
-        table.RESULTS.write_text(json.dumps(_results, indent=1) + "\n")
+        kept = json.loads(table.RESULTS.read_text()) if table.RESULTS.exists() else {}
+        table.RESULTS.write_text(json.dumps({**kept, **_results}, indent=1) + "\n")
         terminalreporter.section("results")
         terminalreporter.write_line(table.markdown(_results))
