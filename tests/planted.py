@@ -221,8 +221,15 @@ async def _neo4j() -> None:
             await (await session.run(f"RETURN '{s['Cypher literal']}' AS a // {s['Cypher comment']}")).consume()
             await (await session.run(f"RETURN {{password: '{s['Cypher map']}', n: 1}} AS m")).consume()
             await (await session.run("RETURN $p AS p", p=s["Cypher parameter"])).consume()
-            with _failing("Cypher parameter"):
-                await (await session.run("RETURN toInteger([$p]) AS n", p=s["Cypher failing parameter"])).consume()
+            for kind, query in (
+                ("parameter", "RETURN toInteger([$p]) AS n"),
+                ("date", "RETURN date($p) AS n"),
+                ("zone", "RETURN datetime({year: 2026, timezone: $p}) AS n"),
+                ("pattern", "RETURN 'a' =~ $p AS n"),
+                ("map", "CREATE (n:Planted {a: {b: $p}})"),
+            ):
+                with _failing(f"Cypher {kind}"):
+                    await (await session.run(query, p=f"({s[f'Cypher failing {kind}']}")).consume()
 
             async def work(transaction: Any) -> None:
                 await (await transaction.run("RETURN $p AS p", {"p": s["Cypher managed parameter"]})).consume()

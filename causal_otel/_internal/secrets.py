@@ -247,6 +247,11 @@ RULES = (
             "ERR unknown command 'SETT', with args beginning with: 'cart' '7'",
             "Command # 2 (LPUSH cart hunter2) of pipeline caused error: WRONGTYPE",
             "invalid input for query argument $1: 'ann@shop.example' (expected int)",
+            'Expected a String, Float, Integer or Boolean, got: List{String("ann@shop.example"), Long(7)}',
+            "Invalid value for TimeZone: Text 'ann@shop.example' could not be parsed at index 0",
+            "Invalid Regex: Unclosed group near index 8\nhunter2(",
+            "error: data exception - invalid argument. Invalid argument: cannot process 'hunter2'.",
+            "{message: 22N36: Cannot parse 'hunter2' as a Date.}",
             "UNIQUE constraint failed: users.email\n[SQL: INSERT ...]\n[parameters: ('ann@shop.example',)]",
         ),
         (
@@ -261,6 +266,8 @@ RULES = (
                 "^",
             ),
             *("[sql: ", "[parameters: ", "\nline "),
+            *('string("', "list{", "map{", "could not be parsed at index ", "invalid regex: "),
+            *("error: data exception - ", "{message: 22", "cannot parse '", "invalid format: "),
         ),
         # To the end of the line, whatever is in it; only what servers say after a key stays.
         r"\bKey \([^()\n]{1,256}\)=\((?P<key>[^\n]*?)(?=\) already exists|\) is (?:not|still) |\n|\Z)"
@@ -271,6 +278,13 @@ RULES = (
         r"|\bat or near \"(?P<near>['$0-9][^\n]+)|\binvalid input [^:\n]{1,128}: \"(?P<input>[^\n]+)"
         r"|\bproperty `[^`\n]{1,128}` = '(?P<property>[^\n]+)|\bInvalid input '(?P<given>(?!':)[\"'0-9][^\n]+)"
         r"|\n(?P<query>\"[^\n]++)(?=\n *+\^)|\nLINE [0-9]{1,9}: (?P<line>[^\n]++)"
+        # Those of servers of Bolt: a value that Neo4j shows may have several lines.
+        r"|\b(?:String\(\"|(?:List|Map)\{)(?P<value>(?s:.*?)(?=\} \{gql_status: |\Z))"
+        r"|\bText '(?P<text>[^\n]*?(?=' could not be parsed|\n|\Z))"
+        r"|\bcannot parse '(?P<parsed>[^\n]*?(?=' as |\n|\Z))|\binvalid format: (?P<format>[^\n]*?(?=\} \{|\n|\Z))"
+        r"|\bInvalid Regex: [^\n]{1,128}\n(?P<regex>(?s:.*?)(?=\} \{gql_status: |\Z))"
+        r"|\berror: data exception - [^.\n]{1,128}\. (?P<gql>(?s:.*?)(?=\}(?: \{message: |\n|\Z)|\Z))"
+        r"|\{message: 22[0-9A-Z]{3}: (?P<cause>(?s:.*?)(?=\} \{diagnostic_record: |\Z))"
         # SQLAlchemy's: statements have literals, and several lines.
         r"|\[(?:SQL|parameters): (?P<sqlalchemy>[^\n]*+(?:\n(?!\(Background on this error at)[^\n]*+)*+)",
     ),

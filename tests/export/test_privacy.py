@@ -250,6 +250,15 @@ PIECES = [
     *("property `", "property `a` = 'b", ") already exists", "at or near \"'", '\n"a', "\n ^", "Invalid input '1"),
     *("[SQL: a\n", "[parameters: ", "\nLINE 1: ", "\n(Background on this error at", "Command # 1 (a"),
     *(") of pipeline", "invalid input for query argument $1", "invalid input for query argument $1: 'a"),
+    *('String("', "List{", "Map{a -> ", "Text 'a", "' could not be parsed", "Invalid Regex: a\n", "} {gql_status: "),
+    *(
+        "error: data exception - a. ",
+        "{message: 22000: ",
+        "cannot parse 'a",
+        "invalid format: ",
+        "} {diagnostic_record: ",
+        "}\n",
+    ),
 ]
 ALL_HINTS = "@:= password 4111 1111 eyj akia private key bearer basic ghp_ sg. sk- -- ? )=( ` = ' [sql: "
 

@@ -65,7 +65,8 @@ async def _shop() -> None:
     order = 0
     transport = httpx.ASGITransport(_api)
     async with (
-        asyncpg.create_pool(os.environ["SHOP_POSTGRES"], min_size=1, max_size=1) as _api.state.pool,
+        # A connection of it serves four queries: so connecting has a rate.
+        asyncpg.create_pool(os.environ["SHOP_POSTGRES"], min_size=1, max_size=1, max_queries=4) as _api.state.pool,
         httpx.AsyncClient(transport=transport, base_url="http://shop.test") as client,
     ):
         while not stopped.is_set():

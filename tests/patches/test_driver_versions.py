@@ -88,6 +88,8 @@ WITHOUT = [
     ("asyncpg", "<0.32", "test_asyncpg_failures.py::test_connection_that_does_not_close"),
     ("neo4j", "<6", "planted/test_neo4j.py::test_tls"),  # one function connects and secures, and calls none between
     ("redis", "<6.0", "test_redis_clusters.py::test_a_clusters_transaction_is_one_span"),
+    # A server that refuses a connection was not asked again.
+    ("redis", "<8", "test_redis_outcomes.py::test_short_attempts_to_connect_are_one_wait"),
     ("redis", "<7", "test_redis_listening.py::test_health_checks_are_nobody_s"),
     # There a push handler takes the place of the parser's own, asyncio's blocking pool is of another kind, and TLS is
     # negotiated by the method that connects.
