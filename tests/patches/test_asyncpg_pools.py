@@ -127,3 +127,17 @@ def test_metrics(postgres_url: str, sampler: Any) -> None:
 
     with measured(["asyncpg"], sampler) as found:
         asyncio.run(use())
+
+
+def test_connections_that_are_replaced_are_measured(postgres_url: str) -> None:
+    """A pool makes a new connection for one that has served enough, since 0.32 in the background: all of them count."""
+
+    async def use() -> None:
+        async with asyncpg.create_pool(postgres_url, min_size=1, max_size=1, max_queries=1) as pool:
+            used = {await pool.fetchval("SELECT pg_backend_pid()") for _ in range(4)}
+        _, point = found.only(f"{POOL}.create_time")
+        assert len(used) == 4
+        assert point.count >= len(used)
+
+    with measured(["asyncpg"], ALWAYS_ON) as found:
+        asyncio.run(use())

@@ -15,7 +15,6 @@ from causal_otel.instrument.calls import Args, Kwargs, detached, suppressed, tra
 from causal_otel.instrument.declaration import Connect, Wrap
 from causal_otel.names import CAUSAL_CONNECT, CAUSAL_CONNECT_DNS, CAUSAL_CONNECT_TLS
 from causal_otel.patches.asyncpg.operations import plumbing
-from causal_otel.patches.asyncpg.pool_metrics import connected
 from causal_otel.patches.asyncpg.under_way import Step
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ _CONNECTING = create_key("causal-otel-asyncpg-connecting")
 class _Connecting(Step):
     """A connection being made. The addresses that are tried are noted: the arguments may name them in many ways."""
 
-    __slots__ = ("_since", "endpoint", "over", "secured_since")
+    __slots__ = ("endpoint", "over", "secured_since")
 
     def __init__(self, tracing: Tracing[Any]) -> None:
         super().__init__(tracing, self._operation, (), CAUSAL_CONNECT)
@@ -40,7 +39,6 @@ class _Connecting(Step):
         self.endpoint: tuple[Any, str] = None, ""
         self.over = False
         self.secured_since = 0.0
-        self._since = perf_counter()
 
     def _operation(self) -> Operation:
         return plumbing("CONNECT", *self.endpoint)
@@ -60,8 +58,6 @@ class _Connecting(Step):
     def end(self, result: Any = None, error: BaseException | None = None) -> None:
         """The connection is made, or not."""
         self.over = True
-        if error is None and self.outer is not None:
-            connected(self._tracing.pools, self.outer.pool, perf_counter() - self._since)
         super().end(result, error)
 
     @staticmethod

@@ -143,7 +143,7 @@ def released(metrics: PoolMetrics | None, pool: Any, holder: Any) -> None:
 
 
 def connected(metrics: PoolMetrics | None, pool: Any, seconds: float) -> None:
-    """A connection was made for ``pool``, in so many seconds."""
+    """A connection was made for ``pool``, in so many seconds, its ``init`` included."""
     measured = _measured(metrics, pool) if pool is not None else None
     if measured is not None:
         measured.meter.created(seconds)

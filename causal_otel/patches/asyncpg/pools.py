@@ -7,6 +7,7 @@ call on, in which the parts of its time are told apart; neither the connection's
 from __future__ import annotations
 
 import functools
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context
@@ -17,7 +18,7 @@ from causal_otel.instrument.declaration import Wrap
 from causal_otel.instrument.recorded_failures import RecordedFailures
 from causal_otel.names import CAUSAL_POOL_SETUP, CAUSAL_SERVER
 from causal_otel.patches.asyncpg.operations import connection_attributes, endpoint, plumbing
-from causal_otel.patches.asyncpg.pool_metrics import measured_acquire, released
+from causal_otel.patches.asyncpg.pool_metrics import connected, measured_acquire, released
 from causal_otel.patches.asyncpg.statements import POOL_METHODS, begin_operation
 from causal_otel.patches.asyncpg.under_way import KEY, Around, Step, around
 
@@ -144,14 +145,18 @@ def _wait_over(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[
 
 
 def _connects(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
-    """The same, before it makes the connection."""
+    """The same, before it makes the connection. That is measured here: a pool makes some in the background, too."""
 
     @functools.wraps(original)
     async def connect(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         waits = around()
         if waits is not None:
             waits.got()
-        return await original(self, *args, **kwargs)
+        began = perf_counter()
+        result = await original(self, *args, **kwargs)
+        if tracing.active:
+            connected(tracing.pools, getattr(self, "_pool", None), perf_counter() - began)
+        return result
 
     return connect
 
