@@ -212,10 +212,10 @@ async def test_a_slow_command(relays: list[SlowServer], make: Any, traced: Recor
 async def test_a_slow_consumer(redis_port: int, make: Any, traced: Recording) -> None:
     """What the program does between the batches of an iteration is in no part of any."""
     client, other = make(redis.Redis, port=redis_port), make(redis.asyncio.Redis, port=redis_port)
-    await other.sadd("planted", *range(2000))
+    await other.sadd("planted members", *range(2000))
 
     def consume() -> None:
-        for number, _ in enumerate(client.sscan_iter("planted", count=5)):
+        for number, _ in enumerate(client.sscan_iter("planted members", count=5)):
             if not number:
                 pause(WAIT)
             if number > 10:
@@ -223,7 +223,7 @@ async def test_a_slow_consumer(redis_port: int, make: Any, traced: Recording) ->
 
     async def async_consume() -> None:
         number = 0
-        async for _ in other.sscan_iter("planted", count=5):
+        async for _ in other.sscan_iter("planted members", count=5):
             if not number:
                 await asyncio.sleep(WAIT)
             number += 1
