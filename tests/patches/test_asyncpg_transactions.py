@@ -151,8 +151,9 @@ async def test_begin_on_a_connection_that_has_gone(
     """
     for number, expected in enumerate((["BEGIN postgres"], ["LISTEN", "LISTEN postgres"])):
         victim = await asyncpg.connect(postgres_url)
+        transaction = victim.transaction()
         await connection.execute("SELECT pg_terminate_backend($1)", victim.get_server_pid())
-        call = victim.transaction().start if number == 0 else lambda victim=victim: victim.add_listener("news", print)
+        call = transaction.start if number == 0 else lambda victim=victim: victim.add_listener("news", print)
         failure = await fails(recorded, call)
         assert failure.span.name in expected
         await victim.close()
