@@ -22,7 +22,7 @@ from causal_otel.engine import context
 from causal_otel.engine.pending import Pending
 from causal_otel.instrument.awaiting import at_once, ended, goes_on, watched
 from causal_otel.instrument.errors import BY_CLASS, mark_failed
-from causal_otel.instrument.operation import Operation, Running
+from causal_otel.instrument.operation import Operation, Running, number_of_rows
 from causal_otel.instrument.parts import LEAST, parts_of, unread
 from causal_otel.instrument.plumbing import Plumbing
 from causal_otel.instrument.tracing import Tracing
@@ -242,7 +242,7 @@ def _leaf_call(
             return None
 
     def end(begun: Any, result: Any) -> None:
-        number = None if rows is None else _number_of(rows, result)
+        number = None if rows is None else number_of_rows(rows, result)
         span, operation, began = begun if timed else (begun, _LEAF, 0.0)
         if number is not None:
             operation.tell(span, number, {DB_RESPONSE_RETURNED_ROWS: number})
@@ -324,15 +324,6 @@ def _leaf_call(
         return result
 
     return call_
-
-
-def _number_of(rows: Rows, result: Any) -> int | None:
-    """How many rows a call has returned, as far as ``rows`` can say."""
-    try:
-        return rows(result)
-    except Exception:
-        faults.report("rows of a result")
-        return None
 
 
 _LEAF = Operation("", {})

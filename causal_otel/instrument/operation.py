@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from causal_otel.instrument.exclusion import Excluded
     from causal_otel.instrument.measured import OperationMetrics, Rows
 
-__all__ = ["Observation", "Observer", "Operation", "Running"]
+__all__ = ["Observation", "Observer", "Operation", "Running", "number_of_rows"]
 
 
 _OUTCOMES = 4
@@ -315,10 +315,7 @@ class Running:
             self.failed(error)
         span = self.span
         if self.rows is not None and error is None:
-            try:
-                rows = self.rows(result)
-            except Exception:
-                faults.report("rows of a result")
+            rows = number_of_rows(self.rows, result)
             if rows is not None:
                 self.operation.tell(span, rows, {DB_RESPONSE_RETURNED_ROWS: rows})
         metrics = self._metrics
@@ -339,3 +336,12 @@ class Running:
             observation.duration = (perf_counter_ns() - observation.began if duration is None else duration) / 1e9
             observation.end(self)
         span.end(at)
+
+
+def number_of_rows(rows: Rows, result: Any) -> int | None:
+    """How many rows a call has returned, as far as ``rows`` can say."""
+    try:
+        return rows(result)
+    except Exception:
+        faults.report("rows of a result")
+        return None

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 __all__ = [
-    "INSIDE",
     "LEAST",
     "apart",
     "forget",
@@ -36,17 +35,16 @@ __all__ = [
     "retried",
     "take",
     "tell",
+    "together",
     "unread",
 ]
 
 LEAST = 0.001
 """Seconds from which on a part is recorded: a shorter one would cost more than it tells."""
 
-INSIDE = (CAUSAL_CONNECT_DNS, CAUSAL_CONNECT_TLS)
-"""Parts of a part, which do not count beside it."""
-
+_INSIDE = (CAUSAL_CONNECT_DNS, CAUSAL_CONNECT_TLS)  # parts of a part
 _NUMBERS = (CAUSAL_ATTEMPTS, CAUSAL_POOL_SIZE, CAUSAL_POOL_WAITING)  # no time, but noted as parts are
-_NO_PARTS = (*INSIDE, *_NUMBERS)
+_NO_PARTS = (*_INSIDE, *_NUMBERS)
 _KEPT = 256  # notes that nobody has taken: no operation was recorded around them, or it has tried very often
 
 _notes: ContextVar[tuple[tuple[float, str, float], ...]] = ContextVar("causal_otel_parts", default=())
@@ -140,12 +138,17 @@ def parts_of(since: float, seconds: float, rest: str) -> dict[str, float]:
         rest: the key for what nothing was noted of.
     """
     found = take(since) or {}
-    left = seconds - sum(value for key, value in found.items() if key not in _NO_PARTS)
+    left = seconds - together(found)
     if found:
         found = noteworthy(found)
     if left >= LEAST:
         found[rest] = found.get(rest, 0.0) + left
     return found
+
+
+def together(parts: Mapping[str, float]) -> float:
+    """How many seconds the parts of an operation are: those inside another one do not count beside it."""
+    return sum(seconds for key, seconds in parts.items() if key not in _NO_PARTS)
 
 
 def noteworthy(parts: Mapping[str, float]) -> dict[str, float]:

@@ -19,7 +19,7 @@ from opentelemetry.context import Context
 from causal_otel._internal import faults
 from causal_otel.instrument.calls import traced_call
 from causal_otel.instrument.declaration import Connect, Wrap
-from causal_otel.instrument.parts import INSIDE, LEAST
+from causal_otel.instrument.parts import LEAST, together
 from causal_otel.names import (
     CAUSAL_CONNECT,
     CAUSAL_CONNECT_DNS,
@@ -215,8 +215,7 @@ class _Discovering:
         seconds = perf_counter() - self._began
         if seconds >= LEAST:
             inside = _added_up(_notes.get(), self._began)
-            seconds -= sum(value for key, value in inside.items() if key not in INSIDE)
-            _note(CAUSAL_DISCOVERY, self._began, seconds)
+            _note(CAUSAL_DISCOVERY, self._began, seconds - together(inside))
 
 
 discovering = traced_call(lambda tracing, pool, args, kwargs: _Discovering())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 
-from causal_otel.instrument.parts import INSIDE, LEAST
+from causal_otel.instrument.parts import LEAST, together
 from causal_otel.instrument.plumbing import Plumbing
 from causal_otel.names import CAUSAL_SERVER, CAUSAL_TRANSACTION_ROLLED_BACK
 from causal_otel.patches.neo4j.connections import pool_facts, take
@@ -157,7 +157,7 @@ def _tell(told: Any, since: float) -> dict[str, float]:
     if seconds < LEAST:
         return {}
     parts = take(since) or {}
-    parts[CAUSAL_SERVER] = seconds - sum(value for key, value in parts.items() if key not in INSIDE)
+    parts[CAUSAL_SERVER] = seconds - together(parts)
     for key, value in parts.items():
         told.part(key, value)
     return parts

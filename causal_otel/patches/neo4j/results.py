@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from causal_otel._internal import faults
-from causal_otel.instrument.parts import INSIDE, LEAST
+from causal_otel.instrument.parts import LEAST, together
 from causal_otel.instrument.stopwatch import moment_of
 from causal_otel.names import (
     CAUSAL_FETCH,
@@ -260,7 +260,7 @@ class Query:
         if noted is not None:
             for key, value in noted.items():
                 running.part(key, value)
-                request -= value if key not in INSIDE else 0.0
+            request -= together(noted)
             facts = pool_facts(noted)
             if facts:
                 running.learn(facts)
