@@ -69,19 +69,19 @@ __all__ = ["patch"]
 class _Pipeline:
     """The execution of a pipeline: a failure among its results is its own, and a lost ``WATCH`` is an event.
 
+    A pipeline that raises its first error returns none.
+
     Args:
         running: the operation.
-        returns: whether the pipeline returns its errors, in place of raising the first one.
     """
 
-    __slots__ = ("_returns", "_running")
+    __slots__ = ("_running",)
 
     args: Args | None = None
     inside = None
 
-    def __init__(self, running: Running, returns: bool) -> None:
+    def __init__(self, running: Running) -> None:
         self._running = running
-        self._returns = returns
 
     def learn(self, attributes: dict[str, Any]) -> None:
         """See :class:`~causal_otel.instrument.operation.Running`."""
@@ -89,10 +89,9 @@ class _Pipeline:
 
     def end(self, result: Any = None, error: BaseException | None = None) -> None:
         """The pipeline has been executed."""
-        if self._returns:
-            failure = next((each for each in result or () if isinstance(each, Exception)), None)
-            if failure is not None:
-                self._running.failed(failure, RETURNED)
+        failure = next((each for each in result or () if isinstance(each, Exception)), None)
+        if failure is not None:
+            self._running.failed(failure, RETURNED)
         if is_lost_watch(error):
             current = context.current_span()
             if current is not None and current.is_recording():
@@ -107,7 +106,7 @@ def _behind_sentinel(running: Running, client: Any) -> Call:
 
 def _ending_pipeline(running: Running, pipeline: Any) -> Call:
     """Likewise for a pipeline: one that watches keys, or returns its errors."""
-    ends = _Pipeline(running, returns=True)
+    ends = _Pipeline(running)
     return Routed(ends, suppressed=False) if is_routed(pipeline) else ends
 
 
@@ -121,7 +120,7 @@ def _pipeline(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[.
     return call(tracing, original)
 
 
-def _call(describe: Callable[[Any], Describe], call: Callable[[Running, Any, bool], Call]) -> Wrapper:
+def _call(describe: Callable[[Any], Describe], call: Callable[[Running], Call]) -> Wrapper:
     def wrap(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
         described = describe(tracing.options)
 
@@ -135,18 +134,15 @@ def _call(describe: Callable[[Any], Describe], call: Callable[[Running, Any, boo
             if running is None:
                 return None
             running.take_notes(CAUSAL_SERVER)
-            raises = args[0] if args else kwargs.get("raise_on_error", True)
-            return call(running, instance, not raises)
+            return call(running)
 
         return traced_call(begin)(tracing, original)
 
     return wrap
 
 
-_cluster_command = _call(command_of, lambda running, *_: Routed(running, suppressed=True))
-_cluster_pipeline = _call(
-    pipeline_of, lambda running, pipeline, returns: Routed(_Pipeline(running, returns), suppressed=True)
-)
+_cluster_command = _call(command_of, lambda running: Routed(running, suppressed=True))
+_cluster_pipeline = _call(pipeline_of, lambda running: Routed(_Pipeline(running), suppressed=True))
 _script = inside(handling_noscript)
 
 
