@@ -255,16 +255,8 @@ RULES = (
             "UNIQUE constraint failed: users.email\n[SQL: INSERT ...]\n[parameters: ('ann@shop.example',)]",
         ),
         (
-            *(
-                ")=(",
-                "row contains (",
-                "args beginning with: ",
-                "command # ",
-                "invalid input ",
-                "` = '",
-                'at or near "',
-                "^",
-            ),
+            *(")=(", "row contains (", "invalid input ", "` = '", 'at or near "', "^"),
+            *("args beginning with: ", "command # "),
             *("[sql: ", "[parameters: ", "\nline "),
             *('string("', "list{", "map{", "could not be parsed at index ", "invalid regex: "),
             *("error: data exception - ", "{message: 22", "cannot parse '", "invalid format: "),
