@@ -33,6 +33,7 @@ from causal_otel._internal.setting_types import (
     WORDS,
     Kind,
     choice,
+    setting,
 )
 
 if TYPE_CHECKING:
@@ -47,10 +48,7 @@ class SettingError(ValueError):
 
 
 def _setting(kind: Kind, default: Any, help: str, *variables: str, secret: bool = False) -> Any:
-    metadata = {"kind": kind, "help": help, "variables": variables, "secret": secret}
-    if isinstance(default, dict):
-        return field(default_factory=dict, metadata=metadata)
-    return field(default=default, metadata=metadata)
+    return setting(kind, default, help, secret=secret, variables=variables)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +72,7 @@ class Settings:
     environment: str = _setting(TEXT, "", "Where the service runs: `deployment.environment.name`.", "ENVIRONMENT")
     resource_attributes: Mapping[str, str] = _setting(
         PAIRS,
-        {},
+        dict,
         "More attributes of the resource, which describe the service on every span.",
         "OTEL_RESOURCE_ATTRIBUTES",
     )
@@ -123,7 +121,7 @@ class Settings:
     )
     headers: Mapping[str, str] = _setting(
         PAIRS,
-        {},
+        dict,
         "Headers of every export, such as credentials. They are read once, by `install()`: restart the program to use "
         "a new token. What could not be delivered meanwhile waits, see `spool_directory`.",
         "OTEL_EXPORTER_OTLP_TRACES_HEADERS",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import unquote, urlsplit
 
@@ -44,6 +45,7 @@ __all__ = [
     "number",
     "readable_file",
     "remote_sampler",
+    "setting",
 ]
 
 
@@ -54,6 +56,22 @@ class Kind(NamedTuple):
     parse: Callable[[str], Any]
     accepts: Callable[[Any], bool] = lambda _: True
     """Whether a value given as an argument, already of the right type, is allowed. Unused where all values are text."""
+
+
+def setting(kind: Kind, default: Any, help: str, *, secret: bool = False, **more: Any) -> Any:
+    """A field of a dataclass of settings, with what the pages and messages say of it; a secret one is not in its repr.
+
+    Args:
+        kind: what its value may be.
+        default: the value, or what makes it.
+        help: a line of Markdown.
+        secret: whether its value is not to be shown.
+        more: what else its reader wants to know.
+    """
+    metadata = {"kind": kind, "help": help, "secret": secret, **more}
+    if callable(default):
+        return field(default_factory=default, metadata=metadata, repr=not secret)
+    return field(default=default, metadata=metadata, repr=not secret)
 
 
 def choice(*names: str) -> Kind:

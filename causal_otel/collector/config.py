@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from causal_otel._internal.secrets import hide_credentials
-from causal_otel._internal.setting_types import BOOLEAN, FILE, PAIRS, URL, Kind, number
+from causal_otel._internal.setting_types import BOOLEAN, FILE, PAIRS, URL, Kind, number, setting
 from causal_otel.collector.tokens import TOKEN
 from causal_otel.settings import SettingError
 from causal_otel.transports.transport import without_credentials
@@ -99,11 +99,7 @@ _REPEATED = {_HOSTS: "HOST", PAIRS: "NAME=VALUE"}
 
 
 def _option(kind: Kind, default: Any, help: str, *, shown: str = "", secret: bool = False) -> Any:
-    shown = shown or str(default or "")
-    metadata = {"kind": kind, "help": help, "shown": shown, "secret": secret}
-    if callable(default):
-        return field(default_factory=default, metadata=metadata, repr=not secret)
-    return field(default=default, metadata=metadata, repr=not secret)
+    return setting(kind, default, help, secret=secret, shown=shown or str(default or ""))
 
 
 # -- the table ----------------------------------------------------------------------------------------------------
