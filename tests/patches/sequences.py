@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any
 
+from hypothesis import HealthCheck
 from opentelemetry.trace import StatusCode
 
 from causal_otel.engine import context
@@ -23,7 +24,10 @@ from tests.patches.planted.waits import parts
 from tests.recording import Recording, recording
 from tests.span_relations import assert_sound
 
-__all__ = ["Opened", "Steps", "assert_unnoticed", "given_up"]
+__all__ = ["AS_LONG_AS_IT_TAKES", "Opened", "Steps", "assert_unnoticed", "given_up"]
+
+AS_LONG_AS_IT_TAKES: Any = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+"""How Hypothesis is to take it that servers and pauses are slow."""
 
 Opened = Callable[[], AbstractAsyncContextManager[Any]]
 """Opens what a sequence uses: the same each time."""

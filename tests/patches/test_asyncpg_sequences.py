@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from causal_otel.patches.asyncpg import AsyncpgOptions
-from tests.patches.sequences import assert_unnoticed, given_up
+from tests.patches.sequences import AS_LONG_AS_IT_TAKES, assert_unnoticed, given_up
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -255,7 +255,6 @@ def _sequence(postgres_url: str, sequence: list[str]) -> None:
 
 
 sequences = given(st.lists(st.sampled_from(sorted(STEPS)), min_size=1, max_size=10))
-bounded: Any = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
 def test_each_step(postgres_url: str) -> None:
@@ -263,7 +262,7 @@ def test_each_step(postgres_url: str) -> None:
     _sequence(postgres_url, [name for name in STEPS if name != "break"])
 
 
-@settings(max_examples=4, derandomize=True, **bounded)
+@settings(max_examples=4, derandomize=True, **AS_LONG_AS_IT_TAKES)
 @sequences
 def test_a_few_sequences(postgres_url: str, sequence: list[str]) -> None:
     """Random sequences, as many as there is time for."""
@@ -271,7 +270,7 @@ def test_a_few_sequences(postgres_url: str, sequence: list[str]) -> None:
 
 
 @pytest.mark.long
-@settings(max_examples=60, **bounded)
+@settings(max_examples=60, **AS_LONG_AS_IT_TAKES)
 @sequences
 def test_many_sequences(postgres_url: str, sequence: list[str]) -> None:
     """More of them."""

@@ -6,14 +6,14 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from causal_otel.patches.neo4j import Neo4jOptions
 from tests.patches.either import close
 from tests.patches.graphs import Graph
 from tests.patches.neo4j_steps import ASYNC, BOTH, State, driver_of
-from tests.patches.sequences import assert_unnoticed
+from tests.patches.sequences import AS_LONG_AS_IT_TAKES, assert_unnoticed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -57,7 +57,6 @@ def _sequence(server: GraphServer, is_async: bool, sequence: list[str]) -> None:
     assert_unnoticed({"neo4j": options}, opened, _steps(is_async), sequence, AT_LEAST, NO_FAILURES)
 
 
-bounded: Any = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 only_one = pytest.mark.parametrize("neo4j_server", ["arcadedb"], indirect=True, scope="session")
 
 
@@ -73,7 +72,7 @@ def test_each_step(neo4j_server: GraphServer, is_async: bool) -> None:
 
 
 @only_one
-@settings(max_examples=1, derandomize=True, **bounded)
+@settings(max_examples=1, derandomize=True, **AS_LONG_AS_IT_TAKES)
 @given(_of(True))
 def test_a_few_sequences(neo4j_server: GraphServer, sequence: list[str]) -> None:
     """Random sequences, as many as there is time for."""
@@ -82,7 +81,7 @@ def test_a_few_sequences(neo4j_server: GraphServer, sequence: list[str]) -> None
 
 @pytest.mark.long
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
-@settings(max_examples=5, **bounded)
+@settings(max_examples=5, **AS_LONG_AS_IT_TAKES)
 @given(data=st.data())
 def test_many_sequences(neo4j_server: GraphServer, is_async: bool, data: st.DataObject) -> None:
     """More of them."""

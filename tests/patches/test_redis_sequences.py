@@ -12,13 +12,13 @@ import redis
 import redis.asyncio
 import valkey
 import valkey.asyncio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.patches.either import close
 from tests.patches.redis_connection_steps import ASYNCIO, CONNECTIONS
 from tests.patches.redis_steps import COMMANDS, State
-from tests.patches.sequences import assert_unnoticed
+from tests.patches.sequences import AS_LONG_AS_IT_TAKES, assert_unnoticed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -83,9 +83,6 @@ def _sequence(redis_url: str, half: str, sequence: list[str]) -> None:
     assert_unnoticed([package], opened, _steps(half), sequence, AT_LEAST, NO_FAILURES)
 
 
-bounded: Any = {"deadline": None, "suppress_health_check": list(HealthCheck)}
-
-
 def _of(half: str) -> st.SearchStrategy[list[str]]:
     return st.lists(st.sampled_from(sorted(_steps(half))), min_size=1, max_size=10)
 
@@ -98,7 +95,7 @@ def test_each_step(redis_url: str, half: str) -> None:
     _sequence(redis_url, half, list(_steps(half)))
 
 
-@settings(max_examples=2, derandomize=True, **bounded)
+@settings(max_examples=2, derandomize=True, **AS_LONG_AS_IT_TAKES)
 @given(_of("redis asyncio"))
 def test_a_few_sequences(redis_url: str, sequence: list[str]) -> None:
     """Random sequences, as many as there is time for."""
@@ -107,7 +104,7 @@ def test_a_few_sequences(redis_url: str, sequence: list[str]) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("half", HALVES)
-@settings(max_examples=5, **bounded)
+@settings(max_examples=5, **AS_LONG_AS_IT_TAKES)
 @given(data=st.data())
 def test_many_sequences(redis_url: str, half: str, data: st.DataObject) -> None:
     """More of them."""

@@ -6,14 +6,14 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
 from tests.patches.any_engine import any_engine, url_of
 from tests.patches.authors import Author, Base, Book
 from tests.patches.either import settle
-from tests.patches.sequences import assert_unnoticed
+from tests.patches.sequences import AS_LONG_AS_IT_TAKES, assert_unnoticed
 from tests.patches.sqlalchemy_steps import ASYNC, BOTH, POSTGRES, State
 
 if TYPE_CHECKING:
@@ -73,9 +73,6 @@ def _sequence(url: str, sequence: list[str], patches: list[str]) -> None:
     assert_unnoticed(patches, opened, _steps(driver), sequence, AT_LEAST, NO_FAILURES)
 
 
-bounded: Any = {"deadline": None, "suppress_health_check": list(HealthCheck)}
-
-
 def _of(driver: str) -> st.SearchStrategy[list[str]]:
     return st.lists(st.sampled_from(sorted(_steps(driver))), min_size=1, max_size=10)
 
@@ -97,7 +94,7 @@ def test_each_step(postgres_url: str, tmp_path: Path, driver: str) -> None:
     _sequence(url_of(driver, postgres_url, tmp_path), list(_steps(driver)), ["asyncpg", "sqlalchemy"])
 
 
-@settings(max_examples=1, derandomize=True, **bounded)
+@settings(max_examples=1, derandomize=True, **AS_LONG_AS_IT_TAKES)
 @given(_of("asyncpg"), _patches("asyncpg"))
 def test_a_few_sequences(postgres_url: str, tmp_path: Path, sequence: list[str], patches: list[str]) -> None:
     """Random sequences, as many as there is time for."""
@@ -106,7 +103,7 @@ def test_a_few_sequences(postgres_url: str, tmp_path: Path, sequence: list[str],
 
 @pytest.mark.long
 @pytest.mark.parametrize("driver", DRIVERS)
-@settings(max_examples=5, **bounded)
+@settings(max_examples=5, **AS_LONG_AS_IT_TAKES)
 @given(data=st.data())
 def test_many_sequences(postgres_url: str, tmp_path: Path, driver: str, data: st.DataObject) -> None:
     """More of them."""

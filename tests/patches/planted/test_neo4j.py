@@ -98,6 +98,18 @@ async def test_connect(recorded: Recording, stub: BoltStub, is_async: bool, way:
     assert_part(span, "causal.connect")
 
 
+async def _first_query(recorded: Recording, is_async: bool, part: str, url: str, **config: Any) -> None:
+    """The first query of a driver connects, and that part of it is what took long."""
+    async with connected(is_async, url, **config) as driver:
+        session = driver.session()
+        with inside(recorded) as root:
+            await query(session)
+        await settle(session.close())
+    span = recorded.only("RETURN")
+    assert_span(span, root)
+    assert_part(span, part)
+
+
 @pytest.mark.asyncio
 async def test_dns(recorded: Recording, stub: BoltStub, is_async: bool) -> None:
     """A resolver that is slow is the part of connecting in which a name is looked up."""
@@ -111,14 +123,7 @@ async def test_dns(recorded: Recording, stub: BoltStub, is_async: bool) -> None:
         return [("127.0.0.1", stub.port)]
 
     resolver = resolve_late if is_async else resolve
-    async with connected(is_async, "bolt://graph.test:1", resolver=resolver) as driver:
-        session = driver.session()
-        with inside(recorded) as root:
-            await query(session)
-        await settle(session.close())
-    span = recorded.only("RETURN")
-    assert_span(span, root)
-    assert_part(span, "causal.connect.dns")
+    await _first_query(recorded, is_async, "causal.connect.dns", "bolt://graph.test:1", resolver=resolver)
 
 
 @pytest.mark.asyncio
@@ -127,14 +132,7 @@ async def test_tls(recorded: Recording, stub: BoltStub, is_async: bool) -> None:
     authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
     with slow("127.0.0.1", stub.port, context, WAIT) as secured:
-        async with connected(is_async, f"bolt+ssc://127.0.0.1:{secured.port}") as driver:
-            session = driver.session()
-            with inside(recorded) as root:
-                await query(session)
-            await settle(session.close())
-    span = recorded.only("RETURN")
-    assert_span(span, root)
-    assert_part(span, "causal.connect.tls")
+        await _first_query(recorded, is_async, "causal.connect.tls", f"bolt+ssc://127.0.0.1:{secured.port}")
 
 
 @pytest.mark.asyncio
