@@ -82,9 +82,6 @@ def _patches(driver: str) -> st.SearchStrategy[list[str]]:
     return st.sampled_from([["asyncpg", "sqlalchemy"], ["sqlalchemy"]] if driver == "asyncpg" else [["sqlalchemy"]])
 
 
-pytestmark = pytest.mark.long  # what sequences drop is collected late, which takes long
-
-
 @pytest.mark.parametrize(
     "driver",
     [pytest.param(each, marks=pytest.mark.long) if each == "psycopg" else each for each in DRIVERS],

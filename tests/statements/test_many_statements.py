@@ -96,10 +96,17 @@ def _asyncpg() -> Callable[[int], object]:
     return describe
 
 
-def _sqlalchemy() -> Callable[[int], object]:
-    describe, engine = sqlalchemy_statements._Describe(SqlalchemyOptions()), sqlalchemy.create_engine("sqlite://")
+def _closed_connection() -> sqlalchemy.Connection:
+    """A connection of SQLAlchemy's of which nothing is left open."""
+    engine = sqlalchemy.create_engine("sqlite://")
     with engine.connect() as connection:
         pass
+    engine.dispose()
+    return connection
+
+
+def _sqlalchemy() -> Callable[[int], object]:
+    describe, connection = sqlalchemy_statements._Describe(SqlalchemyOptions()), _closed_connection()
     return lambda number: describe.of(connection, f"SELECT a{number} FROM t{number} WHERE b = 'x'", f"Order.x{number}")
 
 
@@ -115,9 +122,7 @@ def _redis() -> Callable[[int], object]:
 
 def test_a_trace_in_a_comment_makes_no_other_statement() -> None:
     """SQLAlchemy's patch describes a statement once, whatever trace it carries."""
-    describe, engine = sqlalchemy_statements._Describe(SqlalchemyOptions()), sqlalchemy.create_engine("sqlite://")
-    with engine.connect() as connection:
-        pass
+    describe, connection = sqlalchemy_statements._Describe(SqlalchemyOptions()), _closed_connection()
     operation = describe.of(connection, "SELECT 1", None)
     for number in range(1, 9):
         commented = with_traceparent("SELECT 1", f"00-{number:032x}-{number:016x}-01")
