@@ -106,6 +106,7 @@ def test_nothing_is_lost_whatever_the_collector_does(tmp_path: Path, certs: Path
             # Slow: it takes the request and does not answer.
             os.kill(theirs.pid, signal.SIGSTOP)
             try:
+                os.waitid(os.P_PID, theirs.pid, os.WSTOPPED | os.WNOWAIT)  # until then it may answer some
                 sent += send(ours, *range(17, 27))
                 assert forward(ours)["queue_spans"] == 10
             finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from time import perf_counter
@@ -10,18 +11,31 @@ from urllib.parse import urlsplit
 
 from opentelemetry.trace import SpanKind
 from sqlalchemy import ForeignKey
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from tests.span_relations import assert_span, attributes, untimed
 
 if TYPE_CHECKING:
+    import asyncpg
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.trace import Span
 
     from tests.recording import Recording
 
-__all__ = ["LATE", "SCHEMA", "SECRET", "Author", "Book", "Check", "connected", "for_sqlalchemy", "root"]
+__all__ = [
+    "LATE",
+    "SCHEMA",
+    "SECRET",
+    "Author",
+    "Book",
+    "Check",
+    "connected",
+    "for_sqlalchemy",
+    "knows_that_it_is_closed",
+    "raw_connection",
+    "root",
+]
 
 SECRET = "p4ssw0rd-planted"
 LATE = 0.1
@@ -71,6 +85,20 @@ async def connected(url: str, **options: Any) -> AsyncIterator[AsyncEngine]:
         yield engine
     finally:
         await engine.dispose()
+
+
+async def raw_connection(connection: AsyncConnection) -> asyncpg.Connection[Any]:
+    """The connection of asyncpg under one of SQLAlchemy."""
+    raw: asyncpg.Connection[Any] | None = (await connection.get_raw_connection()).driver_connection
+    assert raw is not None
+    return raw
+
+
+async def knows_that_it_is_closed(connection: asyncpg.Connection[Any]) -> None:
+    """Wait until a connection whose server has ended it has read so."""
+    async with asyncio.timeout(60):
+        while not connection.is_closed():  # noqa: ASYNC110  # nothing tells
+            await asyncio.sleep(0.01)
 
 
 def for_sqlalchemy(postgres_url: str, port: int | None = None) -> str:

@@ -17,7 +17,7 @@ from opentelemetry.trace import INVALID_SPAN, SpanKind, StatusCode
 from sqlalchemy import text
 
 from causal_otel.engine.context import suppress
-from tests.patches.authors import connected, for_sqlalchemy
+from tests.patches.authors import connected, for_sqlalchemy, knows_that_it_is_closed, raw_connection
 from tests.patches.either import close, settle
 from tests.recording import Recording, recording
 from tests.services.slow import slow
@@ -147,11 +147,13 @@ async def test_pre_ping(recorded: Recording, postgres_url: str) -> None:
     async with connected(for_sqlalchemy(postgres_url), pool_size=1, pool_pre_ping=True) as engine:
         async with engine.connect() as connection:
             pid = await connection.scalar(text("SELECT pg_backend_pid()"))
+            raw = await raw_connection(connection)
         recorded.clear()
         for gone in (False, True):
             if gone:
                 with suppress():
                     await other.fetchval("SELECT pg_terminate_backend($1, 60000)", pid)
+                await knows_that_it_is_closed(raw)
             async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
                 assert (await connection.scalar(text("SELECT 1"))) == 1
     assert "PING" not in " ".join(recorded.names())
