@@ -11,14 +11,14 @@ trace.
 
 from __future__ import annotations
 
-from time import perf_counter_ns, time_ns
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from causal_otel.engine import context
-from causal_otel.engine.local_trace import local_trace_of
 from causal_otel.instrument.errors import BY_CLASS, failure_attributes, mark_failed
 from causal_otel.instrument.parts import noteworthy
 from causal_otel.instrument.recorded_failures import RecordedFailures, note_failure
+from causal_otel.instrument.stopwatch import unix_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,13 +111,9 @@ class Plumbing:
         attributes = {**operation.attributes, **(operation.own or {}), **(self._learned or {})}
         if self._parts is not None:
             attributes |= noteworthy(self._parts)
-        span = self._tracing.start(operation.name, operation.kind, attributes, start_time=_unix(self._began))
+        span = self._tracing.start(
+            operation.name, operation.kind, attributes, start_time=unix_time(context.current_span(), self._began)
+        )
         if error is not None:
             mark_failed(span, error, self._errors)
         span.end()
-
-
-def _unix(moment: int) -> int:
-    """Unix time of a moment of the monotonic clock, by the current trace's clock: not before its parent has begun."""
-    local = local_trace_of(context.current_span())
-    return moment + (time_ns() - perf_counter_ns() if local is None else local.clock)

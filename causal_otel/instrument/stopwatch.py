@@ -11,10 +11,12 @@ from __future__ import annotations
 from time import perf_counter_ns, time_ns
 from typing import TYPE_CHECKING
 
+from causal_otel.engine.local_trace import local_trace_of
+
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
-__all__ = ["Stopwatch", "moment_of"]
+__all__ = ["Stopwatch", "moment_of", "unix_time"]
 
 
 class Stopwatch:
@@ -64,3 +66,17 @@ def moment_of(span: Span, began: int, after: int) -> int:
     if not isinstance(start, int):  # a tracer that does not tell
         start = time_ns() - (perf_counter_ns() - began)
     return start + after
+
+
+def unix_time(span: Span | None, moment: int) -> int:
+    """Unix time in nanoseconds of a moment of the monotonic clock, as ``span`` and others of its trace tell the time.
+
+    So it does not come before a moment of one of theirs that was before it.
+
+    Args:
+        span: the span.
+        moment: by ``perf_counter_ns()``.
+    """
+    local = local_trace_of(span)
+    clock = 0 if local is None else local.clock
+    return moment + (clock or time_ns() - perf_counter_ns())

@@ -10,14 +10,19 @@ from typing import TYPE_CHECKING, Any
 import neo4j
 import pytest
 from neo4j.exceptions import Neo4jError, TransientError
+from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import SpanKind
 
 from causal_otel.patches.neo4j import Neo4jOptions
 from tests.patches.either import settle
 from tests.patches.graphs import Graph, async_only, children, inside, neo4j_only, plain
 from tests.span_relations import assert_span, seconds
+from tests.waiting import pause
 
 if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import Span
+
     from tests.recording import Recording
 
 PATCHES = {"neo4j": Neo4jOptions(require_parent=True)}
@@ -70,9 +75,20 @@ async def test_managed_transaction(recorded: Recording, graph: Graph, session: A
     assert recorded.names() == ["MATCH Person", "mine", f"neo4j.{method}", "root"]
 
 
+class _Slow(SpanProcessor):
+    """Takes its time before a managed transaction goes on whose span has begun, as a busy machine does."""
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        if span.name == "neo4j.execute_write":
+            pause(0.02)
+
+
 @pytest.mark.asyncio
-async def test_retry(recorded: Recording, graph: Graph) -> None:
+@pytest.mark.parametrize("slow", [False, True])
+async def test_retry(recorded: Recording, graph: Graph, slow: bool) -> None:
     """A retry that succeeds is no error: each attempt is a span with its outcome, and the pauses are the whole's."""
+    if slow:
+        recorded.provider.add_span_processor(_Slow())
     session = graph.session(initial_retry_delay=0.01)
     attempts = 0
 

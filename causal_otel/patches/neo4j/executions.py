@@ -13,7 +13,7 @@ from causal_otel._internal import faults
 from causal_otel.engine import context
 from causal_otel.engine.outcome import is_cancellation
 from causal_otel.instrument.errors import mark_failed
-from causal_otel.instrument.stopwatch import moment_of
+from causal_otel.instrument.stopwatch import unix_time
 from causal_otel.names import CAUSAL_ATTEMPTS, CAUSAL_RETRY_WAIT, DB_NAMESPACE
 from causal_otel.patches.neo4j.internals import endpoint_of_session, private
 from causal_otel.patches.neo4j.operations import ERRORS, connection_attributes
@@ -55,7 +55,7 @@ class Execution:
         self._transaction: Any = None
         self._attempts = 0
         self._span: Span | None = None  # of the attempt under way, from the second on
-        self._began = self._attempt_began = perf_counter_ns()
+        self._attempt_began = perf_counter_ns()
         self._failed_at = 0  # when the last attempt had failed; 0: it has not
         self._failure: BaseException | None = None
         running.rows = _number_of_records
@@ -144,14 +144,10 @@ class Execution:
         if span is None:
             if failure is None:
                 return
-            span = self._start(self._moment(self._attempt_began))
+            span = self._start(unix_time(self.running.span, self._attempt_began))
         if failure is not None:
             mark_failed(span, failure, ERRORS)
-        span.end(self._moment(at))
-
-    def _moment(self, at: int) -> int:
-        """Unix time of a moment of the monotonic clock."""
-        return moment_of(self.running.span, self._began, at - self._began)
+        span.end(unix_time(self.running.span, at))
 
     # -- its end ------------------------------------------------------------------------------------------------------
 
