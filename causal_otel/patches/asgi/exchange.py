@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from time import perf_counter_ns, time_ns
 from typing import TYPE_CHECKING, Any
 
@@ -14,20 +14,12 @@ from causal_otel.instrument.errors import error_name
 from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.names import CAUSAL_CANCELLED, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE
+from causal_otel.patches.asgi.protocol import MOUNTED, Message, Receive, Scope, Send
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
 
-__all__ = ["MOUNTED", "App", "Exchange", "Message", "Receive", "Scope", "Send", "contained"]
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[Any]]
-
-MOUNTED = "causal_otel.mounted"
-"""In a scope: the paths of the mounts that led here, with their parameters' names (``root_path`` has the values)."""
+__all__ = ["Exchange", "contained"]
 
 _DEPARTURES = ("ClientDisconnect", "WebSocketDisconnect")  # Starlette's words for a client that has gone
 _UNANSWERED = "No response returned."  # what Starlette's BaseHTTPMiddleware raises where the application sends nothing

@@ -1,0 +1,111 @@
+"""ASGI servers' side: every Starlette and FastAPI application, and any other one in :class:`TracingMiddleware`.
+
+One SERVER span for each HTTP request and for each websocket connection, current while the application works. Its parent
+comes from the request's headers only (as ``opentelemetry.propagate`` says, W3C by default), never from whatever span
+the server was started in; baggage of the request is current too. A mounted application adds its part to the route of
+the same span. The tracing that FastAPI (0.142 and later) and Starlette's own middleware would do is switched off for
+the request. Not traced: messages sent and received, the lifespan.
+
+The span ends with the last message of the response, so background tasks are not in its duration. A response of 500 or
+more ends then too, but is kept open until the application returns, to learn why. An exception after any other response
+gets a span of its own, ``after response``. A client that goes away before the end is an error,
+``client_disconnected``, which ends when the application learned of it; what it answers then reaches nobody, and has no
+status code. Not so where a client closes a stream of server-sent events (``text/event-stream``) or a websocket: that is
+how they end. An application that returns before it has answered is the error ``incomplete_response``. Middlewares
+change none of this.
+
+Every response has its trace id in the header ``X-Trace-Id``, whether the request is recorded or not. At the end of the
+lifespan all spans are exported before the server goes on to exit.
+
+A request or connection that is excluded, by its path (``/health``) or its URL, is not recorded, nor is anything inside
+it, by whatever library, unless it leaves the trace (``causal_otel.detached()``). What it sends carries its sender's
+trace on, or a new one, as not sampled, and baggage as ever; its response has the id of that trace.
+
+Span names are ``{method} {route}``, or the method alone where no route matched. Attributes at the start, for samplers:
+``http.request.method``, ``http.request.method_original``, ``url.scheme``, ``url.path``, ``url.query`` (secret
+parameters redacted), ``server.address``, ``server.port``, ``client.address``, ``user_agent.original``,
+``network.protocol.name`` (``websocket``), ``network.protocol.version``; at the end ``http.route``,
+``http.response.status_code`` and ``error.type`` (an exception's class, or the status from 500 on).
+
+Metrics: ``http.server.request.duration`` and ``http.server.active_requests`` of each request. A websocket is none: it
+lasts as long as its client likes.
+
+Options: :class:`AsgiOptions`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from opentelemetry.trace import SpanKind
+
+from causal_otel import names
+from causal_otel.instrument.declaration import Connect, Patch, Wrap
+from causal_otel.instrument.options import Options
+from causal_otel.metrics.conventions import HTTP_SERVER
+from causal_otel.patches.asgi.frameworks import claim_export, wrap_application, wrap_handle
+from causal_otel.patches.asgi.middleware import TracingMiddleware, enable_middleware
+
+__all__ = ["PATCH", "AsgiOptions", "TracingMiddleware"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AsgiOptions(Options):
+    """Options of the asgi patch.
+
+    The hooks are called with the span and the ASGI scope, once for each request and each connection of a websocket:
+    ``request_hook`` before the application is, so that its route is not known yet, and ``response_hook`` when the
+    response is over, with its status code as well (101 for a websocket that was accepted), None if there is none. Where
+    the application raises, the status code is that which its client was sent. They are not called for a span ``after
+    response``.
+
+    Args:
+        excluded: paths, such as ``/health``, ``/static/**``, ``/users/{id}/avatar``, as ``url.path`` shows them; or
+            URLs, such as ``admin.example.com/**``. Default: the setting ``excluded_urls``.
+        trace_id_header: the response header that tells the trace's id; None: none.
+    """
+
+    by_url = True
+
+    trace_id_header: str | None = "X-Trace-Id"
+
+
+PATCH = Patch(
+    name="asgi",
+    versions={"starlette": ("0.36.3", "2"), "fastapi": ("0.110", "1")},
+    options=AsgiOptions,
+    targets=(
+        Connect(__name__, enable_middleware),
+        Wrap("starlette.applications", "Starlette.__call__", wrap_application),
+        Wrap("starlette.routing", "Route.handle", wrap_handle()),
+        Wrap("starlette.routing", "WebSocketRoute.handle", wrap_handle()),
+        Wrap("starlette.routing", "Mount.handle", wrap_handle(mount=True)),
+        Wrap("fastapi.applications", "FastAPI.__call__", wrap_application),
+        Wrap("fastapi.routing", "APIRoute.handle", wrap_handle()),
+        Connect("fastapi.telemetry._runtime", claim_export),
+    ),
+    records=(
+        names.HTTP_REQUEST_METHOD,
+        names.HTTP_REQUEST_METHOD_ORIGINAL,
+        names.HTTP_RESPONSE_STATUS_CODE,
+        names.HTTP_ROUTE,
+        names.URL_SCHEME,
+        names.URL_PATH,
+        names.URL_QUERY,
+        names.SERVER_ADDRESS,
+        names.SERVER_PORT,
+        names.CLIENT_ADDRESS,
+        names.USER_AGENT_ORIGINAL,
+        names.NETWORK_PROTOCOL_NAME,
+        names.NETWORK_PROTOCOL_VERSION,
+        names.ERROR_TYPE,
+        names.CAUSAL_CANCELLED,
+    ),
+    never=(
+        "headers other than `Host` and `User-Agent`, and cookies",
+        "bodies and messages of websockets",
+        "parameters of the query whose names say that they are secret (`REDACTED`)",
+        "baggage, which is made current and not recorded",
+    ),
+    metrics={SpanKind.SERVER: HTTP_SERVER},
+)
