@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from time import perf_counter_ns, time_ns
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from causal_otel.instrument.errors import error_name
 from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.names import CAUSAL_CANCELLED, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE
+from causal_otel.patches._http_server import contained
 from causal_otel.patches.asgi.protocol import MOUNTED, Message, Receive, Scope, Send
 
 if TYPE_CHECKING:
@@ -24,14 +24,6 @@ __all__ = ["Exchange", "contained"]
 _DEPARTURES = ("ClientDisconnect", "WebSocketDisconnect")  # Starlette's words for a client that has gone
 _UNANSWERED = "No response returned."  # what Starlette's BaseHTTPMiddleware raises where the application sends nothing
 _EVENT_STREAM = b"text/event-stream"
-
-
-def contained(site: str, tell: Callable[..., Any], *args: Any) -> None:
-    """Call ``tell``; what it raises is counted, at ``site``, and goes no further."""
-    try:
-        tell(*args)
-    except Exception:
-        faults.report(site)
 
 
 class Exchange:
