@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from causal_otel._version import __version__
-from causal_otel.api import current_span_id, current_trace_id, detached, extract, inject, keep, span, traced
+from causal_otel.api import current_span_id, current_trace_id, detached, environ, extract, inject, keep, span, traced
 from causal_otel.install import Installation, install, status, uninstall
 from causal_otel.settings import SettingError
 from causal_otel.status import Status
@@ -16,6 +16,7 @@ __all__ = [
     "current_span_id",
     "current_trace_id",
     "detached",
+    "environ",
     "extract",
     "inject",
     "install",

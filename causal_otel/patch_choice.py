@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["Patches", "check_app", "choose", "with_defaults"]
 
 Patches = Iterable[str] | Mapping[str, "bool | Options"] | None
-"""What to patch: None for everything, names, or a mapping of name to bool or to the patch's options."""
+"""What to patch: None for everything, names, or a mapping of name to bool or to the patch's options.
+
+A mapping that only says False is everything else.
+"""
 
 
 def choose(patches: Patches, registered: Mapping[str, Registered]) -> dict[str, Options | None]:
@@ -37,6 +40,8 @@ def choose(patches: Patches, registered: Mapping[str, Registered]) -> dict[str, 
     if patches is None:
         patches = tuple(registered)
     wanted = dict(patches) if isinstance(patches, Mapping) else dict.fromkeys(patches, True)
+    if wanted and all(choice is False for choice in wanted.values()):
+        wanted = {**dict.fromkeys(registered, True), **wanted}
     chosen: dict[str, Options | None] = {}
     for name, choice in wanted.items():
         if name not in registered:
