@@ -10,8 +10,8 @@ from causal_otel._internal import faults
 from causal_otel.engine import context
 from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.tracing import Tracing
-from causal_otel.patches._http_server import parent_context
-from causal_otel.patches.asgi.exchange import Exchange, contained
+from causal_otel.patches._http_server import contained, parent_context
+from causal_otel.patches.asgi.exchange import Exchange
 from causal_otel.patches.asgi.incoming import headers_of_interest, request_attributes, request_url
 from causal_otel.patches.asgi.lifespan import flushing
 from causal_otel.patches.asgi.protocol import EXCHANGE, MOUNTED, App, Message, Receive, Scope, Send
