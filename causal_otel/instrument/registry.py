@@ -39,6 +39,7 @@ _MODULES = {
     "redis": ("redis", "kombu", "celery"),
     "sqlalchemy": ("sqlalchemy",),
     "valkey": ("valkey",),
+    "wsgi": ("flask", "django", "causal_otel.patches.wsgi"),
 }
 
 _logger = logger()
