@@ -40,6 +40,7 @@ _MODULES = {
     "sqlalchemy": ("sqlalchemy",),
     "threads": ("threading", "concurrent.futures", "multiprocessing.pool"),
     "valkey": ("valkey",),
+    "wsgi": ("flask", "django", "causal_otel.patches.wsgi"),
 }
 
 _logger = logger()

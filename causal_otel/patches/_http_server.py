@@ -18,9 +18,14 @@ if TYPE_CHECKING:
 
     from causal_otel.instrument.baggage import BaggageBorder
 
-__all__ = ["HeadersOfInterest", "authority", "contained", "parent_context"]
+__all__ = ["EXCHANGE", "HeadersOfInterest", "authority", "contained", "parent_context"]
 
-K = TypeVar("K", str, bytes)
+K = TypeVar("K")
+
+EXCHANGE = "causal_otel.exchange"
+"""In a scope or an environ: the request is traced already, by the exchange it holds; None if it is not recorded.
+
+An exchange is what becomes of a request. ``found_route(route)`` and ``escaped(error)`` are how frameworks tell it."""
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/?#@\[\]]+)(?::(\d{1,5}))?")
 _ALWAYS = ("host", "user-agent")

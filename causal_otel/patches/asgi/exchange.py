@@ -125,6 +125,10 @@ class Exchange(Bodies):
             if mount:
                 scope[MOUNTED] = above + path.removesuffix("/{path}")
 
+    def found_route(self, route: str) -> None:
+        """A framework that is not Starlette has found ``route``, with what is before it in the path."""
+        self._route = route
+
     def sending(self, message: Message, now: int) -> None:
         """``message`` is about to be sent. From the last one of a response on, a disconnect is how connections end."""
         kind = message["type"]
