@@ -63,9 +63,11 @@ EXCEPTION_TYPE: Final = "exception.type"
 # -- HTTP -------------------------------------------------------------------------------------------------------------
 
 HTTP_CLIENT_REQUEST_DURATION: Final = "http.client.request.duration"
+HTTP_REQUEST_HEADER: Final = "http.request.header"  # then a dot, and the header's name in lower case
 HTTP_REQUEST_METHOD: Final = "http.request.method"
 HTTP_REQUEST_METHOD_ORIGINAL: Final = "http.request.method_original"
 HTTP_REQUEST_RESEND_COUNT: Final = "http.request.resend_count"
+HTTP_RESPONSE_HEADER: Final = "http.response.header"  # likewise
 HTTP_RESPONSE_STATUS_CODE: Final = "http.response.status_code"
 HTTP_ROUTE: Final = "http.route"
 HTTP_SERVER_ACTIVE_REQUESTS: Final = "http.server.active_requests"

@@ -116,8 +116,10 @@ class Exchange:
             self._headers = message.get("headers")
         elif kind == "websocket.accept":
             self._status = 101
+            self._headers = message.get("headers")
         elif kind == "websocket.http.response.start":
             self._status = message["status"]
+            self._headers = message.get("headers")
         elif kind == "websocket.close" and self._status is None:
             self._status = 403  # what servers answer where a connection is closed before it was accepted
 
@@ -215,6 +217,9 @@ class Exchange:
                 attributes[HTTP_RESPONSE_STATUS_CODE] = status
                 if status >= 500:
                     error_type = error_type or str(status)
+            captured = self._tracing.options.captured_response
+            if captured is not None:
+                attributes.update(captured.of(self._headers, self._tracing.shortened))
             if attributes:
                 running.learn(attributes)
             if error_type is not None:
