@@ -78,6 +78,11 @@ URL_QUERY: Final = "url.query"
 URL_SCHEME: Final = "url.scheme"
 USER_AGENT_ORIGINAL: Final = "user_agent.original"
 
+# -- GraphQL ----------------------------------------------------------------------------------------------------------
+
+GRAPHQL_OPERATION_NAME: Final = "graphql.operation.name"
+GRAPHQL_OPERATION_TYPE: Final = "graphql.operation.type"
+
 # -- messaging --------------------------------------------------------------------------------------------------------
 
 MESSAGING_CLIENT_OPERATION_DURATION: Final = "messaging.client.operation.duration"

@@ -107,6 +107,8 @@ PATCH = Patch(
         names.USER_AGENT_ORIGINAL,
         names.NETWORK_PROTOCOL_NAME,
         names.NETWORK_PROTOCOL_VERSION,
+        names.GRAPHQL_OPERATION_NAME,
+        names.GRAPHQL_OPERATION_TYPE,
         names.ERROR_TYPE,
         names.CAUSAL_CANCELLED,
     ),

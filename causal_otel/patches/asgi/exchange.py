@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import perf_counter_ns, time_ns
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +67,8 @@ class Exchange:
         self._gone: int | None = None
         self._escaped: Exception | None = None  # what has left the route before the response was over
         self._ended = False
+        self._operation: str | None = None  # what the request has asked for, where the route does not tell
+        self._failure: tuple[str, str | None] | None = None  # what the response tells, whatever its status
         # The end is told by the clock of the span's own trace. Counted from here, it would lack the time since the
         # span's start (a slow span processor, a busy machine), and come before the ends of the spans inside.
         local = getattr(running.span, "_local_trace", None)
@@ -150,6 +152,24 @@ class Exchange:
         if self._over is None:
             self._escaped = error
 
+    def operated(self, name: str, attributes: dict[str, Any]) -> None:
+        """The request has asked for an operation that its route does not tell, such as one of GraphQL's.
+
+        Args:
+            name: follows the route in the span's name.
+            attributes: of the operation.
+        """
+        if not self._ended:
+            self._operation = name
+            self._running.learn(attributes)
+
+    def failed(self, error_type: str, description: str | None, exceptions: Iterable[BaseException] = ()) -> None:
+        """The response tells of an error, whatever its status; the first one counts."""
+        if not self._ended:
+            self._failure = self._failure or (error_type, description)
+            for error in exceptions:
+                self._tracing.record_exception(self._running.span, error)
+
     def returned(self) -> None:
         """The application has returned."""
         if self._ended:
@@ -210,7 +230,12 @@ class Exchange:
             route = self._route or getattr(self._scope.get("route"), "path_format", None)
             if route is not None:
                 attributes[HTTP_ROUTE] = route
+            if self._operation is not None:
+                running.span.update_name(" ".join(filter(None, (self._method, route, self._operation))))
+            elif route is not None:
                 running.span.update_name(f"{self._method} {route}")
+            if error_type is None and self._failure is not None:
+                error_type, description = self._failure
             if error_type is None and left_early:
                 error_type = "client_disconnected"
             if status is not None:
