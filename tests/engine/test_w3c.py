@@ -88,7 +88,8 @@ def test_a_span_of_ours_is_written_as_the_api_writes_it() -> None:
         assert mine == theirs
         assert mine["traceparent"].split("-")[2] == f"{span.get_span_context().span_id:016x}"
     assert mine["tracestate"] == "vendor=x"
-    w3c.inject(nothing := {}, Context())
+    nothing: dict[str, str] = {}
+    w3c.inject(nothing, Context())
     assert nothing == {}
 
 
