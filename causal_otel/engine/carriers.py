@@ -67,7 +67,8 @@ def inject(carrier: MutableMapping[str, Any], context: Context | None = None) ->
         context: what to write.
     """
     try:
-        (_propagate or _loaded()).inject(carrier, context)
+        propagate = _propagate or _loaded()
+        propagate.inject(carrier, context)
     except Exception:
         faults.report("propagator: inject")
 
@@ -77,7 +78,7 @@ def injected(context: Context) -> dict[str, str]:
     carrier: dict[str, Any] = {}
     try:
         if _is_w3c():
-            _w3c.inject(carrier, context)
+            _w3c.write(carrier, context)
             return carrier
     except Exception:
         faults.report("propagator: inject")
@@ -114,7 +115,7 @@ def extracted(headers: Mapping[str, str], context: Context) -> Context:
     """
     try:
         if _is_w3c():
-            found: Context = _w3c.extract(headers, context, _headers)
+            found: Context = _w3c.read(headers, context, _headers)
             return found
     except Exception:
         faults.report("propagator: extract")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.propagators.textmap import Getter, TextMapPropagator
 
-__all__ = ["extract", "inject", "is_w3c"]
+__all__ = ["is_w3c", "read", "write"]
 
 _TRACEPARENT = re.compile("[ \t]*([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?[ \t]*$")
 _BOTH = [TraceContextTextMapPropagator, W3CBaggagePropagator]
@@ -42,7 +42,7 @@ def is_w3c(propagator: TextMapPropagator) -> bool:
     return [type(part) for part in getattr(propagator, "_propagators", ())] == _BOTH
 
 
-def extract(headers: Mapping[str, str], context: Context, getter: Getter[Any]) -> Context:
+def read(headers: Mapping[str, str], context: Context, getter: Getter[Any]) -> Context:
     """``context`` with the parent and the baggage that headers name.
 
     Args:
@@ -75,7 +75,7 @@ def _parent(header: str) -> SpanContext | None:
     return SpanContext(trace, span, True, _FLAGS[flags]) if trace and span else None
 
 
-def inject(headers: dict[str, str], context: Mapping[str, Any]) -> None:
+def write(headers: dict[str, str], context: Mapping[str, Any]) -> None:
     """Write the span and the baggage of ``context`` into headers."""
     span = context.get(SPAN_KEY)
     if isinstance(span, SpanData):

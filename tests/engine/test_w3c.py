@@ -44,7 +44,7 @@ def test_what_is_read_is_what_the_api_reads(headers: dict[str, str]) -> None:
     """Parent, flags, trace state, whether it is remote, and baggage are equal, for any headers."""
     logging.disable(logging.WARNING)  # theirs warns of each malformed entry
     try:
-        mine = w3c.extract(headers, Context({"other": 1}), carriers._headers)
+        mine = w3c.read(headers, Context({"other": 1}), carriers._headers)
         theirs = THEIRS.extract(headers, Context({"other": 1}))
     finally:
         logging.disable(logging.NOTSET)
@@ -69,7 +69,7 @@ def test_what_is_written_is_what_the_api_writes(
         context = baggage.set_baggage(name, value, context)
     mine: dict[str, str] = {}
     theirs: dict[str, str] = {}
-    w3c.inject(mine, context)
+    w3c.write(mine, context)
     THEIRS.inject(theirs, context)
     assert mine == theirs
 
@@ -83,13 +83,13 @@ def test_a_span_of_ours_is_written_as_the_api_writes_it() -> None:
         context = trace.set_span_in_context(span, Context())
         mine: dict[str, str] = {}
         theirs: dict[str, str] = {}
-        w3c.inject(mine, context)
+        w3c.write(mine, context)
         THEIRS.inject(theirs, context)
         assert mine == theirs
         assert mine["traceparent"].split("-")[2] == f"{span.get_span_context().span_id:016x}"
     assert mine["tracestate"] == "vendor=x"
     nothing: dict[str, str] = {}
-    w3c.inject(nothing, Context())
+    w3c.write(nothing, Context())
     assert nothing == {}
 
 
