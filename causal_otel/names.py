@@ -64,10 +64,12 @@ EXCEPTION_TYPE: Final = "exception.type"
 
 HTTP_CLIENT_REQUEST_DURATION: Final = "http.client.request.duration"
 HTTP_REQUEST_BODY_SIZE: Final = "http.request.body.size"
+HTTP_REQUEST_HEADER: Final = "http.request.header"  # then a dot, and the header's name in lower case
 HTTP_REQUEST_METHOD: Final = "http.request.method"
 HTTP_REQUEST_METHOD_ORIGINAL: Final = "http.request.method_original"
 HTTP_REQUEST_RESEND_COUNT: Final = "http.request.resend_count"
 HTTP_RESPONSE_BODY_SIZE: Final = "http.response.body.size"
+HTTP_RESPONSE_HEADER: Final = "http.response.header"  # likewise
 HTTP_RESPONSE_STATUS_CODE: Final = "http.response.status_code"
 HTTP_ROUTE: Final = "http.route"
 HTTP_SERVER_ACTIVE_REQUESTS: Final = "http.server.active_requests"
@@ -77,6 +79,11 @@ URL_PATH: Final = "url.path"
 URL_QUERY: Final = "url.query"
 URL_SCHEME: Final = "url.scheme"
 USER_AGENT_ORIGINAL: Final = "user_agent.original"
+
+# -- GraphQL ----------------------------------------------------------------------------------------------------------
+
+GRAPHQL_OPERATION_NAME: Final = "graphql.operation.name"
+GRAPHQL_OPERATION_TYPE: Final = "graphql.operation.type"
 
 # -- messaging --------------------------------------------------------------------------------------------------------
 
@@ -211,7 +218,7 @@ CAUSAL_SEND: Final = "causal.send"
 CAUSAL_SERVER: Final = "causal.server"
 """Seconds that the server worked."""
 CAUSAL_THREADPOOL_WAIT: Final = "causal.threadpool.wait"
-"""Seconds that a job waited for a free thread of its pool."""
+"""Seconds that a job waited until a thread of its pool was free: of a job's first span, before that began."""
 CAUSAL_TRANSACTION_ROLLED_BACK: Final = "causal.transaction.rolled_back"
 """The event of a transaction that was rolled back, or of a ``MULTI`` that a changed key undid."""
 CELERY_TASK_ETA: Final = "celery.task.eta"

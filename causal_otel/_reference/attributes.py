@@ -77,8 +77,9 @@ _NOT_YET = """
 The parts of a span's time (`causal.pool.wait`, `causal.connect`, `causal.server` and the like) are in seconds. They are
 recorded from one millisecond on, lie inside the span, and never add up to more than it. What is left is the driver's
 own work and the event loop's. `causal.connect.dns` and `causal.connect.tls` are parts of `causal.connect`, and
-`causal.queue.wait` alone lies before the span. The collector, its pages and `causal-otel trace` show them, and
-`causal.loop.blocked`, which no patch of ours sets, on spans that have it.
+`causal.queue.wait` and `causal.threadpool.wait` lie before the span; the latter is on spans of any patch, and of yours.
+The collector, its pages and `causal-otel trace` show them, and `causal.loop.blocked`, which no patch of ours sets, on
+spans that have it.
 
 A span that was started inside `causal_otel.detached()` has a link to the trace that was left. The link's attribute
 `causal.link` is `detached`.
@@ -166,6 +167,7 @@ def reference() -> str:
 
 def _section(patch: Patch) -> str:
     versions = "; ".join(f"`{name}` from {first}, below {last}" for name, (first, last) in patch.versions.items())
+    versions = versions or "those of Python"
     keys = ", ".join(f"`{key}`" for key in patch.records)
     module = sys.modules[patch.options.__module__]
     text = re.sub(r"\n\nOptions: :class:`\w+`\.$", "", inspect.cleandoc(module.__doc__ or ""))

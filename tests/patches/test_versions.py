@@ -30,7 +30,9 @@ def _supported(name: str, distribution: str) -> SpecifierSet:
     return SpecifierSet(f">={first},<{last}")
 
 
-@pytest.mark.parametrize(("name", "extra"), [(name, {"asgi": "fastapi"}.get(name, name)) for name in BUILT_IN])
+@pytest.mark.parametrize(
+    ("name", "extra"), [(name, {"asgi": "fastapi", "wsgi": "flask"}.get(name, name)) for name in BUILT_IN]
+)
 def test_an_extra_is_what_its_patch_supports(name: str, extra: str) -> None:
     """Whatever ``causal-otel[extra]`` lets pip install is traced, and nothing that is traced is kept out."""
     (requirement,) = (Requirement(each) for each in PROJECT["optional-dependencies"][extra])

@@ -60,8 +60,8 @@ from opentelemetry.trace import SpanKind
 
 from causal_otel import names
 from causal_otel.instrument.declaration import Connect, Patch, Wrap
-from causal_otel.instrument.options import Options
 from causal_otel.metrics.conventions import HTTP_SERVER
+from causal_otel.patches._http_server_options import HttpServerOptions
 from causal_otel.patches.asgi.background import wrap_background_task
 from causal_otel.patches.asgi.frameworks import claim_export, wrap_application, wrap_handle, wrap_relay
 from causal_otel.patches.asgi.middleware import TracingMiddleware, enable_middleware
@@ -72,7 +72,7 @@ __all__ = ["PATCH", "AsgiOptions", "TracingMiddleware"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AsgiOptions(Options):
+class AsgiOptions(HttpServerOptions):
     """Options of the asgi patch.
 
     The hooks are called with the span and the ASGI scope, once for each request and each connection of a websocket:
@@ -85,11 +85,16 @@ class AsgiOptions(Options):
         excluded: paths, such as ``/health``, ``/static/**``, ``/users/{id}/avatar``, as ``url.path`` shows them; or
             URLs, such as ``admin.example.com/**``. Default: the setting ``excluded_urls``.
         trace_id_header: the response header that tells the trace's id; None: none.
+        traceresponse: whether responses have the header ``traceresponse`` of W3C Trace Context, too.
+        request_headers: the headers of requests that are recorded, such as ``("x-tenant",)``, each as a list of its
+            values, cut to 1024 characters. None: what the setting ``request_headers`` says, and none where it does not.
+            Those whose names say that they are secret are refused.
+        response_headers: likewise of responses, as the application has set them.
+        trusted_proxies: addresses and networks of proxies, such as ``("10.0.0.0/8",)``, and ``unix`` for one that
+            connects to a Unix socket. If the connection is one of theirs, ``client.address``, ``url.scheme``,
+            ``server.address`` and ``server.port`` are what they say. None: what the setting ``trusted_proxies`` says,
+            and nobody where it does not.
     """
-
-    by_url = True
-
-    trace_id_header: str | None = "X-Trace-Id"
 
 
 PATCH = Patch(
@@ -117,6 +122,8 @@ PATCH = Patch(
         names.HTTP_REQUEST_METHOD,
         names.HTTP_REQUEST_METHOD_ORIGINAL,
         names.HTTP_RESPONSE_BODY_SIZE,
+        names.HTTP_REQUEST_HEADER,
+        names.HTTP_RESPONSE_HEADER,
         names.HTTP_RESPONSE_STATUS_CODE,
         names.HTTP_ROUTE,
         names.URL_SCHEME,
@@ -125,9 +132,13 @@ PATCH = Patch(
         names.SERVER_ADDRESS,
         names.SERVER_PORT,
         names.CLIENT_ADDRESS,
+        names.NETWORK_PEER_ADDRESS,
+        names.NETWORK_PEER_PORT,
         names.USER_AGENT_ORIGINAL,
         names.NETWORK_PROTOCOL_NAME,
         names.NETWORK_PROTOCOL_VERSION,
+        names.GRAPHQL_OPERATION_NAME,
+        names.GRAPHQL_OPERATION_TYPE,
         names.ERROR_TYPE,
         names.CAUSAL_CANCELLED,
         names.CAUSAL_FIRST_BYTE,
@@ -137,7 +148,7 @@ PATCH = Patch(
         names.CODE_FUNCTION_NAME,
     ),
     never=(
-        "headers other than `Host` and `User-Agent`, and cookies",
+        "headers other than `Host`, `User-Agent` and those that are allowed by name; credentials and cookies cannot be",
         "bodies and messages of websockets",
         "parameters of the query whose names say that they are secret (`REDACTED`)",
         "baggage, which is made current and not recorded",

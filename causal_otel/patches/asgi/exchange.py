@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Iterable
 from time import perf_counter_ns, time_ns
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from causal_otel.instrument.errors import error_name
 from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.names import CAUSAL_CANCELLED, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE
+from causal_otel.patches._http_server import contained
 from causal_otel.patches.asgi.background import has_failed_in_background
 from causal_otel.patches.asgi.bodies import Bodies
 from causal_otel.patches.asgi.protocol import MOUNTED, Message, Receive, Scope, Send
@@ -23,19 +24,11 @@ from causal_otel.patches.asgi.raised import alone, failure_of, reason_of, record
 if TYPE_CHECKING:
     from opentelemetry.context import Context
 
-__all__ = ["Exchange", "contained"]
+__all__ = ["Exchange"]
 
 _DEPARTURES = ("ClientDisconnect", "WebSocketDisconnect")  # Starlette's words for a client that has gone
 _UNANSWERED = "No response returned."  # what Starlette's BaseHTTPMiddleware raises where the application sends nothing
 _EVENT_STREAM = b"text/event-stream"
-
-
-def contained(site: str, tell: Callable[..., Any], *args: Any) -> None:
-    """Call ``tell``; what it raises is counted, at ``site``, and goes no further."""
-    try:
-        tell(*args)
-    except Exception:
-        faults.report(site)
 
 
 class Exchange(Bodies):
@@ -65,10 +58,12 @@ class Exchange(Bodies):
         "_ended",
         "_error_type",
         "_escaped",
+        "_failure",
         "_gone",
         "_handled",
         "_headers",
         "_method",
+        "_operation",
         "_outer",
         "_over",
         "_reason",
@@ -108,6 +103,8 @@ class Exchange(Bodies):
         self._error_type: tuple[str | None, str | None] = (None, None)
         self._ended = False
         self.relayed = False
+        self._operation: str | None = None  # what the request has asked for, where the route does not tell
+        self._failure: tuple[str, str | None] | None = None  # what the response tells, whatever its status
         # The end is told by the clock of the span's own trace. Counted from here, it would lack the time since the
         # span's start (a slow span processor, a busy machine), and come before the ends of the spans inside.
         local = getattr(running.span, "_local_trace", None)
@@ -132,6 +129,10 @@ class Exchange(Bodies):
             self._route = f"{root}{above}{path}"
             if mount:
                 scope[MOUNTED] = above + path.removesuffix("/{path}")
+
+    def found_route(self, route: str) -> None:
+        """A framework that is not Starlette has found ``route``, with what is before it in the path."""
+        self._route = route
 
     def sending(self, message: Message, now: int) -> None:
         """``message`` is about to be sent. From the last one of a response on, a disconnect is how connections end."""
@@ -163,8 +164,10 @@ class Exchange(Bodies):
             self._headers = message.get("headers")
         elif kind == "websocket.accept":
             self._status = 101
+            self._headers = message.get("headers")
         elif kind == "websocket.http.response.start":
             self._answer(message["status"])
+            self._headers = message.get("headers")
         elif kind == "websocket.close" and self._status is None:
             self._status = 403  # what servers answer where a connection is closed before it was accepted
 
@@ -216,6 +219,24 @@ class Exchange(Bodies):
         """``error`` has left the route; middlewares may turn it into a response, or hide it behind the end of one."""
         if self._over is None:
             self._escaped = error
+
+    def operated(self, name: str, attributes: dict[str, Any]) -> None:
+        """The request has asked for an operation that its route does not tell, such as one of GraphQL's.
+
+        Args:
+            name: follows the route in the span's name.
+            attributes: of the operation.
+        """
+        if not self._ended:
+            self._operation = name
+            self._running.learn(attributes)
+
+    def failed(self, error_type: str, description: str | None, exceptions: Iterable[BaseException] = ()) -> None:
+        """The response tells of an error, whatever its status; the first one counts."""
+        if not self._ended:
+            self._failure = self._failure or (error_type, description)
+            for error in exceptions:
+                self._tracing.record_exception(self._running.span, error)
 
     def returned(self) -> None:
         """The application has returned."""
@@ -287,7 +308,12 @@ class Exchange(Bodies):
             route = self._route or getattr(self._scope.get("route"), "path_format", None)
             if route is not None:
                 attributes[HTTP_ROUTE] = route
+            if self._operation is not None:
+                running.span.update_name(" ".join(filter(None, (self._method, route, self._operation))))
+            elif route is not None:
                 running.span.update_name(f"{self._method} {route}")
+            if error_type is None and self._failure is not None:
+                error_type, description = self._failure
             if error_type is None and left_early:
                 error_type = "client_disconnected"
             if status is not None:
@@ -296,6 +322,9 @@ class Exchange(Bodies):
                     error_type = error_type or str(status)
             self._add_sizes(attributes, self._headers, has_body=self._method != "HEAD")
             self._add_parts(attributes, self._started - self._clock, (at or self._now()) - self._clock)
+            captured = self._tracing.options.captured_response
+            if captured is not None:
+                attributes.update(captured.of(self._headers, self._tracing.shortened))
             if attributes:
                 running.learn(attributes)
             if error_type is not None:

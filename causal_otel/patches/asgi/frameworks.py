@@ -10,7 +10,7 @@ from typing import Any
 from opentelemetry.trace import get_tracer_provider
 
 from causal_otel.instrument.tracing import Tracing
-from causal_otel.patches.asgi.exchange import contained
+from causal_otel.patches._http_server import contained
 from causal_otel.patches.asgi.protocol import EXCHANGE, Receive, Scope, Send
 from causal_otel.patches.asgi.serving import serve
 
