@@ -52,7 +52,7 @@ def wrap_run_sync(tracing: Tracing[Any], original: Callable[..., Any]) -> Callab
     @functools.wraps(original)
     async def run_sync(*args: Any, **options: Any) -> Any:
         span = context.current_span()
-        if span is None or not (args and callable(args[0])) or not tracing.active or not span.is_recording():
+        if span is None or not (args and callable(args[0])) or not tracing.active:
             return await original(*args, **options)
         job = _Job(args[0])
         called = perf_counter()
@@ -69,7 +69,7 @@ def wrap_run_sync(tracing: Tracing[Any], original: Callable[..., Any]) -> Callab
 def _note(current: Span, since: float, until: float) -> None:
     try:
         span = _ours_around(current)
-        if span is None:
+        if span is None or not span.is_recording():
             return
         key = span.get_span_context().span_id
         counted, together = _waited.pop(key, (since, 0.0))
