@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 import causal_otel
 from causal_otel.patches.asgi import AsgiOptions
-from tests.patches.asgi_requests import BODY, exchange, fetch, server
+from tests.patches.asgi_requests import BODY, fetch, server
 from tests.recording import Recording, recording
 from tests.span_relations import assert_span
 
@@ -83,9 +83,27 @@ async def test_a_streaming_response(recorded: Recording, content: Any, sync: boo
     _assert_rows(recorded)
 
 
+async def _patient(of: Any) -> list[Any]:
+    """Speak ASGI to an application, as a client does that does not leave; returns what it sent."""
+    sent: list[Any] = []
+    messages = [BODY]
+
+    async def receive() -> Any:
+        if not messages:
+            await anyio.sleep_forever()
+        return messages.pop()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []}
+    await of({**scope, "asgi": {"version": "3.0"}}, receive, send)
+    return sent
+
+
 def test_trio(recorded: Recording) -> None:
     """In trio as well."""
-    sent = anyio.run(exchange, _app(rows), [BODY], {"asgi": {"spec_version": "2.4"}}, backend="trio")
+    sent = anyio.run(_patient, _app(rows), backend="trio")
     assert [message.get("body") for message in sent] == [None, b"1", b"2", b"3", b""]
     _assert_rows(recorded)
 
@@ -100,9 +118,10 @@ async def test_what_a_generator_raises_comes_through(recorded: Recording) -> Non
             yield b"first"
             raise raised
 
-    with pytest.raises(LookupError) as caught:
-        await exchange(_app(failing), [BODY], {"asgi": {"spec_version": "2.4"}})
-    assert caught.value is raised
+    with pytest.raises((LookupError, ExceptionGroup)) as caught:
+        await _patient(_app(failing))
+    # Old versions of Starlette leave it in the group of the tasks that have streamed.
+    assert raised in (caught.value, *getattr(caught.value, "exceptions", ()))
     request = server(recorded, error="LookupError")
     assert len(request.events) == 1
     assert recorded.only("export").parent == request.get_span_context()
