@@ -13,6 +13,8 @@ from causal_otel.instrument.registry import BUILT_IN
 from causal_otel.names import (
     CAUSAL_ABANDONED,
     CAUSAL_ATTEMPTS,
+    CAUSAL_BYTES_RECEIVED,
+    CAUSAL_BYTES_SENT,
     CAUSAL_CANCELLED,
     CAUSAL_CONNECT,
     CAUSAL_CONNECT_DNS,
@@ -21,6 +23,8 @@ from causal_otel.names import (
     CAUSAL_FETCH,
     CAUSAL_LOCK_ACQUIRED,
     CAUSAL_LOCK_WAIT,
+    CAUSAL_MESSAGES_RECEIVED,
+    CAUSAL_MESSAGES_SENT,
     CAUSAL_NEO4J_CONSTRAINTS_ADDED,
     CAUSAL_NEO4J_CONSTRAINTS_REMOVED,
     CAUSAL_NEO4J_INDEXES_ADDED,
@@ -45,6 +49,8 @@ from causal_otel.names import (
     CAUSAL_RETRY_WAIT,
     CAUSAL_ROUND_TRIPS,
     CAUSAL_SERVER,
+    CAUSAL_WEBSOCKET_CLOSE_CODE,
+    CAUSAL_WEBSOCKET_CLOSED_BY,
 )
 
 if TYPE_CHECKING:
@@ -91,6 +97,8 @@ _SECONDS = "double, seconds"
 OURS = {
     CAUSAL_ABANDONED: ("bool", "Nobody waited for the end: a stream or a result was dropped before it was read."),
     CAUSAL_ATTEMPTS: ("int", "How many times the driver tried."),
+    CAUSAL_BYTES_RECEIVED: ("int", "Bytes of the messages that came over a websocket."),
+    CAUSAL_BYTES_SENT: ("int", "Bytes of the messages that were sent over a websocket, or chunks of a stream."),
     CAUSAL_CANCELLED: ("bool", "The operation was cancelled. The status stays unset: that is no error."),
     CAUSAL_CONNECT: (_SECONDS, "Making a connection: name lookup, TCP, TLS and the login together."),
     CAUSAL_CONNECT_DNS: (_SECONDS, "Of `causal.connect`: looking up a name."),
@@ -99,6 +107,8 @@ OURS = {
     CAUSAL_FETCH: (_SECONDS, "How long the program waited for records or chunks after the call had returned."),
     CAUSAL_LOCK_ACQUIRED: ("bool", "Whether a lock in Redis was had; false: waiting for it was given up."),
     CAUSAL_LOCK_WAIT: (_SECONDS, "Until a lock in Redis was had, or waiting for it was given up."),
+    CAUSAL_MESSAGES_RECEIVED: ("int", "How many messages came over a websocket."),
+    CAUSAL_MESSAGES_SENT: ("int", "How many messages were sent over a websocket, or chunks of a stream."),
     CAUSAL_NEO4J_CONSTRAINTS_ADDED: ("int", "How many constraints a query has created, if any."),
     CAUSAL_NEO4J_CONSTRAINTS_REMOVED: ("int", "How many constraints a query has dropped, if any."),
     CAUSAL_NEO4J_INDEXES_ADDED: ("int", "How many indexes a query has created, if any."),
@@ -135,6 +145,8 @@ OURS = {
     CAUSAL_RETRY_WAIT: (_SECONDS, "The driver's pauses between two attempts."),
     CAUSAL_ROUND_TRIPS: ("int", "How many times a cursor asked the server for rows."),
     CAUSAL_SERVER: (_SECONDS, "The server worked, as far as the driver can tell: see the patch."),
+    CAUSAL_WEBSOCKET_CLOSE_CODE: ("int", "The code with which a websocket was closed (RFC 6455)."),
+    CAUSAL_WEBSOCKET_CLOSED_BY: ("string", "Who has closed a websocket, `server` or `client`."),
 }
 """The attributes that no convention names: type, and what they say."""
 
