@@ -10,7 +10,7 @@ import socket as sockets
 import threading
 import weakref
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -228,13 +228,12 @@ def test_none_switches_it_off() -> None:
 
 def test_after_uninstall_nothing_more_is_told() -> None:
     """A connection that stays open through an uninstall has shown up until then."""
-    with serve(app, ws="websockets-sansio") as url:
+    with serve(app, ws="websockets-sansio") as url, ExitStack() as stack:
         with recording(OFTEN) as kept:
-            socket = connect(f"{url.replace('http', 'ws')}/ws/red", compression=None)
+            stack.enter_context(connect(f"{url.replace('http', 'ws')}/ws/red", compression=None))
             wait_until(lambda: shown(kept))
         before = len(kept.spans)
         wait_until(lambda: long_connections.watch._thread is None)
-        socket.close()
     assert len(kept.spans) == before
 
 
