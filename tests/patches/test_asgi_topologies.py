@@ -63,7 +63,7 @@ def _below(app: FastAPI, path: str, inner: Any) -> FastAPI:
     return app
 
 
-ROUTES = [Route("/x/{a}", work)]
+ROUTES: list[Any] = [Route("/x/{a}", work)]
 
 
 def _with_root() -> FastAPI:

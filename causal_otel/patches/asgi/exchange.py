@@ -11,16 +11,25 @@ from opentelemetry.trace import SpanKind
 
 from causal_otel._internal import faults
 from causal_otel.engine import outcome
-from causal_otel.instrument.errors import error_name
-from causal_otel.instrument.operation import Operation, Running
+from causal_otel.instrument.operation import Running
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.names import CAUSAL_CANCELLED, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE
 from causal_otel.patches._http_server import contained
 from causal_otel.patches.asgi.background import has_failed_in_background
-from causal_otel.patches.asgi.bodies import Bodies
+from causal_otel.patches.asgi.bodies import Bodies, is_event_stream
 from causal_otel.patches.asgi.long_connections import OpenConnection, Websocket
-from causal_otel.patches.asgi.protocol import MOUNTED, Message, Receive, Scope, Send
-from causal_otel.patches.asgi.raised import alone, failure_of, reason_of, record_raised, stems_from
+from causal_otel.patches.asgi.protocol import Message, Receive, Scope, Send
+from causal_otel.patches.asgi.raised import (
+    alone,
+    failure,
+    failure_of,
+    handled_now,
+    reason_of,
+    record_late,
+    record_raised,
+    stems_from,
+)
+from causal_otel.patches.asgi.threadpool import take_wait, waits
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -29,7 +38,6 @@ __all__ = ["Exchange"]
 
 _DEPARTURES = ("ClientDisconnect", "WebSocketDisconnect")  # Starlette's words for a client that has gone
 _UNANSWERED = "No response returned."  # what Starlette's BaseHTTPMiddleware raises where the application sends nothing
-_EVENT_STREAM = b"text/event-stream"
 
 
 class Exchange(Bodies):
@@ -57,7 +65,6 @@ class Exchange(Bodies):
         "_clock",
         "_closing",
         "_ended",
-        "_error_type",
         "_escaped",
         "_failure",
         "_gone",
@@ -68,7 +75,6 @@ class Exchange(Bodies):
         "_outer",
         "_over",
         "_reason",
-        "_receive",
         "_route",
         "_running",
         "_scope",
@@ -104,7 +110,6 @@ class Exchange(Bodies):
         self._escaped: Exception | None = None  # what has left the route before the response was over
         self._handled: Exception | None = None  # what a response that is relayed has answered
         self._reason: Exception | None = None  # what the response has answered with 5xx, and the span tells already
-        self._error_type: tuple[str | None, str | None] = (None, None)
         self._ended = False
         self.relayed = False
         self._socket = Websocket() if self._websocket else None
@@ -121,24 +126,8 @@ class Exchange(Bodies):
     def _now(self) -> int:
         return perf_counter_ns() + self._clock
 
-    def routed(self, route: Any, scope: Scope, mount: bool) -> None:
-        """A router has chosen ``route``, whose path is below those of the mounts chosen before."""
-        fastapi = scope.get("fastapi")
-        if isinstance(fastapi, dict):
-            # Since 0.137 a router's prefix is not in the route, which may be included several times, but here.
-            included = fastapi.get("effective_route_context")
-            if getattr(included, "original_route", None) is route:
-                route = included
-        path: str | None = getattr(route, "path_format", None)
-        if path is not None:
-            root: str = scope.get("app_root_path", scope.get("root_path", "")).rstrip("/")
-            above: str = scope.get(MOUNTED, "")
-            self._route = f"{root}{above}{path}"
-            if mount:
-                scope[MOUNTED] = above + path.removesuffix("/{path}")
-
     def found_route(self, route: str) -> None:
-        """A framework that is not Starlette has found ``route``, with what is before it in the path."""
+        """A router has found ``route``, with what is before it in the path; the last one counts."""
         self._route = route
 
     def sending(self, message: Message, now: int) -> None:
@@ -219,11 +208,11 @@ class Exchange(Bodies):
         self._status = status
         if status < 500:
             return
-        error = _handled_now(self._outer) or self._handled or self._escaped
+        error = handled_now(self._outer) or self._handled or self._escaped
         if error is not None and not self._is_departure(error):
             self._reason = error
             reason = reason_of(error)
-            self._error_type = failure_of(reason)
+            self._failure = failure_of(reason) or self._failure
             record_raised(self._tracing, self._running.span, reason)
 
     def handles(self, send: Send) -> Send:
@@ -231,7 +220,7 @@ class Exchange(Bodies):
 
         async def send_(message: Message) -> None:
             if message.get("status", 0) >= 500:
-                self._handled = _handled_now(self._outer)
+                self._handled = handled_now(self._outer)
             await send(message)
 
         return send_
@@ -242,7 +231,7 @@ class Exchange(Bodies):
         self._over = self._now()
         # Otherwise it stays open until the application returns or raises, to learn why.
         if self._reason is not None or (self._answered() and self._escaped is None):
-            self._finish(*self._error_type)
+            self._finish()
 
     def _answered(self) -> bool:
         """Whether a whole response has reached the client that does not tell of a failure."""
@@ -287,7 +276,7 @@ class Exchange(Bodies):
             if self._over is None and self._gone is None and not self._websocket:
                 self._finish("incomplete_response")
             else:
-                self._finish(*self._error_type)
+                self._finish()
         self._forget()
 
     def raised(self, error: BaseException) -> None:
@@ -297,7 +286,7 @@ class Exchange(Bodies):
         elif not self._ended:
             if outcome.is_cancellation(error) and self._over is None and self._gone is None:
                 self._running.learn({CAUSAL_CANCELLED: True})
-            self._finish(*self._error_type)
+            self._finish()
         self._forget()
 
     def _raised(self, error: Exception) -> None:
@@ -309,15 +298,15 @@ class Exchange(Bodies):
             return
         in_background = self._over is not None and has_failed_in_background(error)
         if not self._ended and (in_background or (self._answered() and not stems_from(error, self._escaped))):
-            self._finish(*self._error_type)  # what had escaped was turned into this response
+            self._finish()  # what had escaped was turned into this response
         told = self._reason is not None and stems_from(error, self._reason)
         if not self._ended:
             if not told:
                 record_raised(self._tracing, self._running.span, error)
-                self._error_type = error_name(error), type(error).__name__
-            self._finish(*self._error_type)
+                self._failure = failure(error)
+            self._finish()
         elif not (told or in_background):
-            self._raised_late(error)
+            record_late(self._tracing, error, self._where, self._over)
 
     def _forget(self) -> None:
         """Let go of exceptions, whose tracebacks lead back here, so that all of it goes when the request does."""
@@ -331,22 +320,13 @@ class Exchange(Bodies):
             return False
         return isinstance(error, OSError) or (isinstance(error, RuntimeError) and str(error) == _UNANSWERED)
 
-    def _raised_late(self, error: Exception) -> None:
-        """Record an exception raised after the response. It is no request, so no observer is told of it."""
-        operation = Operation("after response", {}, kind=SpanKind.INTERNAL)
-        span = self._tracing.start(operation.name, operation.kind, operation.attributes, self._where, self._over)
-        record_raised(self._tracing, span, error)
-        running = Running(operation, span)
-        running.fail(error_name(error), type(error).__name__)
-        running.end()
-
-    def _finish(self, error_type: str | None = None, description: str | None = None) -> None:
+    def _finish(self, error_type: str | None = None) -> None:
         self._ended = True
         running, status = self._running, self._status
         at = self._gone or self._over
         try:
             # Leaving is how a client ends most websocket connections, and every stream of events.
-            left_early = self._gone is not None and not (self._websocket or _is_event_stream(self._headers))
+            left_early = self._gone is not None and not (self._websocket or is_event_stream(self._headers))
             attributes: dict[str, Any] = {}
             route = self._found_route()
             if route is not None:
@@ -355,6 +335,7 @@ class Exchange(Bodies):
                 running.span.update_name(" ".join(filter(None, (self._method, route, self._operation))))
             elif route is not None:
                 running.span.update_name(f"{self._method} {route}")
+            description = None
             if error_type is None and self._failure is not None:
                 error_type, description = self._failure
             if error_type is None and left_early:
@@ -364,14 +345,15 @@ class Exchange(Bodies):
                 if status >= 500:
                     error_type = error_type or str(status)
             self._add_sizes(attributes, self._headers, has_body=self._method != "HEAD")
-            self._add_parts(attributes, self._started - self._clock, (at or self._now()) - self._clock)
+            began, ended = self._started - self._clock, (at or self._now()) - self._clock
+            self._add_parts(attributes, began, ended, int(take_wait(running.span) * 1e9) if waits else 0)
             if self._socket is not None and status == 101:
                 self._socket.closed()
                 attributes.update(self._socket.counts(), **self._socket.ending())
                 error_type = error_type or self._socket.failure()
             elif self._stream is not None:
                 self._stream.closed()
-                if _is_event_stream(self._headers):
+                if is_event_stream(self._headers):
                     attributes.update(self._stream.counts())
             captured = self._tracing.options.captured_response
             if captured is not None:
@@ -387,23 +369,7 @@ class Exchange(Bodies):
         """``receive``, watched for the body and the client's departure, or for what comes over a websocket."""
         if self._socket is not None:
             return self._socket.receives(receive)
-        self._receive = receive
-        return self._receive_watched
-
-    async def _receive_watched(self) -> Message:
-        began = perf_counter_ns()
-        try:
-            message = await self._receive()
-        finally:
-            self._add_received(perf_counter_ns() - began)
-        try:
-            if message["type"] == "http.disconnect":
-                self.disconnected()
-            else:
-                self._count_received(message)
-        except Exception:
-            faults.report("asgi: request's body")
-        return message
+        return super().receives(receive)
 
     def sends(self, send: Send) -> Send:
         """``send``, watched for the course of the response."""
@@ -424,16 +390,3 @@ class Exchange(Bodies):
         finally:
             self._sending += perf_counter_ns() - began
         contained("asgi: response", self.sent, message)
-
-
-def _handled_now(outer: BaseException | None) -> Exception | None:
-    """The exception that is being handled, by whoever called this, if it is not ``outer``."""
-    error = sys.exception()
-    return error if isinstance(error, Exception) and error is not outer else None
-
-
-def _is_event_stream(headers: Any) -> bool:
-    """Whether a response's headers say that it is a stream of server-sent events."""
-    if not isinstance(headers, list | tuple):  # an iterator is the server's to read
-        return False
-    return any(name.lower() == b"content-type" and value.startswith(_EVENT_STREAM) for name, value in headers)
