@@ -32,6 +32,9 @@ _SPANS = 1024
 waits: dict[int, tuple[float, float]] = {}
 """By a span's id, until it ends: until when its waits are counted, by ``perf_counter()``, and their sum in seconds."""
 
+_asking: dict[Any, int] = {}
+"""How many calls are under way, by what limits their threads."""
+
 
 class _Job:
     """A function that notes when a thread begins with it."""
@@ -53,30 +56,52 @@ def wrap_run_sync(tracing: Tracing[Any], original: Callable[..., Any]) -> Callab
     @functools.wraps(original)
     async def run_sync(*args: Any, **options: Any) -> Any:
         span = context.current_span()
-        if span is None or not tracing.active or not (args and callable(args[0])) or not _is_full(options):
+        if span is None or not tracing.active or not (args and callable(args[0])):
             return await original(*args, **options)
-        job = _Job(args[0])
-        called = perf_counter()
+        limiter, is_full = _ask(options)
         try:
-            return await original(job, *args[1:], **options)
+            if not is_full:
+                return await original(*args, **options)
+            return await _run_and_note(original, span, args, options)
         finally:
-            until = job.began or perf_counter()  # it was cancelled before there was a thread
-            if until - called >= LEAST:
-                _note(span, called, until)
+            _leave(limiter)
 
     return run_sync
 
 
-def _is_full(options: dict[str, Any]) -> bool:
-    """Whether a call with these options has to wait for a thread."""
+async def _run_and_note(
+    original: Callable[..., Any], span: Span, args: tuple[Any, ...], options: dict[str, Any]
+) -> Any:
+    job = _Job(args[0])
+    called = perf_counter()
+    try:
+        return await original(job, *args[1:], **options)
+    finally:
+        until = job.began or perf_counter()  # it was cancelled before there was a thread
+        if until - called >= LEAST:
+            _note(span, called, until)
+
+
+def _ask(options: dict[str, Any]) -> tuple[Any, bool]:
+    """What limits the threads of a call with these options, and whether the call has to wait for one."""
     try:
         limiter = options.get("limiter")
         if limiter is None:
             limiter = sys.modules["anyio.to_thread"].current_default_thread_limiter()
-        return bool(limiter.available_tokens <= 0)
+        threads, free = limiter.total_tokens, limiter.available_tokens
+        # A call lets others go first before it takes a thread: of many at once all find threads that are free.
+        asking = _asking[limiter] = _asking.get(limiter, 0) + 1
+        return limiter, free <= 0 or asking > threads
     except Exception:
         faults.report("asgi: free threads")
-        return False
+        return None, False
+
+
+def _leave(limiter: Any) -> None:
+    """A call that has asked ``limiter`` is over."""
+    asking = _asking.pop(limiter, 0)
+    if asking > 1:
+        _asking[limiter] = asking - 1
 
 
 def _note(current: Span, since: float, until: float) -> None:
