@@ -103,7 +103,7 @@ def test_a_limiter_of_one_s_own(recorded: Recording, backend: str) -> None:
     async def endpoint(_: Request) -> Response:
         limiter = anyio.CapacityLimiter(1)
         async with anyio.create_task_group() as group:
-            for _ in range(2):
+            for _number in range(2):
                 group.start_soon(partial(anyio.to_thread.run_sync, time.sleep, WAIT, limiter=limiter))
         return PlainTextResponse("done")
 
@@ -119,7 +119,7 @@ def test_many_at_once(recorded: Recording, backend: str) -> None:
     async def endpoint(_: Request) -> Response:
         anyio.to_thread.current_default_thread_limiter().total_tokens = 5
         async with anyio.create_task_group() as group:
-            for _ in range(10):
+            for _number in range(10):
                 group.start_soon(anyio.to_thread.run_sync, time.sleep, WAIT)
         return PlainTextResponse("done")
 
