@@ -97,30 +97,16 @@ def test_who_is_cancelled_has_waited(recorded: Recording, backend: str) -> None:
     assert attributes(_request(recorded))[KEY] >= WAIT * 0.9
 
 
-def test_a_limiter_of_one_s_own(recorded: Recording, backend: str) -> None:
-    """A pool that the application has made is a pool like anyio's."""
-
-    async def endpoint(_: Request) -> Response:
-        limiter = anyio.CapacityLimiter(1)
-        async with anyio.create_task_group() as group:
-            for _number in range(2):
-                group.start_soon(partial(anyio.to_thread.run_sync, time.sleep, WAIT, limiter=limiter))
-        return PlainTextResponse("done")
-
-    anyio.run(exchange, _app(endpoint), [BODY], backend=backend)
-    span = _request(recorded)
-    assert_span(span, None, lasts=2 * WAIT)
-    assert WAIT * 0.9 <= attributes(span)[KEY] < (span.end_time - span.start_time) / 1e9  # type: ignore[operator]
-
-
-def test_many_at_once(recorded: Recording, backend: str) -> None:
+@pytest.mark.parametrize("own", [True, False], ids=["a limiter of one's own", "anyio's"])
+def test_many_at_once(recorded: Recording, backend: str, own: bool) -> None:
     """Of calls that are gathered those wait that no thread is left for, though all found threads that were free."""
 
     async def endpoint(_: Request) -> Response:
-        anyio.to_thread.current_default_thread_limiter().total_tokens = 5
+        limiter = anyio.CapacityLimiter(5) if own else None
+        anyio.to_thread.current_default_thread_limiter().total_tokens = 40 if own else 5
         async with anyio.create_task_group() as group:
             for _number in range(10):
-                group.start_soon(anyio.to_thread.run_sync, time.sleep, WAIT)
+                group.start_soon(partial(anyio.to_thread.run_sync, time.sleep, WAIT, limiter=limiter))
         return PlainTextResponse("done")
 
     anyio.run(exchange, _app(endpoint), [BODY], backend=backend)
