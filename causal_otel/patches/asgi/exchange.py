@@ -15,12 +15,12 @@ from causal_otel.instrument.errors import error_name
 from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.names import CAUSAL_CANCELLED, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE
-from causal_otel.patches._http_server import contained
 from causal_otel.patches.asgi.background import has_failed_in_background
 from causal_otel.patches.asgi.bodies import Bodies
 from causal_otel.patches.asgi.long_connections import OpenConnection, Websocket
 from causal_otel.patches.asgi.protocol import MOUNTED, Message, Receive, Scope, Send
 from causal_otel.patches.asgi.raised import alone, failure_of, reason_of, record_raised, stems_from
+from causal_otel.patches.asgi.trace_headers import STARTS, Headers, with_headers
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -51,6 +51,7 @@ class Exchange(Bodies):
     Attributes:
         relayed: whether a middleware passes the response on to another task (Starlette's ``BaseHTTPMiddleware``): what
             is handled where the response is made is not seen where it is sent.
+        route: what a router has chosen last.
     """
 
     __slots__ = (
@@ -78,11 +79,13 @@ class Exchange(Bodies):
         "_status",
         "_stream",
         "_told",
+        "_trace_headers",
         "_tracing",
         "_trailers",
         "_websocket",
         "_where",
         "relayed",
+        "route",
     )
 
     def __init__(self, tracing: Tracing[Any], running: Running, where: Context, scope: Scope, method: str) -> None:
@@ -107,6 +110,7 @@ class Exchange(Bodies):
         self._error_type: tuple[str | None, str | None] = (None, None)
         self._ended = False
         self.relayed = False
+        self.route: Any = None
         self._socket = Websocket() if self._websocket else None
         self._stream: OpenConnection | None = None  # a response in several pieces
         self._told = 0  # of the connection, until when
@@ -123,6 +127,7 @@ class Exchange(Bodies):
 
     def routed(self, route: Any, scope: Scope, mount: bool) -> None:
         """A router has chosen ``route``, whose path is below those of the mounts chosen before."""
+        self.route = route
         fastapi = scope.get("fastapi")
         if isinstance(fastapi, dict):
             # Since 0.137 a router's prefix is not in the route, which may be included several times, but here.
@@ -405,25 +410,32 @@ class Exchange(Bodies):
             faults.report("asgi: request's body")
         return message
 
-    def sends(self, send: Send) -> Send:
-        """``send``, watched for the course of the response."""
+    def sends(self, send: Send, headers: Headers) -> Send:
+        """``send``, watched for the course of the response, which tells its trace by ``headers``."""
         self._send = send
+        self._trace_headers = headers
         return self._send_watched
 
     async def _send_watched(self, message: Message) -> None:
+        told = message
         began = perf_counter_ns()
         try:
             self.sending(message, began)
+            if self._trace_headers and message["type"] in STARTS:
+                told = with_headers(message, self._trace_headers)
         except Exception:
             faults.report("asgi: response")
         try:
-            await self._send(message)
+            await self._send(told)
         except OSError:  # what ASGI 2.4 has servers raise
             self.refused()
             raise
         finally:
             self._sending += perf_counter_ns() - began
-        contained("asgi: response", self.sent, message)
+        try:
+            self.sent(told)
+        except Exception:
+            faults.report("asgi: response")
 
 
 def _handled_now(outer: BaseException | None) -> Exception | None:

@@ -41,7 +41,7 @@ def serve(tracing: Tracing[WsgiOptions], app: App, environ: Environ, start_respo
             span = tracing.start_excluded(parent)
         else:
             operation = Operation(name, request_attributes(environ, method, headers), kind=SpanKind.SERVER)
-            running = tracing.begin(operation, objects=(environ,), parent=parent)
+            running = tracing.entry(operation, (environ,), parent)
             span = running.span
         where = context.with_span(span, parent)
         if running is not None and running.is_observed():
