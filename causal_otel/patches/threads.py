@@ -175,7 +175,7 @@ class _ThreadRun:
         self._run = thread.run
         thread.run = self  # type: ignore[method-assign]
 
-    def __call__(self) -> None:
+    def __call__(self, *_: Thread) -> None:  # Sentry's integration calls it with the thread
         self.remove()
         if current():  # its own, given by the user or inherited (Python 3.14)
             self._run()
