@@ -49,7 +49,8 @@ __all__ = ["PATCH", "ThreadsOptions"]
 _SERVING = frozenset(
     (
         *("anyio", "concurrent", "logging", "multiprocessing", "trio"),
-        *("billiard", "celery", "grpc", "kafka", "kombu", "paho", "psycopg_pool", "pymongo", "redis", "valkey"),
+        *("apscheduler", "billiard", "celery", "grpc", "kafka", "kombu"),
+        *("paho", "psycopg_pool", "pymongo", "redis", "valkey"),
         *("causal_otel", "ddtrace", "logfire", "opentelemetry", "sentry_sdk"),
     )
 )
