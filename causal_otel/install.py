@@ -30,6 +30,7 @@ from causal_otel.instrument import registry
 from causal_otel.instrument.baggage import BaggageBorder
 from causal_otel.instrument.declaration import PatchStatus
 from causal_otel.instrument.deferred import DeferredPatch
+from causal_otel.instrument.frameworks import unwrapped
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.instrument.untraced import untraced
 from causal_otel.load_settings import load_settings, unread_variables
@@ -212,7 +213,7 @@ class Installation:
         common = Status(
             True,
             destination="it",
-            warnings=tuple(self._warnings),
+            warnings=(*self._warnings, *unwrapped(rows)),
             patches=patches,
             untraced=untraced(),
             metrics="" if self._measuring is None else str(self._measuring),

@@ -83,13 +83,22 @@ def _checked(registered: Registered, options: object) -> Options:
         given = getattr(options, hook)
         if given is not None and (not callable(given) or inspect.iscoroutinefunction(given)):
             raise SettingError(f"patches: {name}: {hook}={given!r} is not allowed; it must be callable, and not async")
+    mistake = options.mistake()
+    if mistake is not None:
+        raise SettingError(f"patches: {name}: {mistake}")
     return options
 
 
 def with_defaults(chosen: Mapping[str, Options | None], settings: Settings) -> dict[str, Callable[[Patch], Options]]:
     """What makes the options of each chosen patch: what the user's leave open is as the settings say."""
-    excluded = {"asgi": settings.excluded_urls, "httpx": settings.excluded_urls, "celery": settings.excluded_tasks}
-    shared = {"require_parent": settings.require_parent, "slow_plumbing": settings.slow_plumbing}
+    excluded = {**dict.fromkeys(("asgi", "httpx", "wsgi"), settings.excluded_urls), "celery": settings.excluded_tasks}
+    shared = {
+        "require_parent": settings.require_parent,
+        "slow_plumbing": settings.slow_plumbing,
+        "request_headers": settings.request_headers,
+        "response_headers": settings.response_headers,
+        "trusted_proxies": settings.trusted_proxies,
+    }
     return {
         name: partial(_complete, given, {"excluded": excluded.get(name, ()), **shared})
         for name, given in chosen.items()

@@ -21,6 +21,8 @@ from causal_otel.names import (
     CAUSAL_POOL_WAITING,
     CAUSAL_THREADPOOL_WAIT,
     DB_QUERY_PARAMETER,
+    HTTP_REQUEST_HEADER,
+    HTTP_RESPONSE_HEADER,
 )
 from tests.span_relations import assert_sound
 
@@ -35,7 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["Recording", "recording"]
 
 _OF_POOLS = {CAUSAL_POOL_WAIT, CAUSAL_POOL_SIZE, CAUSAL_POOL_WAITING}
-_PARAMETER = re.compile(rf"{re.escape(DB_QUERY_PARAMETER)}\..+")
+_PREFIXES = DB_QUERY_PARAMETER, HTTP_REQUEST_HEADER, HTTP_RESPONSE_HEADER
+_NAMED = re.compile(rf"({'|'.join(map(re.escape, _PREFIXES))})\..+")
 
 
 class Recording:
@@ -91,7 +94,7 @@ def _undeclared(spans: Iterable[ReadableSpan]) -> set[str]:
         name = _patch(span)
         if name in BUILT_IN:
             records = {*BUILT_IN[name].load().records, CAUSAL_THREADPOOL_WAIT}  # that of threads is on anybody's
-            keys = {_PARAMETER.sub(DB_QUERY_PARAMETER, key) for key in span.attributes or {}}
+            keys = {_NAMED.sub(r"\1", key) for key in span.attributes or {}}
             found |= {f"{name}: {key}" for key in keys if key not in records}
     return {each for each in found if "." in each}
 

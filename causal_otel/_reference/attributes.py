@@ -19,6 +19,7 @@ from causal_otel.names import (
     CAUSAL_CONNECT_TLS,
     CAUSAL_DISCOVERY,
     CAUSAL_FETCH,
+    CAUSAL_FIRST_BYTE,
     CAUSAL_LOCK_ACQUIRED,
     CAUSAL_LOCK_WAIT,
     CAUSAL_NEO4J_CONSTRAINTS_ADDED,
@@ -42,8 +43,10 @@ from causal_otel.names import (
     CAUSAL_POOL_WAITING,
     CAUSAL_QUERY_TRUNCATED,
     CAUSAL_QUEUE_WAIT,
+    CAUSAL_RECEIVE,
     CAUSAL_RETRY_WAIT,
     CAUSAL_ROUND_TRIPS,
+    CAUSAL_SEND,
     CAUSAL_SERVER,
     CAUSAL_THREADPOOL_WAIT,
 )
@@ -99,6 +102,10 @@ OURS = {
     CAUSAL_CONNECT_TLS: (_SECONDS, "Of `causal.connect`: negotiating TLS."),
     CAUSAL_DISCOVERY: (_SECONDS, "Asking which server to talk to: a cluster, Sentinel, a routing table."),
     CAUSAL_FETCH: (_SECONDS, "How long the program waited for records or chunks after the call had returned."),
+    CAUSAL_FIRST_BYTE: (
+        _SECONDS,
+        "Until the application began to answer, if its response took a millisecond or more: a moment, and no part.",
+    ),
     CAUSAL_LOCK_ACQUIRED: ("bool", "Whether a lock in Redis was had; false: waiting for it was given up."),
     CAUSAL_LOCK_WAIT: (_SECONDS, "Until a lock in Redis was had, or waiting for it was given up."),
     CAUSAL_NEO4J_CONSTRAINTS_ADDED: ("int", "How many constraints a query has created, if any."),
@@ -134,10 +141,12 @@ OURS = {
         _SECONDS,
         "From when a task could run (it was sent, or its eta) until it did, by the clocks of two machines.",
     ),
+    CAUSAL_RECEIVE: (_SECONDS, "The application waited for the request's body, before it began to answer."),
     CAUSAL_RETRY_WAIT: (_SECONDS, "The driver's pauses between two attempts."),
     CAUSAL_ROUND_TRIPS: ("int", "How many times a cursor asked the server for rows."),
+    CAUSAL_SEND: (_SECONDS, "The application waited until the server took what it sent: the client reads slowly."),
     CAUSAL_SERVER: (_SECONDS, "The server worked, as far as the driver can tell: see the patch."),
-    CAUSAL_THREADPOOL_WAIT: (_SECONDS, "Until a thread was free for the job that has started the span first."),
+    CAUSAL_THREADPOOL_WAIT: (_SECONDS, "Until a thread was free: see the patch."),
 }
 """The attributes that no convention names: type, and what they say."""
 
