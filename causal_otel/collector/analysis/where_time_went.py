@@ -38,7 +38,8 @@ _MEASURED = (
     (CAUSAL_FETCH, "fetch"),
     (CAUSAL_LOOP_BLOCKED, "loop blocked"),
 )
-_BEFORE = ((CAUSAL_QUEUE_WAIT, "queue wait"), (CAUSAL_THREADPOOL_WAIT, "thread wait"))
+_THREAD_WAIT = (CAUSAL_THREADPOOL_WAIT, "thread wait")
+_BEFORE = ((CAUSAL_QUEUE_WAIT, "queue wait"), _THREAD_WAIT)
 _KEYS = frozenset(key for key, _ in (*_MEASURED, *_BEFORE))
 
 
@@ -69,9 +70,12 @@ def where_time_went(span: SpanView) -> list[Part]:
     measured = _measured(span)
     if not measured:
         return []
-    parts = [Part(key, label, measured[key], 0.0, before=True) for key, label in _BEFORE if key in measured]
+    # A request waits for a thread after it has come in, a job before its first span begins.
+    inside = (_THREAD_WAIT, *_MEASURED) if span.kind == "server" else _MEASURED
+    before = [(key, label) for key, label in _BEFORE if key in measured and (key, label) not in inside]
+    parts = [Part(key, label, measured[key], 0.0, before=True) for key, label in before]
     left = span.duration
-    for key, label in _MEASURED:
+    for key, label in inside:
         spent = min(left, measured.get(key, 0))
         if spent:
             left -= spent

@@ -32,6 +32,15 @@ def test_a_queue_was_before(key: str, label: str) -> None:
     assert _parts({key: 3}) == [Part(key, label, 3_000 * MS, 0.0, before=True)]
 
 
+def test_a_request_waits_for_a_thread_inside_its_span() -> None:
+    """Of a request, the wait for a thread is a part like any other."""
+    request = span("a", kind="server", attributes={"causal.threadpool.wait": 0.003, "causal.queue.wait": 1})
+    queued, waited, rest = where_time_went(build(trace(request)).spans[0])
+    assert queued.before
+    assert (waited.label, waited.duration, waited.share, waited.before) == ("thread wait", 3 * MS, 0.3, False)
+    assert rest.duration == 7 * MS
+
+
 @pytest.mark.parametrize("value", [0, 0.0, -1.0, float("nan"), float("inf"), "0.1", True, 1e-12])
 def test_what_measures_nothing_is_no_part(value: Any) -> None:
     """Values that are no time are passed over, and without any there are no parts."""
