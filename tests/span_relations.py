@@ -16,6 +16,7 @@ from causal_otel._reference.attributes import OURS
 from causal_otel.names import (
     CAUSAL_CONNECT,
     CAUSAL_CONNECT_DNS,
+    CAUSAL_CONNECT_PROXY,
     CAUSAL_CONNECT_TLS,
     CAUSAL_DISCOVERY,
     CAUSAL_FETCH,
@@ -53,7 +54,8 @@ _TYPES = {
 """By the words of the page of attributes."""
 
 PARTS = (
-    *(CAUSAL_CONNECT, CAUSAL_CONNECT_DNS, CAUSAL_CONNECT_TLS, CAUSAL_DISCOVERY, CAUSAL_FETCH, CAUSAL_LOCK_WAIT),
+    *(CAUSAL_CONNECT, CAUSAL_CONNECT_DNS, CAUSAL_CONNECT_PROXY, CAUSAL_CONNECT_TLS),
+    *(CAUSAL_DISCOVERY, CAUSAL_FETCH, CAUSAL_LOCK_WAIT),
     *(CAUSAL_POOL_SETUP, CAUSAL_POOL_WAIT, CAUSAL_RETRY_WAIT, CAUSAL_SERVER),
 )
 """The attributes that tell where a span's time went; each is there from a millisecond on."""

@@ -109,8 +109,6 @@ PLACES: dict[str, str] = {
     "patches/_celery_execution.py: _parent: carriers.extract": OURS,
     "patches/_incoming.py: parent_context: _interest().fields": OURS,
     "patches/_incoming.py: parent_context: carriers.extract": OURS,
-    "patches/httpx.py: _Attempt._hand_back: self._request": OURS,
-    "patches/httpx.py: _Attempt._returned: self._request": OURS,
     "pipeline.py: Pipeline._end: self._worker.shutdown": OURS,
     "logs/pipeline.py: LogPipeline.close: self._worker.shutdown": OURS,
     "logs/pipeline.py: LogPipeline.flush: self._worker.force_flush": OURS,
