@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import INVALID_SPAN, SpanKind
 
 from causal_otel._internal import faults
 from causal_otel.engine import context
+from causal_otel.engine.context import SPAN_KEY
+from causal_otel.engine.local_trace import local_trace_of
 from causal_otel.instrument.operation import Observation
 from causal_otel.names import HTTP_REQUEST_RESEND_COUNT, URL_FULL, URL_TEMPLATE
 from causal_otel.patches.httpx.headers import carried, copied, with_headers
@@ -26,25 +28,14 @@ if TYPE_CHECKING:
     from causal_otel.patches.httpx.attempts import Attempt
     from causal_otel.patches.httpx.options import HttpxOptions
     from causal_otel.patches.httpx.sending import Sending
-    from causal_otel.patches.httpx.servers import Server
 
 __all__ = ["Attempts", "Begun"]
 
 _CLIENT = SpanKind.CLIENT
 
 
-class Begun(NamedTuple):
-    """What is decided of a request that is about to be sent.
-
-    Attributes:
-        attempt: None: nobody wants to know how it goes on.
-        span: whose context the request carries; None: that of the current one.
-        where: the context that it is carried with; None: it carries none.
-    """
-
-    attempt: Attempt | None
-    span: Span | None
-    where: Context | None
+Begun = tuple["Attempt | None", "Span | None", "Context | None"]
+"""What :meth:`Attempts.begin` returns."""
 
 
 class Attempts:
@@ -70,19 +61,31 @@ class Attempts:
         Args:
             request: the request.
             under_way: what it is the next request of; None: it stands for itself.
+
+        Returns:
+            The attempt, None if nobody wants to know how it goes on; the span whose context the request carries, None
+            for the current one; and the context that it is carried with, None if it carries none.
         """
         tracing = self.tracing
-        server = self._servers.of(request)
+        servers = self._servers
+        server = servers.of(request)
         here = context.current()
-        traced = tracing.recorded() or tracing.starts_trace()
+        where: Context | None = None
+        traced = tracing.recorded()
+        alone = len(here) == 1 and local_trace_of(here.get(SPAN_KEY)) is not None  # a span of ours, and nothing else
+        if not traced and not alone:
+            traced = tracing.starts_trace()
+        if server.carries and (traced or alone or _is_carried(here)):
+            where = here if alone or not here else tracing.border.outgoing(here, server.host)
         if not traced and not tracing.measurable():
-            return Begun(None, None, self._where(here, server) if _is_carried(here) else None)
-        if is_excluded(tracing.excluded, request):
-            return Begun(None, tracing.start_excluded(), self._where(here, server))
-        attributes = {**server.operation.attributes, URL_FULL: redact_url(str(request.url))}
-        name = server.operation.name
-        if self._servers.has_templates or "url_template" in request.extensions:
-            template = self._servers.template(request)
+            return None, None, where
+        if tracing.excluded is not None and is_excluded(tracing.excluded, request):
+            return None, tracing.start_excluded(), where
+        operation = server.operation
+        name = operation.name
+        attributes = {**operation.attributes, URL_FULL: redact_url(str(request.url))}
+        if servers.has_templates or "url_template" in request.extensions:
+            template = servers.template(request)
             if template is not None:
                 attributes[URL_TEMPLATE] = template
                 name = f"{name} {template}"
@@ -90,23 +93,12 @@ class Attempts:
             if under_way.number:
                 attributes[HTTP_REQUEST_RESEND_COUNT] = under_way.number
             under_way.number += 1
-        span: Span = INVALID_SPAN
-        where = None
-        if traced:
-            span = tracing.start_leaf(name, _CLIENT, attributes)
-        if traced or _is_carried(here):
-            where = self._where(here, server)
+        span = tracing.start_leaf(name, _CLIENT, attributes) if traced else INVALID_SPAN
         observation = Observation(tracing.observers, (request,)) if tracing.observers else None
-        attempt = self._kind(server.operation, span, attributes, observation, tracing.metrics)
+        attempt = self._kind(operation, span, attributes, observation, tracing.metrics)
         if observation is not None:
             observation.start(attempt)
-        return Begun(attempt if attempt.is_observed() else None, span if traced else None, where)
-
-    def _where(self, here: Context, server: Server) -> Context | None:
-        """The context that a request carries to ``server``; None: none."""
-        if not server.carries:
-            return None
-        return self.tracing.border.outgoing(here, server.host) if here else here
+        return attempt if attempt.is_observed() else None, span if traced else None, where
 
     def url_attributes(self, request: Request) -> dict[str, Any]:
         """What the attributes of an attempt say of where it goes."""
@@ -123,20 +115,20 @@ class Attempts:
             under_way = sending.get()
             exchange = None if under_way is None else under_way.exchange
             if exchange is not None and not exchange.sends(request):
-                under_way = None
-            if exchange is not None and under_way is not None and exchange.claim(request):
-                attempt, headers = exchange.attempt, request.headers
+                exchange = under_way = None
+            headers = request.headers
+            if exchange is not None and exchange.claim(request):
+                attempt = exchange.attempt
             else:
                 attempt, span, where = self.begin(request, under_way)
-                headers = request.headers
                 if where is not None:
                     headers = copied(headers, carried(where, span))
-            if attempt is not None and attempt.span.is_recording():
-                extensions = dict(request.extensions)
-                attempt.listen(getattr(transport, "_pool", None), extensions.get("trace"))
-                extensions["trace"] = attempt
-                return attempt, with_headers(request, headers, extensions)
-            return attempt, request if headers is request.headers else with_headers(request, headers)
+            if attempt is None or not attempt.span.is_recording():
+                return attempt, request if headers is request.headers else with_headers(request, headers)
+            extensions = {**request.extensions}
+            attempt.listen(getattr(transport, "_pool", None), extensions.get("trace"))
+            extensions["trace"] = attempt
+            return attempt, with_headers(request, headers, extensions)
         except Exception:
             faults.report("httpx: request")
             if attempt is not None:

@@ -64,23 +64,20 @@ def sync_body(library: Any) -> type[_Body]:
     class TracedStream(_Body, library.SyncByteStream):  # type: ignore[misc]  # clients check for their own class
         def __iter__(self) -> Iterator[bytes]:
             chunks = iter(self._causal_stream)
+            self._causal_since = perf_counter_ns()
             try:
-                while True:
-                    self._causal_since = perf_counter_ns()
-                    try:
-                        chunk = next(chunks)
-                    except StopIteration:
-                        break
-                    finally:
-                        self._causal_pause()
+                for chunk in chunks:
+                    self._causal_pause()
                     yield chunk
-            except GeneratorExit:  # the reader has stopped: the request ends when it is closed
+                    self._causal_since = perf_counter_ns()
+            except BaseException as error:
+                self._causal_pause()
                 if isinstance(chunks, Generator):
                     chunks.close()
+                if not isinstance(error, GeneratorExit):  # the reader has stopped: the request ends when it is closed
+                    self._causal_end(error)
                 raise
-            except BaseException as error:
-                self._causal_end(error)
-                raise
+            self._causal_pause()
             self._causal_end()
 
         def close(self) -> None:
@@ -102,24 +99,20 @@ def async_body(library: Any) -> type[_Body]:
     class TracedAsyncStream(_Body, library.AsyncByteStream):  # type: ignore[misc]
         async def __aiter__(self) -> AsyncIterator[bytes]:
             chunks = self._causal_stream.__aiter__()
+            self._causal_since = perf_counter_ns()
             try:
-                while True:
-                    self._causal_since = perf_counter_ns()
-                    try:
-                        chunk = await anext(chunks)
-                    except StopAsyncIteration:
-                        break
-                    finally:
-                        self._causal_pause()
+                async for chunk in chunks:
+                    self._causal_pause()
                     yield chunk
-            except GeneratorExit:
-                raise
+                    self._causal_since = perf_counter_ns()
             except BaseException as error:
-                self._causal_end(error)
-                raise
-            finally:
+                self._causal_pause()
                 if isinstance(chunks, AsyncGenerator):
                     await chunks.aclose()
+                if not isinstance(error, GeneratorExit):
+                    self._causal_end(error)
+                raise
+            self._causal_pause()
             self._causal_end()
 
         async def aclose(self) -> None:

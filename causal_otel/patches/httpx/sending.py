@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-from contextlib import suppress
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any
 
@@ -48,32 +47,23 @@ sending: ContextVar[Sending | None] = ContextVar("causal_otel_httpx_sending", de
 """The one under way in this task or thread."""
 
 
-class _Begun:
-    """That one is under way.
+def _excluded(tracing: Tracing[HttpxOptions], args: Args, kwargs: Kwargs) -> context.Activation | None:
+    """What is current meanwhile, if the request is excluded."""
+    try:
+        if tracing.wanted() and is_excluded(tracing.excluded, argument(0, "request", args, kwargs)):
+            return context.attach(context.with_span(tracing.start_excluded()))
+    except Exception:
+        faults.report("httpx: excluded")
+    return None
 
-    Args:
-        tracing: the patch's handle.
-        args: the arguments of the client's method that sends.
-        kwargs: likewise.
-    """
 
-    __slots__ = ("_activation", "_token")
-
-    def __init__(self, tracing: Tracing[HttpxOptions], args: Args, kwargs: Kwargs) -> None:
-        self._activation: context.Activation | None = None
-        if tracing.excluded is not None:
-            try:
-                if tracing.wanted() and is_excluded(tracing.excluded, argument(0, "request", args, kwargs)):
-                    self._activation = context.attach(context.with_span(tracing.start_excluded()))
-            except Exception:
-                faults.report("httpx: excluded")
-        self._token: Token[Sending | None] = sending.set(Sending())
-
-    def end(self) -> None:
-        with suppress(ValueError):  # a coroutine that was never awaited to its end goes in another Context
-            sending.reset(self._token)
-        if self._activation is not None:
-            self._activation.end()
+def _end(token: Token[Sending | None], activation: context.Activation | None) -> None:
+    try:  # noqa: SIM105  # no suppress(): that takes as long as all the rest
+        sending.reset(token)
+    except ValueError:
+        pass  # a coroutine that was never awaited to its end goes in another Context
+    if activation is not None:
+        activation.end()
 
 
 def wrap_send(library: ModuleType, tracing: Tracing[HttpxOptions], original: Callable[..., Any]) -> Callable[..., Any]:
@@ -84,11 +74,12 @@ def wrap_send(library: ModuleType, tracing: Tracing[HttpxOptions], original: Cal
         async def async_send(self: Any, /, *args: Any, **kwargs: Any) -> Any:
             if not tracing.active:
                 return await original(self, *args, **kwargs)
-            begun = _Begun(tracing, args, kwargs)
+            activation = None if tracing.excluded is None else _excluded(tracing, args, kwargs)
+            token = sending.set(Sending())
             try:
                 return await original(self, *args, **kwargs)
             finally:
-                begun.end()
+                _end(token, activation)
 
         return async_send
 
@@ -96,10 +87,11 @@ def wrap_send(library: ModuleType, tracing: Tracing[HttpxOptions], original: Cal
     def send(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         if not tracing.active:
             return original(self, *args, **kwargs)
-        begun = _Begun(tracing, args, kwargs)
+        activation = None if tracing.excluded is None else _excluded(tracing, args, kwargs)
+        token = sending.set(Sending())
         try:
             return original(self, *args, **kwargs)
         finally:
-            begun.end()
+            _end(token, activation)
 
     return send
