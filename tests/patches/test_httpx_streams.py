@@ -45,9 +45,13 @@ async def test_closing_in_another_task(recorded: Recording, server: str) -> None
     async with httpx.AsyncClient(trust_env=False) as client:
         with recorded.tracer.start_as_current_span("parent") as parent:
             response = await client.send(client.build_request("GET", f"{server}/stream?pause=0"), stream=True)
-        chunks = response.aiter_raw()
-        assert await asyncio.create_task(anext(chunks))
-        await asyncio.gather(asyncio.create_task(response.aclose()), asyncio.create_task(response.aclose()))
+            chunks = response.aiter_raw()
+
+            async def read() -> bytes:
+                return await anext(chunks)
+
+            assert await asyncio.create_task(read())
+            await asyncio.gather(asyncio.create_task(response.aclose()), asyncio.create_task(response.aclose()))
     assert_span(recorded.only("GET"), parent)
 
 
