@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from concurrent import futures
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-import grpc
+import grpc  # type: ignore[import-untyped]
 import pytest
 import requests
 import urllib3
@@ -108,21 +109,22 @@ def test_websockets(recorded: Recording) -> None:
         connection.send("hello")
 
     async def ask(url: str) -> None:
-        with causal_otel.client_span("GET", url) as call:
-            websocket = await connect_async(url, additional_headers=call.headers, proxy=None)
-            call.status(101)
-        assert await websocket.recv() == "hello"
-        await websocket.close()
+        async with contextlib.AsyncExitStack() as stack:
+            with causal_otel.client_span("GET", url) as call:
+                connecting = connect_async(url, additional_headers=call.headers, proxy=None)
+                websocket = await stack.enter_async_context(connecting)
+                call.status(101)
+            assert await websocket.recv() == "hello"
 
     with futures.ThreadPoolExecutor(1) as pool, serve_websockets(accept, "127.0.0.1", 0) as listening:
         pool.submit(listening.serve_forever)
         url = f"ws://127.0.0.1:{listening.socket.getsockname()[1]}/"
         with recorded.tracer.start_as_current_span("parent") as parent:
-            with causal_otel.client_span("GET", url) as call:
-                websocket = connect(url, additional_headers=call.headers, proxy=None)
-                call.status(101)
-            assert websocket.recv() == "hello"
-            websocket.close()
+            with contextlib.ExitStack() as stack:
+                with causal_otel.client_span("GET", url) as call:
+                    websocket = stack.enter_context(connect(url, additional_headers=call.headers, proxy=None))
+                    call.status(101)
+                assert websocket.recv() == "hello"
             asyncio.run(ask(url))
     spans = recorded.spans[:-1]
     for span in spans:
