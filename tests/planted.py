@@ -304,6 +304,30 @@ async def _http() -> None:
         assert denied is None
 
 
+def _wsgi() -> None:
+    from causal_otel import WsgiMiddleware
+    from tests.patches.wsgi_app import make_environ
+
+    s = SECRETS
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("500 Sorry", [("Set-Cookie", f"session={s['WSGI answered cookie']}")])
+        raise RuntimeError(f"Authorization: Bearer {s['WSGI exception']} password={s['WSGI exception key']}")
+
+    headers = {
+        "HTTP_AUTHORIZATION": f"Bearer {s['WSGI bearer']}",
+        "HTTP_COOKIE": f"session={s['WSGI cookie']}",
+        "HTTP_X_API_KEY": s["WSGI header"],
+        "HTTP_USER_AGENT": f"client/1 (Bearer {s['WSGI user agent']})",
+        "HTTP_TRACESTATE": f"vendor=token:{s['WSGI tracestate']}",
+        "HTTP_BAGGAGE": f"user-token={s['WSGI baggage']}",
+        "REMOTE_USER": s["WSGI user"],
+    }
+    path = f"/of/{jwt('WSGI path')}?access_token={s['WSGI token']}&page=2"
+    with contextlib.suppress(RuntimeError):
+        WsgiMiddleware(app)(make_environ(path, **headers), lambda *_: None)
+
+
 def plant_our_own() -> None:
     from opentelemetry import baggage, trace
 
@@ -354,6 +378,35 @@ def _celery() -> None:
             result.get(timeout=30)
 
 
+async def _strawberry() -> None:
+    import strawberry
+
+    s = SECRETS
+
+    class Query:
+        @strawberry.field
+        def broken(self, text: str, number: int = 1) -> str:
+            raise ValueError(f"api_key={text}")
+
+    class Schema(strawberry.Schema):
+        def process_errors(self, errors: Any, execution_context: Any = None) -> None:
+            """Log nothing: Strawberry would, as they are."""
+
+    schema = Schema(query=strawberry.type(Query))
+    for document in (
+        f'query A {{ broken(text: "{s["GraphQL literal"]}") }}',
+        f'query A {{ broken(text: "", number: "{s["GraphQL wrong literal"]}") }}',
+        f'query A {{ broken(text: "{s["GraphQL unclosed"]} }}',
+        f"query A {{ {s['GraphQL field']} }}",
+    ):
+        await schema.execute(document)
+    document = "query A($text: String!, $number: Int) { broken(text: $text, number: $number) }"
+    await schema.execute(document, {"text": s["GraphQL variable"], "number": s["GraphQL wrong variable"]})
+    with _failing("no operation"):
+        await schema.execute(document, {"text": s["GraphQL text"]}, operation_name=f"-{s['GraphQL operation']}")
+    schema.execute_sync(document, {"text": s["GraphQL sync"]})
+
+
 PLANTED: dict[str, Callable[[], Awaitable[None] | None]] = {
     "asyncpg": _asyncpg,
     "redis": _redis,
@@ -363,6 +416,8 @@ PLANTED: dict[str, Callable[[], Awaitable[None] | None]] = {
     "httpx": _http,
     "celery": _celery,
     "sqlalchemy": _sqlalchemy,
+    "strawberry": _strawberry,
+    "wsgi": _wsgi,
 }
 """By patch, what plants secrets in all that it reads."""
 

@@ -133,7 +133,7 @@ async def test_a_lifespan_is_no_span_and_ends_with_a_flush(monkeypatch: pytest.M
 @pytest.mark.asyncio
 async def test_a_flush_that_hangs_does_not_keep_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """However long the provider's flush takes, the shutdown goes on after a while."""
-    monkeypatch.setattr("causal_otel.patches.asgi._FLUSH_SECONDS", 0.2)
+    monkeypatch.setattr("causal_otel.patches.asgi.lifespan._FLUSH_SECONDS", 0.2)
     flushed = Flushed()
     flushed.gate.clear()
     monkeypatch.setattr(Installation, "flush", flushed)

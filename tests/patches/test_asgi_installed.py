@@ -159,7 +159,13 @@ async def test_the_scope_is_left_clean(recorded: Recording) -> None:
 @pytest.mark.asyncio
 async def test_a_fault_of_ours_does_not_reach_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where tracing itself fails, the request is served as if it were not there."""
-    sites = ("request_attributes", "parent_context", "Exchange.sent", "Exchange.routed", "Exchange.returned")
+    sites = (
+        "serving.request_attributes",
+        "serving.parent_context",
+        "exchange.Exchange.sent",
+        "exchange.Exchange.routed",
+        "exchange.Exchange.returned",
+    )
     answers: list[httpx.Response] = []
 
     async def break_each() -> None:
