@@ -1,28 +1,37 @@
 """HTTPX, 0.27 and later, and its successor HTTPX2: requests of every client, sync and async, over any transport.
 
-One CLIENT span for each request on the wire, so each redirect and each repetition for authentication has its own. It
-is a child of the current span, and is never current itself. It lasts until the headers of the response are there and,
-added to that, as long as its body is waited for; what you do between two chunks of a streamed response does not count,
-nor does closing it. It is handed over when the body has been read, which ``client.get()`` and the like do, or the
-response is closed; a response that nobody closes has its span handed over when it is collected, marked
-``causal.abandoned``. Connection retries inside a transport are part of one span.
+One CLIENT span for each attempt on the wire, so each redirect, each repetition for authentication and each retry of a
+transport of your own has its own; those after the first say how many there were before (``http.request.resend_count``).
+A transport that reaches no server, such as a cache or a mock, has one span. Each is a child of the current span, and is
+never current itself. It lasts until the headers of the response are there and, added to that, as long as its body is
+waited for; what you do between two chunks of a streamed response does not count, nor does closing it. It is handed over
+when the body has been read, which ``client.get()`` and the like do, or the response is closed; a response that nobody
+closes has its span handed over when it is collected, marked ``causal.abandoned``. When httpcore itself tries again to
+connect (``retries=``), nothing has been on the wire: that is part of one span.
+
+Where the time went is told by httpcore: ``causal.pool.wait`` (with ``causal.pool.size`` and ``causal.pool.waiting``),
+``causal.connect`` with ``causal.connect.dns``, ``.proxy`` (CONNECT, SOCKS) and ``.tls``, ``causal.retry.wait``,
+``causal.server`` until the headers of the response are there, the upload included, and ``causal.fetch`` for its body.
+Your own ``trace`` extension is told all that it would be without us. Of a transport of your own that does not use
+httpx's, only ``causal.fetch`` is known.
 
 The request carries the span's context in its headers (as ``opentelemetry.propagate`` says, W3C by default) in place of
-any that were there. What is sent is a copy: the caller's request, headers and client keep theirs. Outside any span a
-request begins a trace, and carries it whether or not it is sampled; with ``require_parent=True`` it does neither. Where
-nothing is recorded the current context is carried, if there is one. Baggage goes along to allowed hosts only
-(``baggage_hosts``).
+any that were there; not to hosts that the options leave out. What is sent is a copy: the caller's request, headers and
+client keep theirs. Outside any span a request begins a trace, and carries it whether or not it is sampled; with
+``require_parent=True`` it does neither. Where nothing is recorded the current context is carried, if there is one.
+Baggage goes along to allowed hosts only (``baggage_hosts``).
 
 A request that is excluded, by its URL, has no span, and nor has what runs inside it: event hooks, authentication,
 transports, redirects. It carries the current trace, if there is one, as not sampled, so that its server does not
 record its part.
 
-Span names are methods, ``GET`` (``HTTP`` for unknown ones). Attributes: ``http.request.method``,
-``http.request.method_original``, ``http.request.resend_count``, ``http.response.status_code``, ``url.full`` (without
-credentials, and secret query parameters redacted), ``server.address``, ``server.port``, ``network.protocol.version``
-and ``error.type`` (the status code from 400 on, or the class of the exception). No header and no body is recorded.
+Span names are methods, ``GET`` (``HTTP`` for unknown ones), and ``GET /users/{id}`` where a template of the URL is
+given. Attributes: ``http.request.method``, ``http.request.method_original``, ``http.request.resend_count``,
+``http.response.status_code``, ``url.full`` (without credentials, and secret query parameters redacted),
+``url.template``, ``server.address``, ``server.port``, ``network.protocol.version`` and ``error.type`` (the status code
+from 400 on, or the class of the exception). No header and no body is recorded.
 
-Metrics: ``http.client.request.duration`` of each request on the wire, as long as its span would be.
+Metrics: ``http.client.request.duration`` of each attempt, as long as its span would be.
 
 Options: :class:`HttpxOptions`.
 """
