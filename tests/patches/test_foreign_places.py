@@ -115,8 +115,6 @@ PLACES: dict[str, str] = {
     "instrument/deferred.py: DeferredPatch._imported: self._registered.load": OURS,
     "patch_choice.py: _checked: registered.load": OURS,
     "patches/_celery_execution.py: _parent: carriers.extract": OURS,
-    "patches/httpx.py: _Attempt._hand_back: self._request": OURS,
-    "patches/httpx.py: _Attempt._returned: self._request": OURS,
     "pipeline.py: Pipeline._end: self._worker.shutdown": OURS,
     "logs/pipeline.py: LogPipeline.close: self._worker.shutdown": OURS,
     "logs/pipeline.py: LogPipeline.flush: self._worker.force_flush": OURS,
