@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
-__all__ = ["BARE", "DDTRACE", "OPENTELEMETRY", "OURS", "ddtrace", "in_process", "in_turns", "on_core"]
+__all__ = ["BARE", "DDTRACE", "FASTAPI", "OPENTELEMETRY", "OURS", "ddtrace", "in_process", "in_turns", "on_core"]
 
-BARE, OPENTELEMETRY, DDTRACE, OURS = "bare", "OpenTelemetry", "ddtrace", "causal_otel"
+BARE, OPENTELEMETRY, FASTAPI, DDTRACE, OURS = "bare", "OpenTelemetry", "FastAPI's own", "ddtrace", "causal_otel"
 """The columns of the table."""
 
 _PROCESS_SECONDS = 60.0

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.rounds import BARE, DDTRACE, OPENTELEMETRY, OURS
+from benchmarks.rounds import BARE, DDTRACE, FASTAPI, OPENTELEMETRY, OURS
 from causal_otel._reference.pages import FIGURES, ROOT
 
 __all__ = ["HEADING", "RESULTS", "ROWS", "Row", "markdown"]
@@ -28,7 +28,7 @@ CPU time, measured side by side in one run; CPython 3.11 on a shared machine wit
 
 """
 
-_UNITS = {"µs": 1e6, "ms": 1e3, "kB": 1e-3}
+_UNITS = {"µs": 1e6, "ms": 1e3, "kB": 1e-3, "of bare": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +41,8 @@ class Row:
         added: whether the figures beside the bare one are what is added to it.
         share: what part of OpenTelemetry's figure ours may be, as in 1/share.
         most: what ours may be at most, in the unit.
+        least: what ours must be at least, in the unit.
+        over_bare: how much more than the bare figure ours may be, as a part of it.
         decimals: how exactly it is shown.
     """
 
@@ -49,6 +51,8 @@ class Row:
     added: bool = False
     share: int | None = None
     most: float | None = None
+    least: float | None = None
+    over_bare: float | None = None
     decimals: int = 2
 
     def bar(self) -> str:
@@ -56,12 +60,20 @@ class Row:
         bars = [] if self.share is None else [f"≤ 1/{self.share}"]
         if self.most is not None:
             bars.append(f"≤ {self.most:g} {self.unit}")
+        if self.least is not None:
+            bars.append(f"≥ {self.least:g} {self.unit}")
+        if self.over_bare is not None:
+            bars.append(f"≤ bare + {self.over_bare:.0%}")
         return ", ".join(bars)
 
     def missed(self, values: Mapping[str, float]) -> bool:
         """Whether ours is not."""
         mine = values[OURS]
         if self.most is not None and mine * _UNITS[self.unit] > self.most:
+            return True
+        if self.least is not None and mine * _UNITS[self.unit] < self.least:
+            return True
+        if self.over_bare is not None and mine > values[BARE] * (1 + self.over_bare):
             return True
         return self.share is not None and OPENTELEMETRY in values and mine * self.share > values[OPENTELEMETRY]
 
@@ -74,6 +86,12 @@ class Row:
 
 
 ROWS = {
+    "whole request": Row(label="**a whole request**: FastAPI, one query, one GET", added=True, share=10, most=60),
+    "whole request unsampled": Row(label="a whole request, not sampled", added=True, share=15),
+    "nothing": Row(label="a whole request to a route that does nothing", added=True, share=10),
+    "500 routes": Row(label="the same, by the last of 500 routes", added=True, share=10),
+    "throughput": Row(label="requests a second that one core serves", unit="of bare", least=0.88),
+    "latency": Row(label="a whole request at 200 a second (p99)", unit="ms", over_bare=0.05),
     "child": Row(label="child span, 7 attributes, made current and ended", share=20),
     "leaf": Row(label="leaf span, as the patches make them", share=35),
     "unsampled": Row(label="unsampled: child of an unsampled span", share=15),
@@ -124,8 +142,8 @@ ROWS = {
 
 def markdown(results: Mapping[str, Mapping[str, float]]) -> str:
     """The table, of the rows that were measured."""
-    columns = (BARE, OPENTELEMETRY, DDTRACE, OURS)
-    lines = ["| benchmark | " + " | ".join(columns) + " | ratio | bar |", "|---|" + "---:|" * 5 + "---|"]
+    columns = (BARE, OPENTELEMETRY, FASTAPI, DDTRACE, OURS)
+    lines = ["| benchmark | " + " | ".join(columns) + " | ratio | bar |", "|---|" + "---:|" * 6 + "---|"]
     for name, row in ROWS.items():
         values = results.get(name)
         if not values or OURS not in values:

@@ -1,0 +1,144 @@
+"""The service of :mod:`benchmarks.bench_whole_request`, in a process of its own: FastAPI under uvicorn, on one core.
+
+    python -m benchmarks.whole_request_server TRACER PORT POSTGRES UPSTREAM OTLP SAMPLED
+
+``/work/{number}`` makes one query and one GET, ``/nothing/{number}`` answers at once, and ``/many/{number}`` is the
+last of 500 routes. ``/flush`` exports what has ended, so that a round pays for that itself.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio.to_thread
+import asyncpg
+import httpx
+import uvicorn
+from fastapi import FastAPI, Request
+
+from benchmarks.rounds import BARE, DDTRACE, FASTAPI, OPENTELEMETRY, OURS
+
+Flush = Callable[[], object]
+
+_FLUSH_MILLISECONDS = 30_000
+_ROUTES = 500
+
+
+def _nothing() -> Flush:
+    return lambda: None
+
+
+def _sdk(otlp: str, sampled: bool) -> Any:
+    from opentelemetry import trace
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider, sampling
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    sampler = sampling.DEFAULT_ON if sampled else sampling.DEFAULT_OFF
+    provider = TracerProvider(sampler, Resource({"service.name": "benchmark"}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(otlp), max_queue_size=65_536))
+    trace.set_tracer_provider(provider)
+    return provider
+
+
+def _contrib_clients(provider: Any) -> Flush:
+    from opentelemetry.instrumentation.asyncpg import AsyncPGInstrumentor
+    from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+
+    AsyncPGInstrumentor().instrument(tracer_provider=provider)
+    HTTPXClientInstrumentor().instrument(tracer_provider=provider)
+    return lambda: provider.force_flush(_FLUSH_MILLISECONDS)
+
+
+def _contrib(otlp: str, sampled: bool) -> Flush:
+    from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+
+    provider = _sdk(otlp, sampled)
+    FastAPIInstrumentor().instrument_app(app, tracer_provider=provider)
+    return _contrib_clients(provider)
+
+
+def _fastapi(otlp: str, sampled: bool) -> Flush:
+    """FastAPI's own telemetry, which finds the provider by itself, with contrib's instrumentations of the clients."""
+    return _contrib_clients(_sdk(otlp, sampled))
+
+
+def _ddtrace(otlp: str, sampled: bool) -> Flush:
+    import ddtrace
+    from ddtrace.trace import tracer
+
+    ddtrace.patch(fastapi=True, starlette=True, asyncpg=True, httpx=True)
+    return tracer.flush
+
+
+def _ours(otlp: str, sampled: bool) -> Flush:
+    import causal_otel
+
+    endpoint = otlp.removesuffix("/v1/traces")
+    patches = ["asgi", "asyncpg", "httpx"]
+    sampler = "always_on" if sampled else "always_off"
+    installed = causal_otel.install(
+        service_name="benchmark", endpoint=endpoint, protocol="http/protobuf", patches=patches, sampler=sampler
+    )
+    return lambda: installed.flush(_FLUSH_MILLISECONDS / 1000)
+
+
+TRACERS = {BARE: None, OPENTELEMETRY: _contrib, FASTAPI: _fastapi, DDTRACE: _ddtrace, OURS: _ours}
+
+
+async def _end() -> dict[str, bool]:
+    return {"done": True}
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async with asyncpg.create_pool(app.state.postgres, min_size=8, max_size=8) as pool, httpx.AsyncClient() as client:
+        app.state.pool, app.state.client = pool, client
+        yield
+
+
+async def work(request: Request, number: int) -> dict[str, int]:
+    """One query and one GET."""
+    state = request.app.state
+    found = await state.pool.fetchval("SELECT $1::int + 1", number)
+    answer = await state.client.get(state.upstream)
+    return {"found": found, "status": answer.status_code}
+
+
+async def nothing(number: int) -> dict[str, int]:
+    """An answer at once."""
+    return {"number": number}
+
+
+async def flush(request: Request) -> dict[str, bool]:
+    """Export what has ended."""
+    await anyio.to_thread.run_sync(request.app.state.flush)
+    return {"flushed": True}
+
+
+app = FastAPI(lifespan=_lifespan)
+
+
+def main(tracer: str, port: str, postgres: str, upstream: str, otlp: str, sampled: str) -> None:
+    """Serve until the process is told to end."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    app.state.postgres, app.state.upstream = postgres, upstream
+    start = TRACERS[tracer]
+    app.state.flush = _nothing() if start is None else start(otlp, sampled == "sampled")
+    app.get("/work/{number}")(work)
+    app.get("/nothing/{number}")(nothing)
+    app.get("/flush")(flush)
+    for number in range(_ROUTES - 1):
+        app.get(f"/route-{number}/{{number}}")(_end)
+    app.get("/many/{number}")(nothing)
+    uvicorn.run(app, host="127.0.0.1", port=int(port), log_level="warning", access_log=False)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
