@@ -187,7 +187,9 @@ def place(page: str, tmp_path: Path, request: pytest.FixtureRequest) -> _Place:
     if "curl" in text and shutil.which("curl") is None and not os.environ.get("CI"):
         pytest.skip("there is no curl, which the page asks with")
     redis = request.getfixturevalue("redis_url") if "shop." in text else ""
-    place = _Place(tmp_path, {port: claim_port(None, port) for port in ("16686", "4318", "4317", "8000", "8001")}, redis)
+    place = _Place(
+        tmp_path, {port: claim_port(None, port) for port in ("16686", "4318", "4317", "8000", "8001")}, redis
+    )
     (tmp_path / "home").mkdir()
     if "cert.pem" in text:
         certificate = trustme.CA().issue_cert("localhost", LOOPBACK)

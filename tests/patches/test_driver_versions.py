@@ -69,6 +69,7 @@ TESTS = {
     # On ArcadeDB, which is there without a JDK. Neo4j is no other driver: `make test` runs them on it.
     "neo4j": Selection(files=("test_neo4j*", "test_durations"), only="neo4j and not [neo4j and not -neo4j]"),
     "sqlalchemy": Selection(files=("test_sqlalchemy*",)),
+    "wsgi": Selection(files=("test_wsgi*", "test_asgi_frameworks")),
 }
 
 BETWEEN = [
