@@ -178,17 +178,19 @@ class Body:
         self._closed = False
 
     def __iter__(self) -> Iterator[bytes]:
-        self._iterator = self._steps.run(iter, self._result)
+        self._iterator = None
         return self
 
     def __next__(self) -> bytes:
         iterator = self._iterator
-        if iterator is None:
-            iterator = self._iterator = self._steps.run(iter, self._result)
-        part: bytes = self._steps.run(next, iterator)
+        part: bytes = self._steps.run(self._first) if iterator is None else self._steps.run(next, iterator)
         if part:
             self._steps.sent()
         return part
+
+    def _first(self) -> bytes:
+        self._iterator = iterator = iter(self._result)
+        return next(iterator)
 
     def close(self) -> None:
         """The server's last call, whether it has asked for all parts or not."""
