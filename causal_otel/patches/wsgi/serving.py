@@ -190,7 +190,8 @@ class Body:
 
     def _first(self) -> bytes:
         self._iterator = iterator = iter(self._result)
-        return next(iterator)
+        part: bytes = next(iterator)
+        return part
 
     def close(self) -> None:
         """The server's last call, whether it has asked for all parts or not."""
