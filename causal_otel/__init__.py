@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from causal_otel._version import __version__
-from causal_otel.api import current_span_id, current_trace_id, detached, extract, flush, inject, keep, span, traced
+from causal_otel.api import (
+    current_span_id,
+    current_trace_id,
+    detached,
+    environ,
+    extract,
+    flush,
+    inject,
+    keep,
+    span,
+    traced,
+)
 from causal_otel.install import Installation, install, status, uninstall
 from causal_otel.settings import SettingError
 from causal_otel.status import Status
@@ -22,6 +33,7 @@ __all__ = [
     "current_span_id",
     "current_trace_id",
     "detached",
+    "environ",
     "extract",
     "flush",
     "inject",

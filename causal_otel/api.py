@@ -11,6 +11,7 @@ from opentelemetry.trace import SpanKind
 from causal_otel._internal import faults
 from causal_otel.engine import carriers, context
 from causal_otel.engine.block import SpanBlock
+from causal_otel.engine.environ import environ
 from causal_otel.engine.foreign import global_tracer, is_ours, starter
 from causal_otel.engine.local_trace import local_trace_of
 from causal_otel.install import installation
@@ -22,7 +23,18 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, SpanContext
 
-__all__ = ["current_span_id", "current_trace_id", "detached", "extract", "flush", "inject", "keep", "span", "traced"]
+__all__ = [
+    "current_span_id",
+    "current_trace_id",
+    "detached",
+    "environ",
+    "extract",
+    "flush",
+    "inject",
+    "keep",
+    "span",
+    "traced",
+]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 

@@ -63,9 +63,13 @@ EXCEPTION_TYPE: Final = "exception.type"
 # -- HTTP -------------------------------------------------------------------------------------------------------------
 
 HTTP_CLIENT_REQUEST_DURATION: Final = "http.client.request.duration"
+HTTP_REQUEST_BODY_SIZE: Final = "http.request.body.size"
+HTTP_REQUEST_HEADER: Final = "http.request.header"  # then a dot, and the header's name in lower case
 HTTP_REQUEST_METHOD: Final = "http.request.method"
 HTTP_REQUEST_METHOD_ORIGINAL: Final = "http.request.method_original"
 HTTP_REQUEST_RESEND_COUNT: Final = "http.request.resend_count"
+HTTP_RESPONSE_BODY_SIZE: Final = "http.response.body.size"
+HTTP_RESPONSE_HEADER: Final = "http.response.header"  # likewise
 HTTP_RESPONSE_STATUS_CODE: Final = "http.response.status_code"
 HTTP_ROUTE: Final = "http.route"
 HTTP_SERVER_ACTIVE_REQUESTS: Final = "http.server.active_requests"
@@ -75,6 +79,11 @@ URL_PATH: Final = "url.path"
 URL_QUERY: Final = "url.query"
 URL_SCHEME: Final = "url.scheme"
 USER_AGENT_ORIGINAL: Final = "user_agent.original"
+
+# -- GraphQL ----------------------------------------------------------------------------------------------------------
+
+GRAPHQL_OPERATION_NAME: Final = "graphql.operation.name"
+GRAPHQL_OPERATION_TYPE: Final = "graphql.operation.type"
 
 # -- messaging --------------------------------------------------------------------------------------------------------
 
@@ -146,6 +155,8 @@ CAUSAL_DISCOVERY: Final = "causal.discovery"
 """Seconds in which the client asked which server to talk to: a cluster, Sentinel, a routing table."""
 CAUSAL_FETCH: Final = "causal.fetch"
 """Seconds that the program waited for records or chunks after the call had returned."""
+CAUSAL_FIRST_BYTE: Final = "causal.first_byte"
+"""Seconds from a request's arrival until the application gave the beginning of its response to the server."""
 CAUSAL_LINK: Final = "causal.link"
 """What a link means: ``detached``, to the span whose context the new trace was started in."""
 CAUSAL_LOCK_ACQUIRED: Final = "causal.lock.acquired"
@@ -196,12 +207,18 @@ CAUSAL_QUERY_TRUNCATED: Final = "causal.query.truncated"
 """Whether ``db.query.text`` is the beginning of a longer statement."""
 CAUSAL_QUEUE_WAIT: Final = "causal.queue.wait"
 """Seconds from when a task could run (it was sent, or its eta) until it did, by the clocks of two machines."""
+CAUSAL_RECEIVE: Final = "causal.receive"
+"""Seconds that an application waited for the body of a request, before it began to answer."""
 CAUSAL_RETRY_WAIT: Final = "causal.retry.wait"
 """Seconds that the driver paused between two attempts."""
 CAUSAL_ROUND_TRIPS: Final = "causal.round_trips"
 """How many times a cursor asked the server for rows."""
+CAUSAL_SEND: Final = "causal.send"
+"""Seconds that an application waited until the server took what it sent: the client reads slowly."""
 CAUSAL_SERVER: Final = "causal.server"
 """Seconds that the server worked."""
+CAUSAL_THREADPOOL_WAIT: Final = "causal.threadpool.wait"
+"""Seconds that a job waited until a thread of its pool was free: of a job's first span, before that began."""
 CAUSAL_TRANSACTION_ROLLED_BACK: Final = "causal.transaction.rolled_back"
 """The event of a transaction that was rolled back, or of a ``MULTI`` that a changed key undid."""
 CELERY_TASK_ETA: Final = "celery.task.eta"

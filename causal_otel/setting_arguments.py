@@ -69,6 +69,9 @@ class SettingArguments(TypedDict, total=False):
     slow_plumbing: float | None
     excluded_urls: list[str] | tuple[str, ...] | None
     excluded_tasks: list[str] | tuple[str, ...] | None
+    request_headers: list[str] | tuple[str, ...] | None
+    response_headers: list[str] | tuple[str, ...] | None
+    trusted_proxies: list[str] | tuple[str, ...] | None
     propagators: list[str] | tuple[str, ...] | None
     baggage_hosts: list[str] | tuple[str, ...] | None
     baggage_max_bytes: int | None

@@ -16,6 +16,7 @@ from causal_otel._internal.setting_types import (
     EXCLUDED_NAMES,
     EXCLUDED_URLS,
     FILE,
+    HEADER_NAMES,
     HOSTS,
     MILLISECONDS,
     PAIRS,
@@ -23,6 +24,7 @@ from causal_otel._internal.setting_types import (
     PORT,
     POSITIVE,
     PROPAGATORS,
+    PROXIES,
     RULES,
     SAMPLER_ARGUMENT,
     SAMPLERS,
@@ -333,6 +335,27 @@ class Settings:
         (),
         "Celery task names (`*` allowed) whose sending and execution are never recorded, nor anything inside.",
         "TRACING_EXCLUDED_TASKS",
+    )
+    request_headers: tuple[str, ...] = _setting(
+        HEADER_NAMES,
+        (),
+        "Headers of received requests that are recorded, as `http.request.header.<name>`. The option of that name of a "
+        "patch replaces this for that patch.",
+        "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST",
+    )
+    response_headers: tuple[str, ...] = _setting(
+        HEADER_NAMES,
+        (),
+        "Headers of the responses to them that are recorded, as `http.response.header.<name>`. The option of that name "
+        "of a patch replaces this for that patch.",
+        "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_RESPONSE",
+    )
+    trusted_proxies: tuple[str, ...] = _setting(
+        PROXIES,
+        (),
+        "The proxies that are believed when they say whom a request comes from (`Forwarded`, `X-Forwarded-For`) and "
+        "what it asked for. The option of that name of a patch replaces this for that patch.",
+        "TRACING_TRUSTED_PROXIES",
     )
 
     propagators: tuple[str, ...] = _setting(

@@ -378,6 +378,35 @@ def _celery() -> None:
             result.get(timeout=30)
 
 
+async def _strawberry() -> None:
+    import strawberry
+
+    s = SECRETS
+
+    class Query:
+        @strawberry.field
+        def broken(self, text: str, number: int = 1) -> str:
+            raise ValueError(f"api_key={text}")
+
+    class Schema(strawberry.Schema):
+        def process_errors(self, errors: Any, execution_context: Any = None) -> None:
+            """Log nothing: Strawberry would, as they are."""
+
+    schema = Schema(query=strawberry.type(Query))
+    for document in (
+        f'query A {{ broken(text: "{s["GraphQL literal"]}") }}',
+        f'query A {{ broken(text: "", number: "{s["GraphQL wrong literal"]}") }}',
+        f'query A {{ broken(text: "{s["GraphQL unclosed"]} }}',
+        f"query A {{ {s['GraphQL field']} }}",
+    ):
+        await schema.execute(document)
+    document = "query A($text: String!, $number: Int) { broken(text: $text, number: $number) }"
+    await schema.execute(document, {"text": s["GraphQL variable"], "number": s["GraphQL wrong variable"]})
+    with _failing("no operation"):
+        await schema.execute(document, {"text": s["GraphQL text"]}, operation_name=f"-{s['GraphQL operation']}")
+    schema.execute_sync(document, {"text": s["GraphQL sync"]})
+
+
 PLANTED: dict[str, Callable[[], Awaitable[None] | None]] = {
     "asyncpg": _asyncpg,
     "redis": _redis,
@@ -387,6 +416,7 @@ PLANTED: dict[str, Callable[[], Awaitable[None] | None]] = {
     "httpx": _http,
     "celery": _celery,
     "sqlalchemy": _sqlalchemy,
+    "strawberry": _strawberry,
     "wsgi": _wsgi,
 }
 """By patch, what plants secrets in all that it reads."""

@@ -15,7 +15,15 @@ import causal_otel
 from causal_otel._internal import faults
 from causal_otel.engine.provider import TracerProvider
 from causal_otel.instrument.registry import BUILT_IN
-from causal_otel.names import CAUSAL_POOL_SIZE, CAUSAL_POOL_WAIT, CAUSAL_POOL_WAITING, DB_QUERY_PARAMETER
+from causal_otel.names import (
+    CAUSAL_POOL_SIZE,
+    CAUSAL_POOL_WAIT,
+    CAUSAL_POOL_WAITING,
+    CAUSAL_THREADPOOL_WAIT,
+    DB_QUERY_PARAMETER,
+    HTTP_REQUEST_HEADER,
+    HTTP_RESPONSE_HEADER,
+)
 from tests.span_relations import assert_sound
 
 if TYPE_CHECKING:
@@ -29,7 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["Recording", "recording"]
 
 _OF_POOLS = {CAUSAL_POOL_WAIT, CAUSAL_POOL_SIZE, CAUSAL_POOL_WAITING}
-_PARAMETER = re.compile(rf"{re.escape(DB_QUERY_PARAMETER)}\..+")
+_PREFIXES = DB_QUERY_PARAMETER, HTTP_REQUEST_HEADER, HTTP_RESPONSE_HEADER
+_NAMED = re.compile(rf"({'|'.join(map(re.escape, _PREFIXES))})\..+")
 
 
 class Recording:
@@ -84,8 +93,8 @@ def _undeclared(spans: Iterable[ReadableSpan]) -> set[str]:
     for span in spans:
         name = _patch(span)
         if name in BUILT_IN:
-            records = BUILT_IN[name].load().records
-            keys = {_PARAMETER.sub(DB_QUERY_PARAMETER, key) for key in span.attributes or {}}
+            records = {*BUILT_IN[name].load().records, CAUSAL_THREADPOOL_WAIT}  # that of threads is on anybody's
+            keys = {_NAMED.sub(r"\1", key) for key in span.attributes or {}}
             found |= {f"{name}: {key}" for key in keys if key not in records}
     return {each for each in found if "." in each}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -61,7 +61,7 @@ os._exit(0)  # as a frozen process: nothing is exported any more
 """
 
 
-def _invoke(endpoint: str, **variables: str) -> tuple[list[dict[str, object]], list[bool | None]]:
+def _invoke(endpoint: str, **variables: Any) -> tuple[list[dict[str, object]], list[bool | None]]:
     """Invoke the function twice; gives the answers, and what ``flush()`` has said."""
     done = run(_PROGRAM, OTLP_ENDPOINT=endpoint, EVENT=json.dumps(_EVENT), **variables)
     assert done.returncode == 0, done.stderr

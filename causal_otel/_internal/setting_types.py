@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import field
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import unquote, urlsplit
 
 from causal_otel._internal.installed import entry_points
 from causal_otel._internal.secrets import RULES as _RULES
-from causal_otel._internal.secrets import compiled, enabled_rules, plain
+from causal_otel._internal.secrets import compiled, enabled_rules, is_secret, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +23,7 @@ __all__ = [
     "EXCLUDED_NAMES",
     "EXCLUDED_URLS",
     "FILE",
+    "HEADER_NAMES",
     "HOSTS",
     "MILLISECONDS",
     "PAIRS",
@@ -29,6 +31,7 @@ __all__ = [
     "PORT",
     "POSITIVE",
     "PROPAGATORS",
+    "PROXIES",
     "RATIO",
     "RULES",
     "SAMPLERS",
@@ -262,6 +265,21 @@ def _hosts(text: str) -> tuple[str, ...]:
     return hosts
 
 
+def _header_names(text: str) -> tuple[str, ...]:
+    names = _items(text)
+    if any(not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name, re.ASCII) or is_secret(name) for name in names):
+        raise ValueError
+    return names
+
+
+def _proxies(text: str) -> tuple[str, ...]:
+    proxies = _items(text)
+    for proxy in proxies:
+        if proxy != "unix":
+            ip_network(proxy)
+    return proxies
+
+
 def _excluded(allowed: str, fits: Callable[[str], bool]) -> Kind:
     """Patterns of what is excluded."""
 
@@ -292,6 +310,16 @@ PATTERNS = Kind(
     lambda value: not isinstance(value, str) and all(map(compiled, value)),
 )
 HOSTS = _listed("names of hosts, `*.example.com`, `internal` or `*`, separated by commas; or none", _hosts)
+HEADER_NAMES = _listed(
+    "names of HTTP headers separated by commas; as an argument, a tuple of them. Those whose values are secret, such "
+    "as Authorization, Cookie and X-Api-Key, cannot be recorded",
+    _header_names,
+)
+PROXIES = _listed(
+    "IP addresses and networks such as 10.0.0.0/8, separated by commas, and `unix` for whoever connects to a Unix "
+    "socket; as an argument, a tuple of them",
+    _proxies,
+)
 EXCLUDED_URLS = _excluded(
     "paths that begin with `/`, or `example.com/path`, with a scheme and a port or without, separated by commas; as an "
     "argument, a tuple of them. `*` is anything but a slash, `**` anything, `{id}` one segment; no query",

@@ -24,8 +24,10 @@ from causal_otel.engine import context as contexts
 from causal_otel.engine.context import SPAN_KEY
 from causal_otel.engine.core import BaseTracer
 from causal_otel.engine.current_span import CurrentSpan, RareArguments
+from causal_otel.engine.environ import callers, parent_of_first_root
 from causal_otel.engine.local_trace import LocalTrace, local_trace_of
 from causal_otel.engine.span import LeafSpan, Span
+from causal_otel.engine.thread_waits import take_thread_wait, waits
 from causal_otel.engine.unsampled import ExcludedSpan, UnsampledSpan
 from causal_otel.engine.values import frozen_dict
 from causal_otel.names import CAUSAL_LINK
@@ -89,6 +91,8 @@ class Tracer(BaseTracer):
         if local.buffered is not None:
             core.counts.record_only("local")
         span._start = perf_counter_ns()
+        if waits:
+            take_thread_wait(span)
         return span
 
     def start_span(
@@ -119,6 +123,8 @@ class Tracer(BaseTracer):
         """
         core = self.core
         where = _current() if context is None else context
+        if callers and context is None and SPAN_KEY not in where:
+            where = parent_of_first_root(where) or where
         parent: trace.Span | None = where.get(SPAN_KEY)  # type: ignore[assignment]
         if type(parent) is ExcludedSpan:
             return parent  # whatever the sampler would say
@@ -146,6 +152,8 @@ class Tracer(BaseTracer):
             recorded = attributes  # not what the sampler made of them for a span that it drops
         if recorded or links:
             self._fill(span, recorded, links or ())
+        if waits:
+            take_thread_wait(span)
         if core.has_on_start:
             core.processors.on_start(cast("SdkSpan", span), parent_context=where)
         return span

@@ -37,6 +37,10 @@ class Options:
     by_url: ClassVar[bool] = False
     """Whether the patterns are those of URLs."""
 
+    def mistake(self) -> str | None:
+        """What is not allowed in the options of a patch, and what would be, in a sentence; None: nothing."""
+        return None
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClientOptions(Options):

@@ -38,6 +38,8 @@ _MODULES = {
     # halfway through, when it would be too late to wait for them.
     "redis": ("redis", "kombu", "celery"),
     "sqlalchemy": ("sqlalchemy",),
+    "strawberry": ("strawberry",),
+    "threads": ("threading", "concurrent.futures", "multiprocessing.pool"),
     "valkey": ("valkey",),
     "wsgi": ("flask", "django", "causal_otel.patches.wsgi"),
 }

@@ -23,10 +23,10 @@ from causal_otel.instrument.operation import Observation, Running
 from causal_otel.instrument.options import ClientOptions, Options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from opentelemetry.context import Context
-    from opentelemetry.trace import Span, Tracer
+    from opentelemetry.trace import Link, Span, Tracer
 
     from causal_otel.engine.redaction import Redaction
     from causal_otel.instrument.errors import Errors
@@ -197,6 +197,7 @@ class Tracing(Generic[OptionsT]):
         errors: Errors = BY_CLASS,
         objects: tuple[Any, ...] = (),
         parent: Context | None = None,
+        links: Sequence[Link] | None = None,
     ) -> Running:
         """Begin an operation whose span will be current inside: the caller says where.
 
@@ -205,9 +206,10 @@ class Tracing(Generic[OptionsT]):
             errors: how the driver's errors are told.
             objects: the driver's own, for the hooks.
             parent: the context to find the parent in; default: the current one.
+            links: to spans that are no parent of it.
         """
         attributes = operation.attributes if operation.own is None else {**operation.attributes, **operation.own}
-        span = self._start(operation.name, parent, operation.kind, attributes)
+        span = self._start(operation.name, parent, operation.kind, attributes, links)
         return self.running(operation, span, errors, objects)
 
     def running(

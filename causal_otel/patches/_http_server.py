@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from opentelemetry import propagate
-from opentelemetry.propagators.textmap import Getter
 
 from causal_otel._internal import faults
 from causal_otel.engine import carriers, context
@@ -76,20 +75,6 @@ class HeadersOfInterest(Generic[K]):
         return self._latest[1]
 
 
-class _Headers(Getter[dict[str, str]]):
-    """Shows headers to a propagator."""
-
-    def get(self, carrier: dict[str, str], key: str) -> list[str] | None:
-        value = carrier.get(key.lower())
-        return None if value is None else [value]
-
-    def keys(self, carrier: dict[str, str]) -> list[str]:
-        return list(carrier)
-
-
-_getter = _Headers()
-
-
 def parent_context(headers: dict[str, str], border: BaggageBorder) -> Context:
     """The current context without its span, and what the request's headers add to it.
 
@@ -101,7 +86,7 @@ def parent_context(headers: dict[str, str], border: BaggageBorder) -> Context:
     if headers.keys().isdisjoint(_fields()):
         return base
     border.admit(headers)
-    return carriers.extract(headers, base, _getter)
+    return carriers.extracted(headers, base)
 
 
 @functools.lru_cache(256)

@@ -51,7 +51,8 @@ def _redact_pair(pair: re.Match[str]) -> str:
 
 @functools.lru_cache(1024)
 def _is_secret(name: str) -> bool:
-    return is_secret_parameter(unquote_plus(name))
+    # In `user[password]` and `tokens[]`, as forms are often sent, each part is a name.
+    return any(map(is_secret_parameter, re.split(r"[\[\]]+", unquote_plus(name))))
 
 
 def span_method(method: str) -> str:

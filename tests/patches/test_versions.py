@@ -128,7 +128,7 @@ def test_in_range_all_is_placed(tmp_path: Path, imported: bool) -> None:
     lines, status, state, placed = _installed(tmp_path, "asgi", "import fastapi, starlette.routing", imported, **faked)
     assert (lines, state) == ([], "on")
     assert status == "asgi: on starlette 0.36.3 fastapi 0.110.0"
-    assert len(placed) == 6
+    assert len(placed) == 12
 
 
 @pytest.mark.parametrize("imported", [True, False], ids=["imported before", "imported later"])

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.trace import SpanKind, format_trace_id
+from opentelemetry.trace import SpanKind
 
 from causal_otel._internal import faults
 from causal_otel.engine import context
 from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.tracing import Tracing
-from causal_otel.patches._http_server import parent_context
-from causal_otel.patches.asgi.exchange import Exchange, contained
+from causal_otel.patches._http_server import contained, parent_context
+from causal_otel.patches.asgi.client_address import peer_attributes
+from causal_otel.patches.asgi.exchange import Exchange
 from causal_otel.patches.asgi.incoming import headers_of_interest, request_attributes, request_url
 from causal_otel.patches.asgi.lifespan import flushing
-from causal_otel.patches.asgi.protocol import EXCHANGE, MOUNTED, App, Message, Receive, Scope, Send
+from causal_otel.patches.asgi.protocol import EXCHANGE, MOUNTED, App, Receive, Scope, Send
+from causal_otel.patches.asgi.trace_headers import telling, trace_headers
 from causal_otel.statements.urls import span_method
 
 if TYPE_CHECKING:
@@ -24,33 +26,6 @@ __all__ = ["serve"]
 
 # FastAPI and Starlette's middleware look for these before they trace a request themselves.
 _TAKEN = {"fastapi.telemetry": None, "starlette.opentelemetry": True}
-
-
-def _telling(send: Send, header: str, trace_id: int) -> Send:
-    """A ``send`` that adds a header to the first message of a response of any kind."""
-    name, value = header.lower().encode("latin-1"), format_trace_id(trace_id).encode("latin-1")
-
-    async def send_(message: Message) -> None:
-        if message.get("type") in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
-            message = _with_header(message, name, value)
-        await send(message)
-
-    return send_
-
-
-def _with_header(message: Message, name: bytes, value: bytes) -> Message:
-    """A copy of ``message`` with a header, unless the application has set that itself.
-
-    Neither the message nor its headers are ours to change: the same response object may be sent many times.
-    """
-    try:
-        headers: list[tuple[bytes, bytes]] = list(message.get("headers") or ())
-        if all(given.lower() != name for given, _ in headers):
-            headers.append((name, value))
-        return {**message, "headers": headers}
-    except Exception:
-        faults.report("asgi: response's header")
-        return message
 
 
 async def serve(tracing: Tracing[AsgiOptions], app: App, scope: Scope, receive: Receive, send: Send) -> Any:
@@ -68,10 +43,16 @@ async def serve(tracing: Tracing[AsgiOptions], app: App, scope: Scope, receive: 
             headers = headers_of_interest(scope)
             parent = parent_context(headers, tracing.border)
             name = span_method(method)
-            if tracing.excluded is not None and tracing.excluded(request_url(scope, headers)):
+            options = tracing.options
+            asked = scope if options.proxies is None else options.proxies.asked(scope, headers)
+            if tracing.excluded is not None and tracing.excluded(request_url(asked, headers)):
                 span = tracing.start_excluded(parent)
             else:
-                attributes = request_attributes(scope, method, headers)
+                attributes = request_attributes(asked, method, headers)
+                if options.proxies is not None:
+                    attributes.update(peer_attributes(scope))
+                if options.captured_request is not None:
+                    attributes.update(options.captured_request.of(scope.get("headers"), tracing.shortened))
                 measured = scope["type"] == "http"
                 operation = Operation(name, attributes, kind=SpanKind.SERVER, measured=measured)
                 running = tracing.begin(operation, objects=(scope,), parent=parent)
@@ -82,9 +63,9 @@ async def serve(tracing: Tracing[AsgiOptions], app: App, scope: Scope, receive: 
                 receive, send = exchange.receives(receive), exchange.sends(send)
             found = span.get_span_context()
             if found.is_valid or exchange is not None:
-                header = tracing.options.trace_id_header
-                if header is not None and found.is_valid:
-                    send = _telling(send, header, found.trace_id)
+                told = trace_headers(options, found)
+                if told:
+                    send = telling(send, told)
                 marks = {EXCHANGE: exchange, MOUNTED: "", **_TAKEN}
                 activation = context.attach(where)
     except Exception:

@@ -1,0 +1,118 @@
+"""HTTP requests that ask for GraphQL operations, and the SERVER spans that tell of them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from contextvars import Token
+from typing import TYPE_CHECKING, Any
+
+from causal_otel._internal import faults
+from causal_otel.instrument.tracing import Tracing
+from causal_otel.patches.asgi.protocol import EXCHANGE
+from causal_otel.patches.strawberry.operations import Teller, teller
+
+if TYPE_CHECKING:
+    from causal_otel.patches.strawberry.described import Described
+
+__all__ = ["HttpRequest", "wrap_parse", "wrap_parse_sync", "wrap_run", "wrap_run_sync"]
+
+
+class HttpRequest:
+    """A request whose response tells the results of one operation, or of a batch of them.
+
+    Args:
+        exchange: what the asgi patch knows of it; None: nobody traces it.
+    """
+
+    streams = False
+
+    def __init__(self, exchange: Any) -> None:
+        self._exchange = exchange
+        self.batch = False
+
+    def has_spans(self) -> bool:
+        """Whether an operation is a span of its own: one of a batch, and where there is no SERVER span to tell."""
+        return self.batch or self._exchange is None
+
+    def tell(self, described: Described) -> None:
+        """An operation is over."""
+        exchange, failure = self._exchange, described.failure
+        if exchange is None:
+            return
+        if not self.batch:
+            exchange.operated(described.name, described.attributes)
+        if failure is not None and not failure.refused:  # else the status says so: 400
+            exchange.failed(failure.error_type, failure.description, () if self.batch else failure.exceptions)
+
+
+def _begin(args: tuple[Any, ...], options: dict[str, Any]) -> Token[Teller | None] | None:
+    try:
+        request = args[0] if args else options.get("request")
+        scope = getattr(request, "scope", None)
+        if isinstance(scope, dict) and scope.get("type") == "websocket":
+            return None  # each of its operations is a span
+        return teller.set(HttpRequest(scope.get(EXCHANGE) if isinstance(scope, dict) else None))
+    except Exception:
+        faults.report("strawberry: request")
+        return None
+
+
+def wrap_run(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wraps the view's method that serves a request."""
+
+    @functools.wraps(original)
+    async def run(self: Any, *args: Any, **options: Any) -> Any:
+        token = _begin(args, options) if tracing.active else None
+        try:
+            return await original(self, *args, **options)
+        finally:
+            if token is not None:
+                teller.reset(token)
+
+    return run
+
+
+def wrap_run_sync(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    """The same of the synchronous view."""
+
+    @functools.wraps(original)
+    def run(self: Any, *args: Any, **options: Any) -> Any:
+        token = _begin(args, options) if tracing.active else None
+        try:
+            return original(self, *args, **options)
+        finally:
+            if token is not None:
+                teller.reset(token)
+
+    return run
+
+
+def _note_batch(parsed: Any) -> None:
+    request = teller.get()
+    if isinstance(request, HttpRequest):
+        request.batch = isinstance(parsed, list)
+
+
+def wrap_parse(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wraps the view's method that reads the body of a request: which may ask for a batch of operations."""
+
+    @functools.wraps(original)
+    async def parse_http_body(self: Any, *args: Any, **options: Any) -> Any:
+        parsed = await original(self, *args, **options)
+        _note_batch(parsed)
+        return parsed
+
+    return parse_http_body
+
+
+def wrap_parse_sync(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    """The same of the synchronous view."""
+
+    @functools.wraps(original)
+    def parse_http_body(self: Any, *args: Any, **options: Any) -> Any:
+        parsed = original(self, *args, **options)
+        _note_batch(parsed)
+        return parsed
+
+    return parse_http_body
