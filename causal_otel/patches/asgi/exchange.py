@@ -16,10 +16,10 @@ from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.names import CAUSAL_CANCELLED, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE
 from causal_otel.patches._http_server import contained
+from causal_otel.patches._http_server.bodies import Bodies
+from causal_otel.patches._http_server.raised import alone, failure_of, reason_of, record_raised, stems_from
 from causal_otel.patches.asgi.background import has_failed_in_background
-from causal_otel.patches.asgi.bodies import Bodies
 from causal_otel.patches.asgi.protocol import MOUNTED, Message, Receive, Scope, Send
-from causal_otel.patches.asgi.raised import alone, failure_of, reason_of, record_raised, stems_from
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
