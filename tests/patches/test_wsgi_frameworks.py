@@ -56,6 +56,10 @@ def _flask() -> flask.Flask:
         except ValueError as error:
             raise HTTPException("sorry", flask.Response("sorry", status)) from error
 
+    @app.get("/unavailable")
+    def unavailable() -> str:
+        flask.abort(503)
+
     @app.get("/stream")
     def stream() -> flask.Response:
         return flask.Response(flask.stream_with_context(work() + flask.request.path for _ in range(2)))
@@ -103,7 +107,8 @@ def test_a_mounted_flask(recorded: Recording) -> None:
         ("/broken", 500, "KeyError", "KeyError"),
         ("/handled/503", 503, "LookupError", "LookupError"),
         ("/handled/404", 404, None, None),
-        ("/aborted/502", 502, "werkzeug.exceptions.HTTPException", "werkzeug.exceptions.HTTPException"),
+        ("/aborted/502", 502, "ValueError", "ValueError"),
+        ("/unavailable", 503, "503", "werkzeug.exceptions.ServiceUnavailable"),
     ],
 )
 def test_exceptions_that_flask_answers(
