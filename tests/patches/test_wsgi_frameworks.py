@@ -210,6 +210,17 @@ async def test_django_under_asgi_has_its_route(both: Recording, django: Site, pa
 
 
 @pytest.mark.asyncio
+async def test_exceptions_of_django_under_asgi(both: Recording, django: Site) -> None:
+    """An exception of which Django makes a 500 is recorded under ASGI as well; a 404 is none."""
+    await fetch("/broken", of=TracingMiddleware(django.asgi))
+    request = server(both, error="KeyError")
+    assert [(event.attributes or {})["exception.type"] for event in request.events] == ["KeyError"]
+    both.clear()
+    await fetch("/nowhere", of=TracingMiddleware(django.asgi))
+    assert server(both).events == ()
+
+
+@pytest.mark.asyncio
 async def test_flask_below_an_adapter_has_its_route(both: Recording) -> None:
     """Flask below ``a2wsgi`` and ``TracingMiddleware`` tells the ASGI request its route."""
     from a2wsgi import WSGIMiddleware

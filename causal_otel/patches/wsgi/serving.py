@@ -123,7 +123,11 @@ class _Request:
 
     def run(self, step: Callable[..., R], *args: Any) -> R:
         """Call ``step`` with ``args``."""
-        activation = context.attach(self._where)
+        variable = context.variable
+        if variable is None:  # a runtime context of the user's own (OTEL_PYTHON_CONTEXT)
+            activation = context.attach(self._where)
+        else:  # a step begins and ends in one Context, so that the token can be given without a look
+            token = variable.set(self._where)
         try:
             return step(*args)
         except StopIteration:
@@ -135,7 +139,10 @@ class _Request:
             raise
         finally:
             self._where = context.current()
-            activation.end()
+            if variable is None:
+                activation.end()
+            else:
+                variable.reset(token)
 
     def start_response(self, status: str, headers: Any, *args: Any, **kwargs: Any) -> Any:
         """The server's ``start_response``, with the headers that tell the trace."""
