@@ -70,6 +70,7 @@ TESTS = {
     "neo4j": Selection(files=("test_neo4j*", "test_durations"), only="neo4j and not [neo4j and not -neo4j]"),
     "sqlalchemy": Selection(files=("test_sqlalchemy*",)),
     "strawberry": Selection(files=("test_strawberry*",)),
+    "wsgi": Selection(files=("test_wsgi*", "test_asgi_frameworks")),
 }
 
 BETWEEN = [

@@ -15,11 +15,11 @@ from causal_otel.instrument.errors import error_name
 from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.names import CAUSAL_CANCELLED, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE
+from causal_otel.patches._http_server.bodies import Bodies
+from causal_otel.patches._http_server.raised import alone, failure_of, handled_now, reason_of, record_raised, stems_from
 from causal_otel.patches.asgi.background import has_failed_in_background
-from causal_otel.patches.asgi.bodies import Bodies
 from causal_otel.patches.asgi.long_connections import OpenConnection, Websocket
 from causal_otel.patches.asgi.protocol import MOUNTED, Message, Receive, Scope, Send
-from causal_otel.patches.asgi.raised import alone, failure_of, reason_of, record_raised, stems_from
 from causal_otel.patches.asgi.trace_headers import STARTS, Headers, with_headers
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ class Exchange(Bodies):
         self._status = status
         if status < 500:
             return
-        error = _handled_now(self._outer) or self._handled or self._escaped
+        error = handled_now(self._outer) or self._handled or self._escaped
         if error is not None and not self._is_departure(error):
             self._reason = error
             reason = reason_of(error)
@@ -236,7 +236,7 @@ class Exchange(Bodies):
 
         async def send_(message: Message) -> None:
             if message.get("status", 0) >= 500:
-                self._handled = _handled_now(self._outer)
+                self._handled = handled_now(self._outer)
             await send(message)
 
         return send_
@@ -436,12 +436,6 @@ class Exchange(Bodies):
             self.sent(told)
         except Exception:
             faults.report("asgi: response")
-
-
-def _handled_now(outer: BaseException | None) -> Exception | None:
-    """The exception that is being handled, by whoever called this, if it is not ``outer``."""
-    error = sys.exception()
-    return error if isinstance(error, Exception) and error is not outer else None
 
 
 def _is_event_stream(headers: Any) -> bool:

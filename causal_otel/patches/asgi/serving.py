@@ -11,7 +11,7 @@ from causal_otel.engine import context
 from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.patches._http_server import contained, parent_context
-from causal_otel.patches.asgi.client_address import peer_attributes
+from causal_otel.patches._http_server.client_address import peer_attributes
 from causal_otel.patches.asgi.exchange import Exchange
 from causal_otel.patches.asgi.incoming import headers_of_interest, request_attributes, request_url
 from causal_otel.patches.asgi.lifespan import flushing

@@ -12,7 +12,7 @@ from causal_otel.patches.asgi.protocol import Message, Send
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
-    from causal_otel.patches._http_server_options import HttpServerOptions
+    from causal_otel.patches._http_server.options import HttpServerOptions
 
 __all__ = ["STARTS", "Headers", "telling", "trace_headers", "with_headers"]
 
