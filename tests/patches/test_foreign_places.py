@@ -97,6 +97,7 @@ PLACES: dict[str, str] = {
     "engine/samplers.py: EachSpanSampler.get_description: super().get_description": OURS,
     "engine/span.py: Span.end: core.processors._on_ending": OURS,
     "engine/span.py: Span.end: core.processors.on_end": OURS,
+    "engine/tracer.py: Tracer.start_entry: self.start_span": OURS,
     "engine/tracer.py: Tracer.start_leaf: self.start_span": OURS,
     "engine/tracer.py: Tracer._decide: ids.generate_trace_id": OURS,  # our provider takes no others
     "engine/tracer.py: Tracer.start_span: core.processors.on_start": OURS,
