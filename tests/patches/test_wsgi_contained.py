@@ -11,9 +11,13 @@ from opentelemetry.sdk.trace.sampling import Sampler
 
 import causal_otel
 from causal_otel._internal import faults
+from causal_otel.engine import context
 from causal_otel.engine.provider import TracerProvider
 from causal_otel.patches.wsgi import WsgiMiddleware, WsgiOptions, exchange, serving
-from tests.patches.wsgi_app import Answer, app, make_environ
+from tests.patches.asgi_requests import server
+from tests.patches.wsgi_app import Answer, app, ask, make_environ
+from tests.recording import recording
+from tests.span_relations import trace_id
 
 
 class Broken(Exception):
@@ -97,3 +101,17 @@ def _outcome(of: Any, path: str) -> tuple[Any, ...]:
     except Exception as error:
         return type(error), str(error)
     return answer.status, answer.headers["Content-Type"], parts, answer.written
+
+
+def test_a_runtime_context_of_the_user_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With another runtime context than OpenTelemetry's default, what is inside is still inside, part by part."""
+    with recording(["wsgi"]) as kept:
+        monkeypatch.setattr(context, "variable", None)
+        for path in ("/stream", "/block"):
+            ask(WsgiMiddleware(app), path)
+            request = server(kept)
+            inside = [span for span in kept.spans if span is not request]
+            assert len(inside) >= 3
+            assert {span.context.trace_id for span in inside if span.context} == {int(trace_id(request), 16)}
+            kept.clear()
+        assert causal_otel.current_trace_id() is None

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from opentelemetry import context as context_api
 from opentelemetry.trace import SpanKind
 
 from causal_otel._internal import faults
@@ -123,10 +124,11 @@ class _Request:
 
     def run(self, step: Callable[..., R], *args: Any) -> R:
         """Call ``step`` with ``args``."""
+        # A step begins and ends in one Context, so that the token can be given whatever is current then.
         variable = context.variable
         if variable is None:  # a runtime context of the user's own (OTEL_PYTHON_CONTEXT)
-            activation = context.attach(self._where)
-        else:  # a step begins and ends in one Context, so that the token can be given without a look
+            token: Any = context_api.attach(self._where)
+        else:
             token = variable.set(self._where)
         try:
             return step(*args)
@@ -140,7 +142,7 @@ class _Request:
         finally:
             self._where = context.current()
             if variable is None:
-                activation.end()
+                context_api.detach(token)
             else:
                 variable.reset(token)
 
