@@ -25,8 +25,19 @@ if TYPE_CHECKING:
 
 __all__ = ["choosing", "choosing_async", "own", "own_async"]
 
-_ours: set[Any] = set()
-"""The methods that stand for those of httpx's own transports. They are few: one for each that is patched."""
+_OURS = "_causal_itself"
+
+
+def _ours(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark what stands for the method of httpx's own transport. A copy of its attributes marks nothing else."""
+    setattr(function, _OURS, function)
+    return function
+
+
+def _is_own(transport: Any, method: str) -> bool:
+    """Whether a transport sends by httpx's own method, so that its attempts are seen there."""
+    function = getattr(getattr(transport, method, None), "__func__", None)
+    return function is not None and getattr(function, _OURS, None) is function
 
 
 def own(library: ModuleType, tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
@@ -48,8 +59,7 @@ def own(library: ModuleType, tracing: Tracing[Any], original: Callable[..., Any]
         attempts.answered(attempt, request, response)
         return response
 
-    _ours.add(handle_request)
-    return handle_request
+    return _ours(handle_request)
 
 
 def own_async(library: ModuleType, tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
@@ -71,8 +81,7 @@ def own_async(library: ModuleType, tracing: Tracing[Any], original: Callable[...
         attempts.answered(attempt, request, response)
         return response
 
-    _ours.add(handle_async_request)
-    return handle_async_request
+    return _ours(handle_async_request)
 
 
 def choosing(library: ModuleType, tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
@@ -82,7 +91,7 @@ def choosing(library: ModuleType, tracing: Tracing[Any], original: Callable[...,
     @functools.wraps(original)
     def _transport_for_url(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         transport = original(self, *args, **kwargs)
-        if getattr(getattr(transport, "handle_request", None), "__func__", None) in _ours or not tracing.active:
+        if not tracing.active or _is_own(transport, "handle_request"):
             return transport
         return _Other(attempts, transport)
 
@@ -96,7 +105,7 @@ def choosing_async(library: ModuleType, tracing: Tracing[Any], original: Callabl
     @functools.wraps(original)
     def _transport_for_url(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         transport = original(self, *args, **kwargs)
-        if getattr(getattr(transport, "handle_async_request", None), "__func__", None) in _ours or not tracing.active:
+        if not tracing.active or _is_own(transport, "handle_async_request"):
             return transport
         return _AsyncOther(attempts, transport)
 
