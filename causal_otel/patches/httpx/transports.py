@@ -34,10 +34,11 @@ def _ours(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def _is_own(transport: Any, method: str) -> bool:
-    """Whether a transport sends by httpx's own method, so that its attempts are seen there."""
-    function = getattr(getattr(transport, method, None), "__func__", None)
-    return function is not None and getattr(function, _OURS, None) is function
+def _is_other(transport: Any, method: str) -> bool:
+    """Whether a transport sends by another method than httpx's own, where its attempts would be seen."""
+    found = getattr(transport, method, None)
+    function = getattr(found, "__func__", None)
+    return found is not None and (function is None or getattr(function, _OURS, None) is not function)
 
 
 def own(library: ModuleType, tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
@@ -91,9 +92,7 @@ def choosing(library: ModuleType, tracing: Tracing[Any], original: Callable[...,
     @functools.wraps(original)
     def _transport_for_url(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         transport = original(self, *args, **kwargs)
-        if not tracing.active or _is_own(transport, "handle_request"):
-            return transport
-        return _Other(attempts, transport)
+        return _Other(attempts, transport) if tracing.active and _is_other(transport, "handle_request") else transport
 
     return _transport_for_url
 
@@ -105,9 +104,11 @@ def choosing_async(library: ModuleType, tracing: Tracing[Any], original: Callabl
     @functools.wraps(original)
     def _transport_for_url(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         transport = original(self, *args, **kwargs)
-        if not tracing.active or _is_own(transport, "handle_async_request"):
-            return transport
-        return _AsyncOther(attempts, transport)
+        return (
+            _AsyncOther(attempts, transport)
+            if tracing.active and _is_other(transport, "handle_async_request")
+            else transport
+        )
 
     return _transport_for_url
 
