@@ -13,6 +13,8 @@ from causal_otel.instrument.registry import BUILT_IN
 from causal_otel.names import (
     CAUSAL_ABANDONED,
     CAUSAL_ATTEMPTS,
+    CAUSAL_BYTES_RECEIVED,
+    CAUSAL_BYTES_SENT,
     CAUSAL_CANCELLED,
     CAUSAL_CONNECT,
     CAUSAL_CONNECT_DNS,
@@ -23,6 +25,8 @@ from causal_otel.names import (
     CAUSAL_FIRST_BYTE,
     CAUSAL_LOCK_ACQUIRED,
     CAUSAL_LOCK_WAIT,
+    CAUSAL_MESSAGES_RECEIVED,
+    CAUSAL_MESSAGES_SENT,
     CAUSAL_NEO4J_CONSTRAINTS_ADDED,
     CAUSAL_NEO4J_CONSTRAINTS_REMOVED,
     CAUSAL_NEO4J_INDEXES_ADDED,
@@ -50,6 +54,8 @@ from causal_otel.names import (
     CAUSAL_SEND,
     CAUSAL_SERVER,
     CAUSAL_THREADPOOL_WAIT,
+    CAUSAL_WEBSOCKET_CLOSE_CODE,
+    CAUSAL_WEBSOCKET_CLOSED_BY,
 )
 
 if TYPE_CHECKING:
@@ -97,6 +103,8 @@ _SECONDS = "double, seconds"
 OURS = {
     CAUSAL_ABANDONED: ("bool", "Nobody waited for the end: a stream or a result was dropped before it was read."),
     CAUSAL_ATTEMPTS: ("int", "How many times the driver tried."),
+    CAUSAL_BYTES_RECEIVED: ("int", "Bytes of the messages that came over a websocket."),
+    CAUSAL_BYTES_SENT: ("int", "Bytes of the messages that were sent over a websocket, or chunks of a stream."),
     CAUSAL_CANCELLED: ("bool", "The operation was cancelled. The status stays unset: that is no error."),
     CAUSAL_CONNECT: (_SECONDS, "Making a connection: name lookup, TCP, TLS and the login together."),
     CAUSAL_CONNECT_DNS: (_SECONDS, "Of `causal.connect`: looking up a name."),
@@ -110,6 +118,8 @@ OURS = {
     ),
     CAUSAL_LOCK_ACQUIRED: ("bool", "Whether a lock in Redis was had; false: waiting for it was given up."),
     CAUSAL_LOCK_WAIT: (_SECONDS, "Until a lock in Redis was had, or waiting for it was given up."),
+    CAUSAL_MESSAGES_RECEIVED: ("int", "How many messages came over a websocket."),
+    CAUSAL_MESSAGES_SENT: ("int", "How many messages were sent over a websocket, or chunks of a stream."),
     CAUSAL_NEO4J_CONSTRAINTS_ADDED: ("int", "How many constraints a query has created, if any."),
     CAUSAL_NEO4J_CONSTRAINTS_REMOVED: ("int", "How many constraints a query has dropped, if any."),
     CAUSAL_NEO4J_INDEXES_ADDED: ("int", "How many indexes a query has created, if any."),
@@ -149,6 +159,8 @@ OURS = {
     CAUSAL_SEND: (_SECONDS, "The application waited until the server took what it sent: the client reads slowly."),
     CAUSAL_SERVER: (_SECONDS, "The server worked, as far as the driver can tell: see the patch."),
     CAUSAL_THREADPOOL_WAIT: (_SECONDS, "Until a thread was free: see the patch."),
+    CAUSAL_WEBSOCKET_CLOSE_CODE: ("int", "The code with which a websocket was closed (RFC 6455)."),
+    CAUSAL_WEBSOCKET_CLOSED_BY: ("string", "Who has closed a websocket, `server` or `client`."),
 }
 """The attributes that no convention names: type, and what they say."""
 

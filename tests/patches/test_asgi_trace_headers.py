@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,8 +14,8 @@ from starlette.routing import Route
 from websockets.sync.client import connect
 
 from causal_otel.patches.asgi import AsgiOptions
-from causal_otel.testing.process import claim_port, http_status, process
 from tests.patches.asgi_requests import SENDER, TRACE_ID, TRACEPARENT, fetch, server
+from tests.patches.asgi_servers import SERVERS, served
 from tests.patches.raw_http import ask, connected, read
 from tests.recording import Recording, recording
 from tests.span_relations import traceparent
@@ -29,7 +24,6 @@ if TYPE_CHECKING:
     from tests.services.received import ReceivedSpans
 
 PATCHES = ["asgi"]
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("path", ["/items/3", "/nowhere", "/items/x", "/status/503", "/boom", "/stream", "/constant"])
@@ -102,36 +96,8 @@ async def test_the_answer_in_place_of_a_cancelled_endpoint_tells_its_span(record
     assert response.headers["traceresponse"] == traceparent(span)
 
 
-SERVERS = {
-    "uvicorn": ("uvicorn", "tests.patches.asgi_app:app", "--port", "{port}"),
-    "uvicorn, wsproto": ("uvicorn", "tests.patches.asgi_app:app", "--port", "{port}", "--ws", "wsproto"),
-    "hypercorn": ("hypercorn", "tests.patches.asgi_app:app", "--bind", "127.0.0.1:{port}"),
-    "hypercorn, trio": ("hypercorn", "tests.patches.asgi_app:app", "-k", "trio", "--bind", "127.0.0.1:{port}"),
-    "granian": ("granian", "tests.patches.asgi_app:app", "--interface", "asgi", "--port", "{port}"),
-}
-
-
-@contextmanager
-def served(name: str, receiver: ReceivedSpans) -> Iterator[str]:
-    """The application behind a server of its own; its base URL."""
-    port = claim_port(None, name)
-    url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", *(word.format(port=port) for word in SERVERS[name])]
-
-    def ready(_: Any) -> bool:
-        return http_status(f"{url}/openapi.json") == 200
-
-    environment = {
-        **os.environ,
-        "TESTS_INSTALL": "1",
-        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
-        "OTEL_METRICS_EXPORTER": "none",
-    }
-    with process(command, name=name, env=environment, cwd=ROOT, ready=ready):
-        yield url
-
-
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.long) for name in SERVERS])
+@pytest.mark.long
+@pytest.mark.parametrize("name", SERVERS)
 def test_every_server_sends_them(receiver: ReceivedSpans, name: str) -> None:
     """A response, the acceptance of a websocket, and an error tell their spans, whichever server sends them."""
     told = {}

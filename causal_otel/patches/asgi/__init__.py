@@ -59,6 +59,7 @@ from dataclasses import dataclass
 from opentelemetry.trace import SpanKind
 
 from causal_otel import names
+from causal_otel._internal.setting_types import SECONDS
 from causal_otel.instrument.declaration import Connect, Patch, Wrap
 from causal_otel.metrics.conventions import HTTP_SERVER
 from causal_otel.patches._http_server_options import HttpServerOptions
@@ -94,7 +95,18 @@ class AsgiOptions(HttpServerOptions):
             connects to a Unix socket. If the connection is one of theirs, ``client.address``, ``url.scheme``,
             ``server.address`` and ``server.port`` are what they say. None: what the setting ``trusted_proxies`` says,
             and nobody where it does not.
+        progress_interval: seconds. A websocket or a streamed response that is open for longer shows up by a span for
+            each such time; for the first ten seconds there is one as well. None: only when it is over.
     """
+
+    progress_interval: float | None = 60.0
+
+    def mistake(self) -> str | None:
+        """What is not allowed in them, and what would be."""
+        interval = self.progress_interval
+        if not (interval is None or SECONDS.accepts(interval)):
+            return f"progress_interval={interval!r} is not allowed; it must be {SECONDS.allowed}, or None"
+        return super().mistake()
 
 
 PATCH = Patch(
@@ -140,12 +152,18 @@ PATCH = Patch(
         names.GRAPHQL_OPERATION_NAME,
         names.GRAPHQL_OPERATION_TYPE,
         names.ERROR_TYPE,
+        names.CAUSAL_BYTES_RECEIVED,
+        names.CAUSAL_BYTES_SENT,
         names.CAUSAL_CANCELLED,
         names.CAUSAL_FIRST_BYTE,
         names.CAUSAL_RECEIVE,
         names.CAUSAL_SEND,
         names.CAUSAL_THREADPOOL_WAIT,
         names.CODE_FUNCTION_NAME,
+        names.CAUSAL_MESSAGES_RECEIVED,
+        names.CAUSAL_MESSAGES_SENT,
+        names.CAUSAL_WEBSOCKET_CLOSE_CODE,
+        names.CAUSAL_WEBSOCKET_CLOSED_BY,
     ),
     never=(
         "headers other than `Host`, `User-Agent` and those that are allowed by name; credentials and cookies cannot be",

@@ -18,6 +18,7 @@ from causal_otel.names import CAUSAL_CANCELLED, HTTP_RESPONSE_STATUS_CODE, HTTP_
 from causal_otel.patches._http_server import contained
 from causal_otel.patches.asgi.background import has_failed_in_background
 from causal_otel.patches.asgi.bodies import Bodies
+from causal_otel.patches.asgi.long_connections import OpenConnection, Websocket
 from causal_otel.patches.asgi.protocol import MOUNTED, Message, Receive, Scope, Send
 from causal_otel.patches.asgi.raised import alone, failure_of, reason_of, record_raised, stems_from
 
@@ -72,8 +73,11 @@ class Exchange(Bodies):
         "_running",
         "_scope",
         "_send",
+        "_socket",
         "_started",
         "_status",
+        "_stream",
+        "_told",
         "_tracing",
         "_trailers",
         "_websocket",
@@ -103,6 +107,9 @@ class Exchange(Bodies):
         self._error_type: tuple[str | None, str | None] = (None, None)
         self._ended = False
         self.relayed = False
+        self._socket = Websocket() if self._websocket else None
+        self._stream: OpenConnection | None = None  # a response in several pieces
+        self._told = 0  # of the connection, until when
         self._operation: str | None = None  # what the request has asked for, where the route does not tell
         self._failure: tuple[str, str | None] | None = None  # what the response tells, whatever its status
         # The end is told by the clock of the span's own trace. Counted from here, it would lack the time since the
@@ -157,19 +164,55 @@ class Exchange(Bodies):
             self._bytes_out = -1
         if self._closing:
             self._complete()
+        elif kind == "http.response.body":  # and there is more to come
+            if self._stream is None:
+                self._stream = OpenConnection()
+                self._opened(self._stream)
+            self._stream.sent(len(message.get("body", b"")))
+        elif self._socket is not None:
+            self._sent_by(self._socket, message)
         elif kind == "http.response.start":
             if self._gone is None:  # else it is nobody's
                 self._answer(message["status"])
             self._trailers = message.get("trailers", False)
             self._headers = message.get("headers")
-        elif kind == "websocket.accept":
+
+    def _sent_by(self, socket: Websocket, message: Message) -> None:
+        kind = message["type"]
+        if kind == "websocket.accept":
             self._status = 101
             self._headers = message.get("headers")
+            self._opened(socket)
         elif kind == "websocket.http.response.start":
             self._answer(message["status"])
             self._headers = message.get("headers")
         elif kind == "websocket.close" and self._status is None:
             self._status = 403  # what servers answer where a connection is closed before it was accepted
+        else:
+            socket.left(message)
+
+    def _opened(self, connection: OpenConnection) -> None:
+        """It may stay open for long, and shows up meanwhile if its span is one that will be exported."""
+        self._told = self._started
+        span = self._running.span
+        if span.is_recording() and span.get_span_context().trace_flags.sampled:
+            connection.opened(self._progress, self._tracing.options.progress_interval)
+
+    def _progress(self, attributes: dict[str, Any]) -> bool:
+        """Make a span of the time that the connection has been open since the one before; False: it is over."""
+        if self._ended or self._over is not None or self._gone is not None or not self._tracing.active:
+            return False
+        since, self._told = self._told, self._now()
+        route = self._found_route()
+        if route is not None:
+            attributes[HTTP_ROUTE] = route
+        name = " ".join(filter(None, (self._method, route, "open")))
+        self._tracing.start(name, SpanKind.INTERNAL, attributes, self._where, since).end(self._told)
+        return True
+
+    def _found_route(self) -> str | None:
+        route: str | None = self._route or getattr(self._scope.get("route"), "path_format", None)
+        return route
 
     def _answer(self, status: int) -> None:
         """The response has begun, in the middle of whatever has led to it: an exception that is being handled."""
@@ -305,7 +348,7 @@ class Exchange(Bodies):
             # Leaving is how a client ends most websocket connections, and every stream of events.
             left_early = self._gone is not None and not (self._websocket or _is_event_stream(self._headers))
             attributes: dict[str, Any] = {}
-            route = self._route or getattr(self._scope.get("route"), "path_format", None)
+            route = self._found_route()
             if route is not None:
                 attributes[HTTP_ROUTE] = route
             if self._operation is not None:
@@ -322,6 +365,14 @@ class Exchange(Bodies):
                     error_type = error_type or str(status)
             self._add_sizes(attributes, self._headers, has_body=self._method != "HEAD")
             self._add_parts(attributes, self._started - self._clock, (at or self._now()) - self._clock)
+            if self._socket is not None and status == 101:
+                self._socket.closed()
+                attributes.update(self._socket.counts(), **self._socket.ending())
+                error_type = error_type or self._socket.failure()
+            elif self._stream is not None:
+                self._stream.closed()
+                if _is_event_stream(self._headers):
+                    attributes.update(self._stream.counts())
             captured = self._tracing.options.captured_response
             if captured is not None:
                 attributes.update(captured.of(self._headers, self._tracing.shortened))
@@ -333,9 +384,9 @@ class Exchange(Bodies):
             running.end(status, None, at, None if at is None else at - self._started)
 
     def receives(self, receive: Receive) -> Receive:
-        """``receive``, watched for the body of the request and for the client's departure."""
-        if self._websocket:
-            return receive
+        """``receive``, watched for the body and the client's departure, or for what comes over a websocket."""
+        if self._socket is not None:
+            return self._socket.receives(receive)
         self._receive = receive
         return self._receive_watched
 

@@ -55,7 +55,7 @@ async def serve(tracing: Tracing[AsgiOptions], app: App, scope: Scope, receive: 
                     attributes.update(options.captured_request.of(scope.get("headers"), tracing.shortened))
                 measured = scope["type"] == "http"
                 operation = Operation(name, attributes, kind=SpanKind.SERVER, measured=measured)
-                running = tracing.begin(operation, objects=(scope,), parent=parent)
+                running = tracing.entry(operation, (scope,), parent)
                 span = running.span
             where = context.with_span(span, parent)
             if running is not None and running.is_observed():

@@ -53,7 +53,7 @@ class StrawberryOptions(Options):
 
 PATCH = Patch(
     name="strawberry",
-    versions={"strawberry-graphql": ("0.280", "1")},
+    versions={"strawberry-graphql": ("0.300", "1")},
     options=StrawberryOptions,
     targets=(
         Wrap("strawberry.schema.schema", "Schema.create_extensions_runner", wrap_runner),
