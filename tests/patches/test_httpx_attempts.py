@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import httpx2
 import pytest
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
@@ -267,3 +268,26 @@ def test_unsampled_attempts_carry_the_trace(unstable: str, call: Call) -> None:
             call("GET", f"{unstable}/x", {"transport": Retrying()})
         assert clients(kept) == []
     assert len(set(WIRE)) == 2
+
+
+@pytest.mark.asyncio
+async def test_retries_in_httpx2_are_a_span_each(recorded: Recording, unstable: str) -> None:
+    """HTTPX2 is traced alike: three attempts, three spans, of which the server is told."""
+
+    class Trying(httpx2.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            async with httpx2.AsyncHTTPTransport() as own:
+                while True:
+                    response = await own.handle_async_request(request)
+                    await response.aread()
+                    if response.status_code < 500:
+                        return response
+
+    async with httpx2.AsyncClient(transport=Trying()) as client:
+        with recorded.tracer.start_as_current_span("parent") as parent:
+            assert (await client.get(unstable)).text == "a big"
+    spans = clients(recorded)
+    errors = ["503", "503", None]
+    found = [assert_span(span, parent, error=error) for span, error in zip(spans, errors, strict=True)]
+    assert [each.get(RESEND) for each in found] == [None, 1, 2]
+    assert [traceparent(span) for span in spans] == WIRE

@@ -130,7 +130,7 @@ class Attempt(Running):
         requests = getattr(pool, "_requests", ())
         if len(requests) >= getattr(pool, "_max_connections", math.inf):
             self._waits = True
-            self._waiting = sum(request.is_queued() for request in requests)
+            self._waiting = sum(getattr(request, "connection", self) is None for request in requests)
         elif requests and getattr(pool, "_http2", False):
             self._waits = True  # perhaps: for a connection that is being opened for another request
 

@@ -25,8 +25,20 @@ if TYPE_CHECKING:
 
 __all__ = ["choosing", "choosing_async", "own", "own_async"]
 
-_ours: set[Any] = set()
-"""The methods that stand for those of httpx's own transports. They are few: one for each that is patched."""
+_OURS = "_causal_itself"
+
+
+def _ours(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark what stands for the method of httpx's own transport. A copy of its attributes marks nothing else."""
+    setattr(function, _OURS, function)
+    return function
+
+
+def _is_other(transport: Any, method: str) -> bool:
+    """Whether a transport sends by another method than httpx's own, where its attempts would be seen."""
+    found = getattr(transport, method, None)
+    function = getattr(found, "__func__", None)
+    return found is not None and (function is None or getattr(function, _OURS, None) is not function)
 
 
 def own(library: ModuleType, tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
@@ -48,8 +60,7 @@ def own(library: ModuleType, tracing: Tracing[Any], original: Callable[..., Any]
         attempts.answered(attempt, request, response)
         return response
 
-    _ours.add(handle_request)
-    return handle_request
+    return _ours(handle_request)
 
 
 def own_async(library: ModuleType, tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
@@ -71,8 +82,7 @@ def own_async(library: ModuleType, tracing: Tracing[Any], original: Callable[...
         attempts.answered(attempt, request, response)
         return response
 
-    _ours.add(handle_async_request)
-    return handle_async_request
+    return _ours(handle_async_request)
 
 
 def choosing(library: ModuleType, tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
@@ -82,9 +92,7 @@ def choosing(library: ModuleType, tracing: Tracing[Any], original: Callable[...,
     @functools.wraps(original)
     def _transport_for_url(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         transport = original(self, *args, **kwargs)
-        if getattr(getattr(transport, "handle_request", None), "__func__", None) in _ours or not tracing.active:
-            return transport
-        return _Other(attempts, transport)
+        return _Other(attempts, transport) if tracing.active and _is_other(transport, "handle_request") else transport
 
     return _transport_for_url
 
@@ -96,9 +104,11 @@ def choosing_async(library: ModuleType, tracing: Tracing[Any], original: Callabl
     @functools.wraps(original)
     def _transport_for_url(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         transport = original(self, *args, **kwargs)
-        if getattr(getattr(transport, "handle_async_request", None), "__func__", None) in _ours or not tracing.active:
-            return transport
-        return _AsyncOther(attempts, transport)
+        return (
+            _AsyncOther(attempts, transport)
+            if tracing.active and _is_other(transport, "handle_async_request")
+            else transport
+        )
 
     return _transport_for_url
 
