@@ -163,7 +163,7 @@ async def test_a_fault_of_ours_does_not_reach_the_request(monkeypatch: pytest.Mo
         "serving.request_attributes",
         "serving.parent_context",
         "exchange.Exchange.sent",
-        "exchange.Exchange.found_route",
+        "exchange.Exchange.routed",
         "exchange.Exchange.returned",
     )
     answers: list[httpx.Response] = []

@@ -18,7 +18,7 @@ from starlette.middleware.httpsredirect import HTTPSRedirectMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Host, Mount, Route, Router
+from starlette.routing import BaseRoute, Host, Mount, Route, Router
 from starlette.staticfiles import StaticFiles
 
 import causal_otel
@@ -63,7 +63,7 @@ def _below(app: FastAPI, path: str, inner: Any) -> FastAPI:
     return app
 
 
-ROUTES: list[Any] = [Route("/x/{a}", work)]
+ROUTES: list[BaseRoute] = [Route("/x/{a}", work)]
 
 
 def _with_root() -> FastAPI:

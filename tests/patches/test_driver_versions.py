@@ -54,7 +54,7 @@ TESTS = {
     ),
     "redis": Selection(files=("test_redis*", "planted/test_redis", "test_durations"), only="redis and not valkey"),
     "valkey": Selection(files=("test_valkey", "test_redis_nodes"), only="valkey"),
-    "httpx": Selection(files=("test_httpx*", "test_durations"), only="httpx and not httpx2"),
+    "httpx": Selection(files=("test_httpx*", "planted/test_httpx", "test_durations"), only="httpx and not httpx2"),
     "asgi": Selection(files=("test_asgi*", "planted/test_asgi")),
     "celery": Selection(
         files=(
@@ -70,6 +70,7 @@ TESTS = {
     "neo4j": Selection(files=("test_neo4j*", "test_durations"), only="neo4j and not [neo4j and not -neo4j]"),
     "sqlalchemy": Selection(files=("test_sqlalchemy*",)),
     "strawberry": Selection(files=("test_strawberry*",)),
+    "wsgi": Selection(files=("test_wsgi*", "test_asgi_frameworks")),
 }
 
 BETWEEN = [

@@ -33,7 +33,7 @@ KINDS = {
     "send": ("send", "waiting for the client to read the response"),
     "loop-blocked": ("loop blocked", "the answer was there, but the event loop was busy with something else"),
     "queue-wait": ("queue wait", "lay in the queue before it started"),
-    "thread-wait": ("thread wait", "waited for a thread of a pool before it started"),
+    "thread-wait": ("thread wait", "waited for a thread of a pool: a job before it started, a request inside"),
 }
 """The parts of a span's time by their CSS class: their label, and what they mean."""
 

@@ -4,32 +4,24 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from time import perf_counter_ns, time_ns
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import SpanKind
 
 from causal_otel._internal import faults
 from causal_otel.engine import outcome
-from causal_otel.instrument.operation import Running
+from causal_otel.instrument.errors import error_name
+from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.names import CAUSAL_CANCELLED, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE
-from causal_otel.patches._http_server import contained
+from causal_otel.patches._http_server.raised import alone, failure_of, handled_now, reason_of, record_raised, stems_from
 from causal_otel.patches.asgi.background import has_failed_in_background
-from causal_otel.patches.asgi.bodies import Bodies, is_event_stream
-from causal_otel.patches.asgi.long_connections import OpenConnection, Websocket
+from causal_otel.patches.asgi.connection import Connection
+from causal_otel.patches.asgi.long_connections import Websocket
 from causal_otel.patches.asgi.protocol import Message, Receive, Scope, Send
-from causal_otel.patches.asgi.raised import (
-    alone,
-    failure,
-    failure_of,
-    handled_now,
-    reason_of,
-    record_late,
-    record_raised,
-    stems_from,
-)
 from causal_otel.patches.asgi.threadpool import take_wait, waits
+from causal_otel.patches.asgi.trace_headers import STARTS, Headers, with_headers
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -40,7 +32,7 @@ _DEPARTURES = ("ClientDisconnect", "WebSocketDisconnect")  # Starlette's words f
 _UNANSWERED = "No response returned."  # what Starlette's BaseHTTPMiddleware raises where the application sends nothing
 
 
-class Exchange(Bodies):
+class Exchange(Connection):
     """What becomes of a request, recorded on its span once.
 
     The router, the wrapped ``receive`` and ``send``, and the end of the application's call tell it as it happens. The
@@ -62,73 +54,33 @@ class Exchange(Bodies):
     """
 
     __slots__ = (
-        "_clock",
         "_closing",
-        "_ended",
+        "_error_type",
         "_escaped",
         "_failure",
-        "_gone",
         "_handled",
-        "_headers",
-        "_method",
         "_operation",
         "_outer",
-        "_over",
         "_reason",
-        "_route",
-        "_running",
-        "_scope",
+        "_receive",
         "_send",
-        "_socket",
-        "_started",
-        "_status",
-        "_stream",
-        "_told",
-        "_tracing",
+        "_trace_headers",
         "_trailers",
-        "_websocket",
-        "_where",
         "relayed",
     )
 
     def __init__(self, tracing: Tracing[Any], running: Running, where: Context, scope: Scope, method: str) -> None:
-        super().__init__()
-        self._tracing = tracing
-        self._running = running
-        self._where = where
-        self._scope = scope
-        self._method = method
-        self._websocket = scope["type"] == "websocket"
-        self._route: str | None = None
-        self._status: int | None = None
+        super().__init__(tracing, running, where, scope, method)
         self._trailers = False
-        self._headers: Any = ()  # of the response
         self._closing = False  # the last message of the response is with the server
-        self._over: int | None = None
-        self._gone: int | None = None
         self._outer = sys.exception()  # what is being handled around the application, which has nothing to do with it
         self._escaped: Exception | None = None  # what has left the route before the response was over
         self._handled: Exception | None = None  # what a response that is relayed has answered
         self._reason: Exception | None = None  # what the response has answered with 5xx, and the span tells already
-        self._ended = False
+        self._error_type: tuple[str | None, str | None] = (None, None)
         self.relayed = False
-        self._socket = Websocket() if self._websocket else None
-        self._stream: OpenConnection | None = None  # a response in several pieces
-        self._told = 0  # of the connection, until when
         self._operation: str | None = None  # what the request has asked for, where the route does not tell
         self._failure: tuple[str, str | None] | None = None  # what the response tells, whatever its status
-        # The end is told by the clock of the span's own trace. Counted from here, it would lack the time since the
-        # span's start (a slow span processor, a busy machine), and come before the ends of the spans inside.
-        local = getattr(running.span, "_local_trace", None)
-        self._clock: int = time_ns() - perf_counter_ns() if local is None else local.clock
-        self._started: int = getattr(running.span, "start_time", None) or time_ns()
-
-    def _now(self) -> int:
-        return perf_counter_ns() + self._clock
-
-    def found_route(self, route: str) -> None:
-        """A router has found ``route``, with what is before it in the path; the last one counts."""
-        self._route = route
 
     def sending(self, message: Message, now: int) -> None:
         """``message`` is about to be sent. From the last one of a response on, a disconnect is how connections end."""
@@ -154,10 +106,7 @@ class Exchange(Bodies):
         if self._closing:
             self._complete()
         elif kind == "http.response.body":  # and there is more to come
-            if self._stream is None:
-                self._stream = OpenConnection()
-                self._opened(self._stream)
-            self._stream.sent(len(message.get("body", b"")))
+            self._streamed(len(message.get("body", b"")))
         elif self._socket is not None:
             self._sent_by(self._socket, message)
         elif kind == "http.response.start":
@@ -180,29 +129,6 @@ class Exchange(Bodies):
         else:
             socket.left(message)
 
-    def _opened(self, connection: OpenConnection) -> None:
-        """It may stay open for long, and shows up meanwhile if its span is one that will be exported."""
-        self._told = self._started
-        span = self._running.span
-        if span.is_recording() and span.get_span_context().trace_flags.sampled:
-            connection.opened(self._progress, self._tracing.options.progress_interval)
-
-    def _progress(self, attributes: dict[str, Any]) -> bool:
-        """Make a span of the time that the connection has been open since the one before; False: it is over."""
-        if self._ended or self._over is not None or self._gone is not None or not self._tracing.active:
-            return False
-        since, self._told = self._told, self._now()
-        route = self._found_route()
-        if route is not None:
-            attributes[HTTP_ROUTE] = route
-        name = " ".join(filter(None, (self._method, route, "open")))
-        self._tracing.start(name, SpanKind.INTERNAL, attributes, self._where, since).end(self._told)
-        return True
-
-    def _found_route(self) -> str | None:
-        route: str | None = self._route or getattr(self._scope.get("route"), "path_format", None)
-        return route
-
     def _answer(self, status: int) -> None:
         """The response has begun, in the middle of whatever has led to it: an exception that is being handled."""
         self._status = status
@@ -212,7 +138,7 @@ class Exchange(Bodies):
         if error is not None and not self._is_departure(error):
             self._reason = error
             reason = reason_of(error)
-            self._failure = failure_of(reason) or self._failure
+            self._error_type = failure_of(reason)
             record_raised(self._tracing, self._running.span, reason)
 
     def handles(self, send: Send) -> Send:
@@ -231,7 +157,7 @@ class Exchange(Bodies):
         self._over = self._now()
         # Otherwise it stays open until the application returns or raises, to learn why.
         if self._reason is not None or (self._answered() and self._escaped is None):
-            self._finish()
+            self._finish(*self._error_type)
 
     def _answered(self) -> bool:
         """Whether a whole response has reached the client that does not tell of a failure."""
@@ -273,10 +199,10 @@ class Exchange(Bodies):
     def returned(self) -> None:
         """The application has returned."""
         if not self._ended:
-            if self._over is None and self._gone is None and not self._websocket:
+            if self._over is None and self._gone is None and self._socket is None:
                 self._finish("incomplete_response")
             else:
-                self._finish()
+                self._finish(*self._error_type)
         self._forget()
 
     def raised(self, error: BaseException) -> None:
@@ -286,7 +212,7 @@ class Exchange(Bodies):
         elif not self._ended:
             if outcome.is_cancellation(error) and self._over is None and self._gone is None:
                 self._running.learn({CAUSAL_CANCELLED: True})
-            self._finish()
+            self._finish(*self._error_type)
         self._forget()
 
     def _raised(self, error: Exception) -> None:
@@ -298,15 +224,15 @@ class Exchange(Bodies):
             return
         in_background = self._over is not None and has_failed_in_background(error)
         if not self._ended and (in_background or (self._answered() and not stems_from(error, self._escaped))):
-            self._finish()  # what had escaped was turned into this response
+            self._finish(*self._error_type)  # what had escaped was turned into this response
         told = self._reason is not None and stems_from(error, self._reason)
         if not self._ended:
             if not told:
                 record_raised(self._tracing, self._running.span, error)
-                self._failure = failure(error)
-            self._finish()
+                self._error_type = error_name(error), type(error).__name__
+            self._finish(*self._error_type)
         elif not (told or in_background):
-            record_late(self._tracing, error, self._where, self._over)
+            self._raised_late(error)
 
     def _forget(self) -> None:
         """Let go of exceptions, whose tracebacks lead back here, so that all of it goes when the request does."""
@@ -320,22 +246,30 @@ class Exchange(Bodies):
             return False
         return isinstance(error, OSError) or (isinstance(error, RuntimeError) and str(error) == _UNANSWERED)
 
-    def _finish(self, error_type: str | None = None) -> None:
+    def _raised_late(self, error: Exception) -> None:
+        """Record an exception raised after the response. It is no request, so no observer is told of it."""
+        operation = Operation("after response", {}, kind=SpanKind.INTERNAL)
+        span = self._tracing.start(operation.name, operation.kind, operation.attributes, self._where, self._over)
+        record_raised(self._tracing, span, error)
+        running = Running(operation, span)
+        running.fail(error_name(error), type(error).__name__)
+        running.end()
+
+    def _finish(self, error_type: str | None = None, description: str | None = None) -> None:
         self._ended = True
         running, status = self._running, self._status
         at = self._gone or self._over
         try:
             # Leaving is how a client ends most websocket connections, and every stream of events.
-            left_early = self._gone is not None and not (self._websocket or is_event_stream(self._headers))
+            left_early = self._gone is not None and self._socket is None and not self._streams_events()
             attributes: dict[str, Any] = {}
-            route = self._found_route()
+            route = self._known_route()
             if route is not None:
                 attributes[HTTP_ROUTE] = route
             if self._operation is not None:
                 running.span.update_name(" ".join(filter(None, (self._method, route, self._operation))))
             elif route is not None:
                 running.span.update_name(f"{self._method} {route}")
-            description = None
             if error_type is None and self._failure is not None:
                 error_type, description = self._failure
             if error_type is None and left_early:
@@ -347,14 +281,8 @@ class Exchange(Bodies):
             self._add_sizes(attributes, self._headers, has_body=self._method != "HEAD")
             began, ended = self._started - self._clock, (at or self._now()) - self._clock
             self._add_parts(attributes, began, ended, int(take_wait(running.span) * 1e9) if waits else 0)
-            if self._socket is not None and status == 101:
-                self._socket.closed()
-                attributes.update(self._socket.counts(), **self._socket.ending())
-                error_type = error_type or self._socket.failure()
-            elif self._stream is not None:
-                self._stream.closed()
-                if is_event_stream(self._headers):
-                    attributes.update(self._stream.counts())
+            closed_with = self._closed(attributes)
+            error_type = error_type or closed_with
             captured = self._tracing.options.captured_response
             if captured is not None:
                 attributes.update(captured.of(self._headers, self._tracing.shortened))
@@ -369,24 +297,47 @@ class Exchange(Bodies):
         """``receive``, watched for the body and the client's departure, or for what comes over a websocket."""
         if self._socket is not None:
             return self._socket.receives(receive)
-        return super().receives(receive)
+        self._receive = receive
+        return self._receive_watched
 
-    def sends(self, send: Send) -> Send:
-        """``send``, watched for the course of the response."""
+    async def _receive_watched(self) -> Message:
+        began = perf_counter_ns()
+        try:
+            message = await self._receive()
+        finally:
+            self._add_received(perf_counter_ns() - began)
+        try:
+            if message["type"] == "http.disconnect":
+                self.disconnected()
+            else:
+                self._count_received(message)
+        except Exception:
+            faults.report("asgi: request's body")
+        return message
+
+    def sends(self, send: Send, headers: Headers) -> Send:
+        """``send``, watched for the course of the response, which tells its trace by ``headers``."""
         self._send = send
+        self._trace_headers = headers
         return self._send_watched
 
     async def _send_watched(self, message: Message) -> None:
+        told = message
         began = perf_counter_ns()
         try:
             self.sending(message, began)
+            if self._trace_headers and message["type"] in STARTS:
+                told = with_headers(message, self._trace_headers)
         except Exception:
             faults.report("asgi: response")
         try:
-            await self._send(message)
+            await self._send(told)
         except OSError:  # what ASGI 2.4 has servers raise
             self.refused()
             raise
         finally:
             self._sending += perf_counter_ns() - began
-        contained("asgi: response", self.sent, message)
+        try:
+            self.sent(told)
+        except Exception:
+            faults.report("asgi: response")

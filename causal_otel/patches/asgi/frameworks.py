@@ -5,17 +5,14 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from opentelemetry.trace import get_tracer_provider
 
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.patches._http_server import contained
-from causal_otel.patches.asgi.protocol import EXCHANGE, MOUNTED, Receive, Scope, Send
+from causal_otel.patches.asgi.protocol import EXCHANGE, Receive, Scope, Send
 from causal_otel.patches.asgi.serving import serve
-
-if TYPE_CHECKING:
-    from causal_otel.patches.asgi.exchange import Exchange
 
 __all__ = ["claim_export", "wrap_application", "wrap_handle", "wrap_relay"]
 
@@ -43,9 +40,9 @@ def wrap_handle(*, mount: bool = False) -> Callable[[Tracing[Any], Callable[...,
         @functools.wraps(original)
         async def handle(self: Any, scope: Scope, receive: Receive, send: Send) -> Any:
             exchange = scope.get(EXCHANGE)
-            if exchange is None:
+            if exchange is None or exchange.route is self:  # FastAPI's routes call Starlette's
                 return await original(self, scope, receive, send)
-            contained("asgi: route", _routed, exchange, self, scope, mount)
+            contained("asgi: route", exchange.routed, self, scope, mount)
             if exchange.relayed and not mount:
                 send = exchange.handles(send)
             try:
@@ -57,23 +54,6 @@ def wrap_handle(*, mount: bool = False) -> Callable[[Tracing[Any], Callable[...,
         return handle
 
     return wrap
-
-
-def _routed(exchange: Exchange, route: Any, scope: Scope, mount: bool) -> None:
-    """A router has chosen ``route``, whose path is below those of the mounts chosen before."""
-    fastapi = scope.get("fastapi")
-    if isinstance(fastapi, dict):
-        # Since 0.137 a router's prefix is not in the route, which may be included several times, but here.
-        included = fastapi.get("effective_route_context")
-        if getattr(included, "original_route", None) is route:
-            route = included
-    path: str | None = getattr(route, "path_format", None)
-    if path is not None:
-        root: str = scope.get("app_root_path", scope.get("root_path", "")).rstrip("/")
-        above: str = scope.get(MOUNTED, "")
-        exchange.found_route(f"{root}{above}{path}")
-        if mount:
-            scope[MOUNTED] = above + path.removesuffix("/{path}")
 
 
 def wrap_relay(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from causal_otel.names import (
     CAUSAL_CONNECT,
     CAUSAL_CONNECT_DNS,
+    CAUSAL_CONNECT_PROXY,
     CAUSAL_CONNECT_TLS,
     CAUSAL_DISCOVERY,
     CAUSAL_FETCH,
@@ -47,7 +48,7 @@ _PARTS = (
     CAUSAL_SERVER,
     CAUSAL_THREADPOOL_WAIT,
 )
-_INSIDE = (CAUSAL_CONNECT_DNS, CAUSAL_CONNECT_TLS)
+_INSIDE = (CAUSAL_CONNECT_DNS, CAUSAL_CONNECT_PROXY, CAUSAL_CONNECT_TLS)
 
 
 def parts(span: ReadableSpan) -> dict[str, Any]:
@@ -65,7 +66,7 @@ def assert_part(span: ReadableSpan, key: str, wait: float = WAIT) -> None:
 
     Args:
         span: the span, which has ended.
-        key: the part; ``causal.connect.dns`` and ``.tls`` count as ``causal.connect`` as well.
+        key: the part; ``causal.connect.dns``, ``.proxy`` and ``.tls`` count as ``causal.connect`` as well.
         wait: what was planted, in seconds.
     """
     found = parts(span)

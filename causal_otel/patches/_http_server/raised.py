@@ -5,28 +5,16 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.trace import SpanKind
-
 from causal_otel.instrument.errors import error_name
-from causal_otel.instrument.operation import Operation, Running
 
 if TYPE_CHECKING:
-    from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
     from causal_otel.instrument.tracing import Tracing
 
-__all__ = [
-    "alone",
-    "failure",
-    "failure_of",
-    "handled_now",
-    "reason_of",
-    "record_late",
-    "record_raised",
-    "stems_from",
-]
+__all__ = ["alone", "failure_of", "handled_now", "reason_of", "record_raised", "stems_from"]
 
+_OF_HTTP_EXCEPTIONS = ("starlette.exceptions", "werkzeug.exceptions")
 _LEAVES = 8
 """How many exceptions of a group are recorded."""
 
@@ -50,44 +38,22 @@ def reason_of(error: Exception) -> Exception:
     return alone(before) if isinstance(before, Exception) else error
 
 
-def failure(error: Exception) -> tuple[str, str]:
-    """The ``error.type`` of a request that has failed with ``error``, and the description of its status."""
-    return error_name(error), type(error).__name__
-
-
-def failure_of(reason: Exception) -> tuple[str, str] | None:
-    """The same where ``reason`` was answered with 5xx; None: the response's status tells as much."""
-    return None if _is_http_exception(reason) else failure(reason)
-
-
-def _is_http_exception(error: BaseException) -> bool:
-    """Whether it is Starlette's, or FastAPI's, which is a subclass of that."""
-    return any(
-        kind.__name__ == "HTTPException" and kind.__module__ == "starlette.exceptions" for kind in type(error).__mro__
-    )
-
-
 def handled_now(outer: BaseException | None) -> Exception | None:
     """The exception that is being handled, by whoever called this, if it is not ``outer``."""
     error = sys.exception()
     return error if isinstance(error, Exception) and error is not outer else None
 
 
-def record_late(tracing: Tracing[Any], error: Exception, where: Context, since: int | None) -> None:
-    """Record an exception raised after the response. It is no request, so no observer is told of it.
+def failure_of(error: Exception) -> tuple[str | None, str | None]:
+    """The ``error.type`` and the description of the status; None and None: the response's status tells as much."""
+    return (None, None) if _is_http_exception(error) else (error_name(error), type(error).__name__)
 
-    Args:
-        tracing: the patch's handle.
-        error: what was raised.
-        where: the context of the request.
-        since: when the response was over, as Unix time in nanoseconds.
-    """
-    operation = Operation("after response", {}, kind=SpanKind.INTERNAL)
-    span = tracing.start(operation.name, operation.kind, operation.attributes, where, since)
-    record_raised(tracing, span, error)
-    running = Running(operation, span)
-    running.fail(*failure(error))
-    running.end()
+
+def _is_http_exception(error: BaseException) -> bool:
+    """Whether it is Starlette's or Werkzeug's, or FastAPI's or Flask's, which are subclasses of those."""
+    return any(
+        kind.__name__ == "HTTPException" and kind.__module__ in _OF_HTTP_EXCEPTIONS for kind in type(error).__mro__
+    )
 
 
 def record_raised(tracing: Tracing[Any], span: Span, error: Exception) -> None:

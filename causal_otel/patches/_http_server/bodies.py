@@ -5,10 +5,8 @@ All the rest of a request's time is the application's, and what that waited for 
 
 from __future__ import annotations
 
-from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
-from causal_otel._internal import faults
 from causal_otel.names import (
     CAUSAL_FIRST_BYTE,
     CAUSAL_RECEIVE,
@@ -19,11 +17,9 @@ from causal_otel.names import (
 )
 
 if TYPE_CHECKING:
-    from causal_otel.patches.asgi.protocol import Message, Receive
+    from causal_otel.patches.asgi.protocol import Message
 
-__all__ = ["Bodies", "is_event_stream"]
-
-_EVENT_STREAM = b"text/event-stream"
+__all__ = ["Bodies"]
 
 _LEAST = 1_000_000
 """Nanoseconds from which on a part is recorded: see :mod:`causal_otel.instrument.parts`."""
@@ -32,7 +28,7 @@ _LEAST = 1_000_000
 class Bodies:
     """What is counted of the messages of one request; times in nanoseconds of the monotonic clock."""
 
-    __slots__ = ("_bytes_in", "_bytes_out", "_first_byte", "_receive", "_receiving", "_sending", "_whole")
+    __slots__ = ("_bytes_in", "_bytes_out", "_first_byte", "_receiving", "_sending", "_whole")
 
     def __init__(self) -> None:
         self._bytes_in = 0
@@ -42,30 +38,10 @@ class Bodies:
         self._sending = 0
         self._whole = False  # the body of the request is there
 
-    def disconnected(self) -> None:
-        """The client has gone, perhaps before the end."""
-        raise NotImplementedError
-
-    def receives(self, receive: Receive) -> Receive:
-        """``receive``, watched for the body of a request and for the client's departure."""
-        self._receive = receive
-        return self._receive_watched
-
-    async def _receive_watched(self) -> Message:
-        began = perf_counter_ns()
-        try:
-            message = await self._receive()
-        finally:
-            self._add_received(perf_counter_ns() - began)
-        try:
-            if message["type"] == "http.disconnect":
-                self.disconnected()
-            elif message["type"] == "http.request":
-                self._bytes_in += len(message.get("body", b""))
-                self._whole = not message.get("more_body")
-        except Exception:
-            faults.report("asgi: request's body")
-        return message
+    def _count_received(self, message: Message) -> None:
+        if message["type"] == "http.request":
+            self._bytes_in += len(message.get("body", b""))
+            self._whole = not message.get("more_body")
 
     def _add_received(self, waited: int) -> None:
         """The application has waited for a message.
@@ -91,19 +67,21 @@ class Bodies:
             if size:
                 attributes[HTTP_RESPONSE_BODY_SIZE] = size
 
-    def _add_parts(self, attributes: dict[str, Any], began: int, ended: int, for_thread: int) -> None:
+    def _add_parts(self, attributes: dict[str, Any], began: int, ended: int, for_threads: int = 0) -> None:
         """Add the parts of the span's time to ``attributes``.
 
         Args:
             attributes: those of the span.
             began: when the request arrived.
             ended: when it was over.
-            for_thread: how long it has waited for threads.
+            for_threads: how long it has waited for threads.
         """
         left = ended - began
+        if left < _LEAST:
+            return
         for key, waited in (
             (CAUSAL_RECEIVE, self._receiving),
-            (CAUSAL_THREADPOOL_WAIT, for_thread),
+            (CAUSAL_THREADPOOL_WAIT, for_threads),
             (CAUSAL_SEND, self._sending),
         ):
             # The end may be when the client left, which the application learned later; and a middleware may have one
@@ -123,10 +101,3 @@ def _content_length(headers: Any) -> int:
             if name.lower() == b"content-length" and value.isdigit():
                 return int(value)
     return 0
-
-
-def is_event_stream(headers: Any) -> bool:
-    """Whether a response's headers say that it is a stream of server-sent events."""
-    if not isinstance(headers, list | tuple):  # an iterator is the server's to read
-        return False
-    return any(name.lower() == b"content-type" and value.startswith(_EVENT_STREAM) for name, value in headers)
