@@ -85,6 +85,7 @@ The parts of a span's time (`causal.pool.wait`, `causal.connect`, `causal.server
 recorded from one millisecond on, lie inside the span, and never add up to more than it. What is left is the driver's
 own work and the event loop's. `causal.connect.dns` and `causal.connect.tls` are parts of `causal.connect`, and
 `causal.queue.wait` and `causal.threadpool.wait` lie before the span; the latter is on spans of any patch, and of yours.
+On those of `asgi` it lies inside: they wait for the thread themselves.
 The collector, its pages and `causal-otel trace` show them, and `causal.loop.blocked`, which no patch of ours sets, on
 spans that have it.
 

@@ -64,7 +64,7 @@ PLACES: dict[str, str] = {
     "engine/tracer.py: Tracer._ask: sampler.should_sample": "should_sample",
     "engine/carriers.py: inject: propagate.inject": "inject",
     "engine/carriers.py: extract: propagate.extract": "extract",
-    "patches/_http_server.py: _fields: propagator.fields": "fields",
+    "patches/_http_server/__init__.py: _fields: propagator.fields": "fields",
     "engine/environ.py: _fields: propagate.get_global_textmap().fields": "tests/engine/test_environ.py",
     "engine/foreign.py: ContainedTracer.start_span: self._theirs.start_span": "start_span",
     "engine/foreign.py: tracer_of: provider.get_tracer": "get_tracer",
@@ -97,6 +97,7 @@ PLACES: dict[str, str] = {
     "engine/samplers.py: EachSpanSampler.get_description: super().get_description": OURS,
     "engine/span.py: Span.end: core.processors._on_ending": OURS,
     "engine/span.py: Span.end: core.processors.on_end": OURS,
+    "engine/tracer.py: Tracer.start_entry: self.start_span": OURS,
     "engine/tracer.py: Tracer.start_leaf: self.start_span": OURS,
     "engine/tracer.py: Tracer._decide: ids.generate_trace_id": OURS,  # our provider takes no others
     "engine/tracer.py: Tracer.start_span: core.processors.on_start": OURS,
