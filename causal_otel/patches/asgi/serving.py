@@ -58,14 +58,13 @@ async def serve(tracing: Tracing[AsgiOptions], app: App, scope: Scope, receive: 
                 running = tracing.entry(operation, (scope,), parent)
                 span = running.span
             where = context.with_span(span, parent)
+            told = trace_headers(options, span)
             if running is not None and running.is_observed():
                 exchange = Exchange(tracing, running, where, scope, name)
-                receive, send = exchange.receives(receive), exchange.sends(send)
-            found = span.get_span_context()
-            if found.is_valid or exchange is not None:
-                told = trace_headers(options, found)
-                if told:
-                    send = telling(send, told)
+                receive, send = exchange.receives(receive), exchange.sends(send, told)
+            elif told:
+                send = telling(send, told)
+            if exchange is not None or span.get_span_context().is_valid:
                 marks = {EXCHANGE: exchange, MOUNTED: "", **_TAKEN}
                 activation = context.attach(where)
     except Exception:
