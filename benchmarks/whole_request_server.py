@@ -80,7 +80,7 @@ def _ours(otlp: str, sampled: bool) -> Flush:
     import causal_otel
 
     endpoint = otlp.removesuffix("/v1/traces")
-    patches = ["asgi", "asyncpg", "httpx"]
+    patches = os.environ.get("WR_PATCHES", "asgi asyncpg httpx").split()
     sampler = "always_on" if sampled else "always_off"
     installed = causal_otel.install(
         service_name="benchmark", endpoint=endpoint, protocol="http/protobuf", patches=patches, sampler=sampler

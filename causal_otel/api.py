@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
+from causal_otel._internal import faults
 from causal_otel.engine import carriers, context
 from causal_otel.engine.block import SpanBlock
+from causal_otel.engine.environ import environ
 from causal_otel.engine.foreign import global_tracer, is_ours, starter
 from causal_otel.engine.local_trace import local_trace_of
 from causal_otel.install import installation
@@ -21,7 +23,18 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, SpanContext
 
-__all__ = ["current_span_id", "current_trace_id", "detached", "extract", "inject", "keep", "span", "traced"]
+__all__ = [
+    "current_span_id",
+    "current_trace_id",
+    "detached",
+    "environ",
+    "extract",
+    "flush",
+    "inject",
+    "keep",
+    "span",
+    "traced",
+]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -105,6 +118,29 @@ def extract(carrier: Mapping[str, str]) -> Context:
     A propagator of yours that raises is counted and logged once, and gives no context either.
     """
     return carriers.extract(carrier)
+
+
+def flush(timeout: float = 5.0) -> bool:
+    """Export now what else would wait for its batch: every span that has ended, metrics, and log records if sent.
+
+    For places where the process may be frozen or killed without notice as soon as it has answered, such as a function
+    of AWS Lambda. It waits, so call it where waiting does no harm: in a coroutine,
+    ``await asyncio.to_thread(causal_otel.flush)``. It may be called anywhere, also in a forked child, inside a span
+    (which has not ended and is not exported), before ``install()`` and after ``uninstall()``, and it never raises.
+
+    Args:
+        timeout: how long to wait, in seconds.
+
+    Returns:
+        Whether all of it has arrived in that time; True also where there is nothing to export. What went to the spool
+        has not arrived.
+    """
+    installed = installation()
+    try:
+        return installed is None or installed.flush(timeout)
+    except Exception:
+        faults.report("flush")
+        return False
 
 
 def current_trace_id() -> str | None:

@@ -23,12 +23,14 @@ from causal_otel._internal import faults
 from causal_otel._internal.log import logger
 from causal_otel.destination import conflicts
 from causal_otel.engine.children import Children
+from causal_otel.engine.environ import Caller
 from causal_otel.engine.foreign import NoTracer, contained, starter, tracer_of
 from causal_otel.export.shutdown_hooks import ServerShutdown
 from causal_otel.instrument import registry
 from causal_otel.instrument.baggage import BaggageBorder
 from causal_otel.instrument.declaration import PatchStatus
 from causal_otel.instrument.deferred import DeferredPatch
+from causal_otel.instrument.frameworks import unwrapped
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.instrument.untraced import untraced
 from causal_otel.load_settings import load_settings, unread_variables
@@ -96,7 +98,7 @@ class Installation:
         self._patches: list[DeferredPatch] = []
         self._registered: Mapping[str, Registered] = {}
         self._server_shutdown: ServerShutdown | None = None
-        self._children: Children | None = None
+        self._forget: tuple[Callable[[], None], ...] = ()
         self._correlation: Correlation | None = None
         self._policy = policy
         self._measuring = measuring
@@ -123,7 +125,7 @@ class Installation:
     ) -> None:
         self._registered = registered
         self._correlation = Correlation(self._service_name(), records=logs != "off")
-        self._children = Children()
+        self._forget = (Children().forget, Caller(border.admit).forget)
         self._server_shutdown = ServerShutdown(self._leave)
         if self._measuring is not None:
             self._measuring.start()
@@ -211,7 +213,7 @@ class Installation:
         common = Status(
             True,
             destination="it",
-            warnings=tuple(self._warnings),
+            warnings=(*self._warnings, *unwrapped(rows)),
             patches=patches,
             untraced=untraced(),
             metrics="" if self._measuring is None else str(self._measuring),
@@ -238,8 +240,8 @@ class Installation:
             _current = None
         if self._server_shutdown is not None:
             self._server_shutdown.remove()
-        if self._children is not None:
-            self._children.forget()
+        for forget in self._forget:
+            forget()
         for patch in reversed(self._patches):
             patch.undo()
         if self._correlation is not None:
@@ -275,7 +277,8 @@ def install(
             made earlier or later are traced as well.
         service_name: what the spans are about. Leave it out in a module that several programs import, and set
             ``OTEL_SERVICE_NAME`` for each of them.
-        patches: None for all; names, such as ``["asyncpg", "redis"]``; or a mapping of name to bool or options.
+        patches: None for all; names, such as ``["asyncpg", "redis"]``; or a mapping of name to bool or options. One
+            that only leaves out, such as ``{"threads": False}``, is all others.
         tracer_provider: use this one, and configure no pipeline.
         meter_provider: hand the metrics of operations to this one. Default: the one that is set already, if any; else
             they go where the setting ``metrics_exporter`` says.

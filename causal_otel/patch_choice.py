@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["Patches", "check_app", "choose", "with_defaults"]
 
 Patches = Iterable[str] | Mapping[str, "bool | Options"] | None
-"""What to patch: None for everything, names, or a mapping of name to bool or to the patch's options."""
+"""What to patch: None for everything, names, or a mapping of name to bool or to the patch's options.
+
+A mapping that only says False is everything else.
+"""
 
 
 def choose(patches: Patches, registered: Mapping[str, Registered]) -> dict[str, Options | None]:
@@ -37,6 +40,8 @@ def choose(patches: Patches, registered: Mapping[str, Registered]) -> dict[str, 
     if patches is None:
         patches = tuple(registered)
     wanted = dict(patches) if isinstance(patches, Mapping) else dict.fromkeys(patches, True)
+    if wanted and all(choice is False for choice in wanted.values()):
+        wanted = {**dict.fromkeys(registered, True), **wanted}
     chosen: dict[str, Options | None] = {}
     for name, choice in wanted.items():
         if name not in registered:
@@ -86,7 +91,7 @@ def _checked(registered: Registered, options: object) -> Options:
 
 def with_defaults(chosen: Mapping[str, Options | None], settings: Settings) -> dict[str, Callable[[Patch], Options]]:
     """What makes the options of each chosen patch: what the user's leave open is as the settings say."""
-    excluded = {"asgi": settings.excluded_urls, "httpx": settings.excluded_urls, "celery": settings.excluded_tasks}
+    excluded = {**dict.fromkeys(("asgi", "httpx", "wsgi"), settings.excluded_urls), "celery": settings.excluded_tasks}
     shared = {
         "require_parent": settings.require_parent,
         "slow_plumbing": settings.slow_plumbing,

@@ -24,7 +24,7 @@ class Status(NamedTuple):
     destination: str = ""
     """Where spans go, without credentials."""
     warnings: tuple[str, ...] = ()
-    """Settings that contradict each other or are not read: a sentence each."""
+    """Settings that contradict each other or are not read, web frameworks that nothing traces: a sentence each."""
     patches: tuple[PatchStatus, ...] = ()
     untraced: tuple[str, ...] = ()
     """Drivers that are imported and that nothing traces."""

@@ -304,6 +304,30 @@ async def _http() -> None:
         assert denied is None
 
 
+def _wsgi() -> None:
+    from causal_otel import WsgiMiddleware
+    from tests.patches.wsgi_app import make_environ
+
+    s = SECRETS
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("500 Sorry", [("Set-Cookie", f"session={s['WSGI answered cookie']}")])
+        raise RuntimeError(f"Authorization: Bearer {s['WSGI exception']} password={s['WSGI exception key']}")
+
+    headers = {
+        "HTTP_AUTHORIZATION": f"Bearer {s['WSGI bearer']}",
+        "HTTP_COOKIE": f"session={s['WSGI cookie']}",
+        "HTTP_X_API_KEY": s["WSGI header"],
+        "HTTP_USER_AGENT": f"client/1 (Bearer {s['WSGI user agent']})",
+        "HTTP_TRACESTATE": f"vendor=token:{s['WSGI tracestate']}",
+        "HTTP_BAGGAGE": f"user-token={s['WSGI baggage']}",
+        "REMOTE_USER": s["WSGI user"],
+    }
+    path = f"/of/{jwt('WSGI path')}?access_token={s['WSGI token']}&page=2"
+    with contextlib.suppress(RuntimeError):
+        WsgiMiddleware(app)(make_environ(path, **headers), lambda *_: None)
+
+
 def plant_our_own() -> None:
     from opentelemetry import baggage, trace
 
@@ -393,6 +417,7 @@ PLANTED: dict[str, Callable[[], Awaitable[None] | None]] = {
     "celery": _celery,
     "sqlalchemy": _sqlalchemy,
     "strawberry": _strawberry,
+    "wsgi": _wsgi,
 }
 """By patch, what plants secrets in all that it reads."""
 

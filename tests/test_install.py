@@ -72,6 +72,12 @@ class TestPatches:
         status = causal_otel.install(patches=patches, tracer_provider=trace.NoOpTracerProvider()).status()
         assert {patch.name for patch in status.patches if patch.state != "off"} == {"asyncpg"}
 
+    def test_opt_out(self) -> None:
+        """A mapping that names only what is left out chooses all others."""
+        patches = {"asyncpg": False, "threads": False}
+        status = causal_otel.install(patches=patches, tracer_provider=trace.NoOpTracerProvider()).status()
+        assert {patch.name for patch in status.patches if patch.state == "off"} == patches.keys()
+
     @pytest.mark.parametrize(
         ("patches", "message"),
         [

@@ -21,6 +21,7 @@ from causal_otel.names import (
     CAUSAL_CONNECT_TLS,
     CAUSAL_DISCOVERY,
     CAUSAL_FETCH,
+    CAUSAL_FIRST_BYTE,
     CAUSAL_LOCK_ACQUIRED,
     CAUSAL_LOCK_WAIT,
     CAUSAL_MESSAGES_RECEIVED,
@@ -46,9 +47,12 @@ from causal_otel.names import (
     CAUSAL_POOL_WAITING,
     CAUSAL_QUERY_TRUNCATED,
     CAUSAL_QUEUE_WAIT,
+    CAUSAL_RECEIVE,
     CAUSAL_RETRY_WAIT,
     CAUSAL_ROUND_TRIPS,
+    CAUSAL_SEND,
     CAUSAL_SERVER,
+    CAUSAL_THREADPOOL_WAIT,
     CAUSAL_WEBSOCKET_CLOSE_CODE,
     CAUSAL_WEBSOCKET_CLOSED_BY,
 )
@@ -79,8 +83,9 @@ _NOT_YET = """
 The parts of a span's time (`causal.pool.wait`, `causal.connect`, `causal.server` and the like) are in seconds. They are
 recorded from one millisecond on, lie inside the span, and never add up to more than it. What is left is the driver's
 own work and the event loop's. `causal.connect.dns` and `causal.connect.tls` are parts of `causal.connect`, and
-`causal.queue.wait` alone lies before the span. The collector, its pages and `causal-otel trace` show them, and
-`causal.loop.blocked`, which no patch of ours sets, on spans that have it.
+`causal.queue.wait` and `causal.threadpool.wait` lie before the span; the latter is on spans of any patch, and of yours.
+The collector, its pages and `causal-otel trace` show them, and `causal.loop.blocked`, which no patch of ours sets, on
+spans that have it.
 
 A span that was started inside `causal_otel.detached()` has a link to the trace that was left. The link's attribute
 `causal.link` is `detached`.
@@ -105,6 +110,10 @@ OURS = {
     CAUSAL_CONNECT_TLS: (_SECONDS, "Of `causal.connect`: negotiating TLS."),
     CAUSAL_DISCOVERY: (_SECONDS, "Asking which server to talk to: a cluster, Sentinel, a routing table."),
     CAUSAL_FETCH: (_SECONDS, "How long the program waited for records or chunks after the call had returned."),
+    CAUSAL_FIRST_BYTE: (
+        _SECONDS,
+        "Until the application began to answer, if its response took a millisecond or more: a moment, and no part.",
+    ),
     CAUSAL_LOCK_ACQUIRED: ("bool", "Whether a lock in Redis was had; false: waiting for it was given up."),
     CAUSAL_LOCK_WAIT: (_SECONDS, "Until a lock in Redis was had, or waiting for it was given up."),
     CAUSAL_MESSAGES_RECEIVED: ("int", "How many messages came over a websocket."),
@@ -142,9 +151,12 @@ OURS = {
         _SECONDS,
         "From when a task could run (it was sent, or its eta) until it did, by the clocks of two machines.",
     ),
+    CAUSAL_RECEIVE: (_SECONDS, "The application waited for the request's body, before it began to answer."),
     CAUSAL_RETRY_WAIT: (_SECONDS, "The driver's pauses between two attempts."),
     CAUSAL_ROUND_TRIPS: ("int", "How many times a cursor asked the server for rows."),
+    CAUSAL_SEND: (_SECONDS, "The application waited until the server took what it sent: the client reads slowly."),
     CAUSAL_SERVER: (_SECONDS, "The server worked, as far as the driver can tell: see the patch."),
+    CAUSAL_THREADPOOL_WAIT: (_SECONDS, "Until a thread was free: see the patch."),
     CAUSAL_WEBSOCKET_CLOSE_CODE: ("int", "The code with which a websocket was closed (RFC 6455)."),
     CAUSAL_WEBSOCKET_CLOSED_BY: ("string", "Who has closed a websocket, `server` or `client`."),
 }
@@ -167,6 +179,7 @@ def reference() -> str:
 
 def _section(patch: Patch) -> str:
     versions = "; ".join(f"`{name}` from {first}, below {last}" for name, (first, last) in patch.versions.items())
+    versions = versions or "those of Python"
     keys = ", ".join(f"`{key}`" for key in patch.records)
     module = sys.modules[patch.options.__module__]
     text = re.sub(r"\n\nOptions: :class:`\w+`\.$", "", inspect.cleandoc(module.__doc__ or ""))

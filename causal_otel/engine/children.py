@@ -1,8 +1,9 @@
-"""Children that ``multiprocessing`` and Celery's ``billiard`` fork begin without a current span.
+"""Children that ``multiprocessing`` and Celery's ``billiard`` fork begin without a current span, and without baggage.
 
 A process pool forks its workers when the first work is submitted, often inside a request. The workers would inherit
-that request's span, and add the work of all later requests to its trace. After a bare ``os.fork()`` the span stays
-current: the child goes on with what the parent was doing.
+that request's span, and add the work of all later requests to its trace. Their jobs bring a context of their own: see
+``causal_otel/patches/threads.py``. After a bare ``os.fork()`` the span stays current: the child goes on with what the
+parent was doing.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import wrapt
+from opentelemetry.context import Context
 
 from causal_otel._internal import faults
-from causal_otel.engine.context import incoming, variable
+from causal_otel.engine.context import variable
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -23,7 +25,7 @@ _MODULES = ("multiprocessing.util", "billiard.util")
 
 
 class Children:
-    """Clears the current span there, until :meth:`forget`. Keep it: ``multiprocessing`` only has a weak reference."""
+    """Clears what is current there, until :meth:`forget`. Keep it: ``multiprocessing`` only has a weak reference."""
 
     def __init__(self) -> None:
         self._active = variable is not None
@@ -43,4 +45,4 @@ class Children:
 
     def _begin(self) -> None:
         if self._active and variable is not None:
-            variable.set(incoming())
+            variable.set(Context())

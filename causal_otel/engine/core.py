@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
-from opentelemetry.trace import TraceFlags
+from opentelemetry.trace import NonRecordingSpan, TraceFlags
 
 from causal_otel._internal import faults, process
 from causal_otel.engine.counts import SpanCounts
+from causal_otel.engine.environ import callers
 from causal_otel.engine.local_trace import LocalTrace
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Core:
             :meth:`~causal_otel.engine.span.Span.parent_id`, so that chains of spans can be freed.
         fast_child: whether a child of a span that is sampled here can be started without asking or telling anybody.
         fast_drop: whether a child of what is not sampled can be dropped without asking or telling anybody.
+        fast_remote: whether a child of a span that is sampled in another process can be started likewise.
         has_on_ending: whether a processor wants to change a span that is about to end.
         has_on_start: whether a processor wants to know when a span begins.
         id_generator: makes the ids.
@@ -70,6 +72,7 @@ class Core:
         "drops_roots",
         "fast_child",
         "fast_drop",
+        "fast_remote",
         "has_on_ending",
         "has_on_start",
         "id_generator",
@@ -94,6 +97,7 @@ class Core:
     fast_child: bool
     drops_roots: bool
     fast_drop: bool
+    fast_remote: bool
     decide_root: Callable[[int, str, SpanKind, Mapping[str, Any] | None], Verdict] | None
 
     def __init__(self, ids: RandomIds) -> None:
@@ -112,9 +116,12 @@ class Core:
             self.buffer = self.buffer.empty_copy()
 
     def new_trace(self, name: str, kind: SpanKind, attributes: Mapping[str, Any] | None) -> LocalTrace | None:
-        """Begin a trace, as the sampler decides; None: the sampler or a processor has to be asked or told."""
+        """Begin a trace, as the sampler decides.
+
+        None: the sampler or a processor has to be asked or told, or a process that has a caller begins its first root.
+        """
         decide = self.decide_root
-        if decide is None:
+        if decide is None or callers:
             return None
         trace_id = self.new_trace_id()
         flags, state = decide(trace_id, name, kind, attributes)
@@ -129,6 +136,22 @@ class Core:
                 return local
         self.counts.dropped_roots += 1
         return local
+
+    def continued(self, parent: trace.Span) -> LocalTrace | None:
+        """Go on with a trace of another process as the sampler decides; None: somebody has to be asked or told.
+
+        Args:
+            parent: stands for a span of that process.
+        """
+        if type(parent) is not NonRecordingSpan or self.buffer is not None:
+            return None
+        identity = parent.get_span_context()
+        sampled = identity.trace_flags & TraceFlags.SAMPLED
+        if not (self.fast_remote if sampled else self.fast_drop) or not identity.is_valid or not identity.is_remote:
+            return None
+        flags = identity.trace_flags & (TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID)
+        self.counts.others["remote", "RECORD_AND_SAMPLE" if sampled else "DROP"] += 1
+        return LocalTrace(identity.trace_id, flags, identity.trace_state or None, None if sampled else 0)
 
     def begin_buffering(self, local: LocalTrace) -> BufferedTrace | None:
         """Record a trace that is not sampled, into the buffer; None: there is no room."""

@@ -19,6 +19,7 @@ from causal_otel.engine import outcome
 from causal_otel.engine.block import SpanBlock
 from causal_otel.engine.context import SPAN_KEY, enter, leave, variable
 from causal_otel.engine.span import Span
+from causal_otel.engine.thread_waits import take_thread_wait, waits
 from causal_otel.engine.unsampled import ExcludedSpan, UnsampledSpan
 from causal_otel.engine.values import frozen_dict
 
@@ -106,6 +107,8 @@ class CurrentSpan(Span):
         self._token = variable.set(context)
         core.counts.fast += 1
         self._start = perf_counter_ns()
+        if waits:
+            take_thread_wait(self)
         if local.buffered is not None:
             core.counts.record_only("none" if parent is None else "local")
             if parent is None:

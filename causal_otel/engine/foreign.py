@@ -11,6 +11,9 @@ from causal_otel._internal import faults
 from causal_otel._version import __version__
 from causal_otel.engine.block import SpanBlock
 from causal_otel.engine.contained import ContainedSpan
+from causal_otel.engine.context import SPAN_KEY, current
+from causal_otel.engine.environ import callers, parent_of_first_root
+from causal_otel.engine.thread_waits import take_thread_wait, waits
 from causal_otel.names import SCHEMA_URL
 
 if TYPE_CHECKING:
@@ -55,6 +58,8 @@ class ContainedTracer(trace.Tracer):
 
         The span is the provider's own: what its methods raise reaches whoever calls them.
         """
+        if callers and context is None and SPAN_KEY not in (where := current()):
+            context = parent_of_first_root(where)
         try:
             span = self._theirs.start_span(
                 name,
@@ -71,6 +76,8 @@ class ContainedTracer(trace.Tracer):
         except Exception:
             faults.report("your tracer provider: start_span")
             return NonRecordingSpan(ContainedSpan(trace.get_current_span(context)).get_span_context())
+        if waits:
+            take_thread_wait(span)
         return span
 
     def start_contained(self, *args: Any, **kwargs: Any) -> Span:

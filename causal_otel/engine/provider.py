@@ -132,6 +132,7 @@ class TracerProvider(SdkTracerProvider):
         core.has_on_ending = any(_overrides(each, "_on_ending") for each in added)
         core.deliver = (getattr(added[0], "take", None) if len(added) == 1 else None) or self._processors.on_end
         core.fast_child = _repeats(sampler) and not core.has_on_start and not core.closed
+        core.fast_remote = core.fast_child and _repeats_remote(sampler)
         core.fast_drop = _drops(sampler) and not core.closed
         core.drops_roots = _root_sampler(sampler) is sampling.ALWAYS_OFF and core.buffer is None
         # With ALWAYS_OFF a root can be dropped without asking the sampler, unless a buffer may keep it.
@@ -157,6 +158,12 @@ def _repeats(sampler: Sampler) -> bool:
     return (
         type(sampler) is sampling.ParentBased and getattr(sampler, "_local_parent_sampled", None) is sampling.ALWAYS_ON
     )
+
+
+def _repeats_remote(sampler: Sampler) -> bool:
+    """The same of a span that is sampled in another process, for a sampler that :func:`_repeats`."""
+    always = sampling.ALWAYS_ON
+    return type(sampler) is not sampling.ParentBased or getattr(sampler, "_remote_parent_sampled", None) is always
 
 
 def _drops(sampler: Sampler) -> bool:

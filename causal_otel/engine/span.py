@@ -55,6 +55,15 @@ class Span(SpanData, trace.Span):
         if self._end:
             return
         try:
+            values = self._attributes
+            if (
+                values is not None
+                and not self._shared
+                and len(values) + len(attributes) <= self._tracer.core.max_attributes
+            ):
+                for key, value in attributes.items():
+                    values[key] = value if type(value) in SCALARS else frozen(value)
+                return
             for key, value in attributes.items():
                 self._set(key, value)
         except Exception:

@@ -1,13 +1,15 @@
 """The tracer: decides whether a span is recorded, then makes it.
 
-There are three ways to start a span:
+There are four ways to start a span:
 
 * :meth:`Tracer.start_span`, the OpenTelemetry API's: any parent, sampler, links, times. Not made current.
 * :meth:`Tracer.start_as_current_span`, the API's as well: current for the length of a block, or of a decorated call.
 * :meth:`Tracer.start_leaf`, for patches: a client's operation under the current span, never made current.
+* :meth:`Tracer.start_entry`, for patches: what another process has asked for, such as a request.
 
-The last two have a fast path for the most frequent case, a recorded parent of ours: there the sampler would only repeat
-what it decided for the parent. Everything else goes through :meth:`Tracer.start_span`.
+The last three have a fast path for the most frequent case: a recorded parent of ours, or for ``start_entry`` one in
+another process or none. There the sampler would only repeat what it decided for the parent, or is asked by a shorter
+way. Everything else goes through :meth:`Tracer.start_span`.
 """
 
 from __future__ import annotations
@@ -24,8 +26,10 @@ from causal_otel.engine import context as contexts
 from causal_otel.engine.context import SPAN_KEY
 from causal_otel.engine.core import BaseTracer
 from causal_otel.engine.current_span import CurrentSpan, RareArguments
+from causal_otel.engine.environ import callers, parent_of_first_root
 from causal_otel.engine.local_trace import LocalTrace, local_trace_of
 from causal_otel.engine.span import LeafSpan, Span
+from causal_otel.engine.thread_waits import take_thread_wait, waits
 from causal_otel.engine.unsampled import ExcludedSpan, UnsampledSpan
 from causal_otel.engine.values import frozen_dict
 from causal_otel.names import CAUSAL_LINK
@@ -89,6 +93,37 @@ class Tracer(BaseTracer):
         if local.buffered is not None:
             core.counts.record_only("local")
         span._start = perf_counter_ns()
+        if waits:
+            take_thread_wait(span)
+        return span
+
+    def start_entry(self, name: str, kind: SpanKind, attributes: dict[str, Any], context: Context) -> trace.Span:
+        """Start a span of what another process has asked for, such as a request. It is not made current.
+
+        Args:
+            name: its name.
+            kind: its kind.
+            attributes: strings, numbers and booleans that are known now; copied.
+            context: of :func:`~causal_otel.engine.context.incoming`, with the parent that the request names, if any.
+        """
+        core = self.core
+        parent: Any = context.get(SPAN_KEY)
+        if len(attributes) > core.max_attributes:
+            return self.start_span(name, context, kind, attributes)
+        local = core.new_trace(name, kind, attributes) if parent is None else core.continued(parent)
+        if local is None:
+            return self.start_span(name, context, kind, attributes)
+        if not local.recorded:
+            return UnsampledSpan(local, core)
+        span = self._make(name, kind, local, None if parent is None else parent.get_span_context())
+        span._attributes = attributes.copy()
+        if parent is None:
+            core.counts.fast += 1
+            if local.buffered is not None:
+                core.counts.record_only("none")
+                local.buffered.begin(span)
+        if waits:
+            take_thread_wait(span)
         return span
 
     def start_span(
@@ -119,6 +154,8 @@ class Tracer(BaseTracer):
         """
         core = self.core
         where = _current() if context is None else context
+        if callers and context is None and SPAN_KEY not in where:
+            where = parent_of_first_root(where) or where
         parent: trace.Span | None = where.get(SPAN_KEY)  # type: ignore[assignment]
         if type(parent) is ExcludedSpan:
             return parent  # whatever the sampler would say
@@ -146,6 +183,8 @@ class Tracer(BaseTracer):
             recorded = attributes  # not what the sampler made of them for a span that it drops
         if recorded or links:
             self._fill(span, recorded, links or ())
+        if waits:
+            take_thread_wait(span)
         if core.has_on_start:
             core.processors.on_start(cast("SdkSpan", span), parent_context=where)
         return span

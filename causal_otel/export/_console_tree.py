@@ -34,6 +34,7 @@ _FIRST = (
     names.HTTP_RESPONSE_STATUS_CODE,
     names.DB_RESPONSE_STATUS_CODE,
     names.CAUSAL_QUEUE_WAIT,
+    names.CAUSAL_THREADPOOL_WAIT,
     names.URL_FULL,
     names.URL_PATH,
     names.DB_QUERY_TEXT,

@@ -104,14 +104,14 @@ class Applied:
         else:
             if problem:
                 self._leave_alone(group, "unsupported", problem)
-            elif distribution in self.patch.versions:
+            elif distribution in self.patch.versions or not self.patch.versions:
                 group.state = "on"
         self._update_state()
 
     def _group(self, distribution: str) -> _Group:
         """The group that the targets of ``distribution`` belong to."""
         if distribution not in self.patch.versions:
-            key = ""  # not a driver but a module of ours, which needs none
+            key = ""  # no driver but a module of ours, which needs none, or of the standard library
         else:
             key = distribution if self.patch.independent else self.patch.name
         return self._groups.setdefault(key, _Group(key or self.patch.name, copy(self._tracing)))

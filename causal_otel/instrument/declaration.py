@@ -60,7 +60,8 @@ class Patch(NamedTuple):
 
     Args:
         name: what ``install(patches=...)`` calls it.
-        versions: per distribution that it covers, the first version supported and the first that is not.
+        versions: per distribution that it covers, the first version supported and the first that is not. Empty: it
+            covers modules of the standard library, which is there in one version.
         options: its options class.
         targets: what it replaces: all of them, or none if one cannot be placed or a distribution has another version.
             Half a patch would lose some spans, and record others twice.

@@ -39,7 +39,9 @@ _MODULES = {
     "redis": ("redis", "kombu", "celery"),
     "sqlalchemy": ("sqlalchemy",),
     "strawberry": ("strawberry",),
+    "threads": ("threading", "concurrent.futures", "multiprocessing.pool"),
     "valkey": ("valkey",),
+    "wsgi": ("flask", "django", "causal_otel.patches.wsgi"),
 }
 
 _logger = logger()

@@ -23,10 +23,10 @@ from causal_otel.instrument.operation import Observation, Running
 from causal_otel.instrument.options import ClientOptions, Options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from opentelemetry.context import Context
-    from opentelemetry.trace import Span, Tracer
+    from opentelemetry.trace import Link, Span, Tracer
 
     from causal_otel.engine.redaction import Redaction
     from causal_otel.instrument.errors import Errors
@@ -114,6 +114,10 @@ class Tracing(Generic[OptionsT]):
         )
         """Start a span under the current one that is not made current: name, kind, and attributes that nobody changes
         any more, so that one dict may serve any number of spans. The caller keeps the span and ends it."""
+        self.start_entry: Callable[[str, SpanKind, dict[str, Any], Context], Span] = getattr(
+            tracer, "start_entry", lambda name, kind, attributes, parent: start(name, parent, kind, attributes)
+        )
+        """Start the span of what another process has asked for, in a context in which its parent is, if it has one."""
 
     def recorded(self) -> bool:
         """Whether an operation that starts now is recorded, as far as can be told before naming it.
@@ -197,6 +201,7 @@ class Tracing(Generic[OptionsT]):
         errors: Errors = BY_CLASS,
         objects: tuple[Any, ...] = (),
         parent: Context | None = None,
+        links: Sequence[Link] | None = None,
     ) -> Running:
         """Begin an operation whose span will be current inside: the caller says where.
 
@@ -205,10 +210,23 @@ class Tracing(Generic[OptionsT]):
             errors: how the driver's errors are told.
             objects: the driver's own, for the hooks.
             parent: the context to find the parent in; default: the current one.
+            links: to spans that are no parent of it.
         """
         attributes = operation.attributes if operation.own is None else {**operation.attributes, **operation.own}
-        span = self._start(operation.name, parent, operation.kind, attributes)
+        span = self._start(operation.name, parent, operation.kind, attributes, links)
         return self.running(operation, span, errors, objects)
+
+    def entry(self, operation: Operation, objects: tuple[Any, ...], parent: Context) -> Running:
+        """Begin what another process has asked for, such as a request: the caller makes its span current.
+
+        Args:
+            operation: which one.
+            objects: for the hooks.
+            parent: the context to find the parent in: of :func:`~causal_otel.engine.context.incoming`, with what the
+                request adds to it.
+        """
+        span = self.start_entry(operation.name, operation.kind, operation.attributes, parent)
+        return self.running(operation, span, BY_CLASS, objects)
 
     def running(
         self,

@@ -1,4 +1,4 @@
-"""Drivers and frameworks that this process uses and nothing traces: asked by ``status()``, which says so.
+"""Drivers that this process uses and nothing traces: asked by ``status()``, which says so.
 
 ``requests``, ``urllib3`` and ``grpc`` are missing from the list: our own export imports them.
 """
@@ -14,7 +14,7 @@ from causal_otel.instrument.applying import at_work
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["untraced"]
+__all__ = ["instrumentations", "untraced", "version_of"]
 
 _DRIVERS = (
     "aio_pika",
@@ -29,10 +29,8 @@ _DRIVERS = (
     "botocore",
     "cassandra",
     "confluent_kafka",
-    "django",
     "dramatiq",
     "elasticsearch",
-    "flask",
     "kafka",
     "motor",
     "MySQLdb",
@@ -61,7 +59,7 @@ def untraced() -> tuple[str, ...]:
     Where the instrumentation is imported and yet does nothing, as it does for versions outside its range, that is
     said as well.
     """
-    traced, idle = _instrumentations()
+    traced, idle = instrumentations()
     lines = []
     for name in _DRIVERS:
         module = sys.modules.get(name)
@@ -72,11 +70,11 @@ def untraced() -> tuple[str, ...]:
         if name in _BELOW_SQLALCHEMY and "sqlalchemy" in at_work and name not in idle:
             continue
         why = f"(opentelemetry.instrumentation.{name} is imported, but not at work)" if name in idle else ""
-        lines.append(" ".join(filter(None, (name, _version(module), why))))
+        lines.append(" ".join(filter(None, (name, version_of(module), why))))
     return tuple(lines)
 
 
-def _version(module: ModuleType) -> str:
+def version_of(module: ModuleType) -> str:
     """Of what is imported. A module's ``__getattr__`` is not asked: that of Flask 3.1 warns of the question."""
     version = vars(module).get("__version__")
     if isinstance(version, str):
@@ -87,7 +85,7 @@ def _version(module: ModuleType) -> str:
         return ""
 
 
-def _instrumentations() -> tuple[set[str], set[str]]:
+def instrumentations() -> tuple[set[str], set[str]]:
     """What OpenTelemetry's instrumentations trace, and what they do not though they are imported."""
     traced: set[str] = set()
     idle: set[str] = set()

@@ -34,6 +34,7 @@ async def test_a_request_is_one_server_span_with_the_stable_attributes(recorded:
     assert assert_span(span, None) == {
         "client.address": "127.0.0.1",
         "http.request.method": "GET",
+        "http.response.body.size": len(response.content),
         "http.response.status_code": 200,
         "http.route": "/items/{i}",
         "network.protocol.version": "1.1",

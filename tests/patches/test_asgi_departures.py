@@ -294,15 +294,16 @@ def test_an_exception_in_mid_stream_is_an_error_below_any_middleware(served: tup
     assert len(recorded.spans) == 1
 
 
-def test_an_exception_after_the_response_is_not_the_request_s(served: tuple[Recording, str]) -> None:
-    """A background task that fails leaves the request a success, and has a span of its own."""
+def test_a_failure_in_the_background_is_not_the_request_s(served: tuple[Recording, str]) -> None:
+    """A background task that fails leaves the request a success, and its own span alone tells of it."""
     recorded, url = served
     with connected(url) as connection:
         ask(connection, "/afterwards")
         assert read(connection, b"\r\n\r\n").startswith(b"HTTP/1.1 200")
         wait_until(lambda: len(recorded.spans) == 2)
-    span = server(recorded)
-    assert_span(recorded.only("after response"), span.get_span_context(), error="LookupError", lasts=0.05)
+    span, task = server(recorded), recorded.only("afterwards.<locals>.fail")
+    assert_span(task, span.get_span_context(), error="LookupError", lasts=0.05)
+    assert [event.name for event in task.events] == ["exception"]
 
 
 def test_an_exception_that_is_handled_is_no_error(served: tuple[Recording, str]) -> None:

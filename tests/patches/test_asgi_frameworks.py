@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,16 +13,14 @@ from asgiref.sync import SyncToAsync
 from asgiref.wsgi import WsgiToAsgi
 from flask import Flask
 
-import causal_otel
 from causal_otel.patches.asgi import TracingMiddleware
 from tests.patches.asgi_requests import SENDER, TRACE_ID, TRACEPARENT, fetch
+from tests.patches.django_site import WAIT, make_site, work
 from tests.recording import Recording, recording
 from tests.span_relations import assert_span
 
 if TYPE_CHECKING:
     import httpx
-
-_WAIT = 0.02
 
 
 @pytest.fixture
@@ -51,15 +47,9 @@ def _adapted(adapter: Any) -> Iterator[Any]:
             app.executor.shutdown()
 
 
-def _work() -> str:
-    with causal_otel.span("work"):
-        time.sleep(_WAIT)
-    return causal_otel.current_trace_id() or ""
-
-
 def _flask() -> Flask:
     app = Flask("shop")
-    app.add_url_rule("/orders/<int:number>", "order", lambda number: _work())
+    app.add_url_rule("/orders/<int:number>", "order", lambda number: work())
 
     def broken() -> str:
         raise KeyError("no such order")
@@ -70,32 +60,7 @@ def _flask() -> Flask:
 
 @pytest.fixture(scope="module")
 def django() -> Any:
-    """A Django with a view of each kind; it is set up once in a process."""
-    from django.conf import settings
-    from django.core.asgi import get_asgi_application
-    from django.http import HttpResponse
-    from django.urls import path
-
-    def order(request: Any, number: int) -> HttpResponse:
-        return HttpResponse(_work())
-
-    async def later(request: Any, number: int) -> HttpResponse:
-        with causal_otel.span("work"):
-            await asyncio.sleep(_WAIT)
-        return HttpResponse(causal_otel.current_trace_id() or "")
-
-    def broken(request: Any) -> HttpResponse:
-        raise KeyError("no such order")
-
-    class Urls:
-        urlpatterns = (
-            path("orders/<int:number>", order),
-            path("later/<int:number>", later),
-            path("broken", broken),
-        )
-
-    settings.configure(ALLOWED_HOSTS=["*"], ROOT_URLCONF=Urls, MIDDLEWARE=[], LOGGING_CONFIG=None, USE_TZ=True)
-    return get_asgi_application()
+    return make_site().asgi
 
 
 async def _get(app: Any, path: str) -> httpx.Response:
@@ -105,10 +70,10 @@ async def _get(app: Any, path: str) -> httpx.Response:
 def _assert_request(recorded: Recording, response: httpx.Response, path: str) -> None:
     """The request is in its caller's trace, under the method's name; the work inside is its child."""
     request, work = recorded.only("GET"), recorded.only("work")
-    found = assert_span(request, SENDER, lasts=_WAIT)
+    found = assert_span(request, SENDER, lasts=WAIT)
     assert (found["url.path"], found["http.response.status_code"]) == (path, 200)
     assert "http.route" not in found
-    assert_span(work, request, lasts=_WAIT)
+    assert_span(work, request, lasts=WAIT)
     assert response.text == response.headers["x-trace-id"] == TRACE_ID
 
 

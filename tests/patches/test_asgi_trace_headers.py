@@ -92,7 +92,7 @@ async def never(_: Any) -> PlainTextResponse:
 async def test_the_answer_in_place_of_a_cancelled_endpoint_tells_its_span(recorded: Recording) -> None:
     """An endpoint that is cancelled by a middleware, which then answers, leaves a response like any other."""
     response = await fetch("/", of=Starlette(routes=[Route("/", never)], middleware=[Middleware(GivesUp)]))
-    span = server(recorded, None, error="504", lasts=0.05)
+    span = server(recorded, None, error="TimeoutError", lasts=0.05)
     assert response.headers["traceresponse"] == traceparent(span)
 
 

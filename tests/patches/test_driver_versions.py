@@ -105,15 +105,6 @@ WITHOUT = [
     ("redis", "==6.4.0", "test_durations.py::test_every_call[redis-Pipeline.execute-fails]"),
     ("redis", "==6.4.0", "test_durations.py::test_every_call[redis-Pipeline.execute (no transaction)-fails]"),
     ("starlette", "<1.7", "test_asgi_installed.py::test_starlette_s_own_middleware_does_not_double_the_span"),
-    # There BaseHTTPMiddleware swallows what a background task raises, with us as without.
-    *(
-        (
-            "starlette",
-            "<0.46",
-            f"test_asgi_departures.py::test_an_exception_after_the_response_is_not_the_request_s[{each}]",
-        )
-        for each in ("@app.middleware", "three", "mixed", "mounted", "mounted below", "wrapped")
-    ),
 ]
 
 

@@ -65,8 +65,8 @@ class Spot:
 def _spots() -> list[Any]:
     spots = []
     for name in BUILT_IN:
-        if name == "valkey":
-            continue  # by the same functions as redis
+        if name in ("valkey", "threads"):
+            continue  # by the same functions as redis; without threads no test runs, and jobs are handed on wrapped
         for target in BUILT_IN[name].load().targets:
             if isinstance(target, Wrap):
                 try:

@@ -30,7 +30,9 @@ def _supported(name: str, distribution: str) -> SpecifierSet:
     return SpecifierSet(f">={first},<{last}")
 
 
-@pytest.mark.parametrize(("name", "extra"), [(name, {"asgi": "fastapi"}.get(name, name)) for name in BUILT_IN])
+@pytest.mark.parametrize(
+    ("name", "extra"), [(name, {"asgi": "fastapi", "wsgi": "flask"}.get(name, name)) for name in BUILT_IN]
+)
 def test_an_extra_is_what_its_patch_supports(name: str, extra: str) -> None:
     """Whatever ``causal-otel[extra]`` lets pip install is traced, and nothing that is traced is kept out."""
     (requirement,) = (Requirement(each) for each in PROJECT["optional-dependencies"][extra])
@@ -126,7 +128,7 @@ def test_in_range_all_is_placed(tmp_path: Path, imported: bool) -> None:
     lines, status, state, placed = _installed(tmp_path, "asgi", "import fastapi, starlette.routing", imported, **faked)
     assert (lines, state) == ([], "on")
     assert status == "asgi: on starlette 0.36.3 fastapi 0.110.0"
-    assert len(placed) == 6
+    assert len(placed) == 12
 
 
 @pytest.mark.parametrize("imported", [True, False], ids=["imported before", "imported later"])

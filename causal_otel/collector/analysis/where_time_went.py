@@ -18,6 +18,7 @@ from causal_otel.names import (
     CAUSAL_QUEUE_WAIT,
     CAUSAL_RETRY_WAIT,
     CAUSAL_SERVER,
+    CAUSAL_THREADPOOL_WAIT,
 )
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ _MEASURED = (
     (CAUSAL_FETCH, "fetch"),
     (CAUSAL_LOOP_BLOCKED, "loop blocked"),
 )
-_QUEUE = (CAUSAL_QUEUE_WAIT, "queue wait")
-_KEYS = frozenset(key for key, _ in (*_MEASURED, _QUEUE))
+_BEFORE = ((CAUSAL_QUEUE_WAIT, "queue wait"), (CAUSAL_THREADPOOL_WAIT, "thread wait"))
+_KEYS = frozenset(key for key, _ in (*_MEASURED, *_BEFORE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +69,7 @@ def where_time_went(span: SpanView) -> list[Part]:
     measured = _measured(span)
     if not measured:
         return []
-    parts = []
-    waited = measured.get(_QUEUE[0])
-    if waited:
-        parts.append(Part(*_QUEUE, waited, 0.0, before=True))
+    parts = [Part(key, label, measured[key], 0.0, before=True) for key, label in _BEFORE if key in measured]
     left = span.duration
     for key, label in _MEASURED:
         spent = min(left, measured.get(key, 0))

@@ -30,6 +30,7 @@ KINDS = {
     "fetch": ("fetch", "reading the results"),
     "loop-blocked": ("loop blocked", "the answer was there, but the event loop was busy with something else"),
     "queue-wait": ("queue wait", "lay in the queue before it started"),
+    "thread-wait": ("thread wait", "waited for a thread of a pool before it started"),
 }
 """The parts of a span's time by their CSS class: their label, and what they mean."""
 

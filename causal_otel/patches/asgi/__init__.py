@@ -6,13 +6,32 @@ the server was started in; baggage of the request is current too. A mounted appl
 the same span. The tracing that FastAPI (0.142 and later) and Starlette's own middleware would do is switched off for
 the request. Not traced: messages sent and received, the lifespan.
 
-The span ends with the last message of the response, so background tasks are not in its duration. A response of 500 or
-more ends then too, but is kept open until the application returns, to learn why. An exception after any other response
-gets a span of its own, ``after response``. A client that goes away before the end is an error,
-``client_disconnected``, which ends when the application learned of it; what it answers then reaches nobody, and has no
-status code. Not so where a client closes a stream of server-sent events (``text/event-stream``) or a websocket: that is
-how they end. An application that returns before it has answered is the error ``incomplete_response``. Middlewares
-change none of this.
+The span ends with the last message of the response. An exception after that gets a span of its own, ``after
+response``. A client that goes away before the end is an error, ``client_disconnected``, which ends when the application
+learned of it; what it answers then reaches nobody, and has no status code. Not so where a client closes a stream of
+server-sent events (``text/event-stream``) or a websocket: that is how they end. An application that returns before it
+has answered is the error ``incomplete_response``. Middlewares change none of this.
+
+An exception that the application does not handle is recorded, and so is one that it answers with 5xx: by a handler of
+its class or of a status, by ``HTTPException`` (of that, what it was raised from, or while handling), or in an
+``except`` of a middleware. It gives ``error.type``; an ``HTTPException`` that has no cause leaves that to the status.
+An exception group is one event for each exception in it, the first eight. An exception that is answered with anything
+else is no error, and not recorded.
+
+Where the time went, in seconds, if it is a millisecond or more: ``causal.receive`` (waiting for the body of the
+request, until the response begins), ``causal.send`` (waiting until the server took what was sent, which is a client
+that reads slowly) and ``causal.threadpool.wait`` (until anyio had a free thread, of forty, for synchronous endpoints,
+dependencies and generators, on whichever span is current; waits that overlap count once). The rest is the
+application's. ``causal.first_byte`` is the moment when the response began, if it went on for a millisecond. A server
+buffers: what it has taken may not be on the wire yet. ``http.request.body.size``, of a body that the application has
+read to its end, and ``http.response.body.size`` count bytes as the server has them, so compressed ones.
+
+A background task of Starlette's or FastAPI's is an INTERNAL span, named as its function, with ``code.function.name``: a
+child of the request, linked to it, and no part of its time. What it raises is recorded there only. It is current in
+its thread too, if it is synchronous.
+
+The request's span is current in every piece of a synchronous generator, of a streaming response or a dependency of
+FastAPI's. All pieces of one run in the same context, so that a span around a ``yield`` stays current in it.
 
 Every response has its trace id in the header ``X-Trace-Id``, whether the request is recorded or not. At the end of the
 lifespan all spans are exported before the server goes on to exit.
@@ -25,7 +44,7 @@ Span names are ``{method} {route}``, or the method alone where no route matched.
 ``http.request.method``, ``http.request.method_original``, ``url.scheme``, ``url.path``, ``url.query`` (secret
 parameters redacted), ``server.address``, ``server.port``, ``client.address``, ``user_agent.original``,
 ``network.protocol.name`` (``websocket``), ``network.protocol.version``; at the end ``http.route``,
-``http.response.status_code`` and ``error.type`` (an exception's class, or the status from 500 on).
+``http.response.status_code``, the sizes and ``error.type`` (an exception's class, or the status from 500 on).
 
 Metrics: ``http.server.request.duration`` and ``http.server.active_requests`` of each request. A websocket is none: it
 lasts as long as its client likes.
@@ -43,9 +62,12 @@ from causal_otel import names
 from causal_otel._internal.setting_types import SECONDS
 from causal_otel.instrument.declaration import Connect, Patch, Wrap
 from causal_otel.metrics.conventions import HTTP_SERVER
-from causal_otel.patches._http_server import HttpServerOptions
-from causal_otel.patches.asgi.frameworks import claim_export, wrap_application, wrap_handle
+from causal_otel.patches._http_server_options import HttpServerOptions
+from causal_otel.patches.asgi.background import wrap_background_task
+from causal_otel.patches.asgi.frameworks import claim_export, wrap_application, wrap_handle, wrap_relay
 from causal_otel.patches.asgi.middleware import TracingMiddleware, enable_middleware
+from causal_otel.patches.asgi.one_context import wrap_context_manager, wrap_iterate
+from causal_otel.patches.asgi.threadpool import wrap_run_sync
 
 __all__ = ["PATCH", "AsgiOptions", "TracingMiddleware"]
 
@@ -99,12 +121,20 @@ PATCH = Patch(
         Wrap("starlette.routing", "Mount.handle", wrap_handle(mount=True)),
         Wrap("fastapi.applications", "FastAPI.__call__", wrap_application),
         Wrap("fastapi.routing", "APIRoute.handle", wrap_handle()),
+        Wrap("starlette.middleware.base", "BaseHTTPMiddleware.__call__", wrap_relay),
+        Wrap("starlette.background", "BackgroundTask.__call__", wrap_background_task),
+        Wrap("starlette.responses", "iterate_in_threadpool", wrap_iterate, optional=True),
+        Wrap("fastapi.routing", "iterate_in_threadpool", wrap_iterate, optional=True),
+        Wrap("fastapi.dependencies.utils", "contextmanager_in_threadpool", wrap_context_manager, optional=True),
+        Wrap("starlette.concurrency", "anyio.to_thread.run_sync", wrap_run_sync, optional=True),
         Connect("fastapi.telemetry._runtime", claim_export),
     ),
     records=(
-        names.HTTP_REQUEST_HEADER,
+        names.HTTP_REQUEST_BODY_SIZE,
         names.HTTP_REQUEST_METHOD,
         names.HTTP_REQUEST_METHOD_ORIGINAL,
+        names.HTTP_RESPONSE_BODY_SIZE,
+        names.HTTP_REQUEST_HEADER,
         names.HTTP_RESPONSE_HEADER,
         names.HTTP_RESPONSE_STATUS_CODE,
         names.HTTP_ROUTE,
@@ -125,6 +155,11 @@ PATCH = Patch(
         names.CAUSAL_BYTES_RECEIVED,
         names.CAUSAL_BYTES_SENT,
         names.CAUSAL_CANCELLED,
+        names.CAUSAL_FIRST_BYTE,
+        names.CAUSAL_RECEIVE,
+        names.CAUSAL_SEND,
+        names.CAUSAL_THREADPOOL_WAIT,
+        names.CODE_FUNCTION_NAME,
         names.CAUSAL_MESSAGES_RECEIVED,
         names.CAUSAL_MESSAGES_SENT,
         names.CAUSAL_WEBSOCKET_CLOSE_CODE,

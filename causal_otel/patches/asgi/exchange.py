@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Iterable
 from time import perf_counter_ns, time_ns
 from typing import TYPE_CHECKING, Any
 
@@ -13,33 +14,25 @@ from causal_otel.engine import outcome
 from causal_otel.instrument.errors import error_name
 from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.tracing import Tracing
-from causal_otel.names import (
-    CAUSAL_CANCELLED,
-    HTTP_RESPONSE_STATUS_CODE,
-    HTTP_ROUTE,
-)
+from causal_otel.names import CAUSAL_CANCELLED, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE
+from causal_otel.patches._http_server import contained
+from causal_otel.patches.asgi.background import has_failed_in_background
+from causal_otel.patches.asgi.bodies import Bodies
 from causal_otel.patches.asgi.long_connections import OpenConnection, Websocket
 from causal_otel.patches.asgi.protocol import MOUNTED, Message, Receive, Scope, Send
+from causal_otel.patches.asgi.raised import alone, failure_of, reason_of, record_raised, stems_from
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
 
-__all__ = ["Exchange", "contained"]
+__all__ = ["Exchange"]
 
 _DEPARTURES = ("ClientDisconnect", "WebSocketDisconnect")  # Starlette's words for a client that has gone
 _UNANSWERED = "No response returned."  # what Starlette's BaseHTTPMiddleware raises where the application sends nothing
 _EVENT_STREAM = b"text/event-stream"
 
 
-def contained(site: str, tell: Callable[..., Any], *args: Any) -> None:
-    """Call ``tell``; what it raises is counted, at ``site``, and goes no further."""
-    try:
-        tell(*args)
-    except Exception:
-        faults.report(site)
-
-
-class Exchange:
+class Exchange(Bodies):
     """What becomes of a request, recorded on its span once.
 
     The router, the wrapped ``receive`` and ``send``, and the end of the application's call tell it as it happens. The
@@ -54,9 +47,46 @@ class Exchange:
         where: the context in which that is current.
         scope: of the type ``http`` or ``websocket``.
         method: the method, as names of spans show it.
+
+    Attributes:
+        relayed: whether a middleware passes the response on to another task (Starlette's ``BaseHTTPMiddleware``): what
+            is handled where the response is made is not seen where it is sent.
     """
 
+    __slots__ = (
+        "_clock",
+        "_closing",
+        "_ended",
+        "_error_type",
+        "_escaped",
+        "_failure",
+        "_gone",
+        "_handled",
+        "_headers",
+        "_method",
+        "_operation",
+        "_outer",
+        "_over",
+        "_reason",
+        "_receive",
+        "_route",
+        "_running",
+        "_scope",
+        "_send",
+        "_socket",
+        "_started",
+        "_status",
+        "_stream",
+        "_told",
+        "_tracing",
+        "_trailers",
+        "_websocket",
+        "_where",
+        "relayed",
+    )
+
     def __init__(self, tracing: Tracing[Any], running: Running, where: Context, scope: Scope, method: str) -> None:
+        super().__init__()
         self._tracing = tracing
         self._running = running
         self._where = where
@@ -70,8 +100,13 @@ class Exchange:
         self._closing = False  # the last message of the response is with the server
         self._over: int | None = None
         self._gone: int | None = None
+        self._outer = sys.exception()  # what is being handled around the application, which has nothing to do with it
         self._escaped: Exception | None = None  # what has left the route before the response was over
+        self._handled: Exception | None = None  # what a response that is relayed has answered
+        self._reason: Exception | None = None  # what the response has answered with 5xx, and the span tells already
+        self._error_type: tuple[str | None, str | None] = (None, None)
         self._ended = False
+        self.relayed = False
         self._socket = Websocket() if self._websocket else None
         self._stream: OpenConnection | None = None  # a response in several pieces
         self._told = 0  # of the connection, until when
@@ -102,12 +137,18 @@ class Exchange:
             if mount:
                 scope[MOUNTED] = above + path.removesuffix("/{path}")
 
-    def sending(self, message: Message) -> None:
+    def found_route(self, route: str) -> None:
+        """A framework that is not Starlette has found ``route``, with what is before it in the path."""
+        self._route = route
+
+    def sending(self, message: Message, now: int) -> None:
         """``message`` is about to be sent. From the last one of a response on, a disconnect is how connections end."""
         kind = message["type"]
         if self._over is not None:
             return
-        if kind == "http.response.body":
+        if kind == "http.response.start":
+            self._first_byte = now
+        elif kind == "http.response.body":
             self._closing = not (self._trailers or message.get("more_body"))
         elif kind == "http.response.pathsend":
             self._closing = True
@@ -117,6 +158,10 @@ class Exchange:
     def sent(self, message: Message) -> None:
         """``message`` has been sent."""
         kind = message["type"]
+        if kind == "http.response.body":
+            self._bytes_out += len(message.get("body", b""))
+        elif kind == "http.response.pathsend":
+            self._bytes_out = -1
         if self._closing:
             self._complete()
         elif kind == "http.response.body":  # and there is more to come
@@ -128,7 +173,7 @@ class Exchange:
             self._sent_by(self._socket, message)
         elif kind == "http.response.start":
             if self._gone is None:  # else it is nobody's
-                self._status = message["status"]
+                self._answer(message["status"])
             self._trailers = message.get("trailers", False)
             self._headers = message.get("headers")
 
@@ -139,7 +184,7 @@ class Exchange:
             self._headers = message.get("headers")
             self._opened(socket)
         elif kind == "websocket.http.response.start":
-            self._status = message["status"]
+            self._answer(message["status"])
             self._headers = message.get("headers")
         elif kind == "websocket.close" and self._status is None:
             self._status = 403  # what servers answer where a connection is closed before it was accepted
@@ -169,13 +214,35 @@ class Exchange:
         route: str | None = self._route or getattr(self._scope.get("route"), "path_format", None)
         return route
 
+    def _answer(self, status: int) -> None:
+        """The response has begun, in the middle of whatever has led to it: an exception that is being handled."""
+        self._status = status
+        if status < 500:
+            return
+        error = _handled_now(self._outer) or self._handled or self._escaped
+        if error is not None and not self._is_departure(error):
+            self._reason = error
+            reason = reason_of(error)
+            self._error_type = failure_of(reason)
+            record_raised(self._tracing, self._running.span, reason)
+
+    def handles(self, send: Send) -> Send:
+        """``send`` of a route, watched for what the application handles there; for a response that is relayed."""
+
+        async def send_(message: Message) -> None:
+            if message.get("status", 0) >= 500:
+                self._handled = _handled_now(self._outer)
+            await send(message)
+
+        return send_
+
     def _complete(self) -> None:
         if self._over is not None:
             return
         self._over = self._now()
         # Otherwise it stays open until the application returns or raises, to learn why.
-        if self._answered() and self._escaped is None:
-            self._finish()
+        if self._reason is not None or (self._answered() and self._escaped is None):
+            self._finish(*self._error_type)
 
     def _answered(self) -> bool:
         """Whether a whole response has reached the client that does not tell of a failure."""
@@ -216,35 +283,45 @@ class Exchange:
 
     def returned(self) -> None:
         """The application has returned."""
-        if self._ended:
-            return
-        if self._over is None and self._gone is None and not self._websocket:
-            self._finish("incomplete_response")
-        else:
-            self._finish()
+        if not self._ended:
+            if self._over is None and self._gone is None and not self._websocket:
+                self._finish("incomplete_response")
+            else:
+                self._finish(*self._error_type)
+        self._forget()
 
     def raised(self, error: BaseException) -> None:
         """The application has raised ``error``, perhaps after the response."""
-        if not isinstance(error, Exception):
-            if not self._ended:
-                if outcome.is_cancellation(error) and self._over is None and self._gone is None:
-                    self._running.learn({CAUSAL_CANCELLED: True})
-                self._finish()
-            return
-        error = _alone(error)
+        if isinstance(error, Exception):
+            self._raised(alone(error))
+        elif not self._ended:
+            if outcome.is_cancellation(error) and self._over is None and self._gone is None:
+                self._running.learn({CAUSAL_CANCELLED: True})
+            self._finish(*self._error_type)
+        self._forget()
+
+    def _raised(self, error: Exception) -> None:
         if self._is_departure(error):
             if not self._ended:
                 if self._over is None:
                     self.refused()
                 self._finish()
             return
-        if self._answered() and not self._ended and not _stems_from(error, self._escaped):
-            self._finish()  # what had escaped was turned into this response
-        if self._ended:
+        in_background = self._over is not None and has_failed_in_background(error)
+        if not self._ended and (in_background or (self._answered() and not stems_from(error, self._escaped))):
+            self._finish(*self._error_type)  # what had escaped was turned into this response
+        told = self._reason is not None and stems_from(error, self._reason)
+        if not self._ended:
+            if not told:
+                record_raised(self._tracing, self._running.span, error)
+                self._error_type = error_name(error), type(error).__name__
+            self._finish(*self._error_type)
+        elif not (told or in_background):
             self._raised_late(error)
-        else:
-            self._tracing.record_exception(self._running.span, error)
-            self._finish(error_name(error), type(error).__name__)
+
+    def _forget(self) -> None:
+        """Let go of exceptions, whose tracebacks lead back here, so that all of it goes when the request does."""
+        self._outer = self._escaped = self._handled = self._reason = None
 
     def _is_departure(self, error: Exception) -> bool:
         """Whether ``error`` only says that the client has gone."""
@@ -258,7 +335,7 @@ class Exchange:
         """Record an exception raised after the response. It is no request, so no observer is told of it."""
         operation = Operation("after response", {}, kind=SpanKind.INTERNAL)
         span = self._tracing.start(operation.name, operation.kind, operation.attributes, self._where, self._over)
-        self._tracing.record_exception(span, error)
+        record_raised(self._tracing, span, error)
         running = Running(operation, span)
         running.fail(error_name(error), type(error).__name__)
         running.end()
@@ -286,6 +363,8 @@ class Exchange:
                 attributes[HTTP_RESPONSE_STATUS_CODE] = status
                 if status >= 500:
                     error_type = error_type or str(status)
+            self._add_sizes(attributes, self._headers, has_body=self._method != "HEAD")
+            self._add_parts(attributes, self._started - self._clock, (at or self._now()) - self._clock)
             if self._socket is not None and status == 101:
                 self._socket.closed()
                 attributes.update(self._socket.counts(), **self._socket.ending())
@@ -305,53 +384,52 @@ class Exchange:
             running.end(status, None, at, None if at is None else at - self._started)
 
     def receives(self, receive: Receive) -> Receive:
-        """``receive``, watched for the client's departure, or for what comes over a websocket."""
+        """``receive``, watched for the body and the client's departure, or for what comes over a websocket."""
         if self._socket is not None:
             return self._socket.receives(receive)
+        self._receive = receive
+        return self._receive_watched
 
-        async def receive_() -> Message:
-            message = await receive()
-            if message.get("type") == "http.disconnect":
+    async def _receive_watched(self) -> Message:
+        began = perf_counter_ns()
+        try:
+            message = await self._receive()
+        finally:
+            self._add_received(perf_counter_ns() - began)
+        try:
+            if message["type"] == "http.disconnect":
                 self.disconnected()
-            return message
-
-        return receive_
+            else:
+                self._count_received(message)
+        except Exception:
+            faults.report("asgi: request's body")
+        return message
 
     def sends(self, send: Send) -> Send:
         """``send``, watched for the course of the response."""
+        self._send = send
+        return self._send_watched
 
-        async def send_(message: Message) -> None:
-            try:
-                self.sending(message)
-            except Exception:
-                faults.report("asgi: response")
-            try:
-                await send(message)
-            except OSError:  # what ASGI 2.4 has servers raise
-                self.refused()
-                raise
-            contained("asgi: response", self.sent, message)
-
-        return send_
-
-
-def _alone(error: Exception) -> Exception:
-    """The exception in a group of one, such as the task group around a streaming response makes of it."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
+    async def _send_watched(self, message: Message) -> None:
+        began = perf_counter_ns()
+        try:
+            self.sending(message, began)
+        except Exception:
+            faults.report("asgi: response")
+        try:
+            await self._send(message)
+        except OSError:  # what ASGI 2.4 has servers raise
+            self.refused()
+            raise
+        finally:
+            self._sending += perf_counter_ns() - began
+        contained("asgi: response", self.sent, message)
 
 
-def _stems_from(error: BaseException, origin: BaseException | None) -> bool:
-    """Whether ``error`` is ``origin``, or was raised because of it."""
-    seen: set[int] = set()
-    found: BaseException | None = error
-    while found is not None and id(found) not in seen:
-        if found is origin:
-            return True
-        seen.add(id(found))
-        found = found.__cause__ or found.__context__
-    return False
+def _handled_now(outer: BaseException | None) -> Exception | None:
+    """The exception that is being handled, by whoever called this, if it is not ``outer``."""
+    error = sys.exception()
+    return error if isinstance(error, Exception) and error is not outer else None
 
 
 def _is_event_stream(headers: Any) -> bool:

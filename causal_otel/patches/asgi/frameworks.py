@@ -10,11 +10,11 @@ from typing import Any
 from opentelemetry.trace import get_tracer_provider
 
 from causal_otel.instrument.tracing import Tracing
-from causal_otel.patches.asgi.exchange import contained
+from causal_otel.patches._http_server import contained
 from causal_otel.patches.asgi.protocol import EXCHANGE, Receive, Scope, Send
 from causal_otel.patches.asgi.serving import serve
 
-__all__ = ["claim_export", "wrap_application", "wrap_handle"]
+__all__ = ["claim_export", "wrap_application", "wrap_handle", "wrap_relay"]
 
 
 def wrap_application(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
@@ -43,6 +43,8 @@ def wrap_handle(*, mount: bool = False) -> Callable[[Tracing[Any], Callable[...,
             if exchange is None:
                 return await original(self, scope, receive, send)
             contained("asgi: route", exchange.routed, self, scope, mount)
+            if exchange.relayed and not mount:
+                send = exchange.handles(send)
             try:
                 return await original(self, scope, receive, send)
             except Exception as error:
@@ -52,6 +54,19 @@ def wrap_handle(*, mount: bool = False) -> Callable[[Tracing[Any], Callable[...,
         return handle
 
     return wrap
+
+
+def wrap_relay(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wraps ``BaseHTTPMiddleware``, which has one task make the response and another one send it."""
+
+    @functools.wraps(original)
+    async def __call__(self: Any, scope: Scope, receive: Receive, send: Send) -> Any:
+        exchange = scope.get(EXCHANGE)
+        if exchange is not None:
+            exchange.relayed = True
+        return await original(self, scope, receive, send)
+
+    return __call__
 
 
 def claim_export(tracing: Tracing[Any]) -> Callable[[], None]:

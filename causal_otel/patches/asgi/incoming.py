@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
-from opentelemetry import propagate
-from opentelemetry.propagators.textmap import Getter
-
-from causal_otel._internal import faults
-from causal_otel.engine import carriers, context
 from causal_otel.instrument.exclusion import canonical_url
 from causal_otel.names import (
     CLIENT_ADDRESS,
@@ -24,59 +17,12 @@ from causal_otel.names import (
     URL_SCHEME,
     USER_AGENT_ORIGINAL,
 )
+from causal_otel.patches._http_server import HeadersOfInterest, authority
 from causal_otel.statements.urls import DEFAULT_PORTS, method_attributes, redact_query
 
-if TYPE_CHECKING:
-    from opentelemetry.context import Context
-    from opentelemetry.propagators.textmap import TextMapPropagator
+__all__ = ["headers_of_interest", "request_attributes", "request_url"]
 
-    from causal_otel.instrument.baggage import BaggageBorder
-
-__all__ = ["headers_of_interest", "parent_context", "request_attributes", "request_url"]
-
-_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/?#@\[\]]+)(?::(\d{1,5}))?")
-
-
-class _Interest(NamedTuple):
-    """Headers worth decoding."""
-
-    fields: frozenset[str]
-    """Those of the propagator."""
-    names: frozenset[bytes]
-    """All of them, as they stand in a scope."""
-
-
-_NO_FIELDS = _Interest(frozenset(), frozenset((b"host", b"user-agent")))
-_latest: tuple[TextMapPropagator | None, _Interest] = None, _NO_FIELDS
-
-
-def _interest() -> _Interest:
-    global _latest
-    propagator = propagate.get_global_textmap()
-    # Known by identity: Logfire's propagator is a dataclass, and so not hashable.
-    if _latest[0] is not propagator:
-        try:
-            fields = frozenset(field.lower() for field in propagator.fields)
-            names = frozenset(name.encode("latin-1") for name in (*fields, "host", "user-agent"))
-        except Exception:
-            faults.report("propagator: fields")
-            return _NO_FIELDS
-        _latest = propagator, _Interest(fields, names)
-    return _latest[1]
-
-
-class _Headers(Getter[dict[str, str]]):
-    """Shows headers to a propagator."""
-
-    def get(self, carrier: dict[str, str], key: str) -> list[str] | None:
-        value = carrier.get(key.lower())
-        return None if value is None else [value]
-
-    def keys(self, carrier: dict[str, str]) -> list[str]:
-        return list(carrier)
-
-
-_getter = _Headers()
+_interest = HeadersOfInterest(lambda name: name.encode("latin-1"))
 
 
 def headers_of_interest(scope: Mapping[str, Any]) -> dict[str, str]:
@@ -84,27 +30,13 @@ def headers_of_interest(scope: Mapping[str, Any]) -> dict[str, str]:
 
     Values of a header that was sent several times are joined. Two ``traceparent`` headers thus make an invalid one.
     """
-    wanted = _interest().names
+    wanted = _interest.names()
     found: dict[str, str] = {}
     for raw, value in scope.get("headers", ()):
         if raw in wanted:
             name, text = raw.decode("latin-1"), value.decode("latin-1")
             found[name] = f"{found[name]},{text}" if name in found else text
     return found
-
-
-def parent_context(headers: dict[str, str], border: BaggageBorder) -> Context:
-    """The current context without its span, and what the request's headers add to it.
-
-    Args:
-        headers: the headers of interest; what is not to be read of the baggage is dropped from them.
-        border: says what that is.
-    """
-    base = context.incoming()
-    if headers.keys().isdisjoint(_interest().fields):
-        return base
-    border.admit(headers)
-    return carriers.extract(headers, base, _getter)
 
 
 def request_url(scope: Mapping[str, Any], headers: Mapping[str, str]) -> str:
@@ -155,11 +87,5 @@ def _scheme(scope: Mapping[str, Any]) -> str:
 def _server(scope: Mapping[str, Any], headers: Mapping[str, str]) -> tuple[str | None, int | None]:
     """The address and the port that were asked, where they are known."""
     host = headers.get("host")
-    address, port = (None, None) if host is None else _authority(host)
+    address, port = (None, None) if host is None else authority(host)
     return scope.get("server") or (None, None) if address is None else (address, port)
-
-
-@functools.lru_cache(256)
-def _authority(host: str) -> tuple[str | None, int | None]:
-    found = _HOST.fullmatch(host)
-    return (found[1].strip("[]"), int(found[2]) if found[2] else None) if found else (None, None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from causal_otel._internal import faults
 from causal_otel.instrument.tracing import Tracing
-from causal_otel.patches.asgi.exchange import contained
+from causal_otel.patches._http_server import contained
 from causal_otel.patches.asgi.protocol import Message, Send
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from causal_otel.instrument import frameworks
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.patches.asgi.protocol import EXCHANGE, App, Receive, Scope, Send
 from causal_otel.patches.asgi.serving import serve
@@ -30,6 +31,7 @@ class TracingMiddleware:
 
     def __init__(self, app: App) -> None:
         self.app = app
+        frameworks.note_wrapped()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection (ASGI 3)."""

@@ -10,9 +10,10 @@ from causal_otel._internal import faults
 from causal_otel.engine import context
 from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.tracing import Tracing
+from causal_otel.patches._http_server import contained, parent_context
 from causal_otel.patches.asgi.client_address import peer_attributes
-from causal_otel.patches.asgi.exchange import Exchange, contained
-from causal_otel.patches.asgi.incoming import headers_of_interest, parent_context, request_attributes, request_url
+from causal_otel.patches.asgi.exchange import Exchange
+from causal_otel.patches.asgi.incoming import headers_of_interest, request_attributes, request_url
 from causal_otel.patches.asgi.lifespan import flushing
 from causal_otel.patches.asgi.protocol import EXCHANGE, MOUNTED, App, Receive, Scope, Send
 from causal_otel.patches.asgi.trace_headers import telling, trace_headers
@@ -54,7 +55,7 @@ async def serve(tracing: Tracing[AsgiOptions], app: App, scope: Scope, receive: 
                     attributes.update(options.captured_request.of(scope.get("headers"), tracing.shortened))
                 measured = scope["type"] == "http"
                 operation = Operation(name, attributes, kind=SpanKind.SERVER, measured=measured)
-                running = tracing.begin(operation, objects=(scope,), parent=parent)
+                running = tracing.entry(operation, (scope,), parent)
                 span = running.span
             where = context.with_span(span, parent)
             if running is not None and running.is_observed():

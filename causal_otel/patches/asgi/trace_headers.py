@@ -11,7 +11,7 @@ from causal_otel.patches.asgi.protocol import Message, Send
 if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
 
-    from causal_otel.patches._http_server import HttpServerOptions
+    from causal_otel.patches._http_server_options import HttpServerOptions
 
 __all__ = ["Headers", "telling", "trace_headers"]
 

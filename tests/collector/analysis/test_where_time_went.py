@@ -24,9 +24,12 @@ def test_parts_are_in_the_order_they_happen() -> None:
     ]  # fmt: skip
 
 
-def test_the_queue_was_before() -> None:
-    """Waiting in a queue is no part of the span that ends it, and can take longer."""
-    assert _parts({"causal.queue.wait": 3}) == [Part("causal.queue.wait", "queue wait", 3_000 * MS, 0.0, before=True)]
+@pytest.mark.parametrize(
+    ("key", "label"), [("causal.queue.wait", "queue wait"), ("causal.threadpool.wait", "thread wait")]
+)
+def test_a_queue_was_before(key: str, label: str) -> None:
+    """Waiting in a queue, or for a thread, is no part of the span that ends it, and can take longer."""
+    assert _parts({key: 3}) == [Part(key, label, 3_000 * MS, 0.0, before=True)]
 
 
 @pytest.mark.parametrize("value", [0, 0.0, -1.0, float("nan"), float("inf"), "0.1", True, 1e-12])

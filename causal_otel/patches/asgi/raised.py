@@ -1,0 +1,78 @@
+"""What an application has raised, as the span of its request tells it: the reason of a failure, once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from causal_otel.instrument.errors import error_name
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+    from causal_otel.instrument.tracing import Tracing
+
+__all__ = ["alone", "failure_of", "reason_of", "record_raised", "stems_from"]
+
+_LEAVES = 8
+"""How many exceptions of a group are recorded."""
+
+
+def alone(error: Exception) -> Exception:
+    """The exception in a group of one, such as the task group around a streaming response makes of it."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def reason_of(error: Exception) -> Exception:
+    """What is recorded of ``error``, which was answered with 5xx.
+
+    An ``HTTPException`` only says the status. What it was raised from, or while handling, is why.
+    """
+    error = alone(error)
+    if not _is_http_exception(error):
+        return error
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return alone(before) if isinstance(before, Exception) else error
+
+
+def failure_of(error: Exception) -> tuple[str | None, str | None]:
+    """The ``error.type`` and the description of the status; None and None: the response's status tells as much."""
+    return (None, None) if _is_http_exception(error) else (error_name(error), type(error).__name__)
+
+
+def _is_http_exception(error: BaseException) -> bool:
+    """Whether it is Starlette's, or FastAPI's, which is a subclass of that."""
+    return any(
+        kind.__name__ == "HTTPException" and kind.__module__ == "starlette.exceptions" for kind in type(error).__mro__
+    )
+
+
+def record_raised(tracing: Tracing[Any], span: Span, error: Exception) -> None:
+    """Add an ``exception`` event to ``span``; of a group, one for each exception in it, the first eight."""
+    for leaf in _leaves(error):
+        tracing.record_exception(span, leaf)
+
+
+def _leaves(error: Exception) -> list[Exception]:
+    found: list[Exception] = []
+    left = [error]
+    while left and len(found) < _LEAVES:
+        first = left.pop(0)
+        if isinstance(first, ExceptionGroup):
+            left[:0] = first.exceptions
+        else:
+            found.append(first)
+    return found
+
+
+def stems_from(error: BaseException, origin: BaseException | None) -> bool:
+    """Whether ``error`` is ``origin``, or was raised because of it."""
+    seen: set[int] = set()
+    found: BaseException | None = error
+    while found is not None and id(found) not in seen:
+        if found is origin:
+            return True
+        seen.add(id(found))
+        found = found.__cause__ or found.__context__
+    return False
