@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from time import perf_counter_ns, time_ns
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import SpanKind
@@ -17,9 +17,9 @@ from causal_otel.instrument.tracing import Tracing
 from causal_otel.names import CAUSAL_CANCELLED, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE
 from causal_otel.patches._http_server import contained
 from causal_otel.patches.asgi.background import has_failed_in_background
-from causal_otel.patches.asgi.bodies import Bodies
-from causal_otel.patches.asgi.long_connections import OpenConnection, Websocket
-from causal_otel.patches.asgi.protocol import MOUNTED, Message, Receive, Scope, Send
+from causal_otel.patches.asgi.connection import Connection
+from causal_otel.patches.asgi.long_connections import Websocket
+from causal_otel.patches.asgi.protocol import Message, Receive, Scope, Send
 from causal_otel.patches.asgi.raised import alone, failure_of, reason_of, record_raised, stems_from
 
 if TYPE_CHECKING:
@@ -29,10 +29,9 @@ __all__ = ["Exchange"]
 
 _DEPARTURES = ("ClientDisconnect", "WebSocketDisconnect")  # Starlette's words for a client that has gone
 _UNANSWERED = "No response returned."  # what Starlette's BaseHTTPMiddleware raises where the application sends nothing
-_EVENT_STREAM = b"text/event-stream"
 
 
-class Exchange(Bodies):
+class Exchange(Connection):
     """What becomes of a request, recorded on its span once.
 
     The router, the wrapped ``receive`` and ``send``, and the end of the application's call tell it as it happens. The
@@ -54,92 +53,32 @@ class Exchange(Bodies):
     """
 
     __slots__ = (
-        "_clock",
         "_closing",
-        "_ended",
         "_error_type",
         "_escaped",
         "_failure",
-        "_gone",
         "_handled",
-        "_headers",
-        "_method",
         "_operation",
         "_outer",
-        "_over",
         "_reason",
         "_receive",
-        "_route",
-        "_running",
-        "_scope",
         "_send",
-        "_socket",
-        "_started",
-        "_status",
-        "_stream",
-        "_told",
-        "_tracing",
         "_trailers",
-        "_websocket",
-        "_where",
         "relayed",
     )
 
     def __init__(self, tracing: Tracing[Any], running: Running, where: Context, scope: Scope, method: str) -> None:
-        super().__init__()
-        self._tracing = tracing
-        self._running = running
-        self._where = where
-        self._scope = scope
-        self._method = method
-        self._websocket = scope["type"] == "websocket"
-        self._route: str | None = None
-        self._status: int | None = None
+        super().__init__(tracing, running, where, scope, method)
         self._trailers = False
-        self._headers: Any = ()  # of the response
         self._closing = False  # the last message of the response is with the server
-        self._over: int | None = None
-        self._gone: int | None = None
         self._outer = sys.exception()  # what is being handled around the application, which has nothing to do with it
         self._escaped: Exception | None = None  # what has left the route before the response was over
         self._handled: Exception | None = None  # what a response that is relayed has answered
         self._reason: Exception | None = None  # what the response has answered with 5xx, and the span tells already
         self._error_type: tuple[str | None, str | None] = (None, None)
-        self._ended = False
         self.relayed = False
-        self._socket = Websocket() if self._websocket else None
-        self._stream: OpenConnection | None = None  # a response in several pieces
-        self._told = 0  # of the connection, until when
         self._operation: str | None = None  # what the request has asked for, where the route does not tell
         self._failure: tuple[str, str | None] | None = None  # what the response tells, whatever its status
-        # The end is told by the clock of the span's own trace. Counted from here, it would lack the time since the
-        # span's start (a slow span processor, a busy machine), and come before the ends of the spans inside.
-        local = getattr(running.span, "_local_trace", None)
-        self._clock: int = time_ns() - perf_counter_ns() if local is None else local.clock
-        self._started: int = getattr(running.span, "start_time", None) or time_ns()
-
-    def _now(self) -> int:
-        return perf_counter_ns() + self._clock
-
-    def routed(self, route: Any, scope: Scope, mount: bool) -> None:
-        """A router has chosen ``route``, whose path is below those of the mounts chosen before."""
-        fastapi = scope.get("fastapi")
-        if isinstance(fastapi, dict):
-            # Since 0.137 a router's prefix is not in the route, which may be included several times, but here.
-            included = fastapi.get("effective_route_context")
-            if getattr(included, "original_route", None) is route:
-                route = included
-        path: str | None = getattr(route, "path_format", None)
-        if path is not None:
-            root: str = scope.get("app_root_path", scope.get("root_path", "")).rstrip("/")
-            above: str = scope.get(MOUNTED, "")
-            self._route = f"{root}{above}{path}"
-            if mount:
-                scope[MOUNTED] = above + path.removesuffix("/{path}")
-
-    def found_route(self, route: str) -> None:
-        """A framework that is not Starlette has found ``route``, with what is before it in the path."""
-        self._route = route
 
     def sending(self, message: Message, now: int) -> None:
         """``message`` is about to be sent. From the last one of a response on, a disconnect is how connections end."""
@@ -165,10 +104,7 @@ class Exchange(Bodies):
         if self._closing:
             self._complete()
         elif kind == "http.response.body":  # and there is more to come
-            if self._stream is None:
-                self._stream = OpenConnection()
-                self._opened(self._stream)
-            self._stream.sent(len(message.get("body", b"")))
+            self._streamed(len(message.get("body", b"")))
         elif self._socket is not None:
             self._sent_by(self._socket, message)
         elif kind == "http.response.start":
@@ -190,29 +126,6 @@ class Exchange(Bodies):
             self._status = 403  # what servers answer where a connection is closed before it was accepted
         else:
             socket.left(message)
-
-    def _opened(self, connection: OpenConnection) -> None:
-        """It may stay open for long, and shows up meanwhile if its span is one that will be exported."""
-        self._told = self._started
-        span = self._running.span
-        if span.is_recording() and span.get_span_context().trace_flags.sampled:
-            connection.opened(self._progress, self._tracing.options.progress_interval)
-
-    def _progress(self, attributes: dict[str, Any]) -> bool:
-        """Make a span of the time that the connection has been open since the one before; False: it is over."""
-        if self._ended or self._over is not None or self._gone is not None or not self._tracing.active:
-            return False
-        since, self._told = self._told, self._now()
-        route = self._found_route()
-        if route is not None:
-            attributes[HTTP_ROUTE] = route
-        name = " ".join(filter(None, (self._method, route, "open")))
-        self._tracing.start(name, SpanKind.INTERNAL, attributes, self._where, since).end(self._told)
-        return True
-
-    def _found_route(self) -> str | None:
-        route: str | None = self._route or getattr(self._scope.get("route"), "path_format", None)
-        return route
 
     def _answer(self, status: int) -> None:
         """The response has begun, in the middle of whatever has led to it: an exception that is being handled."""
@@ -284,7 +197,7 @@ class Exchange(Bodies):
     def returned(self) -> None:
         """The application has returned."""
         if not self._ended:
-            if self._over is None and self._gone is None and not self._websocket:
+            if self._over is None and self._gone is None and self._socket is None:
                 self._finish("incomplete_response")
             else:
                 self._finish(*self._error_type)
@@ -346,9 +259,9 @@ class Exchange(Bodies):
         at = self._gone or self._over
         try:
             # Leaving is how a client ends most websocket connections, and every stream of events.
-            left_early = self._gone is not None and not (self._websocket or _is_event_stream(self._headers))
+            left_early = self._gone is not None and self._socket is None and not self._streams_events()
             attributes: dict[str, Any] = {}
-            route = self._found_route()
+            route = self._known_route()
             if route is not None:
                 attributes[HTTP_ROUTE] = route
             if self._operation is not None:
@@ -365,14 +278,8 @@ class Exchange(Bodies):
                     error_type = error_type or str(status)
             self._add_sizes(attributes, self._headers, has_body=self._method != "HEAD")
             self._add_parts(attributes, self._started - self._clock, (at or self._now()) - self._clock)
-            if self._socket is not None and status == 101:
-                self._socket.closed()
-                attributes.update(self._socket.counts(), **self._socket.ending())
-                error_type = error_type or self._socket.failure()
-            elif self._stream is not None:
-                self._stream.closed()
-                if _is_event_stream(self._headers):
-                    attributes.update(self._stream.counts())
+            closed_with = self._closed(attributes)
+            error_type = error_type or closed_with
             captured = self._tracing.options.captured_response
             if captured is not None:
                 attributes.update(captured.of(self._headers, self._tracing.shortened))
@@ -430,10 +337,3 @@ def _handled_now(outer: BaseException | None) -> Exception | None:
     """The exception that is being handled, by whoever called this, if it is not ``outer``."""
     error = sys.exception()
     return error if isinstance(error, Exception) and error is not outer else None
-
-
-def _is_event_stream(headers: Any) -> bool:
-    """Whether a response's headers say that it is a stream of server-sent events."""
-    if not isinstance(headers, list | tuple):  # an iterator is the server's to read
-        return False
-    return any(name.lower() == b"content-type" and value.startswith(_EVENT_STREAM) for name, value in headers)
