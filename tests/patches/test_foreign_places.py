@@ -64,7 +64,7 @@ PLACES: dict[str, str] = {
     "engine/tracer.py: Tracer._ask: sampler.should_sample": "should_sample",
     "engine/carriers.py: inject: propagate.inject": "inject",
     "engine/carriers.py: extract: propagate.extract": "extract",
-    "patches/_http_server.py: _fields: propagator.fields": "fields",
+    "patches/_http_server/__init__.py: _fields: propagator.fields": "fields",
     "engine/environ.py: _fields: propagate.get_global_textmap().fields": "tests/engine/test_environ.py",
     "engine/foreign.py: ContainedTracer.start_span: self._theirs.start_span": "start_span",
     "engine/foreign.py: tracer_of: provider.get_tracer": "get_tracer",

@@ -23,7 +23,7 @@ from causal_otel.patches.wsgi import WsgiMiddleware, WsgiOptions
 from tests.patches.asgi_requests import SENDER, TRACE_ID, TRACEPARENT, fetch, server, servers
 from tests.patches.wsgi_app import WAIT, app, ask
 from tests.recording import Recording, recording
-from tests.span_relations import assert_span, attributes, trace_id
+from tests.span_relations import assert_span, attributes, trace_id, traceparent
 
 PATCHES = ["wsgi"]
 SECRET = "s3cr3t-value"
@@ -147,7 +147,8 @@ def test_a_header_of_the_application_s_own_stays(recorded: Recording) -> None:
         start_response("200 OK", headers)
         return []
 
-    assert ask(WsgiMiddleware(own), valid=False).headers == {"x-trace-id": "mine"}
+    answered = ask(WsgiMiddleware(own), valid=False).headers
+    assert answered == {"x-trace-id": "mine", "traceresponse": traceparent(server(recorded))}
     assert headers == [("x-trace-id", "mine")]
     assert_span(server(recorded), None)
 
@@ -174,7 +175,7 @@ def test_the_options() -> None:
 
 def test_without_a_header() -> None:
     """With None there is no header, and all else is as ever."""
-    with recording({"wsgi": WsgiOptions(trace_id_header=None)}) as kept:
+    with recording({"wsgi": WsgiOptions(trace_id_header=None, traceresponse=False)}) as kept:
         assert ask(traced).headers == {"Content-Type": "text/plain"}
         assert_span(server(kept), None)
 

@@ -62,7 +62,7 @@ from causal_otel import names
 from causal_otel._internal.setting_types import SECONDS
 from causal_otel.instrument.declaration import Connect, Patch, Wrap
 from causal_otel.metrics.conventions import HTTP_SERVER
-from causal_otel.patches._http_server_options import HttpServerOptions
+from causal_otel.patches._http_server.options import HttpServerOptions
 from causal_otel.patches.asgi.background import wrap_background_task
 from causal_otel.patches.asgi.frameworks import claim_export, wrap_application, wrap_handle, wrap_relay
 from causal_otel.patches.asgi.middleware import TracingMiddleware, enable_middleware

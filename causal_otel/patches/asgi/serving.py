@@ -11,12 +11,13 @@ from causal_otel.engine import context
 from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.patches._http_server import contained, parent_context
-from causal_otel.patches.asgi.client_address import peer_attributes
+from causal_otel.patches._http_server.trace_headers import trace_headers
 from causal_otel.patches.asgi.exchange import Exchange
 from causal_otel.patches.asgi.incoming import headers_of_interest, request_attributes, request_url
 from causal_otel.patches.asgi.lifespan import flushing
 from causal_otel.patches.asgi.protocol import EXCHANGE, MOUNTED, App, Receive, Scope, Send
-from causal_otel.patches.asgi.trace_headers import telling, trace_headers
+from causal_otel.patches.asgi.proxied import peer_attributes, without_proxies
+from causal_otel.patches.asgi.trace_headers import telling
 from causal_otel.statements.urls import span_method
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ async def serve(tracing: Tracing[AsgiOptions], app: App, scope: Scope, receive: 
             parent = parent_context(headers, tracing.border)
             name = span_method(method)
             options = tracing.options
-            asked = scope if options.proxies is None else options.proxies.asked(scope, headers)
+            asked = scope if options.proxies is None else without_proxies(options.proxies, scope, headers)
             if tracing.excluded is not None and tracing.excluded(request_url(asked, headers)):
                 span = tracing.start_excluded(parent)
             else:

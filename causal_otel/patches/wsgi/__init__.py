@@ -13,7 +13,8 @@ response``. A client that goes away before the end is an error, ``client_disconn
 server-sent events (``text/event-stream``); of a list or a file nobody can tell. An application that never called
 ``start_response`` is the error ``incomplete_response``.
 
-Every response has its trace id in the header ``X-Trace-Id``, whether the request is recorded or not. A request that is
+Every response has its trace id in the header ``X-Trace-Id``, and ``traceresponse`` of W3C Trace Context, whether the
+request is recorded or not. A request that is
 excluded, by its path (``/health``) or its URL, is not recorded, nor is anything inside it, by whatever library, unless
 it leaves the trace (``causal_otel.detached()``).
 
@@ -36,8 +37,8 @@ from opentelemetry.trace import SpanKind
 
 from causal_otel import names
 from causal_otel.instrument.declaration import Connect, Patch, Wrap
-from causal_otel.instrument.options import Options
 from causal_otel.metrics.conventions import HTTP_SERVER
+from causal_otel.patches._http_server.options import HttpServerOptions
 from causal_otel.patches.wsgi.frameworks import (
     wrap_django_exception,
     wrap_django_resolve,
@@ -50,7 +51,7 @@ __all__ = ["PATCH", "WsgiMiddleware", "WsgiOptions"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class WsgiOptions(Options):
+class WsgiOptions(HttpServerOptions):
     """Options of the wsgi patch.
 
     The hooks are called with the span and the WSGI environ, once for each request: ``request_hook`` before the
@@ -61,11 +62,16 @@ class WsgiOptions(Options):
         excluded: paths, such as ``/health``, ``/static/**``, ``/users/{id}/avatar``, as ``url.path`` shows them; or
             URLs, such as ``admin.example.com/**``. Default: the setting ``excluded_urls``.
         trace_id_header: the response header that tells the trace's id; None: none.
+        traceresponse: whether responses have the header ``traceresponse`` of W3C Trace Context, too.
+        request_headers: the headers of requests that are recorded, such as ``("x-tenant",)``, each as a list of one
+            value, for WSGI joins several; it is cut to 1024 characters. None: what the setting ``request_headers``
+            says, and none where it does not. Those whose names say that they are secret are refused.
+        response_headers: likewise of responses, as the application has set them, each as a list of its values.
+        trusted_proxies: addresses and networks of proxies, such as ``("10.0.0.0/8",)``, and ``unix`` for one that
+            connects to a Unix socket. If the connection is one of theirs, ``client.address``, ``url.scheme``,
+            ``server.address`` and ``server.port`` are what they say. None: what the setting ``trusted_proxies`` says,
+            and nobody where it does not.
     """
-
-    by_url = True
-
-    trace_id_header: str | None = "X-Trace-Id"
 
 
 PATCH = Patch(
@@ -82,8 +88,10 @@ PATCH = Patch(
     ),
     independent=True,
     records=(
+        names.HTTP_REQUEST_HEADER,
         names.HTTP_REQUEST_METHOD,
         names.HTTP_REQUEST_METHOD_ORIGINAL,
+        names.HTTP_RESPONSE_HEADER,
         names.HTTP_RESPONSE_STATUS_CODE,
         names.HTTP_ROUTE,
         names.URL_SCHEME,
@@ -92,6 +100,8 @@ PATCH = Patch(
         names.SERVER_ADDRESS,
         names.SERVER_PORT,
         names.CLIENT_ADDRESS,
+        names.NETWORK_PEER_ADDRESS,
+        names.NETWORK_PEER_PORT,
         names.USER_AGENT_ORIGINAL,
         names.NETWORK_PROTOCOL_VERSION,
         names.ERROR_TYPE,
@@ -99,7 +109,7 @@ PATCH = Patch(
         names.CAUSAL_CANCELLED,
     ),
     never=(
-        "headers other than `Host` and `User-Agent`, and cookies",
+        "headers other than `Host`, `User-Agent` and those that are allowed by name; credentials and cookies cannot be",
         "bodies",
         "parameters of the query whose names say that they are secret (`REDACTED`)",
         "baggage, which is made current and not recorded",

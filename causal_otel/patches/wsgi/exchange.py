@@ -11,6 +11,7 @@ from causal_otel.instrument.errors import error_name
 from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.names import CAUSAL_ABANDONED, CAUSAL_CANCELLED, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE
+from causal_otel.patches.wsgi.headers import captured_of_response
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -42,6 +43,7 @@ class Exchange:
         self._method = method
         self._route: str | None = None
         self._status: int | None = None
+        self._captured: dict[str, Any] = {}  # headers of the response
         self._is_stream_of_events = False
         self._escaped: BaseException | None = None  # what a framework has made a response of
         self._gone = False
@@ -61,6 +63,9 @@ class Exchange:
         if exc_info:
             self.escaped(exc_info[1])
         self._status = int(status[:3])
+        captured = self._tracing.options.captured_response
+        if captured is not None:
+            self._captured = captured_of_response(captured, headers, self._tracing.shortened)
         self._is_stream_of_events = any(
             name.lower() == "content-type" and value.startswith(_EVENT_STREAM) for name, value in headers
         )
@@ -136,7 +141,7 @@ class Exchange:
         self._ended = True
         running, status, route = self._running, self._status, self._route
         try:
-            attributes: dict[str, Any] = {}
+            attributes = dict(self._captured)
             if route is not None:
                 attributes[HTTP_ROUTE] = route
                 running.span.update_name(f"{self._method} {route}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from opentelemetry.trace import SpanKind, format_trace_id
+from opentelemetry.trace import SpanKind
 
 from causal_otel._internal import faults
 from causal_otel.engine import context
@@ -13,6 +13,14 @@ from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.patches._http_server import contained, parent_context
 from causal_otel.patches.wsgi.exchange import Exchange
+from causal_otel.patches.wsgi.headers import (
+    Told,
+    captured_of_request,
+    peer_attributes,
+    telling,
+    with_headers,
+    without_proxies,
+)
 from causal_otel.patches.wsgi.incoming import headers_of_interest, request_attributes, request_url
 from causal_otel.patches.wsgi.protocol import EXCHANGE, App, Environ, StartResponse
 from causal_otel.statements.urls import span_method
@@ -37,19 +45,25 @@ def serve(tracing: Tracing[WsgiOptions], app: App, environ: Environ, start_respo
         headers = headers_of_interest(environ)
         parent = parent_context(headers, tracing.border)
         name = span_method(method)
-        if tracing.excluded is not None and tracing.excluded(request_url(environ, headers)):
+        options = tracing.options
+        asked = environ if options.proxies is None else without_proxies(options.proxies, environ, headers)
+        if tracing.excluded is not None and tracing.excluded(request_url(asked, headers)):
             span = tracing.start_excluded(parent)
         else:
-            operation = Operation(name, request_attributes(environ, method, headers), kind=SpanKind.SERVER)
+            attributes = request_attributes(asked, method, headers)
+            if options.proxies is not None:
+                attributes.update(peer_attributes(environ))
+            if options.captured_request is not None:
+                attributes.update(captured_of_request(options.captured_request, environ, tracing.shortened))
+            operation = Operation(name, attributes, kind=SpanKind.SERVER)
             running = tracing.begin(operation, objects=(environ,), parent=parent)
             span = running.span
         where = context.with_span(span, parent)
         if running is not None and running.is_observed():
             exchange = Exchange(tracing, running, where, name)
         found = span.get_span_context()
-        header = (tracing.options.trace_id_header, format_trace_id(found.trace_id)) if found.is_valid else (None, "")
         environ[EXCHANGE] = exchange
-        request = _Request(where, exchange, start_response, header)
+        request = _Request(where, exchange, start_response, telling(options, found))
     except Exception:
         faults.report("wsgi: request")
         if running is not None:
@@ -80,19 +94,19 @@ class _Request:
     that variables of other libraries are set and reset where they would be without us.
     """
 
-    __slots__ = ("_complete", "_exchange", "_header", "_start_response", "_where")
+    __slots__ = ("_complete", "_exchange", "_start_response", "_told", "_where")
 
     def __init__(
         self,
         where: Context,
         exchange: Exchange | None,
         start_response: StartResponse,
-        header: tuple[str | None, str],
+        told: Told,
     ) -> None:
         self._where = where
         self._exchange = exchange
         self._start_response = start_response
-        self._header = header
+        self._told = told
         self._complete = False
 
     def run(self, step: Callable[..., R], *args: Any) -> R:
@@ -112,27 +126,14 @@ class _Request:
             activation.end()
 
     def start_response(self, status: str, headers: Any, *args: Any, **kwargs: Any) -> Any:
-        """The server's ``start_response``, with the header that tells the trace's id."""
-        write = self._start_response(status, self._with_trace_id(headers), *args, **kwargs)
+        """The server's ``start_response``, with the headers that tell of the trace."""
+        told = with_headers(headers, self._told) if self._told else headers
+        write = self._start_response(status, told, *args, **kwargs)
         exchange = self._exchange
         if exchange is None:
             return write
         contained("wsgi: response", exchange.answered, status, headers, *args, *kwargs.values())
         return None if write is None else _write(exchange, write)
-
-    def _with_trace_id(self, headers: Any) -> Any:
-        """A copy of ``headers`` with ours, unless the application has set that itself."""
-        header, value = self._header
-        if header is None:
-            return headers
-        try:
-            name = header.lower()
-            if any(given.lower() == name for given, _ in headers):
-                return headers
-            return [*headers, (header, value)]
-        except Exception:
-            faults.report("wsgi: response's header")
-            return headers
 
     def sent(self) -> None:
         """A part of the body goes to the server."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from causal_otel._internal.setting_types import HEADER_NAMES, PROXIES, TEXT
 from causal_otel.instrument.options import Options
 from causal_otel.names import HTTP_REQUEST_HEADER, HTTP_RESPONSE_HEADER
-from causal_otel.patches.asgi.captured_headers import CapturedHeaders
-from causal_otel.patches.asgi.client_address import TrustedProxies
+from causal_otel.patches._http_server.captured_headers import CapturedHeaders
+from causal_otel.patches._http_server.client_address import TrustedProxies
 
 __all__ = ["HttpServerOptions"]
 
