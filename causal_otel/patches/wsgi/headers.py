@@ -35,7 +35,7 @@ _BARE = ("CONTENT_LENGTH", "CONTENT_TYPE")  # keys of an environ that have no "H
 def _key(name: str) -> str:
     """A header's key in an environ."""
     key = name.upper().replace("-", "_")
-    return key if name in _BARE else f"HTTP_{key}"
+    return key if key in _BARE else f"HTTP_{key}"
 
 
 _OF_PROXIES = {_key(name): name for name in HEADERS}
