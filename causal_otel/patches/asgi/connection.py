@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import SpanKind
 
+from causal_otel.engine.local_trace import local_trace_of
 from causal_otel.instrument.operation import Running
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.names import HTTP_ROUTE
@@ -70,8 +71,10 @@ class Connection(Bodies):
         self._told = 0  # of the connection, until when
         # The end is told by the clock of the span's own trace. Counted from here, it would lack the time since the
         # span's start (a slow span processor, a busy machine), and come before the ends of the spans inside.
-        local = getattr(running.span, "_local_trace", None)
-        self._clock: int = time_ns() - perf_counter_ns() if local is None else local.clock
+        local = local_trace_of(running.span)
+        self._clock: int = 0 if local is None else local.clock
+        if not self._clock:  # of a trace that is not recorded
+            self._clock = time_ns() - perf_counter_ns()
         self._started: int = getattr(running.span, "start_time", None) or time_ns()
 
     def _now(self) -> int:
