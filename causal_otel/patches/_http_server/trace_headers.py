@@ -15,6 +15,7 @@ __all__ = ["Headers", "trace_headers"]
 Headers = tuple[tuple[bytes, bytes], ...]
 
 _TRACERESPONSE = b"traceresponse"
+_FLAGS = tuple(f"{flags:02x}" for flags in range(256))
 
 
 def trace_headers(options: HttpServerOptions, found: SpanContext) -> Headers:
@@ -25,7 +26,8 @@ def trace_headers(options: HttpServerOptions, found: SpanContext) -> Headers:
     """
     if not found.is_valid:
         return ()
-    value = f"00-{found.trace_id:032x}-{found.span_id:016x}-{found.trace_flags:02x}".encode()
+    trace_id, span_id = found.trace_id.to_bytes(16).hex(), found.span_id.to_bytes(8).hex()
+    value = f"00-{trace_id}-{span_id}-{_FLAGS[found.trace_flags & 0xFF]}".encode()
     own = options.trace_id_header
     if own is None:
         return ((_TRACERESPONSE, value),) if options.traceresponse else ()
