@@ -49,7 +49,10 @@ def test_named_headers_are_recorded() -> None:
 def test_trusted_proxies_tell_the_client(peer: str, client: str, scheme: str) -> None:
     """Client, scheme and host are what trusted proxies say, and nobody else; the peer is told beside."""
     with recording({"wsgi": WsgiOptions(trusted_proxies=("10.0.0.0/8", "unix"))}) as kept:
-        told: dict[str, Any] = {"HTTP_X_FORWARDED_FOR": "1.2.3.4, 203.0.113.7, 10.1.1.1", "HTTP_X_FORWARDED_PROTO": "https"}
+        told: dict[str, Any] = {
+            "HTTP_X_FORWARDED_FOR": "1.2.3.4, 203.0.113.7, 10.1.1.1",
+            "HTTP_X_FORWARDED_PROTO": "https",
+        }
         told |= {"HTTP_X_FORWARDED_HOST": "shop.example", "REMOTE_PORT": "4711", "HTTP_HOST": "internal"}
         ask(traced, "/orders", REMOTE_ADDR=peer, **told)
         found = attributes(server(kept))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import SpanKind
@@ -44,6 +45,8 @@ class Exchange:
         self._route: str | None = None
         self._status: int | None = None
         self._captured: dict[str, Any] = {}  # headers of the response
+        self._operation: str | None = None  # what the request has asked for, where the route does not tell
+        self._failure: tuple[str, str | None] | None = None  # what the response tells, whatever its status
         self._is_stream_of_events = False
         self._escaped: BaseException | None = None  # what a framework has made a response of
         self._gone = False
@@ -57,6 +60,19 @@ class Exchange:
     def escaped(self, error: BaseException) -> None:
         """``error`` has left a view, and a framework is about to make a response of it."""
         self._escaped = error
+
+    def operated(self, name: str, attributes: dict[str, Any]) -> None:
+        """The request has asked for an operation that its route does not tell: see the exchange of ASGI."""
+        if not self._ended:
+            self._operation = name
+            self._running.learn(attributes)
+
+    def failed(self, error_type: str, description: str | None, exceptions: Iterable[BaseException] = ()) -> None:
+        """The response tells of an error, whatever its status; the first one counts."""
+        if not self._ended:
+            self._failure = self._failure or (error_type, description)
+            for error in exceptions:
+                self._tracing.record_exception(self._running.span, error)
 
     def answered(self, status: str, headers: Any, exc_info: Any = None) -> None:
         """The server has taken the status and the headers, and been told of an exception, if ``exc_info`` is one."""
@@ -144,7 +160,11 @@ class Exchange:
             attributes = dict(self._captured)
             if route is not None:
                 attributes[HTTP_ROUTE] = route
-                running.span.update_name(f"{self._method} {route}")
+            name = " ".join(filter(None, (self._method, route, self._operation)))
+            if name != self._method:
+                running.span.update_name(name)
+            if error_type is None and self._failure is not None:
+                error_type, description = self._failure
             if status is not None:
                 attributes[HTTP_RESPONSE_STATUS_CODE] = status
                 if status >= 500:
