@@ -120,9 +120,12 @@ class Connection(Bodies):
 
     def _progress(self, attributes: dict[str, Any]) -> bool:
         """Make a span of the time that the connection has been open since the one before; False: it is over."""
+        now = self._now()  # before it is asked whether it is over: so it ends after this
         if self._ended or self._over is not None or self._gone is not None or not self._tracing.active:
             return False
-        since, self._told = self._told, self._now()
+        if self._socket is not None and self._socket.code is not None:
+            return False
+        since, self._told = self._told, now
         route = self._known_route()
         if route is not None:
             attributes[HTTP_ROUTE] = route
