@@ -111,7 +111,8 @@ def test_an_open_websocket_shows_up() -> None:
         spans = shown(kept)
     assert {(span.name, span.kind) for span in spans} == {("GET /ws/{room} open", SpanKind.INTERNAL)}
     for span in spans:
-        assert assert_span(span, connection, lasts=0.8 * INTERVAL)["http.route"] == "/ws/{room}"
+        found = assert_span(span, connection, lasts=0.8 * INTERVAL)
+        assert (found["http.route"], found["causal.open"]) == ("/ws/{room}", True)
     assert spans[0].start_time == connection.start_time
     assert all(before.end_time == after.start_time for before, after in itertools.pairwise(spans))
     counted = {"causal.messages.received": 3, "causal.messages.sent": 3, "causal.bytes.received": 16}

@@ -37,7 +37,8 @@ A websocket has ``causal.messages.received`` and ``.sent``, ``causal.bytes.recei
 are known, ``causal.websocket.close_code`` and ``causal.websocket.closed_by`` (``server`` or ``client``). It is an error
 if the application raises, or closes it with 1011, 1013 or 1014, whatever the client says or does. A stream of events
 has what was sent, in chunks. A websocket or a streamed response that stays open shows up meanwhile: by INTERNAL spans
-below its own, ``{method} {route} open``, the first after ten seconds and then one a minute, with what each has seen.
+below its own, ``{method} {route} open``, the first after ten seconds and then one a minute, with what each has seen and
+``causal.open``.
 
 Every response has its trace id in the header ``X-Trace-Id``, and ``traceresponse`` of W3C Trace Context (Level 2),
 whether the request is recorded or not; not what a server answers by itself, nor the acceptance of a websocket by
@@ -173,6 +174,7 @@ PATCH = Patch(
         names.CODE_FUNCTION_NAME,
         names.CAUSAL_MESSAGES_RECEIVED,
         names.CAUSAL_MESSAGES_SENT,
+        names.CAUSAL_OPEN,
         names.CAUSAL_WEBSOCKET_CLOSE_CODE,
         names.CAUSAL_WEBSOCKET_CLOSED_BY,
     ),

@@ -10,7 +10,7 @@ from opentelemetry.trace import SpanKind
 from causal_otel.engine.local_trace import local_trace_of
 from causal_otel.instrument.operation import Running
 from causal_otel.instrument.tracing import Tracing
-from causal_otel.names import HTTP_ROUTE
+from causal_otel.names import CAUSAL_OPEN, HTTP_ROUTE
 from causal_otel.patches.asgi.bodies import Bodies
 from causal_otel.patches.asgi.long_connections import OpenConnection, Websocket
 from causal_otel.patches.asgi.protocol import MOUNTED, Scope
@@ -126,6 +126,7 @@ class Connection(Bodies):
         if self._socket is not None and self._socket.code is not None:
             return False
         since, self._told = self._told, now
+        attributes[CAUSAL_OPEN] = True
         route = self._known_route()
         if route is not None:
             attributes[HTTP_ROUTE] = route
