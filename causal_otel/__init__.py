@@ -17,6 +17,7 @@ from causal_otel.api import (
     span,
     traced,
 )
+from causal_otel.client_span import ClientSpan, client_span
 from causal_otel.install import Installation, install, status, uninstall
 from causal_otel.settings import SettingError
 from causal_otel.status import Status
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
     from causal_otel.patches.wsgi import WsgiMiddleware
 
 __all__ = [
+    "ClientSpan",
     "Installation",
     "SettingError",
     "Status",
     "WsgiMiddleware",
     "__version__",
+    "client_span",
     "current_span_id",
     "current_trace_id",
     "detached",

@@ -96,6 +96,8 @@ class Installation:
         self._warnings: dict[str, None] = {}
         self._reason = reason
         self._patches: list[DeferredPatch] = []
+        self._border = BaggageBorder()
+        self._handles: dict[str, Tracing[Any]] = {}
         self._registered: Mapping[str, Registered] = {}
         self._server_shutdown: ServerShutdown | None = None
         self._forget: tuple[Callable[[], None], ...] = ()
@@ -124,6 +126,7 @@ class Installation:
         logs: str,
     ) -> None:
         self._registered = registered
+        self._border = border
         self._correlation = Correlation(self._service_name(), records=logs != "off")
         self._forget = (Children().forget, Caller(border.admit).forget)
         self._server_shutdown = ServerShutdown(self._leave)
@@ -133,6 +136,14 @@ class Installation:
             patch = DeferredPatch(registered[name], partial(self._tracing, options, border))
             self._patches.append(patch)
             patch.apply()
+
+    def tracing(self, patch: Patch) -> Tracing[Any]:
+        """The handle of what is not placed but called by the application, with the options that it has by default."""
+        found = self._handles.get(patch.name)
+        if found is None:
+            made = self._tracing(lambda patch: patch.options(), self._border, patch)
+            found = self._handles.setdefault(patch.name, made)
+        return found
 
     def _tracing(self, options: Callable[[Patch], Options], border: BaggageBorder, patch: Patch) -> Tracing[Any]:
         tracer = tracer_of(self.tracer_provider, f"causal_otel.{patch.name}")

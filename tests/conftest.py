@@ -29,6 +29,10 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "logfire-plugin")
 # On a busy machine any COMMIT may take longer than 10 ms, and so be a span. Tests of that say what is slow.
 os.environ.setdefault("TRACING_SLOW_PLUMBING", "3600")
 
+# Whoever runs the tests may trace that; no span of theirs is below it.
+for _variable in ("TRACEPARENT", "TRACESTATE", "BAGGAGE"):
+    os.environ.pop(_variable, None)
+
 
 def pytest_configure() -> None:
     """Warn as the newest Python does, suppose no idle machine, and let programs that tests start see signals as usual.

@@ -253,6 +253,8 @@ async def _http() -> None:
     import httpx
     from opentelemetry import baggage
     from starlette.applications import Starlette
+    from starlette.background import BackgroundTask
+    from starlette.exceptions import HTTPException
     from starlette.requests import Request
     from starlette.responses import JSONResponse, Response
     from starlette.routing import Route
@@ -268,7 +270,24 @@ async def _http() -> None:
     async def boom(request: Request) -> Response:
         raise RuntimeError(f"Authorization: Bearer {s['exception bearer']} {{'api_key': '{s['exception key']}'}}")
 
-    app = Starlette(routes=[Route("/echo", echo), Route("/boom", boom), Route("/of/{token}", echo)])
+    async def answered(request: Request) -> Response:
+        try:
+            raise RuntimeError(f"Authorization: Bearer {s['answered exception']}")
+        except RuntimeError as error:
+            raise HTTPException(503, f"password={s['answer']}") from error
+
+    async def work(password: str) -> None:
+        raise RuntimeError(f"password={password}")
+
+    async def background(request: Request) -> Response:
+        return Response(background=BackgroundTask(work, s["background argument"]))
+
+    app = Starlette(
+        routes=[
+            *(Route("/echo", echo), Route("/boom", boom), Route("/of/{token}", echo)),
+            *(Route("/answered", answered), Route("/background", background)),
+        ]
+    )
     headers = {
         "Authorization": f"Bearer {s['HTTP bearer']}",
         "Cookie": f"session={s['HTTP cookie']}",
@@ -290,8 +309,10 @@ async def _http() -> None:
             await client.get(f"/of/{card('path card', '4539578763621486')}")
             await client.get(f"/echo?q={card('query card', '5425233430109903')}")
             await client.post("/echo", json={"password": s["HTTP body"]})
-            with contextlib.suppress(Exception):
-                await client.get("/boom")
+            await client.get("/answered")
+            for failing in ("/boom", "/background"):
+                with contextlib.suppress(Exception):
+                    await client.get(failing)
             with _failing("refused"):
                 await client.get(f"http://:{s['URL refused']}@127.0.0.1:1/")
         activation = attach(baggage.set_baggage("tenant", s["baggage outgoing"]))

@@ -16,14 +16,19 @@ from causal_otel._reference.attributes import OURS
 from causal_otel.names import (
     CAUSAL_CONNECT,
     CAUSAL_CONNECT_DNS,
+    CAUSAL_CONNECT_PROXY,
     CAUSAL_CONNECT_TLS,
     CAUSAL_DISCOVERY,
     CAUSAL_FETCH,
+    CAUSAL_FIRST_BYTE,
     CAUSAL_LOCK_WAIT,
     CAUSAL_POOL_SETUP,
     CAUSAL_POOL_WAIT,
+    CAUSAL_RECEIVE,
     CAUSAL_RETRY_WAIT,
+    CAUSAL_SEND,
     CAUSAL_SERVER,
+    CAUSAL_THREADPOOL_WAIT,
 )
 
 if TYPE_CHECKING:
@@ -53,8 +58,10 @@ _TYPES = {
 """By the words of the page of attributes."""
 
 PARTS = (
-    *(CAUSAL_CONNECT, CAUSAL_CONNECT_DNS, CAUSAL_CONNECT_TLS, CAUSAL_DISCOVERY, CAUSAL_FETCH, CAUSAL_LOCK_WAIT),
-    *(CAUSAL_POOL_SETUP, CAUSAL_POOL_WAIT, CAUSAL_RETRY_WAIT, CAUSAL_SERVER),
+    *(CAUSAL_CONNECT, CAUSAL_CONNECT_DNS, CAUSAL_CONNECT_PROXY, CAUSAL_CONNECT_TLS),
+    *(CAUSAL_DISCOVERY, CAUSAL_FETCH, CAUSAL_LOCK_WAIT),
+    *(CAUSAL_POOL_SETUP, CAUSAL_POOL_WAIT, CAUSAL_RECEIVE, CAUSAL_RETRY_WAIT, CAUSAL_SEND, CAUSAL_SERVER),
+    CAUSAL_THREADPOOL_WAIT,
 )
 """The attributes that tell where a span's time went; each is there from a millisecond on."""
 
@@ -123,7 +130,7 @@ def untimed(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in attributes.items() if key not in (*PARTS, *_OF_A_WAIT)}
 
 
-_OF_A_WAIT = ("causal.pool.size", "causal.pool.waiting")
+_OF_A_WAIT = (CAUSAL_FIRST_BYTE, "causal.pool.size", "causal.pool.waiting")
 
 
 def trace_id(span: ReadableSpan | Span) -> str:

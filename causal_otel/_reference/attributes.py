@@ -18,6 +18,7 @@ from causal_otel.names import (
     CAUSAL_CANCELLED,
     CAUSAL_CONNECT,
     CAUSAL_CONNECT_DNS,
+    CAUSAL_CONNECT_PROXY,
     CAUSAL_CONNECT_TLS,
     CAUSAL_DISCOVERY,
     CAUSAL_FETCH,
@@ -85,6 +86,7 @@ The parts of a span's time (`causal.pool.wait`, `causal.connect`, `causal.server
 recorded from one millisecond on, lie inside the span, and never add up to more than it. What is left is the driver's
 own work and the event loop's. `causal.connect.dns` and `causal.connect.tls` are parts of `causal.connect`, and
 `causal.queue.wait` and `causal.threadpool.wait` lie before the span; the latter is on spans of any patch, and of yours.
+On those of `asgi` it lies inside: they wait for the thread themselves.
 The collector, its pages and `causal-otel trace` show them, and `causal.loop.blocked`, which no patch of ours sets, on
 spans that have it.
 
@@ -108,6 +110,7 @@ OURS = {
     CAUSAL_CANCELLED: ("bool", "The operation was cancelled. The status stays unset: that is no error."),
     CAUSAL_CONNECT: (_SECONDS, "Making a connection: name lookup, TCP, TLS and the login together."),
     CAUSAL_CONNECT_DNS: (_SECONDS, "Of `causal.connect`: looking up a name."),
+    CAUSAL_CONNECT_PROXY: (_SECONDS, "Of `causal.connect`: asking a proxy for a tunnel."),
     CAUSAL_CONNECT_TLS: (_SECONDS, "Of `causal.connect`: negotiating TLS."),
     CAUSAL_DISCOVERY: (_SECONDS, "Asking which server to talk to: a cluster, Sentinel, a routing table."),
     CAUSAL_FETCH: (_SECONDS, "How long the program waited for records or chunks after the call had returned."),

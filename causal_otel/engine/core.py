@@ -12,7 +12,6 @@ from opentelemetry.trace import NonRecordingSpan, TraceFlags
 
 from causal_otel._internal import faults, process
 from causal_otel.engine.counts import SpanCounts
-from causal_otel.engine.environ import callers
 from causal_otel.engine.local_trace import LocalTrace
 
 if TYPE_CHECKING:
@@ -116,12 +115,9 @@ class Core:
             self.buffer = self.buffer.empty_copy()
 
     def new_trace(self, name: str, kind: SpanKind, attributes: Mapping[str, Any] | None) -> LocalTrace | None:
-        """Begin a trace, as the sampler decides.
-
-        None: the sampler or a processor has to be asked or told, or a process that has a caller begins its first root.
-        """
+        """Begin a trace, as the sampler decides; None: the sampler or a processor has to be asked or told."""
         decide = self.decide_root
-        if decide is None or callers:
+        if decide is None:
             return None
         trace_id = self.new_trace_id()
         flags, state = decide(trace_id, name, kind, attributes)

@@ -18,6 +18,7 @@ from causal_otel._internal import process
 from causal_otel.engine import outcome
 from causal_otel.engine.block import SpanBlock
 from causal_otel.engine.context import SPAN_KEY, enter, leave, variable
+from causal_otel.engine.environ import callers
 from causal_otel.engine.span import Span
 from causal_otel.engine.thread_waits import take_thread_wait, waits
 from causal_otel.engine.unsampled import ExcludedSpan, UnsampledSpan
@@ -75,7 +76,7 @@ class CurrentSpan(Span):
         parent: Any = previous.get(SPAN_KEY)
         if parent is None:
             attributes = self._attributes
-            if previous or self._rare is not None or (attributes and len(attributes) > core.max_attributes):
+            if previous or callers or self._rare is not None or (attributes and len(attributes) > core.max_attributes):
                 return self._enter_by_tracer()
             local = core.new_trace(self._name, self._kind, attributes)
             if local is None:

@@ -1,7 +1,7 @@
 """What a job waited until a thread was free for it, told by the first span that is started there.
 
 The wait is over before any span of the job begins, and whoever has seen it cannot know which span that will be. So it
-is noted for the thread. All three ways to start a span look whether there is any note at all: a dict that is empty, but
+is noted for the thread. All ways to start a span look whether there is any note at all: a dict that is empty, but
 for the moments in which a pool that is full goes on.
 """
 

@@ -22,11 +22,21 @@ _bits = SystemRandom().getrandbits  # for traces of any provider; neither a fork
 class UnsampledSpan(NonRecordingSpan):
     """What is current in a trace that is not sampled here: an identity, made when somebody asks for it."""
 
-    __slots__ = ("_core", "_local_trace")
+    __slots__ = ("_core", "_id", "_local_trace")
 
     def __init__(self, local: LocalTrace, core: Core) -> None:
         self._local_trace = local
         self._core = core
+        self._id: bytes | None = None
+
+    def span_id(self) -> bytes:
+        """Its id as W3C writes it, drawn when somebody first asks."""
+        found = self._id
+        if found is None:
+            drawn = self._core.new_span_id().to_bytes(8, "big")
+            # If threads race, the first store wins, as in SpanData.span_id().
+            found = self._id = self._id or drawn
+        return found
 
     @property
     def _context(self) -> SpanContext:  # type: ignore[override]  # where its base class keeps it
@@ -34,7 +44,7 @@ class UnsampledSpan(NonRecordingSpan):
         found = extras.get("_own_context")
         if found is None:
             local = self._local_trace
-            span_id = self._core.new_span_id()
+            span_id = int.from_bytes(self.span_id(), "big")
             identity = SpanContext(local.trace_id, span_id, False, TraceFlags(local.flags), local.trace_state)
             found = extras.setdefault("_own_context", identity)  # one step: all threads get the same
         return found  # type: ignore[no-any-return]

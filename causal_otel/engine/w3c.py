@@ -20,13 +20,15 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from causal_otel.engine.context import SPAN_KEY
 from causal_otel.engine.span_data import SpanData
+from causal_otel.engine.unsampled import UnsampledSpan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from opentelemetry.propagators.textmap import Getter, TextMapPropagator
+    from opentelemetry.trace import Span
 
-__all__ = ["is_w3c", "read", "write"]
+__all__ = ["is_w3c", "read", "traceparent", "write"]
 
 _TRACEPARENT = re.compile("[ \t]*([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?[ \t]*$")
 _BOTH = [TraceContextTextMapPropagator, W3CBaggagePropagator]
@@ -75,14 +77,23 @@ def _parent(header: str) -> SpanContext | None:
     return SpanContext(trace, span, True, _FLAGS[flags]) if trace and span else None
 
 
+def traceparent(span: Span) -> str | None:
+    """The header ``traceparent`` that names ``span``; None: it has no identity."""
+    if isinstance(span, SpanData | UnsampledSpan):
+        trace = span._local_trace
+        return f"00-{trace.trace_id:032x}-{span.span_id().hex()}-{trace.flags:02x}"
+    found = span.get_span_context()
+    return f"00-{found.trace_id:032x}-{found.span_id:016x}-{found.trace_flags:02x}" if found.is_valid else None
+
+
 def write(headers: dict[str, str], context: Mapping[str, Any]) -> None:
     """Write the span and the baggage of ``context`` into headers."""
     span = context.get(SPAN_KEY)
-    if isinstance(span, SpanData):
-        trace = span._local_trace
-        headers["traceparent"] = f"00-{trace.trace_id:032x}-{span.span_id().hex()}-{trace.flags:02x}"
-        if trace.trace_state:
-            headers["tracestate"] = trace.trace_state.to_header()
+    if isinstance(span, SpanData | UnsampledSpan):
+        headers["traceparent"] = traceparent(span)  # type: ignore[arg-type, assignment]  # a span of ours
+        state = span._local_trace.trace_state
+        if state:
+            headers["tracestate"] = state.to_header()
     elif span is not None:
         _trace_context.inject(headers, context)  # type: ignore[arg-type]  # any mapping serves as a context
     if len(context) > (span is not None):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from opentelemetry.context import Context
 
-__all__ = ["INTERNAL", "BaggageBorder"]
+__all__ = ["INTERNAL", "BaggageBorder", "is_among"]
 
 INTERNAL = "internal"
 """Stands for hosts that are no part of the public Internet."""
@@ -44,7 +44,7 @@ class BaggageBorder(NamedTuple):
         """``where``, without its baggage if that may not go to ``host``."""
         from opentelemetry import baggage
 
-        if not baggage.get_all(where) or _allowed(self.hosts, host):
+        if not baggage.get_all(where) or is_among(self.hosts, host):
             return where
         return baggage.clear(where)
 
@@ -63,7 +63,8 @@ class BaggageBorder(NamedTuple):
 
 
 @functools.lru_cache(256)
-def _allowed(hosts: tuple[str, ...], host: str) -> bool:
+def is_among(hosts: tuple[str, ...], host: str) -> bool:
+    """Whether ``host`` is one of ``hosts``, which are written as those of :class:`BaggageBorder` are."""
     name = host.lower().rstrip(".")
     for allowed in map(str.lower, hosts):
         if allowed in ("*", name) or (allowed.startswith("*.") and name.endswith(allowed[1:])):

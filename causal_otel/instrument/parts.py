@@ -16,6 +16,7 @@ from causal_otel.names import (
     CAUSAL_ATTEMPTS,
     CAUSAL_CONNECT,
     CAUSAL_CONNECT_DNS,
+    CAUSAL_CONNECT_PROXY,
     CAUSAL_CONNECT_TLS,
     CAUSAL_POOL_SIZE,
     CAUSAL_POOL_WAITING,
@@ -42,7 +43,7 @@ __all__ = [
 LEAST = 0.001
 """Seconds from which on a part is recorded: a shorter one would cost more than it tells."""
 
-_INSIDE = (CAUSAL_CONNECT_DNS, CAUSAL_CONNECT_TLS)  # parts of a part
+_INSIDE = (CAUSAL_CONNECT_DNS, CAUSAL_CONNECT_PROXY, CAUSAL_CONNECT_TLS)  # parts of a part
 _NUMBERS = (CAUSAL_ATTEMPTS, CAUSAL_POOL_SIZE, CAUSAL_POOL_WAITING)  # no time, but noted as parts are
 _NO_PARTS = (*_INSIDE, *_NUMBERS)
 _KEPT = 256  # notes that nobody has taken: no operation was recorded around them, or it has tried very often

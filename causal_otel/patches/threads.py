@@ -29,8 +29,8 @@ from opentelemetry.context import Context
 
 from causal_otel._internal import faults
 from causal_otel.engine import carriers
-from causal_otel.engine.context import attach, current
-from causal_otel.engine.thread_waits import forget_thread_wait, waited_for_thread
+from causal_otel.engine.context import begin, current, restore
+from causal_otel.engine.thread_waits import forget_thread_wait, waited_for_thread, waits
 from causal_otel.instrument.declaration import Patch, Wrap
 from causal_otel.instrument.options import Options
 from causal_otel.instrument.parts import LEAST
@@ -38,7 +38,7 @@ from causal_otel.names import CAUSAL_THREADPOOL_WAIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from concurrent.futures import Executor, Future
+    from concurrent.futures import Executor
     from multiprocessing.pool import Pool
     from threading import Thread
 
@@ -49,7 +49,8 @@ __all__ = ["PATCH", "ThreadsOptions"]
 _SERVING = frozenset(
     (
         *("anyio", "concurrent", "logging", "multiprocessing", "trio"),
-        *("billiard", "celery", "grpc", "kafka", "kombu", "paho", "psycopg_pool", "pymongo", "redis", "valkey"),
+        *("apscheduler", "billiard", "celery", "grpc", "kafka", "kombu"),
+        *("paho", "psycopg_pool", "pymongo", "redis", "valkey"),
         *("causal_otel", "ddtrace", "logfire", "opentelemetry", "sentry_sdk"),
     )
 )
@@ -68,69 +69,97 @@ class ThreadsOptions(Options):
     """
 
 
-class _Job:
-    """A function that runs in the context of whoever has given it to a pool.
+def _run(
+    context: Context,
+    submitted: float | None,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    """Call ``function`` in the context of whoever has asked for it.
 
-    A process pool pickles it. What arrives is the same function with that context as headers.
+    Args:
+        context: what is current meanwhile.
+        submitted: when it began to wait for a thread, by ``perf_counter()``; None: it has not waited for one.
+        function: the user's.
+        args: for it.
+        kwargs: for it.
+    """
+    if submitted is not None and (waited := perf_counter() - submitted) >= LEAST:
+        waited_for_thread(waited)
+    token = begin(context)
+    try:
+        return function(*args, **kwargs)
+    finally:
+        try:
+            restore(token)
+        except Exception:
+            faults.report("threads: the end of a job")
+        if waits:
+            forget_thread_wait()
+        del context, token  # or an exception that somebody keeps would keep the trace, through its traceback
+
+
+class _Job:
+    """A function that runs in a context, where a pool wants an object. Pickled, it is the same with headers for that.
 
     Args:
         function: the user's.
         context: what is current while it runs.
-        submitted: when it began to wait for a thread, by ``perf_counter()``; None: it does not wait for one.
+        submitted: see :func:`_run`; a pickle leaves it out.
     """
 
     __slots__ = ("_context", "_function", "_submitted")
 
-    def __init__(self, function: Callable[..., Any], context: Context, submitted: float | None) -> None:
+    def __init__(self, function: Callable[..., Any], context: Context, submitted: float | None = None) -> None:
         self._function = function
         self._context = context
         self._submitted = submitted
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        activation = attach(self._context)
-        if self._submitted is not None and (waited := perf_counter() - self._submitted) >= LEAST:
-            waited_for_thread(waited)
         try:
-            return self._function(*args, **kwargs)
+            return _run(self._context, self._submitted, self._function, args, kwargs)
         finally:
-            activation.end()
-            forget_thread_wait()
-            del self, activation  # or an exception that somebody keeps would keep the trace, through its traceback
+            del self  # as above
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _arrived, (self._function, carriers.injected(self._context))
 
 
 def _arrived(function: Callable[..., Any], headers: Mapping[str, str]) -> _Job:
-    """A job as another process has it. Its name is in the pickles."""
-    return _Job(function, carriers.extract(headers, Context()), None)
+    """A job as another process has it. Pickles have the name of this function."""
+    return _Job(function, carriers.extract(headers, Context()))
 
 
 def _submit(tracing: Tracing[ThreadsOptions], original: Callable[..., Any]) -> Callable[..., Any]:
+    from concurrent.futures import ThreadPoolExecutor
+
     @functools.wraps(original)
-    def submit(executor: Executor, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+    def submit(executor: Executor, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         context = current()
         if not context or not tracing.active:
-            return original(executor, fn, *args, **kwargs)  # type: ignore[no-any-return]
-        return original(executor, _Job(fn, context, perf_counter()), *args, **kwargs)  # type: ignore[no-any-return]
+            return original(executor, fn, *args, **kwargs)
+        if type(executor) is ThreadPoolExecutor:  # one that pickles nothing, as that of Python 3.14 for interpreters
+            return original(executor, _run, context, perf_counter(), fn, args, kwargs)
+        return original(executor, _Job(fn, context, perf_counter()), *args, **kwargs)
 
     return submit
 
 
 def _pool_call(tracing: Tracing[ThreadsOptions], original: Callable[..., Any]) -> Callable[..., Any]:
-    waits = original.__name__ == "apply_async"  # one job, one call
+    one_call = original.__name__ == "apply_async"  # each other job is many
 
     @functools.wraps(original)
     def call(pool: Pool, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         context = current()
         if context and tracing.active:
-            func = _Job(func, context, perf_counter() if waits else None)
+            func = _Job(func, context, perf_counter() if one_call else None)
         return original(pool, func, *args, **kwargs)
 
     return call
 
 
-class _Run:
+class _ThreadRun:
     """Stands in place of a thread's ``run`` from its start until it is called, whichever class has overridden that.
 
     Args:
@@ -147,16 +176,12 @@ class _Run:
         self._run = thread.run
         thread.run = self  # type: ignore[method-assign]
 
-    def __call__(self) -> None:
+    def __call__(self, *_: Thread) -> None:  # Sentry's integration calls it with the thread
         self.remove()
         if current():  # its own, given by the user or inherited (Python 3.14)
             self._run()
             return
-        activation = attach(self._context)
-        try:
-            self._run()
-        finally:
-            activation.end()
+        _run(self._context, None, self._run, (), {})
 
     def remove(self) -> None:
         """Put back what was there."""
@@ -184,7 +209,7 @@ def _start(tracing: Tracing[ThreadsOptions], original: Callable[..., Any]) -> Ca
     return start
 
 
-def _run_in(context: Context, thread: Thread, tracing: Tracing[ThreadsOptions]) -> _Run | None:
+def _run_in(context: Context, thread: Thread, tracing: Tracing[ThreadsOptions]) -> _ThreadRun | None:
     """Have a thread that is about to start run in ``context``; None: it is one that does not."""
     try:
         target = getattr(thread, "_target", None)
@@ -193,7 +218,7 @@ def _run_in(context: Context, thread: Thread, tracing: Tracing[ThreadsOptions]) 
             return None
         if tracing.excluded is not None and tracing.excluded(thread.name):
             return None
-        return _Run(thread, context)
+        return _ThreadRun(thread, context)
     except Exception:
         faults.report("threads: Thread.start")
         return None

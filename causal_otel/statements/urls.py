@@ -8,12 +8,21 @@ from __future__ import annotations
 import functools
 import os
 import re
+from typing import Any
 from urllib.parse import unquote_plus
 
 from causal_otel._internal.secrets import is_secret_parameter
-from causal_otel.names import HTTP_REQUEST_METHOD, HTTP_REQUEST_METHOD_ORIGINAL
+from causal_otel.names import HTTP_REQUEST_METHOD, HTTP_REQUEST_METHOD_ORIGINAL, SERVER_ADDRESS, SERVER_PORT
 
-__all__ = ["DEFAULT_PORTS", "REDACTED", "method_attributes", "redact_query", "redact_url", "span_method"]
+__all__ = [
+    "DEFAULT_PORTS",
+    "REDACTED",
+    "client_attributes",
+    "method_attributes",
+    "redact_query",
+    "redact_url",
+    "span_method",
+]
 
 REDACTED = "REDACTED"
 DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
@@ -65,3 +74,19 @@ def method_attributes(method: str) -> dict[str, str]:
     if method in _METHODS:
         return {HTTP_REQUEST_METHOD: method}
     return {HTTP_REQUEST_METHOD: _OTHER, HTTP_REQUEST_METHOD_ORIGINAL: method}
+
+
+def client_attributes(method: str, scheme: str, host: str, port: int | None) -> dict[str, Any]:
+    """What all requests of a client with one method to one server have in common.
+
+    Args:
+        method: as it is sent.
+        scheme: of the URL.
+        host: the server's name or address, without brackets.
+        port: None: the scheme's own.
+    """
+    attributes: dict[str, Any] = {**method_attributes(method), SERVER_ADDRESS: host}
+    port = port or DEFAULT_PORTS.get(scheme)
+    if port is not None:
+        attributes[SERVER_PORT] = port
+    return attributes

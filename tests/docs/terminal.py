@@ -19,6 +19,7 @@ _SERVERS = {
     r"causal-otel collector\b": "Ctrl-C stops it",
     r"uvicorn\b": "Uvicorn running on",
     r"celery\b.*\bworker\b": "celery@",
+    r"gunicorn\b": "Listening at",
 }
 """Commands that stay until they are ended, and what they print once they can be asked."""
 

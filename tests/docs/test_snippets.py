@@ -54,6 +54,7 @@ _SLOW_PAGES = {
     "docs/how-to/frameworks.md",
     "docs/how-to/install.md",  # its programs are those of the tutorial
     "docs/how-to/production.md",
+    "docs/how-to/serverless.md",
 }
 """Pages whose commands take long: ``make test-long`` runs them."""
 
@@ -186,7 +187,9 @@ def place(page: str, tmp_path: Path, request: pytest.FixtureRequest) -> _Place:
     if "curl" in text and shutil.which("curl") is None and not os.environ.get("CI"):
         pytest.skip("there is no curl, which the page asks with")
     redis = request.getfixturevalue("redis_url") if "shop." in text else ""
-    place = _Place(tmp_path, {port: claim_port(None, port) for port in ("16686", "4318", "4317", "8000")}, redis)
+    place = _Place(
+        tmp_path, {port: claim_port(None, port) for port in ("16686", "4318", "4317", "8000", "8001")}, redis
+    )
     (tmp_path / "home").mkdir()
     if "cert.pem" in text:
         certificate = trustme.CA().issue_cert("localhost", LOOPBACK)

@@ -32,10 +32,14 @@ def _tracing(patch: Patch) -> Tracing[Any]:
     return Tracing(trace.NoOpTracer(), patch.options(), lambda timeout: True)
 
 
+_BELOW = {"httpx": ("httpcore", "httpcore2")}
+"""Packages whose modules a patch takes hold of as well, once the driver is imported."""
+
+
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_what_it_waits_for_comes_before_whatever_it_patches(name: str) -> None:
-    """The modules of all targets are, or are inside, the modules that a patch waits for."""
-    drivers = BUILT_IN[name].modules
+    """The modules of all targets are, or are inside, the modules that a patch waits for, or what those stand on."""
+    drivers = (*BUILT_IN[name].modules, *_BELOW.get(name, ()))
     for target in BUILT_IN[name].load().targets:
         assert any(f"{target.module}.".startswith(f"{driver}.") for driver in drivers), target.module
 

@@ -225,7 +225,9 @@ async def _neo4j_client(server: SlowServer, graph: GraphServer) -> AsyncIterator
 
 
 HTTPX: dict[str, Prepare] = {
-    "AsyncClient._send_single_request": _at_once(lambda client, fails: client.get("/status/503" if fails else "/echo")),
+    "AsyncHTTPTransport.handle_async_request": _at_once(
+        lambda client, fails: client.get("/status/503" if fails else "/echo")
+    ),
 }
 
 

@@ -54,8 +54,8 @@ TESTS = {
     ),
     "redis": Selection(files=("test_redis*", "planted/test_redis", "test_durations"), only="redis and not valkey"),
     "valkey": Selection(files=("test_valkey", "test_redis_nodes"), only="valkey"),
-    "httpx": Selection(files=("test_httpx*", "test_durations"), only="httpx and not httpx2"),
-    "asgi": Selection(files=("test_asgi*",)),
+    "httpx": Selection(files=("test_httpx*", "planted/test_httpx", "test_durations"), only="httpx and not httpx2"),
+    "asgi": Selection(files=("test_asgi*", "planted/test_asgi")),
     "celery": Selection(
         files=(
             "test_celery",
@@ -70,9 +70,14 @@ TESTS = {
     "neo4j": Selection(files=("test_neo4j*", "test_durations"), only="neo4j and not [neo4j and not -neo4j]"),
     "sqlalchemy": Selection(files=("test_sqlalchemy*",)),
     "strawberry": Selection(files=("test_strawberry*",)),
+    "wsgi": Selection(files=("test_wsgi*", "test_asgi_frameworks")),
 }
 
 BETWEEN = [
+    ("asgi", "fastapi==0.110.1"),
+    ("asgi", "fastapi==0.121.0"),  # the first whose dependencies say how long they live
+    ("asgi", "fastapi==0.137.0"),  # the first whose routers keep their prefixes to themselves
+    ("asgi", "fastapi==0.142.0"),  # the first that traces by itself
     ("asyncpg", "asyncpg==0.30.0"),  # the first with fetchmany(), and with a reset() in two parts
     ("asyncpg", "asyncpg==0.31.0"),  # the last whose pools restore no connections in the background
     ("redis", "redis==6.4.0"),  # with transactions in clusters

@@ -122,9 +122,9 @@ async def test_the_settings_are_the_defaults_of_the_options(monkeypatch: pytest.
 @pytest.mark.parametrize("excluded", [None, ("/x",)])
 def test_one_wrapper_whatever_is_excluded(excluded: tuple[str, ...] | None) -> None:
     """What is in place wraps the driver's own function and nothing else, so that excluding costs no call."""
-    original = vars(httpx.Client)["_send_single_request"]
+    original = vars(httpx.Client)["_send_handling_auth"]
     with recording({"httpx": HttpxOptions(excluded=excluded)}):
-        assert vars(httpx.Client)["_send_single_request"].__wrapped__ is original
+        assert vars(httpx.Client)["_send_handling_auth"].__wrapped__ is original
 
 
 def test_a_silent_span_of_a_sampled_parent() -> None:

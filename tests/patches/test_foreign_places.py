@@ -97,6 +97,7 @@ PLACES: dict[str, str] = {
     "engine/samplers.py: EachSpanSampler.get_description: super().get_description": OURS,
     "engine/span.py: Span.end: core.processors._on_ending": OURS,
     "engine/span.py: Span.end: core.processors.on_end": OURS,
+    "engine/tracer.py: Tracer.start_entry: self.start_span": OURS,
     "engine/tracer.py: Tracer.start_leaf: self.start_span": OURS,
     "engine/tracer.py: Tracer._decide: ids.generate_trace_id": OURS,  # our provider takes no others
     "engine/tracer.py: Tracer.start_span: core.processors.on_start": OURS,
@@ -115,8 +116,6 @@ PLACES: dict[str, str] = {
     "instrument/deferred.py: DeferredPatch._imported: self._registered.load": OURS,
     "patch_choice.py: _checked: registered.load": OURS,
     "patches/_celery_execution.py: _parent: carriers.extract": OURS,
-    "patches/httpx.py: _Attempt._hand_back: self._request": OURS,
-    "patches/httpx.py: _Attempt._returned: self._request": OURS,
     "pipeline.py: Pipeline._end: self._worker.shutdown": OURS,
     "logs/pipeline.py: LogPipeline.close: self._worker.shutdown": OURS,
     "logs/pipeline.py: LogPipeline.flush: self._worker.force_flush": OURS,

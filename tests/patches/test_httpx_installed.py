@@ -114,7 +114,7 @@ def test_uninstall_restores_the_very_same_objects() -> None:
 
 def test_the_patched_methods_look_like_the_originals() -> None:
     """Signature, kind, pickle and deepcopy of the patched methods are as without us."""
-    names = ("_send_single_request", "_send_handling_auth")
+    names = ("_transport_for_url", "_send_handling_auth")
     methods = [getattr(kind, name) for kind in (httpx.Client, httpx.AsyncClient) for name in names]
     before = [(inspect.signature(method), inspect.iscoroutinefunction(method)) for method in methods]
     with recording(["httpx"]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import pickle
 import threading
 import weakref
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,8 +22,9 @@ from opentelemetry import baggage, context, trace
 import causal_otel
 from causal_otel.engine.context import attach
 from causal_otel.patches.threads import ThreadsOptions
+from tests.patches import pool_jobs
 from tests.recording import Recording, recording
-from tests.span_relations import assert_span
+from tests.span_relations import assert_span, traceparent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -269,6 +271,23 @@ def test_a_subclass_with_its_own_submit(recorded: Recording) -> None:
         executor.submit(work).result()
         assert executor.submitted == [work]
     assert_span(recorded.only("work"), root)
+
+
+class _Pickling(ThreadPoolExecutor):
+    """Pickles what it is given, as that of Python 3.14 for interpreters does in its ``submit``."""
+
+
+def test_a_subclass_that_pickles_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it is given can be pickled, and has the context as headers then."""
+    submit = ThreadPoolExecutor.submit
+
+    def pickling(executor: ThreadPoolExecutor, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        fn, args, kwargs = pickle.loads(pickle.dumps((fn, args, kwargs)))
+        return submit(executor, fn, *args, **kwargs)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", pickling)
+    with recording(PATCHES), _Pickling(1) as executor, causal_otel.span("root") as root:
+        assert executor.submit(pool_jobs.headers).result()[1] == {"traceparent": traceparent(root)}
 
 
 def test_beside_somebody_elses_wrapper(monkeypatch: pytest.MonkeyPatch) -> None:

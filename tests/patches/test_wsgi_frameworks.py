@@ -56,6 +56,10 @@ def _flask() -> flask.Flask:
         except ValueError as error:
             raise HTTPException("sorry", flask.Response("sorry", status)) from error
 
+    @app.get("/unavailable")
+    def unavailable() -> str:
+        flask.abort(503)
+
     @app.get("/stream")
     def stream() -> flask.Response:
         return flask.Response(flask.stream_with_context(work() + flask.request.path for _ in range(2)))
@@ -103,7 +107,8 @@ def test_a_mounted_flask(recorded: Recording) -> None:
         ("/broken", 500, "KeyError", "KeyError"),
         ("/handled/503", 503, "LookupError", "LookupError"),
         ("/handled/404", 404, None, None),
-        ("/aborted/502", 502, "werkzeug.exceptions.HTTPException", "werkzeug.exceptions.HTTPException"),
+        ("/aborted/502", 502, "ValueError", "ValueError"),
+        ("/unavailable", 503, "503", "werkzeug.exceptions.ServiceUnavailable"),
     ],
 )
 def test_exceptions_that_flask_answers(
@@ -202,6 +207,17 @@ async def test_django_under_asgi_has_its_route(both: Recording, django: Site, pa
     route = f"/{path.split('/')[1]}/<int:number>"
     assert attributes(server(both, lasts=WAIT))["http.route"] == route
     assert server(both).name == f"GET {route}"
+
+
+@pytest.mark.asyncio
+async def test_exceptions_of_django_under_asgi(both: Recording, django: Site) -> None:
+    """An exception of which Django makes a 500 is recorded under ASGI as well; a 404 is none."""
+    await fetch("/broken", of=TracingMiddleware(django.asgi))
+    request = server(both, error="KeyError")
+    assert [(event.attributes or {})["exception.type"] for event in request.events] == ["KeyError"]
+    both.clear()
+    await fetch("/nowhere", of=TracingMiddleware(django.asgi))
+    assert server(both).events == ()
 
 
 @pytest.mark.asyncio

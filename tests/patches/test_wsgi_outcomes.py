@@ -238,7 +238,7 @@ def test_what_is_no_body_fails_as_ever(recorded: Recording) -> None:
     """An application that returns None fails where the server iterates, and is an error."""
     body = WsgiMiddleware(lambda environ, start_response: None)(make_environ(), Answer().start)  # type: ignore[arg-type,return-value]
     with pytest.raises(TypeError, match="not iterable"):
-        iter(body)
+        list(body)
     server(recorded, error="TypeError")
 
 

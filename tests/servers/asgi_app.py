@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 from fastapi import FastAPI, HTTPException, WebSocket
@@ -25,30 +26,30 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     yield
 
 
-app = FastAPI(lifespan=lifespan)
+api = FastAPI(lifespan=lifespan)
 
 
-@app.get("/")
+@api.get("/")
 async def ready() -> None: ...
 
 
-@app.get("/items/{number}")
+@api.get("/items/{number}")
 async def item(number: int) -> dict[str, int]:
     with causal_otel.span("work"):
         return {"pid": os.getpid()}
 
 
-@app.get("/status/{status}")
+@api.get("/status/{status}")
 async def status(status: int) -> None:
     raise HTTPException(status)
 
 
-@app.get("/boom")
+@api.get("/boom")
 async def boom() -> None:
     raise ValueError("went wrong")
 
 
-@app.get("/stream")
+@api.get("/stream")
 async def stream() -> StreamingResponse:
     async def parts() -> AsyncIterator[bytes]:
         while True:
@@ -58,7 +59,7 @@ async def stream() -> StreamingResponse:
     return StreamingResponse(parts())
 
 
-@app.get("/waits")
+@api.get("/waits")
 async def waits(request: Request) -> None:
     """Works until its client has gone, or until the server cancels it."""
     print("under way", flush=True)
@@ -66,14 +67,22 @@ async def waits(request: Request) -> None:
         await anyio.sleep(0.01)
 
 
-@app.get("/forever")
+@api.get("/forever")
 async def forever() -> None:
     print("under way", flush=True)
     await anyio.sleep_forever()
 
 
-@app.websocket("/ws")
+@api.websocket("/ws")
 async def echo(websocket: WebSocket) -> None:
     await websocket.accept(headers=[(b"x-own", b"1")])
     await websocket.send_text(await websocket.receive_text())
     await websocket.close()
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    """The application, which says when a request is over: its span has ended then."""
+    try:
+        await api(scope, receive, send)
+    finally:
+        print("over:", scope.get("path"), flush=True)

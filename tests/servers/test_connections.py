@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -33,8 +34,12 @@ def _asked(url: str, path: str) -> Iterator[socket.socket]:
 
 def _pause_under_way(running: Served) -> None:
     """Wait until the application works on the request, and a while more."""
-    wait_until(lambda: "under way" in running.process.output(), running.process.output)
+    wait_until(partial(_says, running, "under way"), running.process.output)
     pause(WAIT)
+
+
+def _says(running: Served, line: str) -> bool:
+    return line in running.process.output()
 
 
 def _only(receiver: ReceivedSpans, name: str) -> ReceivedSpan:
@@ -66,6 +71,8 @@ def test_clients_that_leave(receiver: ReceivedSpans, server: str) -> None:
             _pause_under_way(running)
         with _asked(running.url, "/stream") as connection:
             assert b"x-trace-id" in connection.recv(65536)
+        for path in ("/waits", "/stream"):
+            wait_until(partial(_says, running, f"over: {path}"), running.process.output)
         stop(running)
     assert_span(_only(receiver, "GET /waits"), None, error="client_disconnected", lasts=WAIT)
     assert_span(_only(receiver, "GET /stream"), None, error="client_disconnected")

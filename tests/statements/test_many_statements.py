@@ -154,8 +154,8 @@ def test_every_cache_is_bounded() -> None:
     by_few_values = {
         "causal_otel.statements.dialects.mysql",
         "causal_otel.patches.asyncpg.operations.queries",
-        "causal_otel.patches._httpx_bodies.sync_body",
-        "causal_otel.patches._httpx_bodies.async_body",
+        "causal_otel.patches.httpx.bodies.sync_body",
+        "causal_otel.patches.httpx.bodies.async_body",
     }
     folders = ("engine", "export", "instrument", "metrics", "patches", "statements")
     for name in [module.name for module in pkgutil.walk_packages(causal_otel.__path__, "causal_otel.")]:

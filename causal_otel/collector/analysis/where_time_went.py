@@ -16,7 +16,9 @@ from causal_otel.names import (
     CAUSAL_POOL_SETUP,
     CAUSAL_POOL_WAIT,
     CAUSAL_QUEUE_WAIT,
+    CAUSAL_RECEIVE,
     CAUSAL_RETRY_WAIT,
+    CAUSAL_SEND,
     CAUSAL_SERVER,
     CAUSAL_THREADPOOL_WAIT,
 )
@@ -28,6 +30,8 @@ __all__ = ["Part", "where_time_went"]
 
 # The attributes hold seconds. The order is that in which it happens.
 _MEASURED = (
+    (CAUSAL_RECEIVE, "receive"),
+    (CAUSAL_THREADPOOL_WAIT, "thread pool"),
     (CAUSAL_DISCOVERY, "discovery"),
     (CAUSAL_POOL_WAIT, "pool wait"),
     (CAUSAL_CONNECT, "connect"),
@@ -36,8 +40,12 @@ _MEASURED = (
     (CAUSAL_RETRY_WAIT, "retry wait"),
     (CAUSAL_SERVER, "server"),
     (CAUSAL_FETCH, "fetch"),
+    (CAUSAL_SEND, "send"),
     (CAUSAL_LOOP_BLOCKED, "loop blocked"),
 )
+_AWAITS_THREADS = "causal_otel.asgi"
+"""The scope of spans that go on while they wait for a thread; others begin in the thread that was waited for."""
+
 _BEFORE = ((CAUSAL_QUEUE_WAIT, "queue wait"), (CAUSAL_THREADPOOL_WAIT, "thread wait"))
 _KEYS = frozenset(key for key, _ in (*_MEASURED, *_BEFORE))
 
@@ -69,7 +77,12 @@ def where_time_went(span: SpanView) -> list[Part]:
     measured = _measured(span)
     if not measured:
         return []
-    parts = [Part(key, label, measured[key], 0.0, before=True) for key, label in _BEFORE if key in measured]
+    inside = CAUSAL_THREADPOOL_WAIT if span.scope.name == _AWAITS_THREADS else None
+    parts = [
+        Part(key, label, measured.pop(key), 0.0, before=True)
+        for key, label in _BEFORE
+        if key in measured and key != inside
+    ]
     left = span.duration
     for key, label in _MEASURED:
         spent = min(left, measured.get(key, 0))

@@ -24,13 +24,16 @@ CHUNK = 50
 """Rows that the browser lays out together, once they come into view."""
 
 KINDS = {
+    "receive": ("receive", "waiting for the request's body"),
+    "thread-pool": ("thread pool", "waiting for a free thread"),
     "pool-wait": ("pool wait", "waiting for a connection from the pool"),
     "connect": ("connect", "opening a connection"),
     "server": ("server", "the server was at work, or the network"),
     "fetch": ("fetch", "reading the results"),
+    "send": ("send", "waiting for the client to read the response"),
     "loop-blocked": ("loop blocked", "the answer was there, but the event loop was busy with something else"),
     "queue-wait": ("queue wait", "lay in the queue before it started"),
-    "thread-wait": ("thread wait", "waited for a thread of a pool before it started"),
+    "thread-wait": ("thread wait", "waited for a thread of a pool: a job before it started, a request inside"),
 }
 """The parts of a span's time by their CSS class: their label, and what they mean."""
 

@@ -27,11 +27,6 @@ class CapturedHeaders:
     def __init__(self, names: Iterable[str], prefix: str) -> None:
         self._keys = {name.lower().encode("latin-1"): f"{prefix}.{name.lower()}" for name in names}
 
-    @property
-    def names(self) -> Iterable[bytes]:
-        """Of the headers, in lower case."""
-        return self._keys
-
     def of(self, headers: Any, shortened: Shortened) -> dict[str, tuple[str, ...]]:
         """The attributes for those headers that are there.
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-__all__ = ["HEADERS", "Told", "TrustedProxies"]
+from causal_otel.names import NETWORK_PEER_ADDRESS, NETWORK_PEER_PORT
+
+__all__ = ["TrustedProxies", "peer_attributes"]
 
 _UNIX = "unix"
 _LONGEST = 4096  # characters of a header; nobody's is longer who means well
-HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host")
-"""In which proxies tell."""
-_SCHEMES = frozenset({"http", "https", "ws", "wss"})
+_HEADERS = frozenset({b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"})
+_SCHEMES = {"http": ("http", "ws"), "ws": ("http", "ws"), "https": ("https", "wss"), "wss": ("https", "wss")}
+"""For what a proxy says: the scheme of a request, and that of a websocket."""
 
 _PAIR = re.compile(
     r"""[ \t]*(?P<name>[\w!#$%&'*+.^`|~-]+)=(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<token>[\w!#$%&'*+.^`|~:\[\]-]*))"""
@@ -27,15 +29,12 @@ _PAIR = re.compile(
 _ADDRESS = re.compile(r"\[(?P<six>[^\]]+)\](?::\w+)?|(?P<four>[\d.]+)(?::\w+)?")
 
 
-class Told(NamedTuple):
+class _Told(NamedTuple):
     """What proxies say of a request."""
 
     client: str | None = None
     scheme: str | None = None
     host: str | None = None
-
-
-_NOTHING = Told()
 
 
 class TrustedProxies:
@@ -54,29 +53,41 @@ class TrustedProxies:
         """Whether who has that address is one of them; None: they have a Unix socket's."""
         return self._unix if address is None else any(address in network for network in self._networks)
 
-    def told(self, peer: str, sent: Iterable[tuple[str, str]]) -> Told:
-        """What they say of a request; nothing, if ``peer`` is none of them, or if it cannot be read.
+    def asked(self, scope: Mapping[str, Any], headers: dict[str, str]) -> Mapping[str, Any]:
+        """The scope as it would be without proxies: its client, its scheme, and the host in ``headers``.
+
+        What nobody trusted says, or says in a way that cannot be read, is left as the server has it.
 
         Args:
-            peer: the address that the connection comes from; one with a slash, or none, is a Unix socket's.
-            sent: the request's headers, of which :data:`HEADERS` are wanted, in any order but that of one name.
+            scope: of a request or a websocket. It is not changed.
+            headers: the headers of interest, whose ``host`` is replaced.
         """
-        address = _address(peer)
-        if (peer and address is None and "/" not in peer) or not self.trusts(address):
-            return _NOTHING
-        return self._told(_joined(sent))
+        peer = scope.get("client")
+        host = peer[0] if peer else ""
+        address = _address(host)
+        if (host and address is None and "/" not in host) or not self.trusts(address):
+            return scope
+        told = self._told(_forwarding(scope))
+        changes: dict[str, Any] = {}
+        if told.client is not None:
+            changes["client"] = (told.client, 0)
+        if told.scheme is not None:
+            changes["scheme"] = _SCHEMES[told.scheme][scope["type"] == "websocket"]
+        if told.host:
+            headers["host"] = told.host
+        return {**scope, **changes}
 
-    def _told(self, sent: Mapping[str, str]) -> Told:
+    def _told(self, sent: Mapping[str, str]) -> _Told:
         elements = _elements(sent["forwarded"]) if "forwarded" in sent else []
         hops = _items(sent.get("x-forwarded-for"))
         by_forwarded, at = self._walk([element.get("for", "") for element in elements])
         by_hops, nth = self._walk(hops)
         if elements and hops and by_forwarded != by_hops:
-            return _NOTHING  # a proxy has written one, and passed on the other, which may be anybody's: which is which?
+            return _Told()  # a proxy has written one, and passed on the other, which may be anybody's: which is which?
         element = elements[at] if elements else {}
         scheme = (element.get("proto") or _beside(sent.get("x-forwarded-proto"), hops, nth)).lower()
         host = element.get("host") or _beside(sent.get("x-forwarded-host"), hops, nth)
-        return Told(by_forwarded or by_hops, scheme if scheme in _SCHEMES else None, host)
+        return _Told(by_forwarded or by_hops, scheme if scheme in _SCHEMES else None, host)
 
     def _walk(self, hops: Sequence[str]) -> tuple[str | None, int]:
         """The address furthest away that a trusted proxy has written, and where it stands from the right."""
@@ -91,11 +102,21 @@ class TrustedProxies:
         return client, at
 
 
-def _joined(sent: Iterable[tuple[str, str]]) -> dict[str, str]:
+def peer_attributes(scope: Mapping[str, Any]) -> dict[str, Any]:
+    """Who has made the connection, where the server tells; uvicorn has no port where it has believed a proxy itself."""
+    peer = scope.get("client")
+    if not peer or not peer[1]:
+        return {}
+    return {NETWORK_PEER_ADDRESS: peer[0], NETWORK_PEER_PORT: peer[1]}
+
+
+def _forwarding(scope: Mapping[str, Any]) -> dict[str, str]:
     """The headers of proxies; what was sent in several is one list."""
     found: dict[str, str] = {}
-    for name, text in sent:
-        found[name] = f"{found[name]},{text}" if name in found else text
+    for raw, value in scope.get("headers", ()):
+        if raw in _HEADERS:
+            name, text = raw.decode("latin-1"), value.decode("latin-1")
+            found[name] = f"{found[name]},{text}" if name in found else text
     return {name: text for name, text in found.items() if len(text) <= _LONGEST}
 
 

@@ -21,7 +21,7 @@ else is no error, and not recorded.
 Where the time went, in seconds, if it is a millisecond or more: ``causal.receive`` (waiting for the body of the
 request, until the response begins), ``causal.send`` (waiting until the server took what was sent, which is a client
 that reads slowly) and ``causal.threadpool.wait`` (until anyio had a free thread, of forty, for synchronous endpoints,
-dependencies and generators, on whichever span is current; waits that overlap count once). The rest is the
+dependencies, generators and background tasks, on whose span it is; waits that overlap count once). The rest is the
 application's. ``causal.first_byte`` is the moment when the response began, if it went on for a millisecond. A server
 buffers: what it has taken may not be on the wire yet. ``http.request.body.size``, of a body that the application has
 read to its end, and ``http.response.body.size`` count bytes as the server has them, so compressed ones.

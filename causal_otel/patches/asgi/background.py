@@ -30,13 +30,14 @@ def wrap_background_task(tracing: Tracing[Any], original: Callable[..., Any]) ->
     """Wraps what calls one background task: that is a span of its own, current inside, in its thread as well."""
 
     async def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not tracing.recorded() or not context.in_trace():
+        if not tracing.recorded():
             return await original(self, *args, **kwargs)
         running: Running | None = None
         activation: context.Activation | None = None
         try:
-            running = _begin(tracing, self)
-            activation = context.enter(running.span)
+            if context.in_trace():
+                running = _begin(tracing, self)
+                activation = context.enter(running.span)
         except Exception:
             faults.report("asgi: background task")
         try:

@@ -11,7 +11,7 @@ from causal_otel.engine.local_trace import local_trace_of
 from causal_otel.instrument.operation import Running
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.names import CAUSAL_OPEN, HTTP_ROUTE
-from causal_otel.patches.asgi.bodies import Bodies
+from causal_otel.patches._http_server.bodies import Bodies
 from causal_otel.patches.asgi.long_connections import OpenConnection, Websocket
 from causal_otel.patches.asgi.protocol import MOUNTED, Scope
 
@@ -32,6 +32,9 @@ class Connection(Bodies):
         where: the context in which that is current.
         scope: of the type ``http`` or ``websocket``.
         method: the method, as names of spans show it.
+
+    Attributes:
+        route: what a router has chosen last.
     """
 
     __slots__ = (
@@ -51,6 +54,7 @@ class Connection(Bodies):
         "_told",
         "_tracing",
         "_where",
+        "route",
     )
 
     def __init__(self, tracing: Tracing[Any], running: Running, where: Context, scope: Scope, method: str) -> None:
@@ -66,6 +70,7 @@ class Connection(Bodies):
         self._over: int | None = None
         self._gone: int | None = None
         self._ended = False
+        self.route: Any = None
         self._socket = Websocket() if scope["type"] == "websocket" else None
         self._stream: OpenConnection | None = None  # a response in several pieces
         self._told = 0  # of the connection, until when
@@ -82,6 +87,7 @@ class Connection(Bodies):
 
     def routed(self, route: Any, scope: Scope, mount: bool) -> None:
         """A router has chosen ``route``, whose path is below those of the mounts chosen before."""
+        self.route = route
         fastapi = scope.get("fastapi")
         if isinstance(fastapi, dict):
             # Since 0.137 a router's prefix is not in the route, which may be included several times, but here.

@@ -15,12 +15,12 @@ from causal_otel.instrument.errors import error_name
 from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.names import CAUSAL_CANCELLED, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE
-from causal_otel.patches._http_server import contained
+from causal_otel.patches._http_server.raised import alone, failure_of, handled_now, reason_of, record_raised, stems_from
 from causal_otel.patches.asgi.background import has_failed_in_background
 from causal_otel.patches.asgi.connection import Connection
 from causal_otel.patches.asgi.long_connections import Websocket
 from causal_otel.patches.asgi.protocol import Message, Receive, Scope, Send
-from causal_otel.patches.asgi.raised import alone, failure_of, reason_of, record_raised, stems_from
+from causal_otel.patches.asgi.trace_headers import STARTS, Headers, with_headers
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -63,6 +63,7 @@ class Exchange(Connection):
         "_reason",
         "_receive",
         "_send",
+        "_trace_headers",
         "_trailers",
         "relayed",
     )
@@ -132,7 +133,7 @@ class Exchange(Connection):
         self._status = status
         if status < 500:
             return
-        error = _handled_now(self._outer) or self._handled or self._escaped
+        error = handled_now(self._outer) or self._handled or self._escaped
         if error is not None and not self._is_departure(error):
             self._reason = error
             reason = reason_of(error)
@@ -144,7 +145,7 @@ class Exchange(Connection):
 
         async def send_(message: Message) -> None:
             if message.get("status", 0) >= 500:
-                self._handled = _handled_now(self._outer)
+                self._handled = handled_now(self._outer)
             await send(message)
 
         return send_
@@ -312,28 +313,29 @@ class Exchange(Connection):
             faults.report("asgi: request's body")
         return message
 
-    def sends(self, send: Send) -> Send:
-        """``send``, watched for the course of the response."""
+    def sends(self, send: Send, headers: Headers) -> Send:
+        """``send``, watched for the course of the response, which tells its trace by ``headers``."""
         self._send = send
+        self._trace_headers = headers
         return self._send_watched
 
     async def _send_watched(self, message: Message) -> None:
+        told = message
         began = perf_counter_ns()
         try:
             self.sending(message, began)
+            if self._trace_headers and message["type"] in STARTS:
+                told = with_headers(message, self._trace_headers)
         except Exception:
             faults.report("asgi: response")
         try:
-            await self._send(message)
+            await self._send(told)
         except OSError:  # what ASGI 2.4 has servers raise
             self.refused()
             raise
         finally:
             self._sending += perf_counter_ns() - began
-        contained("asgi: response", self.sent, message)
-
-
-def _handled_now(outer: BaseException | None) -> Exception | None:
-    """The exception that is being handled, by whoever called this, if it is not ``outer``."""
-    error = sys.exception()
-    return error if isinstance(error, Exception) and error is not outer else None
+        try:
+            self.sent(told)
+        except Exception:
+            faults.report("asgi: response")

@@ -40,7 +40,7 @@ def wrap_handle(*, mount: bool = False) -> Callable[[Tracing[Any], Callable[...,
         @functools.wraps(original)
         async def handle(self: Any, scope: Scope, receive: Receive, send: Send) -> Any:
             exchange = scope.get(EXCHANGE)
-            if exchange is None:
+            if exchange is None or exchange.route is self:  # FastAPI's routes call Starlette's
                 return await original(self, scope, receive, send)
             contained("asgi: route", exchange.routed, self, scope, mount)
             if exchange.relayed and not mount:

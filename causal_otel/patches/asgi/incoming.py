@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,8 +34,9 @@ def headers_of_interest(scope: Mapping[str, Any]) -> dict[str, str]:
     wanted = _interest.names()
     found: dict[str, str] = {}
     for raw, value in scope.get("headers", ()):
-        if raw in wanted:
-            name, text = raw.decode("latin-1"), value.decode("latin-1")
+        name = wanted.get(raw)
+        if name is not None:
+            text = value.decode("latin-1")
             found[name] = f"{found[name]},{text}" if name in found else text
     return found
 
@@ -42,7 +44,7 @@ def headers_of_interest(scope: Mapping[str, Any]) -> dict[str, str]:
 def request_url(scope: Mapping[str, Any], headers: Mapping[str, str]) -> str:
     """The URL asked for, in the form that patterns of excluded URLs are compared with."""
     scheme = _scheme(scope)
-    address, port = _server(scope, headers)
+    address, port = _asked(headers.get("host"), _server(scope))
     # A server on a Unix socket may have no address, or the socket's path.
     return canonical_url(scheme, address if address and "/" not in address else "", port, scope.get("path", ""))
 
@@ -55,24 +57,17 @@ def request_attributes(scope: Mapping[str, Any], method: str, headers: Mapping[s
         method: the request's method.
         headers: the headers of interest.
     """
-    websocket = scope["type"] == "websocket"
-    scheme = _scheme(scope)
-    attributes: dict[str, Any] = {**method_attributes(method), URL_SCHEME: scheme, URL_PATH: scope.get("path", "")}
+    common = _of_host(method, _scheme(scope), headers.get("host"), _server(scope))
+    attributes = {**common, URL_PATH: scope.get("path", "")}
     query = scope.get("query_string")
     if query:
         attributes[URL_QUERY] = redact_query(query.decode("latin-1"))
-    address, port = _server(scope, headers)
-    if address is not None:
-        attributes[SERVER_ADDRESS] = address
-        port = port or DEFAULT_PORTS.get(scheme)
-        if port is not None:
-            attributes[SERVER_PORT] = port
     client = scope.get("client")
     if client:
         attributes[CLIENT_ADDRESS] = client[0]
     if "user-agent" in headers:
         attributes[USER_AGENT_ORIGINAL] = headers["user-agent"]
-    if websocket:
+    if scope["type"] == "websocket":
         attributes[NETWORK_PROTOCOL_NAME] = "websocket"
     version = scope.get("http_version")
     if version:
@@ -84,8 +79,27 @@ def _scheme(scope: Mapping[str, Any]) -> str:
     return scope.get("scheme") or ("ws" if scope["type"] == "websocket" else "http")
 
 
-def _server(scope: Mapping[str, Any], headers: Mapping[str, str]) -> tuple[str | None, int | None]:
+def _server(scope: Mapping[str, Any]) -> tuple[str | None, int | None]:
+    """The address and the port that the server listens on, where it knows them."""
+    server = scope.get("server")
+    return (None, None) if not server else server if type(server) is tuple else tuple(server)
+
+
+@functools.lru_cache(256)
+def _asked(host: str | None, server: tuple[str | None, int | None]) -> tuple[str | None, int | None]:
     """The address and the port that were asked, where they are known."""
-    host = headers.get("host")
     address, port = (None, None) if host is None else authority(host)
-    return scope.get("server") or (None, None) if address is None else (address, port)
+    return server if address is None else (address, port)
+
+
+@functools.lru_cache(256)
+def _of_host(method: str, scheme: str, host: str | None, server: tuple[str | None, int | None]) -> dict[str, Any]:
+    """The attributes that the requests to one host have in common. Nobody changes the dict."""
+    attributes: dict[str, Any] = {**method_attributes(method), URL_SCHEME: scheme}
+    address, port = _asked(host, server)
+    if address is not None:
+        attributes[SERVER_ADDRESS] = address
+        port = port or DEFAULT_PORTS.get(scheme)
+        if port is not None:
+            attributes[SERVER_PORT] = port
+    return attributes

@@ -11,13 +11,12 @@ from causal_otel.engine import context
 from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.patches._http_server import contained, parent_context
-from causal_otel.patches._http_server.trace_headers import trace_headers
+from causal_otel.patches._http_server.client_address import peer_attributes
 from causal_otel.patches.asgi.exchange import Exchange
 from causal_otel.patches.asgi.incoming import headers_of_interest, request_attributes, request_url
 from causal_otel.patches.asgi.lifespan import flushing
 from causal_otel.patches.asgi.protocol import EXCHANGE, MOUNTED, App, Receive, Scope, Send
-from causal_otel.patches.asgi.proxied import peer_attributes, without_proxies
-from causal_otel.patches.asgi.trace_headers import telling
+from causal_otel.patches.asgi.trace_headers import telling, trace_headers
 from causal_otel.statements.urls import span_method
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ async def serve(tracing: Tracing[AsgiOptions], app: App, scope: Scope, receive: 
             parent = parent_context(headers, tracing.border)
             name = span_method(method)
             options = tracing.options
-            asked = scope if options.proxies is None else without_proxies(options.proxies, scope, headers)
+            asked = scope if options.proxies is None else options.proxies.asked(scope, headers)
             if tracing.excluded is not None and tracing.excluded(request_url(asked, headers)):
                 span = tracing.start_excluded(parent)
             else:
@@ -59,14 +58,13 @@ async def serve(tracing: Tracing[AsgiOptions], app: App, scope: Scope, receive: 
                 running = tracing.entry(operation, (scope,), parent)
                 span = running.span
             where = context.with_span(span, parent)
+            told = trace_headers(options, span)
             if running is not None and running.is_observed():
                 exchange = Exchange(tracing, running, where, scope, name)
-                receive, send = exchange.receives(receive), exchange.sends(send)
-            found = span.get_span_context()
-            if found.is_valid or exchange is not None:
-                told = trace_headers(options, found)
-                if told:
-                    send = telling(send, told)
+                receive, send = exchange.receives(receive), exchange.sends(send, told)
+            elif told:
+                send = telling(send, told)
+            if exchange is not None or span.get_span_context().is_valid:
                 marks = {EXCHANGE: exchange, MOUNTED: "", **_TAKEN}
                 activation = context.attach(where)
     except Exception:

@@ -1,40 +1,31 @@
 """What the driver does by functions of other modules: a cluster's pauses between its attempts, and looking up names.
 
-``time.sleep`` and ``socket.getaddrinfo`` belong to the whole program and cannot be replaced. But each module of the
-driver has a name for the module that such a function is of. What it names is replaced by a module that times this one
-function, and has all else of the other as it is whenever it is asked for.
-
 How often a node has said ``TRYAGAIN`` is no number of attempts: the driver asks it eight times without a pause.
 """
 
 from __future__ import annotations
 
-import functools
 import inspect
-from importlib import import_module
 from time import perf_counter
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from causal_otel.instrument import parts
-from causal_otel.instrument.declaration import Connect
+from causal_otel.instrument.module_names import replacing
 from causal_otel.names import CAUSAL_CONNECT_DNS, CAUSAL_RETRY_WAIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import ModuleType
 
-    from causal_otel.instrument.tracing import Tracing
+    from causal_otel.instrument.declaration import Connect
 
 __all__ = ["targets"]
 
 
-def _timing(original: ModuleType, function: str, key: str) -> ModuleType:
-    """A module like ``original``, whose ``function`` leaves a note of its time."""
-    made = ModuleType(original.__name__, original.__doc__)
-    timed: Any
-    if inspect.iscoroutinefunction(getattr(original, function)):
+def _timing(function: str, key: str) -> Callable[[ModuleType], Callable[..., Any]]:
+    """Makes what stands for a function: it leaves a note of its time."""
 
-        @functools.wraps(getattr(original, function))
+    def make(original: ModuleType) -> Callable[..., Any]:
         async def async_call(*args: Any, **kwargs: Any) -> Any:
             began = perf_counter()
             try:
@@ -42,10 +33,6 @@ def _timing(original: ModuleType, function: str, key: str) -> ModuleType:
             finally:
                 parts.note(key, perf_counter() - began)
 
-        timed = async_call
-    else:
-
-        @functools.wraps(getattr(original, function))
         def call(*args: Any, **kwargs: Any) -> Any:
             began = perf_counter()
             try:
@@ -53,28 +40,13 @@ def _timing(original: ModuleType, function: str, key: str) -> ModuleType:
             finally:
                 parts.note(key, perf_counter() - began)
 
-        timed = call
-    vars(made).update({function: timed, "__getattr__": lambda name: getattr(original, name)})
-    return made
+        return async_call if inspect.iscoroutinefunction(getattr(original, function)) else call
+
+    return make
 
 
 def _replacing(module: str, name: str, function: str, key: str) -> Connect:
-    """Replace what ``module`` calls ``name``; where a version has no such name, there is one part less."""
-
-    def connect(tracing: Tracing[Any]) -> Callable[[], None]:
-        names = vars(import_module(module))
-        original = names.get(name)
-        if not (isinstance(original, ModuleType) and hasattr(original, function)):
-            return lambda: None
-        replacement = names[name] = _timing(original, function, key)
-
-        def undo() -> None:
-            if names.get(name) is replacement:
-                names[name] = original
-
-        return undo
-
-    return Connect(module, connect)
+    return replacing(module, name, function, _timing(function, key))
 
 
 def targets(driver: str) -> tuple[Connect, ...]:

@@ -7,21 +7,28 @@ Django's is known behind ``TracingMiddleware`` under ASGI as well.
 
 The span ends when the server has closed the response. A response that is a list or a tuple, or the server's own
 ``wsgi.file_wrapper``, reaches the server as the very object that it was: then the span ends when the application
-returns. An exception that leaves the application is an error, and so is one of which Django or Flask have made a
-response of 500 or more. One that is raised by ``close()`` after the whole response gets a span of its own, ``after
-response``. A client that goes away before the end is an error, ``client_disconnected``, unless it closes a stream of
+returns. A client that goes away before the end is an error, ``client_disconnected``, unless it closes a stream of
 server-sent events (``text/event-stream``); of a list or a file nobody can tell. An application that never called
 ``start_response`` is the error ``incomplete_response``.
 
-Every response has its trace id in the header ``X-Trace-Id``, and ``traceresponse`` of W3C Trace Context, whether the
-request is recorded or not. A request that is
-excluded, by its path (``/health``) or its URL, is not recorded, nor is anything inside it, by whatever library, unless
-it leaves the trace (``causal_otel.detached()``).
+An exception that leaves the application is recorded, and so is one that it answers with 5xx: Django, Flask or an error
+handler of theirs, an ``HTTPException`` of Werkzeug's (of that, what it was raised from, or while handling), or an
+``except`` in which ``start_response`` is called. One that is raised by ``close()`` after the whole response gets a span
+of its own, ``after response``.
+
+Where the time went, in seconds, if it is a millisecond or more: ``causal.send`` (from when the server was given a part
+of the response until it asked for the next one, so that a client reads slowly); the rest is the application's.
+``causal.first_byte`` is the moment when the response began, if it went on for a millisecond. ``http.request.body.size``
+is what the request says of it, ``http.response.body.size`` counts the bytes that the server was given.
+
+Every response has its trace id in the header ``X-Trace-Id``, and ``traceresponse``, whether the request is recorded or
+not. A request that is excluded, by its path (``/health``) or its URL, is not recorded, nor is anything inside it, by
+whatever library, unless it leaves the trace (``causal_otel.detached()``).
 
 Span names are ``{method} {route}``, or the method alone where no route is known. Attributes at the start, for samplers:
 ``http.request.method``, ``http.request.method_original``, ``url.scheme``, ``url.path``, ``url.query`` (secret
 parameters redacted), ``server.address``, ``server.port``, ``client.address``, ``user_agent.original``,
-``network.protocol.version``; at the end ``http.route``, ``http.response.status_code`` and ``error.type`` (an
+``network.protocol.version``; at the end ``http.route``, ``http.response.status_code``, the sizes and ``error.type`` (an
 exception's class, or the status from 500 on).
 
 Metrics: ``http.server.request.duration`` and ``http.server.active_requests`` of each request.
@@ -63,14 +70,9 @@ class WsgiOptions(HttpServerOptions):
             URLs, such as ``admin.example.com/**``. Default: the setting ``excluded_urls``.
         trace_id_header: the response header that tells the trace's id; None: none.
         traceresponse: whether responses have the header ``traceresponse`` of W3C Trace Context, too.
-        request_headers: the headers of requests that are recorded, such as ``("x-tenant",)``, each as a list of one
-            value, for WSGI joins several; it is cut to 1024 characters. None: what the setting ``request_headers``
-            says, and none where it does not. Those whose names say that they are secret are refused.
-        response_headers: likewise of responses, as the application has set them, each as a list of its values.
-        trusted_proxies: addresses and networks of proxies, such as ``("10.0.0.0/8",)``, and ``unix`` for one that
-            connects to a Unix socket. If the connection is one of theirs, ``client.address``, ``url.scheme``,
-            ``server.address`` and ``server.port`` are what they say. None: what the setting ``trusted_proxies`` says,
-            and nobody where it does not.
+        request_headers: the headers of requests that are recorded, such as ``("x-tenant",)``: see ``AsgiOptions``.
+        response_headers: likewise of responses, as the application has set them.
+        trusted_proxies: addresses and networks of proxies that are believed: see ``AsgiOptions``.
     """
 
 
@@ -88,9 +90,11 @@ PATCH = Patch(
     ),
     independent=True,
     records=(
-        names.HTTP_REQUEST_HEADER,
+        names.HTTP_REQUEST_BODY_SIZE,
         names.HTTP_REQUEST_METHOD,
         names.HTTP_REQUEST_METHOD_ORIGINAL,
+        names.HTTP_RESPONSE_BODY_SIZE,
+        names.HTTP_REQUEST_HEADER,
         names.HTTP_RESPONSE_HEADER,
         names.HTTP_RESPONSE_STATUS_CODE,
         names.HTTP_ROUTE,
@@ -109,6 +113,8 @@ PATCH = Patch(
         names.ERROR_TYPE,
         names.CAUSAL_ABANDONED,
         names.CAUSAL_CANCELLED,
+        names.CAUSAL_FIRST_BYTE,
+        names.CAUSAL_SEND,
     ),
     never=(
         "headers other than `Host`, `User-Agent` and those that are allowed by name; credentials and cookies cannot be",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from causal_otel.instrument.exclusion import canonical_url
 from causal_otel.names import (
@@ -19,7 +19,10 @@ from causal_otel.names import (
 from causal_otel.patches._http_server import HeadersOfInterest, authority
 from causal_otel.statements.urls import DEFAULT_PORTS, method_attributes, redact_query
 
-__all__ = ["headers_of_interest", "request_attributes", "request_url"]
+if TYPE_CHECKING:
+    from causal_otel.patches._http_server.client_address import TrustedProxies
+
+__all__ = ["as_scope", "headers_of_interest", "request_attributes", "request_url", "without_proxies"]
 
 _interest = HeadersOfInterest(lambda name: f"HTTP_{name.upper().replace('-', '_')}")
 
@@ -27,6 +30,38 @@ _interest = HeadersOfInterest(lambda name: f"HTTP_{name.upper().replace('-', '_'
 def headers_of_interest(environ: Mapping[str, Any]) -> dict[str, str]:
     """The headers that tracing reads. A server has joined the values of one that was sent several times."""
     return {name: environ[key] for key, name in _interest.names().items() if key in environ}
+
+
+def as_scope(environ: Mapping[str, Any]) -> dict[str, Any]:
+    """What an ASGI server would say of the connection and the headers, for options that read these."""
+    peer, port = environ.get("REMOTE_ADDR"), environ.get("REMOTE_PORT", "")
+    headers = [
+        (_header_name(key), value.encode("latin-1"))
+        for key, value in environ.items()
+        if key.startswith("HTTP_") or key in ("CONTENT_LENGTH", "CONTENT_TYPE")
+    ]
+    client = (peer, int(port) if str(port).isdecimal() else 0) if peer else None
+    return {"type": "http", "client": client, "scheme": environ.get("wsgi.url_scheme", "http"), "headers": headers}
+
+
+def _header_name(key: str) -> bytes:
+    return key.removeprefix("HTTP_").replace("_", "-").lower().encode("latin-1")
+
+
+def without_proxies(
+    environ: Mapping[str, Any], scope: Mapping[str, Any], headers: dict[str, str], proxies: TrustedProxies
+) -> Mapping[str, Any]:
+    """The environ as it would be without the proxies that are trusted. It is not changed, ``headers`` may be.
+
+    Args:
+        environ: the request's.
+        scope: what :func:`as_scope` makes of it.
+        headers: the headers of interest.
+        proxies: who is trusted.
+    """
+    asked = proxies.asked(scope, headers)
+    client = asked["client"]
+    return {**environ, "REMOTE_ADDR": client[0] if client else "", "wsgi.url_scheme": asked["scheme"]}
 
 
 def request_url(environ: Mapping[str, Any], headers: Mapping[str, str]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from opentelemetry import context as context_api
 from opentelemetry.trace import SpanKind
 
 from causal_otel._internal import faults
@@ -12,21 +14,21 @@ from causal_otel.engine import context
 from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.patches._http_server import contained, parent_context
+from causal_otel.patches._http_server.client_address import peer_attributes
 from causal_otel.patches.wsgi.exchange import Exchange
-from causal_otel.patches.wsgi.headers import (
-    Told,
-    captured_of_request,
-    peer_attributes,
-    telling,
-    with_headers,
+from causal_otel.patches.wsgi.incoming import (
+    as_scope,
+    headers_of_interest,
+    request_attributes,
+    request_url,
     without_proxies,
 )
-from causal_otel.patches.wsgi.incoming import headers_of_interest, request_attributes, request_url
 from causal_otel.patches.wsgi.protocol import EXCHANGE, App, Environ, StartResponse
 from causal_otel.statements.urls import span_method
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
+    from opentelemetry.trace import SpanContext
 
     from causal_otel.patches.wsgi import WsgiOptions
 
@@ -44,26 +46,24 @@ def serve(tracing: Tracing[WsgiOptions], app: App, environ: Environ, start_respo
         method = environ.get("REQUEST_METHOD", "GET")
         headers = headers_of_interest(environ)
         parent = parent_context(headers, tracing.border)
-        name = span_method(method)
-        options = tracing.options
-        asked = environ if options.proxies is None else without_proxies(options.proxies, environ, headers)
+        name, options = span_method(method), tracing.options
+        scope = as_scope(environ) if options.proxies is not None or options.captured_request is not None else {}
+        asked = environ if options.proxies is None else without_proxies(environ, scope, headers, options.proxies)
         if tracing.excluded is not None and tracing.excluded(request_url(asked, headers)):
             span = tracing.start_excluded(parent)
         else:
             attributes = request_attributes(asked, method, headers)
             if options.proxies is not None:
-                attributes.update(peer_attributes(environ))
+                attributes.update(peer_attributes(scope))
             if options.captured_request is not None:
-                attributes.update(captured_of_request(options.captured_request, environ, tracing.shortened))
-            operation = Operation(name, attributes, kind=SpanKind.SERVER)
-            running = tracing.begin(operation, objects=(environ,), parent=parent)
+                attributes.update(options.captured_request.of(scope["headers"], tracing.shortened))
+            running = tracing.entry(Operation(name, attributes, kind=SpanKind.SERVER), (environ,), parent)
             span = running.span
         where = context.with_span(span, parent)
         if running is not None and running.is_observed():
-            exchange = Exchange(tracing, running, where, name)
-        found = span.get_span_context()
+            exchange = Exchange(tracing, running, where, name, sys.exception(), environ.get("CONTENT_LENGTH", ""))
         environ[EXCHANGE] = exchange
-        request = _Request(where, exchange, start_response, telling(options, found))
+        request = _Request(where, exchange, start_response, trace_headers(options, span.get_span_context()))
     except Exception:
         faults.report("wsgi: request")
         if running is not None:
@@ -71,11 +71,24 @@ def serve(tracing: Tracing[WsgiOptions], app: App, environ: Environ, start_respo
     if request is None:
         return app(environ, start_response)
     result = request.run(app, environ, request.start_response)
-    if type(result) in (list, tuple) or _is_file(environ, result):
+    listed = type(result) in (list, tuple)
+    if listed or _is_file(environ, result):
         # The server is to have these very objects: it sends them at once, or better than we could. So this is the end.
-        request.end(complete=True)
+        if exchange is not None:
+            contained("wsgi: outcome", exchange.is_handed_whole, result if listed else None)
         return result
     return SizedBody(request, result) if hasattr(result, "__len__") else Body(request, result)
+
+
+def trace_headers(options: WsgiOptions, found: SpanContext) -> list[tuple[str, str]]:
+    """The headers by which the response tells its trace, as ``options`` say: see those of ASGI."""
+    if not found.is_valid:
+        return []
+    trace_id = f"{found.trace_id:032x}"
+    headers = [] if options.trace_id_header is None else [(options.trace_id_header, trace_id)]
+    if options.traceresponse:
+        headers.append(("traceresponse", f"00-{trace_id}-{found.span_id:016x}-{found.trace_flags:02x}"))
+    return headers
 
 
 def _is_file(environ: Environ, result: object) -> bool:
@@ -94,77 +107,90 @@ class _Request:
     that variables of other libraries are set and reset where they would be without us.
     """
 
-    __slots__ = ("_complete", "_exchange", "_start_response", "_told", "_where")
+    __slots__ = ("_complete", "_headers", "_start_response", "_where", "exchange")
 
     def __init__(
         self,
         where: Context,
         exchange: Exchange | None,
         start_response: StartResponse,
-        told: Told,
+        headers: list[tuple[str, str]],
     ) -> None:
         self._where = where
-        self._exchange = exchange
+        self.exchange = exchange
         self._start_response = start_response
-        self._told = told
+        self._headers = headers
         self._complete = False
 
     def run(self, step: Callable[..., R], *args: Any) -> R:
         """Call ``step`` with ``args``."""
-        activation = context.attach(self._where)
+        # A step begins and ends in one Context, so that the token can be given whatever is current then.
+        variable = context.variable
+        if variable is None:  # a runtime context of the user's own (OTEL_PYTHON_CONTEXT)
+            token: Any = context_api.attach(self._where)
+        else:
+            token = variable.set(self._where)
         try:
             return step(*args)
         except StopIteration:
             self._complete = True
             raise
         except BaseException as error:
-            if self._exchange is not None:
-                contained("wsgi: outcome", self._exchange.raised, error, self._complete)
+            if self.exchange is not None:
+                contained("wsgi: outcome", self.exchange.raised, error, self._complete)
             raise
         finally:
             self._where = context.current()
-            activation.end()
+            if variable is None:
+                context_api.detach(token)
+            else:
+                variable.reset(token)
 
     def start_response(self, status: str, headers: Any, *args: Any, **kwargs: Any) -> Any:
-        """The server's ``start_response``, with the headers that tell of the trace."""
-        told = with_headers(headers, self._told) if self._told else headers
-        write = self._start_response(status, told, *args, **kwargs)
-        exchange = self._exchange
+        """The server's ``start_response``, with the headers that tell the trace."""
+        write = self._start_response(status, self._with_ours(headers), *args, **kwargs)
+        exchange = self.exchange
         if exchange is None:
             return write
         contained("wsgi: response", exchange.answered, status, headers, *args, *kwargs.values())
         return None if write is None else _write(exchange, write)
 
-    def sent(self) -> None:
-        """A part of the body goes to the server."""
-        if self._exchange is not None:
-            self._exchange.sent = True
+    def _with_ours(self, headers: Any) -> Any:
+        """A copy of ``headers`` with those of ours that the application has not set itself."""
+        if not self._headers:
+            return headers
+        try:
+            names = {name.lower() for name, _ in headers}
+            return [*headers, *(header for header in self._headers if header[0].lower() not in names)]
+        except Exception:
+            faults.report("wsgi: response's header")
+            return headers
 
-    def end(self, *, complete: bool = False) -> None:
+    def end(self) -> None:
         """Nothing more of the response will be asked for."""
-        if self._exchange is not None:
-            contained("wsgi: outcome", self._exchange.returned, complete or self._complete)
+        if self.exchange is not None:
+            contained("wsgi: outcome", self.exchange.returned, self._complete)
 
     def drop(self) -> None:
         """The response goes without having been closed."""
-        if self._exchange is not None:
-            if self._complete:
-                self.end()
-            else:
-                contained("wsgi: outcome", self._exchange.abandoned)
+        if self.exchange is not None and not self._complete:
+            contained("wsgi: outcome", self.exchange.abandoned)
+        else:
+            self.end()
 
 
 def _write(exchange: Exchange, write: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    """The server's ``write``, watched for the client's departure."""
+    """The server's ``write``, watched for what it sends and for the client's departure."""
 
     def write_(data: bytes) -> Any:
+        contained("wsgi: response", exchange.hands_over, data)
         try:
-            result = write(data)
+            return write(data)
         except OSError:
             exchange.refused()
             raise
-        exchange.sent = True
-        return result
+        finally:
+            exchange.resumes()
 
     return write_
 
@@ -179,16 +205,21 @@ class Body:
         self._closed = False
 
     def __iter__(self) -> Iterator[bytes]:
-        self._iterator = self._steps.run(iter, self._result)
+        self._iterator = None
         return self
 
     def __next__(self) -> bytes:
-        iterator = self._iterator
-        if iterator is None:
-            iterator = self._iterator = self._steps.run(iter, self._result)
-        part: bytes = self._steps.run(next, iterator)
-        if part:
-            self._steps.sent()
+        iterator, exchange = self._iterator, self._steps.exchange
+        if exchange is not None:
+            exchange.resumes()
+        part: bytes = self._steps.run(self._first) if iterator is None else self._steps.run(next, iterator)
+        if exchange is not None:
+            contained("wsgi: response", exchange.hands_over, part)
+        return part
+
+    def _first(self) -> bytes:
+        self._iterator = iterator = iter(self._result)
+        part: bytes = next(iterator)
         return part
 
     def close(self) -> None:
@@ -196,6 +227,8 @@ class Body:
         if self._closed:
             return
         self._closed = True
+        if self._steps.exchange is not None:
+            self._steps.exchange.resumes()
         try:
             close = getattr(self._result, "close", None)
             if close is not None:

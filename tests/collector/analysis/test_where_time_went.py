@@ -32,6 +32,31 @@ def test_a_queue_was_before(key: str, label: str) -> None:
     assert _parts({key: 3}) == [Part(key, label, 3_000 * MS, 0.0, before=True)]
 
 
+@pytest.mark.parametrize(
+    ("scope", "expected"),
+    [
+        ("causal_otel.asyncpg", [Part("causal.threadpool.wait", "thread wait", 4 * MS, 0.0, before=True)]),
+        (
+            "causal_otel.asgi",
+            [
+                Part("causal.receive", "receive", 2 * MS, 0.2),
+                Part("causal.threadpool.wait", "thread pool", 4 * MS, 0.4),
+                Part("causal.send", "send", 1 * MS, 0.1),
+                Part("rest", "rest", 3 * MS, 0.3),
+            ],
+        ),
+    ],
+)
+def test_a_request_waits_for_a_thread_inside(scope: str, expected: list[Part]) -> None:
+    """A request goes on while it waits for a thread; what is started by a job began after the job's wait."""
+    waits = {"causal.threadpool.wait": 0.004}
+    if scope == "causal_otel.asgi":
+        waits |= {"causal.receive": 0.002, "causal.send": 0.001}
+    made = span("a", attributes=waits)
+    made.scope_spans[0].scope.name = scope
+    assert where_time_went(build(trace(made)).spans[0]) == expected
+
+
 @pytest.mark.parametrize("value", [0, 0.0, -1.0, float("nan"), float("inf"), "0.1", True, 1e-12])
 def test_what_measures_nothing_is_no_part(value: Any) -> None:
     """Values that are no time are passed over, and without any there are no parts."""

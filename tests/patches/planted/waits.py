@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Any
 from causal_otel.names import (
     CAUSAL_CONNECT,
     CAUSAL_CONNECT_DNS,
+    CAUSAL_CONNECT_PROXY,
     CAUSAL_CONNECT_TLS,
     CAUSAL_DISCOVERY,
     CAUSAL_FETCH,
     CAUSAL_LOCK_WAIT,
     CAUSAL_POOL_SETUP,
     CAUSAL_POOL_WAIT,
+    CAUSAL_RECEIVE,
     CAUSAL_RETRY_WAIT,
+    CAUSAL_SEND,
     CAUSAL_SERVER,
+    CAUSAL_THREADPOOL_WAIT,
 )
 from tests.span_relations import seconds
 
@@ -38,10 +42,13 @@ _PARTS = (
     CAUSAL_LOCK_WAIT,
     CAUSAL_POOL_SETUP,
     CAUSAL_POOL_WAIT,
+    CAUSAL_RECEIVE,
     CAUSAL_RETRY_WAIT,
+    CAUSAL_SEND,
     CAUSAL_SERVER,
+    CAUSAL_THREADPOOL_WAIT,
 )
-_INSIDE = (CAUSAL_CONNECT_DNS, CAUSAL_CONNECT_TLS)
+_INSIDE = (CAUSAL_CONNECT_DNS, CAUSAL_CONNECT_PROXY, CAUSAL_CONNECT_TLS)
 
 
 def parts(span: ReadableSpan) -> dict[str, Any]:
@@ -59,7 +66,7 @@ def assert_part(span: ReadableSpan, key: str, wait: float = WAIT) -> None:
 
     Args:
         span: the span, which has ended.
-        key: the part; ``causal.connect.dns`` and ``.tls`` count as ``causal.connect`` as well.
+        key: the part; ``causal.connect.dns``, ``.proxy`` and ``.tls`` count as ``causal.connect`` as well.
         wait: what was planted, in seconds.
     """
     found = parts(span)

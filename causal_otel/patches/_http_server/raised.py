@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from causal_otel.instrument.errors import error_name
@@ -11,8 +12,9 @@ if TYPE_CHECKING:
 
     from causal_otel.instrument.tracing import Tracing
 
-__all__ = ["alone", "failure_of", "reason_of", "record_raised", "stems_from"]
+__all__ = ["alone", "failure_of", "handled_now", "reason_of", "record_raised", "stems_from"]
 
+_OF_HTTP_EXCEPTIONS = ("starlette.exceptions", "werkzeug.exceptions")
 _LEAVES = 8
 """How many exceptions of a group are recorded."""
 
@@ -36,15 +38,21 @@ def reason_of(error: Exception) -> Exception:
     return alone(before) if isinstance(before, Exception) else error
 
 
+def handled_now(outer: BaseException | None) -> Exception | None:
+    """The exception that is being handled, by whoever called this, if it is not ``outer``."""
+    error = sys.exception()
+    return error if isinstance(error, Exception) and error is not outer else None
+
+
 def failure_of(error: Exception) -> tuple[str | None, str | None]:
     """The ``error.type`` and the description of the status; None and None: the response's status tells as much."""
     return (None, None) if _is_http_exception(error) else (error_name(error), type(error).__name__)
 
 
 def _is_http_exception(error: BaseException) -> bool:
-    """Whether it is Starlette's, or FastAPI's, which is a subclass of that."""
+    """Whether it is Starlette's or Werkzeug's, or FastAPI's or Flask's, which are subclasses of those."""
     return any(
-        kind.__name__ == "HTTPException" and kind.__module__ == "starlette.exceptions" for kind in type(error).__mro__
+        kind.__name__ == "HTTPException" and kind.__module__ in _OF_HTTP_EXCEPTIONS for kind in type(error).__mro__
     )
 
 

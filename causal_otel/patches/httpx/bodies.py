@@ -4,51 +4,56 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from causal_otel._internal import faults
 
 if TYPE_CHECKING:
-    from causal_otel.instrument.operation import Running
-    from causal_otel.instrument.stopwatch import Stopwatch
+    from causal_otel.patches.httpx.attempts import Attempt
 
 __all__ = ["async_body", "sync_body"]
 
 
 class _Body:
-    """What both kinds of bodies share: the stream behind shows through, and the operation ends once.
+    """What both kinds of bodies share: the stream behind shows through, and the attempt ends once.
 
     Args:
         response: whose headers have arrived. It refers to its body, and the library's own stream to it, in any case.
-        running: the request.
-        stopwatch: began with it.
+        attempt: the request.
     """
 
-    def __init__(self, response: Any, running: Running, stopwatch: Stopwatch) -> None:
+    def __init__(self, response: Any, attempt: Attempt) -> None:
         self._causal_stream = response.stream
         self._causal_response = response
-        self._causal_running: Running | None = running
-        self._causal_stopwatch = stopwatch
+        self._causal_attempt: Attempt | None = attempt
+        self._causal_since = 0  # when the wait began that is under way, by perf_counter_ns()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith(("__", "_causal_")):  # asked of a copy that is not filled yet
             raise AttributeError(name)
         return getattr(self._causal_stream, name)
 
+    def _causal_pause(self) -> None:
+        """The reader has what it waited for; after the end, nobody reads it."""
+        since, self._causal_since = self._causal_since, 0
+        attempt = self._causal_attempt
+        if since and attempt is not None:
+            attempt.waited += perf_counter_ns() - since
+
     def _causal_end(self, error: BaseException | None = None) -> None:
-        running, self._causal_running = self._causal_running, None
+        """The last of it has arrived, or it is closed, or broken off. Only the first of these counts."""
+        attempt, self._causal_attempt = self._causal_attempt, None
         response, self._causal_response = self._causal_response, None
-        if running is None:
+        if attempt is None:
             return
-        stopwatch = self._causal_stopwatch
         try:
-            stopwatch.stop()
-            running.end(response, error, stopwatch.end_time(running.span), stopwatch.total)
+            attempt.over(response, error)
         except Exception:
             faults.report("httpx: body")
 
     def __del__(self) -> None:
-        if vars(self).get("_causal_running") is not None:
+        if vars(self).get("_causal_attempt") is not None:
             self._causal_end(GeneratorExit())
 
 
@@ -58,29 +63,25 @@ def sync_body(library: Any) -> type[_Body]:
 
     class TracedStream(_Body, library.SyncByteStream):  # type: ignore[misc]  # clients check for their own class
         def __iter__(self) -> Iterator[bytes]:
-            stopwatch = self._causal_stopwatch
             chunks = iter(self._causal_stream)
+            self._causal_since = perf_counter_ns()
             try:
-                while True:
-                    stopwatch.resume()
-                    try:
-                        chunk = next(chunks)
-                    except StopIteration:
-                        break
-                    finally:
-                        stopwatch.pause()
+                for chunk in chunks:
+                    self._causal_pause()
                     yield chunk
-            except GeneratorExit:  # the reader has stopped: the request ends when it is closed
+                    self._causal_since = perf_counter_ns()
+            except BaseException as error:
+                self._causal_pause()
                 if isinstance(chunks, Generator):
                     chunks.close()
+                if not isinstance(error, GeneratorExit):  # the reader has stopped: the request ends when it is closed
+                    self._causal_end(error)
                 raise
-            except BaseException as error:
-                self._causal_end(error)
-                raise
+            self._causal_pause()
             self._causal_end()
 
         def close(self) -> None:
-            self._causal_stopwatch.stop()
+            self._causal_pause()
             try:
                 self._causal_stream.close()
             except BaseException as error:
@@ -97,30 +98,25 @@ def async_body(library: Any) -> type[_Body]:
 
     class TracedAsyncStream(_Body, library.AsyncByteStream):  # type: ignore[misc]
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            stopwatch = self._causal_stopwatch
             chunks = self._causal_stream.__aiter__()
+            self._causal_since = perf_counter_ns()
             try:
-                while True:
-                    stopwatch.resume()
-                    try:
-                        chunk = await anext(chunks)
-                    except StopAsyncIteration:
-                        break
-                    finally:
-                        stopwatch.pause()
+                async for chunk in chunks:
+                    self._causal_pause()
                     yield chunk
-            except GeneratorExit:
-                raise
+                    self._causal_since = perf_counter_ns()
             except BaseException as error:
-                self._causal_end(error)
-                raise
-            finally:
+                self._causal_pause()
                 if isinstance(chunks, AsyncGenerator):
                     await chunks.aclose()
+                if not isinstance(error, GeneratorExit):
+                    self._causal_end(error)
+                raise
+            self._causal_pause()
             self._causal_end()
 
         async def aclose(self) -> None:
-            self._causal_stopwatch.stop()
+            self._causal_pause()
             try:
                 await self._causal_stream.aclose()
             except BaseException as error:

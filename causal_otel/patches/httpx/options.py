@@ -1,0 +1,35 @@
+"""The options of the httpx patch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from causal_otel.instrument.options import ClientOptions
+
+__all__ = ["HttpxOptions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpxOptions(ClientOptions):
+    """Options of the httpx patch; see :class:`~causal_otel.instrument.options.ClientOptions`.
+
+    The hooks are called with the span and the ``Request`` that the client has made, once for each request on the wire.
+    ``response_hook`` is called when the body has arrived, or the response is closed before, with the ``Response`` as
+    well, of which it can read all but the body: that is the application's. Or it is given the exception.
+
+    Args:
+        excluded: URLs, such as ``*.example.com/**`` or ``https://example.com:8443/v1/{id}``, or paths on any host,
+            such as ``/health``. A port or scheme that is left out is any. Default: the setting ``excluded_urls``.
+        propagate_to: to which hosts the context is carried: names, ``*.example.com`` for all names that end so, ``*``
+            for every host, and ``internal`` for loopback, private addresses, names without a dot and those of local
+            domains. A request to another host is recorded all the same.
+        do_not_propagate_to: to which of them it is not.
+        url_templates: patterns of URLs, as those of ``excluded``. The path of the first that fits a request is its
+            ``url.template``, and names its span: ``GET /users/{id}``. A request may bring its own instead, as
+            ``extensions={"url_template": "/users/{id}"}``.
+    """
+
+    by_url = True
+    propagate_to: tuple[str, ...] = ("*",)
+    do_not_propagate_to: tuple[str, ...] = ()
+    url_templates: tuple[str, ...] = ()
