@@ -109,6 +109,8 @@ PATCH = Patch(
         names.NETWORK_PEER_PORT,
         names.USER_AGENT_ORIGINAL,
         names.NETWORK_PROTOCOL_VERSION,
+        names.GRAPHQL_OPERATION_NAME,
+        names.GRAPHQL_OPERATION_TYPE,
         names.ERROR_TYPE,
         names.CAUSAL_ABANDONED,
         names.CAUSAL_CANCELLED,
