@@ -55,6 +55,7 @@ TESTS = {
     "redis": Selection(files=("test_redis*", "planted/test_redis", "test_durations"), only="redis and not valkey"),
     "valkey": Selection(files=("test_valkey", "test_redis_nodes"), only="valkey"),
     "httpx": Selection(files=("test_httpx*", "planted/test_httpx", "test_durations"), only="httpx and not httpx2"),
+    "httpx2": Selection(files=("test_httpx", "test_httpx_attempts", "planted/test_httpx"), only="httpx2"),
     "asgi": Selection(files=("test_asgi*", "planted/test_asgi")),
     "celery": Selection(
         files=(
@@ -82,6 +83,7 @@ BETWEEN = [
     ("asyncpg", "asyncpg==0.31.0"),  # the last whose pools restore no connections in the background
     ("redis", "redis==6.4.0"),  # with transactions in clusters
     ("redis", "redis==7.1.1"),  # the last whose errors do not tell the server's code
+    ("httpx2", "httpx2==2.0.0"),  # the oldest of the other driver that the patch of httpx is for
     ("sqlalchemy", "SQLAlchemy==2.0.58"),
     ("strawberry", "strawberry-graphql==0.315.0"),  # without stream()
 ]
