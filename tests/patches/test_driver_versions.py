@@ -55,7 +55,8 @@ TESTS = {
     "redis": Selection(files=("test_redis*", "planted/test_redis", "test_durations"), only="redis and not valkey"),
     "valkey": Selection(files=("test_valkey", "test_redis_nodes"), only="valkey"),
     "httpx": Selection(files=("test_httpx*", "planted/test_httpx", "test_durations"), only="httpx and not httpx2"),
-    "asgi": Selection(files=("test_asgi*", "planted/test_asgi")),
+    "httpx2": Selection(files=("test_httpx*", "planted/test_httpx"), only="httpx2"),
+    "asgi": Selection(files=("test_asgi*", "test_w3c_rules", "planted/test_asgi")),
     "celery": Selection(
         files=(
             "test_celery",
@@ -74,6 +75,7 @@ TESTS = {
 }
 
 BETWEEN = [
+    ("httpx2", "httpx2==2.0.0"),  # the other driver of the patch of httpx
     ("asgi", "fastapi==0.110.1"),
     ("asgi", "fastapi==0.121.0"),  # the first whose dependencies say how long they live
     ("asgi", "fastapi==0.137.0"),  # the first whose routers keep their prefixes to themselves
@@ -113,13 +115,13 @@ WITHOUT = [
 ]
 
 
-def _drivers(patch: str) -> dict[str, tuple[str, str]]:
-    """The distributions that a patch is about, with the first version and the one below which it supports them."""
-    return {name: versions for name, versions in BUILT_IN[patch].load().versions.items() if name != "httpx2"}
+def _drivers(patch: str) -> dict[str, str]:
+    """The distributions that a patch is about, each with the first version of it that is supported."""
+    return {name: first for name, (first, _) in BUILT_IN[patch].load().versions.items() if name != "httpx2"}
 
 
 def _oldest(patch: str) -> list[str]:
-    first = {name: first for name, (first, _) in _drivers(patch).items()}
+    first = _drivers(patch)
     if patch == "asyncpg" and sys.version_info >= (3, 13):
         first["asyncpg"] = "0.30"  # the first that runs there
     return [f"{name}=={version}" for name, version in first.items()]
@@ -175,7 +177,9 @@ def _names(requirements: list[str]) -> list[str]:
     return [Requirement(each).name for each in requirements]
 
 
-_EXACTLY = [*((patch, _oldest(patch)) for patch in BUILT_IN), *((name, [requirement]) for name, requirement in BETWEEN)]
+_OLDEST = [(patch, _oldest(patch)) for patch in BUILT_IN if _drivers(patch)]
+_OTHERS = [(name, [requirement]) for name, requirement in BETWEEN]
+_EXACTLY = [*_OLDEST, *_OTHERS]
 
 
 @pytest.mark.parametrize(("tests", "requirements"), _EXACTLY, ids=[" ".join(each) for _, each in _EXACTLY])
@@ -183,7 +187,8 @@ def test_other_version(environment: Path, tmp_path: Path, tests: str, requiremen
     """Every test passes, none is skipped, on an older version."""
     beside = BESIDE.get(tests, [])
     _run(environment, "-m", "pip", "install", "--quiet", *requirements, *beside, seconds=SECONDS_TO_INSTALL)
-    versions = _versions(environment, _names(requirements))
+    of_the_patch = _drivers(tests) if tests in BUILT_IN else ()
+    versions = _versions(environment, [*{*_names(requirements), *of_the_patch}])
     for each in map(Requirement, requirements):
         assert versions[each.name] in each.specifier
     _run_tests(environment, TESTS[tests], versions, tmp_path / "report.xml")
