@@ -423,7 +423,7 @@ async def _strawberry() -> None:
         await schema.execute(document)
     document = "query A($text: String!, $number: Int) { broken(text: $text, number: $number) }"
     await schema.execute(document, {"text": s["GraphQL variable"], "number": s["GraphQL wrong variable"]})
-    with _failing("no operation"):
+    with contextlib.suppress(Exception):
         await schema.execute(document, {"text": s["GraphQL text"]}, operation_name=f"-{s['GraphQL operation']}")
     schema.execute_sync(document, {"text": s["GraphQL sync"]})
 

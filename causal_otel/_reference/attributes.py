@@ -41,6 +41,7 @@ from causal_otel.names import (
     CAUSAL_NEO4J_RELATIONSHIPS_CREATED,
     CAUSAL_NEO4J_RELATIONSHIPS_DELETED,
     CAUSAL_NEO4J_SYSTEM_UPDATES,
+    CAUSAL_OPEN,
     CAUSAL_ORM_ORIGIN,
     CAUSAL_POOL_SETUP,
     CAUSAL_POOL_SIZE,
@@ -138,6 +139,7 @@ OURS = {
     CAUSAL_NEO4J_RELATIONSHIPS_CREATED: ("int", "How many relationships a query has created, if any."),
     CAUSAL_NEO4J_RELATIONSHIPS_DELETED: ("int", "How many relationships a query has deleted, if any."),
     CAUSAL_NEO4J_SYSTEM_UPDATES: ("int", "How many changes of the system database a query has made, if any."),
+    CAUSAL_OPEN: ("bool", "The span says nothing but that its parent, a connection, was open for that time."),
     CAUSAL_ORM_ORIGIN: (
         "string",
         "What made an ORM issue the statement: the relationship that was loaded, or the entity that was queried.",

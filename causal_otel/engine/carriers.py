@@ -8,11 +8,13 @@ from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import Getter
 
 from causal_otel._internal import faults
+from causal_otel.engine.context import SPAN_KEY, with_span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
     from opentelemetry.propagators.textmap import TextMapPropagator
+    from opentelemetry.trace import Span
 
 __all__ = ["extract", "extracted", "inject", "injected"]
 
@@ -73,17 +75,22 @@ def inject(carrier: MutableMapping[str, Any], context: Context | None = None) ->
         faults.report("propagator: inject")
 
 
-def injected(context: Context) -> dict[str, str]:
-    """The headers that carry ``context``. Never raises."""
+def injected(context: Context, span: Span | None = None) -> dict[str, str]:
+    """The headers that carry ``context``. Never raises.
+
+    Args:
+        context: what to write.
+        span: what is to be current in it; None: what is.
+    """
     carrier: dict[str, Any] = {}
     try:
         if _is_w3c():
-            _w3c.write(carrier, context)
+            _w3c.write(carrier, context if span is None else {**context, SPAN_KEY: span})
             return carrier
     except Exception:
         faults.report("propagator: inject")
         return {}
-    inject(carrier, context)
+    inject(carrier, context if span is None else with_span(span, context))
     return {name: value for name, value in carrier.items() if isinstance(name, str) and isinstance(value, str)}
 
 

@@ -95,6 +95,13 @@ def write(headers: dict[str, str], context: Mapping[str, Any]) -> None:
         if state:
             headers["tracestate"] = state.to_header()
     elif span is not None:
-        _trace_context.inject(headers, context)  # type: ignore[arg-type]  # any mapping serves as a context
+        identity = span.get_span_context()
+        if identity.is_valid:
+            flags = identity.trace_flags
+            headers["traceparent"] = f"00-{identity.trace_id:032x}-{identity.span_id:016x}-{flags:02x}"
+            if identity.trace_state:
+                headers["tracestate"] = identity.trace_state.to_header()
+        else:
+            _trace_context.inject(headers, context)  # type: ignore[arg-type]  # any mapping serves as a context
     if len(context) > (span is not None):
         _baggage.inject(headers, context)  # type: ignore[arg-type]

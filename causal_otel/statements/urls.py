@@ -40,7 +40,10 @@ _CREDENTIALS = re.compile(r"^([^/?#]*//)[^/?#]*@")
 
 def redact_query(query: str) -> str:
     """The query of a URL, with ``REDACTED`` for the value of each parameter whose name says that it is secret."""
-    return _PAIR.sub(_redact_pair, query) if "=" in query else query
+    for name, _ in _PAIR.findall(query):
+        if _is_secret(name):
+            return _PAIR.sub(_redact_pair, query)
+    return query
 
 
 def redact_url(url: str) -> str:

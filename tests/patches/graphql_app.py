@@ -15,7 +15,7 @@ from strawberry.schema.config import StrawberryConfig
 
 import causal_otel
 
-__all__ = ["SECRET", "app", "bare", "schema"]
+__all__ = ["SECRET", "app", "bare", "schema", "sync_schema"]
 
 SECRET = "s3cr3t-value"
 
@@ -81,3 +81,17 @@ app = FastAPI()
 _PROTOCOLS = ["graphql-transport-ws", "multipart-subscription"]
 app.include_router(GraphQLRouter(schema, subscription_protocols=_PROTOCOLS), prefix="/graphql")
 bare = GraphQL(schema)
+
+
+@strawberry.type
+class SyncQuery:
+    @strawberry.field
+    def order(self) -> int:
+        return 7
+
+    @strawberry.field
+    def failing(self) -> int | None:
+        raise LookupError("nothing there")
+
+
+sync_schema = strawberry.Schema(query=SyncQuery)

@@ -21,6 +21,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 import causal_otel
+from causal_otel._internal import faults
 from causal_otel.patches.asgi import AsgiOptions
 from tests.patches.asgi_requests import BODY, exchange, fetch, server
 from tests.recording import Recording, recording
@@ -215,3 +216,25 @@ async def test_a_task_that_an_endpoint_calls_is_its_child(recorded: Recording) -
     request = server(recorded, error="LookupError")
     assert_span(recorded.only("broken"), request, error="LookupError")
     assert [event.name for event in request.events] == ["exception"]
+
+
+@pytest.mark.asyncio
+async def test_a_fault_of_ours_does_not_reach_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where tracing a task fails, the task is run as if it were not there."""
+    done = []
+
+    async def work() -> None:
+        done.append(True)
+
+    async def break_each() -> None:
+        with recording(["asgi"]):
+            for site in ("_begin", "take_wait", "Operation"):
+                with monkeypatch.context() as broken:
+                    broken.setattr(f"causal_otel.patches.asgi.background.{site}", lambda *_, **__: 1 / 0)
+                    broken.setattr("causal_otel.patches.asgi.background.waits", {1: (0.0, 0.0)})
+                    await fetch("/", of=_app(BackgroundTask(work)))
+
+    with pytest.raises(AssertionError, match="failed and was contained"):
+        await break_each()
+    assert done == [True] * 3
+    assert "asgi: background task" in faults.counts()

@@ -104,6 +104,7 @@ async def test_secrets_in_a_named_header_go(monkeypatch: pytest.MonkeyPatch) -> 
         ({"request_headers": "x-tenant"}, "request_headers='x-tenant' is not allowed; it must be names"),
         ({"trusted_proxies": ("*",)}, r"trusted_proxies=\('\*',\) is not allowed; it must be IP addresses"),
         ({"trusted_proxies": 7}, "trusted_proxies=7 is not allowed"),
+        ({"traceresponse": "no"}, "traceresponse='no' is not allowed; it must be true or false"),
         ({"trace_id_header": ""}, "trace_id_header='' is not allowed"),
     ],
 )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from causal_otel.patches._http_server.client_address import TrustedProxies
 from causal_otel.patches.asgi import AsgiOptions, TracingMiddleware
 from tests.patches.asgi_app import app
 from tests.patches.asgi_requests import exchange, server, servers
@@ -183,6 +187,25 @@ def test_uvicorn_may_believe_proxies_itself(believes: bool) -> None:
         found = attributes(server(kept))
     assert (found["client.address"], found["url.scheme"]) == ("203.0.113.7", "https")
     assert found.get("network.peer.address") == (None if believes else "127.0.0.1")
+
+
+_ADDRESSES = ["10.1.1.1", "203.0.113.7", "[::1]", "::1"]
+_CHUNKS = st.sampled_from(
+    [*_ADDRESSES, "for=", "proto=https", "host=", ";", ",", " ", '"', "\\", "[", "]", ":", "_x", "é", "%", "="]
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(_CHUNKS, max_size=12), st.lists(_CHUNKS, max_size=12), st.lists(_CHUNKS, max_size=4))
+def test_no_header_breaks_it(forwarded: list[str], hops: list[str], rest: list[str]) -> None:
+    """Whatever is sent, the client is an address that was written there, or nothing is told."""
+    sent = {"forwarded": "".join(forwarded), "x-forwarded-for": "".join(hops)}
+    sent |= {"x-forwarded-proto": "".join(rest), "x-forwarded-host": "".join(rest)}
+    raw = [(name.encode(), value.encode()) for name, value in sent.items()]
+    scope = {"type": "http", "client": PROXY, "scheme": "http", "headers": raw}
+    asked = TrustedProxies(("10.0.0.0/8",)).asked(scope, {})
+    assert ip_address(asked["client"][0])
+    assert asked["scheme"] in ("http", "https")
 
 
 @pytest.mark.asyncio

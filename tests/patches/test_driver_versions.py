@@ -1,7 +1,7 @@
 """The tests of each patch on other versions of its driver than the installed one: ``make test-long``.
 
-The oldest version that the patch supports, the newest that pip finds in its range, and those between them in which the
-driver changed what is wrapped. pip installs it, through its ordinary configuration, into a virtual environment that has
+The oldest version that the patch supports, and those since then in which the driver changed what is wrapped; the newest
+is what ``make test`` runs on. pip installs it, through its ordinary configuration, into a virtual environment that has
 everything else from this one; so programs that the tests start see the same version. A test may not be skipped there:
 what a version does not have is named below.
 """
@@ -55,7 +55,7 @@ TESTS = {
     "redis": Selection(files=("test_redis*", "planted/test_redis", "test_durations"), only="redis and not valkey"),
     "valkey": Selection(files=("test_valkey", "test_redis_nodes"), only="valkey"),
     "httpx": Selection(files=("test_httpx*", "planted/test_httpx", "test_durations"), only="httpx and not httpx2"),
-    "httpx2": Selection(files=("test_httpx*", "planted/test_httpx"), only="httpx2"),
+    "httpx2": Selection(files=("test_httpx", "test_httpx_attempts", "planted/test_httpx"), only="httpx2"),
     "asgi": Selection(files=("test_asgi*", "test_w3c_rules", "planted/test_asgi")),
     "celery": Selection(
         files=(
@@ -75,7 +75,6 @@ TESTS = {
 }
 
 BETWEEN = [
-    ("httpx2", "httpx2==2.0.0"),  # the other driver of the patch of httpx
     ("asgi", "fastapi==0.110.1"),
     ("asgi", "fastapi==0.121.0"),  # the first whose dependencies say how long they live
     ("asgi", "fastapi==0.137.0"),  # the first whose routers keep their prefixes to themselves
@@ -84,6 +83,7 @@ BETWEEN = [
     ("asyncpg", "asyncpg==0.31.0"),  # the last whose pools restore no connections in the background
     ("redis", "redis==6.4.0"),  # with transactions in clusters
     ("redis", "redis==7.1.1"),  # the last whose errors do not tell the server's code
+    ("httpx2", "httpx2==2.0.0"),  # the oldest of the other driver that the patch of httpx is for
     ("sqlalchemy", "SQLAlchemy==2.0.58"),
     ("strawberry", "strawberry-graphql==0.315.0"),  # without stream()
 ]

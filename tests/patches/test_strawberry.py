@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from flask import Flask
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind
+from strawberry.flask.views import GraphQLView
 
 from causal_otel.patches import strawberry as patch
 from causal_otel.patches.asgi import TracingMiddleware
 from causal_otel.patches.strawberry import StrawberryOptions
+from causal_otel.patches.wsgi import WsgiMiddleware
 from tests.patches.asgi_requests import SENDER, TRACEPARENT, server
 from tests.patches.checks import assert_undone
-from tests.patches.graphql_app import SECRET, app, bare, schema
+from tests.patches.graphql_app import SECRET, app, bare, schema, sync_schema
+from tests.patches.wsgi_app import ask as ask_wsgi
 from tests.recording import Recording, recording
 from tests.span_relations import assert_inside, assert_span, attributes
 
@@ -82,6 +87,23 @@ async def test_without_fastapi(recorded: Recording) -> None:
     """Strawberry's own application has no route: the method and the operation are the name."""
     await ask("query Greeting { hello }", of=TracingMiddleware(bare))
     assert server(recorded).name == "POST query Greeting"
+
+
+@pytest.mark.parametrize("document", ["query Greeting { order }", "query Greeting { failing }"])
+def test_under_wsgi(document: str) -> None:
+    """Flask's view, which runs operations synchronously, tells its request likewise."""
+    flask = Flask("graphql")
+    flask.add_url_rule("/graphql", view_func=GraphQLView.as_view("graphql", schema=sync_schema))
+    with recording(["wsgi", "strawberry"]) as kept:
+        body = json.dumps({"query": document}).encode()
+        sent = {"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)}
+        environ: dict[str, Any] = {"REQUEST_METHOD": "POST", **sent}
+        answer = ask_wsgi(WsgiMiddleware(flask), "/graphql", valid=False, **environ)
+        assert answer.status.startswith("200")
+        span = server(kept, error="LookupError" if "failing" in document else None)
+        assert span.name == "POST /graphql query Greeting"
+        assert attributes(span)["graphql.operation.name"] == "Greeting"
+        assert [event.name for event in span.events] == (["exception"] if "failing" in document else [])
 
 
 @pytest.mark.asyncio

@@ -97,6 +97,8 @@ def _divided(window: _Window, ends: dict[int, int], until: Until) -> list[_Windo
     """What ``window`` consists of, last first."""
     windows = []
     for child in window.children:
+        if window.span is not None and child.open_only:
+            continue
         if until == "end" or window.span is None or _waited_for(child, window.span):
             start, end = max(child.start, window.start), min(ends[child.index], window.end)
             if start < end or (start == end and until == "end"):  # a wait may be for something that takes no time

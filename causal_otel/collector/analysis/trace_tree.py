@@ -10,7 +10,7 @@ from causal_otel.collector.attributes import plain_dict, service_name, text
 from causal_otel.collector.query import ServiceCount
 from causal_otel.collector.times import LONGEST, is_time
 from causal_otel.collector.units import format_duration
-from causal_otel.names import CAUSAL_LINK, HOST_ID, HOST_NAME
+from causal_otel.names import CAUSAL_LINK, CAUSAL_OPEN, HOST_ID, HOST_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -62,7 +62,14 @@ def _spans(trace: TracesData) -> Iterator[SpanView]:
         service, resource = service_name(group.resource), plain_dict(group.resource.attributes)
         for scoped in group.scope_spans:
             for message in scoped.spans:
-                yield SpanView(message, service, resource, scoped.scope, detached=_detached(message))
+                yield SpanView(
+                    message,
+                    service,
+                    resource,
+                    scoped.scope,
+                    detached=_detached(message),
+                    open_only=any(each.key == CAUSAL_OPEN and each.value.bool_value for each in message.attributes),
+                )
 
 
 def _place_untimed(spans: list[SpanView]) -> None:
@@ -151,7 +158,7 @@ def _depth_first(roots: list[SpanView]) -> list[SpanView]:
 def _self_time(span: SpanView) -> int:
     covered, until = 0, span.start
     for child in span.children:
-        if child.end > until and not child.detached:
+        if child.end > until and not (child.detached or child.open_only):
             end = min(child.end, span.end)
             covered += max(0, end - max(child.start, until))
             until = max(until, end)

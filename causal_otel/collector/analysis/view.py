@@ -63,6 +63,8 @@ class SpanView:
         orphan: whether it names a parent that is not in the trace.
         detached: whether nobody waited for it: it links to its origin as ``causal.link="detached"``, or follows from
             a span of this trace.
+        open_only: whether it says nothing but that its parent was open for that time (``causal.open``): it is no work
+            that anything waited for.
         untimed: whether it is such a span.
         skew: nanoseconds to add to its times for it to lie where its parent allows, if their clocks disagree; else 0.
             The times themselves are left as they were received.
@@ -81,6 +83,7 @@ class SpanView:
     errors_below: int = 0
     orphan: bool = False
     detached: bool = False
+    open_only: bool = False
     untimed: bool = False
     skew: int = 0
     warnings: tuple[str, ...] = ()

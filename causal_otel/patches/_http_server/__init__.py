@@ -25,7 +25,8 @@ K = TypeVar("K")
 EXCHANGE = "causal_otel.exchange"
 """In a scope or an environ: the request is traced already, by the exchange it holds; None if it is not recorded.
 
-An exchange is what becomes of a request. ``found_route(route)`` and ``escaped(error)`` are how frameworks tell it."""
+An exchange is what becomes of a request. ``found_route(route)``, ``escaped(error)``, ``operated(name, attributes)`` and
+``failed(error_type, description, exceptions)`` are how frameworks tell it."""
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/?#@\[\]]+)(?::(\d{1,5}))?")
 _ALWAYS = ("host", "user-agent")

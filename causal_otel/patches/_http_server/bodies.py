@@ -11,6 +11,7 @@ from causal_otel.names import (
     CAUSAL_FIRST_BYTE,
     CAUSAL_RECEIVE,
     CAUSAL_SEND,
+    CAUSAL_THREADPOOL_WAIT,
     HTTP_REQUEST_BODY_SIZE,
     HTTP_RESPONSE_BODY_SIZE,
 )
@@ -66,17 +67,26 @@ class Bodies:
             if size:
                 attributes[HTTP_RESPONSE_BODY_SIZE] = size
 
-    def _add_parts(self, attributes: dict[str, Any], began: int, ended: int) -> None:
+    def _add_parts(self, attributes: dict[str, Any], began: int, ended: int, for_threads: int = 0) -> None:
         """Add the parts of the span's time to ``attributes``.
 
         Args:
             attributes: those of the span.
             began: when the request arrived.
             ended: when it was over.
+            for_threads: how long it has waited for threads.
         """
         left = ended - began
-        for key, waited in ((CAUSAL_RECEIVE, self._receiving), (CAUSAL_SEND, self._sending)):
-            waited = min(waited, left)  # the end may be when the client left, which the application learned later
+        if left < _LEAST:
+            return
+        for key, waited in (
+            (CAUSAL_RECEIVE, self._receiving),
+            (CAUSAL_THREADPOOL_WAIT, for_threads),
+            (CAUSAL_SEND, self._sending),
+        ):
+            # The end may be when the client left, which the application learned later; and a middleware may have one
+            # task make the response, and wait for a thread, while another one sends it.
+            waited = min(waited, left)
             if waited >= _LEAST:
                 attributes[key] = waited / 1e9
                 left -= waited

@@ -6,6 +6,7 @@ the request may write there what they like, so it is read from the right, as lon
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -16,6 +17,7 @@ from causal_otel.names import NETWORK_PEER_ADDRESS, NETWORK_PEER_PORT
 __all__ = ["TrustedProxies", "peer_attributes"]
 
 _UNIX = "unix"
+_LONGEST_ADDRESS = 100  # characters, with brackets, zone and port
 _LONGEST = 4096  # characters of a header; nobody's is longer who means well
 _HEADERS = frozenset({b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"})
 _SCHEMES = {"http": ("http", "ws"), "ws": ("http", "ws"), "https": ("https", "wss"), "wss": ("https", "wss")}
@@ -148,8 +150,11 @@ def _elements(text: str) -> list[dict[str, str]]:
     return elements
 
 
+@functools.lru_cache(1024)
 def _address(text: str) -> IPv4Address | IPv6Address | None:
     """The address in ``192.0.2.1``, ``192.0.2.1:4711``, ``2001:db8::1`` or ``[2001:db8::1]:4711``."""
+    if len(text) > _LONGEST_ADDRESS:
+        return None
     found = _ADDRESS.fullmatch(text)
     try:
         address = ip_address((found["six"] or found["four"]) if found else text)

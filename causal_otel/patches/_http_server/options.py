@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from causal_otel._internal.setting_types import HEADER_NAMES, PROXIES, TEXT
+from causal_otel._internal.setting_types import BOOLEAN, HEADER_NAMES, PROXIES, TEXT
 from causal_otel.instrument.options import Options
 from causal_otel.names import HTTP_REQUEST_HEADER, HTTP_RESPONSE_HEADER
 from causal_otel.patches._http_server.captured_headers import CapturedHeaders
@@ -34,6 +34,7 @@ class HttpServerOptions(Options):
         if not (self.trace_id_header is None or (TEXT.accepts(self.trace_id_header) and self.trace_id_header)):
             return f"trace_id_header={self.trace_id_header!r} is not allowed; it must be the name of a header, or None"
         for name, kind in (
+            ("traceresponse", BOOLEAN),
             ("request_headers", HEADER_NAMES),
             ("response_headers", HEADER_NAMES),
             ("trusted_proxies", PROXIES),

@@ -33,8 +33,17 @@ its thread too, if it is synchronous.
 The request's span is current in every piece of a synchronous generator, of a streaming response or a dependency of
 FastAPI's. All pieces of one run in the same context, so that a span around a ``yield`` stays current in it.
 
-Every response has its trace id in the header ``X-Trace-Id``, whether the request is recorded or not. At the end of the
-lifespan all spans are exported before the server goes on to exit.
+A websocket has ``causal.messages.received`` and ``.sent``, ``causal.bytes.received`` and ``.sent``, and, as far as they
+are known, ``causal.websocket.close_code`` and ``causal.websocket.closed_by`` (``server`` or ``client``). It is an error
+if the application raises, or closes it with 1011, 1013 or 1014, whatever the client says or does. A stream of events
+has what was sent, in chunks. A websocket or a streamed response that stays open shows up meanwhile: by INTERNAL spans
+below its own, ``{method} {route} open``, the first after ten seconds and then one a minute, with what each has seen and
+``causal.open``.
+
+Every response has its trace id in the header ``X-Trace-Id``, and ``traceresponse`` of W3C Trace Context (Level 2),
+whether the request is recorded or not; not what a server answers by itself, nor the acceptance of a websocket by
+Granian, which sends no headers with that. At the end of the lifespan all spans are exported before the server goes on
+to exit.
 
 A request or connection that is excluded, by its path (``/health``) or its URL, is not recorded, nor is anything inside
 it, by whatever library, unless it leaves the trace (``causal_otel.detached()``). What it sends carries its sender's
@@ -44,7 +53,10 @@ Span names are ``{method} {route}``, or the method alone where no route matched.
 ``http.request.method``, ``http.request.method_original``, ``url.scheme``, ``url.path``, ``url.query`` (secret
 parameters redacted), ``server.address``, ``server.port``, ``client.address``, ``user_agent.original``,
 ``network.protocol.name`` (``websocket``), ``network.protocol.version``; at the end ``http.route``,
-``http.response.status_code``, the sizes and ``error.type`` (an exception's class, or the status from 500 on).
+``http.response.status_code``, the sizes and ``error.type`` (an exception's class, or the status from 500 on). Headers
+that an option names are ``http.request.header.<name>`` and ``http.response.header.<name>``, lists of values. Behind
+proxies that an option trusts, ``client.address`` and the like are what these say, and ``network.peer.address`` and
+``.port`` are the nearest proxy's.
 
 Metrics: ``http.server.request.duration`` and ``http.server.active_requests`` of each request. A websocket is none: it
 lasts as long as its client likes.
@@ -162,6 +174,7 @@ PATCH = Patch(
         names.CODE_FUNCTION_NAME,
         names.CAUSAL_MESSAGES_RECEIVED,
         names.CAUSAL_MESSAGES_SENT,
+        names.CAUSAL_OPEN,
         names.CAUSAL_WEBSOCKET_CLOSE_CODE,
         names.CAUSAL_WEBSOCKET_CLOSED_BY,
     ),

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import SpanKind
 
+from causal_otel.engine.local_trace import local_trace_of
 from causal_otel.instrument.operation import Running
 from causal_otel.instrument.tracing import Tracing
-from causal_otel.names import HTTP_ROUTE
+from causal_otel.names import CAUSAL_OPEN, HTTP_ROUTE
 from causal_otel.patches._http_server.bodies import Bodies
 from causal_otel.patches.asgi.long_connections import OpenConnection, Websocket
 from causal_otel.patches.asgi.protocol import MOUNTED, Scope
@@ -75,8 +76,10 @@ class Connection(Bodies):
         self._told = 0  # of the connection, until when
         # The end is told by the clock of the span's own trace. Counted from here, it would lack the time since the
         # span's start (a slow span processor, a busy machine), and come before the ends of the spans inside.
-        local = getattr(running.span, "_local_trace", None)
-        self._clock: int = time_ns() - perf_counter_ns() if local is None else local.clock
+        local = local_trace_of(running.span)
+        self._clock: int = 0 if local is None else local.clock
+        if not self._clock:  # of a trace that is not recorded
+            self._clock = time_ns() - perf_counter_ns()
         self._started: int = getattr(running.span, "start_time", None) or time_ns()
 
     def _now(self) -> int:
@@ -123,9 +126,13 @@ class Connection(Bodies):
 
     def _progress(self, attributes: dict[str, Any]) -> bool:
         """Make a span of the time that the connection has been open since the one before; False: it is over."""
+        now = self._now()  # before it is asked whether it is over: so it ends after this
         if self._ended or self._over is not None or self._gone is not None or not self._tracing.active:
             return False
-        since, self._told = self._told, self._now()
+        if self._socket is not None and self._socket.code is not None:
+            return False
+        since, self._told = self._told, now
+        attributes[CAUSAL_OPEN] = True
         route = self._known_route()
         if route is not None:
             attributes[HTTP_ROUTE] = route

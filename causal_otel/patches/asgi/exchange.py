@@ -20,6 +20,7 @@ from causal_otel.patches.asgi.background import has_failed_in_background
 from causal_otel.patches.asgi.connection import Connection
 from causal_otel.patches.asgi.long_connections import Websocket
 from causal_otel.patches.asgi.protocol import Message, Receive, Scope, Send
+from causal_otel.patches.asgi.threadpool import take_wait, waits
 from causal_otel.patches.asgi.trace_headers import STARTS, Headers, with_headers
 
 if TYPE_CHECKING:
@@ -278,7 +279,8 @@ class Exchange(Connection):
                 if status >= 500:
                     error_type = error_type or str(status)
             self._add_sizes(attributes, self._headers, has_body=self._method != "HEAD")
-            self._add_parts(attributes, self._started - self._clock, (at or self._now()) - self._clock)
+            began, ended = self._started - self._clock, (at or self._now()) - self._clock
+            self._add_parts(attributes, began, ended, int(take_wait(running.span) * 1e9) if waits else 0)
             closed_with = self._closed(attributes)
             error_type = error_type or closed_with
             captured = self._tracing.options.captured_response

@@ -1,12 +1,14 @@
 """What a request waited until a thread was free for it: anyio's forty, which synchronous endpoints share.
 
 The wait is a part of the request's time, or of that of the background task that has asked for the thread, whatever
-spans of the user's are between. Waits that overlap, as those of calls that are gathered, count once.
+spans of the user's are between. Waits that overlap, as those of calls that are gathered, count once. While threads are
+free, nothing is measured.
 """
 
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -14,22 +16,24 @@ from typing import TYPE_CHECKING, Any
 from causal_otel._internal import faults
 from causal_otel.engine import context
 from causal_otel.instrument.parts import LEAST
-from causal_otel.names import CAUSAL_THREADPOOL_WAIT
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
     from causal_otel.instrument.tracing import Tracing
 
-__all__ = ["wrap_run_sync"]
-
-_SPANS = 1024
-"""Of how many spans, the latest that have waited, it is remembered what they have."""
+__all__ = ["take_wait", "waits", "wrap_run_sync"]
 
 _SCOPE = "causal_otel.asgi"
 
-_waited: dict[int, tuple[float, float]] = {}
-"""By a span's id: until when its waits are counted, by ``perf_counter()``, and what they are together, in seconds."""
+_SPANS = 1024
+"""Of how many spans, the latest that have waited, it is remembered."""
+
+waits: dict[int, tuple[float, float]] = {}
+"""By a span's id, until it ends: until when its waits are counted, by ``perf_counter()``, and their sum in seconds."""
+
+_asking: dict[Any, int] = {}
+"""How many calls are under way, by what limits their threads."""
 
 
 class _Job:
@@ -52,18 +56,52 @@ def wrap_run_sync(tracing: Tracing[Any], original: Callable[..., Any]) -> Callab
     @functools.wraps(original)
     async def run_sync(*args: Any, **options: Any) -> Any:
         span = context.current_span()
-        if span is None or not (args and callable(args[0])) or not tracing.active:
+        if span is None or not tracing.active or not (args and callable(args[0])):
             return await original(*args, **options)
-        job = _Job(args[0])
-        called = perf_counter()
+        limiter, is_full = _ask(options)
         try:
-            return await original(job, *args[1:], **options)
+            if not is_full:
+                return await original(*args, **options)
+            return await _run_and_note(original, span, args, options)
         finally:
-            until = job.began or perf_counter()  # it was cancelled before there was a thread
-            if until - called >= LEAST:
-                _note(span, called, until)
+            _leave(limiter)
 
     return run_sync
+
+
+async def _run_and_note(
+    original: Callable[..., Any], span: Span, args: tuple[Any, ...], options: dict[str, Any]
+) -> Any:
+    job = _Job(args[0])
+    called = perf_counter()
+    try:
+        return await original(job, *args[1:], **options)
+    finally:
+        until = job.began or perf_counter()  # it was cancelled before there was a thread
+        if until - called >= LEAST:
+            _note(span, called, until)
+
+
+def _ask(options: dict[str, Any]) -> tuple[Any, bool]:
+    """What limits the threads of a call with these options, and whether the call has to wait for one."""
+    try:
+        limiter = options.get("limiter")
+        if limiter is None:
+            limiter = sys.modules["anyio.to_thread"].current_default_thread_limiter()
+        threads, free = limiter.total_tokens, limiter.available_tokens
+        # A call lets others go first before it takes a thread: of many at once all find threads that are free.
+        asking = _asking[limiter] = _asking.get(limiter, 0) + 1
+        return limiter, free <= 0 or asking > threads
+    except Exception:
+        faults.report("asgi: free threads")
+        return None, False
+
+
+def _leave(limiter: Any) -> None:
+    """A call that has asked ``limiter`` is over."""
+    asking = _asking.pop(limiter, 0)
+    if asking > 1:
+        _asking[limiter] = asking - 1
 
 
 def _note(current: Span, since: float, until: float) -> None:
@@ -72,14 +110,18 @@ def _note(current: Span, since: float, until: float) -> None:
         if span is None or not span.is_recording():
             return
         key = span.get_span_context().span_id
-        counted, together = _waited.pop(key, (since, 0.0))
+        counted, together = waits.pop(key, (since, 0.0))
         together += max(0.0, until - max(since, counted))
-        if len(_waited) >= _SPANS:
-            del _waited[next(iter(_waited))]
-        _waited[key] = max(until, counted), together
-        span.set_attribute(CAUSAL_THREADPOOL_WAIT, together)
+        if len(waits) >= _SPANS:
+            del waits[next(iter(waits))]
+        waits[key] = max(until, counted), together
     except Exception:
         faults.report("asgi: wait for a thread")
+
+
+def take_wait(span: Span) -> float:
+    """How many seconds ``span``, which is about to end, has waited for threads. Ask first if there are any waits."""
+    return waits.pop(span.get_span_context().span_id, (0.0, 0.0))[1]
 
 
 def _ours_around(span: Span | None) -> Span | None:

@@ -147,9 +147,10 @@ class Attempts:
                 response.stream = self._body(response, attempt)
         except Exception:
             faults.report("httpx: response")
+            self.failed(attempt, None)
 
     def failed(self, attempt: Attempt, error: BaseException | None) -> None:
-        """There is no response. Never raises."""
+        """There is no response; without an error, it is our fault. Never raises."""
         try:
             attempt.over(None, error)
         except Exception:

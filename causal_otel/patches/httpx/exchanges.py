@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from causal_otel._internal import faults
@@ -88,7 +89,7 @@ class Exchange:
         if self._claimed:
             return False
         self._claimed = True
-        if self.attempt is not None and request.url != self._url:
+        if self.attempt is not None and request.url is not self._url and request.url != self._url:
             self.attempt.learn_url(self._attempts.url_attributes(request))
         return True
 
@@ -106,15 +107,14 @@ class Exchange:
 
     def _leave(self) -> None:
         self._sending.exchange = None
+        if self._token is not None:
+            with suppress(ValueError):  # a coroutine that was never awaited to its end goes in another Context
+                sending.reset(self._token)
         try:
             if self._activation is not None:
                 self._activation.end()
             if self.request is not self._given:
                 self._hand_back()
-            if self._token is not None:
-                sending.reset(self._token)
-        except ValueError:
-            pass  # a coroutine that was never awaited to its end goes in another Context
         except Exception:
             faults.report("httpx: request")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from causal_otel.engine import carriers, context
+from causal_otel.engine import carriers
 
 if TYPE_CHECKING:
     from httpx import Headers, Request
@@ -27,7 +27,7 @@ def carried(where: Context, span: Span | None) -> list[Item]:
         where: the context.
         span: what is to be current in it; None: what is.
     """
-    carrier = carriers.injected(where if span is None else context.with_span(span, where))
+    carrier = carriers.injected(where, span)
     return [(name.encode(), name.lower().encode(), value.encode()) for name, value in carrier.items()]
 
 

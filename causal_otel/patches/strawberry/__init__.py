@@ -2,7 +2,7 @@
 
 One operation in an HTTP request is that request's: its SERVER span has ``graphql.operation.type`` and
 ``graphql.operation.name``, and both are in its name, after method and route: ``POST /graphql query Orders``. No other
-span is made. That needs the patch ``asgi``, and a request that it traces.
+span is made. That needs the patch ``asgi`` or ``wsgi``, and a request that it traces.
 
 Every other operation is an INTERNAL span of its own, ``query Orders``, current while it runs: one of a batch, one over
 a websocket (``graphql-transport-ws``, ``graphql-ws``), a subscription or an incremental result, whatever it comes by,

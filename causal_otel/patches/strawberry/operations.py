@@ -143,7 +143,7 @@ def wrap_runner(tracing: Tracing[StrawberryOptions], original: Callable[..., Any
 
     @functools.wraps(original)
     def create_extensions_runner(self: Any, execution_context: Any, extensions: Any) -> Any:
-        if tracing.active:
+        if tracing.active and isinstance(extensions, list):
             try:
                 extensions = [*extensions, TracingExtension(execution_context)]
             except Exception:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import Token
 from typing import TYPE_CHECKING, Any
 
 from causal_otel._internal import faults
 from causal_otel.instrument.tracing import Tracing
-from causal_otel.patches.asgi.protocol import EXCHANGE
+from causal_otel.patches._http_server import EXCHANGE
 from causal_otel.patches.strawberry.operations import Teller, teller
 
 if TYPE_CHECKING:
@@ -46,13 +46,21 @@ class HttpRequest:
             exchange.failed(failure.error_type, failure.description, () if self.batch else failure.exceptions)
 
 
+def _scope_of(request: object) -> Mapping[str, Any]:
+    """The ASGI scope or the WSGI environ of a framework's request; empty: it has none."""
+    for name in ("scope", "environ", "META"):  # META: Django's environ
+        found = getattr(request, name, None)
+        if isinstance(found, Mapping):
+            return found
+    return {}
+
+
 def _begin(args: tuple[Any, ...], options: dict[str, Any]) -> Token[Teller | None] | None:
     try:
-        request = args[0] if args else options.get("request")
-        scope = getattr(request, "scope", None)
-        if isinstance(scope, dict) and scope.get("type") == "websocket":
+        found = _scope_of(args[0] if args else options.get("request"))
+        if found.get("type") == "websocket":
             return None  # each of its operations is a span
-        return teller.set(HttpRequest(scope.get(EXCHANGE) if isinstance(scope, dict) else None))
+        return teller.set(HttpRequest(found.get(EXCHANGE)))
     except Exception:
         faults.report("strawberry: request")
         return None

@@ -17,7 +17,8 @@ handler of theirs, an ``HTTPException`` of Werkzeug's (of that, what it was rais
 of its own, ``after response``.
 
 Where the time went, in seconds, if it is a millisecond or more: ``causal.send`` (from when the server was given a part
-of the response until it asked for the next one, so that a client reads slowly); the rest is the application's.
+of the response until it asked for the next one, so that a client reads slowly); the rest is the application's, with
+what it waited for the body of the request.
 ``causal.first_byte`` is the moment when the response began, if it went on for a millisecond. ``http.request.body.size``
 is what the request says of it, ``http.response.body.size`` counts the bytes that the server was given.
 
@@ -108,6 +109,8 @@ PATCH = Patch(
         names.NETWORK_PEER_PORT,
         names.USER_AGENT_ORIGINAL,
         names.NETWORK_PROTOCOL_VERSION,
+        names.GRAPHQL_OPERATION_NAME,
+        names.GRAPHQL_OPERATION_TYPE,
         names.ERROR_TYPE,
         names.CAUSAL_ABANDONED,
         names.CAUSAL_CANCELLED,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
@@ -48,10 +48,12 @@ class Exchange(Bodies):
         "_began",
         "_ended",
         "_escaped",
+        "_failure",
         "_gone",
         "_handed",
         "_headers",
         "_method",
+        "_operation",
         "_outer",
         "_reason",
         "_route",
@@ -85,6 +87,8 @@ class Exchange(Bodies):
         self._handed = 0  # when the server was given a part of the body which it is sending; 0: it is not
         self._gone = False
         self._ended = False
+        self._operation: str | None = None  # what the request has asked for, where the route does not tell
+        self._failure: tuple[str, str | None] | None = None  # what the response tells, whatever its status
         self._whole = True
         if size.isdecimal():
             self._bytes_in = int(size)
@@ -96,6 +100,19 @@ class Exchange(Bodies):
     def escaped(self, error: Exception) -> None:
         """``error`` has left a view, and a framework is about to make a response of it."""
         self._escaped = error
+
+    def operated(self, name: str, attributes: dict[str, Any]) -> None:
+        """The request has asked for an operation that its route does not tell: see the exchange of ASGI."""
+        if not self._ended:
+            self._operation = name
+            self._running.learn(attributes)
+
+    def failed(self, error_type: str, description: str | None, exceptions: Iterable[BaseException] = ()) -> None:
+        """The response tells of an error, whatever its status; the first one counts."""
+        if not self._ended:
+            self._failure = self._failure or (error_type, description)
+            for error in exceptions:
+                self._tracing.record_exception(self._running.span, error)
 
     def answered(self, status: str, headers: Sequence[tuple[str, str]], exc_info: Any = None) -> None:
         """The server has taken the status and the headers.
@@ -209,7 +226,11 @@ class Exchange(Bodies):
             attributes: dict[str, Any] = {}
             if route is not None:
                 attributes[HTTP_ROUTE] = route
-                running.span.update_name(f"{self._method} {route}")
+            name = " ".join(filter(None, (self._method, route, self._operation)))
+            if name != self._method:
+                running.span.update_name(name)
+            if error_type is None and self._failure is not None:
+                error_type, description = self._failure
             if status is not None:
                 attributes[HTTP_RESPONSE_STATUS_CODE] = status
                 if status >= 500:

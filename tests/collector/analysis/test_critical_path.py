@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
@@ -57,6 +58,25 @@ def test_nobody_waits_for_what_outlives_its_parent() -> None:
         span("quick", "root", 8, 9, links=detached),
         span("a", "root", 2, 4),
     ) == [("root", 0, 2), ("a", 2, 4), ("root", 4, 10)]
+
+
+@pytest.mark.parametrize("until", ["answer", "end"])
+def test_nobody_waits_for_what_says_that_a_connection_is_open(until: Until) -> None:
+    """The spans of an open connection's intervals are on no path, whose time is what was done meanwhile."""
+    opened = {"causal.open": True}
+    view = build(
+        trace(
+            span("socket", end=20),
+            span("open1", "socket", 0, 10, attributes=opened),
+            span("open2", "socket", 10, 19, attributes=opened),
+            span("query", "socket", 4, 6),
+        )
+    )
+    assert [(each.span.name, each.duration // MS) for each in critical_path(view, until=until)] == [
+        ("socket", 4), ("query", 2), ("socket", 14),
+    ]  # fmt: skip
+    assert view.spans[0].self_time == 18 * MS
+    assert [each.name for each in view.spans if each.open_only] == ["open1", "open2"]
 
 
 def test_a_server_is_waited_for_until_its_client_ends() -> None:
