@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -18,10 +18,19 @@ def connected(url: str) -> Iterator[socket.socket]:
         yield connection
 
 
-def ask(connection: socket.socket, path: str, *, method: str = "GET", length: int = 0, body: bytes = b"") -> None:
+def ask(
+    connection: socket.socket,
+    path: str,
+    *,
+    method: str = "GET",
+    length: int = 0,
+    body: bytes = b"",
+    headers: Sequence[tuple[str, str]] = (),
+) -> None:
     """Send a request that announces a body of ``length`` and has one that is ``body``."""
-    head = f"{method} {path} HTTP/1.1\r\nHost: h\r\nAccept-Encoding: gzip\r\nContent-Length: {length}\r\n\r\n"
-    connection.sendall(head.encode() + body)
+    head = f"{method} {path} HTTP/1.1\r\nHost: h\r\nAccept-Encoding: gzip\r\nContent-Length: {length}\r\n"
+    more = "".join(f"{name}: {value}\r\n" for name, value in headers)
+    connection.sendall(f"{head}{more}\r\n".encode("latin-1") + body)
 
 
 def read(connection: socket.socket, end: bytes | None = None) -> bytes:

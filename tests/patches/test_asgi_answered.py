@@ -241,17 +241,19 @@ async def test_a_group_is_taken_apart(recorded: Recording, answered: bool) -> No
     assert [(event.attributes or {})["exception.message"] for event in span.events] == ["a", "'b'", *"cdefgh"]
 
 
+@pytest.mark.parametrize("middleware", MIDDLEWARES)
 @pytest.mark.asyncio
-async def test_a_group_of_one_is_that_one(recorded: Recording) -> None:
-    """What a task group makes of a single exception is that exception."""
+async def test_a_group_of_one_is_that_one(recorded: Recording, middleware: list[Middleware]) -> None:
+    """What a task group makes of a single exception is that exception, told by the request's span alone."""
 
     async def endpoint(_: Request) -> Response:
         async with anyio.create_task_group() as group:
             group.start_soon(down, None)
         raise AssertionError("never reached")
 
-    await fetch("/", of=Starlette(routes=[Route("/", endpoint)]))
+    await fetch("/", of=Starlette(routes=[Route("/", endpoint)], middleware=middleware))
     assert_recorded(server(recorded, error=UNAVAILABLE), UNAVAILABLE, "the warehouse is down")
+    assert recorded.names() == ["GET /"]
 
 
 @pytest.mark.asyncio

@@ -286,7 +286,7 @@ def test_an_exception_in_mid_stream_is_an_error_below_any_middleware(served: tup
     recorded, url = served
     with connected(url) as connection:
         ask(connection, f"/stream{query}")
-        span = server(recorded, error="LookupError", lasts=0.02)
+        span = server(recorded, error="LookupError", lasts=0.015)
     assert attributes(span)["http.response.status_code"] == 200
     [event] = span.events
     assert event.attributes
@@ -302,7 +302,7 @@ def test_a_failure_in_the_background_is_not_the_request_s(served: tuple[Recordin
         assert read(connection, b"\r\n\r\n").startswith(b"HTTP/1.1 200")
         wait_until(lambda: len(recorded.spans) == 2)
     span, task = server(recorded), recorded.only("afterwards.<locals>.fail")
-    assert_span(task, span.get_span_context(), error="LookupError", lasts=0.05)
+    assert_span(task, span.get_span_context(), error="LookupError", lasts=0.045)
     assert [event.name for event in task.events] == ["exception"]
 
 

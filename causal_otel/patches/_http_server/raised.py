@@ -75,12 +75,17 @@ def _leaves(error: Exception) -> list[Exception]:
 
 
 def stems_from(error: BaseException, origin: BaseException | None) -> bool:
-    """Whether ``error`` is ``origin``, or was raised because of it."""
+    """Whether ``error`` is ``origin``, or was raised because of it; a group of one is the exception in it."""
+    origin = _unwrapped(origin)
     seen: set[int] = set()
     found: BaseException | None = error
     while found is not None and id(found) not in seen:
-        if found is origin:
+        if _unwrapped(found) is origin:
             return True
         seen.add(id(found))
         found = found.__cause__ or found.__context__
     return False
+
+
+def _unwrapped(error: BaseException | None) -> BaseException | None:
+    return alone(error) if isinstance(error, Exception) else error
