@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.context import Context
 
 from causal_otel.engine import context
-from causal_otel.instrument.calls import Args, Describe, Kwargs, Wrapper, detached, suppressed, traced_call
+from causal_otel.instrument.calls import Args, Describe, Inside, Kwargs, Wrapper, detached, suppressed, traced_call
 from causal_otel.instrument.declaration import Wrap
 from causal_otel.instrument.plumbing import Plumbing
 from causal_otel.names import CAUSAL_SERVER
+from causal_otel.patches.asyncpg.leases import leases
 from causal_otel.patches.asyncpg.operations import ERRORS, endpoint, plumbing
 from causal_otel.patches.asyncpg.under_way import hooks_around, step
 
@@ -43,6 +44,16 @@ class _Resetting(Plumbing):
         outer = hooks_around()
         if outer is None or not outer.tells:
             super().end(result, error)
+
+
+def _begin_resetting(tracing: Tracing[Any], connection: Any, args: Args, kwargs: Kwargs) -> _Resetting | None:
+    if leases and connection in leases:
+        return None  # a part of giving it back
+    return _Resetting(tracing, connection, args, kwargs)
+
+
+def _begin_suppressed(tracing: Tracing[Any], connection: Any, args: Args, kwargs: Kwargs) -> Inside | None:
+    return None if leases and connection in leases else Inside(context.suppressed_context())
 
 
 class _Listening(Plumbing):
@@ -99,8 +110,10 @@ def _logging(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..
 _CONNECTION = "asyncpg.connection"
 
 TARGETS = (
-    Wrap(_CONNECTION, "Connection.reset", traced_call(_Resetting)),
-    Wrap(_CONNECTION, "Connection._reset", suppressed, optional=True),  # since 0.30, before a reset of the user's own
+    Wrap(_CONNECTION, "Connection.reset", traced_call(_begin_resetting)),
+    Wrap(
+        _CONNECTION, "Connection._reset", traced_call(_begin_suppressed), optional=True
+    ),  # since 0.30, before a reset of the user's own
     Wrap(_CONNECTION, "Connection.close", step(_on_connection("CLOSE"))),
     Wrap(_CONNECTION, "Connection.add_listener", _listening("LISTEN")),
     Wrap(_CONNECTION, "Connection.remove_listener", _listening("UNLISTEN")),

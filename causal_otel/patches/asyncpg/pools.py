@@ -17,6 +17,7 @@ from causal_otel.instrument.calls import Args, Kwargs, Wrapper, argument, traced
 from causal_otel.instrument.declaration import Wrap
 from causal_otel.instrument.recorded_failures import RecordedFailures
 from causal_otel.names import CAUSAL_POOL_SETUP, CAUSAL_SERVER
+from causal_otel.patches.asyncpg.leases import GivingBack, Lease, leases
 from causal_otel.patches.asyncpg.operations import connection_attributes, endpoint, plumbing
 from causal_otel.patches.asyncpg.pool_metrics import connected, measured_acquire, released
 from causal_otel.patches.asyncpg.statements import POOL_METHODS, begin_operation
@@ -56,6 +57,13 @@ def _on_pool(operation: str) -> Any:
 def _waiting(pool: Any) -> int:
     """How many wait for a connection."""
     return len(getattr(pool._queue, "_getters", ()))
+
+
+def _leased(pool: Any) -> Any:
+    """The connection that a method of the pool will be given at once and use alone; None: it may be otherwise."""
+    if getattr(pool, "_reset", None) is not None or not _ready(pool, None):
+        return None  # a hook of the user's may run statements of its own
+    return pool._queue._queue[-1]._con
 
 
 def _ready(pool: Any, timeout: Any) -> bool:
@@ -186,6 +194,8 @@ class _Given:
 def _begin_release(tracing: Tracing[Any], pool: Any, args: Args, kwargs: Kwargs) -> Any:
     proxy = argument(0, "connection", args, kwargs)
     connection = getattr(proxy, "_con", None)
+    if leases and connection in leases:
+        return GivingBack(leases[connection])
     if connection is not None:
         released(tracing.pools, pool, getattr(proxy, "_holder", None))
     outer = around()
@@ -270,6 +280,9 @@ def _method(name: str) -> Wrapper:
             if running is None:
                 return None
             running.rows = method.rows
+            leased = None if tracing.pools is not None else _leased(pool)
+            if leased is not None and leased not in leases:
+                return Lease(running, commented, leased, key)
             return _Operation(running, commented, pool, _place(pool), key)
 
         return traced_call(begin)(tracing, original)
