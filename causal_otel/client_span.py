@@ -46,6 +46,7 @@ class ClientSpan:
         self._name = name
         self._attributes = attributes
         self._running: Running | None = None
+        self._failed = False
 
     @property
     def span(self) -> Span:
@@ -64,17 +65,21 @@ class ClientSpan:
         try:
             running.learn({HTTP_RESPONSE_STATUS_CODE: code})
             if code >= 400:
-                running.fail(str(code))
+                self.fail(str(code))
         except Exception:
             faults.report("client_span: status")
 
     def fail(self, error_type: str) -> None:
         """Say that the request has failed where neither a status nor an exception does, as gRPC's codes.
 
+        An exception that leaves the block after that, or after a status that is a failure, tells of the same failure,
+        and changes nothing.
+
         Args:
             error_type: the attribute ``error.type``: low in cardinality, and without anything of this request alone.
         """
         if self._running is not None:
+            self._failed = True
             self._running.fail(error_type)
 
     def __enter__(self) -> ClientSpan:
@@ -115,7 +120,7 @@ class ClientSpan:
         if running is None:
             return
         try:
-            running.end(error=error)
+            running.end(error=None if self._failed and isinstance(error, Exception) else error)
         except Exception:
             faults.report("client_span: end")
 

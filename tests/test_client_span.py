@@ -174,6 +174,20 @@ def test_grpc(recorded: Recording) -> None:
     assert seen == [traceparent(well), traceparent(failed)]
 
 
+@pytest.mark.parametrize("said", ["NOT_FOUND", "503"])
+def test_a_failure_that_was_told_stays(recorded: Recording, said: str) -> None:
+    """Where a code or a status has told of the failure, the exception that a client makes of it changes nothing."""
+
+    def call_and_fail() -> None:
+        with causal_otel.client_span("GET", "http://127.0.0.1/") as call:
+            call.status(503) if said == "503" else call.fail(said)
+            raise requests.HTTPError
+
+    with recorded.tracer.start_as_current_span("parent") as parent, pytest.raises(requests.HTTPError):
+        call_and_fail()
+    assert_span(recorded.only("GET"), parent, error=said)
+
+
 def test_an_exception_is_the_span_s_error(recorded: Recording) -> None:
     """What leaves the block is the caller's very exception, and its class the error.type."""
     raised = requests.ConnectionError("no")

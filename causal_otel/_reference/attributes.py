@@ -186,7 +186,7 @@ def _section(patch: Patch) -> str:
     versions = "; ".join(f"`{name}` from {first}, below {last}" for name, (first, last) in patch.versions.items())
     versions = versions or "those of Python"
     keys = ", ".join(f"`{key}`" for key in patch.records)
-    module = sys.modules[patch.options.__module__]
+    module = sys.modules[patch.options.__module__.removesuffix(".options")]  # or the package's
     text = re.sub(r"\n\nOptions: :class:`\w+`\.$", "", inspect.cleandoc(module.__doc__ or ""))
     options = _table(patch.options)
     return (

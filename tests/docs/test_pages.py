@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 
 import pytest
 
 from benchmarks import table
+from causal_otel._reference.attributes import markdown
 from causal_otel._reference.pages import BLOCKS, FIGURES, PAGES, generated, with_block
+from causal_otel.instrument.registry import BUILT_IN
 from tests.docs.pages import PAGES as ALL
 from tests.docs.pages import ROOT, anchors, links, read
 
@@ -28,6 +31,14 @@ def test_a_block_is_replaced_and_nothing_else() -> None:
     assert with_block(text, "x", "new\n") == text.replace("old", "new")
     with pytest.raises(ValueError, match="no block 'y'"):
         with_block(text, "y", "")
+
+
+@pytest.mark.parametrize("name", sorted(BUILT_IN))
+def test_every_patch_says_what_it_does(name: str) -> None:
+    """A patch's section of the reference begins with the docstring of its module, wherever its options are."""
+    module = importlib.import_module(f"causal_otel.patches.{name}")
+    section = read("docs/reference/attributes.md").partition(f"\n## {name}\n")[2]
+    assert section.split("\n\n")[1].startswith(markdown((module.__doc__ or "").partition("\n")[0]))
 
 
 @pytest.mark.parametrize("page", ALL)
@@ -99,5 +110,7 @@ def test_figures_are_written_by_the_benchmarks() -> None:
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows.splitlines()[2:]]
     labels = [row[0] for row in cells]
     assert labels == list(bars)
+    columns = rows.partition("\n")[0].count("|")
+    assert [row[0] for row in cells if len(row) != columns] == []
     for label, *_, verdict in cells:
         assert re.sub(r" ?\*\*.*\*\*$", "", verdict) == bars[label], label
