@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import Getter
@@ -105,9 +105,9 @@ def extract(carrier: Mapping[str, Any], context: Context | None = None, getter: 
     try:
         propagate = _propagate or _loaded()
         found = propagate.extract(carrier, context) if getter is None else propagate.extract(carrier, context, getter)
-        if not isinstance(found, Context):
+        if not isinstance(found, dict):  # a plain one serves as well: see with_span()
             raise TypeError(f"extract() returned {found!r}, which is no Context")
-        return found
+        return cast("Context", found)
     except Exception:
         faults.report("propagator: extract")
         return Context() if context is None else context

@@ -339,3 +339,27 @@ def test_seconds_of_a_span_are_those_of_its_interval() -> None:
         for interval in (60.0, 5.0, None):
             long_connections.OpenConnection().opened(lambda _: True, interval)
     assert added == [(10.0, 60.0), (5.0, 5.0)]
+
+
+def test_a_thread_that_cannot_be_started_is_tried_again() -> None:
+    """A machine that has no more threads for a while does not end it for all connections to come."""
+    watch = long_connections._Watch()
+    told = threading.Event()
+
+    def tell(_: Any) -> bool:
+        told.set()
+        return False
+
+    def refuse(_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    first, second = long_connections.OpenConnection(), long_connections.OpenConnection()
+    second._tell = tell
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError):
+            watch.add(first, 0.0, 60.0)
+    watch.add(second, 0.0, 60.0)
+    assert told.wait(60)
+    wait_until(lambda: watch._thread is None)
+    assert watch._due == []

@@ -13,8 +13,9 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from websockets.sync.client import connect
 
-from causal_otel.patches.asgi import AsgiOptions
-from tests.patches.asgi_requests import SENDER, TRACE_ID, TRACEPARENT, fetch, server
+from causal_otel.patches.asgi import AsgiOptions, TracingMiddleware
+from causal_otel.patches.asgi.trace_headers import with_headers
+from tests.patches.asgi_requests import BODY, SENDER, TRACE_ID, TRACEPARENT, exchange, fetch, server
 from tests.patches.asgi_servers import SERVERS, served
 from tests.patches.raw_http import ask, connected, read
 from tests.recording import Recording, recording
@@ -125,3 +126,26 @@ def test_every_server_sends_them(receiver: ReceivedSpans, name: str) -> None:
 def _header(head: bytes) -> str:
     lines = dict(line.lower().split(": ", 1) for line in head.decode("latin-1").split("\r\n")[1:] if ": " in line)
     return lines["traceresponse"]
+
+
+@pytest.mark.asyncio
+async def test_headers_that_can_be_read_once_arrive(recorded: Recording) -> None:
+    """ASGI allows any iterable: what is read here is there for the application and the server."""
+    seen: list[Any] = []
+
+    async def own(scope: Any, receive: Any, send: Any) -> None:
+        seen.extend(scope["headers"])
+        await send({"type": "http.response.start", "status": 200, "headers": iter([(b"x-served-by", b"blue")])})
+        await send({"type": "http.response.body"})
+
+    sent = await exchange(TracingMiddleware(own), [BODY], {"headers": iter([(b"host", b"a"), (b"x-own", b"b")])})
+    server(recorded)
+    assert seen == [(b"host", b"a"), (b"x-own", b"b")]
+    assert next(iter(sent[0]["headers"])) == (b"x-served-by", b"blue")
+
+
+def test_headers_that_cannot_be_read_arrive() -> None:
+    """Where a header is not as it should be, ours are left out, and the application's are all there."""
+    headers: list[Any] = [(bytearray(b"x-odd"), b"1"), (b"x-served-by", b"blue")]  # a name that is not hashable
+    made = with_headers({"type": "http.response.start", "headers": iter(headers)}, ((b"x-trace-id", b"1"),))
+    assert made == {"type": "http.response.start", "headers": headers}

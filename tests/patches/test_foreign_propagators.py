@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 from celery.app.trace import build_tracer
-from opentelemetry import propagate
+from opentelemetry import propagate, trace
+from opentelemetry.context import Context, get_current
 from opentelemetry.sdk import trace as sdk
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -15,6 +16,7 @@ from opentelemetry.trace import SpanContext
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 import causal_otel
+from causal_otel.engine.provider import TracerProvider
 from tests.patches.foreign import fail, installed
 from tests.patches.foreign_calls import QUEUE, Calls, application, outcomes
 from tests.span_relations import assert_sound, assert_span
@@ -98,3 +100,21 @@ def test_own_carriers(broken_propagator: str) -> None:
             from_there = f"{span.get_span_context().trace_id:032x}" == TRACEPARENT.split("-")[1]
             assert from_there is (broken_propagator != "extract")
         assert faults() == ({} if broken_propagator == "fields" else {f"propagator: {broken_propagator}": 1})
+
+
+def test_a_propagator_that_gives_what_is_current() -> None:
+    """What is current in a block of ours is a context for the propagator, and so it is for us."""
+
+    class Nothing(TraceContextTextMapPropagator):
+        def extract(self, carrier: Any, context: Context | None = None, getter: Any = None) -> Context:
+            return get_current() if context is None else context
+
+    usual = propagate.get_global_textmap()
+    propagate.set_global_textmap(Nothing())
+    try:
+        with installed(TracerProvider()) as faults:
+            with causal_otel.span("block") as span:
+                assert trace.get_current_span(causal_otel.extract({})) is span
+            assert faults() == {}
+    finally:
+        propagate.set_global_textmap(usual)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import io
 import json
 from typing import TYPE_CHECKING, Any
@@ -13,9 +15,11 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind
 from strawberry.flask.views import GraphQLView
 
+from causal_otel.instrument.tracing import Tracing
 from causal_otel.patches import strawberry as patch
 from causal_otel.patches.asgi import TracingMiddleware
 from causal_otel.patches.strawberry import StrawberryOptions
+from causal_otel.patches.strawberry.requests import wrap_run
 from causal_otel.patches.wsgi import WsgiMiddleware
 from tests.patches.asgi_requests import SENDER, TRACEPARENT, server
 from tests.patches.checks import assert_undone
@@ -251,3 +255,14 @@ async def test_hooks_are_called_for_spans_of_its_own() -> None:
 def test_uninstall_restores_what_was() -> None:
     """Every method is the very same again."""
     assert_undone(patch.PATCH)
+
+
+def test_a_request_that_is_given_up_ends_in_another_context(recorded: Recording) -> None:
+    """A coroutine that is never awaited to its end may be closed anywhere, which raises nothing."""
+
+    async def run(view: Any, request: Any) -> None:
+        await asyncio.sleep(0)
+
+    waiting = wrap_run(Tracing(recorded.tracer, StrawberryOptions(), lambda _: True), run)(None, object())
+    contextvars.copy_context().run(waiting.send, None)
+    waiting.close()

@@ -19,6 +19,7 @@ from causal_otel.names import (
     USER_AGENT_ORIGINAL,
 )
 from causal_otel.patches._http_server import HeadersOfInterest, authority
+from causal_otel.patches.asgi.protocol import Scope
 from causal_otel.statements.urls import DEFAULT_PORTS, method_attributes, redact_query
 
 __all__ = ["headers_of_interest", "request_attributes", "request_url"]
@@ -26,14 +27,19 @@ __all__ = ["headers_of_interest", "request_attributes", "request_url"]
 _interest = HeadersOfInterest(lambda name: name.encode("latin-1"))
 
 
-def headers_of_interest(scope: Mapping[str, Any]) -> dict[str, str]:
+def headers_of_interest(scope: Scope) -> dict[str, str]:
     """The headers that tracing reads, in one pass, decoded as Latin-1, which accepts any bytes.
 
     Values of a header that was sent several times are joined. Two ``traceparent`` headers thus make an invalid one.
+
+    An iterator of headers becomes a list in the scope, as Starlette has it: ASGI allows any iterable.
     """
+    headers = scope.get("headers", ())
+    if not isinstance(headers, list | tuple):
+        headers = scope["headers"] = list(headers)
     wanted = _interest.names()
     found: dict[str, str] = {}
-    for raw, value in scope.get("headers", ()):
+    for raw, value in headers:
         name = wanted.get(raw)
         if name is not None:
             text = value.decode("latin-1")

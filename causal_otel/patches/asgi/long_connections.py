@@ -172,8 +172,9 @@ class _Watch:
         with self._condition:
             heapq.heappush(self._due, entry)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="causal-otel-connections", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="causal-otel-connections", daemon=True)
+                thread.start()  # which may fail, and be tried again for the next connection
+                self._thread = thread
             elif self._due[0] is entry:
                 self._condition.notify()
 

@@ -62,8 +62,9 @@ def with_headers(message: Message, headers: Headers) -> Message:
 
     Neither the message nor its headers are ours to change: the same response object may be sent many times.
     """
+    given: list[tuple[bytes, bytes]] | None = None
     try:
-        given: list[tuple[bytes, bytes]] = [*(message.get("headers") or ())]
+        given = [*(message.get("headers") or ())]
         names, added = dict(headers), headers
         for name, _ in given:
             if name.lower() in names:
@@ -71,4 +72,4 @@ def with_headers(message: Message, headers: Headers) -> Message:
         return {**message, "headers": [*given, *added]}
     except Exception:
         faults.report("asgi: response's header")
-        return message
+        return message if given is None else {**message, "headers": given}  # an iterator has been read

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar
+from contextlib import suppress
+from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry.trace import SpanKind
@@ -18,7 +19,7 @@ from causal_otel.patches.strawberry.described import Described, describe
 if TYPE_CHECKING:
     from causal_otel.patches.strawberry import StrawberryOptions
 
-__all__ = ["OwnSpan", "Teller", "begin_own", "is_excluded", "teller", "wrap_runner"]
+__all__ = ["OwnSpan", "Teller", "begin_own", "end_telling", "is_excluded", "teller", "wrap_runner"]
 
 
 class Teller(Protocol):
@@ -38,6 +39,12 @@ class Teller(Protocol):
 
 
 teller: ContextVar[Teller | None] = ContextVar("causal_otel_graphql", default=None)
+
+
+def end_telling(token: Token[Teller | None]) -> None:
+    """What was told before is told again."""
+    with suppress(ValueError):  # a coroutine that was never awaited to its end goes in another Context
+        teller.reset(token)
 
 
 class OwnSpan:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from causal_otel._internal import faults
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.patches._http_server import EXCHANGE
-from causal_otel.patches.strawberry.operations import Teller, teller
+from causal_otel.patches.strawberry.operations import Teller, end_telling, teller
 
 if TYPE_CHECKING:
     from causal_otel.patches.strawberry.described import Described
@@ -76,7 +76,7 @@ def wrap_run(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..
             return await original(self, *args, **options)
         finally:
             if token is not None:
-                teller.reset(token)
+                end_telling(token)
 
     return run
 
@@ -91,7 +91,7 @@ def wrap_run_sync(tracing: Tracing[Any], original: Callable[..., Any]) -> Callab
             return original(self, *args, **options)
         finally:
             if token is not None:
-                teller.reset(token)
+                end_telling(token)
 
     return run
 

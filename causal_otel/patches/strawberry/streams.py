@@ -10,7 +10,7 @@ from causal_otel._internal import faults
 from causal_otel.engine import context
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.patches.strawberry.described import Described
-from causal_otel.patches.strawberry.operations import OwnSpan, Teller, begin_own, is_excluded, teller
+from causal_otel.patches.strawberry.operations import OwnSpan, Teller, begin_own, end_telling, is_excluded, teller
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -54,7 +54,7 @@ class _Stream:
         finally:
             if activation is not None:
                 activation.end()
-            teller.reset(token)
+            end_telling(token)
 
 
 def _begin(tracing: Tracing[Any], name: object, above: Teller | None) -> _Stream:
@@ -79,7 +79,7 @@ def wrap_stream(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable
         try:
             results = await original(self, *args, **options)
         finally:
-            teller.reset(token)
+            end_telling(token)
         if not isinstance(results, AsyncGenerator):
             return results
         return _results(tracing, results, options.get("operation_name"), above)
