@@ -145,7 +145,8 @@ def test_no_secret_in_the_spool(tmp_path: Path) -> None:
         done = run(
             """
             import causal_otel
-            from tests.planted import SECRETS, plant_our_own
+            from tests.planted import plant_our_own
+            from tests.planted_secrets import SECRETS
             installed = causal_otel.install(patches=[], exit_timeout=2.0)
             plant_our_own()
             installed.flush(5)

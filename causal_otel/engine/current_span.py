@@ -97,6 +97,8 @@ class CurrentSpan(Span):
             if len(attributes) > core.max_attributes:
                 return self._enter_by_tracer()
             self._attributes = frozen_dict(attributes)
+        elif attributes is not None:
+            self._attributes = None  # not the caller's empty mapping
         self._local_trace = local
         self._parent_span = parent
         self._id = None

@@ -230,3 +230,16 @@ class TestReadable:
         assert span.resource.attributes["service.name"] == "tests"
         assert span.instrumentation_scope is not None
         assert (span.instrumentation_scope.name, span.instrumentation_scope.version) == ("scope", "1.2")
+
+
+def test_the_caller_s_empty_attributes_stay_empty(provider: TracerProvider) -> None:
+    """One empty mapping may serve any number of spans."""
+    nothing: dict[str, Any] = {}
+    tracer = provider.get_tracer("t")
+    with tracer.start_as_current_span("root", attributes=nothing) as root:
+        root.set_attribute("a", 1)
+        with tracer.start_as_current_span("child", attributes=nothing) as child:
+            child.set_attributes({"b": 2})
+    assert nothing == {}
+    assert isinstance(child, ReadableSpan)
+    assert child.attributes == {"b": 2}

@@ -229,3 +229,26 @@ async def test_a_dependency_hears_of_a_failure(recorded: Recording) -> None:
     around = recorded.only("session")
     assert around.parent == request.get_span_context()
     assert len(around.events) == 1
+
+
+@pytest.mark.asyncio
+async def test_a_dependency_sees_what_the_endpoint_has_set(recorded: Recording) -> None:
+    """A context variable of somebody else's has the value at its end that it has without us."""
+    seen = []
+
+    def looking() -> Iterator[None]:
+        with causal_otel.span("session"):
+            yield
+            seen.append(VARIABLE.get())
+            with causal_otel.span("close"):
+                pass
+
+    app = FastAPI()
+
+    @app.get("/", dependencies=[Depends(looking)])
+    async def endpoint() -> None:
+        VARIABLE.set(7)
+
+    await fetch("/", of=app)
+    assert seen == [7]
+    assert_span(recorded.only("close"), recorded.only("session"))

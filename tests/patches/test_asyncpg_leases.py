@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import asyncpg
@@ -79,3 +80,46 @@ async def test_a_pool_with_a_reset_of_its_own_leases_nothing(recorded: Recording
             assert await pool.fetchval("SELECT 1") == 1
     assert seen == [False]
     assert_children(recorded.spans, "SELECT", "root")
+
+
+@pytest.mark.asyncio
+async def test_whoever_waits_for_the_connection_has_spans_of_their_own(recorded: Recording, postgres_url: str) -> None:
+    """The pool hands the connection on before the method that has used it goes on and ends."""
+    async with asyncpg.create_pool(postgres_url, min_size=1, max_size=1) as pool:
+
+        async def by_hand() -> None:
+            async with pool.acquire() as connection:
+                assert await connection.fetchval("SELECT 2") == 2
+
+        with recorded.tracer.start_as_current_span("root"):
+            calls = (pool.fetchval("SELECT 1, pg_sleep(0.05)"), by_hand(), pool.fetchval("SELECT 3"), by_hand())
+            await asyncio.gather(*calls)
+        assert leases == {}
+    assert [name for name in recorded.names() if name == "SELECT"] == ["SELECT"] * 4
+
+
+@pytest.mark.asyncio
+async def test_a_pool_of_the_user_s_own_class_leases_nothing(recorded: Recording, postgres_url: str) -> None:
+    """Its ``acquire`` may wait first, while somebody else takes the connection that was ready."""
+
+    class Patient(asyncpg.Pool):
+        async def _acquire(self, *args: Any) -> Any:
+            await asyncio.sleep(0.05)
+            return await super()._acquire(*args)  # type: ignore[misc]
+
+    pool = Patient(
+        postgres_url,
+        connection_class=asyncpg.Connection,
+        record_class=asyncpg.Record,
+        min_size=1,
+        max_size=1,
+        max_queries=1000,
+        max_inactive_connection_lifetime=0,
+        loop=asyncio.get_running_loop(),
+    )
+    async with pool:
+        with recorded.tracer.start_as_current_span("root"):
+            call = asyncio.create_task(pool.fetchval("SELECT 1"))
+            await asyncio.sleep(0)
+            assert leases == {}
+            await call

@@ -24,6 +24,19 @@ def test_a_response_tells_its_span(recorded: Recording) -> None:
     assert answered.headers["traceresponse"] == traceparent(server(recorded, SENDER))
 
 
+def test_headers_that_can_be_read_once_arrive(recorded: Recording) -> None:
+    """PEP 3333 wants a list, and yet servers take an iterator: the application's headers are all there."""
+
+    def own(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", iter([("X-Served-By", "blue")]))
+        return []
+
+    found = ask(WsgiMiddleware(own), valid=False).headers
+    assert found["X-Served-By"] == "blue"
+    assert found["X-Trace-Id"]
+    server(recorded)
+
+
 def test_named_headers_are_recorded() -> None:
     """Those of the request as WSGI has joined them, and all values of the response's; nothing else."""
 

@@ -13,7 +13,7 @@ from causal_otel.instrument.calls import Args, Describe, Inside, Kwargs, Wrapper
 from causal_otel.instrument.declaration import Wrap
 from causal_otel.instrument.plumbing import Plumbing
 from causal_otel.names import CAUSAL_SERVER
-from causal_otel.patches.asyncpg.leases import leases
+from causal_otel.patches.asyncpg.leases import lease_of, leases
 from causal_otel.patches.asyncpg.operations import ERRORS, endpoint, plumbing
 from causal_otel.patches.asyncpg.under_way import hooks_around, step
 
@@ -47,13 +47,13 @@ class _Resetting(Plumbing):
 
 
 def _begin_resetting(tracing: Tracing[Any], connection: Any, args: Args, kwargs: Kwargs) -> _Resetting | None:
-    if leases and connection in leases:
+    if leases and lease_of(connection) is not None:
         return None  # a part of giving it back
     return _Resetting(tracing, connection, args, kwargs)
 
 
 def _begin_suppressed(tracing: Tracing[Any], connection: Any, args: Args, kwargs: Kwargs) -> Inside | None:
-    return None if leases and connection in leases else Inside(context.suppressed_context())
+    return None if leases and lease_of(connection) is not None else Inside(context.suppressed_context())
 
 
 class _Listening(Plumbing):

@@ -17,7 +17,7 @@ from causal_otel.instrument.calls import Args, Kwargs, Wrapper, argument, traced
 from causal_otel.instrument.declaration import Wrap
 from causal_otel.instrument.recorded_failures import RecordedFailures
 from causal_otel.names import CAUSAL_POOL_SETUP, CAUSAL_SERVER
-from causal_otel.patches.asyncpg.leases import GivingBack, Lease, leases
+from causal_otel.patches.asyncpg.leases import GivingBack, Lease, lease_of, leases
 from causal_otel.patches.asyncpg.operations import connection_attributes, endpoint, plumbing
 from causal_otel.patches.asyncpg.pool_metrics import connected, measured_acquire, released
 from causal_otel.patches.asyncpg.statements import POOL_METHODS, begin_operation
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from causal_otel.instrument.tracing import Tracing
 
 __all__ = ["TARGETS"]
+
+_POOL = "asyncpg.pool"
 
 
 def _place(pool: Any) -> tuple[Any, str]:
@@ -61,8 +63,8 @@ def _waiting(pool: Any) -> int:
 
 def _leased(pool: Any) -> Any:
     """The connection that a method of the pool will be given at once and use alone; None: it may be otherwise."""
-    if getattr(pool, "_reset", None) is not None or not _ready(pool, None):
-        return None  # a hook of the user's may run statements of its own
+    if getattr(pool, "_reset", None) is not None or type(pool).__module__ != _POOL or not _ready(pool, None):
+        return None  # the user's own hook, or class, may run statements of its own, or wait before it gets a connection
     return pool._queue._queue[-1]._con
 
 
@@ -194,8 +196,9 @@ class _Given:
 def _begin_release(tracing: Tracing[Any], pool: Any, args: Args, kwargs: Kwargs) -> Any:
     proxy = argument(0, "connection", args, kwargs)
     connection = getattr(proxy, "_con", None)
-    if leases and connection in leases:
-        return GivingBack(leases[connection])
+    lease = lease_of(connection) if leases else None
+    if lease is not None:
+        return GivingBack(lease)
     if connection is not None:
         released(tracing.pools, pool, getattr(proxy, "_holder", None))
     outer = around()
@@ -289,8 +292,6 @@ def _method(name: str) -> Wrapper:
 
     return wrap
 
-
-_POOL = "asyncpg.pool"
 
 TARGETS = (
     *(

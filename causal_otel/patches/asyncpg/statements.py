@@ -16,7 +16,7 @@ from causal_otel.instrument.operation import Operation
 from causal_otel.instrument.options import DatabaseOptions
 from causal_otel.instrument.query_parameters import query_parameters
 from causal_otel.names import CAUSAL_SERVER, DB_OPERATION_BATCH_SIZE
-from causal_otel.patches.asyncpg.leases import leases
+from causal_otel.patches.asyncpg.leases import lease_of, leases
 from causal_otel.patches.asyncpg.operations import ERRORS, copy_operation, endpoint, of_query, queries
 from causal_otel.patches.asyncpg.transactions import Sent
 from causal_otel.patches.asyncpg.under_way import KEY, around, step
@@ -205,7 +205,7 @@ def _inside(describe: Describe) -> Describe:
     current = context.current
 
     def describe_inside(tracing: Tracing[Any], instance: Any, args: Args, kwargs: Kwargs) -> Operation | None:
-        if leases and instance in leases:
+        if leases and lease_of(instance) is not None:
             return None  # a method of its pool tells of it
         outer = None if current().get(KEY) is None else around()  # nearly always: asking around() costs twice as much
         if outer is None:

@@ -148,6 +148,8 @@ class _Request:
 
     def start_response(self, status: str, headers: Any, *args: Any, **kwargs: Any) -> Any:
         """The server's ``start_response``, with the headers that tell the trace."""
+        if self._headers or self.exchange is not None:
+            headers = _readable(headers)
         write = self._start_response(status, self._with_ours(headers), *args, **kwargs)
         exchange = self.exchange
         if exchange is None:
@@ -177,6 +179,11 @@ class _Request:
             contained("wsgi: outcome", self.exchange.abandoned)
         else:
             self.end()
+
+
+def _readable(headers: Any) -> Any:
+    """A response's headers, which are read here as well: some servers take an iterator, which can be read but once."""
+    return list(headers) if isinstance(headers, Iterator) else headers
 
 
 def _write(exchange: Exchange, write: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
