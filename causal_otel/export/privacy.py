@@ -50,10 +50,11 @@ _CARDS = range(10**12, 10**19)
 
 # Texts with a hint of a secret are few, so `re` compiles these when the first one comes.
 
-# A name and what leads to its value. A run of signs for names is looked at once, from where it begins.
+# A name and what leads to its value. A run of signs for names is looked at once, from where it begins; what a URL has
+# encoded, such as the quotes of JSON, is no part of a name.
 _NAME = r"""(?x)
-    (?<![\w.-]) (?P<option>--)? -? (?P<name>\w[\w.-]*+)
-    (?: \\{0,3}["']?[ \t]{0,8}(?:=>?|:|%3[ADad])[ \t]{0,8}
+    (?: (?<![\w.-]) (?!(?<=%)[0-9A-Fa-f]{2}) | (?<=%[0-9A-Fa-f]{2}) ) (?P<option>--)? -? (?P<name>\w[\w.-]*+)
+    (?: (?:%2[27]|\\{0,3}["']?)[ \t]{0,8}(?:=>?|:|%3[ADad])[ \t]{0,8}
       | ["'][ \t]{0,8},[ \t]{0,8}(?=[bu]?["'])              # a pair, as Python prints it
       | (?(option)[ \t]{1,8}(?=[^\s-])|(?!)) )               # an option of a command line
 """

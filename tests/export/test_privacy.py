@@ -68,6 +68,10 @@ TEXTS = [
     ),
     ('unterminated string at or near "\'s3cret"', 'unterminated string at or near "[redacted:database]'),
     ("label `P` and property `email` = 'ann'", "label `P` and property `email` = '[redacted:database]"),
+    # JSON and GraphQL in the query of a URL
+    ("/x?v=%7B%22password%22%3A+%22s3cret%22%7D&page=2", "/x?v=%7B%22password%22%3A[redacted:pair]&page=2"),
+    ("/x?query=%7Blogin%28pw%3A%22s3cret%22%29%7D", "/x?query=%7Blogin%28pw%3A[redacted:pair]"),
+    ("/x?v=%7B%22number%22%3A%224111111111111111%22%7D", "/x?v=%7B%22number%22%3A%22[redacted:card]%22%7D"),
 ]
 
 ORDINARY = [
@@ -96,6 +100,7 @@ ORDINARY = [
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36",
     "eyJ is how these begin, and AKIA those",
     "=:@,--",
+    "/x?tags=%7B%22retry%22%3A%22true%22%2C%22token_count%22%3A%227%22%7D",
 ]
 
 

@@ -213,6 +213,25 @@ async def test_a_client_that_leaves_after_the_end_is_none(recorded: Recording) -
 
 
 @pytest.mark.asyncio
+async def test_a_server_that_says_goodbye_while_it_sends_the_last_message(recorded: Recording) -> None:
+    """Hypercorn tells of a disconnect before its last ``send`` is back, and Starlette cancels that: no error."""
+
+    async def stream(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        last = asyncio.create_task(send({"type": "http.response.body"}))
+        await asyncio.sleep(0)
+        assert (await receive())["type"] == "http.disconnect"
+        last.cancel()
+
+    async def closing(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    await exchange(TracingMiddleware(stream), [], None, closing)
+    assert attributes(server(recorded))["http.response.status_code"] == 200
+
+
+@pytest.mark.asyncio
 async def test_an_application_that_does_not_answer_is_an_error(recorded: Recording) -> None:
     """An application that returns without an answer has failed."""
 

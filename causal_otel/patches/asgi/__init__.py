@@ -8,9 +8,10 @@ the request. Not traced: messages sent and received, the lifespan.
 
 The span ends with the last message of the response. An exception after that gets a span of its own, ``after
 response``. A client that goes away before the end is an error, ``client_disconnected``, which ends when the application
-learned of it; what it answers then reaches nobody, and has no status code. Not so where a client closes a stream of
-server-sent events (``text/event-stream``) or a websocket: that is how they end. An application that returns before it
-has answered is the error ``incomplete_response``. Middlewares change none of this.
+learned of it; what it answers then reaches nobody, and has no status code. Servers tell only those who ask: an
+application that works on and answers in one piece never learns of it, and its request is no error. Nor is it where a
+client closes a stream of server-sent events (``text/event-stream``) or a websocket: that is how they end. An
+application that returns before it has answered is the error ``incomplete_response``. Middlewares change none of this.
 
 An exception that the application does not handle is recorded, and so is one that it answers with 5xx: by a handler of
 its class or of a status, by ``HTTPException`` (of that, what it was raised from, or while handling), or in an

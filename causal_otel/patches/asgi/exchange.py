@@ -165,7 +165,9 @@ class Exchange(Connection):
 
     def disconnected(self) -> None:
         """The client has gone, perhaps before the end."""
-        if self._gone is None and not self._closing:
+        if self._closing:  # hypercorn on trio says so before the last message is back, which Starlette cancels then
+            self._over = self._over or self._now()
+        elif self._gone is None:
             self._gone = self._now()
 
     def refused(self) -> None:
