@@ -37,9 +37,7 @@ def _run_eagerly(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
 LOOPS: dict[str, Any] = {
     "asyncio": lambda main: asyncio.run(main()),
     "uvloop": lambda main: uvloop.run(main()),
-    "eager": pytest.param(
-        _run_eagerly, id="eager", marks=pytest.mark.skipif(eager is None, reason="eager tasks are new in Python 3.12")
-    ),
+    **({} if eager is None else {"eager": _run_eagerly}),  # new in Python 3.12
 }
 BACKENDS: dict[str, Any] = {
     "asyncio": lambda main: anyio.run(main),
