@@ -96,6 +96,8 @@ WITHOUT = [
     ("asyncpg", "<0.30", "test_asyncpg.py::test_fetchmany"),
     ("asyncpg", "<0.30", "test_durations.py::test_every_call[asyncpg-Connection.fetchmany"),
     ("asyncpg", "<0.30", "test_durations.py::test_every_call[asyncpg-PreparedStatement.fetchmany"),
+    ("asyncpg", "<0.30", "test_asyncpg_leases.py::test_a_pool_with_a_reset_of_its_own_leases_nothing"),
+    ("asyncpg", "<0.30", "test_asyncpg_leases.py::test_a_pool_of_the_user_s_own_class_leases_nothing"),
     ("asyncpg", "<0.32", "test_asyncpg_failures.py::test_what_a_pool_does_in_the_background"),
     ("asyncpg", "<0.32", "test_asyncpg_failures.py::test_connection_that_does_not_close"),
     ("neo4j", "<6", "planted/test_neo4j.py::test_tls"),  # one function connects and secures, and calls none between

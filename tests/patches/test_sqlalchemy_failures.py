@@ -137,7 +137,8 @@ async def test_begin_that_fails(
     await end_backend(authors, pid)
     if noticed:
         await knows_that_it_is_closed(raw)
-    with root(recorded) as spans, pytest.raises(DBAPIError):
+    # SQLAlchemy does not know what asyncpg raises that has read the server's last word and not the end.
+    with root(recorded) as spans, pytest.raises((DBAPIError, asyncpg.InternalClientError)):
         async with engine.begin() as begun:
             await begun.execute(text("SELECT 1"))
     (span,) = spans

@@ -47,7 +47,7 @@ BACKENDS: dict[str, Any] = {
 
 
 def _params(table: dict[str, Any]) -> list[Any]:
-    return [value if not callable(value) else pytest.param(value, id=name) for name, value in table.items()]
+    return [pytest.param(value, id=name) for name, value in table.items()]
 
 
 async def late(go_on: Awaitable[Any]) -> None:
