@@ -97,7 +97,8 @@ def test_in_a_forked_child(receiver: ReceivedSpans) -> None:
     """A child exports its own spans, which are there although it ends by ``os._exit()``; the parent exports its own."""
     done = run(
         """
-        import os, causal_otel
+        import os, warnings, causal_otel
+        warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)  # since 3.12
         causal_otel.install(patches=[], schedule_delay=600.0)
         with causal_otel.span("before"):
             pass
