@@ -5,14 +5,18 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry.trace import SpanKind
+
 from causal_otel.instrument.errors import error_name
+from causal_otel.instrument.operation import Operation, Running
 
 if TYPE_CHECKING:
+    from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
     from causal_otel.instrument.tracing import Tracing
 
-__all__ = ["alone", "failure_of", "handled_now", "reason_of", "record_raised", "stems_from"]
+__all__ = ["alone", "failure_of", "handled_now", "reason_of", "record_late", "record_raised", "stems_from"]
 
 _OF_HTTP_EXCEPTIONS = ("starlette.exceptions", "werkzeug.exceptions")
 _LEAVES = 8
@@ -60,6 +64,23 @@ def record_raised(tracing: Tracing[Any], span: Span, error: Exception) -> None:
     """Add an ``exception`` event to ``span``; of a group, one for each exception in it, the first eight."""
     for leaf in _leaves(error):
         tracing.record_exception(span, leaf)
+
+
+def record_late(tracing: Tracing[Any], where: Context, error: Exception, since: int | None = None) -> None:
+    """Record an exception raised after the response. It is no request, so no observer is told of it.
+
+    Args:
+        tracing: the patch's handle.
+        where: the context in which the request's span is current.
+        error: what was raised.
+        since: when the response was over, as Unix time in nanoseconds; None: now.
+    """
+    operation = Operation("after response", {}, kind=SpanKind.INTERNAL)
+    span = tracing.start(operation.name, operation.kind, operation.attributes, where, since)
+    record_raised(tracing, span, error)
+    running = Running(operation, span)
+    running.fail(error_name(error), type(error).__name__)
+    running.end()
 
 
 def _leaves(error: Exception) -> list[Exception]:

@@ -7,15 +7,21 @@ from collections.abc import Iterable
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.trace import SpanKind
-
 from causal_otel._internal import faults
 from causal_otel.engine import outcome
 from causal_otel.instrument.errors import error_name
-from causal_otel.instrument.operation import Operation, Running
+from causal_otel.instrument.operation import Running
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.names import CAUSAL_CANCELLED, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE
-from causal_otel.patches._http_server.raised import alone, failure_of, handled_now, reason_of, record_raised, stems_from
+from causal_otel.patches._http_server.raised import (
+    alone,
+    failure_of,
+    handled_now,
+    reason_of,
+    record_late,
+    record_raised,
+    stems_from,
+)
 from causal_otel.patches.asgi.background import has_failed_in_background
 from causal_otel.patches.asgi.connection import Connection
 from causal_otel.patches.asgi.long_connections import Websocket
@@ -234,7 +240,7 @@ class Exchange(Connection):
                 self._error_type = error_name(error), type(error).__name__
             self._finish(*self._error_type)
         elif not (told or in_background):
-            self._raised_late(error)
+            record_late(self._tracing, self._where, error, self._over)
 
     def _forget(self) -> None:
         """Let go of exceptions, whose tracebacks lead back here, so that all of it goes when the request does."""
@@ -247,15 +253,6 @@ class Exchange(Connection):
         if self._gone is None:
             return False
         return isinstance(error, OSError) or (isinstance(error, RuntimeError) and str(error) == _UNANSWERED)
-
-    def _raised_late(self, error: Exception) -> None:
-        """Record an exception raised after the response. It is no request, so no observer is told of it."""
-        operation = Operation("after response", {}, kind=SpanKind.INTERNAL)
-        span = self._tracing.start(operation.name, operation.kind, operation.attributes, self._where, self._over)
-        record_raised(self._tracing, span, error)
-        running = Running(operation, span)
-        running.fail(error_name(error), type(error).__name__)
-        running.end()
 
     def _finish(self, error_type: str | None = None, description: str | None = None) -> None:
         self._ended = True

@@ -91,7 +91,6 @@ def _server(scope: Mapping[str, Any]) -> tuple[str | None, int | None]:
     return (None, None) if not server else server if type(server) is tuple else tuple(server)
 
 
-@functools.lru_cache(256)
 def _asked(host: str | None, server: tuple[str | None, int | None]) -> tuple[str | None, int | None]:
     """The address and the port that were asked, where they are known."""
     address, port = (None, None) if host is None else authority(host)

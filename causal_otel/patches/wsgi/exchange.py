@@ -6,11 +6,9 @@ from collections.abc import Iterable, Sequence
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.trace import SpanKind
-
 from causal_otel.engine import outcome
 from causal_otel.instrument.errors import error_name
-from causal_otel.instrument.operation import Operation, Running
+from causal_otel.instrument.operation import Running
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.names import CAUSAL_ABANDONED, CAUSAL_CANCELLED, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE
 from causal_otel.patches._http_server.bodies import Bodies
@@ -19,6 +17,7 @@ from causal_otel.patches._http_server.raised import (
     failure_of,
     handled_now,
     reason_of,
+    record_late,
     record_raised,
 )
 
@@ -200,7 +199,7 @@ class Exchange(Bodies):
             return
         error = alone(error)
         if self._ended:
-            self._raised_late(error)
+            record_late(self._tracing, self._where, error)
         elif self._gone:
             self._finish("client_disconnected")
         else:
@@ -208,15 +207,6 @@ class Exchange(Bodies):
                 self._status = None  # nothing of the response is on the wire: the server answers in its own way
             record_raised(self._tracing, self._running.span, error)
             self._finish(error_name(error), type(error).__name__)
-
-    def _raised_late(self, error: Exception) -> None:
-        """Record an exception raised after the response. It is no request, so no observer is told of it."""
-        operation = Operation("after response", {}, kind=SpanKind.INTERNAL)
-        span = self._tracing.start(operation.name, operation.kind, operation.attributes, self._where)
-        record_raised(self._tracing, span, error)
-        running = Running(operation, span)
-        running.fail(error_name(error), type(error).__name__)
-        running.end()
 
     def _finish(self, error_type: str | None = None, description: str | None = None) -> None:
         self._ended = True

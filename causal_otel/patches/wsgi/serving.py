@@ -11,6 +11,7 @@ from opentelemetry.trace import SpanKind
 
 from causal_otel._internal import faults
 from causal_otel.engine import context
+from causal_otel.engine.w3c import traceparent
 from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.patches._http_server import contained, parent_context
@@ -28,7 +29,7 @@ from causal_otel.statements.urls import span_method
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
-    from opentelemetry.trace import SpanContext
+    from opentelemetry.trace import Span
 
     from causal_otel.patches.wsgi import WsgiOptions
 
@@ -63,7 +64,7 @@ def serve(tracing: Tracing[WsgiOptions], app: App, environ: Environ, start_respo
         if running is not None and running.is_observed():
             exchange = Exchange(tracing, running, where, name, sys.exception(), environ.get("CONTENT_LENGTH", ""))
         environ[EXCHANGE] = exchange
-        request = _Request(where, exchange, start_response, trace_headers(options, span.get_span_context()))
+        request = _Request(where, exchange, start_response, trace_headers(options, span))
     except Exception:
         faults.report("wsgi: request")
         if running is not None:
@@ -80,14 +81,14 @@ def serve(tracing: Tracing[WsgiOptions], app: App, environ: Environ, start_respo
     return SizedBody(request, result) if hasattr(result, "__len__") else Body(request, result)
 
 
-def trace_headers(options: WsgiOptions, found: SpanContext) -> list[tuple[str, str]]:
+def trace_headers(options: WsgiOptions, span: Span) -> list[tuple[str, str]]:
     """The headers by which the response tells its trace, as ``options`` say: see those of ASGI."""
-    if not found.is_valid:
+    found = traceparent(span)
+    if found is None:
         return []
-    trace_id = f"{found.trace_id:032x}"
-    headers = [] if options.trace_id_header is None else [(options.trace_id_header, trace_id)]
+    headers = [] if options.trace_id_header is None else [(options.trace_id_header, found[3:35])]
     if options.traceresponse:
-        headers.append(("traceresponse", f"00-{trace_id}-{found.span_id:016x}-{found.trace_flags:02x}"))
+        headers.append(("traceresponse", found))
     return headers
 
 
