@@ -13,7 +13,7 @@ from celery.result import AsyncResult
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext
 
-from causal_otel.patches._celery_pool import Attempt, PoolAttempts
+from causal_otel.patches.celery.pool_table import Attempt, PoolAttempts
 from tests.faults.programs import run
 from tests.patches import celery_app
 from tests.patches.celery_app import app
@@ -192,7 +192,7 @@ def test_a_process_tells_what_it_executes() -> None:
         """
         import os
         from opentelemetry.trace import SpanContext
-        from causal_otel.patches._celery_pool import Attempt, PoolAttempts
+        from causal_otel.patches.celery.pool_table import Attempt, PoolAttempts
 
         attempts = PoolAttempts()
         span = SpanContext(0xABC, 0xDEF, False)

@@ -71,6 +71,7 @@ def message(task_id: str | None, root_id: str | None, exchange: str | None, rout
 def execution_attributes(
     app: Celery, task_name: str, request: Request, headers: Mapping[str, Any], started: float
 ) -> dict[str, Any]:
+    """The attributes of an execution that are known when it begins."""
     delivery = request.delivery_info or {}
     attributes = common(app, task_name, "process", broker=not request.is_eager)
     attributes |= message(request.id, request.root_id, delivery.get("exchange"), delivery.get("routing_key"))

@@ -59,98 +59,25 @@ they leave: at a warm shutdown as well as after ``max_tasks_per_child``.
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.context import Context, create_key
 from opentelemetry.trace import SpanKind
 
 from causal_otel import names
 from causal_otel._internal import faults
-from causal_otel.engine import carriers
-from causal_otel.engine.context import current, is_suppressed, suppressed_context, with_span
-from causal_otel.instrument.calls import Args, Inside, Kwargs, traced_call
+from causal_otel.instrument.calls import traced_call
 from causal_otel.instrument.declaration import Connect, Patch, Wrap
-from causal_otel.instrument.operation import Operation, Running
-from causal_otel.instrument.options import Options
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.metrics.conventions import MESSAGING_CLIENT, MESSAGING_PROCESS
-from causal_otel.patches._celery_attributes import PUBLISHED, common, message
-from causal_otel.patches._celery_execution import begin_execution, end_execution, wrap_on_failure
+from causal_otel.patches.celery.execution import begin_execution, end_execution, wrap_on_failure
+from causal_otel.patches.celery.options import CeleryOptions
+from causal_otel.patches.celery.publishing import before_publish as publish_inside
+from causal_otel.patches.celery.publishing import begin_sending
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from celery import Celery
-
-    from causal_otel.instrument.awaiting import Call
+    from collections.abc import Callable
 
 __all__ = ["PATCH", "CeleryOptions"]
-
-_SENDING = create_key("causal-otel-celery-sending")
-"""The key in a context of the sending that is under way."""
-_EXCLUDED = Operation("excluded", {})
-
-
-@dataclass(frozen=True, kw_only=True)
-class CeleryOptions(Options):
-    """The options of the patch for Celery.
-
-    Where a task is sent, the hooks are called with the span, the application, and the positional and keyword arguments
-    of its ``send_task()``, which begin with the task's name; ``response_hook`` with the ``AsyncResult`` as well, or the
-    exception. Where one is executed, they are called with the span, the task and its request
-    (``celery.app.task.Context``), which tells of the message; ``response_hook`` with what the task has returned or
-    raised as well, ``Retry``, ``Ignore`` and ``Reject`` included. Where the main process ends an execution, it calls
-    both, one after the other, with the error that says why.
-
-    Args:
-        excluded: names of tasks, such as ``reports.*``, in any case: neither sent nor executed in a trace that is
-            recorded.
-        flush_timeout: how long a worker process that leaves may take to export its last spans, in seconds.
-    """
-
-    flush_timeout: float = 2.0
-
-
-# -- sending ----------------------------------------------------------------------------------------------------------
-
-
-def _begin_sending(tracing: Tracing[CeleryOptions], app: Celery, args: Args, kwargs: Kwargs) -> Call:
-    """Begin the span of sending. :func:`_before_publish` adds what only Celery knows, and writes the headers."""
-    name = str(args[0] if args else kwargs.get("name"))
-    if tracing.excluded is not None and tracing.excluded(name):
-        excluded = tracing.start_excluded()
-        return Inside(Context({**suppressed_context(), **with_span(excluded), _SENDING: Running(_EXCLUDED, excluded)}))
-    operation = Operation(f"send {name}", common(app, name, "send"), kind=SpanKind.PRODUCER)
-    running = tracing.begin(operation, objects=(app, args, kwargs))
-    running.inside = Context({**suppressed_context(), **with_span(running.span), _SENDING: running})
-    return running
-
-
-def _before_publish(
-    headers: dict[str, Any], properties: Mapping[str, Any], exchange: str, routing_key: str, **_: Any
-) -> None:
-    """Complete the message, and its span if there is one: ``before_task_publish``, called inside ``send_task``.
-
-    Here and not in the arguments of ``send_task``, because here the headers are the message's own: those of the
-    caller, of the route and of the attempt before are in them by now, and nobody else holds them.
-    """
-    context = current()
-    running: Running | None = context.get(_SENDING)  # type: ignore[assignment]
-    if running is None and is_suppressed(context):
-        return
-    fields = carriers.injected(context)
-    if "traceparent" in fields:
-        headers.pop("tracestate", None)  # it belonged to the traceparent that is replaced
-    headers.update(fields)
-    headers[PUBLISHED] = time.time()
-    if running is not None and running.is_observed():
-        task_id = headers.get("id") or properties["correlation_id"]
-        running.learn(message(task_id, headers.get("root_id"), exchange, routing_key))
-
-
-# -- placing ----------------------------------------------------------------------------------------------------------
 
 
 def _connect(tracing: Tracing[CeleryOptions]) -> Callable[[], None]:
@@ -159,7 +86,7 @@ def _connect(tracing: Tracing[CeleryOptions]) -> Callable[[], None]:
 
     def before_publish(**sent: Any) -> None:
         try:
-            _before_publish(**sent)
+            publish_inside(**sent)
         except Exception:
             faults.report("celery: before_task_publish")
 
@@ -203,7 +130,7 @@ PATCH = Patch(
     versions={"celery": ("5.3", "6")},
     options=CeleryOptions,
     targets=(
-        Wrap("celery.app.base", "Celery.send_task", traced_call(_begin_sending)),
+        Wrap("celery.app.base", "Celery.send_task", traced_call(begin_sending)),
         Wrap("celery.worker.request", "Request.on_failure", wrap_on_failure),
         Connect("celery.signals", _connect),
     ),
