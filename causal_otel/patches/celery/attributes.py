@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from causal_otel import names
+from causal_otel.patches.celery.headers import PUBLISHED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from celery.app.task import Context as Request
 
 __all__ = ["PUBLISHED", "common", "execution_attributes", "headers_of", "message", "queue_wait"]
-
-PUBLISHED = "causal-published"
-"""The header that says when a message was sent, in Unix seconds."""
 
 _SYSTEMS = {
     **dict.fromkeys(("amqp", "amqps", "pyamqp", "librabbitmq"), "rabbitmq"),
