@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from causal_otel import names
+from causal_otel.patches.celery.headers import PUBLISHED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from celery import Celery
 __all__ = ["PUBLISHED", "attempt_attributes", "common", "execution_attributes", "headers_of", "message"]
-
-PUBLISHED = "causal-published"
-"""The header that says when a message was sent, in Unix seconds."""
 
 _SYSTEMS = {
     **dict.fromkeys(("amqp", "amqps", "pyamqp", "librabbitmq"), "rabbitmq"),

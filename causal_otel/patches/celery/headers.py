@@ -1,0 +1,63 @@
+"""What the message of a task carries for us, as it is read by whoever has received it.
+
+Task protocol 2 makes attributes of a message's headers, and 1 keeps them apart, in a dict ``headers`` of the request.
+Other tracers write into such a dict under protocol 2 as well (celery/celery#4875). What stands at the top comes first.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.context import Context
+
+from causal_otel.engine import carriers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from causal_otel.instrument.tracing import Tracing
+
+__all__ = ["CHORD_SIZE", "LINKS", "PUBLISHED", "context_of", "field"]
+
+PUBLISHED = "causal-published"
+"""The header that says when a message was sent, in Unix seconds."""
+LINKS = "causal-links"
+"""The header that says what the attempt is linked to: ``role=traceparent``, separated by commas."""
+CHORD_SIZE = "causal-chord-size"
+"""The header of the members of a chord's header that says how many there are: only they have it."""
+
+_NONE: dict[str, Any] = {}
+
+
+def field(request: Mapping[str, Any], name: str) -> Any:
+    """The value of a header; None: it is not there.
+
+    Args:
+        request: the message's headers and what Celery adds to them.
+        name: the header's.
+    """
+    found = request.get(name)
+    return (request.get("headers") or _NONE).get(name) if found is None else found
+
+
+def context_of(tracing: Tracing[Any], request: Mapping[str, Any]) -> Context:
+    """The context that a message carries, with nothing of what is current here.
+
+    Args:
+        tracing: the patch's handle.
+        request: the message's headers and what Celery adds to them.
+    """
+    nested = request.get("headers") or _NONE
+    if not carriers.is_w3c():
+        texts = {key: value for key, value in {**nested, **request}.items() if isinstance(value, str)}
+        tracing.border.admit(texts)
+        return carriers.extract(texts, Context())
+    source = nested if "traceparent" not in request and "traceparent" in nested else request
+    fields = {}
+    for name in ("traceparent", "tracestate", "baggage"):
+        value = source.get(name)
+        if isinstance(value, str):
+            fields[name] = value
+    if "baggage" in fields:
+        tracing.border.admit(fields)
+    return carriers.extracted(fields, Context()) if fields else Context()
