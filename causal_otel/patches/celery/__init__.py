@@ -70,7 +70,7 @@ from causal_otel.instrument.declaration import Connect, Patch, Wrap
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.metrics.conventions import MESSAGING_CLIENT, MESSAGING_PROCESS
 from causal_otel.patches.celery.execution import trace_existing, wrap_build_tracer
-from causal_otel.patches.celery.main_process import wrap_on_failure
+from causal_otel.patches.celery.main_process import wrap_on_failure, wrap_on_timeout
 from causal_otel.patches.celery.options import CeleryOptions
 from causal_otel.patches.celery.publishing import before_publish as publish_inside
 from causal_otel.patches.celery.publishing import begin_sending
@@ -120,6 +120,7 @@ PATCH = Patch(
     targets=(
         Wrap("celery.app.base", "Celery.send_task", traced_call(begin_sending)),
         Wrap("celery.worker.request", "Request.on_failure", wrap_on_failure),
+        Wrap("celery.worker.request", "Request.on_timeout", wrap_on_timeout),
         Wrap("celery.worker.request", "Request.__init__", wrap_request),
         Wrap("celery.app.trace", "build_tracer", wrap_build_tracer),
         Wrap("celery.worker.consumer.consumer", "build_tracer", wrap_build_tracer),
