@@ -69,6 +69,7 @@ from causal_otel.instrument.calls import traced_call
 from causal_otel.instrument.declaration import Connect, Patch, Wrap
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.metrics.conventions import MESSAGING_CLIENT, MESSAGING_PROCESS
+from causal_otel.patches.celery.discarded import wrap_announce_revoked, wrap_refusal, wrap_unknown_task
 from causal_otel.patches.celery.execution import trace_existing, wrap_build_tracer
 from causal_otel.patches.celery.main_process import wrap_on_failure, wrap_on_timeout
 from causal_otel.patches.celery.options import CeleryOptions
@@ -121,6 +122,11 @@ PATCH = Patch(
         Wrap("celery.app.base", "Celery.send_task", traced_call(begin_sending)),
         Wrap("celery.worker.request", "Request.on_failure", wrap_on_failure),
         Wrap("celery.worker.request", "Request.on_timeout", wrap_on_timeout),
+        Wrap("celery.worker.request", "Request._announce_revoked", wrap_announce_revoked),
+        Wrap("celery.worker.consumer.consumer", "Consumer.on_unknown_task", wrap_unknown_task),
+        Wrap("celery.worker.consumer.consumer", "Consumer.on_invalid_task", wrap_refusal),
+        Wrap("celery.worker.consumer.consumer", "Consumer.on_unknown_message", wrap_refusal),
+        Wrap("celery.worker.consumer.consumer", "Consumer.on_decode_error", wrap_refusal),
         Wrap("celery.worker.request", "Request.__init__", wrap_request),
         Wrap("celery.app.trace", "build_tracer", wrap_build_tracer),
         Wrap("celery.worker.consumer.consumer", "build_tracer", wrap_build_tracer),
@@ -142,6 +148,7 @@ PATCH = Patch(
         names.CELERY_TASK_RETRY_ETA,
         names.CELERY_TASK_REJECT_REQUEUE,
         names.CELERY_TASK_REDELIVERED,
+        names.CELERY_TASK_REVOKE_REASON,
         names.CELERY_WORKER_NAME,
         names.CAUSAL_QUEUE_WAIT,
         names.CAUSAL_PREFETCH_WAIT,

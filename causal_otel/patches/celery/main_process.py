@@ -10,6 +10,7 @@ import functools
 import math
 import os
 import time
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context
@@ -24,14 +25,14 @@ from opentelemetry.trace import (
 
 from causal_otel import names
 from causal_otel._internal import faults
-from causal_otel.engine.context import attach, current_span, with_span
+from causal_otel.engine.context import attach, with_span
 from causal_otel.instrument.errors import error_name
 from causal_otel.instrument.operation import Operation
 from causal_otel.patches.celery.attempt import ATTEMPT, Attempt
-from causal_otel.patches.celery.attributes import PUBLISHED, attempt_attributes, headers_of
+from causal_otel.patches.celery.attributes import attempt_attributes, execution_attributes
 from causal_otel.patches.celery.edges import joined
-from causal_otel.patches.celery.execution import operation_of
-from causal_otel.patches.celery.identity import span_id
+from causal_otel.patches.celery.headers import PUBLISHED, field
+from causal_otel.patches.celery.identity import identity_of
 from causal_otel.patches.celery.outcome import fail
 from causal_otel.patches.celery.pool_table import ATTEMPTS
 from causal_otel.patches.celery.waits import RECEIVED, waits
@@ -39,17 +40,22 @@ from causal_otel.patches.celery.waits import RECEIVED, waits
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from celery import Celery
     from opentelemetry.trace import Span
 
     from causal_otel.instrument.operation import Running
     from causal_otel.instrument.tracing import Tracing
 
-__all__ = ["wrap_on_failure", "wrap_on_timeout"]
+__all__ = ["operation_of", "wrap_on_failure", "wrap_on_timeout"]
 
 _NOT_RECORDED = (INVALID_SPAN_CONTEXT.trace_id, INVALID_SPAN_CONTEXT.span_id)
 """The identity of an attempt that is measured, perhaps, but has no span."""
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _EXITS = (SystemExit, KeyboardInterrupt)
+
+_CANCELLED = {names.CELERY_TASK_STATE: "RETRY"}
+"""Of an attempt that Celery has cancelled, as at a cold shutdown, and calls a retry."""
+_TERMINATED = {names.CELERY_TASK_STATE: "REVOKED", names.CELERY_TASK_REVOKE_REASON: "terminated"}
 
 _LOST = "_causal_otel_lost"
 """The attribute of the main process's request for the context of an attempt that it has ended."""
@@ -149,13 +155,13 @@ def _begin(tracing: Tracing[Any], job: Any, args: tuple[Any, ...], kwargs: dict[
     start = min(end, int((job.time_start or math.inf) * 1e9)) if found is None else found.start
     request: dict[str, Any] = job.request_dict
     name: str = job.task.name
-    parent, links = joined(tracing, name, headers_of(request))
+    parent, links = joined(tracing, name, request)
     running = None
     if tracing.excluded is not None and tracing.excluded(name):
         span: Span = tracing.start_excluded(parent)
     elif found is None or found.open:
-        operation = _operation(job, request, start)
-        identity = _identity(parent, request) if found is None else (found.trace_id, found.span_id)
+        operation = operation_of(job.app, name, request, start)
+        identity = identity_of(parent, request) if found is None else (found.trace_id, found.span_id)
         span = INVALID_SPAN
         if identity != _NOT_RECORDED:
             span = tracing.adopt(operation.name, operation.kind, operation.attributes, parent, identity, start, links)
@@ -191,18 +197,27 @@ def _ended(job: Any) -> int:
     return now
 
 
-def _operation(job: Any, request: dict[str, Any], start: int) -> Operation:
-    shared = operation_of({}, job.task, job.task.name, request)
-    headers = headers_of(request)
-    waited = waits(job.app, request.get("eta"), headers.get(PUBLISHED), request.get(RECEIVED), start / 1e9)
-    attributes = {**shared.attributes, **attempt_attributes(request), **waited}
-    return Operation(shared.name, attributes, kind=SpanKind.CONSUMER)
+def operation_of(
+    app: Celery, name: str, request: dict[str, Any], at: int, learned: Mapping[str, Any] = MappingProxyType({})
+) -> Operation:
+    """What a message that ends in the main process was received for.
 
-
-def _identity(parent: Context, request: Mapping[str, Any]) -> tuple[int, int] | None:
-    """The identity of an attempt that was killed before it told anybody; None: any."""
-    span, found = current_span(parent), span_id(request)
-    return None if span is None or found is None else (span.get_span_context().trace_id, found)
+    Args:
+        app: the application.
+        name: the task's name; empty: it has none.
+        request: what is known of the message: its headers and its delivery.
+        at: when it had done waiting, in Unix nanoseconds.
+        learned: attributes that say what has become of it, if it never was an attempt.
+    """
+    delivery = request.get("delivery_info") or {}
+    exchange, routing_key = delivery.get("exchange"), delivery.get("routing_key")
+    shared = execution_attributes(app, name, exchange, routing_key, request.get("hostname") or "")
+    published = field(request, PUBLISHED)
+    waited = waits(app, request.get("eta"), published, request.get(RECEIVED), at / 1e9)
+    attributes = {**shared, **attempt_attributes(request), **waited, **learned}
+    attributes = {key: value for key, value in attributes.items() if value not in (None, "")}
+    target = name or attributes.get(names.MESSAGING_DESTINATION_NAME, "message")
+    return Operation(f"process {target}", attributes, kind=SpanKind.CONSUMER, measured=not learned)
 
 
 def _watch(job: Any, answers: dict[str, Any]) -> None:
@@ -231,7 +246,7 @@ def _end(tracing: Tracing[Any], job: Any, lost: _Lost, running: Running, answers
     if answers.get("_success_was_stored"):
         learned = {names.CELERY_TASK_STATE: "SUCCESS"}
     elif isinstance(error, Terminated) or job._already_revoked or job._already_cancelled:
-        learned = {names.CELERY_TASK_STATE: "RETRY" if job._already_cancelled else "REVOKED"}
+        learned = _CANCELLED if job._already_cancelled else _TERMINATED
     elif answers.get("_retry_worker_lost"):
         learned = {names.CELERY_TASK_STATE: "RETRY", names.CELERY_TASK_RETRY_REASON: error_name(error)}
     elif answers.get("reject"):
