@@ -1,4 +1,4 @@
-"""Messages that a worker discards before there is an attempt: each is one span without length, in the message's trace."""
+"""Messages that a worker discards before there is an attempt: each is one span without length in the sender's trace."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_message_that_nobody_can_read(
 
 
 def test_errback_of_an_expired_task(queue: str, receiver: ReceivedSpans) -> None:
-    """What Celery publishes because a member of a chord has expired, as the last of them, is below the member's span."""
+    """What Celery publishes because the last member of a chord has expired is below the member's span."""
     last = celery_app.add.s(1, 2).set(task_id=str(uuid4()), queue=queue, expires=1, countdown=2)
     header = [last, celery_app.add.s(1, 2).set(queue=queue)]
     body = celery_app.total.s().set(queue=queue).on_error(celery_app.tick.si().set(queue=queue))
