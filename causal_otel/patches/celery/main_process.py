@@ -14,9 +14,10 @@ from causal_otel._internal import faults
 from causal_otel.engine.context import attach, with_span
 from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.tracing import Tracing
-from causal_otel.patches.celery.attributes import PUBLISHED, attempt_attributes, headers_of
+from causal_otel.patches.celery.attributes import attempt_attributes
 from causal_otel.patches.celery.edges import joined
 from causal_otel.patches.celery.execution import operation_of
+from causal_otel.patches.celery.headers import PUBLISHED, field
 from causal_otel.patches.celery.outcome import fail
 from causal_otel.patches.celery.pool_table import ATTEMPTS, Attempt
 from causal_otel.patches.celery.waits import RECEIVED, waits
@@ -98,14 +99,13 @@ def _begin_report(
     if not attempt or (tracing.excluded is not None and tracing.excluded(task.name)):
         return None
     request: dict[str, Any] = job.request_dict
-    headers = headers_of(request)
-    context, _ = joined(tracing, task.name, headers)
+    context, _ = joined(tracing, task.name, request)
     if isinstance(attempt, Attempt):
         start, identity = attempt.start, (attempt.trace_id, attempt.span_id)
     else:
         start, identity = int((getattr(job, "time_start", None) or time.time()) * 1e9), None
     shared = operation_of({}, task, task.name, request)
-    waited = waits(job.app, request.get("eta"), headers.get(PUBLISHED), request.get(RECEIVED), start / 1e9)
+    waited = waits(job.app, request.get("eta"), field(request, PUBLISHED), request.get(RECEIVED), start / 1e9)
     attributes = {**shared.attributes, **attempt_attributes(request), **waited}
     if not isinstance(error, Terminated):
         attributes[names.CELERY_TASK_STATE] = "FAILURE"
