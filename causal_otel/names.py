@@ -262,6 +262,15 @@ CELERY_TASK_STATE: Final = "celery.task.state"
 CELERY_WORKER_NAME: Final = "celery.worker.name"
 """The node name of the worker that executes a task, such as ``celery@host``."""
 
+# -- ours: metrics of tasks -------------------------------------------------------------------------------------------
+
+CAUSAL_CELERY_ATTEMPTS: Final = "causal.celery.attempts"
+"""Attempts at tasks that have ended, by their state."""
+CAUSAL_CELERY_PREFETCH_WAIT: Final = "causal.celery.prefetch.wait"
+"""Seconds that a worker which had received a task held it, as ``causal.prefetch.wait`` says of one attempt."""
+CAUSAL_CELERY_QUEUE_WAIT: Final = "causal.celery.queue.wait"
+"""Seconds from when a task could run until it did, as ``causal.queue.wait`` says of one attempt."""
+
 # -- ours: metrics of the export --------------------------------------------------------------------------------------
 
 CAUSAL_EXPORTER_LAST_SUCCESS_TIMESTAMP: Final = "causal.exporter.last_success_timestamp"

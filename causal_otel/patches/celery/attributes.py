@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from celery import Celery
-__all__ = ["PUBLISHED", "attempt_attributes", "common", "execution_attributes", "headers_of", "message"]
+
+__all__ = ["PUBLISHED", "attempt_attributes", "common", "execution_attributes", "message"]
 
 _SYSTEMS = {
     **dict.fromkeys(("amqp", "amqps", "pyamqp", "librabbitmq"), "rabbitmq"),
@@ -108,9 +109,3 @@ def attempt_attributes(request: Mapping[str, Any]) -> dict[str, Any]:
     if eta:
         attributes[names.CELERY_TASK_ETA] = str(eta)
     return attributes
-
-
-def headers_of(request: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The message's headers. Task protocol 2 has them beside the rest of the request, and 1 keeps them apart."""
-    nested = request.get("headers")
-    return {**nested, **request} if isinstance(nested, dict) else request

@@ -16,18 +16,21 @@ from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanKind
 
 from causal_otel._internal import faults
 from causal_otel.engine import context as contexts
+from causal_otel.engine.adoption import take_over
 from causal_otel.engine.contained import users_span
 from causal_otel.engine.context import SPAN_KEY
 from causal_otel.instrument.operation import Operation
 from causal_otel.patches.celery.attempt import ATTEMPT, Attempt
-from causal_otel.patches.celery.attributes import PUBLISHED, attempt_attributes, execution_attributes, headers_of
+from causal_otel.patches.celery.attributes import attempt_attributes, execution_attributes
 from causal_otel.patches.celery.edges import joined
+from causal_otel.patches.celery.headers import PUBLISHED, field
+from causal_otel.patches.celery.identity import span_id
 from causal_otel.patches.celery.outcome import end_with, end_with_error
 from causal_otel.patches.celery.pool_table import ATTEMPTS, is_terminated
 from causal_otel.patches.celery.waits import RECEIVED, waits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from opentelemetry.context import Context
 
@@ -126,13 +129,7 @@ def _begin(
         received: when the worker's main process got the message, if that is known.
     """
     eager = request.get("is_eager", False)
-    headers: Mapping[str, Any] = {}
-    links = None
-    if eager:
-        parent = contexts.current()
-    else:
-        headers = headers_of(request)
-        parent, links = joined(tracing, name, headers)
+    parent, links = (contexts.current(), None) if eager else joined(tracing, name, request)
     attempt = Attempt(name, request, None)
     context: dict[str, Any] = {**parent, ATTEMPT: attempt}
     recorded = contexts.is_recorded(parent, roots=True)
@@ -141,7 +138,7 @@ def _begin(
     elif recorded or not (eager or tracing.drops_unsampled()) or tracing.measurable():
         operation = operation_of(operations, task, name, request)
         own = attempt_attributes(request)
-        waited = {} if eager else waits(task.app, request.get("eta"), headers.get(PUBLISHED), received, time.time())
+        waited = {} if eager else waits(task.app, request.get("eta"), field(request, PUBLISHED), received, time.time())
         if waited:
             own.update(waited)
         if eager or links or not recorded:
@@ -153,6 +150,8 @@ def _begin(
             running = tracing.running(operation, span, objects=_objects(tracing, task, request))
             if waited and tracing.metrics is not None:
                 running.note(waited)
+        if not eager and tracing.ours and (known := span_id(request)) is not None:
+            take_over(running.span, known, root=False)
         if recorded or running.span.is_recording():
             context[SPAN_KEY] = users_span(running.span)
             attempt.running = running
