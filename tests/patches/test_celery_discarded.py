@@ -102,7 +102,7 @@ def test_revoked_while_it_is_not_due(queue: str, receiver: ReceivedSpans) -> Non
 def test_revoked_by_a_stamp(queue: str, receiver: ReceivedSpans) -> None:
     """One with a stamp that is revoked."""
     stamp = str(uuid4())
-    app.control.revoke_by_stamped_headers({"crew": [stamp]}, reply=True, destination=[f"{queue}@tests"], timeout=30)
+    app.control.revoke_by_stamped_headers({"crew": stamp}, reply=True, destination=[f"{queue}@tests"], timeout=30)
     sent = publish(queue, "tests.add", 1, 2, stamped_headers=["crew"], crew=stamp)
     is_revoked(discarded(receiver, queue, sent), sent, "revoked")
 
@@ -134,22 +134,25 @@ def test_unknown_task_of_the_first_protocol(queue: str, receiver: ReceivedSpans)
     assert (found["celery.task.state"], found["messaging.message.id"]) == ("FAILURE", "nobody")
 
 
+UNREADABLE: list[tuple[str, dict[str, Any], str | None, str]] = [
+    (
+        "[[1, 2], {}, {}]",
+        {"task": "tests.add", "id": "bad", "eta": "soon"},
+        "process tests.add",
+        "celery.exceptions.InvalidTaskError",
+    ),
+    ('{"to": "somebody else"}', {}, None, "celery.exceptions.InvalidTaskError"),
+    ("{", {}, None, "kombu.exceptions.DecodeError"),
+]
+
+
 @pytest.mark.parametrize(
     ("body", "headers", "name", "error"),
-    [
-        (
-            "[[1, 2], {}, {}]",
-            {"task": "tests.add", "id": "bad", "eta": "soon"},
-            "process tests.add",
-            "celery.exceptions.InvalidTaskError",
-        ),
-        ('{"to": "somebody else"}', {}, None, "celery.exceptions.InvalidTaskError"),
-        ("{", {}, None, "kombu.exceptions.DecodeError"),
-    ],
+    UNREADABLE,
     ids=["invalid", "of something else", "undecodable"],
 )
 def test_message_that_nobody_can_read(
-    queue: str, receiver: ReceivedSpans, body: str, headers: dict[str, str], name: str | None, error: str
+    queue: str, receiver: ReceivedSpans, body: str, headers: dict[str, Any], name: str | None, error: str
 ) -> None:
     """What is no message of a task is an ERROR, named by its queue."""
     sent = publish_raw(queue, body, **headers)

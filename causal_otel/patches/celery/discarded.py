@@ -98,7 +98,7 @@ def _wrapped(tracing: Tracing[Any], original: Callable[..., Any], begin: Callabl
         finally:
             activation.end()
             try:
-                running.end(at=getattr(running.span, "start_time", None), duration=0)
+                running.end(at=getattr(running.span, "start_time", None), duration=-1)
             except Exception:
                 faults.report(f"celery: {original.__name__}")
 
@@ -132,13 +132,14 @@ def _begin(
         return None
     parent, links = joined(tracing, name, request)
     now = time.time_ns()
-    operation = operation_of(app, name, request, now, learned)
+    operation = operation_of(app, name, request, now)
     identity = identity_of(parent, request)
     span = tracing.adopt(operation.name, operation.kind, operation.attributes, parent, identity, now, links)
     if job is None:  # hooks are given a task
         running = Running(operation, span, metrics=tracing.metrics)
     else:
         running = tracing.running(operation, span, objects=(job.task, job._context))
+    running.learn(learned)
     if isinstance(error, DecodeError):
         running.fail(error_name(error), type(error).__name__)  # its text may quote the message
     elif error is not None:

@@ -10,7 +10,6 @@ import functools
 import math
 import os
 import time
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context
@@ -197,9 +196,7 @@ def _ended(job: Any) -> int:
     return now
 
 
-def operation_of(
-    app: Celery, name: str, request: dict[str, Any], at: int, learned: Mapping[str, Any] = MappingProxyType({})
-) -> Operation:
+def operation_of(app: Celery, name: str, request: dict[str, Any], at: int) -> Operation:
     """What a message that ends in the main process was received for.
 
     Args:
@@ -207,17 +204,16 @@ def operation_of(
         name: the task's name; empty: it has none.
         request: what is known of the message: its headers and its delivery.
         at: when it had done waiting, in Unix nanoseconds.
-        learned: attributes that say what has become of it, if it never was an attempt.
     """
     delivery = request.get("delivery_info") or {}
     exchange, routing_key = delivery.get("exchange"), delivery.get("routing_key")
     shared = execution_attributes(app, name, exchange, routing_key, request.get("hostname") or "")
     published = field(request, PUBLISHED)
     waited = waits(app, request.get("eta"), published, request.get(RECEIVED), at / 1e9)
-    attributes = {**shared, **attempt_attributes(request), **waited, **learned}
+    attributes = {**shared, **attempt_attributes(request), **waited}
     attributes = {key: value for key, value in attributes.items() if value not in (None, "")}
     target = name or attributes.get(names.MESSAGING_DESTINATION_NAME, "message")
-    return Operation(f"process {target}", attributes, kind=SpanKind.CONSUMER, measured=not learned)
+    return Operation(f"process {target}", attributes, kind=SpanKind.CONSUMER)
 
 
 def _watch(job: Any, answers: dict[str, Any]) -> None:
