@@ -102,6 +102,8 @@ class Metrics:
                 value = operation.attributes.get(name)
                 if value is None and operation.own is not None:
                     value = operation.own.get(name)
+                if value is None and learned is not None:
+                    value = learned.get(name)
                 if value is not None:
                     noted.add(value)
         except Exception:

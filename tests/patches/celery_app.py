@@ -186,3 +186,14 @@ def relay() -> str:
     """Publishes a task, and traces a part of itself."""
     with causal_otel.span("work"):
         return str(add.delay(1, 2).id)
+
+
+for _letter in "abcdef":  # of canvases: they take whatever they are given
+
+    @app.task(name=f"tests.{_letter}")
+    def letter(*_: Any) -> None: ...
+
+
+@app.task(name="tests.rescue")
+def rescue(failed: str) -> str:
+    return failed

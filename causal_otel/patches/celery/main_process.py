@@ -14,10 +14,13 @@ from causal_otel._internal import faults
 from causal_otel.engine.context import attach, with_span
 from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.tracing import Tracing
-from causal_otel.patches.celery.attributes import execution_attributes, headers_of
+from causal_otel.patches.celery.attributes import attempt_attributes
 from causal_otel.patches.celery.edges import joined
-from causal_otel.patches.celery.execution import fail
+from causal_otel.patches.celery.execution import operation_of
+from causal_otel.patches.celery.headers import PUBLISHED, field
+from causal_otel.patches.celery.outcome import fail
 from causal_otel.patches.celery.pool_table import ATTEMPTS, Attempt
+from causal_otel.patches.celery.waits import RECEIVED, waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,22 +98,23 @@ def _begin_report(
     attempt = ATTEMPTS.give_up(pid, str(job.id)) if pid else True
     if not attempt or (tracing.excluded is not None and tracing.excluded(task.name)):
         return None
-    request = Request(job.request_dict)
-    headers = headers_of(request)
-    context, _ = joined(tracing, task.name, headers)
+    request: dict[str, Any] = job.request_dict
+    context, _ = joined(tracing, task.name, request)
     if isinstance(attempt, Attempt):
         start, identity = attempt.start, (attempt.trace_id, attempt.span_id)
     else:
         start, identity = int((getattr(job, "time_start", None) or time.time()) * 1e9), None
-    attributes = execution_attributes(job.app, task.name, request, headers, start / 1e9)
+    shared = operation_of({}, task, task.name, request)
+    waited = waits(job.app, request.get("eta"), field(request, PUBLISHED), request.get(RECEIVED), start / 1e9)
+    attributes = {**shared.attributes, **attempt_attributes(request), **waited}
     if not isinstance(error, Terminated):
         attributes[names.CELERY_TASK_STATE] = "FAILURE"
     elif not getattr(job, "_already_cancelled", False):  # else the broker delivers it again
         attributes[names.CELERY_TASK_STATE] = "REVOKED"
-    operation = Operation(f"process {task.name}", attributes, kind=SpanKind.CONSUMER)
+    operation = Operation(shared.name, attributes, kind=SpanKind.CONSUMER)
     span: Span = INVALID_SPAN
     if identity != _NOT_RECORDED:
         span = tracing.adopt(operation.name, operation.kind, attributes, context, identity, start)
-    running = tracing.running(operation, span, objects=(task, request))
+    running = tracing.running(operation, span, objects=(task, Request(request)))
     fail(tracing, running, error)
     return running, context, start, error
