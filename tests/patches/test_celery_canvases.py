@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from celery import chain, chord, group
+from celery import Celery, chain, chord, group
 from opentelemetry.trace import SpanKind
 
+from tests.patches import celery_app
 from tests.patches.celery_app import app
 from tests.patches.celery_canvases import Story, assert_story, told
+from tests.patches.celery_worker import executions, hexadecimal, running_worker
 from tests.recording import recording
 from tests.span_relations import assert_span
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.services.received import ReceivedSpans
 
@@ -187,3 +190,39 @@ def test_chord_whose_header_fails(broker: str, shared_worker: None, receiver: Re
             chord([app.signature("tests.fail", ("no",))], s("b").on_error(s("rescue"))).apply_async()
         expected = {"fail": SENT, "rescue": ("fail", "errback:fail")}
         assert_story(told(recorded, receiver, 2), expected, errors={"fail": "ValueError"})
+
+
+def test_chord_that_is_polled(broker: str, receiver: ReceivedSpans, tmp_path: Path) -> None:
+    """Where the result backend has no counters a task polls the header: it is no span, and the body is as ever."""
+    local = Celery("local", broker=broker, backend=f"file://{tmp_path}", set_as_current=False)
+    local.conf.update(task_default_queue="polled", result_chord_retry_interval=0.2)
+    variables = {"CELERY_RESULT_BACKEND": f"file://{tmp_path}"}
+    expected = {"a": SENT, "b": SENT, "c": ("request", ab("chord-header"))}
+    with running_worker(broker, receiver, "polled", variables=variables) as worker:
+        with recording(["celery"]) as recorded:
+            with recorded.tracer.start_as_current_span("request"):
+                header = [local.signature("tests.a"), local.signature("tests.b")]
+                chord(header, local.signature("tests.c"), app=local).apply_async()
+            assert_story(told(recorded, receiver, 3), expected)
+        assert "celery.chord_unlock" in worker.output()
+
+
+def test_chunks_and_starmap(broker: str, shared_worker: None, receiver: ReceivedSpans) -> None:
+    """Each chunk is a member of a group, and executed by a task of Celery's own; a map is one."""
+    with recording(["celery"]) as recorded:
+        with recorded.tracer.start_as_current_span("request") as request:
+            chunks = celery_app.add.chunks([(n, n) for n in range(4)], 2).apply_async()
+            result = celery_app.add.starmap([(1, 2)]).apply_async()
+        assert (chunks.get(timeout=60), result.get(timeout=60)) == ([[0, 2], [4, 6]], [3])
+        *sends, _ = recorded.spans
+        executed = executions(receiver, sends[0], 3)
+    parents = {hexadecimal(send): send for send in sends}
+    linked = []
+    for span in executed:
+        assert span["name"] == "process celery.starmap"
+        send = parents.pop(span["parent_span_id"] or "")
+        assert_span(send, request)
+        assert_span(span, send)
+        linked.append([(link["attributes"], link["span_id"]) for link in span["links"]])
+    to_request = ({"causal.link": "group"}, f"{request.get_span_context().span_id:016x}")
+    assert sorted(linked) == [[], [to_request], [to_request]]
