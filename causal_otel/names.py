@@ -165,8 +165,8 @@ CAUSAL_FETCH: Final = "causal.fetch"
 CAUSAL_FIRST_BYTE: Final = "causal.first_byte"
 """Seconds from a request's arrival until the application gave the beginning of its response to the server."""
 CAUSAL_LINK: Final = "causal.link"
-"""What a link means: ``detached``, to the span whose context the new trace was started in. Those of attempts at tasks of
-Celery are told in :mod:`causal_otel.patches.celery.edges`."""
+"""What a link means: ``detached``, to the span whose context the new trace was started in, or the role of an edge
+between tasks of Celery, as told in :mod:`causal_otel.patches.celery.edges`."""
 CAUSAL_LOCK_ACQUIRED: Final = "causal.lock.acquired"
 """Whether a lock in Redis was had; False: waiting for it was given up."""
 CAUSAL_LOCK_WAIT: Final = "causal.lock.wait"

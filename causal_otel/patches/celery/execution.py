@@ -22,6 +22,7 @@ from causal_otel.engine.context import SPAN_KEY
 from causal_otel.instrument.operation import Operation
 from causal_otel.patches.celery.attempt import ATTEMPT, Attempt
 from causal_otel.patches.celery.attributes import attempt_attributes, execution_attributes
+from causal_otel.patches.celery.canvas import CHORD_UNLOCK
 from causal_otel.patches.celery.edges import joined
 from causal_otel.patches.celery.headers import PUBLISHED, field
 from causal_otel.patches.celery.identity import span_id
@@ -133,7 +134,9 @@ def _begin(
     attempt = Attempt(name, request, None)
     context: dict[str, Any] = {**parent, ATTEMPT: attempt}
     recorded = contexts.is_recorded(parent, roots=True)
-    if tracing.excluded is not None and tracing.excluded(name):
+    if name == CHORD_UNLOCK:
+        pass  # it polls, and hands its context on
+    elif tracing.excluded is not None and tracing.excluded(name):
         context[SPAN_KEY] = tracing.start_excluded(parent)
     elif recorded or not (eager or tracing.drops_unsampled()) or tracing.measurable():
         operation = operation_of(operations, task, name, request)

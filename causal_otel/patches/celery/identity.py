@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from causal_otel.engine.context import current_span
-from causal_otel.patches.celery.headers import PUBLISHED, field
+from causal_otel.patches.celery.headers import CHORD_SIZE, PUBLISHED, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,8 +41,10 @@ def first_delivery(request: Mapping[str, Any]) -> int | None:
     if not isinstance(published, int | float):
         return None
     retries, group, index = request.get("retries") or 0, request.get("group"), request.get("group_index")
-    # Members that are replaced or retried keep group and index.
-    if group and index is not None and not retries and not request.get("replaced_task_nesting"):
+    # Members that are replaced or retried keep group and index. Members of groups inside groups share indices, and a
+    # chord's body that is a group has the members' of its header: only those of a header have its size.
+    is_first = not retries and not request.get("replaced_task_nesting")
+    if group and index is not None and is_first and field(request, CHORD_SIZE) is not None:
         return header_member(group, index)
     return _digest(f"{request.get('id')} {retries} {published!r}")
 
@@ -59,10 +61,10 @@ def identity_of(parent: Context, request: Mapping[str, Any]) -> tuple[int, int] 
 
 
 def header_member(group: str, index: int) -> int:
-    """The id of the span of the first attempt at a member of a group, such as a chord's header.
+    """The id of the span of the first attempt at a member of a chord's header.
 
     Args:
-        group: the group's id.
+        group: the id of the header, which is a group.
         index: the member's ``group_index``.
     """
     return _digest(f"{group} {index}")
