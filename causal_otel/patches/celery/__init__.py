@@ -56,7 +56,8 @@ in eager mode as well, by queue and ``celery.task.name``; ``causal.queue.wait`` 
 that the main process ends is measured there.
 
 Call ``install()`` where the worker's app is defined. Pool processes inherit it, and their spans are exported before
-they leave: at a warm shutdown as well as after ``max_tasks_per_child``.
+they leave: at a warm shutdown as well as after ``max_tasks_per_child``. A line in the log (INFO) of the worker, and of
+beat, says which patches are at work there and where its spans go.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ from causal_otel.instrument.calls import traced_call
 from causal_otel.instrument.declaration import Connect, Patch, Wrap
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.metrics.conventions import MESSAGING_CLIENT, MESSAGING_PROCESS
-from causal_otel.patches.celery import noise
+from causal_otel.patches.celery import noise, worker_log
 from causal_otel.patches.celery.execution import begin_execution, end_execution, wrap_on_failure
 from causal_otel.patches.celery.options import CeleryOptions
 from causal_otel.patches.celery.publishing import before_publish as publish_inside
@@ -137,6 +138,7 @@ PATCH = Patch(
         Wrap("celery.worker.request", "Request.on_failure", wrap_on_failure),
         Connect("celery.signals", _connect),
         *noise.TARGETS,
+        worker_log.TARGET,
     ),
     records=(
         names.MESSAGING_SYSTEM,
