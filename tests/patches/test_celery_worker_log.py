@@ -20,7 +20,7 @@ LINE = re.compile(r"causal_otel: tracing .*")
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_a_worker_says_what_is_traced(broker: str, receiver: ReceivedSpans, tmp_path: Path, pool: str) -> None:
-    """Once, in its main process: the service, the address, the patches whose drivers are there; its beat says nothing."""
+    """Once, in its main process: the service, the address, the patches at work; its own beat says nothing."""
     name = f"line-{pool}"
     options = ["-B", "-s", str(tmp_path / "schedule")]
     with running_worker(broker, receiver, name, *options, pool=pool, patches="celery,redis,neo4j") as worker:
