@@ -64,6 +64,7 @@ def _environment(
     return {
         **os.environ,
         "C_FORCE_ROOT": "1",
+        "EVENTLET_NO_GREENDNS": "yes",  # its resolver imports trio, whose sockets cannot be Eventlet's
         "CELERY_BROKER_URL": broker,
         "CELERY_RESULT_BACKEND": broker,
         "OTEL_BSP_SCHEDULE_DELAY": str(int(schedule_delay * 1000)),

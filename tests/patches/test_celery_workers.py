@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.services.received import ReceivedSpans
 
 
-@pytest.mark.parametrize("pool", ["solo", "threads"])
+@pytest.mark.parametrize("pool", ["solo", "threads", "gevent", "eventlet"])
 def test_other_pools(broker: str, receiver: ReceivedSpans, pool: str) -> None:
     """Without child processes parents are right as well, and a warm shutdown loses nothing."""
     with recording(["celery"]) as recorded:
