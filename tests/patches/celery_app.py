@@ -11,6 +11,7 @@ import signal
 import time
 from typing import Any
 
+import redis
 from celery import Celery, Task
 from celery.exceptions import Ignore, Reject
 from opentelemetry import baggage, context, trace
@@ -36,6 +37,8 @@ def answered(span: trace.Span, *objects: Any) -> None:
 
 if "TESTS_HOOKS" in os.environ:
     causal_otel.install(patches={"celery": CeleryOptions(request_hook=asked, response_hook=answered)})
+elif "TESTS_RESULT_BACKEND" in os.environ:
+    causal_otel.install(patches={"celery": CeleryOptions(result_backend=True), "redis": True})
 elif "TESTS_WORKER_PATCHES" in os.environ:
     causal_otel.install(patches=os.environ["TESTS_WORKER_PATCHES"].split(","))
 
@@ -219,3 +222,10 @@ def again(self: Task[..., Any], times: int) -> None:
     """Sends itself, so many times."""
     if times:
         self.delay(times - 1)
+
+
+@app.task(name="tests.counted")
+def counted(url: str) -> int:
+    """Uses the server of the broker for itself."""
+    with redis.Redis.from_url(url) as client:
+        return int(client.incr("tests.counted"))
