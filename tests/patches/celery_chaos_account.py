@@ -152,7 +152,7 @@ def _outcome(node: Node, line: dict[str, Any]) -> tuple[str, str | None]:
 
 
 def _parents(account: _Account, node: Node, attempts: list[Seen], task_id: str) -> Iterator[str]:
-    """All attempts are children of the span that has sent the first message, and the other messages are the retries'."""
+    """All attempts are children of the span that has sent the first message; other messages are those of retries."""
     senders = {span.span_id: span for span in account.producers[task_id]}
     parents = {span.parent for span in attempts}
     if len(parents) > 1:

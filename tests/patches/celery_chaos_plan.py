@@ -10,7 +10,6 @@ from celery import chain, chord, group
 from tests.patches.celery_chaos_app import HARD_LIMIT, SOFT_LIMIT, app, errback, late, step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from random import Random
 
 __all__ = ["Node", "Plan", "Unit"]
@@ -47,7 +46,7 @@ class Node:
 class Unit:
     """What is sent at once, and the nodes it has; ``task_id`` is known once it has been sent."""
 
-    send: Callable[[], Any]
+    canvas: Any
     nodes: list[Node]
     task_id: str | None = None
 
@@ -103,7 +102,7 @@ class Plan:
         elif word == "unknown":
             node = self._node("ok")
             node.script, node.discarded = [], word
-            return Unit(lambda: app.send_task("chaos.nowhere", kwargs={"node": node.name}), [node])
+            return Unit(app.signature("chaos.nowhere", kwargs={"node": node.name}), [node])
         elif word in ("revoked", "expired"):
             node = self._node("ok")
             node.script, node.discarded = [], word
@@ -114,12 +113,11 @@ class Plan:
         else:
             node = self._node(word, late=False)
             options = {"hard": {"time_limit": HARD_LIMIT}, "soft": {"soft_time_limit": SOFT_LIMIT}}.get(word, {})
-        signature = self._signature(node, **options)
-        return Unit(signature.apply_async, [node])
+        return Unit(self._signature(node, **options), [node])
 
     def _chain(self) -> Unit:
         nodes = self._chained(self._random.randint(2, 5))
-        return Unit(chain(*map(self._signature, nodes)).apply_async, nodes)
+        return Unit(chain(*map(self._signature, nodes)), nodes)
 
     def _chained(self, count: int, before: Node | None = None) -> list[Node]:
         nodes: list[Node] = []
@@ -140,13 +138,13 @@ class Plan:
 
     def _group(self) -> Unit:
         nodes = self._members()
-        return Unit(group([self._signature(each) for each in nodes]).apply_async, nodes)
+        return Unit(group([self._signature(each) for each in nodes]), nodes)
 
     def _chord(self) -> Unit:
         nodes = self._members()
         body = self._body(nodes)
         canvas = chord(group([self._signature(each) for each in nodes]), self._signature(body))
-        return Unit(canvas.apply_async, [*nodes, body])
+        return Unit(canvas, [*nodes, body])
 
     def _nested(self) -> Unit:
         """A chain, a group, its body and a task after that: Celery makes a chord of the middle."""
@@ -162,7 +160,7 @@ class Plan:
             self._signature(body),
             *map(self._signature, last),
         )
-        return Unit(canvas.apply_async, [first, *members, body, *last])
+        return Unit(canvas, [first, *members, body, *last])
 
     def _callbacks(self) -> Unit:
         """A task with a callback, or one that fails and has an errback."""
@@ -174,7 +172,7 @@ class Plan:
             node = self._node("retry", "fail")
             after = self._node("ok", late=False, links={("errback", node.name)}, sender=(node.name,))
             signature = self._signature(node, link_error=errback.s(node=after.name, script=after.script))
-        return Unit(signature.apply_async, [node, after])
+        return Unit(signature, [node, after])
 
     def _broken_chord(self) -> Unit:
         """A chord one of whose header's tasks fails, so that its body is never sent."""
@@ -183,4 +181,4 @@ class Plan:
         body = self._node("ok")
         body.script = []
         canvas = chord(group([self._signature(each) for each in nodes]), self._signature(body))
-        return Unit(canvas.apply_async, [*nodes, body])
+        return Unit(canvas, [*nodes, body])
