@@ -250,6 +250,12 @@ CELERY_TASK_RETRY_REASON: Final = "celery.task.retry.reason"
 """Why a task asks to be retried: the exception's class."""
 CELERY_TASK_STATE: Final = "celery.task.state"
 """How the execution of a task ended, in Celery's word."""
+TASKIQ_TASK_NAME: Final = "taskiq.task.name"
+"""A task's registered name."""
+TASKIQ_TASK_RETRIES: Final = "taskiq.task.retries"
+"""How many times a task was retried before."""
+TASKIQ_TASK_RETRY_REASON: Final = "taskiq.task.retry.reason"
+"""Why a task is sent once more: the exception's class."""
 
 # -- ours: metrics of the export --------------------------------------------------------------------------------------
 

@@ -32,6 +32,7 @@ _MESSAGING = (
     names.SERVER_ADDRESS,
     names.SERVER_PORT,
     names.CELERY_TASK_NAME,  # no convention's; but most queues are called "celery"
+    names.TASKIQ_TASK_NAME,  # likewise "taskiq"
 )
 
 DATABASE_CLIENT = Measured(
