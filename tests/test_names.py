@@ -27,7 +27,7 @@ LEGACY = {
 NO_ATTRIBUTES = re.compile(
     r"http\.(request|disconnect|response\.(body|pathsend|start|trailers))"  # types of ASGI messages
     r"|celery\.(app\.base|backends\.redis|signals|worker\.request)"  # modules
-    r"|taskiq\.(kicker|middlewares\.\w+|receiver\.receiver|task)"  # likewise
+    r"|taskiq\.(kicker|receiver\.receiver|task)"  # likewise
     r"|error\.html|server\.(log|mode|plugins)"  # a template, a file, settings of a server
 )
 

@@ -97,7 +97,7 @@ def _retried(middleware: Any, args: Any, kwargs: Any, _: Any) -> None:
 
 PATCH = instrument.Patch(
     name="taskiq",
-    versions={"taskiq": ("0.11", "1")},
+    versions={"taskiq": ("0.11.12", "1")},
     options=TaskiqOptions,
     targets=(
         Wrap("taskiq.kicker", "AsyncKicker.kiq", traced_call(_begin_sending, carries=True)),
@@ -106,8 +106,8 @@ PATCH = instrument.Patch(
         Wrap("taskiq.receiver.receiver", "Receiver.run_task", traced_call(_begin_attempt, carries=True)),
         Wrap("taskiq.receiver.receiver", "Receiver.prefetcher", suppressed),
         Wrap("taskiq.task", "AsyncTaskiqTask.wait_result", suppressed),
-        Wrap("taskiq.middlewares.simple_retry_middleware", "SimpleRetryMiddleware.on_error", after(_retried)),
-        Wrap("taskiq.middlewares.smart_retry_middleware", "SmartRetryMiddleware.on_error", after(_retried)),
+        Wrap("taskiq", "SimpleRetryMiddleware.on_error", after(_retried)),
+        Wrap("taskiq", "SmartRetryMiddleware.on_error", after(_retried), optional=True),  # newer than 0.11.12
     ),
     records=(
         *(names.MESSAGING_SYSTEM, names.MESSAGING_OPERATION_NAME, names.MESSAGING_OPERATION_TYPE),

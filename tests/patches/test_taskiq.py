@@ -38,8 +38,8 @@ def url(redis_url: str) -> str:
 
 @pytest.fixture(scope="module")
 def worker(url: str, receiver_process: ReceivedSpans) -> Iterator[None]:
-    """A worker of the queue that most tests send to."""
-    with running_worker(url, receiver_process, QUEUE):
+    """A worker of the queue that most tests send to. Older versions need the patch ``threads`` for those of a pool."""
+    with running_worker(url, receiver_process, QUEUE, patches="taskiq,threads"):
         yield
 
 
