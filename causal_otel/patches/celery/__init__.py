@@ -52,7 +52,7 @@ Celery logs them without a traceback, and nor are retrying, ignoring and rejecti
 recorded.
 
 Metrics: ``messaging.client.operation.duration`` of each sending and ``messaging.process.duration`` of each execution,
-in eager mode as well, by queue and ``celery.task.name``; ``causal.queue.wait`` of those whose sender is traced. One
+in eager mode as well, by queue and ``celery.task.name``; ``causal.celery.queue.wait`` of those whose sender is traced. One
 that the main process ends is measured there.
 
 Call ``install()`` where the worker's app is defined. Pool processes inherit it, and their spans are exported before
@@ -70,7 +70,7 @@ from causal_otel import names
 from causal_otel._internal import faults
 from causal_otel.instrument.declaration import Connect, Patch, Wrap
 from causal_otel.instrument.tracing import Tracing
-from causal_otel.metrics.conventions import MESSAGING_CLIENT, MESSAGING_PROCESS
+from causal_otel.metrics.conventions import CELERY_PROCESS, MESSAGING_CLIENT
 from causal_otel.patches.celery import noise, worker_log
 from causal_otel.patches.celery.canvas import wrap_chord, wrap_group
 from causal_otel.patches.celery.discarded import wrap_announce_revoked, wrap_refusal, wrap_unknown_task
@@ -174,5 +174,5 @@ PATCH = Patch(
         "headers of messages",
         "the broker's URL, user and password",
     ),
-    metrics={SpanKind.PRODUCER: MESSAGING_CLIENT, SpanKind.CONSUMER: MESSAGING_PROCESS},
+    metrics={SpanKind.PRODUCER: MESSAGING_CLIENT, SpanKind.CONSUMER: CELERY_PROCESS},
 )
