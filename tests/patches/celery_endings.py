@@ -9,7 +9,7 @@ from typing import Any
 
 from celery import Task
 
-from tests.patches.celery_app import app
+from tests.patches.celery_app import app, hang
 
 __all__ = ["INCLUDE"]
 
@@ -38,7 +38,7 @@ def lost_and_retried(self: Task[..., Any]) -> int:
     return self.request.retries
 
 
-lost_and_retried.retry_on_worker_lost = True
+lost_and_retried.retry_on_worker_lost = True  # type: ignore[attr-defined]  # since 5.7
 
 
 @app.task(name="tests.told_to_end")
@@ -55,6 +55,13 @@ def late(seconds: float) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         time.sleep(0.01)
+
+
+@app.task(name="tests.late_once", bind=True, acks_late=True)
+def late_once(self: Task[..., Any]) -> None:
+    """Works for ever, unless its message has been delivered before."""
+    if not (self.request.delivery_info or {}).get("redelivered"):
+        hang.run()
 
 
 @app.task(name="tests.early")
