@@ -6,6 +6,7 @@ Broker and result backend come from Celery's own variables, CELERY_BROKER_URL an
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -55,6 +56,7 @@ app.conf.update(
     ),
     beat_schedule={"tick": {"task": "tests.tick", "schedule": 0.3}} if "TESTS_BEAT" in os.environ else {},
 )
+app.conf.update(json.loads(os.environ.get("TESTS_SETTINGS", "{}")))
 
 
 class Expected(Exception):
