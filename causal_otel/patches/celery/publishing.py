@@ -26,9 +26,9 @@ from causal_otel.patches.celery.attempt import ATTEMPT
 from causal_otel.patches.celery.attributes import common
 from causal_otel.patches.celery.canvas import CANVAS, CHORD_UNLOCK
 from causal_otel.patches.celery.edges import RESCHEDULE
-from causal_otel.patches.celery.headers import CHORD_SIZE, LINKS, PUBLISHED, replaced
+from causal_otel.patches.celery.headers import BEAT, CHORD_SIZE, LINKS, PUBLISHED, replaced
 from causal_otel.patches.celery.roles import Message, add_edges, is_rescheduled
-from causal_otel.patches.celery.sending import SENDING, Sending
+from causal_otel.patches.celery.sending import SENDING, Sending, is_due
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -203,7 +203,12 @@ def _complete(
     canvas: Any = around.get(CANVAS)
     recorded = running is not None and running.span.is_recording()
     if attempt is not None or canvas is not None:
-        _add_links(fields, tracing, Message(name, message), attempt, canvas, recorded)
+        try:
+            _add_links(fields, tracing, Message(name, message), attempt, canvas, recorded)
+        except Exception:
+            faults.report("celery: links of a message")
+    if is_due(around):
+        fields[BEAT] = True
     fields[PUBLISHED] = time.time()
     kwargs["headers"] = replaced(kwargs.get("headers"), fields)
     if running is not None:

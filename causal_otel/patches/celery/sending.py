@@ -10,6 +10,7 @@ from opentelemetry.context import Context, create_key
 
 from causal_otel._internal import faults
 from causal_otel.engine.context import SPAN_KEY, attach, current, suppressed_context
+from causal_otel.instrument.calls import inside
 from causal_otel.instrument.parts import LEAST, forget, note, noted, tell
 from causal_otel.names import CAUSAL_CONNECT, CAUSAL_POOL_SIZE, CAUSAL_POOL_WAIT, CAUSAL_POOL_WAITING
 
@@ -21,10 +22,20 @@ if TYPE_CHECKING:
     from causal_otel.instrument.operation import Running
     from causal_otel.instrument.tracing import Tracing
 
-__all__ = ["SENDING", "Sending", "wrap_acquire", "wrap_connect", "wrap_publish"]
+__all__ = ["SENDING", "Sending", "by_beat", "is_due", "wrap_acquire", "wrap_connect", "wrap_publish"]
 
 SENDING = create_key("causal-otel-celery-sending")
 """The key in a context of the :class:`Sending` that is under way."""
+
+
+_BY_BEAT = create_key("causal-otel-celery-beat")
+by_beat = inside(lambda: Context({**current(), _BY_BEAT: True}), always=True)
+"""The wrapper of ``celery.beat.Scheduler.apply_async``: what is sent inside was due."""
+
+
+def is_due(context: Context) -> bool:
+    """Whether what is sent in a context is sent by beat."""
+    return _BY_BEAT in context
 
 
 class Sending:
