@@ -78,7 +78,7 @@ from causal_otel.patches.celery.execution import trace_existing, wrap_build_trac
 from causal_otel.patches.celery.main_process import wrap_on_failure, wrap_on_timeout
 from causal_otel.patches.celery.options import CeleryOptions, LinkWhen
 from causal_otel.patches.celery.publishing import connect_senders, wrap_create_task_sender, wrap_send_task
-from causal_otel.patches.celery.sending import wrap_acquire, wrap_connect, wrap_publish
+from causal_otel.patches.celery.sending import by_beat, wrap_acquire, wrap_connect, wrap_publish
 from causal_otel.patches.celery.waits import wrap_request
 
 if TYPE_CHECKING:
@@ -121,6 +121,7 @@ PATCH = Patch(
         Connect("celery.app.amqp", connect_senders),
         Wrap("celery.canvas", "group.apply_async", wrap_group),
         Wrap("celery.canvas", "_chord.run", wrap_chord),
+        Wrap("celery.beat", "Scheduler.apply_async", by_beat),
         Wrap("kombu.resource", "Resource.acquire", wrap_acquire),
         Wrap("kombu.connection", "Connection._establish_connection", wrap_connect),
         Wrap("kombu.connection", "Connection.channel", wrap_connect),
