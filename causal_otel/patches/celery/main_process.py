@@ -20,7 +20,7 @@ from causal_otel.patches.celery.execution import operation_of
 from causal_otel.patches.celery.headers import PUBLISHED, field
 from causal_otel.patches.celery.outcome import fail
 from causal_otel.patches.celery.pool_table import ATTEMPTS, Attempt
-from causal_otel.patches.celery.waits import RECEIVED, waits
+from causal_otel.patches.celery.waits import receipt, waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,7 +105,7 @@ def _begin_report(
     else:
         start, identity = int((getattr(job, "time_start", None) or time.time()) * 1e9), None
     shared = operation_of({}, task, task.name, request)
-    waited = waits(job.app, request.get("eta"), field(request, PUBLISHED), request.get(RECEIVED), start / 1e9)
+    waited = waits(job.app, request.get("eta"), field(request, PUBLISHED), receipt(request), start / 1e9)
     attributes = {**shared.attributes, **attempt_attributes(request), **waited}
     if not isinstance(error, Terminated):
         attributes[names.CELERY_TASK_STATE] = "FAILURE"
