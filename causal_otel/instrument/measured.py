@@ -87,7 +87,7 @@ class OperationMetrics(Protocol):
 
         Args:
             operation: which one.
-            seconds: how long it took.
+            seconds: how long it took; negative: it never was under way, and is counted only.
             learned: attributes that became known after it began, those of its failure included.
             error_type: its ``error.type``, if it failed.
             rows: how many rows it has returned, if that is known.

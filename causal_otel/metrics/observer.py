@@ -85,10 +85,11 @@ class Metrics:
                 if len(pending) > LONG:
                     self._cells.grown(index.active)
             cell = _cell(index, learned, error_type)
-            pending = cell.pending
-            pending.append(seconds)
-            if len(pending) > LONG:
-                self._cells.grown(cell)
+            if seconds >= 0:
+                pending = cell.pending
+                pending.append(seconds)
+                if len(pending) > LONG:
+                    self._cells.grown(cell)
             if rows is not None:
                 returned = cell.rows
                 if returned is None and operation.kind._name_ in self._rows:

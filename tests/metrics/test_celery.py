@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -70,7 +71,7 @@ def _waited(receiver: ReceivedSpans, task: str, count: int, metric: str = PROCES
 
 @pytest.mark.parametrize("sampler", ["always_on", "always_off"])
 def test_worker(broker: str, receiver: ReceivedSpans, sampler: str) -> None:
-    """Each process of a pool tells of its executions and waits; a killed one is measured once, by the main one."""
+    """Each process of a pool tells of its executions and waits; what is killed or expired is counted once."""
     variables = {
         "OTEL_METRICS_EXPORTER": "otlp",
         "OTEL_METRIC_EXPORT_INTERVAL": "200",
@@ -83,12 +84,13 @@ def test_worker(broker: str, receiver: ReceivedSpans, sampler: str) -> None:
         assert [result.get(timeout=60) for result in results] == [1, 2, 3, 4, 5, 6]
         with pytest.raises(TimeLimitExceeded):
             celery_app.stubborn.apply_async(queue=QUEUE, time_limit=2).get(timeout=60)
+        celery_app.tick.apply_async(queue=QUEUE, expires=datetime.now(UTC) - timedelta(seconds=1))
         added = _waited(receiver, "tests.add", 6)
         _waited(receiver, "tests.stubborn", 1)
         in_queue = _waited(receiver, "tests.add", 6, WAITED)
         held = _waited(receiver, "tests.add", 6, HELD)
     killed = _waited(receiver, "tests.stubborn", 1)
-    attempts = {task: _waited(receiver, task, 1, ATTEMPTS) for task in ("tests.add", "tests.stubborn")}
+    attempts = {task: _waited(receiver, task, 1, ATTEMPTS) for task in ("tests.add", "tests.stubborn", "tests.tick")}
     assert sum(point["count"] for point in added) == 6
     assert {point["attributes"]["messaging.destination.name"] for point in added} == {QUEUE}
     assert sum(point["count"] for point in in_queue) == 6
@@ -99,6 +101,9 @@ def test_worker(broker: str, receiver: ReceivedSpans, sampler: str) -> None:
     assert {point["attributes"]["celery.task.state"] for point in attempts["tests.add"]} == {"SUCCESS"}
     assert [point["sum"] for point in attempts["tests.stubborn"]] == [1]
     assert attempts["tests.stubborn"][0]["attributes"]["celery.task.state"] == "FAILURE"
+    assert [point["attributes"]["celery.task.state"] for point in attempts["tests.tick"]] == ["REVOKED"]
+    timed = {point["attributes"]["celery.task.name"] for point in receiver.points(PROCESSED, QUEUE)}
+    assert timed == {"tests.add", "tests.stubborn"}, "what has expired has no duration"
     assert [point["count"] for point in killed] == [1]
     assert killed[0]["attributes"]["error.type"] == "billiard.exceptions.TimeLimitExceeded"
     assert killed[0]["sum"] >= 1.9

@@ -22,6 +22,7 @@ from causal_otel.engine.context import SPAN_KEY
 from causal_otel.instrument.operation import Operation
 from causal_otel.patches.celery.attempt import ATTEMPT, Attempt
 from causal_otel.patches.celery.attributes import attempt_attributes, execution_attributes
+from causal_otel.patches.celery.canvas import CHORD_UNLOCK
 from causal_otel.patches.celery.edges import joined
 from causal_otel.patches.celery.headers import PUBLISHED, field
 from causal_otel.patches.celery.identity import span_id
@@ -156,7 +157,9 @@ def _begin(known: _Task, request: dict[str, Any]) -> dict[str, Any]:
     context = {**parent, ATTEMPT: attempt}
     span: Any = parent.get(SPAN_KEY)
     recorded = span is None or span.get_span_context()[_FLAGS] & _SAMPLED != 0
-    if tracing.excluded is not None and tracing.excluded(known.name):
+    if known.name == CHORD_UNLOCK:
+        pass  # it polls, and hands its context on
+    elif tracing.excluded is not None and tracing.excluded(known.name):
         context[SPAN_KEY] = tracing.start_excluded(parent)
     elif recorded or not tracing.drops_unsampled() or tracing.measurable():
         eta = request.get("eta")
