@@ -109,6 +109,8 @@ def _whole(account: _Account) -> Iterator[str]:
     if twice:
         yield f"spans that have ended more than once: {[account.by_id[each] for each in twice[:5]]}"
     for span in account.spans:
+        if span.kind not in ("CONSUMER", "PRODUCER") and span.name not in ("request", "send group", "send chord"):
+            yield f"a span of something else: {span}"
         if span.parent is not None and span.parent not in account.by_id:
             yield f"a span without its parent: {span}"
         if span.parent in account.by_id and account.by_id[span.parent].trace_id != span.trace_id:

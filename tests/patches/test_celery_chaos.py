@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 TASKS = int(os.environ.get("TESTS_CHAOS_TASKS", "5000"))
 RARE = max(2, TASKS // 300)
 SEED = int(os.environ.get("TESTS_CHAOS_SEED", "0")) or random.randrange(1, 1_000_000)
+TASKS_OF_A_PROCESS = 50
 PATIENCE = 60.0
 """Seconds without any progress after which nothing more is waited for."""
 
@@ -126,6 +127,7 @@ def test_chaos(broker: str, receiver: ReceivedSpans) -> None:
             sent = send(plan)
             ledger = finish(client, receiver, plan)
         client.delete(LEDGER)
+    assert len({line["pid"] for line in ledger}) > TASKS / TASKS_OF_A_PROCESS
     spans = [Seen.received(span) for span in receiver.spans()]
     found = problems(plan, ledger, [*sent, *spans])
     summary = f"TESTS_CHAOS_SEED={SEED}: {len(found)} problems with {len(plan.nodes)} tasks"
