@@ -56,8 +56,8 @@ def _measure(broker: str, agent: str, role: str, tracer: str, sampled: str) -> f
             client.rpush(f"{tracer}.ask", _TASKS)
             done(len(pids))
         _control(pids[role], "--dump")
-        totals = [re.search(r"^(?:summary|totals): (\d+)", path.read_text(), re.M) for path in Path(folder).iterdir()]
-        return max(int(found[1]) for found in totals if found is not None) / _TASKS / 1000
+        written = "".join(path.read_text() for path in Path(folder).iterdir())
+        return max(map(int, re.findall(r"^(?:summary|totals): (\d+)", written, re.MULTILINE))) / _TASKS / 1000
 
 
 def main(tracers: list[str]) -> None:

@@ -53,7 +53,7 @@ def _client() -> redis.Redis:
 def _write(task: Task[..., Any], node: str, script: list[str]) -> str:
     """Write down that there is an attempt; what becomes of it."""
     request, span = task.request, trace.get_current_span().get_span_context()
-    word = script[int(_client().incr(f"chaos-attempts-{request.id}")) - 1]  # type: ignore[arg-type]
+    word = script[int(_client().incr(f"chaos-attempts-{request.id}")) - 1]
     line = {
         "node": node,
         "task_id": request.id,

@@ -20,6 +20,8 @@ LAST = (*("ok",) * 60, *("fail",) * 8, *("expected",) * 4, *("ignore",) * 4, *("
 RARE = ("exit", "hard", "hang", "soft", "kill", "revoked", "expired", "unknown")
 """What costs a process, a second or a control command: so many of each."""
 
+LIMITS: dict[str, dict[str, Any]] = {"hard": {"time_limit": HARD_LIMIT}, "soft": {"soft_time_limit": SOFT_LIMIT}}
+
 
 @dataclass
 class Node:
@@ -111,11 +113,11 @@ class Plan:
             node.script, node.discarded = [], word
             options = {"countdown": 8} if word == "revoked" else {"expires": 0}
         elif word == "kill":
-            node = self._node("retry", "kill", "kill", "ok", late=True) if self._random.random() < 0.7 else None
-            node = node or self._node("kill", late=False)
+            again = self._random.random() < 0.7
+            node = self._node("retry", "kill", "kill", "ok", late=True) if again else self._node("kill", late=False)
         else:
             node = self._node(word, late=False)
-            options = {"hard": {"time_limit": HARD_LIMIT}, "soft": {"soft_time_limit": SOFT_LIMIT}}.get(word, {})
+            options = LIMITS.get(word, {})
         return Unit(self._signature(node, **options), [node])
 
     def _chain(self) -> Unit:

@@ -132,3 +132,7 @@ def test_chaos(broker: str, receiver: ReceivedSpans) -> None:
     found = problems(plan, ledger, [*sent, *spans])
     summary = f"TESTS_CHAOS_SEED={SEED}: {len(found)} problems with {len(plan.nodes)} tasks"
     assert not found, "\n".join((summary, *found[:30]))
+    one = next(span for span in spans if span.links)
+    others = [*sent, *(span for span in spans if span is not one)]
+    for broken in ([], [one, one], [one._replace(links=frozenset())], [one._replace(parent=others[0].span_id)]):
+        assert problems(plan, ledger, [*others, *broken]), "what is wrong is not found"
