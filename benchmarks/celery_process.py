@@ -91,8 +91,7 @@ def main(role: str, tracer: str, broker: str, otlp: str, sampled: str) -> None:
     """Do what is asked until the process is told to end."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    app.conf.broker_url = broker
-    app.conf.task_default_queue = tracer
+    app.conf.update(broker_url=broker, task_default_queue=tracer)
     start = TRACERS[tracer]
     flush = tracers.nothing() if start is None else start(otlp, sampled == "sampled")
     client = redis.Redis.from_url(broker, socket_timeout=None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
@@ -30,7 +30,11 @@ def cpu_seconds(pid: int) -> float:
 
 
 def module(
-    name: str, *arguments: str, agent: str = "", ready: Callable[[Process], bool] | None = None
+    name: str,
+    *arguments: str,
+    agent: str = "",
+    under: Sequence[str] = (),
+    ready: Callable[[Process], bool] | None = None,
 ) -> AbstractContextManager[Process]:
     """Run a module of the benchmarks as a program.
 
@@ -38,10 +42,11 @@ def module(
         name: the module's name below ``benchmarks``.
         arguments: what it is given.
         agent: the URL of Datadog's agent.
+        under: the command that runs Python, as valgrind.
         ready: tells whether it is ready.
     """
     return process(
-        [sys.executable, "-W", "ignore", "-m", f"benchmarks.{name}", *arguments],
+        [*under, sys.executable, "-W", "ignore", "-m", f"benchmarks.{name}", *arguments],
         name=" ".join((name, *arguments[:2])),
         cwd=_ROOT,
         env={**os.environ, **_QUIET, "DD_TRACE_AGENT_URL": agent},

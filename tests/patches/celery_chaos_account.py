@@ -29,8 +29,11 @@ OUTCOMES = {
     "hang": ("REVOKED", "billiard.exceptions.Terminated"),
 }
 """The state of an attempt's span and its ``error.type``, by the word of the script."""
-DISCARDED = {"revoked": ("REVOKED", None), "expired": ("REVOKED", None)}
-DISCARDED["unknown"] = ("FAILURE", "celery.exceptions.NotRegistered")
+DISCARDED = {
+    "revoked": ("REVOKED", None),
+    "expired": ("REVOKED", None),
+    "unknown": ("FAILURE", "celery.exceptions.NotRegistered"),
+}
 
 
 class Seen(NamedTuple):
@@ -88,7 +91,7 @@ class _Account:
     def ended(self, name: str) -> str:
         """The span of the attempt that was the last one at a node."""
         lines = self.attempts[name]
-        return lines[-1]["span_id"] if lines else ""
+        return str(lines[-1]["span_id"]) if lines else ""
 
 
 def problems(plan: Plan, ledger: list[dict[str, Any]], spans: Iterable[Seen]) -> list[str]:
@@ -109,6 +112,8 @@ def _whole(account: _Account) -> Iterator[str]:
     if twice:
         yield f"spans that have ended more than once: {[account.by_id[each] for each in twice[:5]]}"
     for span in account.spans:
+        if span.kind not in ("CONSUMER", "PRODUCER") and span.name not in ("request", "send group", "send chord"):
+            yield f"a span of something else: {span}"
         if span.parent is not None and span.parent not in account.by_id:
             yield f"a span without its parent: {span}"
         if span.parent in account.by_id and account.by_id[span.parent].trace_id != span.trace_id:
@@ -193,4 +198,4 @@ def _target(account: _Account, role: str, name: str, span: Seen) -> str:
 
 
 def _first_delivery(attempts: list[tuple[dict[str, Any], Seen]], retries: int) -> str:
-    return next(line["span_id"] for line, _ in attempts if line["retries"] == retries)
+    return next(str(line["span_id"]) for line, _ in attempts if line["retries"] == retries)

@@ -6,6 +6,7 @@ list ``LEDGER``, by a client that nobody traces; the ledger knows nothing of wha
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -43,26 +44,26 @@ class Expected(Exception):
     """What the tasks announce that they may raise."""
 
 
+@functools.cache
 def _client() -> redis.Redis:
+    """Of this process: a child that is forked with one connects anew."""
     return redis.Redis.from_url(os.environ["CELERY_BROKER_URL"])
 
 
 def _write(task: Task[..., Any], node: str, script: list[str]) -> str:
     """Write down that there is an attempt; what becomes of it."""
     request, span = task.request, trace.get_current_span().get_span_context()
-    with _client() as client:
-        attempts = client.incr(f"chaos-attempts-{request.id}")
-        word = script[attempts - 1]
-        line = {
-            "node": node,
-            "task_id": request.id,
-            "word": word,
-            "retries": request.retries,
-            "redelivered": bool((request.delivery_info or {}).get("redelivered")),
-            "trace_id": f"{span.trace_id:032x}",
-            "span_id": f"{span.span_id:016x}",
-        }
-        client.rpush(LEDGER, json.dumps(line))
+    word = script[int(_client().incr(f"chaos-attempts-{request.id}")) - 1]
+    line = {
+        "node": node,
+        "task_id": request.id,
+        "word": word,
+        "pid": os.getpid(),
+        "retries": request.retries,
+        "redelivered": bool((request.delivery_info or {}).get("redelivered")),
+        "span_id": f"{span.span_id:016x}",
+    }
+    _client().rpush(LEDGER, json.dumps(line))
     return word
 
 

@@ -20,6 +20,8 @@ LAST = (*("ok",) * 60, *("fail",) * 8, *("expected",) * 4, *("ignore",) * 4, *("
 RARE = ("exit", "hard", "hang", "soft", "kill", "revoked", "expired", "unknown")
 """What costs a process, a second or a control command: so many of each."""
 
+LIMITS: dict[str, dict[str, Any]] = {"hard": {"time_limit": HARD_LIMIT}, "soft": {"soft_time_limit": SOFT_LIMIT}}
+
 
 @dataclass
 class Node:
@@ -63,7 +65,10 @@ class Plan:
     def __init__(self, random: Random, tasks: int, rare: int) -> None:
         self._random = random
         self._count = 0
-        shapes = [self._chain, self._group, self._chord, self._nested, self._callbacks, self._broken_chord]
+        shapes = [
+            *(self._chain, self._chain, self._group, self._chord, self._nested, self._callbacks),
+            *(self._chains_in_group, self._chains_in_chord, self._chord_in_chord, self._broken_chord),
+        ]
         units = [self._single(word) for word in RARE for _ in range(rare)]
         while self._count < tasks:
             units.append(self._single() if random.random() < 0.8 else random.choice(shapes)())
@@ -108,11 +113,11 @@ class Plan:
             node.script, node.discarded = [], word
             options = {"countdown": 8} if word == "revoked" else {"expires": 0}
         elif word == "kill":
-            node = self._node("retry", "kill", "kill", "ok", late=True) if self._random.random() < 0.7 else None
-            node = node or self._node("kill", late=False)
+            again = self._random.random() < 0.7
+            node = self._node("retry", "kill", "kill", "ok", late=True) if again else self._node("kill", late=False)
         else:
             node = self._node(word, late=False)
-            options = {"hard": {"time_limit": HARD_LIMIT}, "soft": {"soft_time_limit": SOFT_LIMIT}}.get(word, {})
+            options = LIMITS.get(word, {})
         return Unit(self._signature(node, **options), [node])
 
     def _chain(self) -> Unit:
@@ -145,6 +150,33 @@ class Plan:
         body = self._body(nodes)
         canvas = chord(group([self._signature(each) for each in nodes]), self._signature(body))
         return Unit(canvas, [*nodes, body])
+
+    def _chains(self) -> tuple[list[Any], list[Node], list[Node]]:
+        """Members of a group that are chains of two: their signatures, all nodes, and the last ones."""
+        signatures, nodes, last = [], [], []
+        for first in self._members()[:3]:
+            [second] = self._chained(1, first)
+            signatures.append(chain(self._signature(first), self._signature(second)))
+            nodes += [first, second]
+            last.append(second)
+        return signatures, nodes, last
+
+    def _chains_in_group(self) -> Unit:
+        signatures, nodes, _ = self._chains()
+        return Unit(group(signatures), nodes)
+
+    def _chains_in_chord(self) -> Unit:
+        signatures, nodes, last = self._chains()
+        body = self._body(last)
+        return Unit(chord(group(signatures), self._signature(body)), [*nodes, body])
+
+    def _chord_in_chord(self) -> Unit:
+        inner, others = self._members(), self._members()[:2]
+        between = self._body(inner)
+        last = self._body([between, *others])
+        member = chord(group([self._signature(each) for each in inner]), self._signature(between))
+        canvas = chord(group([member, *map(self._signature, others)]), self._signature(last))
+        return Unit(canvas, [*inner, *others, between, last])
 
     def _nested(self) -> Unit:
         """A chain, a group, its body and a task after that: Celery makes a chord of the middle."""

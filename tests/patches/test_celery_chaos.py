@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 TASKS = int(os.environ.get("TESTS_CHAOS_TASKS", "5000"))
 RARE = max(2, TASKS // 300)
 SEED = int(os.environ.get("TESTS_CHAOS_SEED", "0")) or random.randrange(1, 1_000_000)
+TASKS_OF_A_PROCESS = 50
 PATIENCE = 60.0
 """Seconds without any progress after which nothing more is waited for."""
 
@@ -126,7 +127,12 @@ def test_chaos(broker: str, receiver: ReceivedSpans) -> None:
             sent = send(plan)
             ledger = finish(client, receiver, plan)
         client.delete(LEDGER)
+    assert len({line["pid"] for line in ledger}) > TASKS / TASKS_OF_A_PROCESS
     spans = [Seen.received(span) for span in receiver.spans()]
     found = problems(plan, ledger, [*sent, *spans])
     summary = f"TESTS_CHAOS_SEED={SEED}: {len(found)} problems with {len(plan.nodes)} tasks"
     assert not found, "\n".join((summary, *found[:30]))
+    one = next(span for span in spans if span.links)
+    others = [*sent, *(span for span in spans if span is not one)]
+    for broken in ([], [one, one], [one._replace(links=frozenset())], [one._replace(parent=others[0].span_id)]):
+        assert problems(plan, ledger, [*others, *broken]), "what is wrong is not found"
