@@ -28,8 +28,8 @@ from typing import Any
 from opentelemetry.trace import SpanKind
 
 from causal_otel import instrument, names
-from causal_otel.engine.context import begin, current, current_span
-from causal_otel.instrument import Operation, Tracing, Wrap, after, argument, suppressed, traced_call
+from causal_otel.engine.context import current_span
+from causal_otel.instrument import Operation, Tracing, Wrap, after, argument, inside, suppressed, traced_call
 from causal_otel.metrics.conventions import MESSAGING_CLIENT, MESSAGING_PROCESS
 
 __all__ = ["PATCH", "TaskiqOptions"]
@@ -71,10 +71,6 @@ class _Attempt(instrument.Processing):
     def failure(self, result: Any) -> BaseException | None:
         return None if type(result.error).__name__ == "NoResultError" else result.error
 
-    def end(self, result: Any = None, error: BaseException | None = None) -> None:
-        super().end(result, error)
-        begin(self.inside)  # for what follows, until the end of callback()
-
 
 def _begin_attempt(tracing: Tracing[Any], receiver: Any, args: Any, kwargs: Any) -> Any:
     message = argument(1, "message", args, kwargs)
@@ -102,7 +98,7 @@ PATCH = instrument.Patch(
     targets=(
         Wrap("taskiq.kicker", "AsyncKicker.kiq", traced_call(_begin_sending, carries=True)),
         Wrap("taskiq.kicker", "AsyncKicker._prepare_message", after(_made, always=True)),
-        Wrap("taskiq.receiver.receiver", "Receiver.callback", instrument.inside(current, always=True)),
+        Wrap("taskiq.receiver.receiver", "Receiver.callback", inside(instrument.delivering, always=True)),
         Wrap("taskiq.receiver.receiver", "Receiver.run_task", traced_call(_begin_attempt, carries=True)),
         Wrap("taskiq.receiver.receiver", "Receiver.prefetcher", suppressed),
         Wrap("taskiq.task", "AsyncTaskiqTask.wait_result", suppressed),

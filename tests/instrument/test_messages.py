@@ -21,6 +21,8 @@ from causal_otel.instrument import (
     Tracing,
     after,
     carry,
+    delivering,
+    inside,
     processing,
     queue_wait,
     sending,
@@ -116,6 +118,27 @@ def test_processing_goes_on_with_what_is_carried(recorded: Recording) -> None:
         activation.end()
     assert_span(recorded.only("process job"), recorded.only("send job").context)
     assert current() == {}
+
+
+@pytest.mark.parametrize("excluded", [True, False])
+def test_the_rest_of_a_delivery_is_in_the_message_s_trace(recorded: Recording, excluded: bool) -> None:
+    """What the worker does after the processing is below it, not recorded where that is not, and over with it."""
+    queue = _traced(recorded, ("job",) if excluded else None)
+
+    def deliver(self: Any) -> None:
+        queue.work({})
+        with recorded.tracer.start_as_current_span("acknowledge"):
+            pass
+
+    tracing = Tracing(recorded.tracer, Options(), lambda seconds: True)
+    inside(delivering, always=True)(tracing, deliver)(None)
+    assert current() == {}
+    if excluded:
+        assert recorded.spans == []
+        return
+    processed = recorded.only("process job")
+    assert_span(processed, None)
+    assert_span(recorded.only("acknowledge"), processed.context)
 
 
 @pytest.mark.parametrize("raises", [True, False])
