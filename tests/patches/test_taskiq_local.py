@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler
 from opentelemetry.trace import get_current_span
-from taskiq import InMemoryBroker, ScheduleSource, TaskiqMiddleware
+from taskiq import InMemoryBroker, ScheduleSource, TaskiqMiddleware, TaskiqScheduler
 from taskiq.exceptions import NoResultError
 from taskiq.kicker import AsyncKicker
 from taskiq.receiver import Receiver
@@ -66,6 +66,10 @@ def _run(function: Callable[[], Awaitable[Any]], *middlewares: TaskiqMiddleware,
 
 async def _fail() -> None:
     raise ValueError("no")
+
+
+async def _pass() -> None:
+    pass
 
 
 def test_middlewares_see_the_spans_around_them(recorded: Recording) -> None:
@@ -134,27 +138,77 @@ def test_leaving_the_program_is_a_failure(recorded: Recording) -> None:
     assert_span(recorded.only("process task"), recorded.only("send task").context, error="SystemExit")
 
 
+class _Schedules(ScheduleSource):
+    """Keeps them in memory."""
+
+    def __init__(self) -> None:
+        self.kept: list[ScheduledTask] = []
+
+    async def get_schedules(self) -> list[ScheduledTask]:
+        return self.kept
+
+    async def add_schedule(self, schedule: ScheduledTask) -> None:
+        self.kept.append(schedule)
+
+
 def test_scheduling_writes_nothing(recorded: Recording) -> None:
     """A schedule has the labels that it was given: it may be fired for years after the request that made it."""
-    kept: list[ScheduledTask] = []
-
-    class Source(ScheduleSource):
-        async def get_schedules(self) -> list[ScheduledTask]:
-            return kept
-
-        async def add_schedule(self, schedule: ScheduledTask) -> None:
-            kept.append(schedule)
+    schedules = _Schedules()
 
     async def main() -> None:
         broker = InMemoryBroker()
         task = broker.register_task(_fail, "task", tenant="acme")
         with recorded.tracer.start_as_current_span("request"):
-            await task.schedule_by_time(Source(), datetime.now(UTC))
+            await task.schedule_by_time(schedules, datetime.now(UTC))
         await broker.shutdown()
 
     asyncio.run(main())
-    assert [schedule.labels for schedule in kept] == [{"tenant": "acme"}]
+    assert [schedule.labels for schedule in schedules.kept] == [{"tenant": "acme"}]
     assert recorded.names() == ["request"]
+
+
+def test_a_retry_that_was_scheduled_stays_in_the_trace(recorded: Recording) -> None:
+    """Whoever sends it has no span, and goes on with the trace of the message before."""
+    from taskiq import SmartRetryMiddleware
+
+    schedules = _Schedules()
+
+    async def main() -> None:
+        broker = InMemoryBroker(await_inplace=True)
+        broker.add_middlewares(SmartRetryMiddleware(default_retry_label=True, schedule_source=schedules))
+        await broker.register_task(_fail, "task").kiq()
+        assert_span(recorded.only("send task"), None)
+        await TaskiqScheduler(broker, [schedules]).on_ready(schedules, schedules.kept[0])
+        await broker.shutdown()
+
+    asyncio.run(main())
+    again, first = sorted(
+        (span for span in recorded.spans if span.name == "send task"), key=lambda span: not span.parent
+    )
+    attempt, second = (span for span in recorded.spans if span.name == "process task")
+    assert assert_span(attempt, first.context)["taskiq.task.retry.reason"] == "ValueError"
+    assert_span(again, first.context)
+    assert assert_span(second, again.context)["taskiq.task.retries"] == 1
+
+
+def test_a_kicker_may_be_used_again(recorded: Recording) -> None:
+    """Of messages from one kicker, at once, each carries its own sending; the kicker's labels stay as they are."""
+
+    async def main() -> None:
+        broker = InMemoryBroker()
+        kicker = broker.register_task(_pass, "task", tenant="acme").kicker()
+        await asyncio.gather(*(kicker.kiq() for _ in range(3)))
+        await broker.wait_all()
+        assert kicker.labels == {"tenant": "acme"}
+        await broker.shutdown()
+
+    asyncio.run(main())
+    sent = {span.context.span_id: span for span in recorded.spans if span.name == "send task"}
+    attempts = [span for span in recorded.spans if span.name == "process task"]
+    assert len(sent) == 3
+    assert sent.keys() == {span.parent.span_id for span in attempts if span.parent is not None}
+    for span in (*sent.values(), *attempts):
+        assert_span(span, None if span.parent is None else sent[span.parent.span_id].context)
 
 
 def test_hooks_get_taskiq_s_objects() -> None:
