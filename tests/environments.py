@@ -7,7 +7,6 @@ import subprocess
 import sysconfig
 import venv
 from pathlib import Path
-from typing import Any
 
 __all__ = ["installed", "make_environment", "output_of"]
 
@@ -31,7 +30,9 @@ def installed(python: Path, *requirements: str) -> None:
 def output_of(*command: str | Path, seconds: float) -> str:
     """The output of a program that ends well and in time."""
     environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    done = subprocess.run(command, cwd=_ROOT, env=environment, timeout=seconds, **pipes)
+    pipe = subprocess.PIPE
+    done = subprocess.run(
+        command, cwd=_ROOT, env=environment, timeout=seconds, stdout=pipe, stderr=subprocess.STDOUT, text=True
+    )
     assert done.returncode == 0, f"{done.args} ended with {done.returncode}:\n{done.stdout[-20000:]}"
     return done.stdout

@@ -278,6 +278,7 @@ async def _taskiq() -> None:
 
     s = SECRETS
     broker = InMemoryBroker(await_inplace=True)
+    logging.getLogger("taskiq").addHandler(logging.NullHandler())  # what it logs of an exception is its own
 
     @broker.task(task_name="planted:fail")
     async def fail(*args: str, **kwargs: str) -> None:

@@ -14,7 +14,7 @@ from causal_otel.instrument.calls import argument, client_call, inside, plumbing
 from causal_otel.instrument.declaration import Connect, Patch, Wrap
 from causal_otel.instrument.errors import Errors, error_name
 from causal_otel.instrument.measured import Instrument, Measured
-from causal_otel.instrument.messages import Processing, carry, processing, queue_wait, sending
+from causal_otel.instrument.messages import Processing, carry, delivering, processing, queue_wait, sending
 from causal_otel.instrument.operation import Observation, Observer, Operation, Running
 from causal_otel.instrument.options import ClientOptions, Options
 from causal_otel.instrument.tracing import Tracing
@@ -38,6 +38,7 @@ __all__ = [
     "argument",
     "carry",
     "client_call",
+    "delivering",
     "error_name",
     "inside",
     "plumbing_call",

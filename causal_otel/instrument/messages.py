@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.context import Context, create_key
 
 from causal_otel.engine import carriers
-from causal_otel.engine.context import current, in_trace, is_recorded, is_suppressed, with_span
+from causal_otel.engine.context import begin, current, in_trace, is_recorded, is_suppressed, with_span
 from causal_otel.instrument.calls import Inside
 from causal_otel.instrument.errors import BY_CLASS
 
@@ -25,13 +25,15 @@ if TYPE_CHECKING:
     from causal_otel.instrument.operation import Operation, Running
     from causal_otel.instrument.tracing import Tracing
 
-__all__ = ["Processing", "carry", "processing", "queue_wait", "sending"]
+__all__ = ["Processing", "carry", "delivering", "processing", "queue_wait", "sending"]
 
 _PUBLISHED = "causal-published"
 """The header that says when a message was sent, in Unix seconds."""
 _REPLACED = "traceparent", "tracestate", "baggage"
 _SENDING = create_key("causal-otel-sending")
 """The key in a context of the sending that is under way; None: it is neither recorded nor measured."""
+_DELIVERING = create_key("causal-otel-delivering")
+"""The key in a context of :func:`delivering`."""
 
 
 def sending(
@@ -99,19 +101,41 @@ def queue_wait(headers: Mapping[str, Any]) -> float | None:
         return None
 
 
-class Processing:
+def delivering() -> Context:
+    """What is current where a worker processes one message, stores its result and acknowledges it: for ``inside()``.
+
+    What is done there after the processing is in the message's trace, below the span that has ended. Elsewhere nothing
+    is current after the processing that was not before.
+    """
+    return Context({**current(), _DELIVERING: True})
+
+
+class _Carried(Inside):
+    """A message that is being processed, recorded or not.
+
+    Args:
+        inside: the context that is current for the application's code.
+    """
+
+    __slots__ = ()
+
+    def end(self, result: Any = None, error: BaseException | None = None) -> None:
+        """It has been processed."""
+        if _DELIVERING in current():
+            begin(self.inside)  # until the end of the delivery
+
+
+class Processing(_Carried):
     """A message that is being processed: its span is current for the application's code.
 
     Attributes:
-        inside: the context in which its span is current.
+        running: the operation.
     """
 
-    args: tuple[Any, ...] | None = None
-
     def __init__(self, tracing: Tracing[Any], running: Running, inside: Context) -> None:
+        super().__init__(inside)
         self._tracing = tracing
         self.running = running
-        self.inside = inside
 
     def failure(self, result: Any) -> BaseException | None:
         """The exception that ``result`` tells of, where the queue's worker catches what the application raises."""
@@ -124,6 +148,7 @@ class Processing:
         if error is not None:
             self._tracing.raised(self.running, error)
         self.running.end(result if error is None else error)
+        super().end()
 
 
 def processing(
@@ -146,9 +171,9 @@ def processing(
     """
     parent = _carried(tracing, headers, Context())
     if tracing.excluded is not None and tracing.excluded(name):
-        return Inside(with_span(tracing.start_excluded(parent), parent))
+        return _Carried(with_span(tracing.start_excluded(parent), parent))
     if tracing.drops_unsampled() and not is_recorded(parent, roots=True):
-        return Inside(parent)
+        return _Carried(parent)
     running = tracing.begin(describe(), objects=objects, parent=parent)
     return call(tracing, running, with_span(running.span, parent))
 

@@ -28,8 +28,8 @@ from typing import Any
 from opentelemetry.trace import SpanKind
 
 from causal_otel import instrument, names
-from causal_otel.engine.context import begin, current, current_span
-from causal_otel.instrument import Operation, Tracing, Wrap, after, argument, suppressed, traced_call
+from causal_otel.engine.context import current_span
+from causal_otel.instrument import Operation, Tracing, Wrap, after, argument, inside, suppressed, traced_call
 from causal_otel.metrics.conventions import MESSAGING_CLIENT, MESSAGING_PROCESS
 
 __all__ = ["PATCH", "TaskiqOptions"]
@@ -69,24 +69,23 @@ def _made(kicker: Any, args: Any, kwargs: Any, message: Any) -> None:
 
 class _Attempt(instrument.Processing):
     def failure(self, result: Any) -> BaseException | None:
-        return None if type(result.error).__name__ == "NoResultError" else result.error
+        from taskiq.exceptions import NoResultError
 
-    def end(self, result: Any = None, error: BaseException | None = None) -> None:
-        super().end(result, error)
-        begin(self.inside)  # for what follows, until the end of callback()
+        return None if isinstance(result.error, NoResultError) else result.error
 
 
 def _begin_attempt(tracing: Tracing[Any], receiver: Any, args: Any, kwargs: Any) -> Any:
     message = argument(1, "message", args, kwargs)
+    name, labels = message.task_name, message.labels
 
     def describe() -> Operation:
-        own = {names.CAUSAL_QUEUE_WAIT: instrument.queue_wait(message.labels)}
-        own |= {names.MESSAGING_MESSAGE_ID: message.task_id, names.TASKIQ_TASK_RETRIES: message.labels.get("_retries")}
-        return _operation(SpanKind.CONSUMER, "process", message.task_name, receiver.broker, message.labels, **own)
+        own: dict[str, Any] = {names.CAUSAL_QUEUE_WAIT: instrument.queue_wait(labels)}
+        own[names.MESSAGING_MESSAGE_ID] = message.task_id
+        if (retries := str(labels.get("_retries"))).isdecimal():  # a text, if it was scheduled
+            own[names.TASKIQ_TASK_RETRIES] = int(retries)
+        return _operation(SpanKind.CONSUMER, "process", name, receiver.broker, labels, **own)
 
-    return instrument.processing(
-        tracing, message.task_name, message.labels, describe, (receiver, args, kwargs), _Attempt
-    )
+    return instrument.processing(tracing, name, labels, describe, (receiver, args, kwargs), _Attempt)
 
 
 def _retried(middleware: Any, args: Any, kwargs: Any, _: Any) -> None:
@@ -102,7 +101,7 @@ PATCH = instrument.Patch(
     targets=(
         Wrap("taskiq.kicker", "AsyncKicker.kiq", traced_call(_begin_sending, carries=True)),
         Wrap("taskiq.kicker", "AsyncKicker._prepare_message", after(_made, always=True)),
-        Wrap("taskiq.receiver.receiver", "Receiver.callback", instrument.inside(current, always=True)),
+        Wrap("taskiq.receiver.receiver", "Receiver.callback", inside(instrument.delivering, always=True)),
         Wrap("taskiq.receiver.receiver", "Receiver.run_task", traced_call(_begin_attempt, carries=True)),
         Wrap("taskiq.receiver.receiver", "Receiver.prefetcher", suppressed),
         Wrap("taskiq.task", "AsyncTaskiqTask.wait_result", suppressed),
