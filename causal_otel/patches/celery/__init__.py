@@ -52,7 +52,7 @@ Celery logs them without a traceback, and nor are retrying, ignoring and rejecti
 recorded.
 
 Metrics: ``messaging.client.operation.duration`` of each sending and ``messaging.process.duration`` of each execution,
-in eager mode as well, by queue and ``celery.task.name``; ``causal.celery.queue.wait`` of those whose sender is traced. One
+in eager mode as well, by queue and ``celery.task.name``; ``causal.celery.queue.wait`` where the sender is traced. One
 that the main process ends is measured there.
 
 Call ``install()`` where the worker's app is defined. Pool processes inherit it, and their spans are exported before
