@@ -115,7 +115,6 @@ PLACES: dict[str, str] = {
     "status.py: Status.__str__: self.export": OURS,
     "instrument/deferred.py: DeferredPatch._imported: self._registered.load": OURS,
     "patch_choice.py: _checked: registered.load": OURS,
-    "instrument/messages.py: _carried: carriers.extract": OURS,
     "patches/celery/edges.py: joined: carriers.extract": OURS,
     "pipeline.py: Pipeline._end: self._worker.shutdown": OURS,
     "logs/pipeline.py: LogPipeline.close: self._worker.shutdown": OURS,
