@@ -34,7 +34,7 @@ from causal_otel.patches.celery.headers import PUBLISHED, field
 from causal_otel.patches.celery.identity import identity_of
 from causal_otel.patches.celery.outcome import TERMINATED, fail
 from causal_otel.patches.celery.pool_table import ATTEMPTS
-from causal_otel.patches.celery.waits import RECEIVED, waits
+from causal_otel.patches.celery.waits import receipt, waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -208,7 +208,7 @@ def operation_of(app: Celery, name: str, request: dict[str, Any], at: int) -> Op
     exchange, routing_key = delivery.get("exchange"), delivery.get("routing_key")
     shared = execution_attributes(app, name, exchange, routing_key, request.get("hostname") or "")
     published = field(request, PUBLISHED)
-    waited = waits(app, request.get("eta"), published, request.get(RECEIVED), at / 1e9)
+    waited = waits(app, request.get("eta"), published, receipt(request), at / 1e9)
     attributes = {**shared, **attempt_attributes(request), **waited}
     attributes = {key: value for key, value in attributes.items() if value not in (None, "")}
     target = name or attributes.get(names.MESSAGING_DESTINATION_NAME, "message")
