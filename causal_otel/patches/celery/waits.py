@@ -71,10 +71,15 @@ def waits(app: Celery | None, eta: Any, published: Any, received: Any, started: 
         except ValueError:
             return {}
         due = (at if at.tzinfo else at.replace(tzinfo=app.timezone if app else None)).timestamp()
-    ready = max(due, published) if isinstance(published, _NUMBERS) else None
+    ready = None
+    if isinstance(published, _NUMBERS):
+        ready = max(due, published)
     if not isinstance(received, _NUMBERS):
         return {} if ready is None else {names.CAUSAL_QUEUE_WAIT: max(0.0, started - ready)}
-    held = max(0.0, started - max(due, received))
+    held = started - (max(received, due))
+    if held < 0:
+        held = 0.0
     if ready is None:
         return {names.CAUSAL_PREFETCH_WAIT: held}
-    return {names.CAUSAL_QUEUE_WAIT: max(0.0, received - ready) + held, names.CAUSAL_PREFETCH_WAIT: held}
+    waited = held + received - ready if received > ready else held
+    return {names.CAUSAL_QUEUE_WAIT: waited, names.CAUSAL_PREFETCH_WAIT: held}
