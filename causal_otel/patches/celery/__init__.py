@@ -29,12 +29,15 @@ A task that is excluded, by its name, has no span where it is sent nor where it 
 execution is recorded. Its message carries the sender's trace on, or a new one, as not sampled; what it publishes itself
 as well, retries included.
 
-An execution that a process of the pool does not live to end (a hard time limit, a process that is killed or runs out of
-memory, ``revoke(terminate=True)``) is ended by the worker's main process: it is the same span, with the same id, an
-ERROR, and nobody else ends it. What the killed process had not exported of it is lost. Where the broker delivers the
-message again, that is another execution, marked ``celery.task.redelivered``.
+An execution that a process of the pool does not live to end (a hard time limit, a process that is killed or runs out
+of memory, ``revoke(terminate=True)``, a cold shutdown) is ended by the worker's main process: it is the same span,
+with the same id, an ERROR until its process was found dead, and nobody else ends it. Its state is what Celery makes
+of it: FAILURE, REVOKED, RETRY, REJECTED (the message goes back to the broker), or SUCCESS if its result had been
+stored before. What the killed process had not exported is lost. Where the broker delivers the message again, that is
+another execution, marked ``celery.task.redelivered``, and linked to the one before.
 
-Not traced: messages that never start an execution (revoked, expired).
+A message that a worker discards before there is an execution is a span without length, in every pool: one that is
+revoked or has expired (no error, ``celery.task.revoke.reason``), an ERROR if the task is unknown or nobody can read it.
 
 Names carry the task, not the queue as the messaging conventions suggest: most queues are called "celery", and
 the task is what people look for. Attributes on both spans are the convention's: ``messaging.system`` (``redis``,
@@ -51,6 +54,8 @@ execution adds:
 * ``celery.task.redelivered``: true where the message had been delivered before, to an execution that did not end it
 * ``celery.task.eta``: when it was due, if not at once
 * ``celery.task.retry.reason``: the exception it is retried for, if that is known
+* ``celery.task.revoke.reason``: ``revoked`` or ``expired`` before it began, ``terminated`` while it ran
+* ``celery.task.reject.requeue``: whether the broker is to deliver a message again that was rejected
 
 A failed execution is an ERROR whose ``error.type`` is the exception's class, with an ``exception`` event: its type, its
 message as redaction leaves it, and its stack without source lines. ``SystemExit`` and ``KeyboardInterrupt`` in a task
