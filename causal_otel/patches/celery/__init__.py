@@ -20,10 +20,11 @@ Traced:
 
 Deliberately not traced: ``celery.chord_unlock``, which polls the header of a chord, and what Celery does on its own
 account, whichever patches are on. That is whatever goes through the connections of the broker (sending, polling,
-acknowledging, heartbeats, events, control commands and their replies) and of the result backend: storing a result, asking for one (``AsyncResult.get()``, ``ready()``, ``forget()``, those of
-groups), counting the parts of a chord. With ``result_backend=True`` the latter shows as commands of the span that is
-current, such as the execution; none of it ever begins a trace. What your code does meanwhile, in a callback of
-``get()`` or a receiver of a signal, is traced. Nor are tasks called as plain functions.
+acknowledging, heartbeats, events, control commands and their replies) and of the result backend: storing a result,
+asking for one (``AsyncResult.get()``, ``ready()``, ``forget()``, those of groups), counting the parts of a chord. With
+``result_backend=True`` the latter shows as commands of the span that is current, such as the execution; none of it ever
+begins a trace. What your code does meanwhile, in a callback of ``get()`` or a receiver of a signal, is traced. Nor are
+tasks called as plain functions.
 
 A task that is excluded, by its name, has no span where it is sent nor where it is executed, and nothing inside its
 execution is recorded. Its message carries the sender's trace on, or a new one, as not sampled; what it publishes itself
