@@ -73,7 +73,8 @@ from causal_otel.instrument.declaration import Connect, Patch, Wrap
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.metrics.conventions import MESSAGING_CLIENT, MESSAGING_PROCESS
 from causal_otel.patches.celery import noise, worker_log
-from causal_otel.patches.celery.execution import begin_execution, end_execution, wrap_on_failure
+from causal_otel.patches.celery.execution import begin_execution, end_execution
+from causal_otel.patches.celery.main_process import wrap_on_failure
 from causal_otel.patches.celery.options import CeleryOptions
 from causal_otel.patches.celery.publishing import before_publish as publish_inside
 from causal_otel.patches.celery.publishing import begin_sending

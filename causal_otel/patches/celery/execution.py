@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.trace import INVALID_SPAN, INVALID_SPAN_CONTEXT, SpanKind
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanKind
 
 from causal_otel import names
-from causal_otel._internal import faults
 from causal_otel.engine import outcome
 from causal_otel.engine.context import attach, current, is_recorded, with_span
 from causal_otel.instrument.errors import error_name
@@ -19,30 +16,17 @@ from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.patches.celery.attributes import execution_attributes, headers_of
 from causal_otel.patches.celery.edges import joined
-from causal_otel.patches.celery.pool_table import Attempt, PoolAttempts, is_terminated
+from causal_otel.patches.celery.pool_table import ATTEMPTS, is_terminated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from celery.app.task import Context as Request
-    from opentelemetry.context import Context
-    from opentelemetry.trace import Span
 
     from causal_otel.engine.context import Activation
 
-__all__ = ["begin_execution", "end_execution", "wrap_on_failure"]
+__all__ = ["begin_execution", "end_execution", "fail"]
 
 _EXECUTION = "_causal_otel_execution"
 """The attribute of a task's request that holds its :class:`_Execution`."""
-
-_REPORTED = "_causal_otel_reported"
-"""The attribute of the main process's request for an execution that it has ended."""
-
-_NOT_RECORDED = (INVALID_SPAN_CONTEXT.trace_id, INVALID_SPAN_CONTEXT.span_id)
-"""The identity of an execution that is measured, perhaps, but has no span."""
-
-_attempts = PoolAttempts()
-"""Made with the module, which is imported in the main process before it forks."""
 
 
 class _Execution:
@@ -89,14 +73,14 @@ def begin_execution(tracing: Tracing[Any], task: Any) -> None:
             running = started
         elif started.is_observed():
             running = started
-    if not request.is_eager and _attempts.watched():
+    if not request.is_eager and ATTEMPTS.watched():
         if running is None:
-            _attempts.skip(str(request.id))
+            ATTEMPTS.skip(str(request.id))
         else:
             span = running.span
             at = getattr(span, "start_time", None) or time.time_ns()
             known = span.get_span_context() if span.is_recording() else INVALID_SPAN_CONTEXT
-            _attempts.begin(str(request.id), known, at)
+            ATTEMPTS.begin(str(request.id), known, at)
     setattr(request, _EXECUTION, _Execution(running, attach(context)))
 
 
@@ -114,10 +98,10 @@ def end_execution(tracing: Tracing[Any], task: Any, state: str | None, retval: A
     error = sys.exception()
     if error is execution.handled and state is not None:
         error = None
-    if not request.is_eager and _attempts.watched():
+    if not request.is_eager and ATTEMPTS.watched():
         if isinstance(error, SystemExit) and is_terminated():
             return  # the main process knows why this one was told to end, and ends the span
-        if not _attempts.end(str(request.id)):
+        if not ATTEMPTS.end(str(request.id)):
             return
     if error is not None and not outcome.is_cancellation(error) and not _is_expected(task, error):
         state = "FAILURE"
@@ -130,11 +114,11 @@ def end_execution(tracing: Tracing[Any], task: Any, state: str | None, retval: A
     if learned:
         running.learn(learned)
     if error is not None and not _is_expected(task, error):
-        _fail(tracing, running, error)
+        fail(tracing, running, error)
     running.end(retval if error is None else error)  # for observers; a failure has been recorded above
 
 
-def _fail(tracing: Tracing[Any], running: Running, error: BaseException) -> None:
+def fail(tracing: Tracing[Any], running: Running, error: BaseException) -> None:
     """Say why an execution failed. What else ends a task than an ``Exception`` is a failure, too."""
     if outcome.is_cancellation(error):
         running.learn({names.CAUSAL_CANCELLED: True})
@@ -148,88 +132,3 @@ def _is_expected(task: Any, error: BaseException) -> bool:
     from celery.exceptions import TaskPredicate
 
     return isinstance(error, (TaskPredicate, task.throws))
-
-
-# -- executions that their process does not end -----------------------------------------------------------------------
-
-
-def wrap_on_failure(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
-    """The main process learns here of everything that keeps a process of the pool from ending a task itself.
-
-    Meanwhile the execution is current, so that what Celery publishes then (error callbacks, a retry) is below it.
-    """
-
-    @functools.wraps(original)
-    def on_failure(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        begun = None
-        if tracing.active:
-            try:
-                begun = _begin_report(tracing, self, args, kwargs)
-            except Exception:
-                faults.report("celery: on_failure")
-        if begun is None:
-            return original(self, *args, **kwargs)
-        running, context, start, error = begun
-        now = time.time_ns()
-        activation = attach(context if running.span is INVALID_SPAN else with_span(running.span, context))
-        try:
-            return original(self, *args, **kwargs)
-        finally:
-            activation.end()
-            try:
-                running.end(error, at=now, duration=max(now - start, 0))
-            except Exception:
-                faults.report("celery: on_failure")
-
-    return on_failure
-
-
-def _begin_report(
-    tracing: Tracing[Any], job: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Running, Context, int, BaseException] | None:
-    """An execution whose process has been lost, all but ended, its parent's context, when it began, and what ended it.
-
-    None: the process has ended it, or it is neither recorded nor measured.
-
-    Args:
-        tracing: the patch's handle.
-        job: the main process's ``celery.worker.request.Request``.
-        args: of ``on_failure``: ``exc_info``, ``send_failed_event``, ``return_ok``.
-        kwargs: likewise.
-    """
-    from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
-    from celery.app.task import Context as Request
-
-    exc_info = args[0] if args else kwargs["exc_info"]
-    error = exc_info.exception
-    error = getattr(error, "exc", error)  # billiard keeps it in an ExceptionWithTraceback
-    returned = args[2] if len(args) > 2 else kwargs.get("return_ok", False)
-    if returned or not isinstance(error, Terminated | TimeLimitExceeded | WorkerLostError):
-        return None
-    pid = getattr(job, "worker_pid", None)
-    if pid == os.getpid() or getattr(job, _REPORTED, False):
-        return None
-    setattr(job, _REPORTED, True)
-    task = job.task
-    attempt = _attempts.give_up(pid, str(job.id)) if pid else True
-    if not attempt or (tracing.excluded is not None and tracing.excluded(task.name)):
-        return None
-    request = Request(job.request_dict)
-    headers = headers_of(request)
-    context, _ = joined(tracing, task.name, headers)
-    if isinstance(attempt, Attempt):
-        start, identity = attempt.start, (attempt.trace_id, attempt.span_id)
-    else:
-        start, identity = int((getattr(job, "time_start", None) or time.time()) * 1e9), None
-    attributes = execution_attributes(job.app, task.name, request, headers, start / 1e9)
-    if not isinstance(error, Terminated):
-        attributes[names.CELERY_TASK_STATE] = "FAILURE"
-    elif not getattr(job, "_already_cancelled", False):  # else the broker delivers it again
-        attributes[names.CELERY_TASK_STATE] = "REVOKED"
-    operation = Operation(f"process {task.name}", attributes, kind=SpanKind.CONSUMER)
-    span: Span = INVALID_SPAN
-    if identity != _NOT_RECORDED:
-        span = tracing.adopt(operation.name, operation.kind, attributes, context, identity, start)
-    running = tracing.running(operation, span, objects=(task, request))
-    _fail(tracing, running, error)
-    return running, context, start, error

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from opentelemetry.trace import SpanContext
 
-__all__ = ["Attempt", "PoolAttempts", "is_terminated"]
+__all__ = ["ATTEMPTS", "Attempt", "PoolAttempts", "is_terminated"]
 
 _ENTRIES = 1024
 _SIZE = 64
@@ -102,6 +102,10 @@ class PoolAttempts:
 
     def _write(self, entry: _Entry) -> None:
         _LAYOUT.pack_into(self._memory, entry.pid % _ENTRIES * _SIZE, *entry)
+
+
+ATTEMPTS = PoolAttempts()
+"""Made with the module, which is imported in the main process before it forks."""
 
 
 def _digest(task_id: str) -> bytes:
