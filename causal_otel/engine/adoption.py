@@ -33,7 +33,7 @@ def as_sampled(context: Context, identity: tuple[int, int]) -> tuple[Context, bo
 
 
 def take_over(span: trace.Span, span_id: int, *, root: bool) -> None:
-    """Give ``span``, which nobody has seen yet, the id that the killed process had given it."""
+    """Give ``span``, which nobody has seen yet, an id that somebody else knows, such as the process that was killed."""
     from causal_otel.engine.span import Span  # it imports the SDK, which is not to be imported before install()
 
     if isinstance(span, Span):

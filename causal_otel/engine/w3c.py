@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from opentelemetry.propagators.textmap import Getter, TextMapPropagator
     from opentelemetry.trace import Span
 
-__all__ = ["is_w3c", "read", "traceparent", "write"]
+__all__ = ["is_w3c", "read", "span_context", "traceparent", "write"]
 
 _TRACEPARENT = re.compile("[ \t]*([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?[ \t]*$")
 _BOTH = [TraceContextTextMapPropagator, W3CBaggagePropagator]
@@ -57,7 +57,7 @@ def read(headers: Mapping[str, str], context: Context, getter: Getter[Any]) -> C
         if "tracestate" in headers:
             context = _trace_context.extract(headers, context, getter)
         else:
-            parent = _parent(header)
+            parent = span_context(header)
             if parent is not None:
                 context = Context({**context, SPAN_KEY: NonRecordingSpan(parent)})
     if "baggage" in headers:
@@ -65,7 +65,7 @@ def read(headers: Mapping[str, str], context: Context, getter: Getter[Any]) -> C
     return context
 
 
-def _parent(header: str) -> SpanContext | None:
+def span_context(header: str) -> SpanContext | None:
     """The span that ``traceparent`` names; None: it is not valid."""
     found = _TRACEPARENT.match(header)
     if found is None:

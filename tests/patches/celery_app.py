@@ -196,3 +196,36 @@ def counted(url: str) -> int:
     """Uses the server of the broker for itself."""
     with redis.Redis.from_url(url) as client:
         return int(client.incr("tests.counted"))
+
+
+for _letter in "abcdef":  # of canvases: they take whatever they are given
+
+    @app.task(name=f"tests.{_letter}")
+    def letter(*_: Any) -> None: ...
+
+
+@app.task(name="tests.rescue")
+def rescue(failed: str) -> str:
+    return failed
+
+
+@app.task(name="tests.autoretried", bind=True, autoretry_for=(ConnectionError,), default_retry_delay=0)
+def autoretried(self: Task[..., Any], failures: int) -> int:
+    """Fails as often as asked; Celery retries it by itself."""
+    if self.request.retries < failures:
+        raise ConnectionError("again")
+    return self.request.retries
+
+
+@app.task(name="tests.persistent", bind=True)
+def persistent(self: Task[..., Any], *_: Any) -> None:
+    """Succeeds at the second attempt, whatever it is given."""
+    if not self.request.retries:
+        raise self.retry(countdown=0)
+
+
+@app.task(name="tests.again", bind=True)
+def again(self: Task[..., Any], times: int) -> None:
+    """Sends itself, so many times."""
+    if times:
+        self.delay(times - 1)

@@ -10,12 +10,15 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from causal_otel.patches.celery.attributes import PUBLISHED
+from causal_otel.engine.context import current_span
+from causal_otel.patches.celery.headers import CHORD_SIZE, PUBLISHED, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["first_delivery", "header_member", "span_id"]
+    from opentelemetry.context import Context
+
+__all__ = ["first_delivery", "header_member", "identity_of", "span_id"]
 
 
 def span_id(request: Mapping[str, Any]) -> int | None:
@@ -34,23 +37,34 @@ def first_delivery(request: Mapping[str, Any]) -> int | None:
     Args:
         request: likewise.
     """
-    published = request.get(PUBLISHED)
-    if published is None:
-        published = (request.get("headers") or {}).get(PUBLISHED)  # task protocol 1
+    published = field(request, PUBLISHED)
     if not isinstance(published, int | float):
         return None
     retries, group, index = request.get("retries") or 0, request.get("group"), request.get("group_index")
-    # Members that are replaced or retried keep group and index.
-    if group and index is not None and not retries and not request.get("replaced_task_nesting"):
+    # Members that are replaced or retried keep group and index. Members of groups inside groups share indices, and a
+    # chord's body that is a group has the members' of its header: only those of a header have its size.
+    is_first = not retries and not request.get("replaced_task_nesting")
+    if group and index is not None and is_first and field(request, CHORD_SIZE) is not None:
         return header_member(group, index)
     return _digest(f"{request.get('id')} {retries} {published!r}")
 
 
-def header_member(group: str, index: int) -> int:
-    """The id of the span of the first attempt at a member of a group, such as a chord's header.
+def identity_of(parent: Context, request: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The trace id and the span id of an attempt; None: any.
 
     Args:
-        group: the group's id.
+        parent: the context that its parent is in.
+        request: likewise.
+    """
+    span, found = current_span(parent), span_id(request)
+    return None if span is None or found is None else (span.get_span_context().trace_id, found)
+
+
+def header_member(group: str, index: int) -> int:
+    """The id of the span of the first attempt at a member of a chord's header.
+
+    Args:
+        group: the id of the header, which is a group.
         index: the member's ``group_index``.
     """
     return _digest(f"{group} {index}")
