@@ -255,10 +255,21 @@ CELERY_TASK_RETRY_ETA: Final = "celery.task.retry.eta"
 """When a task asks to be retried at the earliest."""
 CELERY_TASK_RETRY_REASON: Final = "celery.task.retry.reason"
 """Why a task asks to be retried: the exception's class, or what it says if there is none."""
+CELERY_TASK_REVOKE_REASON: Final = "celery.task.revoke.reason"
+"""Why a task was revoked, in Celery's word: ``revoked`` or ``expired`` before it began, ``terminated`` while it ran."""
 CELERY_TASK_STATE: Final = "celery.task.state"
 """How the execution of a task ended, in Celery's word."""
 CELERY_WORKER_NAME: Final = "celery.worker.name"
 """The node name of the worker that executes a task, such as ``celery@host``."""
+
+# -- ours: metrics of tasks -------------------------------------------------------------------------------------------
+
+CAUSAL_CELERY_ATTEMPTS: Final = "causal.celery.attempts"
+"""Attempts at tasks that have ended, by their state."""
+CAUSAL_CELERY_PREFETCH_WAIT: Final = "causal.celery.prefetch.wait"
+"""Seconds that a worker which had received a task held it, as ``causal.prefetch.wait`` says of one attempt."""
+CAUSAL_CELERY_QUEUE_WAIT: Final = "causal.celery.queue.wait"
+"""Seconds from when a task could run until it did, as ``causal.queue.wait`` says of one attempt."""
 
 # -- ours: metrics of the export --------------------------------------------------------------------------------------
 

@@ -309,7 +309,8 @@ class Running:
             result: what the driver has returned.
             error: what it has raised; a cancellation too. ``GeneratorExit``: nobody waited for its end.
             at: when it ended, as Unix time in nanoseconds; None: now.
-            duration: how long it took, in nanoseconds, where that is not the time since it began.
+            duration: how long it took, in nanoseconds, where that is not the time since it began; negative: it never
+                was under way, so that no duration is measured.
             rows: how many rows its result has, where the span knows that already.
         """
         if error is not None:

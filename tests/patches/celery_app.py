@@ -12,6 +12,7 @@ import signal
 import time
 from typing import Any
 
+import redis
 from celery import Celery, Task
 from celery.exceptions import Ignore, Reject
 from opentelemetry import baggage, context, trace
@@ -39,6 +40,8 @@ if "TESTS_HOOKS" in os.environ:
     causal_otel.install(patches={"celery": CeleryOptions(request_hook=asked, response_hook=answered)})
 elif "TESTS_LINK" in os.environ:
     causal_otel.install(patches={"celery": CeleryOptions(link=LinkWhen(**json.loads(os.environ["TESTS_LINK"])))})
+elif "TESTS_RESULT_BACKEND" in os.environ:
+    causal_otel.install(patches={"celery": CeleryOptions(result_backend=True), "redis": True})
 elif "TESTS_WORKER_PATCHES" in os.environ:
     causal_otel.install(patches=os.environ["TESTS_WORKER_PATCHES"].split(","))
 
@@ -189,6 +192,13 @@ def relay() -> str:
     """Publishes a task, and traces a part of itself."""
     with causal_otel.span("work"):
         return str(add.delay(1, 2).id)
+
+
+@app.task(name="tests.counted")
+def counted(url: str) -> int:
+    """Uses the server of the broker for itself."""
+    with redis.Redis.from_url(url) as client:
+        return int(client.incr("tests.counted"))
 
 
 for _letter in "abcdef":  # of canvases: they take whatever they are given

@@ -58,7 +58,7 @@ def test_task_behind_a_long_one(busy_queue: str, receiver: ReceivedSpans) -> Non
 def test_clock_of_the_sender_is_wrong(busy_queue: str, receiver: ReceivedSpans, skew: float) -> None:
     """The wait in the worker is right whatever the sender's clock says, and the whole is never less than that."""
     trace_id = secrets.token_hex(16)
-    sent = {"traceparent": f"00-{trace_id}-{1:016x}-01", "causal-published": time.time() + skew}
+    sent: dict[str, Any] = {"traceparent": f"00-{trace_id}-{1:016x}-01", "causal-published": time.time() + skew}
     celery_app.occupy.apply_async((BUSY,), queue=busy_queue)
     assert celery_app.add.apply_async((1, 2), queue=busy_queue, headers=sent).get(timeout=60) == 3
     [executed] = receiver.wait_for(bool, trace_id=trace_id)

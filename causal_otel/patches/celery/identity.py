@@ -10,12 +10,15 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+from causal_otel.engine.context import current_span
 from causal_otel.patches.celery.headers import CHORD_SIZE, PUBLISHED, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["first_delivery", "header_member", "span_id"]
+    from opentelemetry.context import Context
+
+__all__ = ["first_delivery", "header_member", "identity_of", "span_id"]
 
 
 def span_id(request: Mapping[str, Any]) -> int | None:
@@ -44,6 +47,17 @@ def first_delivery(request: Mapping[str, Any]) -> int | None:
     if group and index is not None and is_first and field(request, CHORD_SIZE) is not None:
         return header_member(group, index)
     return _digest(f"{request.get('id')} {retries} {published!r}")
+
+
+def identity_of(parent: Context, request: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The trace id and the span id of an attempt; None: any.
+
+    Args:
+        parent: the context that its parent is in.
+        request: likewise.
+    """
+    span, found = current_span(parent), span_id(request)
+    return None if span is None or found is None else (span.get_span_context().trace_id, found)
 
 
 def header_member(group: str, index: int) -> int:
