@@ -35,6 +35,7 @@ _LENGTH = 55
 _HEX = "0123456789abcdef-"
 _BOTH = [TraceContextTextMapPropagator, W3CBaggagePropagator]
 _FLAGS = {f"{number:02x}": TraceFlags(number) for number in range(256)}
+_OURS = (SpanData, UnsampledSpan)  # as a union it would be made anew at each look
 _trace_context = TraceContextTextMapPropagator()
 _baggage = W3CBaggagePropagator()
 
@@ -88,7 +89,7 @@ def span_context(header: str) -> SpanContext | None:
 
 def traceparent(span: Span) -> str | None:
     """The header ``traceparent`` that names ``span``; None: it has no identity."""
-    if isinstance(span, SpanData | UnsampledSpan):
+    if isinstance(span, _OURS):
         trace = span._local_trace
         return f"00-{trace.trace_id:032x}-{span.span_id().hex()}-{trace.flags:02x}"
     found = span.get_span_context()
@@ -98,7 +99,7 @@ def traceparent(span: Span) -> str | None:
 def write(headers: dict[str, str], context: Mapping[str, Any]) -> None:
     """Write the span and the baggage of ``context`` into headers."""
     span = context.get(SPAN_KEY)
-    if isinstance(span, SpanData | UnsampledSpan):
+    if isinstance(span, _OURS):
         headers["traceparent"] = traceparent(span)  # type: ignore[arg-type, assignment]  # a span of ours
         state = span._local_trace.trace_state
         if state:

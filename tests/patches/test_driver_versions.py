@@ -18,7 +18,9 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from causal_otel.instrument.registry import BUILT_IN
-from tests.environments import installed, make_environment, output_of
+from tests.environments import environment, pip_install, run_to_end
+
+__all__ = ["environment"]
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
@@ -127,22 +129,16 @@ def _oldest(patch: str) -> list[str]:
     return [f"{name}=={version}" for name, version in first.items()]
 
 
-@pytest.fixture
-def environment(tmp_path: Path) -> Path:
-    """The Python of a new virtual environment, in which what is installed here is found after its own."""
-    return make_environment(tmp_path / "environment")
-
-
 def _versions(python: Path, names: list[str]) -> dict[str, str]:
     """Which versions of distributions that Python finds."""
     code = "import sys; from importlib.metadata import version; print(*map(version, sys.argv[1:]))"
-    return dict(zip(names, output_of(python, "-c", code, *names, seconds=60).split(), strict=True))
+    return dict(zip(names, run_to_end(python, "-c", code, *names, seconds=60).split(), strict=True))
 
 
 def _run_tests(python: Path, tests: Selection, versions: dict[str, str], report: Path) -> None:
     """Run them all, and assert that each has passed."""
     left_out = [test for name, on, test in WITHOUT if name in versions and versions[name] in SpecifierSet(on)]
-    output_of(
+    run_to_end(
         python,
         *("-m", "pytest", "-q", f"--junitxml={report}"),
         *("-W", "ignore"),  # what an old version warns of, nobody mends any more
@@ -171,7 +167,7 @@ _EXACTLY = [*_OLDEST, *_OTHERS]
 def test_other_version(environment: Path, tmp_path: Path, tests: str, requirements: list[str]) -> None:
     """Every test passes, none is skipped, on an older version."""
     beside = BESIDE.get(tests, [])
-    installed(environment, *requirements, *beside)
+    pip_install(environment, *requirements, *beside)
     of_the_patch = _drivers(tests) if tests in BUILT_IN else ()
     versions = _versions(environment, [*{*_names(requirements), *of_the_patch}])
     for each in map(Requirement, requirements):
