@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from causal_otel.instrument.calls import Args, Describe, Kwargs
     from causal_otel.instrument.tracing import Tracing
 
-__all__ = ["Endpoint", "address", "command_of", "endpoint", "is_routed", "named", "pipeline_of", "server"]
+__all__ = ["Endpoint", "address", "command_of", "endpoint", "is_routed", "is_silent", "named", "pipeline_of", "server"]
 
 _DEFAULT_PORT = 6379
 _CACHED = 1024  # kinds of operation: command, number of arguments, server; a quarter of it kinds of pipelines
@@ -80,6 +80,11 @@ def _role(pool: Any) -> Role:
 def server(endpoint: Endpoint) -> dict[str, Any]:
     """The attributes of the server of an endpoint."""
     return address(*endpoint[1:3])
+
+
+def is_silent(client: Any) -> bool:
+    """Whether nothing is recorded of what a client does."""
+    return endpoint(client)[3] == "silent"
 
 
 def is_routed(client: Any) -> bool:
