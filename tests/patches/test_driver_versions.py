@@ -61,9 +61,11 @@ TESTS = {
             "test_celery_installed",
             "test_celery_outcomes",
             "test_celery_publishing",
+            "test_celery_scenario",
             "test_celery_workers",
         )
     ),
+    "celery in short": Selection(files=("test_celery_noise", "test_celery_scenario")),
     # On ArcadeDB, which is there without a JDK. Neo4j is no other driver: `make test` runs them on it.
     "neo4j": Selection(files=("test_neo4j*", "test_durations"), only="neo4j and not [neo4j and not -neo4j]"),
     "sqlalchemy": Selection(files=("test_sqlalchemy*",)),
@@ -79,6 +81,11 @@ BETWEEN = [
     ("asgi", "fastapi==0.142.0"),  # the first that traces by itself
     ("asyncpg", "asyncpg==0.30.0"),  # the first with fetchmany(), and with a reset() in two parts
     ("asyncpg", "asyncpg==0.31.0"),  # the last whose pools restore no connections in the background
+    # Each with a Kombu and a redis-py of its time.
+    ("celery in short", "celery==5.3.6 kombu==5.3.7 redis==5.0.8"),
+    ("celery in short", "celery==5.4.0 kombu==5.4.2 redis==5.0.8"),
+    ("celery in short", "celery==5.5.3 kombu==5.5.4 redis==5.2.1"),
+    ("celery in short", "celery==5.6.3 kombu==5.6.2 redis==6.4.0"),
     ("redis", "redis==6.4.0"),  # with transactions in clusters
     ("redis", "redis==7.1.1"),  # the last whose errors do not tell the server's code
     ("httpx2", "httpx2==2.0.0"),  # the oldest of the other driver that the patch of httpx is for
@@ -159,7 +166,7 @@ def _names(requirements: list[str]) -> list[str]:
 
 
 _OLDEST = [(patch, _oldest(patch)) for patch in BUILT_IN if _drivers(patch)]
-_OTHERS = [(name, [requirement]) for name, requirement in BETWEEN]
+_OTHERS = [(name, requirements.split()) for name, requirements in BETWEEN]
 _EXACTLY = [*_OLDEST, *_OTHERS]
 
 

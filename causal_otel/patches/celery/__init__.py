@@ -92,7 +92,7 @@ from causal_otel.patches.celery.execution import trace_existing, wrap_build_trac
 from causal_otel.patches.celery.main_process import wrap_on_failure, wrap_on_timeout
 from causal_otel.patches.celery.options import CeleryOptions, LinkWhen
 from causal_otel.patches.celery.publishing import connect_senders, wrap_create_task_sender, wrap_send_task
-from causal_otel.patches.celery.sending import by_beat, wrap_acquire, wrap_connect, wrap_publish
+from causal_otel.patches.celery.sending import by_beat, wrap_acquire, wrap_connect
 from causal_otel.patches.celery.waits import wrap_request
 
 if TYPE_CHECKING:
@@ -139,7 +139,6 @@ PATCH = Patch(
         Wrap("kombu.resource", "Resource.acquire", wrap_acquire),
         Wrap("kombu.connection", "Connection._establish_connection", wrap_connect),
         Wrap("kombu.connection", "Connection.channel", wrap_connect),
-        Wrap("kombu.messaging", "Producer.publish", wrap_publish),
         Wrap("celery.worker.request", "Request.on_failure", wrap_on_failure),
         Wrap("celery.worker.request", "Request.on_timeout", wrap_on_timeout),
         Wrap("celery.worker.request", "Request._announce_revoked", wrap_announce_revoked),
