@@ -59,8 +59,8 @@ in eager mode as well, by queue and ``celery.task.name``; ``causal.celery.attemp
 main process ends is measured there.
 
 The span of an execution is around all that Celery does on behalf of the task: receivers of ``task_prerun`` and
-``task_postrun``, the methods ``before_start``, ``on_success``, ``on_failure`` and ``after_return``, what it publishes then
-(callbacks, the next task of a chain), and the log line of the outcome.
+``task_postrun``, the methods ``before_start``, ``on_success``, ``on_failure`` and ``after_return``, what it publishes
+then (callbacks, the next task of a chain), and the log line of the outcome.
 
 Call ``install()`` where the worker's app is defined. Pool processes inherit it, and their spans are exported before
 they leave: at a warm shutdown as well as after ``max_tasks_per_child``.
