@@ -18,7 +18,7 @@ from opentelemetry import baggage, context, trace
 
 import causal_otel
 from causal_otel.install import installation
-from causal_otel.patches.celery import CeleryOptions
+from causal_otel.patches.celery import CeleryOptions, LinkWhen
 
 __all__ = ["Expected", "app"]
 
@@ -37,6 +37,8 @@ def answered(span: trace.Span, *objects: Any) -> None:
 
 if "TESTS_HOOKS" in os.environ:
     causal_otel.install(patches={"celery": CeleryOptions(request_hook=asked, response_hook=answered)})
+elif "TESTS_LINK" in os.environ:
+    causal_otel.install(patches={"celery": CeleryOptions(link=LinkWhen(**json.loads(os.environ["TESTS_LINK"])))})
 elif "TESTS_WORKER_PATCHES" in os.environ:
     causal_otel.install(patches=os.environ["TESTS_WORKER_PATCHES"].split(","))
 

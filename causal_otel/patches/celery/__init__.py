@@ -8,12 +8,17 @@ Traced:
   current, in beat or a script. The trace context travels in the message's headers (W3C, unless propagators are set),
   and baggage with it: the broker is given the arguments of the application's tasks as well.
 * Executing, ``process reports.build`` (CONSUMER), in every pool: current for the task's code, and a child of the span
-  that sent the message, whatever is current in the worker. Each attempt of a task that is retried is an execution,
-  below the attempt before it. In eager mode (``apply()``, ``task_always_eager``) there is no message, hence no PRODUCER
-  span, and the execution is a child of its caller.
+  that sent the message, whatever is current in the worker. Each attempt at a task that is retried is an execution; all
+  of them have the same parent, and each is linked to the one before. In eager mode (``apply()``,
+  ``task_always_eager``) there is no message, hence no PRODUCER span, and the execution is a child of its caller.
+* Canvases: one trace, whatever they are made of. A group or chord that is sent outside any span has a span around it,
+  ``send group`` or ``send chord`` (INTERNAL). What is no parent is a link, with its role in the link's attribute
+  ``causal.link``: ``chain`` to the task before, ``group`` to where the group was sent, ``chord-header`` from a chord's
+  body to each member of its header, ``callback``, ``errback``, ``retry``, ``redelivery``. A task that sends itself
+  begins a trace that is linked to the one before (``reschedule``); the option ``link`` says which others do (``sender``).
 
-Deliberately not traced: the broker commands that sending consists of; polling, acknowledging and heartbeats; control
-commands and events; ``AsyncResult.get()``; tasks called as plain functions. What the result backend does at the end of
+Deliberately not traced: ``celery.chord_unlock``, which polls the header of a chord; the broker commands that sending
+consists of; polling, acknowledging and heartbeats; control commands and events; ``AsyncResult.get()``; tasks called as plain functions. What the result backend does at the end of
 a task is its client's business: with the redis patch, it shows as commands of the execution. None of this begins a
 trace.
 
@@ -33,7 +38,9 @@ the task is what people look for. Attributes on both spans are the convention's:
 ``rabbitmq``, …; ``celery`` where there is none), ``server.address`` and ``server.port`` of the broker,
 ``messaging.operation.name`` and ``.type`` (``send``, ``process``), ``messaging.destination.name`` (the queue, or
 ``exchange:routing_key``), ``messaging.message.id`` (the task's id), ``messaging.message.conversation_id`` (the id of
-the first task of its canvas); and ``celery.task.name``. An execution adds:
+the first task of its canvas); and ``celery.task.name``. Sending adds where its time went: ``causal.pool.wait`` for a
+producer of the broker's pool, with ``causal.pool.size`` and ``causal.pool.waiting``, and ``causal.connect``. An
+execution adds:
 
 * ``causal.queue.wait``: seconds from when the task could run (sent, or its eta) until it did, by two machines' clocks
 * ``causal.prefetch.wait``: the part of it after a worker had received the task, and was busy, by one machine's clock
@@ -83,7 +90,7 @@ from causal_otel.patches.celery.execution import trace_existing, wrap_build_trac
 from causal_otel.patches.celery.main_process import wrap_on_failure, wrap_on_timeout
 from causal_otel.patches.celery.options import CeleryOptions, LinkWhen
 from causal_otel.patches.celery.publishing import connect_senders, wrap_create_task_sender, wrap_send_task
-from causal_otel.patches.celery.sending import wrap_acquire, wrap_connect, wrap_publish
+from causal_otel.patches.celery.sending import by_beat, wrap_acquire, wrap_connect, wrap_publish
 from causal_otel.patches.celery.waits import wrap_request
 
 if TYPE_CHECKING:
@@ -126,6 +133,7 @@ PATCH = Patch(
         Connect("celery.app.amqp", connect_senders),
         Wrap("celery.canvas", "group.apply_async", wrap_group),
         Wrap("celery.canvas", "_chord.run", wrap_chord),
+        Wrap("celery.beat", "Scheduler.apply_async", by_beat),
         Wrap("kombu.resource", "Resource.acquire", wrap_acquire),
         Wrap("kombu.connection", "Connection._establish_connection", wrap_connect),
         Wrap("kombu.connection", "Connection.channel", wrap_connect),
