@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from celery import Celery
 from celery.exceptions import TaskRevokedError, WorkerLostError
 from celery.worker.request import Request
 from opentelemetry.sdk.trace import ReadableSpan
 
 from tests.patches import celery_app, celery_endings
+from tests.patches.celery_local import execute
 from tests.patches.celery_worker import running_worker
 from tests.recording import recording
 from tests.services.received import ReceivedSpan, ReceivedSpans
@@ -45,6 +47,10 @@ def attempts(receiver: ReceivedSpans, sent: ReadableSpan, count: int) -> list[Re
     return found
 
 
+class GreenletExit(BaseException):
+    """As greenlet's."""
+
+
 def newer(method: str) -> Callable[..., Any]:
     """A test of what Celery does since the version that has a certain method."""
     return pytest.mark.skipif(not hasattr(Request, method), reason="this version of Celery does not")
@@ -62,6 +68,7 @@ def test_errback(broker: str, receiver: ReceivedSpans) -> None:
     assert_span(called, send)
 
 
+@newer("_worker_lost_info")
 def test_errback_of_what_the_process_has_told(broker: str, receiver: ReceivedSpans) -> None:
     """The same of SystemExit, of which the process itself tells: the main process knows the span nevertheless."""
     result, sent = publish(celery_app.leave, 3, link_error=celery_app.tick.si().set(queue=QUEUE))
@@ -117,6 +124,19 @@ def test_revoked_while_it_runs(broker: str, receiver: ReceivedSpans) -> None:
         result.get(timeout=30)
     [revoked] = attempts(receiver, sent, 1)
     found = assert_span(revoked, sent, error="billiard.exceptions.Terminated")
+    assert (found["celery.task.state"], found["celery.task.revoke.reason"]) == ("REVOKED", "terminated")
+
+
+def test_greenlet_that_is_killed(local: Celery) -> None:
+    """Gevent and eventlet raise it in a task that is revoked while it runs: that is no failure of its own."""
+
+    @local.task(shared=False, name="local.killed")
+    def killed() -> None:
+        raise GreenletExit
+
+    with recording(["celery"]) as recorded, pytest.raises(GreenletExit):
+        execute(killed)
+    found = assert_span(recorded.only(), None, error="*.GreenletExit")
     assert (found["celery.task.state"], found["celery.task.revoke.reason"]) == ("REVOKED", "terminated")
 
 

@@ -15,23 +15,27 @@ Traced:
   ``send group`` or ``send chord`` (INTERNAL). What is no parent is a link, with its role in the link's attribute
   ``causal.link``: ``chain`` to the task before, ``group`` to where the group was sent, ``chord-header`` from a chord's
   body to each member of its header, ``callback``, ``errback``, ``retry``, ``redelivery``. A task that sends itself
-  begins a trace that is linked to the one before (``reschedule``); the option ``link`` says which others do (``sender``).
+  begins a trace that is linked to the one before (``reschedule``); the option ``link`` says which others do
+  (``sender``).
 
 Deliberately not traced: ``celery.chord_unlock``, which polls the header of a chord; the broker commands that sending
-consists of; polling, acknowledging and heartbeats; control commands and events; ``AsyncResult.get()``; tasks called as plain functions. What the result backend does at the end of
-a task is its client's business: with the redis patch, it shows as commands of the execution. None of this begins a
-trace.
+consists of; polling, acknowledging and heartbeats; control commands and events; ``AsyncResult.get()``; tasks called as
+plain functions. What the result backend does at the end of a task is its client's business: with the redis patch, it
+shows as commands of the execution. None of this begins a trace.
 
 A task that is excluded, by its name, has no span where it is sent nor where it is executed, and nothing inside its
 execution is recorded. Its message carries the sender's trace on, or a new one, as not sampled; what it publishes itself
 as well, retries included.
 
-An execution that a process of the pool does not live to end (a hard time limit, a process that is killed or runs out of
-memory, ``revoke(terminate=True)``) is ended by the worker's main process: it is the same span, with the same id, an
-ERROR, and nobody else ends it. What the killed process had not exported of it is lost. Where the broker delivers the
-message again, that is another execution, marked ``celery.task.redelivered``.
+An execution that a process of the pool does not live to end (a hard time limit, a process that is killed or runs out
+of memory, ``revoke(terminate=True)``, a cold shutdown) is ended by the worker's main process: it is the same span,
+with the same id, an ERROR until its process was found dead, and nobody else ends it. Its state is what Celery makes
+of it: FAILURE, REVOKED, RETRY, REJECTED (the message goes back to the broker), or SUCCESS if its result had been
+stored before. What the killed process had not exported is lost. Where the broker delivers the message again, that is
+another execution, marked ``celery.task.redelivered``, and linked to the one before.
 
-Not traced: messages that never start an execution (revoked, expired).
+A message that a worker discards before there is an execution is a span without length, in every pool: one that is
+revoked or has expired (no error, ``celery.task.revoke.reason``), an ERROR if the task is unknown or nobody can read it.
 
 Names carry the task, not the queue as the messaging conventions suggest: most queues are called "celery", and
 the task is what people look for. Attributes on both spans are the convention's: ``messaging.system`` (``redis``,
@@ -51,7 +55,8 @@ execution adds:
 * ``celery.task.eta``: when it was due, if not at once
 * ``celery.task.retry.reason``: the exception it is retried for, or else the text that ``Retry`` was given
 * ``celery.task.retry.eta``: when it is to be retried
-* ``celery.task.reject.requeue``: whether a task that rejects its message asks the broker to deliver it again
+* ``celery.task.revoke.reason``: ``revoked`` or ``expired`` before it began, ``terminated`` while it ran
+* ``celery.task.reject.requeue``: whether the broker is to deliver a message again that was rejected
 
 A failed execution is an ERROR whose ``error.type`` is the exception's class, with an ``exception`` event: its type, its
 message as redaction leaves it, and its stack without source lines. ``SystemExit`` and ``KeyboardInterrupt`` in a task

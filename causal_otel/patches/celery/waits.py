@@ -70,7 +70,7 @@ def waits(app: Celery | None, eta: Any, published: Any, received: Any, started: 
             at = datetime.fromisoformat(str(eta))
         except ValueError:
             return {}
-        due = (at if at.tzinfo else at.replace(tzinfo=app and app.timezone)).timestamp()
+        due = (at if at.tzinfo else at.replace(tzinfo=app.timezone if app else None)).timestamp()
     ready = None
     if isinstance(published, _NUMBERS):
         ready = max(due, published)
