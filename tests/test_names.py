@@ -26,7 +26,7 @@ LEGACY = {
 
 NO_ATTRIBUTES = re.compile(
     r"http\.(request|disconnect|response\.(body|pathsend|start|trailers))"  # types of ASGI messages
-    r"|celery\.(app\.base|backends\.redis|signals|worker\.request)"  # modules
+    r"|celery\.(app\.(base|trace)|backends\.redis|signals|worker\.(consumer\.consumer|request))"  # modules
     r"|error\.html|server\.(log|mode|plugins)"  # a template, a file, settings of a server
 )
 

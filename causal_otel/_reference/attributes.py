@@ -47,6 +47,7 @@ from causal_otel.names import (
     CAUSAL_POOL_SIZE,
     CAUSAL_POOL_WAIT,
     CAUSAL_POOL_WAITING,
+    CAUSAL_PREFETCH_WAIT,
     CAUSAL_QUERY_TRUNCATED,
     CAUSAL_QUEUE_WAIT,
     CAUSAL_RECEIVE,
@@ -151,6 +152,10 @@ OURS = {
     CAUSAL_POOL_SIZE: ("int", "How many connections the pool may have."),
     CAUSAL_POOL_WAIT: (_SECONDS, "Until the pool had a free connection."),
     CAUSAL_POOL_WAITING: ("int", "How many others waited for a connection of the pool when this wait began."),
+    CAUSAL_PREFETCH_WAIT: (
+        _SECONDS,
+        "The part of `causal.queue.wait` after a worker had received the task: it held it, and was busy.",
+    ),
     CAUSAL_QUERY_TRUNCATED: ("bool", "`db.query.text` is the beginning of a longer statement."),
     CAUSAL_QUEUE_WAIT: (
         _SECONDS,

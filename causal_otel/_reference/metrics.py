@@ -19,7 +19,7 @@ Written by `make docs`; do not edit.
 
 Each operation of a patch is measured, whether or not a span is recorded of it: failed and cancelled operations too,
 and those outside any span. Names, units, buckets and attributes are those of the semantic conventions 1.44, which have
-none for `causal.queue.wait`.
+none for those that begin with `causal.`.
 
 Metrics are off by default. There are two ways to have them:
 
@@ -71,7 +71,13 @@ def reference() -> str:
         for pooled in INSTRUMENTS if patch.pools else ():
             users.setdefault(pooled, []).append(name)
         for measured in patch.metrics.values():
-            for instrument in (measured.duration, measured.rows, measured.active, *measured.noted):
+            for instrument in (
+                measured.duration,
+                measured.rows,
+                measured.active,
+                measured.counted,
+                *measured.noted.values(),
+            ):
                 if instrument is not None:
                     users.setdefault(instrument, []).append(name)
     page = _INTRODUCTION

@@ -279,6 +279,7 @@ class Tracing(Generic[OptionsT]):
         parent: Context,
         identity: tuple[int, int] | None,
         start_time: int,
+        links: Sequence[Link] | None = None,
     ) -> Span:
         """Start a span again that another process had begun when it was killed.
 
@@ -291,11 +292,12 @@ class Tracing(Generic[OptionsT]):
             parent: the context to find the parent in.
             identity: its trace id and its span id; None: they are not known.
             start_time: Unix time in nanoseconds.
+            links: to spans that are no parent of it.
         """
         if identity is None or not self.ours:
-            return self.start(name, kind, attributes, parent, start_time)
+            return self._start(name, parent, kind, attributes, links, start_time)
         context, root = as_sampled(parent, identity)
-        span = self.start(name, kind, attributes, context, start_time)
+        span = self._start(name, context, kind, attributes, links, start_time)
         take_over(span, identity[1], root=root)
         return span
 

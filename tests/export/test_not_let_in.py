@@ -173,8 +173,9 @@ def test_spooled(action: Action, tmp_path: Path, caplog: pytest.LogCaptureFixtur
     """With a spool they go to disk, and from there, in order, once we are let in; the log has one line of it."""
     with (
         scripted(action) as collector,
-        exporting(collector.url, max_export_batch_size=1, spool=Spool(tmp_path, 1_000_000)) as made,
+        exporting(collector.url, spool=Spool(tmp_path, 1_000_000)) as made,
     ):
+        # They wait for flush(), which is not told of what went to the spool before it was called.
         made.end(*"abc")
         assert not made.flush()
         wait_until(lambda: made.worker.status().spooled == 3)

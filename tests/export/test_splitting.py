@@ -110,10 +110,10 @@ def test_grpc() -> None:
 
 
 def _spooled(directory: Path, count: int) -> None:
-    """Put spans into the spool, two batches of them."""
+    """Put spans into the spool, two batches of them, of which the second waits for flush()."""
     with refused_port() as port:
         url = f"http://127.0.0.1:{port}/v1/traces"
-        with exporting(url, spool=Spool(directory, 10_000_000), max_export_batch_size=count // 2) as made:
+        with exporting(url, spool=Spool(directory, 10_000_000), max_export_batch_size=count // 2 + 1) as made:
             made.end(*NAMES[:count], size=1000)
             assert not made.flush()
             assert made.worker.status().spooled == count

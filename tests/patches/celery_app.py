@@ -6,6 +6,7 @@ Broker and result backend come from Celery's own variables, CELERY_BROKER_URL an
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -52,6 +53,7 @@ app.conf.update(
     ),
     beat_schedule={"tick": {"task": "tests.tick", "schedule": 0.3}} if "TESTS_BEAT" in os.environ else {},
 )
+app.conf.update(json.loads(os.environ.get("TESTS_SETTINGS", "{}")))
 
 
 class Expected(Exception):
@@ -186,3 +188,36 @@ def relay() -> str:
     """Publishes a task, and traces a part of itself."""
     with causal_otel.span("work"):
         return str(add.delay(1, 2).id)
+
+
+for _letter in "abcdef":  # of canvases: they take whatever they are given
+
+    @app.task(name=f"tests.{_letter}")
+    def letter(*_: Any) -> None: ...
+
+
+@app.task(name="tests.rescue")
+def rescue(failed: str) -> str:
+    return failed
+
+
+@app.task(name="tests.autoretried", bind=True, autoretry_for=(ConnectionError,), default_retry_delay=0)
+def autoretried(self: Task[..., Any], failures: int) -> int:
+    """Fails as often as asked; Celery retries it by itself."""
+    if self.request.retries < failures:
+        raise ConnectionError("again")
+    return self.request.retries
+
+
+@app.task(name="tests.persistent", bind=True)
+def persistent(self: Task[..., Any], *_: Any) -> None:
+    """Succeeds at the second attempt, whatever it is given."""
+    if not self.request.retries:
+        raise self.retry(countdown=0)
+
+
+@app.task(name="tests.again", bind=True)
+def again(self: Task[..., Any], times: int) -> None:
+    """Sends itself, so many times."""
+    if times:
+        self.delay(times - 1)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from celery import Celery
-from celery.app.trace import build_tracer
+from celery.app import trace as tracers
 
 from tests.patches.celery_worker import running_worker
 
@@ -42,4 +42,4 @@ def local() -> Celery:
 def execute(task: Any, **headers: Any) -> None:
     """Execute ``task`` as a worker does that has received it with ``headers``."""
     request = {"id": "1", "delivery_info": {"exchange": "", "routing_key": "celery"}, "is_eager": False, **headers}
-    build_tracer(task.name, task, app=task.app)("1", [], {}, request)
+    tracers.build_tracer(task.name, task, app=task.app)("1", [], {}, request)

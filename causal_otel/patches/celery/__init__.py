@@ -65,42 +65,27 @@ from opentelemetry.trace import SpanKind
 
 from causal_otel import names
 from causal_otel._internal import faults
-from causal_otel.instrument.calls import traced_call
 from causal_otel.instrument.declaration import Connect, Patch, Wrap
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.metrics.conventions import MESSAGING_CLIENT, MESSAGING_PROCESS
-from causal_otel.patches.celery.execution import begin_execution, end_execution, wrap_on_failure
-from causal_otel.patches.celery.options import CeleryOptions
-from causal_otel.patches.celery.publishing import before_publish as publish_inside
-from causal_otel.patches.celery.publishing import begin_sending
+from causal_otel.patches.celery.canvas import wrap_chord, wrap_group
+from causal_otel.patches.celery.discarded import wrap_announce_revoked, wrap_refusal, wrap_unknown_task
+from causal_otel.patches.celery.execution import trace_existing, wrap_build_tracer
+from causal_otel.patches.celery.main_process import wrap_on_failure, wrap_on_timeout
+from causal_otel.patches.celery.options import CeleryOptions, LinkWhen
+from causal_otel.patches.celery.publishing import connect_senders, wrap_create_task_sender, wrap_send_task
+from causal_otel.patches.celery.sending import wrap_acquire, wrap_connect, wrap_publish
+from causal_otel.patches.celery.waits import wrap_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["PATCH", "CeleryOptions"]
+__all__ = ["PATCH", "CeleryOptions", "LinkWhen"]
 
 
 def _connect(tracing: Tracing[CeleryOptions]) -> Callable[[], None]:
-    """Connect to Celery's signals. Those of an execution are a bracket: the second is sent in a ``finally``."""
+    """Connect to Celery's signals."""
     from celery import signals
-
-    def before_publish(**sent: Any) -> None:
-        try:
-            publish_inside(**sent)
-        except Exception:
-            faults.report("celery: before_task_publish")
-
-    def prerun(task: Any, **_: Any) -> None:
-        try:
-            begin_execution(tracing, task)
-        except Exception:
-            faults.report("celery: task_prerun")
-
-    def postrun(task: Any, state: str | None, retval: Any, **_: Any) -> None:
-        try:
-            end_execution(tracing, task, state, retval)
-        except Exception:
-            faults.report("celery: task_postrun")
 
     def export_all(**_: Any) -> None:
         try:
@@ -109,9 +94,6 @@ def _connect(tracing: Tracing[CeleryOptions]) -> Callable[[], None]:
             faults.report("celery: flush")
 
     receivers = {
-        "before_task_publish": before_publish,
-        "task_prerun": prerun,
-        "task_postrun": postrun,
         "worker_process_shutdown": export_all,  # os._exit follows: no atexit
         "worker_shutdown": export_all,
     }
@@ -130,8 +112,26 @@ PATCH = Patch(
     versions={"celery": ("5.3", "6")},
     options=CeleryOptions,
     targets=(
-        Wrap("celery.app.base", "Celery.send_task", traced_call(begin_sending)),
+        Wrap("celery.app.base", "Celery.send_task", wrap_send_task),
+        Wrap("celery.app.amqp", "AMQP._create_task_sender", wrap_create_task_sender),
+        Connect("celery.app.amqp", connect_senders),
+        Wrap("celery.canvas", "group.apply_async", wrap_group),
+        Wrap("celery.canvas", "_chord.run", wrap_chord),
+        Wrap("kombu.resource", "Resource.acquire", wrap_acquire),
+        Wrap("kombu.connection", "Connection._establish_connection", wrap_connect),
+        Wrap("kombu.connection", "Connection.channel", wrap_connect),
+        Wrap("kombu.messaging", "Producer.publish", wrap_publish),
         Wrap("celery.worker.request", "Request.on_failure", wrap_on_failure),
+        Wrap("celery.worker.request", "Request.on_timeout", wrap_on_timeout),
+        Wrap("celery.worker.request", "Request._announce_revoked", wrap_announce_revoked),
+        Wrap("celery.worker.consumer.consumer", "Consumer.on_unknown_task", wrap_unknown_task),
+        Wrap("celery.worker.consumer.consumer", "Consumer.on_invalid_task", wrap_refusal),
+        Wrap("celery.worker.consumer.consumer", "Consumer.on_unknown_message", wrap_refusal),
+        Wrap("celery.worker.consumer.consumer", "Consumer.on_decode_error", wrap_refusal),
+        Wrap("celery.worker.request", "Request.__init__", wrap_request),
+        Wrap("celery.app.trace", "build_tracer", wrap_build_tracer),
+        Wrap("celery.worker.consumer.consumer", "build_tracer", wrap_build_tracer),
+        Connect("celery.app.trace", trace_existing),
         Connect("celery.signals", _connect),
     ),
     records=(
@@ -146,8 +146,17 @@ PATCH = Patch(
         names.CELERY_TASK_ETA,
         names.CELERY_TASK_RETRIES,
         names.CELERY_TASK_RETRY_REASON,
+        names.CELERY_TASK_RETRY_ETA,
+        names.CELERY_TASK_REJECT_REQUEUE,
         names.CELERY_TASK_REDELIVERED,
+        names.CELERY_TASK_REVOKE_REASON,
+        names.CELERY_WORKER_NAME,
         names.CAUSAL_QUEUE_WAIT,
+        names.CAUSAL_POOL_WAIT,
+        names.CAUSAL_POOL_SIZE,
+        names.CAUSAL_POOL_WAITING,
+        names.CAUSAL_CONNECT,
+        names.CAUSAL_PREFETCH_WAIT,
         names.SERVER_ADDRESS,
         names.SERVER_PORT,
         names.ERROR_TYPE,

@@ -24,11 +24,13 @@ class Attempt:
         name: the task's name.
         request: the message's headers and what Celery adds to them: ``id``, ``group``, ``chain``, ...
         running: the operation; None: it is neither recorded nor measured.
+        roles: for :mod:`causal_otel.patches.celery.roles` to remember.
     """
 
-    __slots__ = ("name", "request", "running")
+    __slots__ = ("name", "request", "roles", "running")
 
     def __init__(self, name: str, request: Mapping[str, Any], running: Running | None) -> None:
         self.name = name
         self.request = request
         self.running = running
+        self.roles: dict[Any, Any] | None = None
