@@ -1,4 +1,4 @@
-"""A task of the tests' app that says what its process holds; workers get it by ``-I tests.patches.celery_census``."""
+"""A task of the tests' app that says what its process holds; a worker has it by ``-I tests.patches.celery_census``."""
 
 from __future__ import annotations
 

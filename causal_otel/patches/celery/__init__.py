@@ -12,10 +12,12 @@ Traced:
   below the attempt before it. In eager mode (``apply()``, ``task_always_eager``) there is no message, hence no PRODUCER
   span, and the execution is a child of its caller.
 
-Deliberately not traced: the broker commands that sending consists of; polling, acknowledging and heartbeats; control
-commands and events; ``AsyncResult.get()``; tasks called as plain functions. What the result backend does at the end of
-a task is its client's business: with the redis patch, it shows as commands of the execution. None of this begins a
-trace.
+Deliberately not traced: what Celery does on its own account, whichever patches are on. That is whatever goes through
+the connections of the broker (sending, polling, acknowledging, heartbeats, events, control commands and their replies)
+and of the result backend: storing a result, asking for one (``AsyncResult.get()``, ``ready()``, ``forget()``, those of
+groups), counting the parts of a chord. With ``result_backend=True`` the latter shows as commands of the span that is
+current, such as the execution; none of it ever begins a trace. What your code does meanwhile, in a callback of
+``get()`` or a receiver of a signal, is traced. Nor are tasks called as plain functions.
 
 A task that is excluded, by its name, has no span where it is sent nor where it is executed, and nothing inside its
 execution is recorded. Its message carries the sender's trace on, or a new one, as not sampled; what it publishes itself
@@ -50,11 +52,12 @@ Celery logs them without a traceback, and nor are retrying, ignoring and rejecti
 recorded.
 
 Metrics: ``messaging.client.operation.duration`` of each sending and ``messaging.process.duration`` of each execution,
-in eager mode as well, by queue and ``celery.task.name``; ``causal.queue.wait`` of those whose sender is traced. One
+in eager mode as well, by queue and ``celery.task.name``; ``causal.celery.queue.wait`` where the sender is traced. One
 that the main process ends is measured there.
 
 Call ``install()`` where the worker's app is defined. Pool processes inherit it, and their spans are exported before
-they leave: at a warm shutdown as well as after ``max_tasks_per_child``.
+they leave: at a warm shutdown as well as after ``max_tasks_per_child``. A line in the log (INFO) of the worker, and of
+beat, says which patches are at work there and where its spans go.
 """
 
 from __future__ import annotations
@@ -67,14 +70,15 @@ from causal_otel import names
 from causal_otel._internal import faults
 from causal_otel.instrument.declaration import Connect, Patch, Wrap
 from causal_otel.instrument.tracing import Tracing
-from causal_otel.metrics.conventions import MESSAGING_CLIENT, MESSAGING_PROCESS
+from causal_otel.metrics.conventions import CELERY_PROCESS, MESSAGING_CLIENT
+from causal_otel.patches.celery import noise, worker_log
 from causal_otel.patches.celery.canvas import wrap_chord, wrap_group
 from causal_otel.patches.celery.discarded import wrap_announce_revoked, wrap_refusal, wrap_unknown_task
 from causal_otel.patches.celery.execution import trace_existing, wrap_build_tracer
 from causal_otel.patches.celery.main_process import wrap_on_failure, wrap_on_timeout
 from causal_otel.patches.celery.options import CeleryOptions, LinkWhen
 from causal_otel.patches.celery.publishing import connect_senders, wrap_create_task_sender, wrap_send_task
-from causal_otel.patches.celery.sending import wrap_acquire, wrap_connect, wrap_publish
+from causal_otel.patches.celery.sending import by_beat, wrap_acquire, wrap_connect, wrap_publish
 from causal_otel.patches.celery.waits import wrap_request
 
 if TYPE_CHECKING:
@@ -117,6 +121,7 @@ PATCH = Patch(
         Connect("celery.app.amqp", connect_senders),
         Wrap("celery.canvas", "group.apply_async", wrap_group),
         Wrap("celery.canvas", "_chord.run", wrap_chord),
+        Wrap("celery.beat", "Scheduler.apply_async", by_beat),
         Wrap("kombu.resource", "Resource.acquire", wrap_acquire),
         Wrap("kombu.connection", "Connection._establish_connection", wrap_connect),
         Wrap("kombu.connection", "Connection.channel", wrap_connect),
@@ -133,6 +138,8 @@ PATCH = Patch(
         Wrap("celery.worker.consumer.consumer", "build_tracer", wrap_build_tracer),
         Connect("celery.app.trace", trace_existing),
         Connect("celery.signals", _connect),
+        *noise.TARGETS,
+        worker_log.TARGET,
     ),
     records=(
         names.MESSAGING_SYSTEM,
@@ -168,5 +175,5 @@ PATCH = Patch(
         "headers of messages",
         "the broker's URL, user and password",
     ),
-    metrics={SpanKind.PRODUCER: MESSAGING_CLIENT, SpanKind.CONSUMER: MESSAGING_PROCESS},
+    metrics={SpanKind.PRODUCER: MESSAGING_CLIENT, SpanKind.CONSUMER: CELERY_PROCESS},
 )

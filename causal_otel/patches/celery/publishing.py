@@ -18,7 +18,6 @@ from causal_otel._internal import faults
 from causal_otel.engine import carriers, w3c
 from causal_otel.engine.contained import users_span
 from causal_otel.engine.context import begin, current, current_span, is_suppressed, restore
-from causal_otel.instrument.calls import argument
 from causal_otel.instrument.errors import BY_CLASS
 from causal_otel.instrument.operation import Operation
 from causal_otel.instrument.parts import noteworthy, take, unread
@@ -26,9 +25,9 @@ from causal_otel.patches.celery.attempt import ATTEMPT
 from causal_otel.patches.celery.attributes import common
 from causal_otel.patches.celery.canvas import CANVAS, CHORD_UNLOCK
 from causal_otel.patches.celery.edges import RESCHEDULE
-from causal_otel.patches.celery.headers import CHORD_SIZE, LINKS, PUBLISHED, replaced
+from causal_otel.patches.celery.headers import BEAT, CHORD_SIZE, LINKS, PUBLISHED, replaced
 from causal_otel.patches.celery.roles import Message, add_edges, is_rescheduled
-from causal_otel.patches.celery.sending import SENDING, Sending
+from causal_otel.patches.celery.sending import DUE, SENDING, Sending
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -203,7 +202,12 @@ def _complete(
     canvas: Any = around.get(CANVAS)
     recorded = running is not None and running.span.is_recording()
     if attempt is not None or canvas is not None:
-        _add_links(fields, tracing, Message(name, message), attempt, canvas, recorded)
+        try:
+            _add_links(fields, tracing, Message(name, message), attempt, canvas, recorded)
+        except Exception:
+            faults.report("celery: links of a message")
+    if DUE in around:
+        fields[BEAT] = True
     fields[PUBLISHED] = time.time()
     kwargs["headers"] = replaced(kwargs.get("headers"), fields)
     if running is not None:
@@ -246,9 +250,9 @@ def _add_links(
 
 def _destination(amqp: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
     """Where a message goes, as Celery decides it: the queue, or ``exchange:routing_key``."""
-    exchange = argument(0, "exchange", args, kwargs)
-    routing_key = argument(1, "routing_key", args, kwargs)
-    queue = argument(2, "queue", args, kwargs)
+    queue, exchange, routing_key = kwargs.get("queue"), kwargs.get("exchange"), kwargs.get("routing_key")
+    if args:
+        exchange, routing_key, queue = (*args, *(exchange, routing_key, queue)[len(args) :])[:3]
     if queue is None and exchange is None:
         queue = amqp.default_queue
     elif isinstance(queue, str):

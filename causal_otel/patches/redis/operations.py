@@ -11,6 +11,7 @@ import itertools
 import re
 from typing import TYPE_CHECKING, Any
 
+from causal_otel.instrument.bookkeeping import Role, role_of
 from causal_otel.instrument.operation import Operation
 from causal_otel.names import (
     DB_NAMESPACE,
@@ -22,7 +23,7 @@ from causal_otel.names import (
     SERVER_ADDRESS,
     SERVER_PORT,
 )
-from causal_otel.patches.redis.background import HOUSEKEEPING, MAY_BLOCK, blocks, is_background
+from causal_otel.patches.redis.background import MAY_BLOCK, OWNER, blocks, is_background
 from causal_otel.statements.redis import COMPLETE, MAX_SHOWN, OTHER, command, text, text_with_keys
 
 if TYPE_CHECKING:
@@ -41,9 +42,9 @@ _PROCEDURE = re.compile(r"\w{1,64}", re.ASCII)
 _MORE_TO_IT = frozenset({*_PROCEDURES, *MAY_BLOCK})
 """Commands of which an argument is looked at."""
 
-Endpoint = tuple[Any, Any, Any, bool, bool]
-"""Database, host or socket, and port, None where unknown; whether Celery uses it on its own account; whether the server
-is known only when it has answered."""
+Endpoint = tuple[Any, Any, Any, Role, bool]
+"""Database, host or socket, and port, None where unknown; what is recorded of it; whether the server is known only when
+it has answered."""
 
 
 def endpoint(client: Any) -> Endpoint:
@@ -54,21 +55,26 @@ def endpoint(client: Any) -> Endpoint:
         database = settings.get("db", 0)
     except AttributeError:
         return _endpoint_of_other(client)
-    housekeeping = getattr(pool, HOUSEKEEPING, False) is True
+    role = _role(pool)
     if "path" in settings:
-        return database, settings["path"], None, housekeeping, False
+        return database, settings["path"], None, role, False
     if "connection_pool" in settings:  # Sentinel's, which connects to whoever is the master
-        return database, None, None, housekeeping, True
-    return database, settings.get("host", "localhost"), settings.get("port", _DEFAULT_PORT), housekeeping, False
+        return database, None, None, role, True
+    return database, settings.get("host", "localhost"), settings.get("port", _DEFAULT_PORT), role, False
 
 
 def _endpoint_of_other(client: Any) -> Endpoint:
     """The endpoint of a cluster, whose node is known later, or of what has a pool without settings."""
     pool = getattr(client, "connection_pool", None)
     if pool is not None:
-        return None, None, None, getattr(pool, HOUSEKEEPING, False) is True, False
+        return None, None, None, _role(pool), False
     settings = getattr(getattr(client, "nodes_manager", None), "connection_kwargs", {})
-    return settings.get("db", 0), None, None, False, True
+    return settings.get("db", 0), None, None, None, True
+
+
+def _role(pool: Any) -> Role:
+    owner = getattr(pool, OWNER, None)
+    return role_of(owner) if isinstance(owner, str) else None
 
 
 def server(endpoint: Endpoint) -> dict[str, Any]:
@@ -94,8 +100,11 @@ def address(host: Any, port: Any) -> dict[str, Any]:
 @functools.lru_cache(_CACHED)
 def _operation(
     name: str, arguments: int, endpoint: Endpoint, procedure: str = "", background: bool = False
-) -> Operation:
-    database, host, port, housekeeping, routed = endpoint
+) -> Operation | None:
+    """An operation; None: nothing is recorded of it."""
+    database, host, port, role, routed = endpoint
+    if role == "silent":
+        return None
     attributes: dict[str, Any] = {DB_SYSTEM_NAME: "redis", DB_OPERATION_NAME: name, **address(host, port)}
     if database is not None:
         attributes[DB_NAMESPACE] = str(database)
@@ -105,11 +114,11 @@ def _operation(
         attributes[DB_STORED_PROCEDURE_NAME] = procedure
     # One whose server is not known yet is no call of the simplest kind: attributes of its own say so to the seam.
     own: dict[str, Any] | None = {} if routed else None
-    return Operation(name, attributes, own, background=background or housekeeping or is_background(name))
+    return Operation(name, attributes, own, background=background or role is not None or is_background(name))
 
 
-def named(name: str, client: Any) -> Operation:
-    """An operation that is no command, of whatever has a pool of connections."""
+def named(name: str, client: Any) -> Operation | None:
+    """An operation that is no command, of whatever has a pool of connections; None: nothing is recorded of it."""
     return _operation(name, -1, endpoint(client))
 
 
@@ -136,7 +145,7 @@ def command_of(options: Any) -> Describe:
             )
         else:
             operation = _operation(name, arguments, endpoint(client))
-        if keys and arguments > 0:
+        if keys and arguments > 0 and operation is not None:
             return operation.of_this_call({DB_QUERY_TEXT: text_with_keys(args, _shortened(tracing))})
         return operation
 
@@ -185,6 +194,8 @@ def pipeline_of(options: Any) -> Describe:
             alike = alike or (size <= MAX_SHOWN and len({*names}) == 1)
             texts = None if hidden else [text(*each) for each in commands]
             operation = _described(kind, names, texts, alike, size, endpoint(pipeline))
+        if operation is None:
+            return None
         if keys:
             shortened = _shortened(tracing)
             texts = [text_with_keys(each, shortened) for each, _ in shown]
@@ -200,7 +211,7 @@ def pipeline_of(options: Any) -> Describe:
 @functools.lru_cache(_CACHED)
 def _pipeline(
     kind: str, words: tuple[str, ...], lengths: tuple[int, ...] | None, alike: bool, size: int, endpoint: Endpoint
-) -> Operation:
+) -> Operation | None:
     """A pipeline of commands that are spelled as redis-py does: their words, one for all if alike, and lengths."""
     return _described(kind, words, None if lengths is None else _texts(words, lengths), alike, size, endpoint)
 
@@ -212,8 +223,8 @@ def _texts(words: tuple[str, ...], lengths: tuple[int, ...]) -> tuple[str, ...]:
 
 def _described(
     kind: str, names: Sequence[str], texts: Sequence[str] | None, alike: bool, size: int, endpoint: Endpoint
-) -> Operation:
-    """A pipeline.
+) -> Operation | None:
+    """A pipeline; None: nothing is recorded of it.
 
     Args:
         kind: ``PIPELINE`` or ``MULTI``.
@@ -225,6 +236,8 @@ def _described(
     """
     background = all(map(is_background, names)) and (alike or size <= MAX_SHOWN)
     operation = _operation(f"{kind} {names[0]}" if alike else kind, -1, endpoint, background=background)
+    if operation is None:
+        return None
     attributes = dict(operation.attributes)
     if texts:
         attributes[DB_QUERY_TEXT] = _joined(texts, size)
@@ -252,7 +265,10 @@ def _unread(pipeline: Any) -> Operation | None:
     size = len(pipeline)
     if not size:
         return None  # it sends nothing, or at most an EXEC to end a WATCH
-    return named(_kind(pipeline), pipeline).of_this_call({DB_OPERATION_BATCH_SIZE: size} if size > 1 else {})
+    operation = named(_kind(pipeline), pipeline)
+    if operation is None:
+        return None
+    return operation.of_this_call({DB_OPERATION_BATCH_SIZE: size} if size > 1 else {})
 
 
 def _alike(queue: list[tuple[Args, Any]]) -> bool:
