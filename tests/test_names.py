@@ -26,7 +26,8 @@ LEGACY = {
 
 NO_ATTRIBUTES = re.compile(
     r"http\.(request|disconnect|response\.(body|pathsend|start|trailers))"  # types of ASGI messages
-    r"|celery\.(app\.(base|trace)|backends\.redis|signals|worker\.(consumer\.consumer|request))"  # modules
+    r"|celery\.(app\.(amqp|base|control|trace)|apps\.worker|backends\.(asynchronous|base|redis)|beat|canvas|chord_unlock)"
+    r"|celery\.(events\.\w+|result|signals|worker\.(consumer\.consumer|pidbox|request))"  # modules, a task
     r"|taskiq\.(kicker|receiver\.receiver|task)"  # likewise
     r"|error\.html|server\.(log|mode|plugins)"  # a template, a file, settings of a server
 )

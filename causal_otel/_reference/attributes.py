@@ -93,7 +93,7 @@ The collector, its pages and `causal-otel trace` show them, and `causal.loop.blo
 spans that have it.
 
 A span that was started inside `causal_otel.detached()` has a link to the trace that was left. The link's attribute
-`causal.link` is `detached`.
+`causal.link` is `detached`. On links between tasks of Celery it is their role: see [Follow tasks](../how-to/celery.md).
 
 ## Options of every patch
 

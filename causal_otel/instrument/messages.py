@@ -180,6 +180,8 @@ def processing(
 
 def _carried(tracing: Tracing[Any], headers: Mapping[str, Any], where: Context) -> Context:
     """``where``, with the parent and the baggage that a message carries, if any."""
-    texts = {name: value for name, value in headers.items() if isinstance(value, str)}
+    texts = {name.lower(): value for name, value in headers.items() if isinstance(value, str)}
+    if not texts:
+        return where
     tracing.border.admit(texts)
-    return carriers.extract(texts, where)
+    return carriers.extracted(texts, where)
