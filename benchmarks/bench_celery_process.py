@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from benchmarks.conftest import Record, Sink
 
-_TASKS, _ROUNDS = 400, 12
+_TASKS, _ROUNDS = 300, 10
 _TRACERS = (BARE, OPENTELEMETRY, DDTRACE, OURS)
 _WAIT_SECONDS = 60
 
