@@ -9,9 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context
+from opentelemetry.trace import NonRecordingSpan
 
 from causal_otel._internal import faults
 from causal_otel.engine import carriers
+from causal_otel.engine.context import SPAN_KEY
+from causal_otel.engine.w3c import span_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -58,8 +61,14 @@ def context_of(tracing: Tracing[Any], request: Mapping[str, Any]) -> Context:
         tracing: the patch's handle.
         request: the message's headers and what Celery adds to them.
     """
+    w3c = carriers.is_w3c()
+    header = request.get("traceparent")
+    if w3c and type(header) is str and not ("tracestate" in request or "baggage" in request):  # as nearly always
+        identity = span_context(header)
+        if identity is not None:
+            return {SPAN_KEY: NonRecordingSpan(identity)}  # type: ignore[return-value]  # a plain dict serves
     nested = _nested(request)
-    if not carriers.is_w3c():
+    if not w3c:
         texts = {key: value for key, value in {**nested, **request}.items() if isinstance(value, str)}
         tracing.border.admit(texts)
         return carriers.extract(texts, Context())

@@ -1,5 +1,7 @@
 """One line in the log of a worker, and of beat, that says what is traced there and where its spans go.
 
+It reads ``causal_otel: tracing worker to http://collector:4318/v1/traces: celery, redis``.
+
 Whoever looks for missing traces reads the worker's log first. The line is written by the main process when the worker
 is ready: by then what the application imports is imported, and a patch that is still waiting for its driver does not
 trace anything.
@@ -24,11 +26,6 @@ __all__ = ["TARGET"]
 _logger = logger()
 
 
-def _line(tracing: Tracing[Any]) -> str:
-    """What is said: ``tracing worker to http://collector:4318/v1/traces: celery, redis``."""
-    return f"tracing {tracing.about}: {', '.join(sorted(at_work))}"
-
-
 def _connect(tracing: Tracing[Any]) -> Callable[[], None]:
     from celery import signals
 
@@ -40,7 +37,7 @@ def _connect(tracing: Tracing[Any]) -> Callable[[], None]:
 
     def ready(**_: Any) -> None:
         try:
-            _logger.info("%s", _line(tracing))
+            _logger.info("tracing %s: %s", tracing.about, ", ".join(sorted(at_work)))
         except Exception:
             faults.report("celery: the worker's line")
 
