@@ -26,7 +26,8 @@ LEGACY = {
 
 NO_ATTRIBUTES = re.compile(
     r"http\.(request|disconnect|response\.(body|pathsend|start|trailers))"  # types of ASGI messages
-    r"|celery\.(app\.(amqp|base|trace)|backends\.redis|canvas|chord_unlock|signals|worker\.(consumer\.consumer|request))"  # modules
+    r"|celery\.(app\.(amqp|base|trace)|backends\.redis|beat|canvas|chord_unlock|signals)"  # modules, and a task
+    r"|celery\.worker\.(consumer\.consumer|request)"
     r"|error\.html|server\.(log|mode|plugins)"  # a template, a file, settings of a server
 )
 
