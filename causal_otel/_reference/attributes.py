@@ -72,7 +72,8 @@ Written by `make docs`; do not edit.
 
 This page says which spans each patch makes, and which attributes they have. Names are those of OpenTelemetry's
 [semantic conventions](https://opentelemetry.io/docs/specs/semconv/), whose pages explain them. Where there is no
-convention, names begin with `causal.`, for tasks of Celery with `celery.`.
+convention, names begin with `causal.`, for tasks of Celery with `celery.`, and of taskiq with
+`taskiq.`.
 
 [Privacy](privacy.md) lists what is never recorded.
 

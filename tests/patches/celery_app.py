@@ -12,6 +12,7 @@ import signal
 import time
 from typing import Any
 
+import redis
 from celery import Celery, Task
 from celery.exceptions import Ignore, Reject
 from opentelemetry import baggage, context, trace
@@ -37,6 +38,8 @@ def answered(span: trace.Span, *objects: Any) -> None:
 
 if "TESTS_HOOKS" in os.environ:
     causal_otel.install(patches={"celery": CeleryOptions(request_hook=asked, response_hook=answered)})
+elif "TESTS_RESULT_BACKEND" in os.environ:
+    causal_otel.install(patches={"celery": CeleryOptions(result_backend=True), "redis": True})
 elif "TESTS_LINK" in os.environ:
     causal_otel.install(patches={"celery": CeleryOptions(link=LinkWhen(**json.loads(os.environ["TESTS_LINK"])))})
 elif "TESTS_WORKER_PATCHES" in os.environ:
@@ -223,3 +226,10 @@ def again(self: Task[..., Any], times: int) -> None:
     """Sends itself, so many times."""
     if times:
         self.delay(times - 1)
+
+
+@app.task(name="tests.counted")
+def counted(url: str) -> int:
+    """Uses the server of the broker for itself."""
+    with redis.Redis.from_url(url) as client:
+        return int(client.incr("tests.counted"))

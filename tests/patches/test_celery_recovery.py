@@ -25,8 +25,8 @@ from tests.services.received import ReceivedSpan, ReceivedSpans
 from tests.span_relations import assert_span, trace_id
 from tests.waiting import wait_until
 
-VISIBILITY = {"visibility_timeout": 2, "unacked_restore_interval": 1, "unacked_restore_throttle": 1}
-"""The broker delivers again what nobody has acknowledged for two seconds."""
+VISIBILITY = {"visibility_timeout": 5, "unacked_restore_interval": 1, "unacked_restore_throttle": 1}
+"""The broker delivers again what nobody has acknowledged for five seconds."""
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_worker_that_is_killed(sender: Celery, receiver: ReceivedSpans) -> None:
 
 
 def test_connection_that_is_lost(sender: Celery, receiver: ReceivedSpans) -> None:
-    """A late task that Celery cancels then is one ERROR to be retried, and the next attempt is linked to it."""
+    """A late task that Celery cancels then is one ERROR to be retried, and every later attempt is linked to it."""
     url = sender.conf.broker_url
     settings = {
         "broker_transport_options": VISIBILITY,
@@ -118,11 +118,15 @@ def test_connection_that_is_lost(sender: Celery, receiver: ReceivedSpans) -> Non
         with redis.Redis.from_url(url) as client:
             client.client_kill_filter(_type="normal", skipme=True)
             client.client_kill_filter(_type="pubsub", skipme=True)
-        cancelled, done = attempts(receiver, sent, 2)
-        assert running.running
+        wait_until(lambda: "succeeded in" in running.output(), running.output)
+        running.stop()
+        # How often the message is delivered again is the broker's business: it may have been under way twice.
+        cancelled, *done = attempts(receiver, sent, running.output().count("] received"))
     assert assert_span(cancelled, sent, error="billiard.exceptions.Terminated")["celery.task.state"] == "RETRY"
-    assert assert_span(done, sent)["celery.task.state"] == "SUCCESS"
-    assert links(done) == [(cancelled["span_id"], "redelivery")]
+    assert done
+    for each in done:
+        assert assert_span(each, sent)["celery.task.state"] == "SUCCESS"
+        assert links(each) == [(cancelled["span_id"], "redelivery")]
 
 
 def test_broker_that_goes_and_comes_back(receiver: ReceivedSpans) -> None:

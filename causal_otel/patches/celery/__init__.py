@@ -14,14 +14,17 @@ Traced:
 * Canvases: one trace, whatever they are made of. A group or chord that is sent outside any span has a span around it,
   ``send group`` or ``send chord`` (INTERNAL). What is no parent is a link, with its role in the link's attribute
   ``causal.link``: ``chain`` to the task before, ``group`` to where the group was sent, ``chord-header`` from a chord's
-  body to each member of its header, ``callback``, ``errback``, ``retry``, ``redelivery``. A task that sends itself
-  begins a trace that is linked to the one before (``reschedule``); the option ``link`` says which others do
+  body to each member of its header, ``callback``, ``errback``, ``retry``, ``redelivery``. A task that sends
+  itself begins a trace that is linked to the one before (``reschedule``); the option ``link`` says which others do
   (``sender``).
 
-Deliberately not traced: ``celery.chord_unlock``, which polls the header of a chord; the broker commands that sending
-consists of; polling, acknowledging and heartbeats; control commands and events; ``AsyncResult.get()``; tasks called as
-plain functions. What the result backend does at the end of a task is its client's business: with the redis patch, it
-shows as commands of the execution. None of this begins a trace.
+Deliberately not traced: ``celery.chord_unlock``, which polls the header of a chord, and what Celery does on its own
+account, whichever patches are on. That is whatever goes through the connections of the broker (sending, polling,
+acknowledging, heartbeats, events, control commands and their replies) and of the result backend: storing a result,
+asking for one (``AsyncResult.get()``, ``ready()``, ``forget()``, those of groups), counting the parts of a chord. With
+``result_backend=True`` the latter shows as commands of the span that is current, such as the execution; none of it ever
+begins a trace. What your code does meanwhile, in a callback of ``get()`` or a receiver of a signal, is traced. Nor are
+tasks called as plain functions.
 
 A task that is excluded, by its name, has no span where it is sent nor where it is executed, and nothing inside its
 execution is recorded. Its message carries the sender's trace on, or a new one, as not sampled; what it publishes itself
@@ -75,7 +78,8 @@ The span of an execution is around all that Celery does on behalf of the task: r
 then (callbacks, the next task of a chain), and the log line of the outcome.
 
 Call ``install()`` where the worker's app is defined. Pool processes inherit it, and their spans are exported before
-they leave: at a warm shutdown as well as after ``max_tasks_per_child``.
+they leave: at a warm shutdown as well as after ``max_tasks_per_child``. A line in the log (INFO) of the worker, and of
+beat, says which patches are at work there and where its spans go.
 """
 
 from __future__ import annotations
@@ -88,14 +92,15 @@ from causal_otel import names
 from causal_otel._internal import faults
 from causal_otel.instrument.declaration import Connect, Patch, Wrap
 from causal_otel.instrument.tracing import Tracing
-from causal_otel.metrics.conventions import MESSAGING_CLIENT, MESSAGING_PROCESS
+from causal_otel.metrics.conventions import CELERY_PROCESS, MESSAGING_CLIENT
+from causal_otel.patches.celery import noise, worker_log
 from causal_otel.patches.celery.canvas import wrap_chord, wrap_group
 from causal_otel.patches.celery.discarded import wrap_announce_revoked, wrap_refusal, wrap_unknown_task
 from causal_otel.patches.celery.execution import trace_existing, wrap_build_tracer
 from causal_otel.patches.celery.main_process import wrap_on_failure, wrap_on_timeout
 from causal_otel.patches.celery.options import CeleryOptions, LinkWhen
 from causal_otel.patches.celery.publishing import connect_senders, wrap_create_task_sender, wrap_send_task
-from causal_otel.patches.celery.sending import by_beat, wrap_acquire, wrap_connect, wrap_publish
+from causal_otel.patches.celery.sending import by_beat, wrap_acquire, wrap_connect
 from causal_otel.patches.celery.waits import wrap_request
 
 if TYPE_CHECKING:
@@ -142,7 +147,6 @@ PATCH = Patch(
         Wrap("kombu.resource", "Resource.acquire", wrap_acquire),
         Wrap("kombu.connection", "Connection._establish_connection", wrap_connect),
         Wrap("kombu.connection", "Connection.channel", wrap_connect),
-        Wrap("kombu.messaging", "Producer.publish", wrap_publish),
         Wrap("celery.worker.request", "Request.on_failure", wrap_on_failure),
         Wrap("celery.worker.request", "Request.on_timeout", wrap_on_timeout),
         Wrap("celery.worker.request", "Request._announce_revoked", wrap_announce_revoked),
@@ -155,6 +159,8 @@ PATCH = Patch(
         Wrap("celery.worker.consumer.consumer", "build_tracer", wrap_build_tracer),
         Connect("celery.app.trace", trace_existing),
         Connect("celery.signals", _connect),
+        *noise.TARGETS,
+        worker_log.TARGET,
     ),
     records=(
         names.MESSAGING_SYSTEM,
@@ -190,5 +196,5 @@ PATCH = Patch(
         "headers of messages",
         "the broker's URL, user and password",
     ),
-    metrics={SpanKind.PRODUCER: MESSAGING_CLIENT, SpanKind.CONSUMER: MESSAGING_PROCESS},
+    metrics={SpanKind.PRODUCER: MESSAGING_CLIENT, SpanKind.CONSUMER: CELERY_PROCESS},
 )

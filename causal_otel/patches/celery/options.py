@@ -80,11 +80,14 @@ class CeleryOptions(Options):
     Args:
         excluded: names of tasks, such as ``reports.*``, in any case: neither sent nor executed in a trace that is
             recorded.
+        result_backend: whether what the result backend does inside a span is recorded by the patch of its driver:
+            storing a result, asking for one, counting the parts of a chord.
         flush_timeout: how long a worker process that leaves may take to export its last spans, in seconds.
         link: which attempts begin a trace of their own, linked to who sent them. True: all of them; False: none, not
             even those at tasks that send themselves.
     """
 
+    result_backend: bool = False
     flush_timeout: float = 2.0
     link: bool | LinkWhen = _BY_DEFAULT
 
