@@ -9,6 +9,8 @@ was asked for is done when something is in the list ``QUEUE.done``.
 
 from __future__ import annotations
 
+import functools
+import gc
 import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
@@ -61,6 +63,16 @@ def _span(tracer: str) -> AbstractContextManager[object]:
     return trace.get_tracer("benchmark").start_as_current_span("root")
 
 
+@functools.cache
+def _settle() -> None:
+    """Once, after the round that warms up: what lives for ever is not looked at by each full collection of garbage.
+
+    One of them takes as long as 40 tasks, and would fall on whoever's round it pleases.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 def _publish(client: redis.Redis, queue: str, tracer: str, flush: Flush) -> None:
     send = add.apply_async
     while asked := client.blpop([f"{queue}.ask"], timeout=0):
@@ -69,6 +81,7 @@ def _publish(client: redis.Redis, queue: str, tracer: str, flush: Flush) -> None
                 send((1, 2))
         app.send_task("benchmarks.flush")
         flush()
+        _settle()
         client.rpush(f"{queue}.done", 1)
 
 
@@ -76,6 +89,7 @@ def _work(client: redis.Redis, queue: str, flush: Flush) -> None:
     @app.task(name="benchmarks.flush")
     def export() -> None:
         flush()
+        _settle()
         client.rpush(f"{queue}.done", 1)
 
     @signals.worker_ready.connect(weak=False)

@@ -1,4 +1,4 @@
-"""Virtual environments with other versions than the installed ones, in which all else is found as it is here."""
+"""Virtual environments of a test's own, which have everything that is installed here, and something else before it."""
 
 from __future__ import annotations
 
@@ -8,31 +8,35 @@ import sysconfig
 import venv
 from pathlib import Path
 
-__all__ = ["installed", "make_environment", "output_of"]
+import pytest
 
-_ROOT = Path(__file__).parents[1]
-_SECONDS_TO_INSTALL = 300
+__all__ = ["environment", "pip_install", "run_to_end"]
 
-
-def make_environment(place: Path) -> Path:
-    """The Python of a new virtual environment in ``place``, in which what is installed here is found after its own."""
-    venv.create(place, symlinks=True)
-    (own,) = place.glob("lib/python*/site-packages")
-    (own / "this_one.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
-    return place / "bin" / "python"
+ROOT = Path(__file__).parents[1]
+SECONDS_TO_INSTALL = 300
 
 
-def installed(python: Path, *requirements: str) -> None:
-    """Have pip install them there, through its ordinary configuration."""
-    output_of(python, "-m", "pip", "install", "--quiet", *requirements, seconds=_SECONDS_TO_INSTALL)
-
-
-def output_of(*command: str | Path, seconds: float) -> str:
+def run_to_end(*command: str | Path, seconds: float) -> str:
     """The output of a program that ends well and in time."""
-    environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    pipe = subprocess.PIPE
+    variables = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     done = subprocess.run(
-        command, cwd=_ROOT, env=environment, timeout=seconds, stdout=pipe, stderr=subprocess.STDOUT, text=True
+        command, cwd=ROOT, env=variables, timeout=seconds, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     assert done.returncode == 0, f"{done.args} ended with {done.returncode}:\n{done.stdout[-20000:]}"
     return done.stdout
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Path:
+    """The Python of a new virtual environment, in which what is installed here is found after its own."""
+    place = tmp_path / "environment"
+    venv.create(place, symlinks=True)
+    python = place / "bin" / "python"
+    (own,) = place.glob("lib/python*/site-packages")
+    (own / "this_one.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+    return python
+
+
+def pip_install(python: Path, *requirements: str) -> None:
+    """Install them there, through pip's ordinary configuration."""
+    run_to_end(python, "-m", "pip", "install", "--quiet", *requirements, seconds=SECONDS_TO_INSTALL)

@@ -14,11 +14,13 @@ import pytest
 
 from causal_otel.testing.process import process
 from tests.docs.pages import code_blocks
-from tests.environments import installed, make_environment
+from tests.environments import environment, pip_install
 from tests.span_relations import assert_span
 
 if TYPE_CHECKING:
     from tests.services.received import ReceivedSpan, ReceivedSpans
+
+__all__ = ["environment"]
 
 _BEGIN = "import os, sys, time\nimport causal_otel\ncausal_otel.install(patches=[])\nPAUSE = 0.3\n"
 _PAUSE = 0.3
@@ -149,13 +151,12 @@ def test_dramatiq(tmp_path: Path, redis_url: str, receiver: ReceivedSpans) -> No
 
 
 @pytest.mark.long
-def test_arq(tmp_path: Path, redis_url: str, receiver: ReceivedSpans) -> None:
+def test_arq(environment: Path, tmp_path: Path, redis_url: str, receiver: ReceivedSpans) -> None:
     """Each job is below its sending; an exception is its error. arq needs an older redis-py than the tests have."""
-    python = make_environment(tmp_path / "environment")
-    installed(python, "arq==0.28.0")
+    pip_install(environment, "arq==0.28.0")
     _program(tmp_path, 1, _ARQ)
     worker = ["-m", "arq", "shop.WorkerSettings"]
-    spans = _traced(str(python), tmp_path, worker, "Starting worker for 2 functions", redis_url, receiver, 6)
+    spans = _traced(str(environment), tmp_path, worker, "Starting worker for 2 functions", redis_url, receiver, 6)
     request = _named(spans, "request")
     assert_span(request, None)
     for name in ("bill", "refuse"):

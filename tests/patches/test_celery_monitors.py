@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import urllib.request
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ import pytest
 from celery import signature
 
 from causal_otel.testing.process import LOOPBACK, Process, claim_port, process
+from tests.environments import environment, pip_install
 from tests.patches import celery_worker
 from tests.patches.celery_app import app
 from tests.patches.celery_worker import hexadecimal, of_service, running_worker
@@ -21,8 +21,11 @@ from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.services.received import ReceivedSpans
+
+__all__ = ["environment"]
 
 pytestmark = pytest.mark.long
 
@@ -41,23 +44,31 @@ def answers(url: str) -> Callable[[Process], bool]:
     return lambda _: bool(read(url))
 
 
-def test_flower_and_an_exporter(broker: str, receiver: ReceivedSpans) -> None:
+def test_flower_and_an_exporter(broker: str, receiver: ReceivedSpans, environment: Path) -> None:
     """Both listen to the worker's events and ask it; Flower does so in a process that is traced, since the app is."""
     queue = "watched"
     flower, exporter = (f"http://{LOOPBACK}:{claim_port(None, name)}" for name in ("Flower", "the exporter"))
-    environment = celery_worker.environment(broker, receiver, "flower", "celery,redis", 0.1)
-    exporting = [sys.executable, "-m", "celery_prometheus_exporter"]
+    # Where Flower is installed, every program of Celery's imports it: so in an environment of its own.
+    pip_install(environment, "flower==2.2.0", "celery-prometheus-exporter==1.7.0")
+    variables = celery_worker.environment(broker, receiver, "flower", "celery,redis", 0.1)
+    exporting = [str(environment), "-m", "celery_prometheus_exporter"]
     watching = (
         process(
-            [*celery_worker.CELERY, "flower", f"--address={LOOPBACK}", f"--port={flower.rpartition(':')[2]}"],
+            [
+                environment,
+                *celery_worker.CELERY[1:],
+                "flower",
+                f"--address={LOOPBACK}",
+                f"--port={flower.rpartition(':')[2]}",
+            ],
             name="Flower",
-            env={**environment, "FLOWER_UNAUTHENTICATED_API": "true"},
+            env={**variables, "FLOWER_UNAUTHENTICATED_API": "true"},
             ready=answers(f"{flower}/healthcheck"),
         ),
         process(
             [*exporting, "--broker", broker, "--addr", exporter.removeprefix("http://"), "--enable-events"],
             name="the exporter",
-            env=environment,
+            env=variables,
             ready=answers(f"{exporter}/metrics"),
         ),
     )

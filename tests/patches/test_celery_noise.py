@@ -21,8 +21,6 @@ from tests.span_relations import assert_span
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.services.received import ReceivedSpans
 
 # redis-py 8 warns of a command that Celery stores groups with.
@@ -45,6 +43,12 @@ def make(broker: str, backend: str) -> Celery:
 def app(broker: str) -> Celery:
     """One that has the broker of the shared worker."""
     return make(broker, broker)
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URL of a database. Older versions of Celery make their tables in the first one only."""
+    return f"sqlite:///{tmp_path_factory.mktemp('results') / 'results'}"
 
 
 def add(app: Celery, x: int, y: int) -> Any:
@@ -153,10 +157,9 @@ def test_a_broker_that_is_down_is_the_sending_s_failure() -> None:
 
 
 @pytest.mark.parametrize("shown", [False, True])
-def test_results_in_a_database(tmp_path: Path, shown: bool) -> None:
+def test_results_in_a_database(database: str, shown: bool) -> None:
     """A result backend of SQLAlchemy's is as silent, by its own options, and other engines are traced as ever."""
-    url = f"sqlite:///{tmp_path / 'results'}"
-    app = make("memory://", f"db+{url}")
+    app = make("memory://", f"db+{database}")
     options = {"celery": CeleryOptions(result_backend=shown), "sqlalchemy": True}
     with recording(options) as recorded:
         app.backend.store_result("1", "done", "SUCCESS")
@@ -169,7 +172,7 @@ def test_results_in_a_database(tmp_path: Path, shown: bool) -> None:
         stored = {name.partition(" ")[0] for name in recorded.names()} - {"caller"}
         assert stored == ({"SELECT", "INSERT", "UPDATE", "DELETE"} if shown else set())
         recorded.clear()
-        engine = create_engine(url)
+        engine = create_engine(database)
         with causal_otel.span("caller"), engine.connect() as connection:
             connection.execute(text("SELECT 1"))
         engine.dispose()

@@ -19,7 +19,7 @@ from causal_otel.testing.process import claim_port
 from tests.recording import Recording, recording
 from tests.services.slow import slow
 from tests.span_relations import PARTS, assert_span
-from tests.waiting import wait_until
+from tests.waiting import pause, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +72,7 @@ def test_waiting_for_the_pool(sender: Celery) -> None:
 
 def test_others_wait_for_the_pool_as_well(sender: Celery) -> None:
     """One that waits is told how many did before it, of the pool of producers as of that of connections."""
-    pool = sender.amqp.producer_pool
+    pool: Any = sender.amqp.producer_pool
 
     def waiting() -> int:
         return sum(len(each._resource.not_empty._waiters) for each in (pool, pool.connections))
@@ -83,6 +83,7 @@ def test_others_wait_for_the_pool_as_well(sender: Celery) -> None:
             for number in range(3):
                 threads.submit(sender.send_task, f"elsewhere.{number}")
                 wait_until(lambda wanted=number + 1: waiting() == wanted)  # type: ignore[misc]
+            pause(0.01)  # what is less than a millisecond is no part
         finally:
             producer.release()
         threads.shutdown()

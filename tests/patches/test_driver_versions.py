@@ -18,7 +18,9 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from causal_otel.instrument.registry import BUILT_IN
-from tests.environments import installed, make_environment, output_of
+from tests.environments import environment, pip_install, run_to_end
+
+__all__ = ["environment"]
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
@@ -59,9 +61,11 @@ TESTS = {
             "test_celery_installed",
             "test_celery_outcomes",
             "test_celery_publishing",
+            "test_celery_scenario",
             "test_celery_workers",
         )
     ),
+    "celery in short": Selection(files=("test_celery_noise", "test_celery_scenario")),
     # On ArcadeDB, which is there without a JDK. Neo4j is no other driver: `make test` runs them on it.
     "neo4j": Selection(files=("test_neo4j*", "test_durations"), only="neo4j and not [neo4j and not -neo4j]"),
     "sqlalchemy": Selection(files=("test_sqlalchemy*",)),
@@ -77,6 +81,11 @@ BETWEEN = [
     ("asgi", "fastapi==0.142.0"),  # the first that traces by itself
     ("asyncpg", "asyncpg==0.30.0"),  # the first with fetchmany(), and with a reset() in two parts
     ("asyncpg", "asyncpg==0.31.0"),  # the last whose pools restore no connections in the background
+    # Each with a Kombu and a redis-py of its time.
+    ("celery in short", "celery==5.3.6 kombu==5.3.7 redis==5.0.8"),
+    ("celery in short", "celery==5.4.0 kombu==5.4.2 redis==5.0.8"),
+    ("celery in short", "celery==5.5.3 kombu==5.5.4 redis==5.2.1"),
+    ("celery in short", "celery==5.6.3 kombu==5.6.2 redis==6.4.0"),
     ("redis", "redis==6.4.0"),  # with transactions in clusters
     ("redis", "redis==7.1.1"),  # the last whose errors do not tell the server's code
     ("httpx2", "httpx2==2.0.0"),  # the oldest of the other driver that the patch of httpx is for
@@ -127,22 +136,16 @@ def _oldest(patch: str) -> list[str]:
     return [f"{name}=={version}" for name, version in first.items()]
 
 
-@pytest.fixture
-def environment(tmp_path: Path) -> Path:
-    """The Python of a new virtual environment, in which what is installed here is found after its own."""
-    return make_environment(tmp_path / "environment")
-
-
 def _versions(python: Path, names: list[str]) -> dict[str, str]:
     """Which versions of distributions that Python finds."""
     code = "import sys; from importlib.metadata import version; print(*map(version, sys.argv[1:]))"
-    return dict(zip(names, output_of(python, "-c", code, *names, seconds=60).split(), strict=True))
+    return dict(zip(names, run_to_end(python, "-c", code, *names, seconds=60).split(), strict=True))
 
 
 def _run_tests(python: Path, tests: Selection, versions: dict[str, str], report: Path) -> None:
     """Run them all, and assert that each has passed."""
     left_out = [test for name, on, test in WITHOUT if name in versions and versions[name] in SpecifierSet(on)]
-    output_of(
+    run_to_end(
         python,
         *("-m", "pytest", "-q", f"--junitxml={report}"),
         *("-W", "ignore"),  # what an old version warns of, nobody mends any more
@@ -163,7 +166,7 @@ def _names(requirements: list[str]) -> list[str]:
 
 
 _OLDEST = [(patch, _oldest(patch)) for patch in BUILT_IN if _drivers(patch)]
-_OTHERS = [(name, [requirement]) for name, requirement in BETWEEN]
+_OTHERS = [(name, requirements.split()) for name, requirements in BETWEEN]
 _EXACTLY = [*_OLDEST, *_OTHERS]
 
 
@@ -171,7 +174,7 @@ _EXACTLY = [*_OLDEST, *_OTHERS]
 def test_other_version(environment: Path, tmp_path: Path, tests: str, requirements: list[str]) -> None:
     """Every test passes, none is skipped, on an older version."""
     beside = BESIDE.get(tests, [])
-    installed(environment, *requirements, *beside)
+    pip_install(environment, *requirements, *beside)
     of_the_patch = _drivers(tests) if tests in BUILT_IN else ()
     versions = _versions(environment, [*{*_names(requirements), *of_the_patch}])
     for each in map(Requirement, requirements):

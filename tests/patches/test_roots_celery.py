@@ -54,6 +54,8 @@ def idle(broker: str) -> None:
         pytest.param("threads", True, id="threads-with beat"),
         pytest.param("solo", False, id="solo-idle", marks=pytest.mark.long),
         pytest.param("solo", True, id="solo-with beat", marks=pytest.mark.long),
+        pytest.param("gevent", False, id="gevent-idle", marks=pytest.mark.long),
+        pytest.param("eventlet", False, id="eventlet-idle", marks=pytest.mark.long),
     ],
 )
 def test_a_worker_on_redis(broker: str, receiver: ReceivedSpans, tmp_path: Path, pool: str, ticks: bool) -> None:

@@ -50,11 +50,14 @@ producer of the broker's pool, with ``causal.pool.size`` and ``causal.pool.waiti
 execution adds:
 
 * ``causal.queue.wait``: seconds from when the task could run (sent, or its eta) until it did, by two machines' clocks
+* ``causal.prefetch.wait``: the part of it after a worker had received the task, and was busy, by one machine's clock
+* ``celery.worker.name``: the worker's node name, such as ``celery@host``; not in eager mode
 * ``celery.task.state``: SUCCESS, FAILURE, RETRY, IGNORED, REJECTED or REVOKED
 * ``celery.task.retries``: how many attempts there were before this one, if any
 * ``celery.task.redelivered``: true where the message had been delivered before, to an execution that did not end it
 * ``celery.task.eta``: when it was due, if not at once
-* ``celery.task.retry.reason``: the exception it is retried for, if that is known
+* ``celery.task.retry.reason``: the exception it is retried for, or else the text that ``Retry`` was given
+* ``celery.task.retry.eta``: when it is to be retried
 * ``celery.task.revoke.reason``: ``revoked`` or ``expired`` before it began, ``terminated`` while it ran
 * ``celery.task.reject.requeue``: whether the broker is to deliver a message again that was rejected
 
@@ -66,8 +69,13 @@ Celery logs them without a traceback, and nor are retrying, ignoring and rejecti
 recorded.
 
 Metrics: ``messaging.client.operation.duration`` of each sending and ``messaging.process.duration`` of each execution,
-in eager mode as well, by queue and ``celery.task.name``; ``causal.celery.queue.wait`` where the sender is traced. One
-that the main process ends is measured there.
+in eager mode as well, by queue and ``celery.task.name``; ``causal.celery.attempts`` by ``celery.task.state``;
+``causal.celery.queue.wait`` of those whose sender is traced and ``causal.celery.prefetch.wait`` of all. One that the
+main process ends is measured there.
+
+The span of an execution is around all that Celery does on behalf of the task: receivers of ``task_prerun`` and
+``task_postrun``, the methods ``before_start``, ``on_success``, ``on_failure`` and ``after_return``, what it publishes
+then (callbacks, the next task of a chain), and the log line of the outcome.
 
 Call ``install()`` where the worker's app is defined. Pool processes inherit it, and their spans are exported before
 they leave: at a warm shutdown as well as after ``max_tasks_per_child``. A line in the log (INFO) of the worker, and of
@@ -92,7 +100,7 @@ from causal_otel.patches.celery.execution import trace_existing, wrap_build_trac
 from causal_otel.patches.celery.main_process import wrap_on_failure, wrap_on_timeout
 from causal_otel.patches.celery.options import CeleryOptions, LinkWhen
 from causal_otel.patches.celery.publishing import connect_senders, wrap_create_task_sender, wrap_send_task
-from causal_otel.patches.celery.sending import by_beat, wrap_acquire, wrap_connect, wrap_publish
+from causal_otel.patches.celery.sending import by_beat, wrap_acquire, wrap_connect
 from causal_otel.patches.celery.waits import wrap_request
 
 if TYPE_CHECKING:
@@ -139,7 +147,6 @@ PATCH = Patch(
         Wrap("kombu.resource", "Resource.acquire", wrap_acquire),
         Wrap("kombu.connection", "Connection._establish_connection", wrap_connect),
         Wrap("kombu.connection", "Connection.channel", wrap_connect),
-        Wrap("kombu.messaging", "Producer.publish", wrap_publish),
         Wrap("celery.worker.request", "Request.on_failure", wrap_on_failure),
         Wrap("celery.worker.request", "Request.on_timeout", wrap_on_timeout),
         Wrap("celery.worker.request", "Request._announce_revoked", wrap_announce_revoked),

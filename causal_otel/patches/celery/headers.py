@@ -89,15 +89,13 @@ def carried(request: Mapping[str, Any]) -> dict[str, str]:
     return {name: value for name, value in fields.items() if isinstance(value, str)}
 
 
-def replaced(headers: Mapping[str, Any] | None, fields: dict[str, Any]) -> dict[str, Any]:
+def replaced(headers: Mapping[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
     """The headers of a message that is sent, with our fields. Stale ones go, at both levels, and foreign ones stay.
 
     Args:
         headers: what the caller gives, or the attempt that is retried. Neither they nor what is in them is changed.
         fields: what the message is to carry for us.
     """
-    if not headers:
-        return fields
     ours = (*_propagated(), *_OURS)
     found = {**_without(headers, ours), **fields}
     nested = found.get("headers")

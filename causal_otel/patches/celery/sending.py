@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from causal_otel.instrument.operation import Running
     from causal_otel.instrument.tracing import Tracing
 
-__all__ = ["DUE", "SENDING", "Sending", "by_beat", "wrap_acquire", "wrap_connect", "wrap_publish"]
+__all__ = ["DUE", "SENDING", "Sending", "by_beat", "wrap_acquire", "wrap_connect"]
 
 SENDING = create_key("causal-otel-celery-sending")
 """The key in a context of the :class:`Sending` that is under way."""
@@ -120,20 +120,3 @@ def wrap_connect(tracing: Tracing[Any], original: Callable[..., Any]) -> Callabl
             note(CAUSAL_CONNECT, seconds)
 
     return connect
-
-
-def wrap_publish(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
-    """``kombu.messaging.Producer.publish``: what the broker's client does then is nobody's span but the sending's."""
-
-    @functools.wraps(original)
-    def publish(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        context = current()
-        if SENDING not in context:
-            return original(self, *args, **kwargs)
-        token = begin(cast("Context", {**context, **SUPPRESSED}))
-        try:
-            return original(self, *args, **kwargs)
-        finally:
-            restore(token)
-
-    return publish

@@ -1,5 +1,7 @@
 """One line in the log of a worker, and of beat, that says what is traced there and where its spans go.
 
+It reads ``causal_otel: tracing worker to http://collector:4318/v1/traces: celery, redis``.
+
 Whoever looks for missing traces reads the worker's log first. The line is written by the main process when the worker
 is ready: by then what the application imports is imported, and a patch that is still waiting for its driver does not
 trace anything.
@@ -13,23 +15,15 @@ from causal_otel._internal import faults
 from causal_otel._internal.log import logger
 from causal_otel.instrument.applying import at_work
 from causal_otel.instrument.declaration import Connect
-from causal_otel.instrument.untraced import untraced
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from causal_otel.instrument.tracing import Tracing
 
-__all__ = ["TARGET", "line"]
+__all__ = ["TARGET"]
 
 _logger = logger()
-
-
-def line(tracing: Tracing[Any]) -> str:
-    """What is said: ``tracing worker to http://collector:4318/v1/traces: celery, redis``, and what is not traced."""
-    text = f"tracing {tracing.about}: {', '.join(sorted(at_work))}"
-    missing = untraced()
-    return f"{text}; imported, but not traced: {', '.join(missing)}" if missing else text
 
 
 def _connect(tracing: Tracing[Any]) -> Callable[[], None]:
@@ -43,7 +37,7 @@ def _connect(tracing: Tracing[Any]) -> Callable[[], None]:
 
     def ready(**_: Any) -> None:
         try:
-            _logger.info("%s", line(tracing))
+            _logger.info("tracing %s: %s", tracing.about, ", ".join(sorted(at_work)))
         except Exception:
             faults.report("celery: the worker's line")
 

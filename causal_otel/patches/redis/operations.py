@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from causal_otel.instrument.calls import Args, Describe, Kwargs
     from causal_otel.instrument.tracing import Tracing
 
-__all__ = ["Endpoint", "address", "command_of", "endpoint", "is_routed", "named", "pipeline_of", "server"]
+__all__ = ["Endpoint", "address", "command_of", "endpoint", "is_routed", "is_silent", "named", "pipeline_of", "server"]
 
 _DEFAULT_PORT = 6379
 _CACHED = 1024  # kinds of operation: command, number of arguments, server; a quarter of it kinds of pipelines
@@ -41,6 +41,8 @@ _PROCEDURES = {"EVALSHA", "EVALSHA_RO", "FCALL", "FCALL_RO"}
 _PROCEDURE = re.compile(r"\w{1,64}", re.ASCII)
 _MORE_TO_IT = frozenset({*_PROCEDURES, *MAY_BLOCK})
 """Commands of which an argument is looked at."""
+
+_SILENT: Role = "silent"
 
 Endpoint = tuple[Any, Any, Any, Role, bool]
 """Database, host or socket, and port, None where unknown; what is recorded of it; whether the server is known only when
@@ -82,6 +84,11 @@ def server(endpoint: Endpoint) -> dict[str, Any]:
     return address(*endpoint[1:3])
 
 
+def is_silent(client: Any) -> bool:
+    """Whether nothing is recorded of what a client does."""
+    return endpoint(client)[3] == _SILENT
+
+
 def is_routed(client: Any) -> bool:
     """Whether the server is known only when it has answered."""
     return endpoint(client)[4]
@@ -100,11 +107,8 @@ def address(host: Any, port: Any) -> dict[str, Any]:
 @functools.lru_cache(_CACHED)
 def _operation(
     name: str, arguments: int, endpoint: Endpoint, procedure: str = "", background: bool = False
-) -> Operation | None:
-    """An operation; None: nothing is recorded of it."""
+) -> Operation:
     database, host, port, role, routed = endpoint
-    if role == "silent":
-        return None
     attributes: dict[str, Any] = {DB_SYSTEM_NAME: "redis", DB_OPERATION_NAME: name, **address(host, port)}
     if database is not None:
         attributes[DB_NAMESPACE] = str(database)
@@ -119,7 +123,8 @@ def _operation(
 
 def named(name: str, client: Any) -> Operation | None:
     """An operation that is no command, of whatever has a pool of connections; None: nothing is recorded of it."""
-    return _operation(name, -1, endpoint(client))
+    where = endpoint(client)
+    return None if where[3] == _SILENT else _operation(name, -1, where)
 
 
 def command_of(options: Any) -> Describe:
@@ -132,20 +137,19 @@ def command_of(options: Any) -> Describe:
 
     def describe(tracing: Tracing[Any], client: Any, args: Args, kwargs: Kwargs) -> Operation | None:
         """A command sent by a client, or by a pipeline that is watching keys."""
-        if not args:
-            return None  # the driver is about to say so
+        where = endpoint(client)
+        if where[3] == _SILENT or not args:
+            return None  # of no arguments the driver is about to complain
         name, arguments = command(args)
         if hidden or name is OTHER:
             arguments = -1
         elif arguments > MAX_SHOWN:
             arguments = MAX_SHOWN + 1  # how many more is no other kind of operation
         if name in _MORE_TO_IT:
-            operation = _operation(
-                name, arguments, endpoint(client), _procedure(name, args), name in MAY_BLOCK and blocks(args)
-            )
+            operation = _operation(name, arguments, where, _procedure(name, args), name in MAY_BLOCK and blocks(args))
         else:
-            operation = _operation(name, arguments, endpoint(client))
-        if keys and arguments > 0 and operation is not None:
+            operation = _operation(name, arguments, where)
+        if keys and arguments > 0:
             return operation.of_this_call({DB_QUERY_TEXT: text_with_keys(args, _shortened(tracing))})
         return operation
 
@@ -178,24 +182,25 @@ def pipeline_of(options: Any) -> Describe:
 
     def describe(tracing: Tracing[Any], pipeline: Any, args: Args, kwargs: Kwargs) -> Operation | None:
         """A pipeline being executed."""
+        where = endpoint(pipeline)
+        if where[3] == _SILENT:
+            return None
         queue = _queue(pipeline)
         if not queue:
-            return _unread(pipeline)
+            return _unread(pipeline, where)
         size, shown = len(queue), queue[:MAX_SHOWN]
         alike = _alike(queue)
         words = (queue[0][0][0],) if alike else tuple([each[0] for each, _ in shown])
         kind = _kind(pipeline)
         if COMPLETE.issuperset(words):
             lengths = None if hidden else tuple([len(each) for each, _ in shown])
-            operation = _pipeline(kind, words, lengths, alike, size, endpoint(pipeline))
+            operation = _pipeline(kind, words, lengths, alike, size, where)
         else:  # words that are no commands as redis-py spells them may be anything: they are not remembered
             commands = [command(each) for each, _ in shown]
             names = [name for name, _ in commands]
             alike = alike or (size <= MAX_SHOWN and len({*names}) == 1)
             texts = None if hidden else [text(*each) for each in commands]
-            operation = _described(kind, names, texts, alike, size, endpoint(pipeline))
-        if operation is None:
-            return None
+            operation = _described(kind, names, texts, alike, size, where)
         if keys:
             shortened = _shortened(tracing)
             texts = [text_with_keys(each, shortened) for each, _ in shown]
@@ -211,7 +216,7 @@ def pipeline_of(options: Any) -> Describe:
 @functools.lru_cache(_CACHED)
 def _pipeline(
     kind: str, words: tuple[str, ...], lengths: tuple[int, ...] | None, alike: bool, size: int, endpoint: Endpoint
-) -> Operation | None:
+) -> Operation:
     """A pipeline of commands that are spelled as redis-py does: their words, one for all if alike, and lengths."""
     return _described(kind, words, None if lengths is None else _texts(words, lengths), alike, size, endpoint)
 
@@ -223,8 +228,8 @@ def _texts(words: tuple[str, ...], lengths: tuple[int, ...]) -> tuple[str, ...]:
 
 def _described(
     kind: str, names: Sequence[str], texts: Sequence[str] | None, alike: bool, size: int, endpoint: Endpoint
-) -> Operation | None:
-    """A pipeline; None: nothing is recorded of it.
+) -> Operation:
+    """A pipeline.
 
     Args:
         kind: ``PIPELINE`` or ``MULTI``.
@@ -236,8 +241,6 @@ def _described(
     """
     background = all(map(is_background, names)) and (alike or size <= MAX_SHOWN)
     operation = _operation(f"{kind} {names[0]}" if alike else kind, -1, endpoint, background=background)
-    if operation is None:
-        return None
     attributes = dict(operation.attributes)
     if texts:
         attributes[DB_QUERY_TEXT] = _joined(texts, size)
@@ -260,14 +263,12 @@ def _queue(pipeline: Any) -> list[tuple[Args, Any]]:
     return []
 
 
-def _unread(pipeline: Any) -> Operation | None:
+def _unread(pipeline: Any, endpoint: Endpoint) -> Operation | None:
     """A pipeline whose commands are not known, if there are any."""
     size = len(pipeline)
     if not size:
         return None  # it sends nothing, or at most an EXEC to end a WATCH
-    operation = named(_kind(pipeline), pipeline)
-    if operation is None:
-        return None
+    operation = _operation(_kind(pipeline), -1, endpoint)
     return operation.of_this_call({DB_OPERATION_BATCH_SIZE: size} if size > 1 else {})
 
 
