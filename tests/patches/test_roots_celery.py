@@ -61,7 +61,8 @@ def idle(broker: str) -> None:
 def test_a_worker_on_redis(broker: str, receiver: ReceivedSpans, tmp_path: Path, pool: str, ticks: bool) -> None:
     """Its polling, its events, its beat and its results begin no trace: there are the tasks, and what is in them."""
     name = f"roots-{pool}-{ticks}"
-    options = ["-E", "-B", "-s", str(tmp_path / "schedule")]
+    greenlets = pool in ("gevent", "eventlet")  # which have no beat
+    options = ["-E"] if greenlets else ["-E", "-B", "-s", str(tmp_path / "schedule")]
     variables = {"TESTS_ANXIOUS_BROKER": "1", **({"TESTS_BEAT": "1"} if ticks else {})}
     with running_worker(
         broker, receiver, name, *options, pool=pool, patches="celery,redis", variables=variables
