@@ -270,6 +270,12 @@ CAUSAL_CELERY_PREFETCH_WAIT: Final = "causal.celery.prefetch.wait"
 """Seconds that a worker which had received a task held it, as ``causal.prefetch.wait`` says of one attempt."""
 CAUSAL_CELERY_QUEUE_WAIT: Final = "causal.celery.queue.wait"
 """Seconds from when a task could run until it did, as ``causal.queue.wait`` says of one attempt."""
+TASKIQ_TASK_NAME: Final = "taskiq.task.name"
+"""A task's registered name."""
+TASKIQ_TASK_RETRIES: Final = "taskiq.task.retries"
+"""How many times a task was retried before."""
+TASKIQ_TASK_RETRY_REASON: Final = "taskiq.task.retry.reason"
+"""Why a task is sent once more: the exception's class."""
 
 # -- ours: metrics of the export --------------------------------------------------------------------------------------
 

@@ -72,7 +72,8 @@ Written by `make docs`; do not edit.
 
 This page says which spans each patch makes, and which attributes they have. Names are those of OpenTelemetry's
 [semantic conventions](https://opentelemetry.io/docs/specs/semconv/), whose pages explain them. Where there is no
-convention, names begin with `causal.`, for tasks of Celery with `celery.`.
+convention, names begin with `causal.`, for tasks of Celery with `celery.`, and of taskiq with
+`taskiq.`.
 
 [Privacy](privacy.md) lists what is never recorded.
 
@@ -92,7 +93,7 @@ The collector, its pages and `causal-otel trace` show them, and `causal.loop.blo
 spans that have it.
 
 A span that was started inside `causal_otel.detached()` has a link to the trace that was left. The link's attribute
-`causal.link` is `detached`.
+`causal.link` is `detached`. On links between tasks of Celery it is their role: see [Follow tasks](../how-to/celery.md).
 
 ## Options of every patch
 

@@ -42,7 +42,8 @@ both ways.
 
 _NOTES = """
 An attribute is there if the operation has it. `error.type` is that of the span; a cancelled operation has none.
-`celery.task.name` is no convention's: most queues have the same name, and the task is what people look for.
+`celery.task.name` and `taskiq.task.name` are no conventions': most queues have the same name, and the task is what
+people look for.
 
 Not measured: pings, waits for work and other housekeeping of drivers, what is a span only if it fails, what is excluded
 with everything inside it, and websockets.

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SPAN_KEY",
+    "SUPPRESSED",
     "Activation",
     "attach",
     "begin",
@@ -56,6 +57,9 @@ _SUPPRESS_KEYS: tuple[str, ...] = (
     "suppress_instrumentation",
     cast("str", getattr(context_api, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation")),
 )
+
+SUPPRESSED: dict[str, bool] = dict.fromkeys(_SUPPRESS_KEYS, True)
+"""What a context in which nothing is to be traced has besides."""
 
 variable: ContextVar[Context] | None = getattr(getattr(context_api, "_RUNTIME_CONTEXT", None), "_current_context", None)
 """The API's own context variable; None where the user has another runtime context (``OTEL_PYTHON_CONTEXT``)."""
@@ -199,7 +203,7 @@ def is_suppressed(context: Context) -> bool:
 
 def suppressed_context() -> Context:
     """The current context, with nothing traced in it, neither by us nor by other OpenTelemetry instrumentations."""
-    return Context({**current(), **dict.fromkeys(_SUPPRESS_KEYS, True)})
+    return Context({**current(), **SUPPRESSED})
 
 
 @contextmanager

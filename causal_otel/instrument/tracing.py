@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from opentelemetry.trace import INVALID_SPAN, SpanKind, TraceFlags
 
 from causal_otel._internal import faults
-from causal_otel.engine import context
+from causal_otel.engine import context, outcome
 from causal_otel.engine.adoption import as_sampled, take_over
 from causal_otel.engine.context import SPAN_KEY
 from causal_otel.engine.exceptions import capture
 from causal_otel.engine.foreign import is_ours, starter
 from causal_otel.engine.unsampled import ExcludedSpan
 from causal_otel.instrument.baggage import BaggageBorder
-from causal_otel.instrument.errors import BY_CLASS
+from causal_otel.instrument.errors import BY_CLASS, error_name
 from causal_otel.instrument.exclusion import match_names, match_urls
 from causal_otel.instrument.hooks import Hooks
 from causal_otel.instrument.operation import Observation, Running
@@ -316,6 +316,21 @@ class Tracing(Generic[OptionsT]):
         if self.redaction is not None:
             attributes = {key: self.redaction.value(key, value) for key, value in attributes.items()}
         span.add_event("exception", attributes)
+
+    def raised(self, running: Running, error: BaseException) -> None:
+        """Say that an operation has failed because the user's own code raised ``error``; a cancellation is none.
+
+        Unlike an error of a driver it is told with its message and stack, and ``SystemExit`` is one as well.
+
+        Args:
+            running: the operation, which goes on until its ``end()``.
+            error: what was raised.
+        """
+        if outcome.is_cancellation(error) or isinstance(error, GeneratorExit):
+            running.failed(error)
+            return
+        self.record_exception(running.span, error)
+        running.fail(error_name(error), type(error).__name__)
 
     def shortened(self, key: str, text: str, longest: int) -> str:
         """What is recorded of a text of the application's, which may be long and hold secrets.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from causal_otel import names
 from causal_otel.instrument.measured import Instrument, Measured
 
-__all__ = ["DATABASE_CLIENT", "HTTP_CLIENT", "HTTP_SERVER", "MESSAGING_CLIENT", "MESSAGING_PROCESS"]
+__all__ = ["CELERY_PROCESS", "DATABASE_CLIENT", "HTTP_CLIENT", "HTTP_SERVER", "MESSAGING_CLIENT", "MESSAGING_PROCESS"]
 
 _DATABASE = (
     names.DB_SYSTEM_NAME,
@@ -32,6 +32,7 @@ _MESSAGING = (
     names.SERVER_ADDRESS,
     names.SERVER_PORT,
     names.CELERY_TASK_NAME,  # no convention's; but most queues are called "celery"
+    names.TASKIQ_TASK_NAME,  # likewise "taskiq"
 )
 _WAITED = (*(name for name in _MESSAGING if name != names.ERROR_TYPE), names.MESSAGING_DESTINATION_NAME)
 _SECONDS_WAITED = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
@@ -108,15 +109,31 @@ MESSAGING_CLIENT = Measured(
 )
 """Of a message that is sent."""
 
+_PROCESS_DURATION = Instrument(
+    names.MESSAGING_PROCESS_DURATION,
+    "s",
+    "Duration of processing operation.",
+    (*_MESSAGING, names.MESSAGING_DESTINATION_NAME),
+    boundaries=_SECONDS_HTTP,
+)
+
+# No convention's, from here on: they have none for these.
 MESSAGING_PROCESS = Measured(
-    Instrument(
-        names.MESSAGING_PROCESS_DURATION,
-        "s",
-        "Duration of processing operation.",
-        (*_MESSAGING, names.MESSAGING_DESTINATION_NAME),
-        boundaries=_SECONDS_HTTP,
-    ),
-    # No convention's, from here on: they have none for these.
+    _PROCESS_DURATION,
+    noted={
+        names.CAUSAL_QUEUE_WAIT: Instrument(
+            names.CAUSAL_QUEUE_WAIT,
+            "s",
+            "Duration from when a message could be processed until it was.",
+            _WAITED,
+            boundaries=_SECONDS_WAITED,
+        ),
+    },
+)
+"""Of a message that is processed."""
+
+CELERY_PROCESS = Measured(
+    _PROCESS_DURATION,
     counted=Instrument(
         names.CAUSAL_CELERY_ATTEMPTS,
         "{attempt}",
@@ -142,4 +159,4 @@ MESSAGING_PROCESS = Measured(
         ),
     },
 )
-"""Of a message that is processed."""
+"""Of an attempt at a task of Celery's."""

@@ -6,6 +6,7 @@ Broker and result backend come from Celery's own variables, CELERY_BROKER_URL an
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -18,7 +19,7 @@ from opentelemetry import baggage, context, trace
 
 import causal_otel
 from causal_otel.install import installation
-from causal_otel.patches.celery import CeleryOptions
+from causal_otel.patches.celery import CeleryOptions, LinkWhen
 
 __all__ = ["Expected", "app"]
 
@@ -39,6 +40,8 @@ if "TESTS_HOOKS" in os.environ:
     causal_otel.install(patches={"celery": CeleryOptions(request_hook=asked, response_hook=answered)})
 elif "TESTS_RESULT_BACKEND" in os.environ:
     causal_otel.install(patches={"celery": CeleryOptions(result_backend=True), "redis": True})
+elif "TESTS_LINK" in os.environ:
+    causal_otel.install(patches={"celery": CeleryOptions(link=LinkWhen(**json.loads(os.environ["TESTS_LINK"])))})
 elif "TESTS_WORKER_PATCHES" in os.environ:
     causal_otel.install(patches=os.environ["TESTS_WORKER_PATCHES"].split(","))
 
@@ -55,6 +58,7 @@ app.conf.update(
     ),
     beat_schedule={"tick": {"task": "tests.tick", "schedule": 0.3}} if "TESTS_BEAT" in os.environ else {},
 )
+app.conf.update(json.loads(os.environ.get("TESTS_SETTINGS", "{}")))
 
 
 class Expected(Exception):
@@ -191,13 +195,6 @@ def relay() -> str:
         return str(add.delay(1, 2).id)
 
 
-@app.task(name="tests.counted")
-def counted(url: str) -> int:
-    """Uses the server of the broker for itself."""
-    with redis.Redis.from_url(url) as client:
-        return int(client.incr("tests.counted"))
-
-
 for _letter in "abcdef":  # of canvases: they take whatever they are given
 
     @app.task(name=f"tests.{_letter}")
@@ -229,3 +226,10 @@ def again(self: Task[..., Any], times: int) -> None:
     """Sends itself, so many times."""
     if times:
         self.delay(times - 1)
+
+
+@app.task(name="tests.counted")
+def counted(url: str) -> int:
+    """Uses the server of the broker for itself."""
+    with redis.Redis.from_url(url) as client:
+        return int(client.incr("tests.counted"))

@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     from tests.recording import Recording
     from tests.services.received import ReceivedSpan, ReceivedSpans
 
-__all__ = ["Story", "assert_story", "links_of", "told"]
+__all__ = ["SENT", "Story", "assert_story", "links_of", "told"]
 
 Story = dict[str, tuple[str, str]]
 """Of each task, by its name: whose span sends it, ``a|b`` for either of two, and the links of its attempt, each as
 ``role:task``, separated by spaces. ``request`` is the span in which the canvas is applied."""
+
+SENT = ("request", "group:request")
+"""A member of a group that is applied in the request."""
 
 
 def told(recorded: Recording, receiver: ReceivedSpans, tasks: int, root: str = "request") -> list[Any]:

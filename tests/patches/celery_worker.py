@@ -28,9 +28,10 @@ def running_worker(
     patches: str = "celery",
     schedule_delay: float = 0.1,
     variables: Mapping[str, str] | None = None,
+    level: str = "INFO",
 ) -> Iterator[Process]:
-    """A worker of the queue ``name``, traced as the service ``name``."""
-    command = ["worker", "-Q", name, "-n", f"{name}@tests", "-P", pool, "-c", "2", "-l", "INFO"]
+    """A worker of the queue ``name``, traced as the service ``name``; it is waited for if it logs that it is ready."""
+    command = ["worker", "-Q", name, "-n", f"{name}@tests", "-P", pool, "-c", "2", "-l", level]
     command += ["--without-mingle", "--without-gossip", *options]
     variables = {
         **environment(broker, receiver, name, patches, schedule_delay),
@@ -40,7 +41,7 @@ def running_worker(
         [*CELERY, *command],
         name=f"worker {name}",
         env=variables,
-        ready=lambda worker: " ready." in worker.output(),
+        ready=(lambda worker: " ready." in worker.output()) if level == "INFO" else None,
     ) as worker:
         yield worker
 

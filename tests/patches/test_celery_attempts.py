@@ -235,14 +235,19 @@ def test_nothing_of_ours_is_in_the_tasks_request() -> None:
 
     @app.task(shared=False, name="local.look", bind=True)
     def look(self: Any) -> None:
-        seen.append((self.request.headers, {key for key in vars(self.request) if "causal" in key}))
+        seen.append(
+            (
+                self.request.headers,
+                {key for key in (*vars(self.request), *self.request.delivery_info) if "causal" in key},
+            )
+        )
 
     look.delay()
     with recording(["celery"]) as recorded, app.connection_for_read() as connection, connection.channel() as channel:
         message = app.amqp.queues["celery"].bind(channel).get(no_ack=True)
         assert message is not None
         received = Request(message, app=app)
-        assert "causal-received" in received.request_dict
+        assert "causal-received" in received.request_dict["delivery_info"]
         received.execute()
         found = assert_span(recorded.only(), None)
     assert found["causal.prefetch.wait"] >= 0

@@ -10,7 +10,7 @@ from opentelemetry.trace import SpanKind
 
 from tests.patches import celery_app
 from tests.patches.celery_app import app
-from tests.patches.celery_canvases import Story, assert_story, told
+from tests.patches.celery_canvases import SENT, Story, assert_story, told
 from tests.patches.celery_worker import executions, hexadecimal, running_worker
 from tests.recording import recording
 from tests.span_relations import assert_span
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.services.received import ReceivedSpans
-
-SENT = ("request", "group:request")
-"""A member of a group that is applied in the request."""
 
 
 def s(name: str) -> Any:

@@ -9,7 +9,7 @@ import pytest
 from causal_otel.patches.celery.identity import first_delivery, header_member, span_id
 
 REQUEST = {"id": "a", "retries": 0, "causal-published": 1764418150.25, "delivery_info": {"redelivered": False}}
-MEMBER = {**REQUEST, "group": "g", "group_index": 2}
+MEMBER = {**REQUEST, "group": "g", "group_index": 2, "causal-chord-size": 3}
 
 
 @pytest.mark.parametrize(
@@ -18,8 +18,8 @@ MEMBER = {**REQUEST, "group": "g", "group_index": 2}
         {"id": "b"},
         {"retries": 1},
         {"causal-published": 1764418150.5},
-        {"group": "g", "group_index": 2},
-        {"group": "g", "group_index": 0},
+        {"group": "g", "group_index": 2, "causal-chord-size": 3},
+        {"group": "g", "group_index": 0, "causal-chord-size": 3},
     ],
     ids=str,
 )
@@ -61,3 +61,8 @@ def test_member_of_a_header() -> None:
     assert span_id(MEMBER) == span_id({**MEMBER, "causal-published": 5.0}) == header_member("g", 2)
     for later in ({"retries": 1}, {"replaced_task_nesting": 1}):
         assert span_id({**MEMBER, **later}) not in (header_member("g", 2), None)
+
+
+def test_member_of_a_group_without_a_body() -> None:
+    """Its id follows from its message: groups inside groups share indices, and nobody is to compute it."""
+    assert span_id({**REQUEST, "group": "g", "group_index": 2}) == span_id(REQUEST)

@@ -15,7 +15,7 @@ from celery.app import trace as tracers
 from celery.app.amqp import AMQP
 from celery.worker.consumer import consumer
 from celery.worker.request import Request
-from kombu.messaging import Producer
+from kombu.resource import Resource
 
 from causal_otel.patches.celery import PATCH, CeleryOptions
 from tests.recording import recording
@@ -32,7 +32,7 @@ def test_uninstall_restores_everything() -> None:
             vars(Celery)["send_task"],
             vars(AMQP)["_create_task_sender"],
             vars(group)["apply_async"],
-            vars(Producer)["publish"],
+            vars(Resource)["acquire"],
             tracers.build_tracer,
             vars(consumer)["build_tracer"],
             vars(Request)["__init__"],

@@ -10,10 +10,9 @@ from celery import Celery, signals
 from celery.beat import ScheduleEntry, Scheduler
 from celery.schedules import schedule
 from kombu.exceptions import EncodeError, OperationalError
-from kombu.transport.redis import Channel
 
 import causal_otel
-from causal_otel.engine.context import current, is_suppressed
+from causal_otel.engine.context import current
 from causal_otel.testing.process import claim_port
 from tests.patches import celery_app
 from tests.patches.celery_app import app
@@ -116,23 +115,6 @@ def test_receivers_of_signals_are_traced(broker: str) -> None:
     finally:
         for receiver in receivers:
             receiver.disconnect(work)
-
-
-def test_broker_client_is_suppressed(broker: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever else traces the broker's client is asked not to while the client works."""
-    inside: list[bool] = []
-    put = Channel._put
-
-    def look(self: Any, *args: Any, **kwargs: Any) -> Any:
-        inside.append(is_suppressed(current()))
-        return put(self, *args, **kwargs)
-
-    monkeypatch.setattr(Channel, "_put", look)
-    with recording(["celery"]) as recorded:
-        app.send_task("elsewhere.build", queue="nobody")
-        assert_span(recorded.only(), None)
-        assert not is_suppressed(current())
-    assert inside == [True]
 
 
 def test_broker_commands_are_no_spans(broker: str) -> None:

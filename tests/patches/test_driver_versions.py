@@ -70,6 +70,7 @@ TESTS = {
     "neo4j": Selection(files=("test_neo4j*", "test_durations"), only="neo4j and not [neo4j and not -neo4j]"),
     "sqlalchemy": Selection(files=("test_sqlalchemy*",)),
     "strawberry": Selection(files=("test_strawberry*",)),
+    "taskiq": Selection(files=("test_taskiq*",)),
     "wsgi": Selection(files=("test_wsgi*", "test_asgi_frameworks")),
 }
 
@@ -90,9 +91,10 @@ BETWEEN = [
     ("httpx2", "httpx2==2.0.0"),  # the oldest of the other driver that the patch of httpx is for
     ("sqlalchemy", "SQLAlchemy==2.0.58"),
     ("strawberry", "strawberry-graphql==0.315.0"),  # without stream()
+    ("taskiq", "taskiq==0.12.6"),
 ]
 
-BESIDE = {"strawberry": ["graphql-core<3.3"]}
+BESIDE = {"strawberry": ["graphql-core<3.3"], "taskiq": ["taskiq-redis"]}
 """What goes with older versions of a driver, which allow newer ones of it that they do not work with."""
 
 # What is not run on some versions, which do not have what is tested, or have a fault of their own in its way.
@@ -117,6 +119,7 @@ WITHOUT = [
     # There an error in asyncio's pipeline loses the server's message: it ends in "{exception.args}".
     ("redis", "==6.4.0", "test_durations.py::test_every_call[redis-Pipeline.execute-fails]"),
     ("redis", "==6.4.0", "test_durations.py::test_every_call[redis-Pipeline.execute (no transaction)-fails]"),
+    ("taskiq", "<0.12", "test_taskiq_local.py::test_a_retry_that_was_scheduled_stays_in_the_trace"),  # cannot be
     ("starlette", "<1.7", "test_asgi_installed.py::test_starlette_s_own_middleware_does_not_double_the_span"),
 ]
 

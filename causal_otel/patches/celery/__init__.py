@@ -8,41 +8,58 @@ Traced:
   current, in beat or a script. The trace context travels in the message's headers (W3C, unless propagators are set),
   and baggage with it: the broker is given the arguments of the application's tasks as well.
 * Executing, ``process reports.build`` (CONSUMER), in every pool: current for the task's code, and a child of the span
-  that sent the message, whatever is current in the worker. Each attempt of a task that is retried is an execution,
-  below the attempt before it. In eager mode (``apply()``, ``task_always_eager``) there is no message, hence no PRODUCER
-  span, and the execution is a child of its caller.
+  that sent the message, whatever is current in the worker. Each attempt at a task that is retried is an execution; all
+  of them have the same parent, and each is linked to the one before. In eager mode (``apply()``,
+  ``task_always_eager``) there is no message, hence no PRODUCER span, and the execution is a child of its caller.
+* Canvases: one trace, whatever they are made of. A group or chord that is sent outside any span has a span around it,
+  ``send group`` or ``send chord`` (INTERNAL). What is no parent is a link, with its role in the link's attribute
+  ``causal.link``: ``chain`` to the task before, ``group`` to where the group was sent, ``chord-header`` from a chord's
+  body to each member of its header, ``callback``, ``errback``, ``retry``, ``redelivery``. A task that sends
+  itself begins a trace that is linked to the one before (``reschedule``); the option ``link`` says which others do
+  (``sender``).
 
-Deliberately not traced: what Celery does on its own account, whichever patches are on. That is whatever goes through
-the connections of the broker (sending, polling, acknowledging, heartbeats, events, control commands and their replies)
-and of the result backend: storing a result, asking for one (``AsyncResult.get()``, ``ready()``, ``forget()``, those of
-groups), counting the parts of a chord. With ``result_backend=True`` the latter shows as commands of the span that is
-current, such as the execution; none of it ever begins a trace. What your code does meanwhile, in a callback of
-``get()`` or a receiver of a signal, is traced. Nor are tasks called as plain functions.
+Deliberately not traced: ``celery.chord_unlock``, which polls the header of a chord, and what Celery does on its own
+account, whichever patches are on. That is whatever goes through the connections of the broker (sending, polling,
+acknowledging, heartbeats, events, control commands and their replies) and of the result backend: storing a result,
+asking for one (``AsyncResult.get()``, ``ready()``, ``forget()``, those of groups), counting the parts of a chord. With
+``result_backend=True`` the latter shows as commands of the span that is current, such as the execution; none of it ever
+begins a trace. What your code does meanwhile, in a callback of ``get()`` or a receiver of a signal, is traced. Nor are
+tasks called as plain functions.
 
 A task that is excluded, by its name, has no span where it is sent nor where it is executed, and nothing inside its
 execution is recorded. Its message carries the sender's trace on, or a new one, as not sampled; what it publishes itself
 as well, retries included.
 
-An execution that a process of the pool does not live to end (a hard time limit, a process that is killed or runs out of
-memory, ``revoke(terminate=True)``) is ended by the worker's main process: it is the same span, with the same id, an
-ERROR, and nobody else ends it. What the killed process had not exported of it is lost. Where the broker delivers the
-message again, that is another execution, marked ``celery.task.redelivered``.
+An execution that a process of the pool does not live to end (a hard time limit, a process that is killed or runs out
+of memory, ``revoke(terminate=True)``, a cold shutdown) is ended by the worker's main process: it is the same span,
+with the same id, an ERROR until its process was found dead, and nobody else ends it. Its state is what Celery makes
+of it: FAILURE, REVOKED, RETRY, REJECTED (the message goes back to the broker), or SUCCESS if its result had been
+stored before. What the killed process had not exported is lost. Where the broker delivers the message again, that is
+another execution, marked ``celery.task.redelivered``, and linked to the one before.
 
-Not traced: messages that never start an execution (revoked, expired).
+A message that a worker discards before there is an execution is a span without length, in every pool: one that is
+revoked or has expired (no error, ``celery.task.revoke.reason``), an ERROR if the task is unknown or nobody can read it.
 
 Names carry the task, not the queue as the messaging conventions suggest: most queues are called "celery", and
 the task is what people look for. Attributes on both spans are the convention's: ``messaging.system`` (``redis``,
 ``rabbitmq``, …; ``celery`` where there is none), ``server.address`` and ``server.port`` of the broker,
 ``messaging.operation.name`` and ``.type`` (``send``, ``process``), ``messaging.destination.name`` (the queue, or
 ``exchange:routing_key``), ``messaging.message.id`` (the task's id), ``messaging.message.conversation_id`` (the id of
-the first task of its canvas); and ``celery.task.name``. An execution adds:
+the first task of its canvas); and ``celery.task.name``. Sending adds where its time went: ``causal.pool.wait`` for a
+producer of the broker's pool, with ``causal.pool.size`` and ``causal.pool.waiting``, and ``causal.connect``. An
+execution adds:
 
 * ``causal.queue.wait``: seconds from when the task could run (sent, or its eta) until it did, by two machines' clocks
+* ``causal.prefetch.wait``: the part of it after a worker had received the task, and was busy, by one machine's clock
+* ``celery.worker.name``: the worker's node name, such as ``celery@host``; not in eager mode
 * ``celery.task.state``: SUCCESS, FAILURE, RETRY, IGNORED, REJECTED or REVOKED
 * ``celery.task.retries``: how many attempts there were before this one, if any
 * ``celery.task.redelivered``: true where the message had been delivered before, to an execution that did not end it
 * ``celery.task.eta``: when it was due, if not at once
-* ``celery.task.retry.reason``: the exception it is retried for, if that is known
+* ``celery.task.retry.reason``: the exception it is retried for, or else the text that ``Retry`` was given
+* ``celery.task.retry.eta``: when it is to be retried
+* ``celery.task.revoke.reason``: ``revoked`` or ``expired`` before it began, ``terminated`` while it ran
+* ``celery.task.reject.requeue``: whether the broker is to deliver a message again that was rejected
 
 A failed execution is an ERROR whose ``error.type`` is the exception's class, with an ``exception`` event: its type, its
 message as redaction leaves it, and its stack without source lines. ``SystemExit`` and ``KeyboardInterrupt`` in a task
@@ -52,8 +69,13 @@ Celery logs them without a traceback, and nor are retrying, ignoring and rejecti
 recorded.
 
 Metrics: ``messaging.client.operation.duration`` of each sending and ``messaging.process.duration`` of each execution,
-in eager mode as well, by queue and ``celery.task.name``; ``causal.queue.wait`` of those whose sender is traced. One
-that the main process ends is measured there.
+in eager mode as well, by queue and ``celery.task.name``; ``causal.celery.attempts`` by ``celery.task.state``;
+``causal.celery.queue.wait`` of those whose sender is traced and ``causal.celery.prefetch.wait`` of all. One that the
+main process ends is measured there.
+
+The span of an execution is around all that Celery does on behalf of the task: receivers of ``task_prerun`` and
+``task_postrun``, the methods ``before_start``, ``on_success``, ``on_failure`` and ``after_return``, what it publishes
+then (callbacks, the next task of a chain), and the log line of the outcome.
 
 Call ``install()`` where the worker's app is defined. Pool processes inherit it, and their spans are exported before
 they leave: at a warm shutdown as well as after ``max_tasks_per_child``. A line in the log (INFO) of the worker, and of
@@ -70,7 +92,7 @@ from causal_otel import names
 from causal_otel._internal import faults
 from causal_otel.instrument.declaration import Connect, Patch, Wrap
 from causal_otel.instrument.tracing import Tracing
-from causal_otel.metrics.conventions import MESSAGING_CLIENT, MESSAGING_PROCESS
+from causal_otel.metrics.conventions import CELERY_PROCESS, MESSAGING_CLIENT
 from causal_otel.patches.celery import noise, worker_log
 from causal_otel.patches.celery.canvas import wrap_chord, wrap_group
 from causal_otel.patches.celery.discarded import wrap_announce_revoked, wrap_refusal, wrap_unknown_task
@@ -78,7 +100,7 @@ from causal_otel.patches.celery.execution import trace_existing, wrap_build_trac
 from causal_otel.patches.celery.main_process import wrap_on_failure, wrap_on_timeout
 from causal_otel.patches.celery.options import CeleryOptions, LinkWhen
 from causal_otel.patches.celery.publishing import connect_senders, wrap_create_task_sender, wrap_send_task
-from causal_otel.patches.celery.sending import wrap_acquire, wrap_connect, wrap_publish
+from causal_otel.patches.celery.sending import by_beat, wrap_acquire, wrap_connect
 from causal_otel.patches.celery.waits import wrap_request
 
 if TYPE_CHECKING:
@@ -121,10 +143,10 @@ PATCH = Patch(
         Connect("celery.app.amqp", connect_senders),
         Wrap("celery.canvas", "group.apply_async", wrap_group),
         Wrap("celery.canvas", "_chord.run", wrap_chord),
+        Wrap("celery.beat", "Scheduler.apply_async", by_beat),
         Wrap("kombu.resource", "Resource.acquire", wrap_acquire),
         Wrap("kombu.connection", "Connection._establish_connection", wrap_connect),
         Wrap("kombu.connection", "Connection.channel", wrap_connect),
-        Wrap("kombu.messaging", "Producer.publish", wrap_publish),
         Wrap("celery.worker.request", "Request.on_failure", wrap_on_failure),
         Wrap("celery.worker.request", "Request.on_timeout", wrap_on_timeout),
         Wrap("celery.worker.request", "Request._announce_revoked", wrap_announce_revoked),
@@ -174,5 +196,5 @@ PATCH = Patch(
         "headers of messages",
         "the broker's URL, user and password",
     ),
-    metrics={SpanKind.PRODUCER: MESSAGING_CLIENT, SpanKind.CONSUMER: MESSAGING_PROCESS},
+    metrics={SpanKind.PRODUCER: MESSAGING_CLIENT, SpanKind.CONSUMER: CELERY_PROCESS},
 )

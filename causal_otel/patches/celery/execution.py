@@ -12,7 +12,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanKind
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanKind, TraceFlags
 
 from causal_otel._internal import faults
 from causal_otel.engine import context as contexts
@@ -31,9 +31,10 @@ from causal_otel.patches.celery.pool_table import ATTEMPTS, is_terminated
 from causal_otel.patches.celery.waits import RECEIVED, waits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from opentelemetry.context import Context
+    from opentelemetry.trace import Link
 
     from causal_otel.instrument.operation import Running
     from causal_otel.instrument.tracing import Tracing
@@ -42,6 +43,8 @@ __all__ = ["operation_of", "trace_existing", "wrap_build_tracer"]
 
 _OPERATIONS = 64
 """Of one task, by queue and worker, that are remembered."""
+_SAMPLED = TraceFlags.SAMPLED
+_FLAGS = 3  # where a SpanContext, which is a tuple, has its flags: a property is a call
 _ORIGINAL = "_causal_otel_original"
 """The attribute of our replacements that holds what they replace."""
 
@@ -81,17 +84,37 @@ def trace_existing(tracing: Tracing[Any]) -> Callable[[], None]:
     return undo
 
 
+class _Task:
+    """What is known of a task once and for all.
+
+    Attributes:
+        tracing: the patch's handle.
+        name: its name.
+        task: the task.
+        operations: those that are known, by exchange, routing key and worker: see :func:`operation_of`.
+        watched: whether this process is one of a pool, of which the worker's main process learns if it is killed.
+    """
+
+    __slots__ = ("name", "operations", "task", "tracing", "watched")
+
+    def __init__(self, tracing: Tracing[Any], name: str, task: Any) -> None:
+        self.tracing = tracing
+        self.name = name
+        self.task = task
+        self.operations: dict[tuple[Any, ...], Operation] = {}
+        self.watched = ATTEMPTS.watched()  # pool processes make their tracers anew
+
+
 def _traced(tracing: Tracing[Any], name: str, task: Any, original: Callable[..., Any]) -> Callable[..., Any]:
     """A task's tracer: ``original``, with a span around it."""
-    operations: dict[tuple[Any, ...], Operation] = {}
+    known = _Task(tracing, name, task)
 
     @functools.wraps(original)
     def trace_task(uuid: str, args: Any, kwargs: Any, request: Any = None) -> Any:
-        received = None if request is None else request.pop(RECEIVED, None)
         context: Any = None
         if tracing.active:
             try:
-                context = _begin(tracing, name, task, operations, request or {"id": uuid}, received)
+                context = _begin(known, request or {"id": uuid})
             except Exception:
                 faults.report("celery: the beginning of an attempt")
         if context is None:
@@ -101,71 +124,103 @@ def _traced(tracing: Tracing[Any], name: str, task: Any, original: Callable[...,
             done = original(uuid, args, kwargs, request)
         except BaseException as error:
             contexts.restore(token)
-            _end(tracing, task, context[ATTEMPT], None, error)
+            _end(known, context[ATTEMPT], None, error)
             raise
         contexts.restore(token)
-        _end(tracing, task, context[ATTEMPT], done, None)
+        _end(known, context[ATTEMPT], done, None)
         return done
 
     setattr(trace_task, _ORIGINAL, original)
     return trace_task
 
 
-def _begin(
-    tracing: Tracing[Any],
-    name: str,
-    task: Any,
-    operations: dict[tuple[Any, ...], Operation],
-    request: dict[str, Any],
-    received: Any,
-) -> Context:
+def _begin(known: _Task, request: dict[str, Any]) -> dict[str, Any]:
     """Begin an attempt; the context that is to be current for it.
 
     Args:
-        tracing: the patch's handle.
-        name: the task's.
-        task: the task.
-        operations: those of this task that are known, by queue and worker.
-        request: what Celery knows of it: the message's headers and delivery.
-        received: when the worker's main process got the message, if that is known.
+        known: the task.
+        request: what Celery knows of the attempt: the message's headers and delivery.
     """
-    eager = request.get("is_eager", False)
-    parent, links = (contexts.current(), None) if eager else joined(tracing, name, request)
-    attempt = Attempt(name, request, None)
-    context: dict[str, Any] = {**parent, ATTEMPT: attempt}
-    recorded = contexts.is_recorded(parent, roots=True)
-    if name == CHORD_UNLOCK:
+    tracing = known.tracing
+    attempt = Attempt(known.name, request, None)
+    if request.get("is_eager"):
+        parent = contexts.current()
+        context = {**parent, ATTEMPT: attempt}
+        if tracing.excluded is not None and tracing.excluded(known.name):
+            context[SPAN_KEY] = tracing.start_excluded(parent)
+        elif (recorded := contexts.is_recorded(parent, roots=True)) or tracing.measurable():
+            _start(known, attempt, context, parent, recorded, None, {})
+        return context
+    delivery = request.get("delivery_info")
+    received = delivery.pop(RECEIVED, None) if delivery else None
+    parent, links = joined(tracing, known.name, request)
+    context = {**parent, ATTEMPT: attempt}
+    span: Any = parent.get(SPAN_KEY)
+    recorded = span is None or span.get_span_context()[_FLAGS] & _SAMPLED != 0
+    if known.name == CHORD_UNLOCK:
         pass  # it polls, and hands its context on
-    elif tracing.excluded is not None and tracing.excluded(name):
+    elif tracing.excluded is not None and tracing.excluded(known.name):
         context[SPAN_KEY] = tracing.start_excluded(parent)
-    elif recorded or not (eager or tracing.drops_unsampled()) or tracing.measurable():
-        operation = operation_of(operations, task, name, request)
-        own = attempt_attributes(request)
-        waited = {} if eager else waits(task.app, request.get("eta"), field(request, PUBLISHED), received, time.time())
-        if waited:
-            own.update(waited)
-        if eager or links or not recorded:
-            operation = operation.of_this_call(own)
-            running = tracing.begin(operation, objects=_objects(tracing, task, request), parent=parent, links=links)
-        else:
-            span = tracing.start_entry(operation.name, operation.kind, operation.attributes, parent)
-            span.set_attributes(own)
-            running = tracing.running(operation, span, objects=_objects(tracing, task, request))
-            if waited and tracing.metrics is not None:
-                running.note(waited)
-        if not eager and tracing.ours and (known := span_id(request)) is not None:
-            take_over(running.span, known, root=False)
-        if recorded or running.span.is_recording():
-            context[SPAN_KEY] = users_span(running.span)
-            attempt.running = running
-        elif running.is_observed():
-            attempt.running = running
-    if not eager and ATTEMPTS.watched():
+    elif recorded or not tracing.drops_unsampled() or tracing.measurable():
+        eta = request.get("eta")
+        app = known.task.app if eta else None
+        waited = waits(app, eta, field(request, PUBLISHED), received, time.time())
+        _start(known, attempt, context, parent, recorded, links, waited)
+    if known.watched:
         _enter(attempt.running, str(request.get("id")))
-    return context  # type: ignore[return-value]  # a plain dict serves as a context
+    return context
 
 
-def operation_of(known: dict[tuple[Any, ...], Operation], task: Any, name: str, request: dict[str, Any]) -> Operation:
+def _start(
+    known: _Task,
+    attempt: Attempt,
+    context: dict[str, Any],
+    parent: Context,
+    recorded: bool,
+    links: Sequence[Link] | None,
+    waited: dict[str, float],
+) -> None:
+    """Start the span of an attempt, unless nobody wants it, and put it into the attempt's context.
+
+    Args:
+        known: the task.
+        attempt: which one.
+        context: what is to be current for it.
+        parent: the context in which its parent is, if it has one.
+        recorded: whether it is recorded, as far as its parent decides.
+        links: its links.
+        waited: how long it has waited, by the attribute.
+    """
+    tracing, request = known.tracing, attempt.request
+    operation = operation_of(known.operations, known.task, known.name, request)
+    own = attempt_attributes(request)
+    if waited:
+        own.update(waited)
+    eager = request.get("is_eager")
+    objects = _objects(known.task, request) if tracing.observers else ()
+    if recorded and not (eager or links):
+        span = tracing.start_entry(operation.name, operation.kind, operation.attributes, parent)
+        span.set_attributes(own)
+        running = tracing.running(operation, span, objects=objects)
+        if waited and tracing.metrics is not None:
+            running.note(waited)
+    else:
+        running = tracing.begin(operation.of_this_call(own), objects=objects, parent=parent, links=links)
+        span = running.span
+    if tracing.ours and not eager:
+        number = span_id(request)
+        if number is not None:
+            take_over(span, number, root=False)
+    if recorded or span.is_recording():
+        context[SPAN_KEY] = users_span(span)
+        attempt.running = running
+    elif running.is_observed():
+        attempt.running = running
+
+
+def operation_of(
+    known: dict[tuple[Any, ...], Operation], task: Any, name: str, request: Mapping[str, Any]
+) -> Operation:
     """What the attempts at a task from one queue in one worker have in common.
 
     Args:
@@ -187,13 +242,11 @@ def operation_of(known: dict[tuple[Any, ...], Operation], task: Any, name: str, 
     return found
 
 
-def _objects(tracing: Tracing[Any], task: Any, request: dict[str, Any]) -> tuple[Any, ...]:
+def _objects(task: Any, request: Mapping[str, Any]) -> tuple[Any, ...]:
     """What hooks are given."""
-    if not tracing.observers:
-        return ()
     from celery.app.task import Context as Request
 
-    return task, Request(request)
+    return task, Request({**request})
 
 
 def _enter(running: Running | None, task_id: str) -> None:
@@ -206,12 +259,11 @@ def _enter(running: Running | None, task_id: str) -> None:
     ATTEMPTS.begin(task_id, span.get_span_context() if span.is_recording() else INVALID_SPAN_CONTEXT, at)
 
 
-def _end(tracing: Tracing[Any], task: Any, attempt: Attempt, done: Any, error: BaseException | None) -> None:
+def _end(known: _Task, attempt: Attempt, done: Any, error: BaseException | None) -> None:
     """End an attempt.
 
     Args:
-        tracing: the patch's handle.
-        task: the task.
+        known: the task.
         attempt: which one.
         done: what Celery's tracer has returned.
         error: what has left it instead.
@@ -221,14 +273,14 @@ def _end(tracing: Tracing[Any], task: Any, attempt: Attempt, done: Any, error: B
         return
     try:
         request = attempt.request
-        if not request.get("is_eager") and ATTEMPTS.watched():
+        if known.watched and not request.get("is_eager"):
             if isinstance(error, SystemExit) and is_terminated():
                 return  # the main process knows why this one was told to end, and ends the span
             if not ATTEMPTS.end(str(request.get("id"))):
                 return
         if error is None:
-            end_with(tracing, running, task, done)
+            end_with(known.tracing, running, known.task, done)
         else:
-            end_with_error(tracing, running, task, error)
+            end_with_error(known.tracing, running, known.task, error)
     except Exception:
         faults.report("celery: the end of an attempt")

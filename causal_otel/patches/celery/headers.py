@@ -9,27 +9,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context
+from opentelemetry.trace import NonRecordingSpan
 
 from causal_otel._internal import faults
 from causal_otel.engine import carriers
+from causal_otel.engine.context import SPAN_KEY
+from causal_otel.engine.w3c import span_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from causal_otel.instrument.tracing import Tracing
 
-__all__ = ["CHORD_SIZE", "LINKS", "PUBLISHED", "carried", "context_of", "field", "replaced"]
+__all__ = ["BEAT", "CHORD_SIZE", "LINKS", "PUBLISHED", "carried", "context_of", "field", "replaced"]
 
 PUBLISHED = "causal-published"
 """The header that says when a message was sent, in Unix seconds."""
 LINKS = "causal-links"
 """The header that says what the attempt is linked to: ``role=traceparent``, separated by commas."""
+BEAT = "causal-beat"
+"""The header of what beat has sent."""
 CHORD_SIZE = "causal-chord-size"
 """The header of the members of a chord's header that says how many there are, ``?`` where that is not known yet. One of
 a chord inside another chord's header has the other's number too, after a space."""
 
 _W3C = ("traceparent", "tracestate", "baggage")
-_OURS = (PUBLISHED, LINKS, CHORD_SIZE)
+_OURS = (PUBLISHED, LINKS, CHORD_SIZE, BEAT)
 _NONE: dict[str, Any] = {}
 
 
@@ -41,7 +46,12 @@ def field(request: Mapping[str, Any], name: str) -> Any:
         name: the header's.
     """
     found = request.get(name)
-    return (request.get("headers") or _NONE).get(name) if found is None else found
+    return _nested(request).get(name) if found is None else found
+
+
+def _nested(request: Mapping[str, Any]) -> dict[str, Any]:
+    found = request.get("headers")
+    return found if isinstance(found, dict) else _NONE
 
 
 def context_of(tracing: Tracing[Any], request: Mapping[str, Any]) -> Context:
@@ -51,8 +61,14 @@ def context_of(tracing: Tracing[Any], request: Mapping[str, Any]) -> Context:
         tracing: the patch's handle.
         request: the message's headers and what Celery adds to them.
     """
-    nested = request.get("headers") or _NONE
-    if not carriers.is_w3c():
+    w3c = carriers.is_w3c()
+    header = request.get("traceparent")
+    if w3c and type(header) is str and not ("tracestate" in request or "baggage" in request):  # as nearly always
+        identity = span_context(header)
+        if identity is not None:
+            return {SPAN_KEY: NonRecordingSpan(identity)}  # type: ignore[return-value]  # a plain dict serves
+    nested = _nested(request)
+    if not w3c:
         texts = {key: value for key, value in {**nested, **request}.items() if isinstance(value, str)}
         tracing.border.admit(texts)
         return carriers.extract(texts, Context())
@@ -73,15 +89,13 @@ def carried(request: Mapping[str, Any]) -> dict[str, str]:
     return {name: value for name, value in fields.items() if isinstance(value, str)}
 
 
-def replaced(headers: Mapping[str, Any] | None, fields: Mapping[str, Any]) -> dict[str, Any]:
+def replaced(headers: Mapping[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
     """The headers of a message that is sent, with our fields. Stale ones go, at both levels, and foreign ones stay.
 
     Args:
         headers: what the caller gives, or the attempt that is retried. Neither they nor what is in them is changed.
         fields: what the message is to carry for us.
     """
-    if not headers:
-        return dict(fields)
     ours = (*_propagated(), *_OURS)
     found = {**_without(headers, ours), **fields}
     nested = found.get("headers")

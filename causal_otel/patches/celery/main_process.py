@@ -32,9 +32,9 @@ from causal_otel.patches.celery.attributes import attempt_attributes, execution_
 from causal_otel.patches.celery.edges import joined
 from causal_otel.patches.celery.headers import PUBLISHED, field
 from causal_otel.patches.celery.identity import identity_of
-from causal_otel.patches.celery.outcome import fail
+from causal_otel.patches.celery.outcome import TERMINATED, fail
 from causal_otel.patches.celery.pool_table import ATTEMPTS
-from causal_otel.patches.celery.waits import RECEIVED, waits
+from causal_otel.patches.celery.waits import receipt, waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -54,7 +54,6 @@ _EXITS = (SystemExit, KeyboardInterrupt)
 
 _CANCELLED = {names.CELERY_TASK_STATE: "RETRY"}
 """Of an attempt that Celery has cancelled, as at a cold shutdown, and calls a retry."""
-_TERMINATED = {names.CELERY_TASK_STATE: "REVOKED", names.CELERY_TASK_REVOKE_REASON: "terminated"}
 
 _LOST = "_causal_otel_lost"
 """The attribute of the main process's request for the context of an attempt that it has ended."""
@@ -209,7 +208,7 @@ def operation_of(app: Celery, name: str, request: dict[str, Any], at: int) -> Op
     exchange, routing_key = delivery.get("exchange"), delivery.get("routing_key")
     shared = execution_attributes(app, name, exchange, routing_key, request.get("hostname") or "")
     published = field(request, PUBLISHED)
-    waited = waits(app, request.get("eta"), published, request.get(RECEIVED), at / 1e9)
+    waited = waits(app, request.get("eta"), published, receipt(request), at / 1e9)
     attributes = {**shared, **attempt_attributes(request), **waited}
     attributes = {key: value for key, value in attributes.items() if value not in (None, "")}
     target = name or attributes.get(names.MESSAGING_DESTINATION_NAME, "message")
@@ -242,7 +241,7 @@ def _end(tracing: Tracing[Any], job: Any, lost: _Lost, running: Running, answers
     if answers.get("_success_was_stored"):
         learned = {names.CELERY_TASK_STATE: "SUCCESS"}
     elif isinstance(error, Terminated) or job._already_revoked or job._already_cancelled:
-        learned = _CANCELLED if job._already_cancelled else _TERMINATED
+        learned = _CANCELLED if job._already_cancelled else TERMINATED
     elif answers.get("_retry_worker_lost"):
         learned = {names.CELERY_TASK_STATE: "RETRY", names.CELERY_TASK_RETRY_REASON: error_name(error)}
     elif answers.get("reject"):

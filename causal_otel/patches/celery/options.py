@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from causal_otel.instrument.exclusion import match_names
 from causal_otel.instrument.options import Options
-from causal_otel.patches.celery.headers import PUBLISHED, field
+from causal_otel.patches.celery.headers import BEAT, PUBLISHED, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CeleryOptions", "LinkWhen"]
 
-_BEAT = "celery_beat_task"  # the header with which beat marks what it sends
+_BEATS = "celery_beat_task"
+"""The header with which Celery's beat, since 5.7, marks what it sends; it may be one that is not traced."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class LinkWhen:
         always: all of them.
         tasks: those at tasks of such names, as ``reports.*``, in any case.
         older: those whose message was sent more than so many seconds before; None: however long ago that was.
-        beat: those at tasks that beat has sent. Celery's versions before 5.6 do not say so in their messages.
+        beat: those at tasks that beat has sent, if it is traced or is that of Celery 5.7.
         rescheduled: those at tasks that an attempt at the same task has sent, but for retries and canvases. Otherwise a
             task that sends itself would be one trace without an end.
     """
@@ -54,7 +55,9 @@ class LinkWhen:
 
     def fits(self, name: str, request: Mapping[str, Any]) -> bool:
         """Whether an attempt at the task ``name`` that is asked for by the message ``request`` is one of these."""
-        if self.always or (self.tasks and self._matches(name)) or (self.beat and field(request, _BEAT)):
+        if self.always or (self.tasks and self._matches(name)):
+            return True
+        if self.beat and (field(request, BEAT) or field(request, _BEATS)):
             return True
         published = None if self.older is None else field(request, PUBLISHED)
         return isinstance(published, int | float) and time.time() - published > (self.older or 0.0)

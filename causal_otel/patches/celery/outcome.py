@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from causal_otel.instrument.operation import Running
     from causal_otel.instrument.tracing import Tracing
 
-__all__ = ["end_with", "end_with_error", "fail"]
+__all__ = ["TERMINATED", "end_with", "end_with_error", "fail"]
 
 _REASON_LENGTH = 256
 """How many characters of the text that a task gives for its retry are recorded."""
+TERMINATED = {names.CELERY_TASK_STATE: "REVOKED", names.CELERY_TASK_REVOKE_REASON: "terminated"}
+"""Of an attempt that was revoked while it ran. Nobody changes it."""
 _SUCCESS = {names.CELERY_TASK_STATE: "SUCCESS"}
 
 
@@ -58,7 +60,9 @@ def end_with_error(tracing: Tracing[Any], running: Running, task: Any, error: Ba
         if isinstance(error, kind):
             learned = {names.CELERY_TASK_STATE: state, **_predicate(tracing, state, error)}
     expected = bool(learned)
-    if not (expected or outcome.is_cancellation(error)):
+    if type(error).__name__ == "GreenletExit":  # how gevent and eventlet end a greenlet whose task is revoked
+        learned.update(TERMINATED)
+    elif not (expected or outcome.is_cancellation(error)):
         learned[names.CELERY_TASK_STATE] = "FAILURE"
         expected = isinstance(error, task.throws)
     if learned:

@@ -17,8 +17,7 @@ from causal_otel import names
 from causal_otel._internal import faults
 from causal_otel.engine import carriers, w3c
 from causal_otel.engine.contained import users_span
-from causal_otel.engine.context import begin, current, current_span, is_suppressed, restore
-from causal_otel.instrument.calls import argument
+from causal_otel.engine.context import SPAN_KEY, SUPPRESSED, begin, current, current_span, is_suppressed, restore
 from causal_otel.instrument.errors import BY_CLASS
 from causal_otel.instrument.operation import Operation
 from causal_otel.instrument.parts import noteworthy, take, unread
@@ -26,13 +25,16 @@ from causal_otel.patches.celery.attempt import ATTEMPT
 from causal_otel.patches.celery.attributes import common
 from causal_otel.patches.celery.canvas import CANVAS, CHORD_UNLOCK
 from causal_otel.patches.celery.edges import RESCHEDULE
-from causal_otel.patches.celery.headers import CHORD_SIZE, LINKS, PUBLISHED, replaced
+from causal_otel.patches.celery.headers import BEAT, CHORD_SIZE, LINKS, PUBLISHED, replaced
 from causal_otel.patches.celery.roles import Message, add_edges, is_rescheduled
-from causal_otel.patches.celery.sending import SENDING, Sending
+from causal_otel.patches.celery.sending import DUE, SENDING, Sending
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from opentelemetry.context import Context
+
+    from causal_otel.instrument.operation import Running
     from causal_otel.instrument.tracing import Tracing
     from causal_otel.patches.celery.options import CeleryOptions
 
@@ -172,14 +174,24 @@ def _senders() -> list[tuple[Any, Callable[..., Any]]]:
 
 
 def _carrying(tracing: Tracing[CeleryOptions], amqp: Any, send: Callable[..., Any]) -> Callable[..., Any]:
+    from celery.signals import after_task_publish, before_task_publish, task_sent
+
     @functools.wraps(send)
     def send_task_message(producer: Any, name: Any, message: Any, *args: Any, **kwargs: Any) -> Any:
+        sending = None
         if tracing.active and len(args) <= _HEADERS - 3:
             try:
-                _complete(tracing, amqp, str(name), message, args, kwargs)
+                sending = _complete(tracing, amqp, str(name), message, args, kwargs)
             except Exception:
                 faults.report("celery: send_task_message")
-        return send(producer, name, message, *args, **kwargs)
+        if sending is None or before_task_publish.receivers or after_task_publish.receivers or task_sent.receivers:
+            return send(producer, name, message, *args, **kwargs)
+        # Nobody but the broker's client is called, whose commands are not to be recorded by anybody.
+        token = begin({**sending.inside, **SUPPRESSED})  # type: ignore[arg-type]  # any dict serves as a context
+        try:
+            return send(producer, name, message, *args, **kwargs)
+        finally:
+            restore(token)
 
     setattr(send_task_message, _ORIGINAL, send)
     return send_task_message
@@ -187,25 +199,27 @@ def _carrying(tracing: Tracing[CeleryOptions], amqp: Any, send: Callable[..., An
 
 def _complete(
     tracing: Tracing[CeleryOptions], amqp: Any, name: str, message: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> None:
-    """Put into ``kwargs`` the headers that carry the trace, and tell the span what only now is known of the message."""
-    context = current()
-    sending: Sending | None = context.get(SENDING)  # type: ignore[assignment]
-    running = None
-    if sending is not None:
-        running, around, span = sending.running, sending.outer, sending.span
-    elif is_suppressed(context):
-        return
-    else:
-        around, span = context, None
+) -> Sending | None:
+    """Put into ``kwargs`` the headers that carry the trace, and tell the span what only now is known of the message.
+
+    Returns:
+        The sending that the message belongs to, if there is one.
+    """
+    around = current()
+    sending: Sending | None = None
+    running = span = None
+    if len(around) > 1 or SPAN_KEY not in around:  # else there is a span, which is not recorded, and nothing else
+        sending = around.get(SENDING)  # type: ignore[assignment]
+        if sending is not None:
+            running, around, span = sending.running, sending.outer, sending.span
+        elif is_suppressed(around):
+            return None
     fields: dict[str, Any] = carriers.injected(around, span)
-    attempt: Any = around.get(ATTEMPT)
-    canvas: Any = around.get(CANVAS)
-    recorded = running is not None and running.span.is_recording()
-    if attempt is not None or canvas is not None:
-        _add_links(fields, tracing, Message(name, message), attempt, canvas, recorded)
+    if len(around) > 1:
+        _add_edges(fields, tracing, around, running, name, message)
     fields[PUBLISHED] = time.time()
-    kwargs["headers"] = replaced(kwargs.get("headers"), fields)
+    headers = kwargs.get("headers")
+    kwargs["headers"] = replaced(headers, fields) if headers else fields
     if running is not None:
         about = message.headers or message.body
         task_id = about.get("id")
@@ -217,38 +231,55 @@ def _complete(
         if destination is not None:
             learned[names.MESSAGING_DESTINATION_NAME] = destination
         running.learn(learned)
+    return sending
 
 
-def _add_links(
+def _add_edges(
     fields: dict[str, Any],
     tracing: Tracing[CeleryOptions],
-    message: Message,
-    attempt: Any,
-    canvas: Any,
-    recorded: bool,
+    around: Context,
+    running: Running | None,
+    name: str,
+    message: Any,
 ) -> None:
-    """Add what a message is linked to that is sent inside an attempt or a canvas.
+    """Add what a message is linked to that is sent inside an attempt or a canvas, or that beat sends.
 
     Where nothing is recorded there are no links, but for the one that begins a trace, whose sampling is its own.
     """
-    known = attempt is not None and recorded and add_edges(fields, tracing, message, attempt)
-    if canvas is not None:
-        if recorded and canvas.sizes and (message.chord or message.chain):
-            fields[CHORD_SIZE] = canvas.sizes
-        if recorded and not known and canvas.sender:
-            fields[LINKS] = canvas.sender
-    elif not known and tracing.options.link_when.rescheduled and is_rescheduled(message, attempt):
-        span = current_span()
-        traceparent = fields.get("traceparent") or (None if span is None else w3c.traceparent(span))
-        if traceparent:
-            fields[LINKS] = f"{RESCHEDULE}={traceparent}"
+    if DUE in around:
+        fields[BEAT] = True
+    attempt: Any = around.get(ATTEMPT)
+    canvas: Any = around.get(CANVAS)
+    if attempt is None and canvas is None:
+        return
+    try:
+        sent = Message(name, message)
+        recorded = running is not None and running.span.is_recording()
+        known = attempt is not None and recorded and add_edges(fields, tracing, sent, attempt)
+        if canvas is not None:
+            if recorded and canvas.sizes and (sent.chord or sent.chain):
+                fields[CHORD_SIZE] = canvas.sizes
+            if recorded and not known and canvas.sender:
+                fields[LINKS] = canvas.sender
+        elif not known and tracing.options.link_when.rescheduled and is_rescheduled(sent, attempt):
+            span = current_span()
+            traceparent = fields.get("traceparent") or (None if span is None else w3c.traceparent(span))
+            if traceparent:
+                fields[LINKS] = f"{RESCHEDULE}={traceparent}"
+    except Exception:
+        faults.report("celery: links of a message")
 
 
 def _destination(amqp: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
     """Where a message goes, as Celery decides it: the queue, or ``exchange:routing_key``."""
-    exchange = argument(0, "exchange", args, kwargs)
-    routing_key = argument(1, "routing_key", args, kwargs)
-    queue = argument(2, "queue", args, kwargs)
+    queue, exchange, routing_key = kwargs.get("queue"), kwargs.get("exchange"), kwargs.get("routing_key")
+    if args:
+        exchange, routing_key, queue = (*args, *(exchange, routing_key, queue)[len(args) :])[:3]
+    if not exchange and not routing_key and queue is not None and not isinstance(queue, str):
+        of_queue = queue.exchange
+        if of_queue is not None and of_queue.type == "direct":  # nearly always
+            name: str = queue.name
+            return name
     if queue is None and exchange is None:
         queue = amqp.default_queue
     elif isinstance(queue, str):

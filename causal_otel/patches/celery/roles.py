@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Message", "add_edges", "is_rescheduled"]
 
 _CHAIN, _CALLBACK, _ERRBACK = "chain", "callback", "errback"
+_DIGITS = 10  # of a size; a header may hold anything
 
 
 class Message:
@@ -92,7 +93,7 @@ def add_edges(fields: dict[str, Any], tracing: Tracing[Any], message: Message, a
         group, sizes = request.get("group"), str(field(request, CHORD_SIZE) or "")
         own, _, sizes_around = sizes.partition(" ")
         if role == CHORD_HEADER:
-            size = int(own) if own.isdecimal() else _length(message.args)
+            size = int(own) if own.isdecimal() and len(own) < _DIGITS else _length(message.args)
             sizes = sizes_around
         # Of a group only its members have an index, which is not theirs in the chord.
         if (

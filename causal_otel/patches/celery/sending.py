@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry.context import Context, create_key
 
 from causal_otel._internal import faults
-from causal_otel.engine.context import SPAN_KEY, attach, current, suppressed_context
+from causal_otel.engine.context import SPAN_KEY, SUPPRESSED, begin, current, restore
+from causal_otel.instrument.calls import inside
 from causal_otel.instrument.parts import LEAST, forget, note, noted, tell
 from causal_otel.names import CAUSAL_CONNECT, CAUSAL_POOL_SIZE, CAUSAL_POOL_WAIT, CAUSAL_POOL_WAITING
 
@@ -21,10 +22,17 @@ if TYPE_CHECKING:
     from causal_otel.instrument.operation import Running
     from causal_otel.instrument.tracing import Tracing
 
-__all__ = ["SENDING", "Sending", "wrap_acquire", "wrap_connect", "wrap_publish"]
+__all__ = ["DUE", "SENDING", "Sending", "by_beat", "wrap_acquire", "wrap_connect"]
 
 SENDING = create_key("causal-otel-celery-sending")
 """The key in a context of the :class:`Sending` that is under way."""
+
+
+DUE = create_key("causal-otel-celery-due")
+"""The key in a context in which beat sends what is due."""
+
+by_beat = inside(lambda: Context({**current(), DUE: True}), always=True)
+"""The wrapper of ``celery.beat.Scheduler.apply_async``."""
 
 
 class Sending:
@@ -53,7 +61,7 @@ def wrap_acquire(tracing: Tracing[Any], original: Callable[..., Any]) -> Callabl
 
     @functools.wraps(original)
     def acquire(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        if SENDING not in current():
+        if SENDING not in current() or not _is_exhausted(self):
             return original(self, *args, **kwargs)
         waiting = _waiting(self)
         began = perf_counter()
@@ -65,6 +73,14 @@ def wrap_acquire(tracing: Tracing[Any], original: Callable[..., Any]) -> Callabl
                 _note_wait(self, seconds - noted(began), waiting)
 
     return acquire
+
+
+def _is_exhausted(pool: Any) -> bool:
+    """Whether a pool has nothing to hand out; so as well where that cannot be seen."""
+    try:
+        return not pool._resource.queue
+    except AttributeError:
+        return True
 
 
 def _waiting(pool: Any) -> int:
@@ -90,32 +106,17 @@ def wrap_connect(tracing: Tracing[Any], original: Callable[..., Any]) -> Callabl
 
     @functools.wraps(original)
     def connect(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        if SENDING not in current():
+        context = current()
+        if SENDING not in context:
             return original(self, *args, **kwargs)
-        activation = attach(suppressed_context())
+        token = begin(cast("Context", {**context, **SUPPRESSED}))
         began = perf_counter()
         try:
             return original(self, *args, **kwargs)
         finally:
             seconds = perf_counter() - began
-            activation.end()
+            restore(token)
             forget(began)
             note(CAUSAL_CONNECT, seconds)
 
     return connect
-
-
-def wrap_publish(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
-    """``kombu.messaging.Producer.publish``: what the broker's client does then is nobody's span but the sending's."""
-
-    @functools.wraps(original)
-    def publish(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        if SENDING not in current():
-            return original(self, *args, **kwargs)
-        activation = attach(suppressed_context())
-        try:
-            return original(self, *args, **kwargs)
-        finally:
-            activation.end()
-
-    return publish
