@@ -102,3 +102,36 @@ def test_processes_that_are_replaced(queue: str, receiver: ReceivedSpans, option
     for span in found:
         assert assert_span(span, None)["celery.task.state"] == "SUCCESS"
     assert len({span["resource"]["service.instance.id"] for span in found}) >= 3
+
+
+@pytest.mark.parametrize("how", ["time limit", "revoke", "SIGTERM", "SystemExit"])
+def test_earlier_attempts_of_a_process_that_is_told_to_end(queue: str, receiver: ReceivedSpans, how: str) -> None:
+    """Whatever ends a process, but for SIGKILL, it exports what it had executed before; the last one is told once."""
+    name = f"earlier-{how.replace(' ', '').lower()}"
+    with running_worker(queue, receiver, name, *INCLUDE, "-c", "1", schedule_delay=60) as worker:
+        send(queue, name, *[("tests.add", 1, 2)] * 5)
+        wait_until(lambda: worker.output().count("succeeded in") == 5)
+        with Celery("sender", broker=queue, set_as_current=False) as sender:
+            if how == "SIGTERM":
+                sender.send_task("tests.told_to_end", queue=name)
+            elif how == "SystemExit":
+                sender.send_task("tests.leave", (3,), queue=name)
+            else:
+                limit = 1 if how == "time limit" else None
+                last = sender.send_task("tests.late", (60,), queue=name, time_limit=limit)
+                if how == "revoke":
+                    await_work(queue, name, "tests.late")
+                    sender.control.revoke(last.id, terminate=True)
+        # Celery waits ten seconds for a result of a process that is gone.
+        receiver.wait_for(lambda spans: len(of_service(spans, name)) >= 5, 60)
+        send(queue, name, ("tests.tick",))
+        wait_until(lambda: worker.output().count("succeeded in") == 6)
+        wait_until(lambda: "Task handler raised error" in worker.output() or how == "revoke")
+        worker.stop(timeout=60.0)
+    found = [span for span in attempts(receiver, name) if span["kind"] == "CONSUMER"]
+    names = [span["name"] for span in found]
+    assert names.count("process tests.add") == 5
+    assert names.count("process tests.tick") == 1
+    assert len(found) == len({span["span_id"] for span in found}) == 7
+    [last_one] = [span for span in found if span["name"] not in ("process tests.add", "process tests.tick")]
+    assert_span(last_one, None, error="*")

@@ -155,3 +155,30 @@ def test_what_beat_sends(broker: str, receiver: ReceivedSpans) -> None:
     [send] = [span for span in spans if span["span_id"] == sender]
     assert send["name"] == "send tests.tick"
     assert_span(send, None)
+
+
+def test_redelivery_is_linked_to_the_first_delivery(local: Celery) -> None:
+    """An attempt at a message that is delivered again has the first one's parent, and a link to the first one."""
+
+    @local.task(shared=False, name="local.work")
+    def work() -> None: ...
+
+    message = {"traceparent": STALE, "causal-published": time.time()}
+    again = {"exchange": "", "routing_key": "celery", "redelivered": True}
+    with recording(["celery"]) as recorded:
+        execute(work, **message)
+        for _ in range(2):
+            execute(work, **message, delivery_info=again)
+        execute(work, traceparent=STALE, delivery_info=again)
+        first, second, third, unknown = recorded.spans
+    for span in recorded.spans:
+        assert span.parent is not None
+        assert_span(span, span.parent)
+        assert traceparent(span)[3:35] == STALE[3:35]
+        assert f"{span.parent.span_id:016x}" == STALE[36:52]
+    assert len({span.context.span_id for span in recorded.spans}) == 4
+    for span in (second, third):
+        [link] = span.links
+        assert link.attributes == {"causal.link": "redelivery"}
+        assert (link.context.trace_id, link.context.span_id) == (first.context.trace_id, first.context.span_id)
+    assert (list(first.links), list(unknown.links)) == ([], [])

@@ -24,13 +24,16 @@ class Attempt:
         name: the task's name.
         request: the message's headers and what Celery adds to them: ``id``, ``group``, ``chain``, ...
         running: the operation; None: it is neither recorded nor measured.
+        following: the next task of its chain; None: there is none.
         roles: for :mod:`causal_otel.patches.celery.roles` to remember.
     """
 
-    __slots__ = ("name", "request", "roles", "running")
+    __slots__ = ("following", "name", "request", "roles", "running")
 
     def __init__(self, name: str, request: Mapping[str, Any], running: Running | None) -> None:
         self.name = name
         self.request = request
         self.running = running
+        chain = request.get("chain")
+        self.following = chain[-1] if chain else None  # Celery before 5.7 takes it out before it sends it
         self.roles: dict[Any, Any] | None = None

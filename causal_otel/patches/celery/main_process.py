@@ -175,10 +175,10 @@ def _begin(tracing: Tracing[Any], job: Any, args: tuple[Any, ...], kwargs: dict[
 
 def _loss(args: tuple[Any, ...], kwargs: dict[str, Any]) -> BaseException | None:
     """What has ended a process of the pool; None: nothing has, the task itself has failed."""
-    from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
-
     if args[2] if len(args) > 2 else kwargs.get("return_ok", False):
         return None
+    from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
+
     error = (args[0] if args else kwargs["exc_info"]).exception
     error = getattr(error, "exc", error)  # billiard keeps it in an ExceptionWithTraceback
     return error if isinstance(error, (*_EXITS, Terminated, TimeLimitExceeded, WorkerLostError)) else None

@@ -146,14 +146,15 @@ def _role(attempt: Attempt, message: Message) -> tuple[str, Mapping[str, Any]] |
     """The role of what is a part of the attempt's canvas, and which of its signatures that is, or belongs to."""
     roles = attempt.roles
     if roles is None:
-        roles = attempt.roles = _roles(attempt.request)
+        roles = attempt.roles = _roles(attempt)
     return (roles.get(message.about.get("id")) or roles.get((message.name,))) if roles else None
 
 
-def _roles(request: Mapping[str, Any]) -> dict[Any, tuple[str, Mapping[str, Any]]]:
+def _roles(attempt: Attempt) -> dict[Any, tuple[str, Mapping[str, Any]]]:
     """The roles of what Celery sends when an attempt ends, by ids, or by names in tuples where there is no id."""
-    chain, chord = request.get("chain"), request.get("chord")
-    expected: list[tuple[str, Any]] = [(_CHAIN, chain[-1])] if chain else []
+    request, following = attempt.request, attempt.following
+    chord = request.get("chord")
+    expected: list[tuple[str, Any]] = [(_CHAIN, following)] if following else []
     if chord:
         expected.append((CHORD_HEADER, chord))
         expected += [(_ERRBACK, each) for each in _several((chord.get("options") or {}).get("link_error"))]
