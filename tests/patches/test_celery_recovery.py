@@ -10,7 +10,6 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-import kombu.pools
 import pytest
 import redis
 from celery import Celery
@@ -43,7 +42,9 @@ def sending(url: str) -> Iterator[Celery]:
         app.conf.broker_transport_options = VISIBILITY
         yield app
         app.backend.result_consumer.stop()  # type: ignore[attr-defined]
-    kombu.pools.reset()
+        # These alone: kombu.pools.reset() would close those of the tests' app as well, which keeps its own for ever.
+        for pool in (app.amqp.producer_pool, app.pool):
+            pool.force_close_all(close_pool=False)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+import kombu.pools
 import pytest
 from celery import Celery
 from kombu.exceptions import OperationalError
@@ -32,8 +33,10 @@ def sender(broker: str) -> Iterator[Celery]:
     """An application with one connection to the broker at most."""
     app = Celery("sender", broker=broker, set_as_current=False)
     app.conf.update(task_default_queue=uuid4().hex, broker_pool_limit=1, task_publish_retry=False)
+    limit = kombu.pools.get_limit()
     yield app
     app.close()
+    kombu.pools.set_limit(limit)  # which is that of all applications
 
 
 @contextmanager
