@@ -63,7 +63,8 @@ def test_a_worker_on_rabbitmq(rabbitmq_url: str, broker: str, receiver: Received
         sent = {hexadecimal(span): span for span in recorded.spans}
         assert {span.name for span in sent.values()} == {"send tests.add", "send tests.flaky"}
     if results == "rpc":
-        app.backend.result_consumer.stop()  # it has a connection of its own
+        backend_client: Any = app.backend
+        backend_client.result_consumer.stop()  # it has a connection of its own
     app.close()
     spans = of_service(receiver.spans(), queue)
     assert {span["name"] for span in spans} == {"process tests.add", "process tests.flaky", "send tests.flaky"}
