@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from celery.worker.request import Request
+from kombu.message import Message
 
 from tests.patches import celery_app
 from tests.patches.celery_local import execute
@@ -121,3 +123,20 @@ def test_queue_wait_of_a_naive_eta_and_a_fast_clock(local: Celery) -> None:
         assert found >= 0
         assert expected - 1 <= found <= expected + 1 + time.time() - now.timestamp()  # a busy machine may be late
     assert waited("soon", time.time()) is None
+
+
+def test_what_a_worker_tells_of_a_request_is_what_it_was(local: Celery) -> None:
+    """``inspect()`` shows of a task's delivery what Celery has put there, and nothing of ours."""
+
+    @local.task(shared=False, name="local.work")
+    def work() -> None: ...
+
+    def received() -> Request:
+        headers = {"id": "1", "task": work.name, "lang": "py", "argsrepr": "()", "kwargsrepr": "{}"}
+        body = ((), {}, {})
+        message = Message(body=body, headers=headers, delivery_info={"routing_key": "q"}, channel=None)
+        return Request(message, app=local, task=work, headers=headers, body=body, decoded=True)  # type: ignore[no-untyped-call]
+
+    before = received().info()  # type: ignore[no-untyped-call]
+    with recording(["celery"]):
+        assert received().info() == before  # type: ignore[no-untyped-call]

@@ -38,7 +38,11 @@ def wrap_request(tracing: Tracing[Any], original: Callable[..., Any]) -> Callabl
         result = original(self, *args, **kwargs)
         if tracing.active:
             try:
-                self.request_dict["delivery_info"][RECEIVED] = time.time()
+                request = self.request_dict
+                request["delivery_info"] = {
+                    **request["delivery_info"],
+                    RECEIVED: time.time(),
+                }  # inspect() shows its own
             except Exception:
                 faults.report("celery: the receipt of a message")
         return result
