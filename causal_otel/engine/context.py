@@ -85,7 +85,7 @@ def restore(token: Any) -> None:
     try:
         _reset(token)
     except Exception:
-        faults.report("context: the end of a block")
+        faults.report("engine: the end of a block")
 
 
 def leave(token: Token[Context], span: trace.Span | None) -> bool:

@@ -75,7 +75,7 @@ def test_restore_never_raises() -> None:
     """What was current before is current again, once; in another Context, and a second time, nothing changes."""
     here, before = Context({"here": True}), current()
     token = begin(here)
-    reported = faults.counts().get("context: the end of a block", 0)
+    reported = faults.counts().get("engine: the end of a block", 0)
     elsewhere = copy_context()
     elsewhere.run(restore, token)
     assert elsewhere.run(current) is here
@@ -84,4 +84,4 @@ def test_restore_never_raises() -> None:
     assert current() is before
     restore(token)
     assert current() is before
-    assert faults.counts()["context: the end of a block"] == reported + 2
+    assert faults.counts()["engine: the end of a block"] == reported + 2

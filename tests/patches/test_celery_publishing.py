@@ -150,6 +150,9 @@ def test_parents_of_concurrent_publishes(broker: str) -> None:
         (["amqp://one.example:1", "amqp://two.example:2"], ("rabbitmq", None, None)),
         ("sentinel://one.example:26379;sentinel://two.example:26379", ("redis", None, None)),
         ("sqs://AKIDEXAMPLE:secret@", ("aws_sqs", None, None)),
+        ("redis://user:12#4@cache.example/0", ("redis", None, None)),
+        ("redis://user:se/cret@cache.example/0", ("redis", None, None)),
+        ("redis://cache.example:port/0", ("redis", "cache.example", None)),
         ("memory://", ("celery", None, None)),
     ],
 )

@@ -43,7 +43,8 @@ def sending(url: str) -> Iterator[Celery]:
         yield app
         app.backend.result_consumer.stop()  # type: ignore[attr-defined]
         # These alone: kombu.pools.reset() would close those of the tests' app as well, which keeps its own for ever.
-        for pool in (app.amqp.producer_pool, app.pool):
+        pools: tuple[Any, ...] = (app.amqp.producer_pool, app.pool)
+        for pool in pools:
             pool.force_close_all(close_pool=False)
 
 

@@ -100,6 +100,7 @@ from causal_otel.patches.celery.execution import trace_existing, wrap_build_trac
 from causal_otel.patches.celery.main_process import wrap_on_failure, wrap_on_timeout
 from causal_otel.patches.celery.options import CeleryOptions, LinkWhen
 from causal_otel.patches.celery.publishing import connect_senders, wrap_create_task_sender, wrap_send_task
+from causal_otel.patches.celery.receivers import connected
 from causal_otel.patches.celery.sending import by_beat, wrap_acquire, wrap_connect
 from causal_otel.patches.celery.waits import wrap_request
 
@@ -110,8 +111,7 @@ __all__ = ["PATCH", "CeleryOptions", "LinkWhen"]
 
 
 def _connect(tracing: Tracing[CeleryOptions]) -> Callable[[], None]:
-    """Connect to Celery's signals."""
-    from celery import signals
+    """Export what is left when a worker ends, and when a process of its pool does."""
 
     def export_all(**_: Any) -> None:
         try:
@@ -119,18 +119,8 @@ def _connect(tracing: Tracing[CeleryOptions]) -> Callable[[], None]:
         except Exception:
             faults.report("celery: flush")
 
-    receivers = {
-        "worker_process_shutdown": export_all,  # os._exit follows: no atexit
-        "worker_shutdown": export_all,
-    }
-    for name, receiver in receivers.items():
-        getattr(signals, name).connect(receiver, weak=False, dispatch_uid=f"causal_otel.{name}")
-
-    def disconnect() -> None:
-        for name in receivers:
-            getattr(signals, name).disconnect(dispatch_uid=f"causal_otel.{name}")
-
-    return disconnect
+    # After the former comes os._exit(), and so no atexit.
+    return connected({"worker_process_shutdown": export_all, "worker_shutdown": export_all}, "flush")
 
 
 PATCH = Patch(

@@ -33,11 +33,16 @@ def _broker(url: str) -> Mapping[str, Any]:
     parts = urlsplit(url)
     system = _SYSTEMS.get(parts.scheme.partition("+")[0], "celery")
     attributes: dict[str, Any] = {names.MESSAGING_SYSTEM: system}
-    # In URLs of other brokers, what looks like a host may be a key.
-    if system in ("redis", "rabbitmq") and parts.scheme != "sentinel" and ";" not in url and parts.hostname:
+    # In URLs of other brokers, what looks like a host may be a key; before a later @, it is the user and password.
+    is_single = system in ("redis", "rabbitmq") and parts.scheme != "sentinel" and ";" not in url
+    if is_single and parts.hostname and "@" not in f"{parts.path}{parts.query}{parts.fragment}":
         attributes[names.SERVER_ADDRESS] = parts.hostname
-        if parts.port is not None:
-            attributes[names.SERVER_PORT] = parts.port
+        try:
+            port = parts.port
+        except ValueError:
+            port = None  # it is no number; Celery says so
+        if port is not None:
+            attributes[names.SERVER_PORT] = port
     return MappingProxyType(attributes)
 
 

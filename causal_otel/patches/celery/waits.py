@@ -30,17 +30,18 @@ removed entry by entry.
 _NUMBERS = int, float
 
 
-def wrap_request(tracing: Tracing[Any], original: Callable[..., None]) -> Callable[..., None]:
+def wrap_request(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
     """``celery.worker.request.Request.__init__``: a message has been received."""
 
     @functools.wraps(original)
-    def init(self: Any, /, *args: Any, **kwargs: Any) -> None:
-        original(self, *args, **kwargs)
+    def init(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        result = original(self, *args, **kwargs)
         if tracing.active:
             try:
                 self.request_dict["delivery_info"][RECEIVED] = time.time()
             except Exception:
                 faults.report("celery: the receipt of a message")
+        return result
 
     return init
 

@@ -15,6 +15,7 @@ from causal_otel._internal import faults
 from causal_otel._internal.log import logger
 from causal_otel.instrument.applying import at_work
 from causal_otel.instrument.declaration import Connect
+from causal_otel.patches.celery.receivers import connected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +28,6 @@ _logger = logger()
 
 
 def _connect(tracing: Tracing[Any]) -> Callable[[], None]:
-    from celery import signals
-
     in_worker = False  # whose beat, if it has one, starts in this process or in a fork of it
 
     def init(**_: Any) -> None:
@@ -45,15 +44,7 @@ def _connect(tracing: Tracing[Any]) -> Callable[[], None]:
         if not in_worker:
             ready()
 
-    receivers = {"celeryd_init": init, "worker_ready": ready, "beat_init": beat}
-    for name, receiver in receivers.items():
-        getattr(signals, name).connect(receiver, weak=False, dispatch_uid=f"causal_otel.line.{name}")
-
-    def disconnect() -> None:
-        for name in receivers:
-            getattr(signals, name).disconnect(dispatch_uid=f"causal_otel.line.{name}")
-
-    return disconnect
+    return connected({"celeryd_init": init, "worker_ready": ready, "beat_init": beat}, "line")
 
 
 TARGET = Connect("celery.signals", _connect)
