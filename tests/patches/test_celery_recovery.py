@@ -44,7 +44,7 @@ def sending(url: str) -> Iterator[Celery]:
         app.backend.result_consumer.stop()  # type: ignore[attr-defined]
         # These alone: kombu.pools.reset() would close those of the tests' app as well, which keeps its own for ever.
         for pool in (app.amqp.producer_pool, app.pool):
-            pool.force_close_all(close_pool=False)
+            pool.force_close_all(close_pool=False)  # type: ignore[attr-defined]
 
 
 @contextmanager

@@ -33,7 +33,7 @@ def sender(broker: str) -> Iterator[Celery]:
     """An application with one connection to the broker at most."""
     app = Celery("sender", broker=broker, set_as_current=False)
     app.conf.update(task_default_queue=uuid4().hex, broker_pool_limit=1, task_publish_retry=False)
-    limit = kombu.pools.get_limit()
+    limit: Any = kombu.pools.get_limit()
     yield app
     app.close()
     kombu.pools.set_limit(limit)  # which is that of all applications
