@@ -13,7 +13,7 @@ from tests.patches.celery_app import app
 from tests.patches.celery_canvases import SENT, Story, assert_story, told
 from tests.patches.celery_worker import executions, hexadecimal, running_worker
 from tests.recording import recording
-from tests.span_relations import assert_span
+from tests.span_relations import assert_span, trace_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -178,6 +178,20 @@ def test_error_callbacks(broker: str, shared_worker: None, receiver: ReceivedSpa
             app.send_task("tests.fail", ("no",), link_error=s("rescue"))
         expected = {"fail": ("request", ""), "rescue": ("fail", "errback:fail")}
         assert_story(told(recorded, receiver, 2), expected, errors={"fail": "ValueError"})
+
+
+def test_error_callback_that_is_called_in_the_worker(broker: str, shared_worker: None, receiver: ReceivedSpans) -> None:
+    """One that takes the exception as well is no message: what it does is below the attempt that has failed."""
+    with recording(["celery"]) as recorded:
+        with recorded.tracer.start_as_current_span("request"):
+            app.send_task("tests.fail", ("no",), link_error=s("mourn"))
+        where = trace_id(recorded.only("request"))
+    failed, mourned = sorted(
+        receiver.wait_for(lambda spans: len(spans) >= 2, trace_id=where), key=lambda span: span["name"], reverse=True
+    )
+    assert (failed["name"], mourned["name"]) == ("process tests.fail", "mourn")
+    assert_span(failed, recorded.only("send tests.fail"), error="ValueError")
+    assert_span(mourned, failed)
 
 
 def test_chord_whose_header_fails(broker: str, shared_worker: None, receiver: ReceivedSpans) -> None:
