@@ -20,6 +20,7 @@ from opentelemetry import context as context_api
 from opentelemetry import trace
 from opentelemetry.context import Context
 
+from causal_otel._internal import faults
 from causal_otel.engine.contained import users_span
 
 if TYPE_CHECKING:
@@ -70,9 +71,21 @@ current: Callable[[], Context] = context_api.get_current if variable is None els
 
 
 begin: Callable[[Context], Any] = context_api.attach if variable is None else variable.set
-restore: Callable[[Any], None] = context_api.detach if variable is None else variable.reset
-"""Make a context current, and what was before it. For what is whole in itself, such as a job in a thread of a pool: it
-begins and ends in one Context, where there is nothing around it that :func:`leave` would have to look at."""
+"""Make a context current. For what is whole in itself, such as a job in a thread of a pool: it begins and ends in one
+Context, where there is nothing around it that :func:`leave` would have to look at."""
+_reset: Callable[[Any], None] = context_api.detach if variable is None else variable.reset
+
+
+def restore(token: Any) -> None:
+    """Make current what was before :func:`begin`. Never raises: what goes wrong must not replace the user's result.
+
+    Args:
+        token: what :func:`begin` has returned. In another Context it changes nothing.
+    """
+    try:
+        _reset(token)
+    except Exception:
+        faults.report("context: the end of a block")
 
 
 def leave(token: Token[Context], span: trace.Span | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import os
 import pickle
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
 from celery import Celery, group, signals
 from celery.app import trace as tracers
 from celery.app.amqp import AMQP
@@ -71,6 +73,33 @@ def test_installing_where_tasks_have_their_tracer(local: Celery) -> None:
     with recording(["celery"]) as recorded:
         execute()
         assert_span(recorded.only("process local.work"), None)
+
+
+def test_somebody_elses_tracer_between_two_of_ours(local: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has wrapped our ``build_tracer`` before the worker imports it is called, and there is one span."""
+    seen = []
+
+    def build_tracer(*args: Any, **kwargs: Any) -> Any:
+        tracer = tracers.build_tracer(*args, **kwargs)
+
+        @functools.wraps(tracer)
+        def trace_task(*args: Any) -> Any:
+            seen.append(args[0])
+            return tracer(*args)
+
+        return trace_task
+
+    @local.task(shared=False, name="local.work")
+    def work() -> None: ...
+
+    with recording(["celery"]):
+        functools.update_wrapper(build_tracer, tracers.build_tracer)
+    monkeypatch.setattr(consumer, "build_tracer", build_tracer)
+    with recording(["celery"]) as recorded:
+        request = {"id": "1", "delivery_info": {}, "is_eager": False}
+        vars(consumer)["build_tracer"]("local.work", work, app=local)("1", (), {}, request)
+        assert_span(recorded.only("process local.work"), None)
+    assert seen == ["1"]
 
 
 def test_patched_method_looks_as_before() -> None:

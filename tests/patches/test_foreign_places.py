@@ -117,7 +117,6 @@ PLACES: dict[str, str] = {
     "instrument/deferred.py: DeferredPatch._imported: self._registered.load": OURS,
     "patch_choice.py: _checked: registered.load": OURS,
     "patches/celery/headers.py: context_of: carriers.extract": OURS,
-    "instrument/messages.py: _carried: carriers.extract": OURS,
     "pipeline.py: Pipeline._end: self._worker.shutdown": OURS,
     "logs/pipeline.py: LogPipeline.close: self._worker.shutdown": OURS,
     "logs/pipeline.py: LogPipeline.flush: self._worker.force_flush": OURS,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanKind, TraceFlags
 
 from causal_otel._internal import faults
+from causal_otel._internal.binding import original_of, remember
 from causal_otel.engine import context as contexts
 from causal_otel.engine.adoption import take_over
 from causal_otel.engine.contained import users_span
@@ -45,19 +46,17 @@ _OPERATIONS = 64
 """Of one task, by queue and worker, that are remembered."""
 _SAMPLED = TraceFlags.SAMPLED
 _FLAGS = 3  # where a SpanContext, which is a tuple, has its flags: a property is a call
-_ORIGINAL = "_causal_otel_original"
-"""The attribute of our replacements that holds what they replace."""
 
 
 def wrap_build_tracer(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
     """``celery.app.trace.build_tracer``, or the name of it that another module has imported."""
-    original = getattr(original, _ORIGINAL, original)
+    original = original_of(original) or original
 
     @functools.wraps(original)
     def build_tracer(name: str, task: Any, *args: Any, **kwargs: Any) -> Any:
         return _traced(tracing, name, task, original(name, task, *args, **kwargs))
 
-    setattr(build_tracer, _ORIGINAL, original)
+    remember(build_tracer, original)
     return build_tracer
 
 
@@ -73,7 +72,7 @@ def trace_existing(tracing: Tracing[Any]) -> Callable[[], None]:
         for name, task in list(vars(app).get("_tasks", {}).items()):
             found = vars(task).get("__trace__")
             if found is not None:
-                ours = task.__trace__ = _traced(tracing, name, task, getattr(found, _ORIGINAL, found))
+                ours = task.__trace__ = _traced(tracing, name, task, original_of(found) or found)
                 replaced.append((task, found, ours))
 
     def undo() -> None:
@@ -130,21 +129,27 @@ def _traced(tracing: Tracing[Any], name: str, task: Any, original: Callable[...,
         _end(known, context[ATTEMPT], done, None)
         return done
 
-    setattr(trace_task, _ORIGINAL, original)
+    remember(trace_task, original)
     return trace_task
 
 
-def _begin(known: _Task, request: dict[str, Any]) -> dict[str, Any]:
-    """Begin an attempt; the context that is to be current for it.
+def _begin(known: _Task, request: dict[str, Any]) -> dict[str, Any] | None:
+    """Begin an attempt; the context that is to be current for it. None: it has begun, in a tracer of ours around this.
+
+    That is so where another library has wrapped ``build_tracer`` between the two places where we do.
 
     Args:
         known: the task.
         request: what Celery knows of the attempt: the message's headers and delivery.
     """
     tracing = known.tracing
+    around = contexts.current()
+    outer: Any = around.get(ATTEMPT)
+    if outer is not None and outer.request is request:
+        return None
     attempt = Attempt(known.name, request, None)
     if request.get("is_eager"):
-        parent = contexts.current()
+        parent = around
         context = {**parent, ATTEMPT: attempt}
         if tracing.excluded is not None and tracing.excluded(known.name):
             context[SPAN_KEY] = tracing.start_excluded(parent)

@@ -15,6 +15,7 @@ from opentelemetry.trace import INVALID_SPAN, SpanKind
 
 from causal_otel import names
 from causal_otel._internal import faults
+from causal_otel._internal.binding import original_of, remember
 from causal_otel.engine import carriers, w3c
 from causal_otel.engine.contained import users_span
 from causal_otel.engine.context import SPAN_KEY, SUPPRESSED, begin, current, current_span, is_suppressed, restore
@@ -143,12 +144,12 @@ def wrap_create_task_sender(tracing: Tracing[CeleryOptions], original: Callable[
 def connect_senders(tracing: Tracing[CeleryOptions]) -> Callable[[], None]:
     """Do the same for the applications that have sent something already; undone, none has a sender of ours."""
     for amqp, sender in _senders():
-        if not hasattr(sender, _ORIGINAL):
+        if original_of(sender) is None:
             vars(amqp)[_SENDER] = _carrying(tracing, amqp, sender)
 
     def undo() -> None:
         for amqp, sender in _senders():
-            original = getattr(sender, _ORIGINAL, None)
+            original = original_of(sender)
             if original is not None:
                 vars(amqp)[_SENDER] = original
 
@@ -156,8 +157,6 @@ def connect_senders(tracing: Tracing[CeleryOptions]) -> Callable[[], None]:
 
 
 _SENDER = "send_task_message"
-_ORIGINAL = "_causal_otel_original"
-"""The attribute of a sender of ours that holds Celery's."""
 
 
 def _senders() -> list[tuple[Any, Callable[..., Any]]]:
@@ -193,7 +192,7 @@ def _carrying(tracing: Tracing[CeleryOptions], amqp: Any, send: Callable[..., An
         finally:
             restore(token)
 
-    setattr(send_task_message, _ORIGINAL, send)
+    remember(send_task_message, send)
     return send_task_message
 
 
