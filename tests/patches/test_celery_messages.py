@@ -76,7 +76,7 @@ def test_what_beat_sends_says_so(sender: Celery) -> None:
     """Which Celery itself does only since 5.7; in the message of an ordinary sending there is nothing of the kind."""
     beat: Any = Scheduler(sender, lazy=True)
     with recording(["celery"]):
-        beat.apply_async(ScheduleEntry(name="due", task="elsewhere.build", schedule=schedule(1), app=sender))
+        beat.apply_async(ScheduleEntry(name="due", task="elsewhere.build", schedule=schedule(1.0), app=sender))
         assert received(sender)["causal-beat"] is True
         sender.send_task("elsewhere.build")
         assert "causal-beat" not in received(sender)
