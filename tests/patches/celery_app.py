@@ -206,6 +206,13 @@ def rescue(failed: str) -> str:
     return failed
 
 
+@app.task(name="tests.mourn")
+def mourn(request: Any, error: Any, traceback: Any) -> None:
+    """An errback that Celery calls where the attempt has failed."""
+    with causal_otel.span("mourn"):
+        pass
+
+
 @app.task(name="tests.autoretried", bind=True, autoretry_for=(ConnectionError,), default_retry_delay=0)
 def autoretried(self: Task[..., Any], failures: int) -> int:
     """Fails as often as asked; Celery retries it by itself."""

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 
 from opentelemetry.sdk.trace import ReadableSpan
 
@@ -47,15 +48,18 @@ def running_worker(
 
 
 @contextmanager
-def running_beat(broker: str, receiver: ReceivedSpans, name: str, *options: str) -> Iterator[Process]:
+def running_beat(broker: str, receiver: ReceivedSpans, name: str) -> Iterator[Process]:
     """A beat of its own, which sends ``tests.tick`` to the queue ``name``; exports only when it must."""
     variables = {**environment(broker, receiver, name, "celery", 60), "TESTS_BEAT": "1"}
-    with process(
-        [*CELERY, "beat", "-l", "INFO", *options],
-        name=f"beat {name}",
-        env=variables,
-        ready=lambda beat: "Sending due task" in beat.output(),
-    ) as beat:
+    with (
+        TemporaryDirectory() as folder,
+        process(
+            [*CELERY, "beat", "-l", "INFO", "-s", f"{folder}/schedule"],
+            name=f"beat {name}",
+            env=variables,
+            ready=lambda beat: "Sending due task" in beat.output(),
+        ) as beat,
+    ):
         yield beat
 
 

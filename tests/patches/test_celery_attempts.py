@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from celery import Celery, Task, signals
@@ -20,6 +20,11 @@ from tests.patches.celery_local import ERROR_MESSAGE, SECRET, execute
 from tests.recording import recording
 from tests.span_relations import assert_span
 
+if TYPE_CHECKING:
+    AnyTask = Task[..., Any]
+else:
+    AnyTask = Task  # before Celery 5.7 the class cannot be subscripted
+
 
 @pytest.mark.parametrize("early", [True, False], ids=["connected before", "connected after"])
 @pytest.mark.parametrize("fails", [False, True], ids=["succeeds", "fails"])
@@ -32,7 +37,7 @@ def test_all_code_around_a_task_sees_its_span(
     def see(where: str) -> None:
         seen[where] = trace.get_current_span().get_span_context().span_id
 
-    class Watched(Task[..., Any]):
+    class Watched(AnyTask):
         def before_start(self, *_: Any) -> None:
             see("before_start")
 
@@ -137,7 +142,7 @@ def test_reject_says_whether_it_asks_for_another_delivery(local: Celery, requeue
 def test_what_leaves_the_tracer_is_the_attempts_failure(local: Celery, raised: BaseException) -> None:
     """What Celery itself does not catch is recorded, and goes on as the very object that it was."""
 
-    class Leaving(Task[..., Any]):
+    class Leaving(AnyTask):
         def on_success(self, *_: Any) -> None:
             raise raised
 

@@ -13,7 +13,7 @@ from tests.patches.celery_app import app
 from tests.patches.celery_canvases import SENT, Story, assert_story, told
 from tests.patches.celery_worker import executions, hexadecimal, running_worker
 from tests.recording import recording
-from tests.span_relations import assert_span
+from tests.span_relations import assert_span, trace_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,6 +147,17 @@ def test_canvas(broker: str, shared_worker: None, receiver: ReceivedSpans, canva
         assert_story(told(recorded, receiver, len(expected)), expected)
 
 
+def test_nothing_is_linked_that_is_not_there(broker: str, shared_worker: None, receiver: ReceivedSpans) -> None:
+    """Before Celery 5.4 the members of a generator's group have no index: where nobody knows them, there is no link."""
+    with recording(["celery"]) as recorded:
+        with recorded.tracer.start_as_current_span("request"):
+            chord((s(name) for name in "ab"), s("c")).apply_async()
+        spans = {span["span_id"]: span for span in told(recorded, receiver, 3) if isinstance(span, dict)}
+    [body] = [span for span in spans.values() if span["name"] == "process tests.c"]
+    assert {link["span_id"] for link in body["links"]} <= set(spans)
+    assert_span(body, spans[body["parent_span_id"] or ""])
+
+
 @pytest.mark.parametrize(
     ("make", "root", "tasks"),
     [
@@ -178,6 +189,20 @@ def test_error_callbacks(broker: str, shared_worker: None, receiver: ReceivedSpa
             app.send_task("tests.fail", ("no",), link_error=s("rescue"))
         expected = {"fail": ("request", ""), "rescue": ("fail", "errback:fail")}
         assert_story(told(recorded, receiver, 2), expected, errors={"fail": "ValueError"})
+
+
+def test_error_callback_that_is_called_in_the_worker(broker: str, shared_worker: None, receiver: ReceivedSpans) -> None:
+    """One that takes the exception as well is no message: what it does is below the attempt that has failed."""
+    with recording(["celery"]) as recorded:
+        with recorded.tracer.start_as_current_span("request"):
+            app.send_task("tests.fail", ("no",), link_error=s("mourn"))
+        where = trace_id(recorded.only("request"))
+    failed, mourned = sorted(
+        receiver.wait_for(lambda spans: len(spans) >= 2, trace_id=where), key=lambda span: span["name"], reverse=True
+    )
+    assert (failed["name"], mourned["name"]) == ("process tests.fail", "mourn")
+    assert_span(failed, recorded.only("send tests.fail"), error="ValueError")
+    assert_span(mourned, failed)
 
 
 def test_chord_whose_header_fails(broker: str, shared_worker: None, receiver: ReceivedSpans) -> None:

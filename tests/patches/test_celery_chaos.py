@@ -118,6 +118,7 @@ def finish(client: redis.Redis, receiver: ReceivedSpans, plan: Plan) -> list[dic
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 def test_chaos(broker: str, receiver: ReceivedSpans) -> None:
     """Every attempt is accounted for exactly once, in its state, and every parent and every link is right."""
     app.conf.update(broker_url=broker, result_backend=broker)

@@ -11,6 +11,8 @@ from uuid import uuid4
 
 import pytest
 from celery import Celery
+from celery.beat import ScheduleEntry, Scheduler
+from celery.schedules import schedule
 from opentelemetry import baggage
 
 from causal_otel.engine.context import attach
@@ -68,6 +70,17 @@ def test_message_carries_trace_and_baggage(sender: Celery) -> None:
     assert isinstance(headers["causal-published"], float)
     assert "causal-links" not in headers
     assert "headers" not in headers
+
+
+def test_what_beat_sends_says_so(sender: Celery) -> None:
+    """Which Celery itself does only since 5.7; in the message of an ordinary sending there is nothing of the kind."""
+    beat: Any = Scheduler(sender, lazy=True)
+    with recording(["celery"]):
+        beat.apply_async(ScheduleEntry(name="due", task="elsewhere.build", schedule=schedule(1.0), app=sender))
+        assert received(sender)["causal-beat"] is True
+        sender.send_task("elsewhere.build")
+        assert "causal-beat" not in received(sender)
+    beat.close()
 
 
 def test_stale_headers_are_replaced(sender: Celery) -> None:

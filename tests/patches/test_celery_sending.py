@@ -36,7 +36,7 @@ def sender(broker: str) -> Iterator[Celery]:
     limit: Any = kombu.pools.get_limit()
     yield app
     app.close()
-    kombu.pools.set_limit(limit)  # which is that of all applications
+    kombu.pools.set_limit(limit or 0)  # which is that of all applications
 
 
 @contextmanager

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from celery import Celery
 from celery.exceptions import TaskRevokedError, WorkerLostError
-from celery.worker.request import Request
 from opentelemetry.sdk.trace import ReadableSpan
 
 from tests.patches import celery_app, celery_endings
@@ -51,11 +50,6 @@ class GreenletExit(BaseException):
     """As greenlet's."""
 
 
-def newer(method: str) -> Callable[..., Any]:
-    """A test of what Celery does since the version that has a certain method."""
-    return pytest.mark.skipif(not hasattr(Request, method), reason="this version of Celery does not")
-
-
 def test_errback(broker: str, receiver: ReceivedSpans) -> None:
     """An error callback of a task whose process is killed is published below the attempt, by the main process."""
     result, sent = publish(celery_app.killed, link_error=celery_app.tick.si().set(queue=QUEUE))
@@ -68,7 +62,6 @@ def test_errback(broker: str, receiver: ReceivedSpans) -> None:
     assert_span(called, send)
 
 
-@newer("_worker_lost_info")
 def test_errback_of_what_the_process_has_told(broker: str, receiver: ReceivedSpans) -> None:
     """The same of SystemExit, of which the process itself tells: the main process knows the span nevertheless."""
     result, sent = publish(celery_app.leave, 3, link_error=celery_app.tick.si().set(queue=QUEUE))
@@ -81,7 +74,6 @@ def test_errback_of_what_the_process_has_told(broker: str, receiver: ReceivedSpa
     assert_span(called, send)
 
 
-@newer("_success_was_stored")
 def test_process_that_is_killed_when_the_result_is_stored(broker: str, receiver: ReceivedSpans) -> None:
     """The attempt has succeeded, as Celery says, and an event tells that its process was lost."""
     result, sent = publish(celery_endings.done_and_killed)
@@ -91,7 +83,6 @@ def test_process_that_is_killed_when_the_result_is_stored(broker: str, receiver:
     assert [event["attributes"]["exception.type"] for event in done["events"]] == [LOST]
 
 
-@newer("_retry_worker_lost")
 def test_retry_of_a_lost_attempt(broker: str, receiver: ReceivedSpans) -> None:
     """Where Celery retries it, the lost attempt says so, and the next is its sibling with a link to it."""
     result, sent = publish(celery_endings.lost_and_retried)

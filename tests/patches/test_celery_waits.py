@@ -135,8 +135,8 @@ def test_what_a_worker_tells_of_a_request_is_what_it_was(local: Celery) -> None:
         headers = {"id": "1", "task": work.name, "lang": "py", "argsrepr": "()", "kwargsrepr": "{}"}
         body = ((), {}, {})
         message = Message(body=body, headers=headers, delivery_info={"routing_key": "q"}, channel=None)
-        return Request(message, app=local, task=work, headers=headers, body=body, decoded=True)  # type: ignore[no-untyped-call]
+        return Request(message, app=local, task=work, headers=headers, body=body, decoded=True)
 
-    before = received().info()  # type: ignore[no-untyped-call]
+    before = received().info()
     with recording(["celery"]):
-        assert received().info() == before  # type: ignore[no-untyped-call]
+        assert received().info() == before

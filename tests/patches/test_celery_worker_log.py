@@ -30,8 +30,8 @@ def test_a_worker_says_what_is_traced(broker: str, receiver: ReceivedSpans, tmp_
     assert said == [f"causal_otel: tracing {name} to {receiver.endpoint}/v1/traces: celery, redis"]
 
 
-def test_beat_says_what_is_traced(broker: str, receiver: ReceivedSpans, tmp_path: Path) -> None:
+def test_beat_says_what_is_traced(broker: str, receiver: ReceivedSpans) -> None:
     """Likewise a beat of its own."""
-    with running_beat(broker, receiver, "line-beat", "-s", str(tmp_path / "schedule")) as beat:
+    with running_beat(broker, receiver, "line-beat") as beat:
         said = LINE.findall(beat.output())
     assert said == [f"causal_otel: tracing line-beat to {receiver.endpoint}/v1/traces: celery"]

@@ -57,15 +57,33 @@ TESTS = {
     "celery": Selection(
         files=(
             "test_celery",
+            "test_celery_attempts",
+            "test_celery_canvases",
             "test_celery_eager",
             "test_celery_installed",
+            "test_celery_links",
+            "test_celery_messages",
+            "test_celery_noise",
             "test_celery_outcomes",
             "test_celery_publishing",
+            "test_celery_retries",
             "test_celery_scenario",
+            "test_celery_states",
             "test_celery_workers",
         )
     ),
-    "celery in short": Selection(files=("test_celery_noise", "test_celery_scenario")),
+    # What wraps Celery's inner parts, edges, endings, and that there is nothing else.
+    "celery in short": Selection(
+        files=(
+            "test_celery_attempts",
+            "test_celery_links",
+            "test_celery_noise",
+            "test_celery_outcomes",
+            "test_celery_publishing",
+            "test_celery_scenario",
+            "test_celery_states",
+        )
+    ),
     # On ArcadeDB, which is there without a JDK. Neo4j is no other driver: `make test` runs them on it.
     "neo4j": Selection(files=("test_neo4j*", "test_durations"), only="neo4j and not [neo4j and not -neo4j]"),
     "sqlalchemy": Selection(files=("test_sqlalchemy*",)),
@@ -106,6 +124,12 @@ WITHOUT = [
     ("asyncpg", "<0.30", "test_asyncpg_leases.py::test_a_pool_of_the_user_s_own_class_leases_nothing"),
     ("asyncpg", "<0.32", "test_asyncpg_failures.py::test_what_a_pool_does_in_the_background"),
     ("asyncpg", "<0.32", "test_asyncpg_failures.py::test_connection_that_does_not_close"),
+    ("celery", "<5.4", "test_celery_canvases.py::test_canvas[chord of a generator]"),  # whose tasks have no index
+    # There SystemExit is no result of a task, a lost process is a failure even of a task that has stored its result,
+    # and nothing is retried because of it.
+    ("celery", "<5.7", "test_celery_states.py::test_errback_of_what_the_process_has_told"),
+    ("celery", "<5.7", "test_celery_states.py::test_process_that_is_killed_when_the_result_is_stored"),
+    ("celery", "<5.7", "test_celery_states.py::test_retry_of_a_lost_attempt"),
     ("neo4j", "<6", "planted/test_neo4j.py::test_tls"),  # one function connects and secures, and calls none between
     ("redis", "<6.0", "test_redis_clusters.py::test_a_clusters_transaction_is_one_span"),
     # A server that refuses a connection was not asked again.

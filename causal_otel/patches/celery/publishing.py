@@ -214,7 +214,7 @@ def _complete(
         elif is_suppressed(around):
             return None
     fields: dict[str, Any] = carriers.injected(around, span)
-    if len(around) > 1:
+    if len(around) > 1 or DUE in around:
         _add_edges(fields, tracing, around, running, name, message)
     fields[PUBLISHED] = time.time()
     headers = kwargs.get("headers")

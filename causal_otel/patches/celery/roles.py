@@ -95,6 +95,8 @@ def add_edges(fields: dict[str, Any], tracing: Tracing[Any], message: Message, a
         if role == CHORD_HEADER:
             size = int(own) if own.isdecimal() and len(own) < _DIGITS else _length(message.args)
             sizes = sizes_around
+            if request.get("group_index") is None:
+                size = 0  # before Celery 5.4 the tasks of a generator have no index, by which they would be known
         # Of a group only its members have an index, which is not theirs in the chord.
         if (
             sizes

@@ -42,7 +42,7 @@ def wrap_request(tracing: Tracing[Any], original: Callable[..., Any]) -> Callabl
                 request["delivery_info"] = {
                     **request["delivery_info"],
                     RECEIVED: time.time(),
-                }  # inspect() shows its own
+                }  # inspect() shows the other
             except Exception:
                 faults.report("celery: the receipt of a message")
         return result
