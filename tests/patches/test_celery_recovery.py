@@ -44,7 +44,8 @@ def sending(url: str) -> Iterator[Celery]:
         app.backend.result_consumer.stop()  # type: ignore[attr-defined]
         # These alone: kombu.pools.reset() would close those of the tests' app as well, which keeps its own for ever.
         # Closed is not enough: the next app with this URL has the same pools, and would wait for ever in empty ones.
-        for pool in (app.amqp.producer_pool, app.pool):
+        pools: tuple[Any, ...] = (app.amqp.producer_pool, app.pool)
+        for pool in pools:
             pool.resize(pool.limit, reset=True)
 
 

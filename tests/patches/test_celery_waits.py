@@ -133,7 +133,7 @@ def test_what_a_worker_tells_of_a_request_is_what_it_was(local: Celery) -> None:
 
     def received() -> Request:
         headers = {"id": "1", "task": work.name, "lang": "py", "argsrepr": "()", "kwargsrepr": "{}"}
-        body = ((), {}, {})
+        body: Any = ((), {}, {})
         message = Message(body=body, headers=headers, delivery_info={"routing_key": "q"}, channel=None)
         return Request(message, app=local, task=work, headers=headers, body=body, decoded=True)
 
