@@ -20,8 +20,6 @@ from tests.recording import recording
 from tests.span_relations import assert_span, traceparent
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.services.received import ReceivedSpans
 
 RETRY = f"retry={STALE.replace('b7ad', 'a7ad')}"
@@ -144,14 +142,10 @@ def test_members_of_a_chord_stay(broker: str, receiver: ReceivedSpans) -> None:
         assert_story(told(recorded, receiver, 3), expected)
 
 
-def test_what_beat_sends(broker: str, receiver: ReceivedSpans, tmp_path: Path) -> None:
+def test_what_beat_sends(broker: str, receiver: ReceivedSpans) -> None:
     """With ``beat=True`` what beat has sent begins a trace in the worker, linked to the span of beat's sending."""
     variables = {"TESTS_LINK": json.dumps({"beat": True})}
-    schedule = str(tmp_path / "schedule")
-    with (
-        running_worker(broker, receiver, "due", variables=variables),
-        running_beat(broker, receiver, "due", "-s", schedule),
-    ):
+    with running_worker(broker, receiver, "due", variables=variables), running_beat(broker, receiver, "due"):
         spans = receiver.wait_for(lambda spans: any(span["name"] == "process tests.tick" for span in spans))
     executed = next(span for span in spans if span["name"] == "process tests.tick")
     assert_span(executed, None)
