@@ -56,6 +56,7 @@ TESTS = {
     "asgi": Selection(files=("test_asgi*", "test_w3c_rules", "planted/test_asgi")),
     "celery": Selection(
         files=(
+            "test_celery_scenario",
             "test_celery",
             "test_celery_attempts",
             "test_celery_canvases",
@@ -67,7 +68,6 @@ TESTS = {
             "test_celery_outcomes",
             "test_celery_publishing",
             "test_celery_retries",
-            "test_celery_scenario",
             "test_celery_states",
             "test_celery_workers",
         )
@@ -75,12 +75,12 @@ TESTS = {
     # What wraps Celery's inner parts, edges, endings, and that there is nothing else.
     "celery in short": Selection(
         files=(
+            "test_celery_scenario",
             "test_celery_attempts",
             "test_celery_links",
             "test_celery_noise",
             "test_celery_outcomes",
             "test_celery_publishing",
-            "test_celery_scenario",
             "test_celery_states",
         )
     ),
