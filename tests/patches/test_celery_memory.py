@@ -95,7 +95,7 @@ def test_memory_is_flat(broker: str) -> None:
         with receiver() as spans, running_worker(broker, spans, QUEUE, *COUNTING, pool="solo", level="CRITICAL"):
             for _ in range(TASKS // BATCH):
                 client.lpush(QUEUE, *batch(sent))
-                held.append(census.apply_async(queue=QUEUE).get(timeout=250))
+                held.append(census.apply_async(queue=QUEUE).get(timeout=800))
     warm, *_, last = held[WARM_UP // BATCH - 1 :]
     # Of each of the rare tasks there were 800 between the two.
     assert last["blocks"] - warm["blocks"] < 4_000, held
