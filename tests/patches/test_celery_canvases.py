@@ -152,7 +152,9 @@ def test_nothing_is_linked_that_is_not_there(broker: str, shared_worker: None, r
     with recording(["celery"]) as recorded:
         with recorded.tracer.start_as_current_span("request"):
             chord((s(name) for name in "ab"), s("c")).apply_async()
-        spans: dict[str, Any] = {span["span_id"]: span for span in told(recorded, receiver, 3) if isinstance(span, dict)}
+        spans: dict[str, Any] = {
+            span["span_id"]: span for span in told(recorded, receiver, 3) if isinstance(span, dict)
+        }
     [body] = [span for span in spans.values() if span["name"] == "process tests.c"]
     assert {link["span_id"] for link in body["links"]} <= set(spans)
     assert_span(body, spans[body["parent_span_id"] or ""])
