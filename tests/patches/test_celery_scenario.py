@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
 from billiard.exceptions import WorkerLostError
-from celery import chord
+from celery import Celery, chord
 
 import causal_otel
-from tests.patches import celery_app
-from tests.patches.celery_app import app
 from tests.patches.celery_worker import of_service, running_worker
 from tests.recording import recording
 from tests.span_relations import assert_span, trace_id
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from opentelemetry.sdk.trace import ReadableSpan
 
     from tests.services.received import ReceivedSpan, ReceivedSpans
@@ -40,21 +42,31 @@ def links(span: ReceivedSpan, role: str) -> set[str]:
     return {link["span_id"] for link in span["links"] if link["attributes"].get("causal.link") == role}
 
 
-def test_a_worker_s_day(broker: str, receiver: ReceivedSpans) -> None:
+@pytest.fixture
+def app(redis_url: str) -> Iterator[Celery]:
+    """An app with a broker of its own: clients made before the patch of Redis was at work would be anybody's."""
+    url = urlsplit(redis_url)._replace(path="/11").geturl()
+    with Celery("scenario", broker=url, backend=url, set_as_current=False) as app:
+        app.conf.task_default_queue = QUEUE
+        yield app
+
+
+def test_a_worker_s_day(app: Celery, receiver: ReceivedSpans) -> None:
     """Every attempt ends once and as it should, in its sender's trace, and there is nothing else, with Redis traced."""
+    add = functools.partial(app.signature, "tests.add")
     with recording(["celery", "redis"]) as recorded:
-        with running_worker(broker, receiver, QUEUE, "-E", patches="celery,redis") as worker:
-            assert celery_app.add.apply_async((1, 2), queue=QUEUE).get(timeout=60) == 3
-            assert celery_app.flaky.apply_async((1,), queue=QUEUE).get(timeout=60) == 1
-            header = [celery_app.add.s(n, n).set(queue=QUEUE) for n in (1, 2)]
+        with running_worker(app.conf.broker_url, receiver, QUEUE, "-E", patches="celery,redis") as worker:
+            assert add((1, 2)).apply_async().get(timeout=60) == 3
+            assert app.send_task("tests.flaky", (1,)).get(timeout=60) == 1
+            header = [add((n, n)) for n in (1, 2)]
             with causal_otel.span("caller"):
-                assert chord(header, celery_app.total.s().set(queue=QUEUE)).apply_async().get(timeout=60) == 6
+                assert chord(header, app.signature("tests.total"), app=app).apply_async().get(timeout=60) == 6
             task_id = str(uuid4())
             assert app.control.revoke(task_id, destination=[f"{QUEUE}@tests"], reply=True, timeout=60, limit=1)
-            celery_app.add.apply_async((3, 4), queue=QUEUE, task_id=task_id)
+            add((3, 4)).apply_async(task_id=task_id)
             with pytest.raises(WorkerLostError):
-                celery_app.killed.apply_async(queue=QUEUE).get(timeout=60)
-            assert celery_app.add.apply_async((5, 6), queue=QUEUE).get(timeout=60) == 11
+                app.send_task("tests.killed").get(timeout=60)
+            assert add((5, 6)).apply_async().get(timeout=60) == 11
             worker.stop()
         added, flaky, *_, caller, revoked, killed, last = recorded.spans
         assert set(recorded.names()) == {"send tests.add", "send tests.flaky", "send tests.killed", "caller"}
