@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["environment", "pip_install", "run_to_end"]
+__all__ = ["environment", "make_environment", "pip_install", "run_to_end"]
 
 ROOT = Path(__file__).parents[1]
 SECONDS_TO_INSTALL = 300
@@ -26,15 +26,19 @@ def run_to_end(*command: str | Path, seconds: float) -> str:
     return done.stdout
 
 
-@pytest.fixture
-def environment(tmp_path: Path) -> Path:
+def make_environment(place: Path) -> Path:
     """The Python of a new virtual environment, in which what is installed here is found after its own."""
-    place = tmp_path / "environment"
     venv.create(place, symlinks=True)
     python = place / "bin" / "python"
     (own,) = place.glob("lib/python*/site-packages")
     (own / "this_one.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
     return python
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Path:
+    """That of a test's own."""
+    return make_environment(tmp_path / "environment")
 
 
 def pip_install(python: Path, *requirements: str) -> None:

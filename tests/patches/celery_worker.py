@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -30,6 +31,7 @@ def running_worker(
     schedule_delay: float = 0.1,
     variables: Mapping[str, str] | None = None,
     level: str = "INFO",
+    python: Path | None = None,
 ) -> Iterator[Process]:
     """A worker of the queue ``name``, traced as the service ``name``; it is waited for if it logs that it is ready."""
     command = ["worker", "-Q", name, "-n", f"{name}@tests", "-P", pool, "-c", "2", "-l", level]
@@ -39,7 +41,7 @@ def running_worker(
         **(variables or {}),
     }
     with process(
-        [*CELERY, *command],
+        [str(python or CELERY[0]), *CELERY[1:], *command],
         name=f"worker {name}",
         env=variables,
         ready=(lambda worker: " ready." in worker.output()) if level == "INFO" else None,

@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from tests.faults.programs import run
+from tests.patches.celery_greenlets import GREENLETS, python_of
 from tests.patches.celery_worker import of_service, running_worker
 from tests.services.received import ReceivedSpans
 from tests.span_relations import assert_span
@@ -54,18 +55,20 @@ def idle(broker: str, *commands: str) -> None:
         pytest.param("threads", True, id="threads-with beat"),
         pytest.param("solo", False, id="solo-idle", marks=pytest.mark.long),
         pytest.param("solo", True, id="solo-with beat", marks=pytest.mark.long),
-        pytest.param("gevent", False, id="gevent-idle", marks=pytest.mark.long),
-        pytest.param("eventlet", False, id="eventlet-idle", marks=pytest.mark.long),
+        *(pytest.param(*pool.values, False, id=f"{pool.values[0]}-idle", marks=pool.marks) for pool in GREENLETS),
     ],
 )
-def test_a_worker_on_redis(broker: str, receiver: ReceivedSpans, tmp_path: Path, pool: str, ticks: bool) -> None:
+def test_a_worker_on_redis(
+    broker: str, receiver: ReceivedSpans, tmp_path: Path, pool: str, ticks: bool, request: pytest.FixtureRequest
+) -> None:
     """Its polling, its events, its beat and its results begin no trace: there are the tasks, and what is in them."""
     name = f"roots-{pool}-{ticks}"
-    greenlets = pool in ("gevent", "eventlet")  # which have no beat, and never look for lost messages
+    python = python_of(pool, request)
+    greenlets = python is not None  # which have no beat, and never look for lost messages
     options = ["-E"] if greenlets else ["-E", "-B", "-s", str(tmp_path / "schedule")]
     variables = {"TESTS_ANXIOUS_BROKER": "1", **({"TESTS_BEAT": "1"} if ticks else {})}
     with running_worker(
-        broker, receiver, name, *options, pool=pool, patches="celery,redis", variables=variables
+        broker, receiver, name, *options, pool=pool, patches="celery,redis", variables=variables, python=python
     ) as worker:
         idle(broker, "brpop", *(() if greenlets else ("zrange",)))
         if not ticks:
