@@ -115,7 +115,7 @@ PLACES: dict[str, str] = {
     "status.py: Status.__str__: self.export": OURS,
     "instrument/deferred.py: DeferredPatch._imported: self._registered.load": OURS,
     "patch_choice.py: _checked: registered.load": OURS,
-    "patches/celery/edges.py: joined: carriers.extract": OURS,
+    "patches/celery/execution.py: _parent: carriers.extract": OURS,
     "pipeline.py: Pipeline._end: self._worker.shutdown": OURS,
     "logs/pipeline.py: LogPipeline.close: self._worker.shutdown": OURS,
     "logs/pipeline.py: LogPipeline.flush: self._worker.force_flush": OURS,

@@ -71,8 +71,7 @@ from causal_otel.instrument.tracing import Tracing
 from causal_otel.metrics.conventions import MESSAGING_CLIENT, MESSAGING_PROCESS
 from causal_otel.patches.celery.execution import begin_execution, end_execution, wrap_on_failure
 from causal_otel.patches.celery.options import CeleryOptions
-from causal_otel.patches.celery.publishing import before_publish as publish_inside
-from causal_otel.patches.celery.publishing import begin_sending
+from causal_otel.patches.celery.publishing import begin_sending, complete_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +85,7 @@ def _connect(tracing: Tracing[CeleryOptions]) -> Callable[[], None]:
 
     def before_publish(**sent: Any) -> None:
         try:
-            publish_inside(**sent)
+            complete_message(**sent)
         except Exception:
             faults.report("celery: before_task_publish")
 

@@ -8,24 +8,23 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, INVALID_SPAN_CONTEXT, SpanKind
 
 from causal_otel import names
 from causal_otel._internal import faults
-from causal_otel.engine import outcome
+from causal_otel.engine import carriers, outcome
 from causal_otel.engine.context import attach, current, is_recorded, with_span
 from causal_otel.instrument.errors import error_name
 from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.patches.celery.attributes import execution_attributes, headers_of
-from causal_otel.patches.celery.edges import joined
 from causal_otel.patches.celery.pool_table import Attempt, PoolAttempts, is_terminated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from celery.app.task import Context as Request
-    from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
     from causal_otel.engine.context import Activation
@@ -66,16 +65,22 @@ class _Execution:
         return type(None), ()
 
 
+def _parent(tracing: Tracing[Any], headers: Mapping[str, Any]) -> Context:
+    """The context that a message's headers tell of, and nothing of what is current in the worker."""
+    texts = {key: value for key, value in headers.items() if isinstance(value, str)}
+    tracing.border.admit(texts)
+    return carriers.extract(texts, Context())
+
+
 def begin_execution(tracing: Tracing[Any], task: Any) -> None:
     """``task_prerun``: called just before the task's code, in its thread."""
     request: Request = task.request
     headers: dict[str, Any] = {}
-    links = None
     if request.is_eager:
         context = current()
     else:
         headers = headers_of(request)
-        context, links = joined(tracing, task.name, headers)
+        context = _parent(tracing, headers)
     running = None
     recorded = is_recorded(context, roots=True)
     if tracing.excluded is not None and tracing.excluded(task.name):
@@ -83,7 +88,7 @@ def begin_execution(tracing: Tracing[Any], task: Any) -> None:
     elif recorded or not (request.is_eager or tracing.drops_unsampled()) or tracing.measurable():
         attributes = execution_attributes(task.app, task.name, request, headers, time.time())
         operation = Operation(f"process {task.name}", attributes, kind=SpanKind.CONSUMER)
-        started = tracing.begin(operation, objects=(task, request), parent=context, links=links)
+        started = tracing.begin(operation, objects=(task, request), parent=context)
         if recorded or started.span.is_recording():
             context = with_span(started.span, context)
             running = started
@@ -216,7 +221,7 @@ def _begin_report(
         return None
     request = Request(job.request_dict)
     headers = headers_of(request)
-    context, _ = joined(tracing, task.name, headers)
+    context = _parent(tracing, headers)
     if isinstance(attempt, Attempt):
         start, identity = attempt.start, (attempt.trace_id, attempt.span_id)
     else:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from causal_otel.instrument.awaiting import Call
 
-__all__ = ["before_publish", "begin_sending"]
+__all__ = ["begin_sending", "complete_message"]
 
 _SENDING = create_key("causal-otel-celery-sending")
 """The key in a context of the sending that is under way."""
@@ -31,7 +31,7 @@ _EXCLUDED = Operation("excluded", {})
 
 
 def begin_sending(tracing: Tracing[CeleryOptions], app: Celery, args: Args, kwargs: Kwargs) -> Call:
-    """Begin the span of sending. :func:`before_publish` adds what only Celery knows, and writes the headers."""
+    """Begin the span of sending. :func:`complete_message` adds what only Celery knows, and writes the headers."""
     name = str(args[0] if args else kwargs.get("name"))
     if tracing.excluded is not None and tracing.excluded(name):
         excluded = tracing.start_excluded()
@@ -42,7 +42,7 @@ def begin_sending(tracing: Tracing[CeleryOptions], app: Celery, args: Args, kwar
     return running
 
 
-def before_publish(
+def complete_message(
     headers: dict[str, Any], properties: Mapping[str, Any], exchange: str, routing_key: str, **_: Any
 ) -> None:
     """Complete the message, and its span if there is one: ``before_task_publish``, called inside ``send_task``.
