@@ -42,7 +42,7 @@ class Late(Plumbing):
     def __init__(self, tracing: Tracing[Any], describe: Callable[[], Operation | None], began: float) -> None:
         self.since = began
         super().__init__(tracing, describe, (), ERRORS)
-        self._began -= int((perf_counter() - began) * 1e9)
+        self._began = int(began * 1e9)  # the two functions read the same clock
 
 
 def late_plumbing(
