@@ -20,7 +20,7 @@ test: $(VENV)/installed-test $(VENV)/installed-browser
 	$(BIN)/python -m pytest $(IN_PARALLEL) $(TESTS)
 
 # It builds nothing: of the true programs it runs those that `make interop` has built here before.
-test-long: $(VENV)/installed-test $(VENV)/installed-browser $(VENV)/installed-promtool
+test-long: $(VENV)/installed-test $(VENV)/installed-browser $(VENV)/installed-promtool $(VENV)/installed-rabbitmq
 	$(BIN)/python -m pytest $(IN_PARALLEL) -m "long or interop"
 
 interop: $(VENV)/installed-test $(VENV)/installed-promtool programs
@@ -62,6 +62,18 @@ $(VENV)/installed-promtool: | $(BIN)/python
 	  (cd "$$folder" && apt-get download -qq prometheus && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool) \
 	  >/dev/null 2>&1 && mv "$$folder/usr/bin/promtool" $(BIN)/ && rm -rf "$$folder"; } || \
 	  echo "there is no promtool: the tests of the alerts will be skipped (Debian: apt-get install prometheus)"
+	@touch $@
+
+# RabbitMQ is the other broker of `make test-long`. Its packages are unpacked and not installed: that takes no root, starts
+# no service and no epmd of the machine's, and touches nothing outside the environment. 34 MB, four seconds.
+RABBITMQ = rabbitmq-server $(addprefix erlang-,base asn1 crypto eldap ftp inets mnesia os-mon parsetools public-key \
+  runtime-tools snmp ssl syntax-tools tftp tools xmerl)
+$(VENV)/installed-rabbitmq: | $(BIN)/python
+	@test -x /usr/lib/rabbitmq/bin/rabbitmq-server || { command -v apt-get >/dev/null && echo "getting RabbitMQ, for the tests of Celery" && \
+	  { [ "$$(id -u)" != 0 ] || apt-get update -qq >/dev/null; } && folder=$$(mktemp -d) && \
+	  (cd "$$folder" && apt-get download -qq $(RABBITMQ) && for package in *.deb; do dpkg-deb -x "$$package" root || exit; done) \
+	  >/dev/null 2>&1 && rm -rf $(VENV)/rabbitmq && mv "$$folder/root" $(VENV)/rabbitmq && rm -rf "$$folder"; } || \
+	  echo "there is no RabbitMQ: the tests against it will be skipped (Debian: apt-get install rabbitmq-server)"
 	@touch $@
 
 # Jaeger and the OpenTelemetry Collector, built with Go outside the checkout, once. What cannot be built is said each time.

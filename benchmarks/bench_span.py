@@ -17,7 +17,7 @@ from causal_otel.instrument.operation import Operation
 from causal_otel.instrument.options import ClientOptions
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.metrics.cells import Cells
-from causal_otel.metrics.conventions import DATABASE_CLIENT, HTTP_CLIENT, HTTP_SERVER, MESSAGING_PROCESS
+from causal_otel.metrics.conventions import CELERY_PROCESS, DATABASE_CLIENT, HTTP_CLIENT, HTTP_SERVER
 from causal_otel.metrics.observer import Metrics
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ _OPERATIONS: dict[str, tuple[Measured, SpanKind, dict[str, Any], dict[str, Any]]
         {"http.route": "/", "http.response.status_code": 200},
     ),
     "process": (
-        MESSAGING_PROCESS,
+        CELERY_PROCESS,
         SpanKind.CONSUMER,
         {
             "messaging.system": "redis",

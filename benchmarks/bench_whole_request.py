@@ -9,37 +9,28 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from benchmarks.processes import answering_server, cpu_seconds, module
 from benchmarks.rounds import BARE, DDTRACE, FASTAPI, OPENTELEMETRY, OURS, in_turns, on_core
-from causal_otel.testing.process import LOOPBACK, claim_port, http_status, process
+from causal_otel.testing.process import LOOPBACK, claim_port, http_status
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
     from benchmarks.conftest import Record
 
-_ROOT = Path(__file__).parents[1]
 _CONNECTIONS = 8
 _REQUESTS, _ROUNDS = 400, 8  # at saturation
 _PER_SECOND, _PACED_REQUESTS, _PACED_ROUNDS = 200, 400, 4
 _TRACERS = (BARE, OPENTELEMETRY, FASTAPI, DDTRACE, OURS)
-_QUIET = {
-    "DD_INSTRUMENTATION_TELEMETRY_ENABLED": "false",
-    "DD_REMOTE_CONFIGURATION_ENABLED": "false",
-    "DD_CRASHTRACKING_ENABLED": "false",
-    "DD_TRACE_STARTUP_LOGS": "false",
-}
 
 
 @dataclass(frozen=True)
@@ -49,8 +40,7 @@ class _Server:
 
     def cpu(self) -> float:
         """Seconds of CPU that its process has used."""
-        tasks = Path(f"/proc/{self.pid}/task").iterdir()
-        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+        return cpu_seconds(self.pid)
 
     def ask(self, path: str, requests: int, per_second: float | None = None) -> tuple[float, list[float]]:
         """Send requests, and have it export: the seconds of the requests in all, and of each."""
@@ -99,28 +89,21 @@ def _get(url: str) -> bytes:
 def _servers(postgres: str, *, sampled: bool) -> Iterator[dict[str, _Server]]:
     """A server of each tracer, and what they call and export to."""
     with ExitStack() as stack:
+        answering = stack.enter_context(answering_server())
+        arguments = (postgres, f"{answering}/hello", f"{answering}/v1/traces", "sampled" if sampled else "unsampled")
 
-        def start(module: str, name: str, path: str, *arguments: str) -> _Server:
-            port = claim_port(None, name)
-            url = f"http://{LOOPBACK}:{port}{path}"
-            child = process(
-                [sys.executable, "-W", "ignore", "-m", module, *arguments[:1], str(port), *arguments[1:]],
-                name=name,
-                cwd=_ROOT,
-                env={**os.environ, **_QUIET, "DD_TRACE_AGENT_URL": answering},
+        def start(tracer: str) -> _Server:
+            port = claim_port(None, tracer)
+            url = f"http://{LOOPBACK}:{port}/nothing/0"
+            child = module(
+                "whole_request_server",
+                *(tracer, str(port), *arguments),
+                agent=answering,
                 ready=lambda _: http_status(url) == 200,
             )
             return _Server(port, stack.enter_context(child).pid)
 
-        answering = ""
-        with on_core(1):
-            answering = (
-                f"http://{LOOPBACK}:{start('benchmarks.answering_server', 'answering server', '/received').port}"
-            )
-        traces = f"{answering}/v1/traces"
-        arguments = (postgres, f"{answering}/hello", traces, "sampled" if sampled else "unsampled")
-        module = "benchmarks.whole_request_server"
-        yield {name: start(module, name, "/nothing/0", name, *arguments) for name in _TRACERS}
+        yield {name: start(name) for name in _TRACERS}
         received = json.loads(_get(f"{answering}/received"))
         assert (received.get("/v1/traces", 0) > 0) is sampled
 

@@ -14,14 +14,25 @@ import os
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
-__all__ = ["BARE", "DDTRACE", "FASTAPI", "OPENTELEMETRY", "OURS", "ddtrace", "in_process", "in_turns", "on_core"]
+__all__ = [
+    "BARE",
+    "DDTRACE",
+    "FASTAPI",
+    "OPENTELEMETRY",
+    "OURS",
+    "added",
+    "ddtrace",
+    "in_process",
+    "in_turns",
+    "on_core",
+]
 
 BARE, OPENTELEMETRY, FASTAPI, DDTRACE, OURS = "bare", "OpenTelemetry", "FastAPI's own", "ddtrace", "causal_otel"
 """The columns of the table."""
@@ -56,10 +67,15 @@ def in_turns(benchmark: BenchmarkFixture, variants: Mapping[str, Callable[[], fl
         values.clear()
     gc.collect()
     benchmark.pedantic(turn, rounds=rounds, iterations=1)
+    measured = added(found)
+    benchmark.extra_info.update(measured)
+    return measured
+
+
+def added(found: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """The least of the rounds of each variant: of the bare one, and by how much those of the others exceed it."""
     bare = min(found[BARE])
-    added = {name: bare if name == BARE else min(values) - bare for name, values in found.items()}
-    benchmark.extra_info.update(added)
-    return added
+    return {name: bare if name == BARE else min(values) - bare for name, values in found.items()}
 
 
 def in_process(*arguments: str, **environ: str) -> Any:

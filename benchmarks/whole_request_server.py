@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -20,72 +20,39 @@ import httpx
 import uvicorn
 from fastapi import FastAPI, Request
 
+from benchmarks import tracers
 from benchmarks.rounds import BARE, DDTRACE, FASTAPI, OPENTELEMETRY, OURS
+from benchmarks.tracers import Flush
 
-Flush = Callable[[], object]
-
-_FLUSH_MILLISECONDS = 30_000
 _ROUTES = 500
-
-
-def _nothing() -> Flush:
-    return lambda: None
-
-
-def _sdk(otlp: str, sampled: bool) -> Any:
-    from opentelemetry import trace
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import TracerProvider, sampling
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
-
-    sampler = sampling.DEFAULT_ON if sampled else sampling.DEFAULT_OFF
-    provider = TracerProvider(sampler, Resource({"service.name": "benchmark"}))
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(otlp), max_queue_size=65_536))
-    trace.set_tracer_provider(provider)
-    return provider
 
 
 def _contrib_clients(provider: Any) -> Flush:
     from opentelemetry.instrumentation.asyncpg import AsyncPGInstrumentor
     from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 
-    AsyncPGInstrumentor().instrument(tracer_provider=provider)
-    HTTPXClientInstrumentor().instrument(tracer_provider=provider)
-    return lambda: provider.force_flush(_FLUSH_MILLISECONDS)
+    return tracers.opentelemetry(provider, AsyncPGInstrumentor(), HTTPXClientInstrumentor())
 
 
 def _contrib(otlp: str, sampled: bool) -> Flush:
     from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 
-    provider = _sdk(otlp, sampled)
+    provider = tracers.sdk(otlp, sampled)
     FastAPIInstrumentor().instrument_app(app, tracer_provider=provider)
     return _contrib_clients(provider)
 
 
 def _fastapi(otlp: str, sampled: bool) -> Flush:
     """FastAPI's own telemetry, which finds the provider by itself, with contrib's instrumentations of the clients."""
-    return _contrib_clients(_sdk(otlp, sampled))
+    return _contrib_clients(tracers.sdk(otlp, sampled))
 
 
 def _ddtrace(otlp: str, sampled: bool) -> Flush:
-    import ddtrace
-    from ddtrace.trace import tracer
-
-    ddtrace.patch(fastapi=True, starlette=True, asyncpg=True, httpx=True)
-    return tracer.flush
+    return tracers.ddtrace(fastapi=True, starlette=True, asyncpg=True, httpx=True)
 
 
 def _ours(otlp: str, sampled: bool) -> Flush:
-    import causal_otel
-
-    endpoint = otlp.removesuffix("/v1/traces")
-    patches = os.environ.get("WR_PATCHES", "asgi asyncpg httpx").split()
-    sampler = "always_on" if sampled else "always_off"
-    installed = causal_otel.install(
-        service_name="benchmark", endpoint=endpoint, protocol="http/protobuf", patches=patches, sampler=sampler
-    )
-    return lambda: installed.flush(_FLUSH_MILLISECONDS / 1000)
+    return tracers.causal_otel(otlp, sampled, os.environ.get("WR_PATCHES", "asgi asyncpg httpx").split())
 
 
 TRACERS = {BARE: None, OPENTELEMETRY: _contrib, FASTAPI: _fastapi, DDTRACE: _ddtrace, OURS: _ours}
@@ -130,7 +97,7 @@ def main(tracer: str, port: str, postgres: str, upstream: str, otlp: str, sample
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     app.state.postgres, app.state.upstream = postgres, upstream
     start = TRACERS[tracer]
-    app.state.flush = _nothing() if start is None else start(otlp, sampled == "sampled")
+    app.state.flush = tracers.nothing() if start is None else start(otlp, sampled == "sampled")
     app.get("/work/{number}")(work)
     app.get("/nothing/{number}")(nothing)
     app.get("/flush")(flush)

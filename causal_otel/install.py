@@ -149,7 +149,10 @@ class Installation:
         tracer = tracer_of(self.tracer_provider, f"causal_otel.{patch.name}")
         metrics = None if self._measuring is None else self._measuring.metrics(patch)
         pools = self._measuring.pools if self._measuring is not None and patch.pools else None
-        return Tracing(tracer, options(patch), self.flush, border, self._policy, metrics=metrics, pools=pools)
+        place = self._pipeline
+        about = "with your provider" if place is None else f"{place.service_name} to {place.destination}"
+        flush, policy = self.flush, self._policy
+        return Tracing(tracer, options(patch), flush, border, policy, metrics=metrics, pools=pools, about=about)
 
     def _service_name(self) -> str:
         if self._pipeline is not None:

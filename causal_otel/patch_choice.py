@@ -91,7 +91,8 @@ def _checked(registered: Registered, options: object) -> Options:
 
 def with_defaults(chosen: Mapping[str, Options | None], settings: Settings) -> dict[str, Callable[[Patch], Options]]:
     """What makes the options of each chosen patch: what the user's leave open is as the settings say."""
-    excluded = {**dict.fromkeys(("asgi", "httpx", "wsgi"), settings.excluded_urls), "celery": settings.excluded_tasks}
+    excluded = dict.fromkeys(("asgi", "httpx", "wsgi"), settings.excluded_urls)
+    excluded |= dict.fromkeys(("celery", "taskiq"), settings.excluded_tasks)
     shared = {
         "require_parent": settings.require_parent,
         "slow_plumbing": settings.slow_plumbing,

@@ -333,7 +333,8 @@ class Settings:
     excluded_tasks: tuple[str, ...] = _setting(
         EXCLUDED_NAMES,
         (),
-        "Celery task names (`*` allowed) whose sending and execution are never recorded, nor anything inside.",
+        "Task names of Celery and taskiq (`*` allowed) whose sending and execution are never recorded, nor anything "
+        "inside.",
         "TRACING_EXCLUDED_TASKS",
     )
     request_headers: tuple[str, ...] = _setting(

@@ -15,13 +15,13 @@ import hypothesis
 import pytest
 
 from tests.newest_python import warn_as_the_newest_does
-from tests.services.fixtures import neo4j_server, postgres_url, receiver, receiver_process, redis_url
+from tests.services.fixtures import neo4j_server, postgres_url, rabbitmq_url, receiver, receiver_process, redis_url
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
-__all__ = ["neo4j_server", "postgres_url", "receiver", "receiver_process", "redis_url"]
+__all__ = ["neo4j_server", "postgres_url", "rabbitmq_url", "receiver", "receiver_process", "redis_url"]
 
 # Logfire is here for one test. As a plugin of pydantic it would be imported wherever FastAPI is, and the SDK with it.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "logfire-plugin")
@@ -82,12 +82,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(again)
 
 
-_LOUD = ("no test against Neo4j itself", "no test against the true ")
+_LOUD = ("no test against Neo4j itself", "no test against RabbitMQ", "no test against the true ")
 """How reasons begin that are not to be overlooked."""
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say that tests against Neo4j, Jaeger and other true programs were skipped, and why, however quiet the run is."""
+    """Say that tests against Neo4j, RabbitMQ and other programs were skipped, and why, however quiet the run is."""
     reasons = {
         reason
         for report in terminalreporter.getreports("skipped")

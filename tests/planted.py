@@ -272,6 +272,27 @@ def _celery() -> None:
             result.get(timeout=30)
 
 
+async def _taskiq() -> None:
+    """Sent and executed in this process: what matters is what the patch reads."""
+    from taskiq import InMemoryBroker
+
+    s = SECRETS
+    broker = InMemoryBroker(await_inplace=True)
+    logging.getLogger("taskiq").addHandler(logging.NullHandler())  # what it logs of an exception is its own
+
+    @broker.task(task_name="planted:fail")
+    async def fail(*args: str, **kwargs: str) -> None:
+        raise ConnectionError(f"cannot connect to redis://:{s['taskiq exception']}@cache/0")
+
+    @broker.task(task_name="planted:give")
+    async def give(argument: str) -> str:
+        return s["taskiq result"]
+
+    await fail.kicker().with_labels(api_key=s["taskiq label"]).kiq(s["taskiq argument"], key=s["taskiq keyword"])
+    await give.kiq(s["taskiq other argument"])
+    await broker.shutdown()
+
+
 PLANTED: dict[str, Callable[[], Awaitable[None] | None]] = {
     "asyncpg": _asyncpg,
     "redis": _redis,
@@ -282,6 +303,7 @@ PLANTED: dict[str, Callable[[], Awaitable[None] | None]] = {
     "celery": _celery,
     "sqlalchemy": _sqlalchemy,
     "strawberry": plant_strawberry,
+    "taskiq": _taskiq,
     "wsgi": plant_wsgi,
 }
 """By patch, what plants secrets in all that it reads."""

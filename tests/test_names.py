@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(causal_otel.__file__).parent
 CONSTANTS = {name: value for name, value in vars(names).items() if name.isupper() and name != "SCHEMA_URL"}
-OURS = ("causal.", "celery.")
+OURS = ("causal.", "celery.", "taskiq.")
 
 LEGACY = {
     "causal_otel/collector/analysis/trace_tree.py": {"opentracing.ref_type"},
@@ -26,7 +26,8 @@ LEGACY = {
 
 NO_ATTRIBUTES = re.compile(
     r"http\.(request|disconnect|response\.(body|pathsend|start|trailers))"  # types of ASGI messages
-    r"|celery\.(app\.base|backends\.redis|signals|worker\.request)"  # modules
+    r"|celery\.((app|backends|worker)\.[a-z_.]+|beat|canvas|chord_unlock|result|events\.\w+|signals)"  # modules
+    r"|taskiq\.(kicker|receiver\.receiver|task)"  # likewise
     r"|error\.html|server\.(log|mode|plugins)"  # a template, a file, settings of a server
 )
 

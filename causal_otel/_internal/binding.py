@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["bindable", "in_place"]
+__all__ = ["bindable", "in_place", "original_of", "remember"]
+
+_ORIGINAL = "_causal_otel_original"
 
 
 def bindable(owner: Any, attribute: str, original: Any) -> Callable[..., Any]:
@@ -85,6 +87,20 @@ def in_place(original: Any, replacement: Callable[..., Any]) -> Any:
     if isinstance(original, staticmethod):
         return _StaticMethod(original, replacement)
     return replacement
+
+
+def remember(replacement: Callable[..., Any], original: Callable[..., Any]) -> None:
+    """Let :func:`original_of` tell what a replacement has replaced that programs hand on, or keep somewhere else."""
+    setattr(replacement, _ORIGINAL, (replacement, original))
+
+
+def original_of(found: Any) -> Callable[..., Any] | None:
+    """What ``found`` has replaced; None: it is not one of ours.
+
+    Somebody else's wrapper around one of ours is none, though ``functools.wraps`` has given it all of our attributes.
+    """
+    pair = getattr(found, _ORIGINAL, None)
+    return pair[1] if isinstance(pair, tuple) and pair[0] is found else None
 
 
 class _OnInstances:

@@ -47,6 +47,7 @@ from causal_otel.names import (
     CAUSAL_POOL_SIZE,
     CAUSAL_POOL_WAIT,
     CAUSAL_POOL_WAITING,
+    CAUSAL_PREFETCH_WAIT,
     CAUSAL_QUERY_TRUNCATED,
     CAUSAL_QUEUE_WAIT,
     CAUSAL_RECEIVE,
@@ -71,7 +72,8 @@ Written by `make docs`; do not edit.
 
 This page says which spans each patch makes, and which attributes they have. Names are those of OpenTelemetry's
 [semantic conventions](https://opentelemetry.io/docs/specs/semconv/), whose pages explain them. Where there is no
-convention, names begin with `causal.`, for tasks of Celery with `celery.`.
+convention, names begin with `causal.`, for tasks of Celery with `celery.`, and of taskiq with
+`taskiq.`.
 
 [Privacy](privacy.md) lists what is never recorded.
 
@@ -91,7 +93,7 @@ The collector, its pages and `causal-otel trace` show them, and `causal.loop.blo
 spans that have it.
 
 A span that was started inside `causal_otel.detached()` has a link to the trace that was left. The link's attribute
-`causal.link` is `detached`.
+`causal.link` is `detached`. On links between tasks of Celery it is their role: see [Follow tasks](../how-to/celery.md).
 
 ## Options of every patch
 
@@ -151,6 +153,10 @@ OURS = {
     CAUSAL_POOL_SIZE: ("int", "How many connections the pool may have."),
     CAUSAL_POOL_WAIT: (_SECONDS, "Until the pool had a free connection."),
     CAUSAL_POOL_WAITING: ("int", "How many others waited for a connection of the pool when this wait began."),
+    CAUSAL_PREFETCH_WAIT: (
+        _SECONDS,
+        "The part of `causal.queue.wait` after a worker had received the task: it held it, and was busy.",
+    ),
     CAUSAL_QUERY_TRUNCATED: ("bool", "`db.query.text` is the beginning of a longer statement."),
     CAUSAL_QUEUE_WAIT: (
         _SECONDS,

@@ -19,7 +19,7 @@ Written by `make docs`; do not edit.
 
 Each operation of a patch is measured, whether or not a span is recorded of it: failed and cancelled operations too,
 and those outside any span. Names, units, buckets and attributes are those of the semantic conventions 1.44, which have
-none for `causal.queue.wait`.
+none for those that begin with `causal.`.
 
 Metrics are off by default. There are two ways to have them:
 
@@ -42,7 +42,8 @@ both ways.
 
 _NOTES = """
 An attribute is there if the operation has it. `error.type` is that of the span; a cancelled operation has none.
-`celery.task.name` is no convention's: most queues have the same name, and the task is what people look for.
+`celery.task.name` and `taskiq.task.name` are no conventions': most queues have the same name, and the task is what
+people look for.
 
 Not measured: pings, waits for work and other housekeeping of drivers, what is a span only if it fails, what is excluded
 with everything inside it, and websockets.
@@ -71,7 +72,13 @@ def reference() -> str:
         for pooled in INSTRUMENTS if patch.pools else ():
             users.setdefault(pooled, []).append(name)
         for measured in patch.metrics.values():
-            for instrument in (measured.duration, measured.rows, measured.active, *measured.noted):
+            for instrument in (
+                measured.duration,
+                measured.rows,
+                measured.active,
+                measured.counted,
+                *measured.noted.values(),
+            ):
                 if instrument is not None:
                     users.setdefault(instrument, []).append(name)
     page = _INTRODUCTION

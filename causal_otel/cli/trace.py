@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from typing import TYPE_CHECKING
 
 from causal_otel._internal.printable import printable
+from causal_otel.cli.links import described_links
 from causal_otel.cli.stored import CommandError, UsageError, add_data_dir, carry_out, stored, utc
 from causal_otel.cli.tree import tree
 from causal_otel.collector.units import format_duration
-from causal_otel.names import ERROR_TYPE, EXCEPTION_MESSAGE, EXCEPTION_TYPE
+from causal_otel.names import CAUSAL_PREFETCH_WAIT, CAUSAL_QUEUE_WAIT, ERROR_TYPE, EXCEPTION_MESSAGE, EXCEPTION_TYPE
 from causal_otel.terminal.screen import Screen
 from causal_otel.terminal.text import plural
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Iterator, Sequence
 
-    from causal_otel.collector.analysis import Segment, SpanView, TraceView
+    from causal_otel.collector.analysis import Part, Segment, SpanView, TraceView
     from causal_otel.terminal.columns import Line
 
 __all__ = ["HELP", "configure", "run"]
@@ -29,6 +31,7 @@ _ID = re.compile(r"[0-9a-f]{16}|[0-9a-f]{32}")
 _MOST = 10
 _MOST_RECORDS = 100_000
 _LONGEST_MESSAGE = 200
+_SHORTEST_PREFETCH = 0.001  # seconds
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -87,6 +90,7 @@ def _show(arguments: argparse.Namespace) -> int:
             _on_path(view, path),
         ),
         ("Where the time went", _inside(view.spans)),
+        ("Links", _links(view)),
         ("Errors", _errors(view.spans)),
         ("Warnings", _warnings(view.spans)),
     ]
@@ -132,11 +136,27 @@ def _inside(spans: Sequence[SpanView]) -> Iterator[Line]:
     measured.sort(key=lambda each: -each[0].duration - sum(part.duration for part in each[1] if part.before))
     for span, parts in measured[:_MOST]:
         described = ", ".join(
-            f"{part.label} {format_duration(part.duration)}" + (" before" if part.before else f" ({part.share:.0%})")
+            f"{part.label} {format_duration(part.duration)}"
+            + (f" before{_prefetched(span, part)}" if part.before else f" ({part.share:.0%})")
             for part in parts
         )
         yield (f"  {format_duration(span.duration):>8}  ", ""), *_name(span), (f": {described}", "")
     yield from _left_out(len(measured), "span")
+
+
+def _prefetched(span: SpanView, part: Part) -> str:
+    """How much of its time in a queue a message lay with a worker that was busy."""
+    seconds = span.attributes.get(CAUSAL_PREFETCH_WAIT) if part.key == CAUSAL_QUEUE_WAIT else None
+    if not isinstance(seconds, float) or not math.isfinite(seconds) or seconds < _SHORTEST_PREFETCH:
+        return ""
+    return f" ({format_duration(round(seconds * 1_000_000_000))} of it prefetched)"
+
+
+def _links(view: TraceView) -> Iterator[Line]:
+    found = list(described_links(view))
+    for span, described in found[:_MOST]:
+        yield ("  ", ""), *_name(span), (f" links to {described}", "")
+    yield from _left_out(len(found), "link")
 
 
 def _errors(spans: Sequence[SpanView]) -> Iterator[Line]:
@@ -148,8 +168,10 @@ def _errors(spans: Sequence[SpanView]) -> Iterator[Line]:
 
 def _because(span: SpanView) -> str:
     """What it failed with: its status' message, or else the last exception in it."""
-    kind = span.attributes.get(ERROR_TYPE) or ""
+    kind = str(span.attributes.get(ERROR_TYPE) or "")
     message = span.status_message
+    if message in (kind, kind.rpartition(".")[2]):  # it says no more than the type
+        message = ""
     for event in reversed(span.events):
         if event.name == "exception":
             kind = kind or event.attributes.get(EXCEPTION_TYPE, "")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from causal_otel._internal.printable import printable
 from causal_otel.collector.units import format_duration
-from causal_otel.names import CAUSAL_CANCELLED, DB_SYSTEM_NAME, ERROR_TYPE
+from causal_otel.names import CAUSAL_CANCELLED, CELERY_TASK_REVOKE_REASON, CELERY_TASK_STATE, DB_SYSTEM_NAME, ERROR_TYPE
 from causal_otel.terminal.columns import cells, fit, width_of
 from causal_otel.terminal.guides import guides, signs
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["bar", "tree"]
 
 _COLOURS = ("cyan", "magenta", "yellow", "green", "blue")
+_ORDINARY = (None, "SUCCESS")
 _SHORTEST_TREE = 14
 _SHORTEST_BAR = 10
 _LONGEST_BAR = 64
@@ -173,8 +174,12 @@ def _described(span: SpanView, cross: str) -> Iterator[tuple[str, str]]:
     if system := span.attributes.get(DB_SYSTEM_NAME):
         yield printable(f"{system}: "), "dim"
     yield printable(span.name), "red" if span.error else ""
-    if span.error and ERROR_TYPE in span.attributes:
-        yield printable(f" ({span.attributes[ERROR_TYPE]})"), ""
+    if span.error:
+        if ERROR_TYPE in span.attributes:
+            yield printable(f" ({str(span.attributes[ERROR_TYPE]).rpartition('.')[2]})"), ""
+    elif (state := span.attributes.get(CELERY_TASK_STATE)) not in _ORDINARY:
+        reason = span.attributes.get(CELERY_TASK_REVOKE_REASON) or str(state).lower()
+        yield printable(f" ({reason})"), ""
     if span.attributes.get(CAUSAL_CANCELLED):
         yield " (cancelled)", ""
     if span.orphan:

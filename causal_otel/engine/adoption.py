@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["as_sampled", "take_over"]
 
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+_Span: Any = None
 
 
 def as_sampled(context: Context, identity: tuple[int, int]) -> tuple[Context, bool]:
@@ -33,10 +34,13 @@ def as_sampled(context: Context, identity: tuple[int, int]) -> tuple[Context, bo
 
 
 def take_over(span: trace.Span, span_id: int, *, root: bool) -> None:
-    """Give ``span``, which nobody has seen yet, the id that the killed process had given it."""
-    from causal_otel.engine.span import Span  # it imports the SDK, which is not to be imported before install()
+    """Give ``span``, which nobody has seen yet, an id that somebody else knows, such as the process that was killed."""
+    global _Span
+    if _Span is None:
+        from causal_otel.engine.span import Span  # it imports the SDK, which is not to be imported before install()
 
-    if isinstance(span, Span):
+        _Span = Span
+    if isinstance(span, _Span):
         span._id = span_id.to_bytes(8, "big")
         if root:
             span._parent_span = None

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from opentelemetry.propagators.textmap import TextMapPropagator
     from opentelemetry.trace import Span
 
-__all__ = ["extract", "extracted", "inject", "injected"]
+__all__ = ["extract", "extracted", "inject", "injected", "is_w3c"]
 
 _propagate: Any = None
 _w3c: Any = None
 _latest: tuple[TextMapPropagator | None, bool] = None, False
 
 
-def _is_w3c() -> bool:
+def is_w3c() -> bool:
     """Whether the global propagator is W3C's, so that :mod:`causal_otel.engine.w3c` does what it does."""
     global _latest
     propagator = (_propagate or _loaded()).get_global_textmap()
@@ -84,7 +84,7 @@ def injected(context: Context, span: Span | None = None) -> dict[str, str]:
     """
     carrier: dict[str, Any] = {}
     try:
-        if _is_w3c():
+        if is_w3c():
             _w3c.write(carrier, context if span is None else {**context, SPAN_KEY: span})
             return carrier
     except Exception:
@@ -121,7 +121,7 @@ def extracted(headers: Mapping[str, str], context: Context) -> Context:
         context: what else is current.
     """
     try:
-        if _is_w3c():
+        if is_w3c():
             found: Context = _w3c.read(headers, context, _headers)
             return found
     except Exception:

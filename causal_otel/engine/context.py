@@ -20,6 +20,7 @@ from opentelemetry import context as context_api
 from opentelemetry import trace
 from opentelemetry.context import Context
 
+from causal_otel._internal import faults
 from causal_otel.engine.contained import users_span
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SPAN_KEY",
+    "SUPPRESSED",
     "Activation",
     "attach",
     "begin",
@@ -57,6 +59,9 @@ _SUPPRESS_KEYS: tuple[str, ...] = (
     cast("str", getattr(context_api, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation")),
 )
 
+SUPPRESSED: dict[str, bool] = dict.fromkeys(_SUPPRESS_KEYS, True)
+"""What a context in which nothing is to be traced has besides."""
+
 variable: ContextVar[Context] | None = getattr(getattr(context_api, "_RUNTIME_CONTEXT", None), "_current_context", None)
 """The API's own context variable; None where the user has another runtime context (``OTEL_PYTHON_CONTEXT``)."""
 
@@ -66,9 +71,21 @@ current: Callable[[], Context] = context_api.get_current if variable is None els
 
 
 begin: Callable[[Context], Any] = context_api.attach if variable is None else variable.set
-restore: Callable[[Any], None] = context_api.detach if variable is None else variable.reset
-"""Make a context current, and what was before it. For what is whole in itself, such as a job in a thread of a pool: it
-begins and ends in one Context, where there is nothing around it that :func:`leave` would have to look at."""
+"""Make a context current. For what is whole in itself, such as a job in a thread of a pool: it begins and ends in one
+Context, where there is nothing around it that :func:`leave` would have to look at."""
+_reset: Callable[[Any], None] = context_api.detach if variable is None else variable.reset
+
+
+def restore(token: Any) -> None:
+    """Make current what was before :func:`begin`. Never raises: what goes wrong must not replace the user's result.
+
+    Args:
+        token: what :func:`begin` has returned. In another Context it changes nothing.
+    """
+    try:
+        _reset(token)
+    except Exception:
+        faults.report("engine: the end of a block")
 
 
 def leave(token: Token[Context], span: trace.Span | None) -> bool:
@@ -199,7 +216,7 @@ def is_suppressed(context: Context) -> bool:
 
 def suppressed_context() -> Context:
     """The current context, with nothing traced in it, neither by us nor by other OpenTelemetry instrumentations."""
-    return Context({**current(), **dict.fromkeys(_SUPPRESS_KEYS, True)})
+    return Context({**current(), **SUPPRESSED})
 
 
 @contextmanager

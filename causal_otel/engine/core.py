@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 __all__ = ["BaseTracer", "Core"]
 
 
+_SAMPLED = TraceFlags.SAMPLED
+_KNOWN = TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID
+
+
 class Core:
     """What all spans of a provider share. The provider sets it; tracers, blocks and spans read it at each use.
 
@@ -141,13 +145,12 @@ class Core:
         """
         if type(parent) is not NonRecordingSpan or self.buffer is not None:
             return None
-        identity = parent.get_span_context()
-        sampled = identity.trace_flags & TraceFlags.SAMPLED
-        if not (self.fast_remote if sampled else self.fast_drop) or not identity.is_valid or not identity.is_remote:
+        trace_id, _, is_remote, flags, state, is_valid = parent.get_span_context()  # each property is a call
+        sampled = flags & _SAMPLED
+        if not (self.fast_remote if sampled else self.fast_drop) or not is_valid or not is_remote:
             return None
-        flags = identity.trace_flags & (TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID)
         self.counts.others["remote", "RECORD_AND_SAMPLE" if sampled else "DROP"] += 1
-        return LocalTrace(identity.trace_id, flags, identity.trace_state or None, None if sampled else 0)
+        return LocalTrace(trace_id, flags & _KNOWN, state or None, None if sampled else 0)
 
     def begin_buffering(self, local: LocalTrace) -> BufferedTrace | None:
         """Record a trace that is not sampled, into the buffer; None: there is no room."""

@@ -56,11 +56,10 @@ class Span(SpanData, trace.Span):
             return
         try:
             values = self._attributes
-            if (
-                values is not None
-                and not self._shared
-                and len(values) + len(attributes) <= self._tracer.core.max_attributes
-            ):
+            if values is not None and len(values) + len(attributes) <= self._tracer.core.max_attributes:
+                if self._shared:
+                    values = self._attributes = values.copy()
+                    self._shared = False
                 for key, value in attributes.items():
                     values[key] = value if type(value) in SCALARS else frozen(value)
                 return

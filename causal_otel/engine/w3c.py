@@ -28,11 +28,12 @@ if TYPE_CHECKING:
     from opentelemetry.propagators.textmap import Getter, TextMapPropagator
     from opentelemetry.trace import Span
 
-__all__ = ["is_w3c", "read", "traceparent", "write"]
+__all__ = ["is_w3c", "read", "span_context", "traceparent", "write"]
 
 _TRACEPARENT = re.compile("[ \t]*([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?[ \t]*$")
 _BOTH = [TraceContextTextMapPropagator, W3CBaggagePropagator]
 _FLAGS = {f"{number:02x}": TraceFlags(number) for number in range(256)}
+_OURS = (SpanData, UnsampledSpan)  # as a union it would be made anew at each look
 _trace_context = TraceContextTextMapPropagator()
 _baggage = W3CBaggagePropagator()
 
@@ -57,7 +58,7 @@ def read(headers: Mapping[str, str], context: Context, getter: Getter[Any]) -> C
         if "tracestate" in headers:
             context = _trace_context.extract(headers, context, getter)
         else:
-            parent = _parent(header)
+            parent = span_context(header)
             if parent is not None:
                 context = Context({**context, SPAN_KEY: NonRecordingSpan(parent)})
     if "baggage" in headers:
@@ -65,7 +66,7 @@ def read(headers: Mapping[str, str], context: Context, getter: Getter[Any]) -> C
     return context
 
 
-def _parent(header: str) -> SpanContext | None:
+def span_context(header: str) -> SpanContext | None:
     """The span that ``traceparent`` names; None: it is not valid."""
     found = _TRACEPARENT.match(header)
     if found is None:
@@ -79,7 +80,7 @@ def _parent(header: str) -> SpanContext | None:
 
 def traceparent(span: Span) -> str | None:
     """The header ``traceparent`` that names ``span``; None: it has no identity."""
-    if isinstance(span, SpanData | UnsampledSpan):
+    if isinstance(span, _OURS):
         trace = span._local_trace
         return f"00-{trace.trace_id:032x}-{span.span_id().hex()}-{trace.flags:02x}"
     found = span.get_span_context()
@@ -89,7 +90,7 @@ def traceparent(span: Span) -> str | None:
 def write(headers: dict[str, str], context: Mapping[str, Any]) -> None:
     """Write the span and the baggage of ``context`` into headers."""
     span = context.get(SPAN_KEY)
-    if isinstance(span, SpanData | UnsampledSpan):
+    if isinstance(span, _OURS):
         headers["traceparent"] = traceparent(span)  # type: ignore[arg-type, assignment]  # a span of ours
         state = span._local_trace.trace_state
         if state:

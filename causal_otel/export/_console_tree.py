@@ -16,7 +16,7 @@ from causal_otel.terminal.screen import Screen
 from causal_otel.terminal.text import escaped, in_milliseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from opentelemetry.sdk.trace import ReadableSpan
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Node", "Row", "forest", "write"]
 
 _MOST_ATTRIBUTES = 6
+_MOST_LINKS = 3
 _LONGEST_VALUE = 60
 _LONGEST_NAME = 80
 _WIDEST_TREE = 60
@@ -33,7 +34,10 @@ _FIRST = (
     names.ERROR_TYPE,
     names.HTTP_RESPONSE_STATUS_CODE,
     names.DB_RESPONSE_STATUS_CODE,
+    names.CELERY_TASK_STATE,
+    names.CELERY_TASK_REVOKE_REASON,
     names.CAUSAL_QUEUE_WAIT,
+    names.CAUSAL_PREFETCH_WAIT,
     names.CAUSAL_THREADPOOL_WAIT,
     names.URL_FULL,
     names.URL_PATH,
@@ -55,6 +59,7 @@ _IMPLIED = frozenset(
         names.MESSAGING_SYSTEM,
         names.MESSAGING_OPERATION_NAME,
         names.MESSAGING_OPERATION_TYPE,
+        names.CELERY_TASK_NAME,
     }
 )
 
@@ -74,7 +79,7 @@ class Row:
         start: when it began, in nanoseconds since 1970.
         took: how long it took, in nanoseconds.
         failed: whether its status is an error.
-        notes: its attributes, as text.
+        notes: its links and attributes, as text.
     """
 
     trace_id: int
@@ -97,7 +102,7 @@ class Row:
         start = span.start_time or 0
         name, system = printable(span.name, _LONGEST_NAME), attributes.get(names.DB_SYSTEM_NAME)
         failed = span.status.status_code is StatusCode.ERROR
-        notes = _notes(attributes)
+        notes = " ".join((*_links(span, context.trace_id), *_notes(attributes)))
         if failed and span.status.description:
             notes = f"{printable(span.status.description, _LONGEST_VALUE)!r} {notes}".rstrip()
         return cls(
@@ -187,13 +192,23 @@ def _lines(nodes: list[Node], remark: str, ascii_only: bool) -> list[Line]:
     return lines
 
 
-def _notes(attributes: Mapping[str, Any]) -> str:
+def _links(span: ReadableSpan, trace_id: int) -> Iterator[str]:
+    """Where its links lead, with their roles; the trace is named where that is another one."""
+    for link in span.links[:_MOST_LINKS]:
+        role = printable(str((link.attributes or {}).get(names.CAUSAL_LINK, "")), _LONGEST_NAME)
+        elsewhere = "" if link.context.trace_id == trace_id else f"{link.context.trace_id:032x}/"
+        yield f"link={role}{':' if role else ''}{elsewhere}{link.context.span_id:016x}"
+    if len(span.links) > _MOST_LINKS:
+        yield f"+{len(span.links) - _MOST_LINKS} more links"
+
+
+def _notes(attributes: Mapping[str, Any]) -> list[str]:
     listed = [name for name in _FIRST if name in attributes]
     listed += [name for name in attributes if name not in _FIRST and name not in _IMPLIED]
     shown = [f"{printable(name, _LONGEST_NAME)}={_value(attributes[name])}" for name in listed[:_MOST_ATTRIBUTES]]
     if len(listed) > _MOST_ATTRIBUTES:
         shown.append(f"+{len(listed) - _MOST_ATTRIBUTES} more")
-    return " ".join(shown)
+    return shown
 
 
 def _value(value: Any) -> str:

@@ -35,6 +35,9 @@ _ROOM = 94
 """How deeply messages may be nested in one value: a protobuf decoder takes 100 in all and rejects the whole request
 beyond that. A sequence takes two, a mapping three."""
 
+_SHORT = 100
+"""Characters of a key and a text that are encoded by a shorter way: the length in bytes of all of it has its varint."""
+
 Value = TypeVar("Value", str, int, bool)
 
 _double = struct.Struct("<d").pack
@@ -224,6 +227,8 @@ class AttributeEncoder:
         try:
             if self._raw:
                 value = _valid(value, self._max_length)
+            if type(value) is str and len(value) <= _SHORT and len(key) <= _SHORT:
+                return self._tag + _short_text(key, value)
             return field(self._tag, _key_value(key, value, _ROOM))
         except Exception:
             faults.report("export: attribute")
@@ -298,6 +303,15 @@ def _valid(value: Any, max_length: int | None) -> Any:
 
 
 # -- as the official encoder writes them -------------------------------------------------------------------------
+
+
+def _short_text(key: str, value: str) -> bytes:
+    """As :func:`field` of :func:`_key_value`, without the tag: most of what is in no cache is an id."""
+    name, text = str.encode(key), str.encode(value)
+    length = _VARINTS[len(text)]
+    content = 1 + len(length) + len(text)
+    named = b"\x0a" + _VARINTS[len(name)] + name + b"\x12" + _VARINTS[content]
+    return _VARINTS[len(named) + content] + named + b"\x0a" + length + text
 
 
 def _key_value(key: str, value: Any, room: int) -> bytes:

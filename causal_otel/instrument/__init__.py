@@ -9,10 +9,12 @@ docs/explanation/architecture.md, and docs/how-to/write-a-patch.md for the steps
 
 from __future__ import annotations
 
+from causal_otel.instrument.afterwards import after
 from causal_otel.instrument.calls import argument, client_call, inside, plumbing_call, suppressed, traced_call
 from causal_otel.instrument.declaration import Connect, Patch, Wrap
 from causal_otel.instrument.errors import Errors, error_name
 from causal_otel.instrument.measured import Instrument, Measured
+from causal_otel.instrument.messages import Processing, carry, delivering, processing, queue_wait, sending
 from causal_otel.instrument.operation import Observation, Observer, Operation, Running
 from causal_otel.instrument.options import ClientOptions, Options
 from causal_otel.instrument.tracing import Tracing
@@ -28,14 +30,21 @@ __all__ = [
     "Operation",
     "Options",
     "Patch",
+    "Processing",
     "Running",
     "Tracing",
     "Wrap",
+    "after",
     "argument",
+    "carry",
     "client_call",
+    "delivering",
     "error_name",
     "inside",
     "plumbing_call",
+    "processing",
+    "queue_wait",
+    "sending",
     "suppressed",
     "traced_call",
 ]

@@ -6,12 +6,11 @@ The instruments of the semantic conventions are in :mod:`causal_otel.metrics.con
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from causal_otel.instrument.operation import Operation
 
 __all__ = ["Instrument", "Measured", "OperationMetrics", "PoolMeter", "PoolMetrics", "Rows"]
@@ -51,14 +50,16 @@ class Measured(NamedTuple):
         rows: how many rows it has returned, where that is known: see ``rows`` of
             :func:`~causal_otel.instrument.calls.client_call`. It has the attributes of ``duration``.
         active: how many are under way.
-        noted: numbers that it has as attributes when it begins, such as how long it has waited. An instrument has the
-            name of the attribute that it measures.
+        counted: how many have ended, by what they have learned.
+        noted: numbers that it has as attributes when it begins, such as how long it has waited: what measures them, by
+            the attribute.
     """
 
     duration: Instrument
     rows: Instrument | None = None
     active: Instrument | None = None
-    noted: tuple[Instrument, ...] = ()
+    counted: Instrument | None = None
+    noted: Mapping[str, Instrument] = MappingProxyType({})
 
 
 class OperationMetrics(Protocol):
@@ -86,7 +87,7 @@ class OperationMetrics(Protocol):
 
         Args:
             operation: which one.
-            seconds: how long it took.
+            seconds: how long it took; negative: it never was under way, and is counted only.
             learned: attributes that became known after it began, those of its failure included.
             error_type: its ``error.type``, if it failed.
             rows: how many rows it has returned, if that is known.

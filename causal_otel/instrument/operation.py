@@ -255,7 +255,7 @@ class Running:
     def learn(self, attributes: dict[str, Any]) -> None:
         """Set attributes that were not known when it began. Nobody changes the dict any more."""
         self.span.set_attributes(attributes)
-        self._note_learned(attributes)
+        self.note(attributes)
 
     def learn_outcome(self, key: Hashable, attributes: dict[str, Any]) -> None:
         """As :meth:`learn`, of what other calls of the same operation learn as well: their spans share one dict.
@@ -265,9 +265,10 @@ class Running:
             attributes: the same whenever ``key`` is. Nobody changes the dict any more.
         """
         self.operation.tell(self.span, key, attributes)
-        self._note_learned(attributes)
+        self.note(attributes)
 
-    def _note_learned(self, attributes: dict[str, Any]) -> None:
+    def note(self, attributes: dict[str, Any]) -> None:
+        """Have observers and metrics told of attributes that its span has already. Nobody changes the dict any more."""
         if self._metrics is not None:
             learned = self._learned
             self._learned = attributes if learned is None else {**learned, **attributes}
@@ -308,7 +309,8 @@ class Running:
             result: what the driver has returned.
             error: what it has raised; a cancellation too. ``GeneratorExit``: nobody waited for its end.
             at: when it ended, as Unix time in nanoseconds; None: now.
-            duration: how long it took, in nanoseconds, where that is not the time since it began.
+            duration: how long it took, in nanoseconds, where that is not the time since it began; negative: it never
+                was under way, so that no duration is measured.
             rows: how many rows its result has, where the span knows that already.
         """
         if error is not None:

@@ -39,6 +39,7 @@ _MODULES = {
     "redis": ("redis", "kombu", "celery"),
     "sqlalchemy": ("sqlalchemy",),
     "strawberry": ("strawberry",),
+    "taskiq": ("taskiq",),
     "threads": ("threading", "concurrent.futures", "multiprocessing.pool"),
     "valkey": ("valkey",),
     "wsgi": ("flask", "django", "causal_otel.patches.wsgi"),

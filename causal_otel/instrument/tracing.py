@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from opentelemetry.trace import INVALID_SPAN, SpanKind, TraceFlags
 
 from causal_otel._internal import faults
-from causal_otel.engine import context
+from causal_otel.engine import context, outcome
 from causal_otel.engine.adoption import as_sampled, take_over
 from causal_otel.engine.context import SPAN_KEY
 from causal_otel.engine.exceptions import capture
 from causal_otel.engine.foreign import is_ours, starter
 from causal_otel.engine.unsampled import ExcludedSpan
 from causal_otel.instrument.baggage import BaggageBorder
-from causal_otel.instrument.errors import BY_CLASS
+from causal_otel.instrument.errors import BY_CLASS, error_name
 from causal_otel.instrument.exclusion import match_names, match_urls
 from causal_otel.instrument.hooks import Hooks
 from causal_otel.instrument.operation import Observation, Running
@@ -71,6 +71,7 @@ class Tracing(Generic[OptionsT]):
         counts_active: whether the metrics want to know of the beginning of operations.
         measures: whether anybody wants to know of operations as well that no span is recorded of.
         slow_plumbing: seconds from which on plumbing that goes well is a span, too.
+        about: the service, and where its spans go, in words.
     """
 
     excluded: Excluded | None = None
@@ -85,6 +86,7 @@ class Tracing(Generic[OptionsT]):
         observers: tuple[Observer, ...] = (),
         metrics: OperationMetrics | None = None,
         pools: PoolMetrics | None = None,
+        about: str = "",
     ) -> None:
         self._start = start = starter(tracer)
         self.redaction = redaction
@@ -101,6 +103,7 @@ class Tracing(Generic[OptionsT]):
         self.counts_active = metrics is not None and metrics.counts_active
         self.measures = metrics is not None or any(observer.unsampled for observer in observers)
         self.active = True
+        self.about = about
         self.flush = flush
         self._roots = not getattr(options, "require_parent", False)
         slow = getattr(options, "slow_plumbing", None)
@@ -279,6 +282,7 @@ class Tracing(Generic[OptionsT]):
         parent: Context,
         identity: tuple[int, int] | None,
         start_time: int,
+        links: Sequence[Link] | None = None,
     ) -> Span:
         """Start a span again that another process had begun when it was killed.
 
@@ -291,11 +295,12 @@ class Tracing(Generic[OptionsT]):
             parent: the context to find the parent in.
             identity: its trace id and its span id; None: they are not known.
             start_time: Unix time in nanoseconds.
+            links: to spans that are no parent of it.
         """
         if identity is None or not self.ours:
-            return self.start(name, kind, attributes, parent, start_time)
+            return self._start(name, parent, kind, attributes, links, start_time)
         context, root = as_sampled(parent, identity)
-        span = self.start(name, kind, attributes, context, start_time)
+        span = self._start(name, context, kind, attributes, links, start_time)
         take_over(span, identity[1], root=root)
         return span
 
@@ -311,6 +316,21 @@ class Tracing(Generic[OptionsT]):
         if self.redaction is not None:
             attributes = {key: self.redaction.value(key, value) for key, value in attributes.items()}
         span.add_event("exception", attributes)
+
+    def raised(self, running: Running, error: BaseException) -> None:
+        """Say that an operation has failed because the user's own code raised ``error``; a cancellation is none.
+
+        Unlike an error of a driver it is told with its message and stack, and ``SystemExit`` is one as well.
+
+        Args:
+            running: the operation, which goes on until its ``end()``.
+            error: what was raised.
+        """
+        if outcome.is_cancellation(error) or isinstance(error, GeneratorExit):
+            running.failed(error)
+            return
+        self.record_exception(running.span, error)
+        running.fail(error_name(error), type(error).__name__)
 
     def shortened(self, key: str, text: str, longest: int) -> str:
         """What is recorded of a text of the application's, which may be long and hold secrets.

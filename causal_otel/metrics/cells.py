@@ -126,6 +126,7 @@ class CellIndex:
         labels: those that the operations begin with.
         active: counts the operations under way; None: the instrument's patch declares no such metric.
         noted: the cells that measure attributes of the operations, by the attribute.
+        counted: the index of the cells that count them when they end; None: there is no such metric.
 
     Attributes:
         cells: those of all instruments.
@@ -136,10 +137,27 @@ class CellIndex:
         only: the cell for operations that have learned nothing and have not failed; None: there was none yet.
     """
 
-    __slots__ = ("_family", "_labels", "active", "by_key", "cells", "learned_key", "learns", "noted", "only", "process")
+    __slots__ = (
+        "_family",
+        "_labels",
+        "active",
+        "by_key",
+        "cells",
+        "counted",
+        "learned_key",
+        "learns",
+        "noted",
+        "only",
+        "process",
+    )
 
     def __init__(
-        self, family: Family, labels: dict[str, Any], active: Cell | None, noted: Sequence[tuple[str, Cell]]
+        self,
+        family: Family,
+        labels: dict[str, Any],
+        active: Cell | None,
+        noted: Sequence[tuple[str, Cell]],
+        counted: CellIndex | None,
     ) -> None:
         self._family = family
         self.cells = family.cells
@@ -150,6 +168,7 @@ class CellIndex:
         self.only: Cell | None = None
         self.active = active
         self.noted = noted
+        self.counted = counted
         self._labels = labels
 
     def find(self, learned: Mapping[str, Any] | None = None, error_type: str | None = None) -> Cell:
@@ -208,7 +227,11 @@ class Family:
             self._remembered += 1
 
     def new_index(
-        self, attributes: Mapping[str, Any], active: Cell | None = None, noted: Sequence[tuple[str, Cell]] = ()
+        self,
+        attributes: Mapping[str, Any],
+        active: Cell | None = None,
+        noted: Sequence[tuple[str, Cell]] = (),
+        counted: CellIndex | None = None,
     ) -> CellIndex:
         """The index for operations that begin with ``attributes``. It is found in :attr:`indexes` from now on.
 
@@ -216,8 +239,9 @@ class Family:
             attributes: what the operations begin with.
             active: counts the operations under way; None: the instrument's patch declares no such metric.
             noted: the cells that measure attributes of the operations, by the attribute.
+            counted: the index of the cells that count them when they end; None: there is no such metric.
         """
-        index = CellIndex(self, self._labels(self._names, attributes), active, noted)
+        index = CellIndex(self, self._labels(self._names, attributes), active, noted, counted)
         with contextlib.suppress(TypeError):  # a value that cannot be hashed
             self.remember(self.indexes, self.began_key(attributes), index)
         return index

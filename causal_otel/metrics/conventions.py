@@ -9,7 +9,7 @@ from __future__ import annotations
 from causal_otel import names
 from causal_otel.instrument.measured import Instrument, Measured
 
-__all__ = ["DATABASE_CLIENT", "HTTP_CLIENT", "HTTP_SERVER", "MESSAGING_CLIENT", "MESSAGING_PROCESS"]
+__all__ = ["CELERY_PROCESS", "DATABASE_CLIENT", "HTTP_CLIENT", "HTTP_SERVER", "MESSAGING_CLIENT", "MESSAGING_PROCESS"]
 
 _DATABASE = (
     names.DB_SYSTEM_NAME,
@@ -32,7 +32,10 @@ _MESSAGING = (
     names.SERVER_ADDRESS,
     names.SERVER_PORT,
     names.CELERY_TASK_NAME,  # no convention's; but most queues are called "celery"
+    names.TASKIQ_TASK_NAME,  # likewise "taskiq"
 )
+_WAITED = (*(name for name in _MESSAGING if name != names.ERROR_TYPE), names.MESSAGING_DESTINATION_NAME)
+_SECONDS_WAITED = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
 
 DATABASE_CLIENT = Measured(
     Instrument(
@@ -106,22 +109,54 @@ MESSAGING_CLIENT = Measured(
 )
 """Of a message that is sent."""
 
+_PROCESS_DURATION = Instrument(
+    names.MESSAGING_PROCESS_DURATION,
+    "s",
+    "Duration of processing operation.",
+    (*_MESSAGING, names.MESSAGING_DESTINATION_NAME),
+    boundaries=_SECONDS_HTTP,
+)
+
+# No convention's, from here on: they have none for these.
 MESSAGING_PROCESS = Measured(
-    Instrument(
-        names.MESSAGING_PROCESS_DURATION,
-        "s",
-        "Duration of processing operation.",
-        (*_MESSAGING, names.MESSAGING_DESTINATION_NAME),
-        boundaries=_SECONDS_HTTP,
-    ),
-    noted=(
-        Instrument(  # no convention's: they have none for it
+    _PROCESS_DURATION,
+    noted={
+        names.CAUSAL_QUEUE_WAIT: Instrument(
             names.CAUSAL_QUEUE_WAIT,
             "s",
             "Duration from when a message could be processed until it was.",
-            (*(name for name in _MESSAGING if name != names.ERROR_TYPE), names.MESSAGING_DESTINATION_NAME),
-            boundaries=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600),
+            _WAITED,
+            boundaries=_SECONDS_WAITED,
         ),
-    ),
+    },
 )
 """Of a message that is processed."""
+
+CELERY_PROCESS = Measured(
+    _PROCESS_DURATION,
+    counted=Instrument(
+        names.CAUSAL_CELERY_ATTEMPTS,
+        "{attempt}",
+        "The number of attempts at tasks that have ended.",
+        (names.CELERY_TASK_NAME, names.MESSAGING_DESTINATION_NAME, names.CELERY_TASK_STATE),
+        learned=(names.CELERY_TASK_STATE,),
+        monotonic=True,
+    ),
+    noted={
+        names.CAUSAL_QUEUE_WAIT: Instrument(
+            names.CAUSAL_CELERY_QUEUE_WAIT,
+            "s",
+            "Duration from when a task could be executed until it was.",
+            _WAITED,
+            boundaries=_SECONDS_WAITED,
+        ),
+        names.CAUSAL_PREFETCH_WAIT: Instrument(
+            names.CAUSAL_CELERY_PREFETCH_WAIT,
+            "s",
+            "Duration for which a worker that had received a task held it: the part of it after it was due.",
+            _WAITED,
+            boundaries=_SECONDS_WAITED,
+        ),
+    },
+)
+"""Of an attempt at a task of Celery's."""

@@ -115,12 +115,12 @@ def measuring(
         from causal_otel.metrics.settings import for_metrics
 
         return Measuring(cells, MetricsPipeline(for_metrics(settings), resource(), cells))
-    from causal_otel.metrics.conventions import HTTP_SERVER
+    from causal_otel.metrics.conventions import CELERY_PROCESS, HTTP_SERVER
     from causal_otel.metrics.feed import Feed
     from causal_otel.metrics.pools import LEVELS
 
     try:
-        return Measuring(cells, Feed(theirs, cells, [HTTP_SERVER.active, *LEVELS]))
+        return Measuring(cells, Feed(theirs, cells, [HTTP_SERVER.active, CELERY_PROCESS.counted, *LEVELS]))
     except Exception:
         faults.report("metrics: your meter provider")
         return None

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from causal_otel.instrument.measured import Measured
     from causal_otel.instrument.operation import Operation
-    from causal_otel.metrics.cells import CellIndex, Cells
+    from causal_otel.metrics.cells import Cell, CellIndex, Cells
 
 __all__ = ["Metrics"]
 
@@ -22,7 +22,7 @@ _NOTHING: dict[str, Any] = {}
 
 
 class Metrics:
-    """Measures durations, returned rows, what operations note and how many are under way.
+    """Measures durations, returned rows, what operations note, how many are under way and how many have ended.
 
     Args:
         cells: where the measurements go.
@@ -35,8 +35,11 @@ class Metrics:
         self._durations = {kind._name_: cells.family(each.duration) for kind, each in measured.items()}
         self._rows = {kind._name_: cells.family(each.rows) for kind, each in measured.items() if each.rows}
         self._active = {kind._name_: cells.family(each.active) for kind, each in measured.items() if each.active}
+        self._counted = {kind._name_: cells.family(each.counted) for kind, each in measured.items() if each.counted}
         self._noted = {
-            kind._name_: list(map(cells.family, each.noted)) for kind, each in measured.items() if each.noted
+            kind._name_: [(name, cells.family(noted)) for name, noted in each.noted.items()]
+            for kind, each in measured.items()
+            if each.noted
         }
         self.counts_active = bool(self._active)
 
@@ -81,27 +84,26 @@ class Metrics:
                 pending.append(-1)
                 if len(pending) > LONG:
                     self._cells.grown(index.active)
-            if error_type is None and (learned is None or not index.learns):
-                cell = index.only or index.find()
-            else:
-                try:
-                    cell = index.by_key[index.learned_key(error_type, learned or _NOTHING)]
-                except (KeyError, TypeError):
-                    cell = index.find(learned, error_type)
-            pending = cell.pending
-            pending.append(seconds)
-            if len(pending) > LONG:
-                self._cells.grown(cell)
+            cell = _cell(index, learned, error_type)
+            if seconds >= 0:
+                pending = cell.pending
+                pending.append(seconds)
+                if len(pending) > LONG:
+                    self._cells.grown(cell)
             if rows is not None:
                 returned = cell.rows
                 if returned is None and operation.kind._name_ in self._rows:
                     returned = cell.rows = self._rows[operation.kind._name_].cell(cell.labels)
                 if returned is not None:
                     returned.add(rows)
+            if index.counted is not None:
+                _cell(index.counted, learned, error_type).add(1)
             for name, noted in index.noted:
                 value = operation.attributes.get(name)
                 if value is None and operation.own is not None:
                     value = operation.own.get(name)
+                if value is None and learned is not None:
+                    value = learned.get(name)
                 if value is not None:
                     noted.add(value)
         except Exception:
@@ -120,5 +122,16 @@ class Metrics:
             if kind not in self._durations:
                 return None
         active = self._active[kind].new_index(attributes).find() if kind in self._active else None
-        noted = [(each.instrument.name, each.new_index(attributes).find()) for each in self._noted.get(kind, ())]
-        return family.new_index(attributes, active, noted)
+        noted = [(name, each.new_index(attributes).find()) for name, each in self._noted.get(kind, ())]
+        counted = self._counted[kind].new_index(attributes) if kind in self._counted else None
+        return family.new_index(attributes, active, noted, counted)
+
+
+def _cell(index: CellIndex, learned: Mapping[str, Any] | None, error_type: str | None) -> Cell:
+    """The cell of an index for an operation that has learned this, and has failed so, if it has."""
+    if error_type is None and (learned is None or not index.learns):
+        return index.only or index.find()
+    try:
+        return index.by_key[index.learned_key(error_type, learned or _NOTHING)]
+    except (KeyError, TypeError):
+        return index.find(learned, error_type)

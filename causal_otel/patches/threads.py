@@ -91,10 +91,7 @@ def _run(
     try:
         return function(*args, **kwargs)
     finally:
-        try:
-            restore(token)
-        except Exception:
-            faults.report("threads: the end of a job")
+        restore(token)
         if waits:
             forget_thread_wait()
         del context, token  # or an exception that somebody keeps would keep the trace, through its traceback

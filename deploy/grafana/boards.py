@@ -176,7 +176,7 @@ DASHBOARDS = [
                     f"{title} of the wait",
                     {
                         "{{service_name}} {{celery_task_name}}": quantile(
-                            share, _OWN, "service_name, celery_task_name", measured("causal_queue_wait_seconds")
+                            share, _OWN, "service_name, celery_task_name", measured("causal_celery_queue_wait_seconds")
                         )
                     },
                     "s",

@@ -9,13 +9,14 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from causal_otel._internal.extras import how_to_install
 from causal_otel.cli import main
 from causal_otel.collector.analysis import build
 from causal_otel.collector.receive import otlp_json
 from tests.cli.storing import AFTER, BEFORE, ORDER, REPORT, TRACES, keep
-from tests.collector.analysis.making import TRACE_ID, span, trace
+from tests.collector.analysis.making import TRACE_ID, pairs, span, span_id, trace
 from tests.without_packages import COMMAND
 
 if TYPE_CHECKING:
@@ -258,6 +259,7 @@ def test_a_trace_that_cannot_be_shown_is_named(
         ("timeout", "timeouts are bad", "timeout: timeouts are bad"),
         ("ValueError", "", "ValueError"),
         ("", "bad item", "bad item"),
+        ("pool.LostError", "LostError", "pool.LostError"),
     ],
 )
 def test_an_error_is_named_once(
@@ -267,6 +269,59 @@ def test_an_error_is_named_once(
     failed = span("a", error=True, message=message, attributes={"error.type": kind})
     directory = keep(tmp_path / "traces", trace(failed))
     assert f"api: a [612d2d2d2d2d2d2d] - {shown}" in _trace(capsys, directory, "a1" * 16).splitlines()[-1]
+
+
+def test_an_error_tells_its_exceptions_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the status says only the type, the exception's event says more."""
+    failed = span("a", error=True, message="LostError", attributes={"error.type": "pool.LostError"})
+    event = failed.scope_spans[0].spans[0].events.add(name="exception")
+    event.attributes.extend(pairs({"exception.type": "pool.LostError", "exception.message": "signal 9"}))
+    directory = keep(tmp_path / "traces", trace(failed))
+    assert _trace(capsys, directory, "a1" * 16).splitlines()[-1].endswith(" - pool.LostError: signal 9")
+
+
+def _link(trace_id: str, span_id: str, role: str | None = None) -> Span.Link:
+    attributes = pairs({"causal.link": role} if role else {})
+    return Span.Link(trace_id=bytes.fromhex(trace_id), span_id=bytes.fromhex(span_id), attributes=attributes)
+
+
+def test_links_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each with its role and where it leads: to a span that is here, one that is not, and one of another trace."""
+    here, members = span_id("root"), [span_id(f"m{number}") for number in range(5)]
+    directory = keep(
+        tmp_path / "traces",
+        trace(
+            span("root", end=9),
+            *(span(f"m{number}", "root", number, service="worker") for number in range(5)),
+            span(
+                "body",
+                "root",
+                7,
+                service="worker",
+                links=[
+                    *(_link(TRACE_ID, each, "chord-header") for each in members),
+                    _link(TRACE_ID, here, "group"),
+                    _link(TRACE_ID, "ab" * 8, "redelivery"),
+                    _link(ORDER, "cd" * 8),
+                ],
+            ),
+        ),
+    )
+    text = _trace(capsys, directory, TRACE_ID).split("\nLinks\n")[1].splitlines()
+    first = ", ".join(f"m{number} [{members[number]}]" for number in range(3))
+    assert [line.partition("] links to ")[2] for line in text[:4]] == [
+        f"{first} and 2 more (chord-header)",
+        f"api: root [{here}] (group)",
+        f"[{'ab' * 8}], which is not here (redelivery)",
+        f"[{'cd' * 8}] of trace {ORDER}",
+    ]
+
+
+def test_what_a_task_waited_in_a_worker_is_part_of_its_wait(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A worker that was busy is told apart from a queue that was long."""
+    waited = span("a", attributes={"causal.queue.wait": 1.5, "causal.prefetch.wait": 1.25})
+    directory = keep(tmp_path / "traces", trace(waited))
+    assert "queue wait 1.5 s before (1.25 s of it prefetched)" in _trace(capsys, directory, "a1" * 16)
 
 
 def test_a_large_trace_is_summed_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

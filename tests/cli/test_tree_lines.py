@@ -146,6 +146,19 @@ def test_what_is_special_is_said() -> None:
     assert "c (parent not received) " in lines[3]
 
 
+def test_how_an_attempt_at_a_task_ended_is_said() -> None:
+    """What Celery says of an attempt that is no error, and the class of an error without its module."""
+    lines = _shown(
+        span("a", attributes={"celery.task.state": "SUCCESS"}),
+        span("b", "a", 1, attributes={"celery.task.state": "RETRY"}),
+        span("c", "a", 2, attributes={"celery.task.state": "REVOKED", "celery.task.revoke.reason": "expired"}),
+        span("d", "a", 3, error=True, attributes={"celery.task.state": "FAILURE", "error.type": "billiard.WorkerLost"}),
+    )
+    assert [line.split(" api ")[0].strip() for line in lines[1:]] == [
+        "a", "├╴b (retry)", "├╴c (expired)", "╰╴✗ d (WorkerLost)",
+    ]  # fmt: skip
+
+
 def test_names_cannot_steer_the_terminal() -> None:
     """Control characters of names, services and attributes arrive as spaces."""
     text = "\n".join(

@@ -20,7 +20,7 @@ _EXTRAS = {"asgi": "fastapi", "wsgi": "flask"}
 """Extras that have another name than their patch."""
 _STANDARD = ("threads",)
 """Patches of the standard library, which is there in one version and records no secrets that a driver is given."""
-_NOT_IN_DEMO = {"wsgi"}
+_NOT_IN_DEMO = {"taskiq", "wsgi"}
 
 
 def _lacking(name: str) -> Iterator[str]:

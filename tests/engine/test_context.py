@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from contextvars import copy_context
+
 import pytest
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
+from causal_otel._internal import faults
 from causal_otel.engine.context import (
     attach,
+    begin,
     current,
     current_span,
     incoming,
     is_recorded,
+    restore,
     suppress,
     with_span,
     without_span,
@@ -64,3 +69,19 @@ def test_incoming_forgets_the_ambient_span(provider: TracerProvider) -> None:
     assert not getattr(found, "links", ())
     inner.end()
     activation.end()
+
+
+def test_restore_never_raises() -> None:
+    """What was current before is current again, once; in another Context, and a second time, nothing changes."""
+    here, before = Context({"here": True}), current()
+    token = begin(here)
+    reported = faults.counts().get("engine: the end of a block", 0)
+    elsewhere = copy_context()
+    elsewhere.run(restore, token)
+    assert elsewhere.run(current) is here
+    assert current() is here
+    restore(token)
+    assert current() is before
+    restore(token)
+    assert current() is before
+    assert faults.counts()["engine: the end of a block"] == reported + 2

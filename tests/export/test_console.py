@@ -14,7 +14,15 @@ import pytest
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
-from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags, set_span_in_context
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    StatusCode,
+    TraceFlags,
+    set_span_in_context,
+)
 from rich.cells import cell_len
 
 from causal_otel._internal import faults
@@ -107,6 +115,19 @@ class TestTree:
         tracer.start_span("x", attributes={"long": "y" * 500, **{f"k{number}": number for number in range(9)}}).end()
         (_, columns) = _columns(capsys.readouterr().err)
         assert columns[-1] == f"long={'y' * 59}… k0=0 k1=1 k2=2 k3=3 k4=4 +4 more"
+
+    def test_an_attempt_at_a_task(self, make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+        """What it is linked to comes first, then how it ended and how long it waited; its name tells the task."""
+        tracer, _ = make()
+        attempt = tracer.start_span("process job", links=[Link(_remote(), {"causal.link": "retry"}), Link(_remote())])
+        attempt.set_attributes({"celery.task.name": "job", "k": 1, "causal.queue.wait": 2.5})
+        attempt.set_attributes({"causal.prefetch.wait": 1.5, "celery.task.state": "RETRY"})
+        attempt.end()
+        found = f"{7:032x}/{0xAB:016x}"
+        assert _columns(capsys.readouterr().err)[-1][-1] == (
+            f"link=retry:{found} link={found} celery.task.state=RETRY "
+            "causal.queue.wait=2.5 causal.prefetch.wait=1.5 k=1"
+        )
 
     def test_nothing_moves_the_cursor(self, make: Make, capsys: pytest.CaptureFixture[str]) -> None:
         """Control and bidirectional characters in names, descriptions, keys and values are not printed."""

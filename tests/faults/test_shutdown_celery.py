@@ -64,10 +64,10 @@ def test_worker_with_a_beat(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda each: each.name)
-def test_beat_of_its_own(queue: str, receiver: ReceivedSpans, tmp_path: Path, number: signal.Signals) -> None:
+def test_beat_of_its_own(queue: str, receiver: ReceivedSpans, number: signal.Signals) -> None:
     """A beat that is a program of its own has exported all that it sent."""
     name = f"beat-{number.name.lower()}"
-    with running_beat(queue, receiver, name, "-s", str(tmp_path / "schedule")) as beat:
+    with running_beat(queue, receiver, name) as beat:
         await_output(beat, "Sending due task", 4)
         assert not receiver.spans()
         beat.stop(number, timeout=60.0)

@@ -1,8 +1,9 @@
-"""Metrics of Celery: of tasks that are sent, and of their executions, whichever process ends them."""
+"""Metrics of Celery: of tasks that are sent, of their waits and of their attempts, whichever process ends these."""
 
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from tests.patches.celery_worker import running_worker
 from tests.services.received import ReceivedPoint, ReceivedSpans
 
 SENT, PROCESSED = "messaging.client.operation.duration", "messaging.process.duration"
-WAITED = "causal.queue.wait"
+WAITED, HELD, ATTEMPTS = "causal.celery.queue.wait", "causal.celery.prefetch.wait", "causal.celery.attempts"
 QUEUE = "tests-metrics"
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 
@@ -31,6 +32,7 @@ def test_sending_and_running_eagerly(broker: str, sampler: Sampler) -> None:
         labels, sent = found.only(SENT)
         unit = found.metrics()[SENT].unit
         processed = {point.attributes["celery.task.name"]: point for point in found.points(PROCESSED)}
+        attempts = {tuple(sorted(point.attributes.items())): point.value for point in found.points(ATTEMPTS)}
     assert unit == "s"
     assert (sent.count, tuple(sent.explicit_bounds)) == (1, BOUNDS)
     assert sent.sum > 0
@@ -47,6 +49,10 @@ def test_sending_and_running_eagerly(broker: str, sampler: Sampler) -> None:
     assert processed["tests.fail"].attributes["error.type"] == "ValueError"
     assert "error.type" not in processed["tests.add"].attributes
     assert tuple(processed["tests.add"].explicit_bounds) == BOUNDS
+    assert attempts == {
+        (("celery.task.name", "tests.add"), ("celery.task.state", "SUCCESS")): 1,
+        (("celery.task.name", "tests.fail"), ("celery.task.state", "FAILURE")): 1,
+    }
 
 
 def _waited(receiver: ReceivedSpans, task: str, count: int, metric: str = PROCESSED) -> list[ReceivedPoint]:
@@ -65,7 +71,7 @@ def _waited(receiver: ReceivedSpans, task: str, count: int, metric: str = PROCES
 
 @pytest.mark.parametrize("sampler", ["always_on", "always_off"])
 def test_worker(broker: str, receiver: ReceivedSpans, sampler: str) -> None:
-    """Each process of a pool tells of its executions and waits; a killed one is measured once, by the main one."""
+    """Each process of a pool tells of its executions and waits; what is killed or expired is counted once."""
     variables = {
         "OTEL_METRICS_EXPORTER": "otlp",
         "OTEL_METRIC_EXPORT_INTERVAL": "200",
@@ -78,15 +84,26 @@ def test_worker(broker: str, receiver: ReceivedSpans, sampler: str) -> None:
         assert [result.get(timeout=60) for result in results] == [1, 2, 3, 4, 5, 6]
         with pytest.raises(TimeLimitExceeded):
             celery_app.stubborn.apply_async(queue=QUEUE, time_limit=2).get(timeout=60)
+        celery_app.tick.apply_async(queue=QUEUE, expires=datetime.now(UTC) - timedelta(seconds=1))
         added = _waited(receiver, "tests.add", 6)
         _waited(receiver, "tests.stubborn", 1)
         in_queue = _waited(receiver, "tests.add", 6, WAITED)
+        held = _waited(receiver, "tests.add", 6, HELD)
     killed = _waited(receiver, "tests.stubborn", 1)
+    attempts = {task: _waited(receiver, task, 1, ATTEMPTS) for task in ("tests.add", "tests.stubborn", "tests.tick")}
     assert sum(point["count"] for point in added) == 6
     assert {point["attributes"]["messaging.destination.name"] for point in added} == {QUEUE}
     assert sum(point["count"] for point in in_queue) == 6
     assert sum(point["sum"] for point in in_queue) >= 6 * 0.3
     assert [point["attributes"] for point in in_queue] == [point["attributes"] for point in added][: len(in_queue)]
+    assert sum(point["sum"] for point in held) < sum(point["sum"] for point in in_queue) / 3
+    assert sum(point["sum"] for point in attempts["tests.add"]) == 6
+    assert {point["attributes"]["celery.task.state"] for point in attempts["tests.add"]} == {"SUCCESS"}
+    assert [point["sum"] for point in attempts["tests.stubborn"]] == [1]
+    assert attempts["tests.stubborn"][0]["attributes"]["celery.task.state"] == "FAILURE"
+    assert [point["attributes"]["celery.task.state"] for point in attempts["tests.tick"]] == ["REVOKED"]
+    timed = {point["attributes"]["celery.task.name"] for point in receiver.points(PROCESSED, QUEUE)}
+    assert timed == {"tests.add", "tests.stubborn"}, "what has expired has no duration"
     assert [point["count"] for point in killed] == [1]
     assert killed[0]["attributes"]["error.type"] == "billiard.exceptions.TimeLimitExceeded"
     assert killed[0]["sum"] >= 1.9

@@ -6,18 +6,20 @@ Broker and result backend come from Celery's own variables, CELERY_BROKER_URL an
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
 from typing import Any
 
+import redis
 from celery import Celery, Task
 from celery.exceptions import Ignore, Reject
 from opentelemetry import baggage, context, trace
 
 import causal_otel
 from causal_otel.install import installation
-from causal_otel.patches.celery import CeleryOptions
+from causal_otel.patches.celery import CeleryOptions, LinkWhen
 
 __all__ = ["Expected", "app"]
 
@@ -36,6 +38,10 @@ def answered(span: trace.Span, *objects: Any) -> None:
 
 if "TESTS_HOOKS" in os.environ:
     causal_otel.install(patches={"celery": CeleryOptions(request_hook=asked, response_hook=answered)})
+elif "TESTS_RESULT_BACKEND" in os.environ:
+    causal_otel.install(patches={"celery": CeleryOptions(result_backend=True), "redis": True})
+elif "TESTS_LINK" in os.environ:
+    causal_otel.install(patches={"celery": CeleryOptions(link=LinkWhen(**json.loads(os.environ["TESTS_LINK"])))})
 elif "TESTS_WORKER_PATCHES" in os.environ:
     causal_otel.install(patches=os.environ["TESTS_WORKER_PATCHES"].split(","))
 
@@ -52,6 +58,7 @@ app.conf.update(
     ),
     beat_schedule={"tick": {"task": "tests.tick", "schedule": 0.3}} if "TESTS_BEAT" in os.environ else {},
 )
+app.conf.update(json.loads(os.environ.get("TESTS_SETTINGS", "{}")))
 
 
 class Expected(Exception):
@@ -186,3 +193,50 @@ def relay() -> str:
     """Publishes a task, and traces a part of itself."""
     with causal_otel.span("work"):
         return str(add.delay(1, 2).id)
+
+
+for _letter in "abcdef":  # of canvases: they take whatever they are given
+
+    @app.task(name=f"tests.{_letter}")
+    def letter(*_: Any) -> None: ...
+
+
+@app.task(name="tests.rescue")
+def rescue(failed: str) -> str:
+    return failed
+
+
+@app.task(name="tests.mourn")
+def mourn(request: Any, error: Any, traceback: Any) -> None:
+    """An errback that Celery calls where the attempt has failed."""
+    with causal_otel.span("mourn"):
+        pass
+
+
+@app.task(name="tests.autoretried", bind=True, autoretry_for=(ConnectionError,), default_retry_delay=0)
+def autoretried(self: Task[..., Any], failures: int) -> int:
+    """Fails as often as asked; Celery retries it by itself."""
+    if self.request.retries < failures:
+        raise ConnectionError("again")
+    return self.request.retries
+
+
+@app.task(name="tests.persistent", bind=True)
+def persistent(self: Task[..., Any], *_: Any) -> None:
+    """Succeeds at the second attempt, whatever it is given."""
+    if not self.request.retries:
+        raise self.retry(countdown=0)
+
+
+@app.task(name="tests.again", bind=True)
+def again(self: Task[..., Any], times: int) -> None:
+    """Sends itself, so many times."""
+    if times:
+        self.delay(times - 1)
+
+
+@app.task(name="tests.counted")
+def counted(url: str) -> int:
+    """Uses the server of the broker for itself."""
+    with redis.Redis.from_url(url) as client:
+        return int(client.incr("tests.counted"))

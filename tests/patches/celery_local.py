@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from celery import Celery
-from celery.app.trace import build_tracer
+from celery.app import trace as tracers
 
 from tests.patches.celery_worker import running_worker
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tests.services.received import ReceivedSpans
 
-__all__ = ["ERROR_MESSAGE", "SECRET", "STALE", "execute", "local", "shared_worker"]
+__all__ = ["ERROR_MESSAGE", "SECRET", "STALE", "execute", "local", "received_headers", "shared_worker"]
 
 SECRET = "hunter2-planted"
 ERROR_MESSAGE = f"cannot connect to redis://app:{SECRET}@cache.example/0"
@@ -42,4 +42,13 @@ def local() -> Celery:
 def execute(task: Any, **headers: Any) -> None:
     """Execute ``task`` as a worker does that has received it with ``headers``."""
     request = {"id": "1", "delivery_info": {"exchange": "", "routing_key": "celery"}, "is_eager": False, **headers}
-    build_tracer(task.name, task, app=task.app)("1", [], {}, request)
+    tracers.build_tracer(task.name, task, app=task.app)("1", [], {}, request)
+
+
+def received_headers(app: Celery, queue: str) -> dict[str, Any]:
+    """The headers of the next message in a queue of the application's broker."""
+    with app.connection_for_read() as connection, connection.SimpleQueue(queue) as messages:
+        message = messages.get(timeout=60)
+        message.ack()
+        headers: dict[str, Any] = message.headers
+        return headers

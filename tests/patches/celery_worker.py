@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from opentelemetry.sdk.trace import ReadableSpan
 
@@ -13,9 +15,9 @@ from causal_otel.testing.process import Process, process
 from tests.services.received import ReceivedSpan, ReceivedSpans
 from tests.span_relations import assert_span
 
-__all__ = ["executions", "hexadecimal", "of_service", "running_beat", "running_worker"]
+__all__ = ["CELERY", "environment", "executions", "hexadecimal", "of_service", "running_beat", "running_worker"]
 
-_CELERY = [sys.executable, "-m", "celery", "-A", "tests.patches.celery_app"]
+CELERY = [sys.executable, "-m", "celery", "-A", "tests.patches.celery_app"]
 
 
 @contextmanager
@@ -28,42 +30,47 @@ def running_worker(
     patches: str = "celery",
     schedule_delay: float = 0.1,
     variables: Mapping[str, str] | None = None,
+    level: str = "INFO",
+    python: Path | None = None,
 ) -> Iterator[Process]:
-    """A worker of the queue ``name``, traced as the service ``name``."""
-    command = ["worker", "-Q", name, "-n", f"{name}@tests", "-P", pool, "-c", "2", "-l", "INFO"]
+    """A worker of the queue ``name``, traced as the service ``name``; it is waited for if it logs that it is ready."""
+    command = ["worker", "-Q", name, "-n", f"{name}@tests", "-P", pool, "-c", "2", "-l", level]
     command += ["--without-mingle", "--without-gossip", *options]
-    environment = {
-        **_environment(broker, receiver, name, patches, schedule_delay),
+    variables = {
+        **environment(broker, receiver, name, patches, schedule_delay),
         **(variables or {}),
     }
     with process(
-        [*_CELERY, *command],
+        [str(python or CELERY[0]), *CELERY[1:], *command],
         name=f"worker {name}",
-        env=environment,
-        ready=lambda worker: " ready." in worker.output(),
+        env=variables,
+        ready=(lambda worker: " ready." in worker.output()) if level == "INFO" else None,
     ) as worker:
         yield worker
 
 
 @contextmanager
-def running_beat(broker: str, receiver: ReceivedSpans, name: str, *options: str) -> Iterator[Process]:
+def running_beat(broker: str, receiver: ReceivedSpans, name: str) -> Iterator[Process]:
     """A beat of its own, which sends ``tests.tick`` to the queue ``name``; exports only when it must."""
-    environment = {**_environment(broker, receiver, name, "celery", 60), "TESTS_BEAT": "1"}
-    with process(
-        [*_CELERY, "beat", "-l", "INFO", *options],
-        name=f"beat {name}",
-        env=environment,
-        ready=lambda beat: "Sending due task" in beat.output(),
-    ) as beat:
+    variables = {**environment(broker, receiver, name, "celery", 60), "TESTS_BEAT": "1"}
+    with (
+        TemporaryDirectory() as folder,
+        process(
+            [*CELERY, "beat", "-l", "INFO", "-s", f"{folder}/schedule"],
+            name=f"beat {name}",
+            env=variables,
+            ready=lambda beat: "Sending due task" in beat.output(),
+        ) as beat,
+    ):
         yield beat
 
 
-def _environment(
-    broker: str, receiver: ReceivedSpans, name: str, patches: str, schedule_delay: float
-) -> dict[str, str]:
+def environment(broker: str, receiver: ReceivedSpans, name: str, patches: str, schedule_delay: float) -> dict[str, str]:
+    """The variables of a program that has the app."""
     return {
         **os.environ,
         "C_FORCE_ROOT": "1",
+        "EVENTLET_NO_GREENDNS": "yes",  # its resolver imports trio, whose sockets cannot be Eventlet's
         "CELERY_BROKER_URL": broker,
         "CELERY_RESULT_BACKEND": broker,
         "OTEL_BSP_SCHEDULE_DELAY": str(int(schedule_delay * 1000)),

@@ -16,6 +16,7 @@ import redis.asyncio
 from tests.patches.asyncpg_failing import late_postgres, pairs
 from tests.patches.authors import SCHEMA, Check, connected, for_sqlalchemy
 from tests.patches.celery_app import app
+from tests.patches.celery_greenlets import greenlets_python
 from tests.patches.celery_local import local, shared_worker
 from tests.patches.foreign_calls import traced_calls
 from tests.patches.graphs import graph, session
@@ -46,6 +47,7 @@ __all__ = [
     "client",
     "cluster_port",
     "graph",
+    "greenlets_python",
     "is_async",
     "late_postgres",
     "local",

@@ -71,11 +71,12 @@ def test_attributes_follow_the_messaging_conventions(broker: str, shared_worker:
     assert found == common | {"messaging.operation.name": "send", "messaging.operation.type": "send"}
     found = assert_span(executed, send, within=took)
     waited = found.pop("causal.queue.wait")
-    assert 0 <= waited <= took
+    assert 0 <= found.pop("causal.prefetch.wait") <= waited <= took
     assert found == common | {
         "messaging.operation.name": "process",
         "messaging.operation.type": "process",
         "celery.task.state": "SUCCESS",
+        "celery.worker.name": "celery@tests",
     }
 
 

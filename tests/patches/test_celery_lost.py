@@ -147,8 +147,10 @@ def test_redelivered_task(broker: str, worker: None, receiver: ReceivedSpans) ->
     result, sent = publish(celery_app.killed_once)
     assert result.get(timeout=30) is None
     lost, done = consumers(receiver, sent, 2)
-    is_failed(lost, sent, "billiard.exceptions.WorkerLostError", lasts=0.2)
+    is_failed(lost, sent, "billiard.exceptions.WorkerLostError", "REJECTED", lasts=0.2)
+    assert lost["attributes"]["celery.task.reject.requeue"] is True
     assert "celery.task.redelivered" not in lost["attributes"]
+    assert lost["end"] <= done["start"]
     assert done["span_id"] != lost["span_id"]
     found = assert_span(done, sent)
     assert found["celery.task.redelivered"] is True
@@ -206,9 +208,9 @@ def test_a_process_tells_what_it_executes() -> None:
             os._exit(0)
         assert os.waitpid(pid, 0)[1] == 0
         assert not attempts.watched()
-        assert attempts.give_up(pid, "lost") == Attempt(0xABC, 0xDEF, 7)
-        assert attempts.give_up(pid, "lost") is False
-        assert attempts.give_up(pid, "another") is True
+        assert attempts.give_up(pid, "lost") == Attempt(0xABC, 0xDEF, 7, True)
+        assert attempts.give_up(pid, "lost") == Attempt(0xABC, 0xDEF, 7, False)
+        assert attempts.give_up(pid, "another") is None
         """
     )
     assert (done.returncode, done.stderr) == (0, "")
@@ -219,9 +221,9 @@ def test_what_has_ended_is_not_given_up() -> None:
     attempts = PoolAttempts()
     attempts.begin("task", SPAN, 7)
     assert attempts.end("task")
-    assert attempts.give_up(os.getpid(), "task") is False
+    assert attempts.give_up(os.getpid(), "task") == Attempt(0xABC, 0xDEF, 7, False)
     attempts.skip("next")
-    assert attempts.give_up(os.getpid(), "next") is False
+    assert attempts.give_up(os.getpid(), "next") == Attempt(0, 0, 0, False)
 
 
 def test_what_is_given_up_is_not_ended() -> None:
@@ -239,5 +241,5 @@ def test_processes_that_share_an_entry() -> None:
     attempts = PoolAttempts()
     attempts.begin("task", SPAN, 7)
     # Whatever that length is: a power of two, of which 32,768 processes were the most that Linux used to allow.
-    assert all(attempts.give_up(os.getpid() + (1 << power), "task") is True for power in range(16))
-    assert attempts.give_up(os.getpid(), "task") == Attempt(0xABC, 0xDEF, 7)
+    assert all(attempts.give_up(os.getpid() + (1 << power), "task") is None for power in range(16))
+    assert attempts.give_up(os.getpid(), "task") == Attempt(0xABC, 0xDEF, 7, True)

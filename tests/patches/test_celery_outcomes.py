@@ -1,36 +1,32 @@
-"""What comes of a task in a real worker: retries, failures, what is no error, and its wait in the queue."""
+"""What comes of a task in a real worker: retries, failures, and what is no error."""
 
 from __future__ import annotations
 
-import time
-from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.patches import celery_app
-from tests.patches.celery_local import ERROR_MESSAGE, SECRET, execute
+from tests.patches.celery_local import ERROR_MESSAGE, SECRET
 from tests.patches.celery_worker import executions
 from tests.recording import recording
 from tests.span_relations import assert_span
 
 if TYPE_CHECKING:
-    from celery import Celery
-
     from tests.services.received import ReceivedSpans
 
 
-def test_retries_are_a_line_of_attempts(broker: str, shared_worker: None, receiver: ReceivedSpans) -> None:
-    """Each attempt is below the one before; only the state tells that it was not the last, and it is no error."""
+def test_retries_are_attempts(broker: str, shared_worker: None, receiver: ReceivedSpans) -> None:
+    """Only the state of an attempt tells that it was not the last, and it is no error."""
     with recording(["celery"]) as recorded:
         assert celery_app.flaky.delay(2).get(timeout=60) == 2
         send = recorded.only()
     spans = sorted(executions(receiver, send, 5), key=lambda span: span["start"])
     assert [span["name"].split()[0] for span in spans] == ["process", "send", "process", "send", "process"]
-    assert_span(spans[0], send)
-    for parent, span in pairwise(spans):
-        assert_span(span, parent)
+    for executed in spans[::2]:
+        assert_span(executed, send)
+    for executed, resend in zip(spans[::2], spans[1::2], strict=False):
+        assert_span(resend, executed)
     attempts = [span["attributes"] for span in spans[::2]]
     assert [attempt["celery.task.state"] for attempt in attempts] == ["RETRY", "RETRY", "SUCCESS"]
     assert [attempt.get("celery.task.retries") for attempt in attempts] == [None, 1, 2]
@@ -72,42 +68,3 @@ def test_what_a_task_means_to_do_is_no_error(
     [executed] = executions(receiver, send, 1)
     assert executed["events"] == []
     assert assert_span(executed, send)["celery.task.state"] == state
-
-
-def test_queue_wait_begins_at_the_eta(broker: str, shared_worker: None, receiver: ReceivedSpans) -> None:
-    """A task that was told to wait has not waited in the queue, and says when it was due."""
-    with recording(["celery"]) as recorded:
-        celery_app.add.apply_async((1, 2), countdown=1).get(timeout=60)
-        send = recorded.only()
-    [executed] = executions(receiver, send, 1)
-    found = assert_span(executed, send)
-    due = datetime.fromisoformat(found["celery.task.eta"]).timestamp()
-    started = executed["start"] / 1e9
-    assert send.start_time
-    assert started - send.start_time / 1e9 > 0.9
-    assert found["causal.queue.wait"] == pytest.approx(max(0, started - due), abs=0.5)
-
-
-def test_queue_wait_of_a_naive_eta_and_a_fast_clock(local: Celery) -> None:
-    """An eta without a time zone is in the app's, one that is no time tells nothing, and no clock makes it negative."""
-
-    @local.task(shared=False, name="local.work")
-    def work() -> None: ...
-
-    def waited(eta: str | None, published: float) -> Any:
-        with recording(["celery"]) as recorded:
-            execute(work, eta=eta, **{"causal-published": published})
-        return assert_span(recorded.only(), None).get("causal.queue.wait")
-
-    local.conf.update(timezone="Asia/Tokyo")
-    now = datetime.now(UTC)
-    tokyo = (now + timedelta(hours=9) - timedelta(seconds=5)).replace(tzinfo=None).isoformat()
-    for eta, published, expected in [
-        (tokyo, time.time() - 60, 5.0),
-        (None, time.time() + 60, 0.0),
-        (now.isoformat(), time.time() + 60, 0.0),
-    ]:
-        found = waited(eta, published)
-        assert found >= 0
-        assert expected - 1 <= found <= expected + 1 + time.time() - now.timestamp()  # a busy machine may be late
-    assert waited("soon", time.time()) is None

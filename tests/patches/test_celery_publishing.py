@@ -11,7 +11,8 @@ from celery.beat import ScheduleEntry, Scheduler
 from celery.schedules import schedule
 from kombu.exceptions import EncodeError, OperationalError
 
-from causal_otel.engine.context import current, is_suppressed
+import causal_otel
+from causal_otel.engine.context import current
 from causal_otel.testing.process import claim_port
 from tests.patches import celery_app
 from tests.patches.celery_app import app
@@ -91,22 +92,29 @@ def test_message_that_cannot_be_encoded(broker: str) -> None:
     assert_span(refused, None, error="TypeError")
 
 
-def test_publishing_is_suppressed_inside(broker: str) -> None:
-    """While the message is on the way everything but its span is suppressed, whoever traces the broker's client."""
-    inside: list[bool] = []
+def test_receivers_of_signals_are_traced(broker: str) -> None:
+    """While a message is on its way, what receivers of Celery's signals do is traced, below the span of sending."""
 
-    def look(**_: Any) -> None:
-        inside.append(is_suppressed(current()))
+    def work(**_: Any) -> None:
+        with causal_otel.span("record the task"):
+            pass
 
-    signals.before_task_publish.connect(look, weak=False)
+    receivers = (signals.before_task_publish, signals.after_task_publish)
+    for receiver in receivers:
+        receiver.connect(work, weak=False)
     try:
         with recording(["celery"]) as recorded:
+            before = current()
             app.send_task("elsewhere.build", queue="nobody")
-            inside.append(is_suppressed(current()))
-            assert_span(recorded.only(), None)
+            assert current() is before
+            send = recorded.only("send elsewhere.build")
+            assert recorded.names() == ["record the task", "record the task", "send elsewhere.build"]
+            assert_span(send, None)
+            for span in recorded.spans[:2]:
+                assert_span(span, send)
     finally:
-        signals.before_task_publish.disconnect(look)
-    assert inside == [True, False]
+        for receiver in receivers:
+            receiver.disconnect(work)
 
 
 def test_broker_commands_are_no_spans(broker: str) -> None:
@@ -142,6 +150,9 @@ def test_parents_of_concurrent_publishes(broker: str) -> None:
         (["amqp://one.example:1", "amqp://two.example:2"], ("rabbitmq", None, None)),
         ("sentinel://one.example:26379;sentinel://two.example:26379", ("redis", None, None)),
         ("sqs://AKIDEXAMPLE:secret@", ("aws_sqs", None, None)),
+        ("redis://user:12#4@cache.example/0", ("redis", None, None)),
+        ("redis://user:se/cret@cache.example/0", ("redis", None, None)),
+        ("redis://cache.example:port/0", ("redis", "cache.example", None)),
         ("memory://", ("celery", None, None)),
     ],
 )

@@ -8,11 +8,7 @@ what a version does not have is named below.
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
-import sysconfig
-import venv
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -22,11 +18,12 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from causal_otel.instrument.registry import BUILT_IN
+from tests.environments import environment, pip_install, run_to_end
+
+__all__ = ["environment"]
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
-ROOT = Path(__file__).parents[2]
-SECONDS_TO_INSTALL = 300
 SECONDS_TO_RUN = 900
 
 
@@ -59,18 +56,39 @@ TESTS = {
     "asgi": Selection(files=("test_asgi*", "test_w3c_rules", "planted/test_asgi")),
     "celery": Selection(
         files=(
+            "test_celery_scenario",
             "test_celery",
+            "test_celery_attempts",
+            "test_celery_canvases",
             "test_celery_eager",
             "test_celery_installed",
+            "test_celery_links",
+            "test_celery_messages",
+            "test_celery_noise",
             "test_celery_outcomes",
             "test_celery_publishing",
+            "test_celery_retries",
+            "test_celery_states",
             "test_celery_workers",
+        )
+    ),
+    # What wraps Celery's inner parts, edges, endings, and that there is nothing else.
+    "celery in short": Selection(
+        files=(
+            "test_celery_scenario",
+            "test_celery_attempts",
+            "test_celery_links",
+            "test_celery_noise",
+            "test_celery_outcomes",
+            "test_celery_publishing",
+            "test_celery_states",
         )
     ),
     # On ArcadeDB, which is there without a JDK. Neo4j is no other driver: `make test` runs them on it.
     "neo4j": Selection(files=("test_neo4j*", "test_durations"), only="neo4j and not [neo4j and not -neo4j]"),
     "sqlalchemy": Selection(files=("test_sqlalchemy*",)),
     "strawberry": Selection(files=("test_strawberry*",)),
+    "taskiq": Selection(files=("test_taskiq*",)),
     "wsgi": Selection(files=("test_wsgi*", "test_asgi_frameworks")),
 }
 
@@ -81,14 +99,20 @@ BETWEEN = [
     ("asgi", "fastapi==0.142.0"),  # the first that traces by itself
     ("asyncpg", "asyncpg==0.30.0"),  # the first with fetchmany(), and with a reset() in two parts
     ("asyncpg", "asyncpg==0.31.0"),  # the last whose pools restore no connections in the background
+    # Each with a Kombu and a redis-py of its time.
+    ("celery in short", "celery==5.3.6 kombu==5.3.7 redis==5.0.8"),
+    ("celery in short", "celery==5.4.0 kombu==5.4.2 redis==5.0.8"),
+    ("celery in short", "celery==5.5.3 kombu==5.5.4 redis==5.2.1"),
+    ("celery in short", "celery==5.6.3 kombu==5.6.2 redis==6.4.0"),
     ("redis", "redis==6.4.0"),  # with transactions in clusters
     ("redis", "redis==7.1.1"),  # the last whose errors do not tell the server's code
     ("httpx2", "httpx2==2.0.0"),  # the oldest of the other driver that the patch of httpx is for
     ("sqlalchemy", "SQLAlchemy==2.0.58"),
     ("strawberry", "strawberry-graphql==0.315.0"),  # without stream()
+    ("taskiq", "taskiq==0.12.6"),
 ]
 
-BESIDE = {"strawberry": ["graphql-core<3.3"]}
+BESIDE = {"strawberry": ["graphql-core<3.3"], "taskiq": ["taskiq-redis"]}
 """What goes with older versions of a driver, which allow newer ones of it that they do not work with."""
 
 # What is not run on some versions, which do not have what is tested, or have a fault of their own in its way.
@@ -100,6 +124,12 @@ WITHOUT = [
     ("asyncpg", "<0.30", "test_asyncpg_leases.py::test_a_pool_of_the_user_s_own_class_leases_nothing"),
     ("asyncpg", "<0.32", "test_asyncpg_failures.py::test_what_a_pool_does_in_the_background"),
     ("asyncpg", "<0.32", "test_asyncpg_failures.py::test_connection_that_does_not_close"),
+    ("celery", "<5.4", "test_celery_canvases.py::test_canvas[chord of a generator]"),  # whose tasks have no index
+    # There SystemExit is no result of a task, a lost process is a failure even of a task that has stored its result,
+    # and nothing is retried because of it.
+    ("celery", "<5.7", "test_celery_states.py::test_errback_of_what_the_process_has_told"),
+    ("celery", "<5.7", "test_celery_states.py::test_process_that_is_killed_when_the_result_is_stored"),
+    ("celery", "<5.7", "test_celery_states.py::test_retry_of_a_lost_attempt"),
     ("neo4j", "<6", "planted/test_neo4j.py::test_tls"),  # one function connects and secures, and calls none between
     ("redis", "<6.0", "test_redis_clusters.py::test_a_clusters_transaction_is_one_span"),
     # A server that refuses a connection was not asked again.
@@ -113,6 +143,7 @@ WITHOUT = [
     # There an error in asyncio's pipeline loses the server's message: it ends in "{exception.args}".
     ("redis", "==6.4.0", "test_durations.py::test_every_call[redis-Pipeline.execute-fails]"),
     ("redis", "==6.4.0", "test_durations.py::test_every_call[redis-Pipeline.execute (no transaction)-fails]"),
+    ("taskiq", "<0.12", "test_taskiq_local.py::test_a_retry_that_was_scheduled_stays_in_the_trace"),  # cannot be
     ("starlette", "<1.7", "test_asgi_installed.py::test_starlette_s_own_middleware_does_not_double_the_span"),
 ]
 
@@ -129,37 +160,16 @@ def _oldest(patch: str) -> list[str]:
     return [f"{name}=={version}" for name, version in first.items()]
 
 
-def _run(*command: str | Path, seconds: float) -> str:
-    """The output of a program that ends well and in time."""
-    environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, timeout=seconds, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    assert done.returncode == 0, f"{done.args} ended with {done.returncode}:\n{done.stdout[-20000:]}"
-    return done.stdout
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> Path:
-    """The Python of a new virtual environment, in which what is installed here is found after its own."""
-    place = tmp_path / "environment"
-    venv.create(place, symlinks=True)
-    python = place / "bin" / "python"
-    (own,) = place.glob("lib/python*/site-packages")
-    (own / "this_one.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
-    return python
-
-
 def _versions(python: Path, names: list[str]) -> dict[str, str]:
     """Which versions of distributions that Python finds."""
     code = "import sys; from importlib.metadata import version; print(*map(version, sys.argv[1:]))"
-    return dict(zip(names, _run(python, "-c", code, *names, seconds=60).split(), strict=True))
+    return dict(zip(names, run_to_end(python, "-c", code, *names, seconds=60).split(), strict=True))
 
 
 def _run_tests(python: Path, tests: Selection, versions: dict[str, str], report: Path) -> None:
     """Run them all, and assert that each has passed."""
     left_out = [test for name, on, test in WITHOUT if name in versions and versions[name] in SpecifierSet(on)]
-    _run(
+    run_to_end(
         python,
         *("-m", "pytest", "-q", f"--junitxml={report}"),
         *("-W", "ignore"),  # what an old version warns of, nobody mends any more
@@ -180,7 +190,7 @@ def _names(requirements: list[str]) -> list[str]:
 
 
 _OLDEST = [(patch, _oldest(patch)) for patch in BUILT_IN if _drivers(patch)]
-_OTHERS = [(name, [requirement]) for name, requirement in BETWEEN]
+_OTHERS = [(name, requirements.split()) for name, requirements in BETWEEN]
 _EXACTLY = [*_OLDEST, *_OTHERS]
 
 
@@ -188,7 +198,7 @@ _EXACTLY = [*_OLDEST, *_OTHERS]
 def test_other_version(environment: Path, tmp_path: Path, tests: str, requirements: list[str]) -> None:
     """Every test passes, none is skipped, on an older version."""
     beside = BESIDE.get(tests, [])
-    _run(environment, "-m", "pip", "install", "--quiet", *requirements, *beside, seconds=SECONDS_TO_INSTALL)
+    pip_install(environment, *requirements, *beside)
     of_the_patch = _drivers(tests) if tests in BUILT_IN else ()
     versions = _versions(environment, [*{*_names(requirements), *of_the_patch}])
     for each in map(Requirement, requirements):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from celery.app.trace import build_tracer
+from celery.app import trace as tracers
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context, get_current
 from opentelemetry.sdk import trace as sdk
@@ -79,7 +79,7 @@ async def test_work_that_comes_in_without_propagator(broken_propagator: str, loc
             response = await http.get("/items/3", headers={"traceparent": TRACEPARENT})
             assert (response.status_code, response.json()) == (200, {"item": 3})
         request = {"id": "1", "delivery_info": {"exchange": "", "routing_key": QUEUE}, "traceparent": TRACEPARENT}
-        build_tracer(add.name, add, app=local)("1", [1, 2], {}, {**request, "is_eager": False})
+        tracers.build_tracer(add.name, add, app=local)("1", [1, 2], {}, {**request, "is_eager": False})
         assert faults()[f"propagator: {broken_propagator}"] >= 1
     ended = {span.name: span for span in exporter.get_finished_spans()}
     served_span, executed = ended["GET /items/{item}"], ended["process foreign.add"]

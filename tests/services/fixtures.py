@@ -1,7 +1,7 @@
 """Session fixtures: each server starts when the first test asks for it, or is the one an environment variable names.
 
-CAUSAL_OTEL_TEST_POSTGRES, CAUSAL_OTEL_TEST_REDIS and CAUSAL_OTEL_TEST_NEO4J hold URLs of servers to use instead; the
-last one takes user and password in the URL's userinfo and the database as its path.
+CAUSAL_OTEL_TEST_POSTGRES, CAUSAL_OTEL_TEST_REDIS, CAUSAL_OTEL_TEST_NEO4J and CAUSAL_OTEL_TEST_RABBITMQ hold URLs of
+servers to use instead; that of Neo4j takes user and password in the URL's userinfo and the database as its path.
 """
 
 from __future__ import annotations
@@ -15,9 +15,18 @@ import pytest
 
 from causal_otel.testing import servers
 from tests.services import neo4j_server as true_neo4j
+from tests.services import rabbitmq as debians_rabbitmq
 from tests.services import received
 
-__all__ = ["GraphServer", "neo4j_server", "postgres_url", "receiver", "receiver_process", "redis_url"]
+__all__ = [
+    "GraphServer",
+    "neo4j_server",
+    "postgres_url",
+    "rabbitmq_url",
+    "receiver",
+    "receiver_process",
+    "redis_url",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +82,23 @@ def redis_url() -> Iterator[str]:
         yield given
         return
     with servers.valkey() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url() -> Iterator[str]:
+    """The URL of a RabbitMQ. It starts in four idle seconds, so tests that use it are marked ``long``."""
+    given = os.environ.get("CAUSAL_OTEL_TEST_RABBITMQ")
+    if given:
+        yield given
+        return
+    missing = debians_rabbitmq.missing()
+    if missing:
+        reason = f"no test against RabbitMQ: {missing}, and CAUSAL_OTEL_TEST_RABBITMQ names no server"
+        if os.environ.get("CI"):
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    with debians_rabbitmq.rabbitmq() as url:
         yield url
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import kombu
 import neo4j
 import pytest
 
@@ -19,6 +20,16 @@ async def test_shared_fixtures_answer(postgres_url: str, redis_url: str, neo4j_s
         assert result.records[0].value() == 42
         assert (await driver.get_server_info()).agent.startswith("Neo4j/5.")
         assert (result.summary.database == neo4j_server.database) is neo4j_server.is_neo4j
+
+
+@pytest.mark.long
+def test_rabbitmq_answers(rabbitmq_url: str) -> None:
+    """RabbitMQ takes a message and gives it back."""
+    with kombu.Connection(rabbitmq_url) as connection, connection.SimpleQueue("tests.services") as queue:
+        queue.put("42")
+        message = queue.get(timeout=60)
+        message.ack()
+        assert message.payload == "42"
 
 
 def test_graph_server_url_carries_credentials_and_database() -> None:

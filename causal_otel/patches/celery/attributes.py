@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import functools
-from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from causal_otel import names
+from causal_otel.patches.celery.headers import PUBLISHED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from celery import Celery
-    from celery.app.task import Context as Request
 
-__all__ = ["PUBLISHED", "common", "execution_attributes", "headers_of", "message", "queue_wait"]
-
-PUBLISHED = "causal-published"
-"""The header that says when a message was sent, in Unix seconds."""
+__all__ = ["PUBLISHED", "attempt_attributes", "common", "execution_attributes", "message"]
 
 _SYSTEMS = {
     **dict.fromkeys(("amqp", "amqps", "pyamqp", "librabbitmq"), "rabbitmq"),
@@ -37,11 +33,16 @@ def _broker(url: str) -> Mapping[str, Any]:
     parts = urlsplit(url)
     system = _SYSTEMS.get(parts.scheme.partition("+")[0], "celery")
     attributes: dict[str, Any] = {names.MESSAGING_SYSTEM: system}
-    # In URLs of other brokers, what looks like a host may be a key.
-    if system in ("redis", "rabbitmq") and parts.scheme != "sentinel" and ";" not in url and parts.hostname:
+    # In URLs of other brokers, what looks like a host may be a key; before a later @, it is the user and password.
+    is_single = system in ("redis", "rabbitmq") and parts.scheme != "sentinel" and ";" not in url
+    if is_single and parts.hostname and "@" not in f"{parts.path}{parts.query}{parts.fragment}":
         attributes[names.SERVER_ADDRESS] = parts.hostname
-        if parts.port is not None:
-            attributes[names.SERVER_PORT] = parts.port
+        try:
+            port = parts.port
+        except ValueError:
+            port = None  # it is no number; Celery says so
+        if port is not None:
+            attributes[names.SERVER_PORT] = port
     return MappingProxyType(attributes)
 
 
@@ -62,45 +63,54 @@ def message(task_id: str | None, root_id: str | None, exchange: str | None, rout
         names.MESSAGING_MESSAGE_ID: task_id,
         names.MESSAGING_MESSAGE_CONVERSATION_ID: root_id or task_id,
     }
-    destination = ":".join(filter(None, (exchange, routing_key)))
+    destination = _destination(exchange, routing_key)
     if destination:
         attributes[names.MESSAGING_DESTINATION_NAME] = destination
     return attributes
 
 
+def _destination(exchange: str | None, routing_key: str | None) -> str:
+    return ":".join(filter(None, (exchange, routing_key)))
+
+
 def execution_attributes(
-    app: Celery, task_name: str, request: Request, headers: Mapping[str, Any], started: float
+    app: Celery, task_name: str, exchange: str | None, routing_key: str | None, worker: str | None
 ) -> dict[str, Any]:
-    """The attributes of an execution that are known when it begins."""
-    delivery = request.delivery_info or {}
-    attributes = common(app, task_name, "process", broker=not request.is_eager)
-    attributes |= message(request.id, request.root_id, delivery.get("exchange"), delivery.get("routing_key"))
-    if request.retries:
-        attributes[names.CELERY_TASK_RETRIES] = request.retries
-    if delivery.get("redelivered"):
-        attributes[names.CELERY_TASK_REDELIVERED] = True
-    if request.eta:
-        attributes[names.CELERY_TASK_ETA] = str(request.eta)
-    waited = queue_wait(app, request, headers.get(PUBLISHED), started)
-    if waited is not None:
-        attributes[names.CAUSAL_QUEUE_WAIT] = waited
+    """The attributes that the attempts at a task from one queue in one worker share.
+
+    Args:
+        app: the application.
+        task_name: the task's.
+        exchange: of the message's delivery; None: the default one.
+        routing_key: likewise.
+        worker: the worker's name; None: it is executed eagerly, without a message.
+    """
+    attributes = common(app, task_name, "process", broker=worker is not None)
+    destination = _destination(exchange, routing_key)
+    if destination:
+        attributes[names.MESSAGING_DESTINATION_NAME] = destination
+    if worker:
+        attributes[names.CELERY_WORKER_NAME] = worker
     return attributes
 
 
-def queue_wait(app: Celery, request: Request, published: Any, started: float) -> float | None:
-    """How long the task that started then could have run already, in seconds; None: nobody knows."""
-    if not isinstance(published, int | float):
-        return None  # the sender is not ours
-    ready = float(published)
-    if request.eta:
-        try:
-            eta = datetime.fromisoformat(str(request.eta))
-        except ValueError:
-            return None
-        ready = max(ready, (eta if eta.tzinfo else eta.replace(tzinfo=app.timezone)).timestamp())
-    return max(0.0, started - ready)
+def attempt_attributes(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of one attempt that are known when it begins.
 
-
-def headers_of(request: Request) -> dict[str, Any]:
-    """The message's headers. Task protocol 2 makes attributes of them, and 1 keeps them apart."""
-    return {**(request.headers or {}), **vars(request)}
+    Args:
+        request: what Celery knows of it: the message's headers and delivery.
+    """
+    task_id = request.get("id")
+    attributes = {
+        names.MESSAGING_MESSAGE_ID: task_id,
+        names.MESSAGING_MESSAGE_CONVERSATION_ID: request.get("root_id") or task_id,
+    }
+    retries = request.get("retries")
+    if retries:
+        attributes[names.CELERY_TASK_RETRIES] = retries
+    if (request.get("delivery_info") or {}).get("redelivered"):
+        attributes[names.CELERY_TASK_REDELIVERED] = True
+    eta = request.get("eta")
+    if eta:
+        attributes[names.CELERY_TASK_ETA] = str(eta)
+    return attributes

@@ -1,240 +1,291 @@
-"""Celery's worker: one CONSUMER span for each execution of a task, whichever process ends it."""
+"""Celery's worker: one CONSUMER span for each attempt at a task, in the process that executes it.
+
+All ways to execute a task go through what ``build_tracer()`` returns for it. The span is around that, so that whatever
+Celery calls on behalf of the task is inside: receivers of ``task_prerun`` and ``task_postrun``, ``before_start``,
+``on_success``, ``on_failure``, ``after_return``, the callbacks and the next task of a chain that it publishes.
+"""
 
 from __future__ import annotations
 
 import functools
-import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.context import Context
-from opentelemetry.trace import INVALID_SPAN, INVALID_SPAN_CONTEXT, SpanKind
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanKind, TraceFlags
 
-from causal_otel import names
 from causal_otel._internal import faults
-from causal_otel.engine import carriers, outcome
-from causal_otel.engine.context import attach, current, is_recorded, with_span
-from causal_otel.instrument.errors import error_name
-from causal_otel.instrument.operation import Operation, Running
-from causal_otel.instrument.tracing import Tracing
-from causal_otel.patches.celery.attributes import execution_attributes, headers_of
-from causal_otel.patches.celery.pool_table import Attempt, PoolAttempts, is_terminated
+from causal_otel._internal.binding import original_of, remember
+from causal_otel.engine import context as contexts
+from causal_otel.engine.adoption import take_over
+from causal_otel.engine.contained import users_span
+from causal_otel.engine.context import SPAN_KEY
+from causal_otel.instrument.operation import Operation
+from causal_otel.patches.celery.attempt import ATTEMPT, Attempt
+from causal_otel.patches.celery.attributes import attempt_attributes, execution_attributes
+from causal_otel.patches.celery.canvas import CHORD_UNLOCK
+from causal_otel.patches.celery.edges import joined
+from causal_otel.patches.celery.headers import PUBLISHED, field
+from causal_otel.patches.celery.identity import span_id
+from causal_otel.patches.celery.outcome import end_with, end_with_error
+from causal_otel.patches.celery.pool_table import ATTEMPTS, is_terminated
+from causal_otel.patches.celery.waits import RECEIVED, waits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-    from celery.app.task import Context as Request
-    from opentelemetry.trace import Span
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Link
 
-    from causal_otel.engine.context import Activation
+    from causal_otel.instrument.operation import Running
+    from causal_otel.instrument.tracing import Tracing
 
-__all__ = ["begin_execution", "end_execution", "wrap_on_failure"]
+__all__ = ["operation_of", "trace_existing", "wrap_build_tracer"]
 
-_EXECUTION = "_causal_otel_execution"
-"""The attribute of a task's request that holds its :class:`_Execution`."""
-
-_REPORTED = "_causal_otel_reported"
-"""The attribute of the main process's request for an execution that it has ended."""
-
-_NOT_RECORDED = (INVALID_SPAN_CONTEXT.trace_id, INVALID_SPAN_CONTEXT.span_id)
-"""The identity of an execution that is measured, perhaps, but has no span."""
-
-_attempts = PoolAttempts()
-"""Made with the module, which is imported in the main process before it forks."""
+_OPERATIONS = 64
+"""Of one task, by queue and worker, that are remembered."""
+_SAMPLED = TraceFlags.SAMPLED
+_FLAGS = 3  # where a SpanContext, which is a tuple, has its flags: a property is a call
 
 
-class _Execution:
-    """What lasts from ``task_prerun`` to ``task_postrun``, kept on the task's request.
-
-    Attributes:
-        running: the operation; None: it is neither recorded nor measured.
-        activation: what is current for the task.
-        handled: the exception that was being handled when it began, as in a task applied in an ``except`` block.
-    """
-
-    __slots__ = ("activation", "handled", "running")
-
-    def __init__(self, running: Running | None, activation: Activation) -> None:
-        self.running = running
-        self.activation = activation
-        self.handled = sys.exception()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """A copied or pickled request leaves it behind: None."""
-        return type(None), ()
-
-
-def _parent(tracing: Tracing[Any], headers: Mapping[str, Any]) -> Context:
-    """The context that a message's headers tell of, and nothing of what is current in the worker."""
-    texts = {key: value for key, value in headers.items() if isinstance(value, str)}
-    tracing.border.admit(texts)
-    return carriers.extract(texts, Context())
-
-
-def begin_execution(tracing: Tracing[Any], task: Any) -> None:
-    """``task_prerun``: called just before the task's code, in its thread."""
-    request: Request = task.request
-    headers: dict[str, Any] = {}
-    if request.is_eager:
-        context = current()
-    else:
-        headers = headers_of(request)
-        context = _parent(tracing, headers)
-    running = None
-    recorded = is_recorded(context, roots=True)
-    if tracing.excluded is not None and tracing.excluded(task.name):
-        context = with_span(tracing.start_excluded(context), context)
-    elif recorded or not (request.is_eager or tracing.drops_unsampled()) or tracing.measurable():
-        attributes = execution_attributes(task.app, task.name, request, headers, time.time())
-        operation = Operation(f"process {task.name}", attributes, kind=SpanKind.CONSUMER)
-        started = tracing.begin(operation, objects=(task, request), parent=context)
-        if recorded or started.span.is_recording():
-            context = with_span(started.span, context)
-            running = started
-        elif started.is_observed():
-            running = started
-    if not request.is_eager and _attempts.watched():
-        if running is None:
-            _attempts.skip(str(request.id))
-        else:
-            span = running.span
-            at = getattr(span, "start_time", None) or time.time_ns()
-            known = span.get_span_context() if span.is_recording() else INVALID_SPAN_CONTEXT
-            _attempts.begin(str(request.id), known, at)
-    setattr(request, _EXECUTION, _Execution(running, attach(context)))
-
-
-def end_execution(tracing: Tracing[Any], task: Any, state: str | None, retval: Any) -> None:
-    """``task_postrun``: called in a ``finally``, whatever ended the task."""
-    request: Request = task.request
-    execution: _Execution | None = vars(request).pop(_EXECUTION, None)
-    if execution is None:
-        return
-    execution.activation.end()
-    running = execution.running
-    if running is None:
-        return
-    # An exception that is leaving the task: then there is no state, or one that is out of date.
-    error = sys.exception()
-    if error is execution.handled and state is not None:
-        error = None
-    if not request.is_eager and _attempts.watched():
-        if isinstance(error, SystemExit) and is_terminated():
-            return  # the main process knows why this one was told to end, and ends the span
-        if not _attempts.end(str(request.id)):
-            return
-    if error is not None and not outcome.is_cancellation(error) and not _is_expected(task, error):
-        state = "FAILURE"
-    elif error is None and state == "FAILURE" and isinstance(retval, BaseException):
-        error = retval
-    learned = {} if state is None else {names.CELERY_TASK_STATE: state}
-    reason = getattr(retval, "exc", None) if state == "RETRY" else None
-    if isinstance(reason, BaseException):
-        learned[names.CELERY_TASK_RETRY_REASON] = error_name(reason)
-    if learned:
-        running.learn(learned)
-    if error is not None and not _is_expected(task, error):
-        _fail(tracing, running, error)
-    running.end(retval if error is None else error)  # for observers; a failure has been recorded above
-
-
-def _fail(tracing: Tracing[Any], running: Running, error: BaseException) -> None:
-    """Say why an execution failed. What else ends a task than an ``Exception`` is a failure, too."""
-    if outcome.is_cancellation(error):
-        running.learn({names.CAUSAL_CANCELLED: True})
-        return
-    tracing.record_exception(running.span, error)
-    running.fail(error_name(error), type(error).__name__)
-
-
-def _is_expected(task: Any, error: BaseException) -> bool:
-    """Whether ``error`` is one that the task announced, or a way to say retry, ignore or reject."""
-    from celery.exceptions import TaskPredicate
-
-    return isinstance(error, (TaskPredicate, task.throws))
-
-
-# -- executions that their process does not end -----------------------------------------------------------------------
-
-
-def wrap_on_failure(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
-    """The main process learns here of everything that keeps a process of the pool from ending a task itself.
-
-    Meanwhile the execution is current, so that what Celery publishes then (error callbacks, a retry) is below it.
-    """
+def wrap_build_tracer(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    """``celery.app.trace.build_tracer``, or the name of it that another module has imported."""
+    original = original_of(original) or original
 
     @functools.wraps(original)
-    def on_failure(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        begun = None
+    def build_tracer(name: str, task: Any, *args: Any, **kwargs: Any) -> Any:
+        return _traced(tracing, name, task, original(name, task, *args, **kwargs))
+
+    remember(build_tracer, original)
+    return build_tracer
+
+
+def trace_existing(tracing: Tracing[Any]) -> Callable[[], None]:
+    """Trace the tasks that have got their tracer already, as where ``install()`` is called by ``worker_process_init``.
+
+    Returns:
+        What gives them back those that they had.
+    """
+    replaced = []
+    state = sys.modules.get("celery._state")
+    for app in list(state._get_active_apps()) if state is not None else ():
+        for name, task in list(vars(app).get("_tasks", {}).items()):
+            found = vars(task).get("__trace__")
+            if found is not None:
+                ours = task.__trace__ = _traced(tracing, name, task, original_of(found) or found)
+                replaced.append((task, found, ours))
+
+    def undo() -> None:
+        for task, found, ours in replaced:
+            if vars(task).get("__trace__") is ours:
+                task.__trace__ = found
+
+    return undo
+
+
+class _Task:
+    """What is known of a task once and for all.
+
+    Attributes:
+        tracing: the patch's handle.
+        name: its name.
+        task: the task.
+        operations: those that are known, by exchange, routing key and worker: see :func:`operation_of`.
+        watched: whether this process is one of a pool, of which the worker's main process learns if it is killed.
+    """
+
+    __slots__ = ("name", "operations", "task", "tracing", "watched")
+
+    def __init__(self, tracing: Tracing[Any], name: str, task: Any) -> None:
+        self.tracing = tracing
+        self.name = name
+        self.task = task
+        self.operations: dict[tuple[Any, ...], Operation] = {}
+        self.watched = ATTEMPTS.watched()  # pool processes make their tracers anew
+
+
+def _traced(tracing: Tracing[Any], name: str, task: Any, original: Callable[..., Any]) -> Callable[..., Any]:
+    """A task's tracer: ``original``, with a span around it."""
+    known = _Task(tracing, name, task)
+
+    @functools.wraps(original)
+    def trace_task(uuid: str, args: Any, kwargs: Any, request: Any = None) -> Any:
+        context: Any = None
         if tracing.active:
             try:
-                begun = _begin_report(tracing, self, args, kwargs)
+                context = _begin(known, request or {"id": uuid})
             except Exception:
-                faults.report("celery: on_failure")
-        if begun is None:
-            return original(self, *args, **kwargs)
-        running, context, start, error = begun
-        now = time.time_ns()
-        activation = attach(context if running.span is INVALID_SPAN else with_span(running.span, context))
+                faults.report("celery: the beginning of an attempt")
+        if context is None:
+            return original(uuid, args, kwargs, request)
+        token = contexts.begin(context)
         try:
-            return original(self, *args, **kwargs)
-        finally:
-            activation.end()
-            try:
-                running.end(error, at=now, duration=max(now - start, 0))
-            except Exception:
-                faults.report("celery: on_failure")
+            done = original(uuid, args, kwargs, request)
+        except BaseException as error:
+            contexts.restore(token)
+            _end(known, context[ATTEMPT], None, error)
+            raise
+        contexts.restore(token)
+        _end(known, context[ATTEMPT], done, None)
+        return done
 
-    return on_failure
+    remember(trace_task, original)
+    return trace_task
 
 
-def _begin_report(
-    tracing: Tracing[Any], job: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Running, Context, int, BaseException] | None:
-    """An execution whose process has been lost, all but ended, its parent's context, when it began, and what ended it.
+def _begin(known: _Task, request: dict[str, Any]) -> dict[str, Any] | None:
+    """Begin an attempt; the context that is to be current for it. None: it has begun, in a tracer of ours around this.
 
-    None: the process has ended it, or it is neither recorded nor measured.
+    That is so where another library has wrapped ``build_tracer`` between the two places where we do.
 
     Args:
-        tracing: the patch's handle.
-        job: the main process's ``celery.worker.request.Request``.
-        args: of ``on_failure``: ``exc_info``, ``send_failed_event``, ``return_ok``.
-        kwargs: likewise.
+        known: the task.
+        request: what Celery knows of the attempt: the message's headers and delivery.
     """
-    from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
+    tracing = known.tracing
+    around = contexts.current()
+    outer: Any = around.get(ATTEMPT)
+    if outer is not None and outer.request is request:
+        return None
+    attempt = Attempt(known.name, request, None)
+    if request.get("is_eager"):
+        parent = around
+        context = {**parent, ATTEMPT: attempt}
+        if tracing.excluded is not None and tracing.excluded(known.name):
+            context[SPAN_KEY] = tracing.start_excluded(parent)
+        elif (recorded := contexts.is_recorded(parent, roots=True)) or tracing.measurable():
+            _start(known, attempt, context, parent, recorded, None, {})
+        return context
+    delivery = request.get("delivery_info")
+    received = delivery.pop(RECEIVED, None) if delivery else None
+    parent, links = joined(tracing, known.name, request)
+    context = {**parent, ATTEMPT: attempt}
+    span: Any = parent.get(SPAN_KEY)
+    recorded = span is None or span.get_span_context()[_FLAGS] & _SAMPLED != 0
+    if known.name == CHORD_UNLOCK:
+        pass  # it polls, and hands its context on
+    elif tracing.excluded is not None and tracing.excluded(known.name):
+        context[SPAN_KEY] = tracing.start_excluded(parent)
+    elif recorded or not tracing.drops_unsampled() or tracing.measurable():
+        eta = request.get("eta")
+        app = known.task.app if eta else None
+        waited = waits(app, eta, field(request, PUBLISHED), received, time.time())
+        _start(known, attempt, context, parent, recorded, links, waited)
+    if known.watched:
+        _enter(attempt.running, str(request.get("id")))
+    return context
+
+
+def _start(
+    known: _Task,
+    attempt: Attempt,
+    context: dict[str, Any],
+    parent: Context,
+    recorded: bool,
+    links: Sequence[Link] | None,
+    waited: dict[str, float],
+) -> None:
+    """Start the span of an attempt, unless nobody wants it, and put it into the attempt's context.
+
+    Args:
+        known: the task.
+        attempt: which one.
+        context: what is to be current for it.
+        parent: the context in which its parent is, if it has one.
+        recorded: whether it is recorded, as far as its parent decides.
+        links: its links.
+        waited: how long it has waited, by the attribute.
+    """
+    tracing, request = known.tracing, attempt.request
+    operation = operation_of(known.operations, known.task, known.name, request)
+    own = attempt_attributes(request)
+    if waited:
+        own.update(waited)
+    eager = request.get("is_eager")
+    objects = _objects(known.task, request) if tracing.observers else ()
+    if recorded and not (eager or links):
+        span = tracing.start_entry(operation.name, operation.kind, operation.attributes, parent)
+        span.set_attributes(own)
+        running = tracing.running(operation, span, objects=objects)
+        if waited and tracing.metrics is not None:
+            running.note(waited)
+    else:
+        running = tracing.begin(operation.of_this_call(own), objects=objects, parent=parent, links=links)
+        span = running.span
+    if tracing.ours and not eager:
+        number = span_id(request)
+        if number is not None:
+            take_over(span, number, root=False)
+    if recorded or span.is_recording():
+        context[SPAN_KEY] = users_span(span)
+        attempt.running = running
+    elif running.is_observed():
+        attempt.running = running
+
+
+def operation_of(
+    known: dict[tuple[Any, ...], Operation], task: Any, name: str, request: Mapping[str, Any]
+) -> Operation:
+    """What the attempts at a task from one queue in one worker have in common.
+
+    Args:
+        known: those that have been made.
+        task: the task.
+        name: its name.
+        request: what Celery knows of the attempt.
+    """
+    delivery = request.get("delivery_info") or {}
+    exchange, routing_key = delivery.get("exchange"), delivery.get("routing_key")
+    worker = None if request.get("is_eager") else request.get("hostname") or ""
+    key = exchange, routing_key, worker
+    found = known.get(key)
+    if found is None:
+        attributes = execution_attributes(task.app, name, *key)
+        found = Operation(f"process {name}", attributes, kind=SpanKind.CONSUMER)
+        if len(known) < _OPERATIONS:
+            known[key] = found
+    return found
+
+
+def _objects(task: Any, request: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What hooks are given."""
     from celery.app.task import Context as Request
 
-    exc_info = args[0] if args else kwargs["exc_info"]
-    error = exc_info.exception
-    error = getattr(error, "exc", error)  # billiard keeps it in an ExceptionWithTraceback
-    returned = args[2] if len(args) > 2 else kwargs.get("return_ok", False)
-    if returned or not isinstance(error, Terminated | TimeLimitExceeded | WorkerLostError):
-        return None
-    pid = getattr(job, "worker_pid", None)
-    if pid == os.getpid() or getattr(job, _REPORTED, False):
-        return None
-    setattr(job, _REPORTED, True)
-    task = job.task
-    attempt = _attempts.give_up(pid, str(job.id)) if pid else True
-    if not attempt or (tracing.excluded is not None and tracing.excluded(task.name)):
-        return None
-    request = Request(job.request_dict)
-    headers = headers_of(request)
-    context = _parent(tracing, headers)
-    if isinstance(attempt, Attempt):
-        start, identity = attempt.start, (attempt.trace_id, attempt.span_id)
-    else:
-        start, identity = int((getattr(job, "time_start", None) or time.time()) * 1e9), None
-    attributes = execution_attributes(job.app, task.name, request, headers, start / 1e9)
-    if not isinstance(error, Terminated):
-        attributes[names.CELERY_TASK_STATE] = "FAILURE"
-    elif not getattr(job, "_already_cancelled", False):  # else the broker delivers it again
-        attributes[names.CELERY_TASK_STATE] = "REVOKED"
-    operation = Operation(f"process {task.name}", attributes, kind=SpanKind.CONSUMER)
-    span: Span = INVALID_SPAN
-    if identity != _NOT_RECORDED:
-        span = tracing.adopt(operation.name, operation.kind, attributes, context, identity, start)
-    running = tracing.running(operation, span, objects=(task, request))
-    _fail(tracing, running, error)
-    return running, context, start, error
+    return task, Request({**request})
+
+
+def _enter(running: Running | None, task_id: str) -> None:
+    """Tell the worker's main process what this one executes."""
+    if running is None:
+        ATTEMPTS.skip(task_id)
+        return
+    span = running.span
+    at = getattr(span, "start_time", None) or time.time_ns()
+    ATTEMPTS.begin(task_id, span.get_span_context() if span.is_recording() else INVALID_SPAN_CONTEXT, at)
+
+
+def _end(known: _Task, attempt: Attempt, done: Any, error: BaseException | None) -> None:
+    """End an attempt.
+
+    Args:
+        known: the task.
+        attempt: which one.
+        done: what Celery's tracer has returned.
+        error: what has left it instead.
+    """
+    running = attempt.running
+    if running is None:
+        return
+    try:
+        request = attempt.request
+        if known.watched and not request.get("is_eager"):
+            if isinstance(error, SystemExit) and is_terminated():
+                return  # the main process knows why this one was told to end, and ends the span
+            if not ATTEMPTS.end(str(request.get("id"))):
+                return
+        if error is None:
+            end_with(known.tracing, running, known.task, done)
+        else:
+            end_with_error(known.tracing, running, known.task, error)
+    except Exception:
+        faults.report("celery: the end of an attempt")

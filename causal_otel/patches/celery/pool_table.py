@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from opentelemetry.trace import SpanContext
 
-__all__ = ["Attempt", "PoolAttempts", "is_terminated"]
+__all__ = ["ATTEMPTS", "Attempt", "PoolAttempts", "is_terminated"]
 
 _ENTRIES = 1024
 _SIZE = 64
@@ -40,12 +40,15 @@ class _Entry(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """A task's execution in a process that is no more."""
+    """An attempt at a task in a process of the pool, as the main process sees it.
+
+    ``start`` is in Unix nanoseconds. It is ``open`` until somebody ends its span. Its ids are 0 if it is not recorded.
+    """
 
     trace_id: int
     span_id: int
     start: int
-    """Unix time in nanoseconds."""
+    open: bool
 
 
 class PoolAttempts:
@@ -81,19 +84,26 @@ class PoolAttempts:
             self._write(entry._replace(state=_ENDED))
         return True
 
-    def give_up(self, pid: int, task_id: str) -> Attempt | bool:
-        """The process ``pid`` will not get to the end of the task.
-
-        Returns:
-            The attempt; True: it is to be reported, and nothing else is known of it; False: it was reported.
-        """
+    def look_up(self, pid: int, task_id: str) -> Attempt | None:
+        """The attempt at the task in the process ``pid``; None: nothing is known of it."""
         entry = self._read(pid, task_id)
         if entry is None:
-            return True
-        if entry.state != _EXECUTING:
-            return False
-        self._write(entry._replace(state=_GIVEN_UP))
-        return Attempt(int.from_bytes(entry.trace_id, "big"), int.from_bytes(entry.span_id, "big"), entry.start)
+            return None
+        trace_id, span_id = int.from_bytes(entry.trace_id, "big"), int.from_bytes(entry.span_id, "big")
+        return Attempt(trace_id, span_id, entry.start, entry.state == _EXECUTING)
+
+    def give_up(self, pid: int, task_id: str) -> Attempt | None:
+        """The process ``pid`` will not get to the end of the task: the main process ends the span, if it is open.
+
+        Returns:
+            The attempt as it was; None: nothing is known of it.
+        """
+        attempt = self.look_up(pid, task_id)
+        if attempt is not None and attempt.open:
+            entry = self._read(pid, task_id)
+            if entry is not None:
+                self._write(entry._replace(state=_GIVEN_UP))
+        return attempt
 
     def _read(self, pid: int, task_id: str) -> _Entry | None:
         """The entry of that process, if the task is its latest."""
@@ -102,6 +112,10 @@ class PoolAttempts:
 
     def _write(self, entry: _Entry) -> None:
         _LAYOUT.pack_into(self._memory, entry.pid % _ENTRIES * _SIZE, *entry)
+
+
+ATTEMPTS = PoolAttempts()
+"""Made with the module, which is imported in the main process before it forks."""
 
 
 def _digest(task_id: str) -> bytes:

@@ -202,7 +202,7 @@ class Attempt(Running):
         share = getattr(self.span, "share", None)  # a leaf of ours has it
         if share is None or not share(self._attributes, {**self._attributes, **learned}):
             self.span.set_attributes(learned)
-        self._note_learned(learned)
+        self.note(learned)
         if status >= 400:
             self.fail(str(status))
 

@@ -15,7 +15,8 @@ Outside any span an operation is a trace of its own. These are recorded inside a
 what concerns the connection (``PING``, ``ECHO``, ``HELLO``, ``AUTH``, ``SELECT``, ``CLIENT *`` and the like), waits for
 work (blocking pops, ``XREAD`` and ``XREADGROUP`` with ``BLOCK``, ``WAIT``), pub/sub's ``SUBSCRIBE`` and ``RECEIVE``,
 ``MONITOR``, pipelines of nothing else, and whatever Celery's broker and its result backend do through the connections
-that they have made since ``install()``.
+that they have made since ``install()``. With the patch of Celery these two are not recorded inside a span either, the
+result backend unless its ``result_backend`` is set.
 
 What listens is no part of the request in which it began: handlers under ``run_in_thread()`` and asyncio's ``run()``,
 and push handlers, begin traces of their own. With ``consumer_spans`` each message of pub/sub is a CONSUMER span.

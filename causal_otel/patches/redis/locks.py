@@ -76,6 +76,8 @@ class _Acquire(Routed):
 
 def _begin(tracing: Tracing[Any], lock: Any, args: Args, kwargs: Kwargs) -> Call | None:
     operation = named("LOCK", getattr(lock, "redis", None))
+    if operation is None:
+        return None
     if tracing.excluded is not None and operation.fits(tracing.excluded):
         return excluded_call(tracing)
     running = tracing.leaf(operation, RAISED, (lock, args, kwargs))

@@ -11,6 +11,7 @@ import itertools
 import re
 from typing import TYPE_CHECKING, Any
 
+from causal_otel.instrument.bookkeeping import Role, role_of
 from causal_otel.instrument.operation import Operation
 from causal_otel.names import (
     DB_NAMESPACE,
@@ -22,7 +23,7 @@ from causal_otel.names import (
     SERVER_ADDRESS,
     SERVER_PORT,
 )
-from causal_otel.patches.redis.background import HOUSEKEEPING, MAY_BLOCK, blocks, is_background
+from causal_otel.patches.redis.background import MAY_BLOCK, OWNER, blocks, is_background
 from causal_otel.statements.redis import COMPLETE, MAX_SHOWN, OTHER, command, text, text_with_keys
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from causal_otel.instrument.calls import Args, Describe, Kwargs
     from causal_otel.instrument.tracing import Tracing
 
-__all__ = ["Endpoint", "address", "command_of", "endpoint", "is_routed", "named", "pipeline_of", "server"]
+__all__ = ["Endpoint", "address", "command_of", "endpoint", "is_routed", "is_silent", "named", "pipeline_of", "server"]
 
 _DEFAULT_PORT = 6379
 _CACHED = 1024  # kinds of operation: command, number of arguments, server; a quarter of it kinds of pipelines
@@ -41,9 +42,11 @@ _PROCEDURE = re.compile(r"\w{1,64}", re.ASCII)
 _MORE_TO_IT = frozenset({*_PROCEDURES, *MAY_BLOCK})
 """Commands of which an argument is looked at."""
 
-Endpoint = tuple[Any, Any, Any, bool, bool]
-"""Database, host or socket, and port, None where unknown; whether Celery uses it on its own account; whether the server
-is known only when it has answered."""
+_SILENT: Role = "silent"
+
+Endpoint = tuple[Any, Any, Any, Role, bool]
+"""Database, host or socket, and port, None where unknown; what is recorded of it; whether the server is known only when
+it has answered."""
 
 
 def endpoint(client: Any) -> Endpoint:
@@ -54,26 +57,36 @@ def endpoint(client: Any) -> Endpoint:
         database = settings.get("db", 0)
     except AttributeError:
         return _endpoint_of_other(client)
-    housekeeping = getattr(pool, HOUSEKEEPING, False) is True
+    role = _role(pool)
     if "path" in settings:
-        return database, settings["path"], None, housekeeping, False
+        return database, settings["path"], None, role, False
     if "connection_pool" in settings:  # Sentinel's, which connects to whoever is the master
-        return database, None, None, housekeeping, True
-    return database, settings.get("host", "localhost"), settings.get("port", _DEFAULT_PORT), housekeeping, False
+        return database, None, None, role, True
+    return database, settings.get("host", "localhost"), settings.get("port", _DEFAULT_PORT), role, False
 
 
 def _endpoint_of_other(client: Any) -> Endpoint:
     """The endpoint of a cluster, whose node is known later, or of what has a pool without settings."""
     pool = getattr(client, "connection_pool", None)
     if pool is not None:
-        return None, None, None, getattr(pool, HOUSEKEEPING, False) is True, False
+        return None, None, None, _role(pool), False
     settings = getattr(getattr(client, "nodes_manager", None), "connection_kwargs", {})
-    return settings.get("db", 0), None, None, False, True
+    return settings.get("db", 0), None, None, None, True
+
+
+def _role(pool: Any) -> Role:
+    owner = getattr(pool, OWNER, None)
+    return role_of(owner) if isinstance(owner, str) else None
 
 
 def server(endpoint: Endpoint) -> dict[str, Any]:
     """The attributes of the server of an endpoint."""
     return address(*endpoint[1:3])
+
+
+def is_silent(client: Any) -> bool:
+    """Whether nothing is recorded of what a client does."""
+    return endpoint(client)[3] == _SILENT
 
 
 def is_routed(client: Any) -> bool:
@@ -95,7 +108,7 @@ def address(host: Any, port: Any) -> dict[str, Any]:
 def _operation(
     name: str, arguments: int, endpoint: Endpoint, procedure: str = "", background: bool = False
 ) -> Operation:
-    database, host, port, housekeeping, routed = endpoint
+    database, host, port, role, routed = endpoint
     attributes: dict[str, Any] = {DB_SYSTEM_NAME: "redis", DB_OPERATION_NAME: name, **address(host, port)}
     if database is not None:
         attributes[DB_NAMESPACE] = str(database)
@@ -105,12 +118,13 @@ def _operation(
         attributes[DB_STORED_PROCEDURE_NAME] = procedure
     # One whose server is not known yet is no call of the simplest kind: attributes of its own say so to the seam.
     own: dict[str, Any] | None = {} if routed else None
-    return Operation(name, attributes, own, background=background or housekeeping or is_background(name))
+    return Operation(name, attributes, own, background=background or role is not None or is_background(name))
 
 
-def named(name: str, client: Any) -> Operation:
-    """An operation that is no command, of whatever has a pool of connections."""
-    return _operation(name, -1, endpoint(client))
+def named(name: str, client: Any) -> Operation | None:
+    """An operation that is no command, of whatever has a pool of connections; None: nothing is recorded of it."""
+    where = endpoint(client)
+    return None if where[3] == _SILENT else _operation(name, -1, where)
 
 
 def command_of(options: Any) -> Describe:
@@ -123,19 +137,18 @@ def command_of(options: Any) -> Describe:
 
     def describe(tracing: Tracing[Any], client: Any, args: Args, kwargs: Kwargs) -> Operation | None:
         """A command sent by a client, or by a pipeline that is watching keys."""
-        if not args:
-            return None  # the driver is about to say so
+        where = endpoint(client)
+        if where[3] == _SILENT or not args:
+            return None  # of no arguments the driver is about to complain
         name, arguments = command(args)
         if hidden or name is OTHER:
             arguments = -1
         elif arguments > MAX_SHOWN:
             arguments = MAX_SHOWN + 1  # how many more is no other kind of operation
         if name in _MORE_TO_IT:
-            operation = _operation(
-                name, arguments, endpoint(client), _procedure(name, args), name in MAY_BLOCK and blocks(args)
-            )
+            operation = _operation(name, arguments, where, _procedure(name, args), name in MAY_BLOCK and blocks(args))
         else:
-            operation = _operation(name, arguments, endpoint(client))
+            operation = _operation(name, arguments, where)
         if keys and arguments > 0:
             return operation.of_this_call({DB_QUERY_TEXT: text_with_keys(args, _shortened(tracing))})
         return operation
@@ -169,22 +182,25 @@ def pipeline_of(options: Any) -> Describe:
 
     def describe(tracing: Tracing[Any], pipeline: Any, args: Args, kwargs: Kwargs) -> Operation | None:
         """A pipeline being executed."""
+        where = endpoint(pipeline)
+        if where[3] == _SILENT:
+            return None
         queue = _queue(pipeline)
         if not queue:
-            return _unread(pipeline)
+            return _unread(pipeline, where)
         size, shown = len(queue), queue[:MAX_SHOWN]
         alike = _alike(queue)
         words = (queue[0][0][0],) if alike else tuple([each[0] for each, _ in shown])
         kind = _kind(pipeline)
         if COMPLETE.issuperset(words):
             lengths = None if hidden else tuple([len(each) for each, _ in shown])
-            operation = _pipeline(kind, words, lengths, alike, size, endpoint(pipeline))
+            operation = _pipeline(kind, words, lengths, alike, size, where)
         else:  # words that are no commands as redis-py spells them may be anything: they are not remembered
             commands = [command(each) for each, _ in shown]
             names = [name for name, _ in commands]
             alike = alike or (size <= MAX_SHOWN and len({*names}) == 1)
             texts = None if hidden else [text(*each) for each in commands]
-            operation = _described(kind, names, texts, alike, size, endpoint(pipeline))
+            operation = _described(kind, names, texts, alike, size, where)
         if keys:
             shortened = _shortened(tracing)
             texts = [text_with_keys(each, shortened) for each, _ in shown]
@@ -247,12 +263,13 @@ def _queue(pipeline: Any) -> list[tuple[Args, Any]]:
     return []
 
 
-def _unread(pipeline: Any) -> Operation | None:
+def _unread(pipeline: Any, endpoint: Endpoint) -> Operation | None:
     """A pipeline whose commands are not known, if there are any."""
     size = len(pipeline)
     if not size:
         return None  # it sends nothing, or at most an EXEC to end a WATCH
-    return named(_kind(pipeline), pipeline).of_this_call({DB_OPERATION_BATCH_SIZE: size} if size > 1 else {})
+    operation = _operation(_kind(pipeline), -1, endpoint)
+    return operation.of_this_call({DB_OPERATION_BATCH_SIZE: size} if size > 1 else {})
 
 
 def _alike(queue: list[tuple[Args, Any]]) -> bool:

@@ -1,4 +1,8 @@
-"""Calls that are no commands of a client: a span only if they fail or, in a span, are slow (see ``__init__.py``)."""
+"""Calls that are no commands of a client: a span only if they fail or, in a span, are slow (see ``__init__.py``).
+
+Of a client that is silent they set nothing current either. Celery unsubscribes in finalizers of results: on Python 3.11
+the garbage collector may run these inside ``ContextVar.set()``, which does not bear it if they set a variable as well.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from causal_otel.instrument.declaration import Wrap
 from causal_otel.instrument.plumbing import Plumbing
 from causal_otel.patches.redis.connections import discovering
 from causal_otel.patches.redis.errors import PLUMBING
-from causal_otel.patches.redis.operations import named
+from causal_otel.patches.redis.operations import is_silent, named
 from causal_otel.patches.redis.routes import without
 
 if TYPE_CHECKING:
@@ -76,14 +80,15 @@ class _Read(_Call):
 
 
 def _named(name: str, call: type[_Call] = _Call) -> Wrapper:
-    def begin(tracing: Tracing[Any], instance: Any, args: Args, kwargs: Kwargs) -> _Call:
-        return call(tracing, named, (name, instance))
+    def begin(tracing: Tracing[Any], instance: Any, args: Args, kwargs: Kwargs) -> _Call | None:
+        return None if is_silent(instance) else call(tracing, named, (name, instance))
 
     return traced_call(begin)
 
 
-def _closing(tracing: Tracing[Any], pool: Any, args: Args, kwargs: Kwargs) -> _Call:
-    return _Call(tracing, named, ("CLOSE", SimpleNamespace(connection_pool=pool)))
+def _closing(tracing: Tracing[Any], pool: Any, args: Args, kwargs: Kwargs) -> _Call | None:
+    client = SimpleNamespace(connection_pool=pool)
+    return None if is_silent(client) else _Call(tracing, named, ("CLOSE", client))
 
 
 def _finding(name: str) -> Wrapper:
@@ -112,7 +117,11 @@ def targets(driver: str, client: str, command: Callable[[Any], Describe]) -> tup
 
     def subscribe(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
         describe = command(tracing.options)
-        return traced_call(lambda *call: _Call(tracing, describe, call))(tracing, original)
+
+        def begin(tracing: Tracing[Any], instance: Any, args: Args, kwargs: Kwargs) -> _Call | None:
+            return None if is_silent(instance) else _Call(tracing, describe, (tracing, instance, args, kwargs))
+
+        return traced_call(begin)(tracing, original)
 
     receive = _named("RECEIVE", _Read)
     monitor = _named("MONITOR")

@@ -1,0 +1,254 @@
+"""Attempts that end in the worker's main process, since the process of the pool does not live to end them.
+
+Celery learns of all of them in ``Request.on_failure``, and of a hard time limit in ``Request.on_timeout`` as well. What
+it publishes meanwhile (error callbacks, the body of a chord, a retry) is below the attempt.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.context import Context
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    INVALID_SPAN_CONTEXT,
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    TraceFlags,
+)
+
+from causal_otel import names
+from causal_otel._internal import faults
+from causal_otel.engine.context import attach, with_span
+from causal_otel.instrument.errors import error_name
+from causal_otel.instrument.operation import Operation
+from causal_otel.patches.celery.attempt import ATTEMPT, Attempt
+from causal_otel.patches.celery.attributes import attempt_attributes, execution_attributes
+from causal_otel.patches.celery.edges import joined
+from causal_otel.patches.celery.headers import PUBLISHED, field
+from causal_otel.patches.celery.identity import identity_of
+from causal_otel.patches.celery.outcome import TERMINATED, fail
+from causal_otel.patches.celery.pool_table import ATTEMPTS
+from causal_otel.patches.celery.waits import receipt, waits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from celery import Celery
+    from opentelemetry.trace import Span
+
+    from causal_otel.instrument.operation import Running
+    from causal_otel.instrument.tracing import Tracing
+
+__all__ = ["operation_of", "wrap_on_failure", "wrap_on_timeout"]
+
+_NOT_RECORDED = (INVALID_SPAN_CONTEXT.trace_id, INVALID_SPAN_CONTEXT.span_id)
+"""The identity of an attempt that is measured, perhaps, but has no span."""
+_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+_EXITS = (SystemExit, KeyboardInterrupt)
+
+_CANCELLED = {names.CELERY_TASK_STATE: "RETRY"}
+"""Of an attempt that Celery has cancelled, as at a cold shutdown, and calls a retry."""
+
+_LOST = "_causal_otel_lost"
+"""The attribute of the main process's request for the context of an attempt that it has ended."""
+
+
+_WATCHED = ("reject", "_retry_worker_lost", "_success_was_stored")
+"""Methods of the main process's request whose calls tell what becomes of a lost attempt; Celery 5.3 has the first."""
+
+
+class _Lost:
+    """An attempt whose process has been lost.
+
+    Attributes:
+        error: what has ended it.
+        start: when it began, in Unix nanoseconds.
+        end: when it was over, likewise.
+        running: the operation, which is still to be ended; None: the process has done so, or nobody wants to know.
+        context: what is current while Celery deals with it.
+    """
+
+    __slots__ = ("context", "end", "error", "running", "start")
+
+    def __init__(self, error: BaseException, start: int, end: int, running: Running | None, context: Context) -> None:
+        self.error = error
+        self.start = start
+        self.end = end
+        self.running = running
+        self.context = context
+
+
+def wrap_on_failure(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    """The main process learns here of everything that keeps a process of the pool from ending a task itself."""
+
+    @functools.wraps(original)
+    def on_failure(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        lost = None
+        answers: dict[str, Any] = {}
+        if tracing.active:
+            try:
+                lost = _begin(tracing, self, args, kwargs)
+                if lost is not None:
+                    _watch(self, answers)
+            except Exception:
+                faults.report("celery: on_failure")
+        if lost is None:
+            return original(self, *args, **kwargs)
+        activation = attach(lost.context)
+        try:
+            return original(self, *args, **kwargs)
+        finally:
+            activation.end()
+            try:
+                for method in _WATCHED:
+                    vars(self).pop(method, None)
+                if lost.running is not None:
+                    _end(tracing, self, lost, lost.running, answers)
+            except Exception:
+                faults.report("celery: on_failure")
+
+    return on_failure
+
+
+def wrap_on_timeout(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    """Called after ``on_failure`` where a hard time limit is over: what the task does about it is below the attempt."""
+
+    @functools.wraps(original)
+    def on_timeout(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        context = vars(self).get(_LOST)
+        if context is None or not tracing.active:
+            return original(self, *args, **kwargs)
+        activation = attach(context)
+        try:
+            return original(self, *args, **kwargs)
+        finally:
+            activation.end()
+
+    return on_timeout
+
+
+def _begin(tracing: Tracing[Any], job: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Lost | None:
+    """An attempt whose process has been lost; None: none has.
+
+    Args:
+        tracing: the patch's handle.
+        job: the main process's ``celery.worker.request.Request``.
+        args: of ``on_failure``: ``exc_info``, ``send_failed_event``, ``return_ok``.
+        kwargs: likewise.
+    """
+    pid = job.worker_pid
+    error = _loss(args, kwargs)
+    if error is None or pid == os.getpid() or _LOST in vars(job):
+        return None
+    found = ATTEMPTS.give_up(pid, str(job.id)) if pid else None
+    if found is None and isinstance(error, _EXITS):
+        return None  # the task has raised it, in a process that does not share the table
+    end = _ended(job)
+    start = min(end, int((job.time_start or math.inf) * 1e9)) if found is None else found.start
+    request: dict[str, Any] = job.request_dict
+    name: str = job.task.name
+    parent, links = joined(tracing, name, request)
+    running = None
+    if tracing.excluded is not None and tracing.excluded(name):
+        span: Span = tracing.start_excluded(parent)
+    elif found is None or found.open:
+        operation = operation_of(job.app, name, request, start)
+        identity = identity_of(parent, request) if found is None else (found.trace_id, found.span_id)
+        span = INVALID_SPAN
+        if identity != _NOT_RECORDED:
+            span = tracing.adopt(operation.name, operation.kind, operation.attributes, parent, identity, start, links)
+        running = tracing.running(operation, span, objects=(job.task, job._context))
+    else:
+        span = NonRecordingSpan(SpanContext(found.trace_id, found.span_id, True, _SAMPLED))
+    context = Context({**parent, ATTEMPT: Attempt(name, request, running)})
+    if span.get_span_context().is_valid:
+        context = with_span(span, context)
+    setattr(job, _LOST, context)
+    return _Lost(error, start, end, running, context)
+
+
+def _loss(args: tuple[Any, ...], kwargs: dict[str, Any]) -> BaseException | None:
+    """What has ended a process of the pool; None: nothing has, the task itself has failed."""
+    if args[2] if len(args) > 2 else kwargs.get("return_ok", False):
+        return None
+    from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
+
+    error = (args[0] if args else kwargs["exc_info"]).exception
+    error = getattr(error, "exc", error)  # billiard keeps it in an ExceptionWithTraceback
+    return error if isinstance(error, (*_EXITS, Terminated, TimeLimitExceeded, WorkerLostError)) else None
+
+
+def _ended(job: Any) -> int:
+    """When the process was found dead, in Unix nanoseconds: for ten seconds more, Celery waits for a result of it."""
+    now = time.time_ns()
+    reference = job._apply_result
+    result = None if reference is None else reference()
+    found = getattr(result, "_worker_lost", None)
+    if isinstance(found, tuple) and found and isinstance(found[0], float):
+        now -= max(0, int((time.monotonic() - found[0]) * 1e9))
+    return now
+
+
+def operation_of(app: Celery, name: str, request: dict[str, Any], at: int) -> Operation:
+    """What a message that ends in the main process was received for.
+
+    Args:
+        app: the application.
+        name: the task's name; empty: it has none.
+        request: what is known of the message: its headers and its delivery.
+        at: when it had done waiting, in Unix nanoseconds.
+    """
+    delivery = request.get("delivery_info") or {}
+    exchange, routing_key = delivery.get("exchange"), delivery.get("routing_key")
+    shared = execution_attributes(app, name, exchange, routing_key, request.get("hostname") or "")
+    published = field(request, PUBLISHED)
+    waited = waits(app, request.get("eta"), published, receipt(request), at / 1e9)
+    attributes = {**shared, **attempt_attributes(request), **waited}
+    attributes = {key: value for key, value in attributes.items() if value not in (None, "")}
+    target = name or attributes.get(names.MESSAGING_DESTINATION_NAME, "message")
+    return Operation(f"process {target}", attributes, kind=SpanKind.CONSUMER)
+
+
+def _watch(job: Any, answers: dict[str, Any]) -> None:
+    """Note in ``answers`` what the methods of ``job`` return that Celery asks; of ``reject``, whether it requeues."""
+
+    def watched(method: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            answer = original(*args, **kwargs)
+            answers[method] = answer if method != "reject" else args[0] if args else kwargs.get("requeue", False)
+            return answer
+
+        return call
+
+    for method in _WATCHED:
+        original = getattr(job, method, None)
+        if original is not None:
+            setattr(job, method, watched(method, original))
+
+
+def _end(tracing: Tracing[Any], job: Any, lost: _Lost, running: Running, answers: Mapping[str, Any]) -> None:
+    """End the span of a lost attempt: what Celery has made of it is its state."""
+    from billiard.exceptions import Terminated
+
+    error = lost.error
+    learned: dict[str, Any] = {names.CELERY_TASK_STATE: "FAILURE"}
+    if answers.get("_success_was_stored"):
+        learned = {names.CELERY_TASK_STATE: "SUCCESS"}
+    elif isinstance(error, Terminated) or job._already_revoked or job._already_cancelled:
+        learned = _CANCELLED if job._already_cancelled else TERMINATED
+    elif answers.get("_retry_worker_lost"):
+        learned = {names.CELERY_TASK_STATE: "RETRY", names.CELERY_TASK_RETRY_REASON: error_name(error)}
+    elif answers.get("reject"):
+        learned = {names.CELERY_TASK_STATE: "REJECTED", names.CELERY_TASK_REJECT_REQUEUE: True}
+    running.learn(learned)
+    if learned[names.CELERY_TASK_STATE] == "SUCCESS":
+        tracing.record_exception(running.span, error)  # it was lost afterwards
+    else:
+        fail(tracing, running, error)
+    running.end(error, at=lost.end, duration=max(lost.end - lost.start, 0))
