@@ -69,7 +69,7 @@ def _waited(receiver: ReceivedSpans, task: str, count: int, metric: str = PROCES
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("sampler", ["always_on", "always_off"])
+@pytest.mark.parametrize("sampler", ["always_on", pytest.param("always_off", marks=pytest.mark.long)])
 def test_worker(broker: str, receiver: ReceivedSpans, sampler: str) -> None:
     """Each process of a pool tells of its executions and waits; what is killed or expired is counted once."""
     variables = {

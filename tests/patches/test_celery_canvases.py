@@ -216,6 +216,7 @@ def test_chord_whose_header_fails(broker: str, shared_worker: None, receiver: Re
         assert_story(told(recorded, receiver, 2), expected, errors={"fail": "ValueError"})
 
 
+@pytest.mark.long
 def test_chord_that_is_polled(broker: str, receiver: ReceivedSpans, tmp_path: Path) -> None:
     """Where the result backend has no counters a task polls the header: it is no span, and the body is as ever."""
     local = Celery("local", broker=broker, backend=f"file://{tmp_path}", set_as_current=False)

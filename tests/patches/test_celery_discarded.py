@@ -23,7 +23,9 @@ from tests.span_relations import assert_span, nanoseconds, trace_id, traceparent
 from tests.waiting import wait_until
 
 
-@pytest.fixture(scope="module", params=["prefork", "threads", "solo"])
+@pytest.fixture(
+    scope="module", params=["prefork", *(pytest.param(pool, marks=pytest.mark.long) for pool in ("threads", "solo"))]
+)
 def queue(request: pytest.FixtureRequest, broker: str, receiver_process: ReceivedSpans) -> Iterator[str]:
     """The queue of a worker."""
     name = f"discarded-{request.param}"

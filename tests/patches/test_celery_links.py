@@ -111,6 +111,7 @@ def test_task_that_sends_itself(local: Celery, broker: str, link: bool | LinkWhe
     assert headers.get("causal-links") == (f"reschedule={headers['traceparent']}" if marked else None)
 
 
+@pytest.mark.long
 def test_worker_with_the_option(broker: str, receiver: ReceivedSpans) -> None:
     """A task by its name, in a real worker: what it sends goes on in its own trace."""
     variables = {"TESTS_LINK": json.dumps({"tasks": ["tests.relay"]})}
@@ -131,6 +132,7 @@ def test_worker_with_the_option(broker: str, receiver: ReceivedSpans) -> None:
     assert_span(by_name["process tests.add"], by_name["send tests.add"])
 
 
+@pytest.mark.long
 def test_members_of_a_chord_stay(broker: str, receiver: ReceivedSpans) -> None:
     """The members of a chord's header go on in its trace, also where the option names them."""
     variables = {"TESTS_LINK": json.dumps({"tasks": ["tests.a", "tests.b"]})}

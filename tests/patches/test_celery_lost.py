@@ -79,7 +79,13 @@ def is_failed(
     assert event["attributes"]["exception.message"]
 
 
-@pytest.mark.parametrize("task", [celery_app.hang, celery_app.stubborn], ids=["hang", "stubborn"])
+@pytest.mark.parametrize(
+    "task",
+    [
+        pytest.param(celery_app.hang, id="hang"),
+        pytest.param(celery_app.stubborn, id="stubborn", marks=pytest.mark.long),
+    ],
+)
 def test_hard_time_limit(broker: str, worker: None, receiver: ReceivedSpans, task: Any) -> None:
     """A task over its hard time limit is one ERROR as long as the limit, the parent of what it had traced."""
     result, sent = publish(task, time_limit=5)
@@ -101,6 +107,7 @@ def test_killed_process(broker: str, worker: None, receiver: ReceivedSpans) -> N
     assert "SIGKILL" in span["events"][0]["attributes"]["exception.message"]
 
 
+@pytest.mark.long
 def test_process_that_exits_at_once(broker: str, worker: None, receiver: ReceivedSpans) -> None:
     """``os._exit()`` in a task is a lost process as well."""
     result, sent = publish(celery_app.exit_at_once, 3)
@@ -110,7 +117,7 @@ def test_process_that_exits_at_once(broker: str, worker: None, receiver: Receive
     is_failed(span, sent, "billiard.exceptions.WorkerLostError")
 
 
-@pytest.mark.parametrize("signal", ["SIGTERM", "SIGKILL"])
+@pytest.mark.parametrize("signal", ["SIGTERM", pytest.param("SIGKILL", marks=pytest.mark.long)])
 def test_terminated_task(broker: str, worker: None, receiver: ReceivedSpans, signal: str) -> None:
     """A task that is revoked while it runs is one ERROR, whether its process could have ended the span or not."""
     result, sent = publish(celery_app.hang)
@@ -123,6 +130,7 @@ def test_terminated_task(broker: str, worker: None, receiver: ReceivedSpans, sig
     assert_span(work, span)
 
 
+@pytest.mark.long
 def test_system_exit(broker: str, worker: None, receiver: ReceivedSpans) -> None:
     """A task that raises SystemExit is one ERROR, told by the process itself, which knows where it was raised."""
     result, sent = publish(celery_app.leave, 3)
@@ -142,6 +150,7 @@ def test_soft_time_limit(broker: str, worker: None, receiver: ReceivedSpans) -> 
     is_failed(span, sent, "billiard.exceptions.SoftTimeLimitExceeded", lasts=0.9)
 
 
+@pytest.mark.long
 def test_redelivered_task(broker: str, worker: None, receiver: ReceivedSpans) -> None:
     """A message that is delivered again is a second execution below the same sender, and says so."""
     result, sent = publish(celery_app.killed_once)
@@ -157,6 +166,7 @@ def test_redelivered_task(broker: str, worker: None, receiver: ReceivedSpans) ->
     assert found["celery.task.state"] == "SUCCESS"
 
 
+@pytest.mark.long
 def test_lost_task_of_nobody(broker: str, worker: None, receiver: ReceivedSpans) -> None:
     """A message without a trace, lost with its process, is a root with what the process had traced below it."""
     with pytest.raises(TimeLimitExceeded):

@@ -145,6 +145,7 @@ def test_results_are_shown_if_asked_for(app: Celery) -> None:
     assert names <= {"caller", "send tests.add", "GET", "SUBSCRIBE", "UNSUBSCRIBE"}
 
 
+@pytest.mark.long
 def test_a_broker_that_is_down_is_the_sending_s_failure() -> None:
     """It is told by the span of sending alone: its connection's failure is no span besides."""
     app = make("redis://127.0.0.1:1/0", "cache+memory://")

@@ -24,6 +24,8 @@ from tests.services.received import ReceivedSpan, ReceivedSpans
 from tests.span_relations import assert_span, trace_id
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.long
+
 VISIBILITY = {"visibility_timeout": 5, "unacked_restore_interval": 1, "unacked_restore_throttle": 1}
 """The broker delivers again what nobody has acknowledged for five seconds."""
 

@@ -50,6 +50,7 @@ class GreenletExit(BaseException):
     """As greenlet's."""
 
 
+@pytest.mark.long
 def test_errback(broker: str, receiver: ReceivedSpans) -> None:
     """An error callback of a task whose process is killed is published below the attempt, by the main process."""
     result, sent = publish(celery_app.killed, link_error=celery_app.tick.si().set(queue=QUEUE))
@@ -131,6 +132,7 @@ def test_greenlet_that_is_killed(local: Celery) -> None:
     assert (found["celery.task.state"], found["celery.task.revoke.reason"]) == ("REVOKED", "terminated")
 
 
+@pytest.mark.long
 def test_redelivery_of_a_lost_attempt(broker: str, receiver: ReceivedSpans) -> None:
     """Where the message is delivered again, the new attempt is a sibling of the lost one with a link to it."""
     result, sent = publish(celery_app.killed_once)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.patches.celery_worker import hexadecimal, of_service
-from tests.patches.taskiq_app import BROKERS, publisher, running_worker
+from tests.patches.taskiq_app import publisher, running_worker
 from tests.recording import recording
 from tests.span_relations import assert_span
 from tests.waiting import pause
@@ -21,7 +21,7 @@ _LISTENING = 2.5
 """Seconds: a stream is asked for messages that nobody has acknowledged after two."""
 
 
-@pytest.mark.parametrize("kind", BROKERS)
+@pytest.mark.parametrize("kind", ["stream", pytest.param("list", marks=pytest.mark.long)])
 def test_a_worker_makes_no_traces_of_its_own(redis_url: str, receiver: ReceivedSpans, kind: str) -> None:
     """Listening is not recorded, result and acknowledgement are in their task's trace; nothing is lost at the end."""
     url, queue = urlsplit(redis_url)._replace(path="/4").geturl(), f"tests-taskiq-{kind}"
