@@ -71,6 +71,20 @@ def test_attempt_is_linked_instead(local: Celery, link: bool | LinkWhen, headers
     assert found == ([({"causal.link": "retry"}, RETRY[42:58])] if "causal-links" in headers else [])
 
 
+def test_links_of_no_known_role(local: Celery) -> None:
+    """A message that says what no sender of ours would say brings neither links nor text of its own into the trace."""
+
+    @local.task(shared=False, name="local.work")
+    def work() -> None: ...
+
+    sent = ",".join(f"{role}={STALE}" for role in ("chain", "secret", "redelivery", "sender", ""))
+    with recording(["celery"]) as recorded:
+        execute(work, traceparent=STALE, **{"causal-links": f"{sent},chain=00-nothing,{STALE}"})
+        executed = recorded.only()
+    assert_span(executed, executed.parent)
+    assert [link.attributes for link in executed.links] == [{"causal.link": "chain"}]
+
+
 def test_unsampled_parent(local: Celery) -> None:
     """An attempt in a trace that is not sampled is not recorded; one that begins a trace is sampled by itself."""
 

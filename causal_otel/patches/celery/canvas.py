@@ -18,6 +18,7 @@ from causal_otel.engine.context import current, current_span, with_span
 from causal_otel.instrument.calls import Inside, argument, traced_call
 from causal_otel.instrument.operation import Operation
 from causal_otel.patches.celery.attempt import ATTEMPT
+from causal_otel.patches.celery.edges import GROUP
 from causal_otel.patches.celery.headers import CHORD_SIZE, field
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def _begin(tracing: Tracing[Any], operation: Operation, app: Any, sizes: str | N
     if sizes is None:
         outer: Any = around.get(CANVAS)
         sizes = "" if outer is None else outer.sizes
-    canvas = Canvas(f"group={traceparent}" if traceparent else "", sizes)
+    canvas = Canvas(f"{GROUP}={traceparent}" if traceparent else "", sizes)
     inside = Context({**around, CANVAS: canvas})
     if running is None:
         return Inside(inside)

@@ -37,10 +37,12 @@ if TYPE_CHECKING:
     from causal_otel.instrument.tracing import Tracing
     from causal_otel.patches.celery.options import CeleryOptions
 
-__all__ = ["CHORD_HEADER", "MOST_LINKS", "RESCHEDULE", "RETRY", "joined"]
+__all__ = ["CALLBACK", "CHAIN", "CHORD_HEADER", "ERRBACK", "GROUP", "MOST_LINKS", "RESCHEDULE", "RETRY", "joined"]
 
-CHORD_HEADER, RESCHEDULE, RETRY = "chord-header", "reschedule", "retry"
+CALLBACK, CHAIN, CHORD_HEADER, ERRBACK, GROUP = "callback", "chain", "chord-header", "errback", "group"
+RESCHEDULE, RETRY = "reschedule", "retry"
 _REDELIVERY, _SENDER = "redelivery", "sender"
+_SENT = frozenset((CALLBACK, CHAIN, CHORD_HEADER, ERRBACK, GROUP, RESCHEDULE, RETRY))  # a message may say anything
 
 MOST_LINKS = 128
 """The most links that a message carries: those to the members of a chord's header, mostly."""
@@ -93,11 +95,11 @@ def _says(text: str, role: str) -> bool:
 
 
 def _links(text: str) -> list[Link]:
-    """The links of the header :data:`~causal_otel.patches.celery.headers.LINKS`; what is malformed is left out."""
+    """The links of the header :data:`~causal_otel.patches.celery.headers.LINKS`; what is malformed or of no known role is left out."""
     found = []
     for part in text.split(",", MOST_LINKS)[:MOST_LINKS]:
         role, _, header = part.partition("=")
-        identity = w3c.span_context(header)
+        identity = w3c.span_context(header) if role in _SENT else None
         if identity is not None:
             found.append(Link(identity, {CAUSAL_LINK: role}))
     return found

@@ -13,7 +13,7 @@ from causal_otel.engine import w3c
 from causal_otel.engine.context import current_span
 from causal_otel.patches.celery import identity
 from causal_otel.patches.celery.canvas import CHORD_UNLOCK
-from causal_otel.patches.celery.edges import CHORD_HEADER, MOST_LINKS, RETRY
+from causal_otel.patches.celery.edges import CALLBACK, CHAIN, CHORD_HEADER, ERRBACK, MOST_LINKS, RETRY
 from causal_otel.patches.celery.headers import CHORD_SIZE, LINKS, carried, context_of, field
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Message", "add_edges", "is_rescheduled"]
 
-_CHAIN, _CALLBACK, _ERRBACK = "chain", "callback", "errback"
 _DIGITS = 10  # of a size; a header may hold anything
 
 
@@ -100,7 +99,7 @@ def add_edges(fields: dict[str, Any], tracing: Tracing[Any], message: Message, a
         # Of a group only its members have an index, which is not theirs in the chord.
         if (
             sizes
-            and role in (CHORD_HEADER, _CHAIN)
+            and role in (CHORD_HEADER, CHAIN)
             and (about.get("group_index") is None or _id(signature) == about.get("id"))
         ):
             fields[CHORD_SIZE] = sizes
@@ -156,12 +155,12 @@ def _roles(attempt: Attempt) -> dict[Any, tuple[str, Mapping[str, Any]]]:
     """The roles of what Celery sends when an attempt ends, by ids, or by names in tuples where there is no id."""
     request, following = attempt.request, attempt.following
     chord = request.get("chord")
-    expected: list[tuple[str, Any]] = [(_CHAIN, following)] if following else []
+    expected: list[tuple[str, Any]] = [(CHAIN, following)] if following else []
     if chord:
         expected.append((CHORD_HEADER, chord))
-        expected += [(_ERRBACK, each) for each in _several((chord.get("options") or {}).get("link_error"))]
-    expected += [(_CALLBACK, each) for each in _several(request.get("callbacks"))]
-    expected += [(_ERRBACK, each) for each in _several(request.get("errbacks"))]
+        expected += [(ERRBACK, each) for each in _several((chord.get("options") or {}).get("link_error"))]
+    expected += [(CALLBACK, each) for each in _several(request.get("callbacks"))]
+    expected += [(ERRBACK, each) for each in _several(request.get("errbacks"))]
     found: dict[Any, tuple[str, Mapping[str, Any]]] = {}
     for role, signature in expected:
         for first in _first(signature):
