@@ -95,7 +95,7 @@ def _says(text: str, role: str) -> bool:
 
 
 def _links(text: str) -> list[Link]:
-    """The links of the header :data:`~causal_otel.patches.celery.headers.LINKS`; what is malformed or of no known role is left out."""
+    """The links of that header; what is malformed or of no known role is left out."""
     found = []
     for part in text.split(",", MOST_LINKS)[:MOST_LINKS]:
         role, _, header = part.partition("=")
