@@ -11,6 +11,8 @@ BIN := $(VENV)/bin
 IN_PARALLEL = --numprocesses 3 --dist worksteal
 # `make test TESTS=tests/engine` runs a part.
 TESTS :=
+# Where it is set, each of the hundreds of programs that tests start would compile all that it imports.
+export PYTHONDONTWRITEBYTECODE :=
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 demo: $(VENV)/installed-demo
@@ -19,9 +21,10 @@ demo: $(VENV)/installed-demo
 test: $(VENV)/installed-test $(VENV)/installed-browser
 	$(BIN)/python -m pytest $(IN_PARALLEL) $(TESTS)
 
-# It builds nothing: of the true programs it runs those that `make interop` has built here before.
+# It builds nothing: of the true programs it runs those that `make interop` has built here before. Many of these tests wait
+# for pip, so there is a process more.
 test-long: $(VENV)/installed-test $(VENV)/installed-browser $(VENV)/installed-promtool $(VENV)/installed-rabbitmq
-	$(BIN)/python -m pytest $(IN_PARALLEL) -m "long or interop"
+	$(BIN)/python -m pytest $(IN_PARALLEL) --numprocesses 4 -m "long or interop"
 
 interop: $(VENV)/installed-test $(VENV)/installed-promtool programs
 	$(BIN)/python -m pytest $(IN_PARALLEL) -m interop

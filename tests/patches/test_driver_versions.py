@@ -54,6 +54,11 @@ TESTS = {
     "httpx": Selection(files=("test_httpx*", "planted/test_httpx", "test_durations"), only="httpx and not httpx2"),
     "httpx2": Selection(files=("test_httpx", "test_httpx_attempts", "planted/test_httpx"), only="httpx2"),
     "asgi": Selection(files=("test_asgi*", "test_w3c_rules", "planted/test_asgi")),
+    # Routers, dependencies and what is wrapped: not what the servers do, which are the same.
+    "asgi in short": Selection(
+        files=("test_asgi*",),
+        only="not test_asgi_departures and not test_asgi_long_connections and not test_asgi_uvicorn",
+    ),
     "celery": Selection(
         files=(
             "test_celery_scenario",
@@ -93,10 +98,10 @@ TESTS = {
 }
 
 BETWEEN = [
-    ("asgi", "fastapi==0.110.1"),
-    ("asgi", "fastapi==0.121.0"),  # the first whose dependencies say how long they live
-    ("asgi", "fastapi==0.137.0"),  # the first whose routers keep their prefixes to themselves
-    ("asgi", "fastapi==0.142.0"),  # the first that traces by itself
+    ("asgi in short", "fastapi==0.110.1"),
+    ("asgi in short", "fastapi==0.121.0"),  # the first whose dependencies say how long they live
+    ("asgi in short", "fastapi==0.137.0"),  # the first whose routers keep their prefixes to themselves
+    ("asgi in short", "fastapi==0.142.0"),  # the first that traces by itself
     ("asyncpg", "asyncpg==0.30.0"),  # the first with fetchmany(), and with a reset() in two parts
     ("asyncpg", "asyncpg==0.31.0"),  # the last whose pools restore no connections in the background
     # Each with a Kombu and a redis-py of its time.
