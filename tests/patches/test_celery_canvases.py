@@ -16,7 +16,7 @@ from tests.recording import recording
 from tests.span_relations import assert_span, trace_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.services.received import ReceivedSpans
@@ -182,6 +182,32 @@ def test_canvas_outside_any_span(
         if "c" in tasks:
             expected["c"] = ("a|b", ab("chord-header"))
         assert_story(told(recorded, receiver, len(tasks), root), expected, root)
+
+
+def rows() -> Iterator[Any]:
+    """Signatures that are made of the rows of a database, which is lost."""
+    for _ in range(3):
+        yield s("a")
+    raise LookupError("no more rows")
+
+
+@pytest.mark.parametrize(
+    ("make", "root"),
+    [
+        (lambda tasks: group(tasks), "send group"),
+        (lambda tasks: chord(tasks, s("c")), "send chord"),
+        (lambda tasks: chord([s("a"), group(tasks)], s("c")), "send chord"),
+        (lambda tasks: group(s("a"), group(tasks)), "send group"),
+    ],
+    ids=["group", "chord", "group in a chord", "group in a group"],
+)
+def test_what_a_generator_raises_is_the_user_s(broker: str, make: Callable[[Iterator[Any]], Any], root: str) -> None:
+    """It is not asked before Celery does so: what it raises is raised once, and by it alone."""
+    with recording(["celery"]) as recorded:
+        with pytest.raises(LookupError, match="no more rows"):
+            make(rows()).apply_async(queue="nobody")
+        span = recorded.only(root)
+    assert_span(span, None, error="LookupError")
 
 
 def test_error_callbacks(broker: str, shared_worker: None, receiver: ReceivedSpans) -> None:

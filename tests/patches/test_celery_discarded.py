@@ -126,6 +126,15 @@ def test_unknown_task(queue: str, receiver: ReceivedSpans) -> None:
     assert event["attributes"]["exception.type"] == "celery.exceptions.NotRegistered"
 
 
+def test_unknown_task_with_an_endless_name(queue: str, receiver: ReceivedSpans) -> None:
+    """What somebody may write into a message is not recorded at any length."""
+    sent = publish_raw(queue, "[[], {}, {}]", task="tests." + "x" * 5000, id="long")
+    span = discarded(receiver, queue, sent)
+    found = assert_span(span, sent.context, error="celery.exceptions.NotRegistered")
+    texts = (span["name"], found["celery.task.name"], span["events"][0]["attributes"]["exception.message"])
+    assert all(len(text) < 300 for text in texts)
+
+
 def test_unknown_task_of_the_first_protocol(queue: str, receiver: ReceivedSpans) -> None:
     """The same of a message in which the task's name is in the body."""
     body = {"task": "tests.nobody", "id": "nobody", "args": [], "kwargs": {}}

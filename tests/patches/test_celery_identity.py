@@ -42,6 +42,12 @@ def test_what_is_delivered_again_has_no_id_of_its_own() -> None:
     assert first_delivery(again) == span_id(REQUEST)
 
 
+def test_what_several_workers_get_has_no_id() -> None:
+    """Each attempt at it has a random id, and none of them is the first."""
+    assert span_id({**REQUEST, "causal-fanout": True}) is None
+    assert first_delivery({**MEMBER, "headers": {"causal-fanout": True}}) is None
+
+
 @pytest.mark.parametrize("published", [None, "yesterday"])
 def test_message_of_another_sender(published: Any) -> None:
     """Where the sender is not traced nothing is known, nor with a header that is no time."""

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from celery import Celery, signals
 from celery.beat import ScheduleEntry, Scheduler
+from celery.exceptions import SoftTimeLimitExceeded
 from celery.schedules import schedule
+from kombu.common import Broadcast
 from kombu.exceptions import EncodeError, OperationalError
 
 import causal_otel
+from causal_otel._internal import faults
+from causal_otel.engine import carriers
 from causal_otel.engine.context import current
 from causal_otel.testing.process import claim_port
 from tests.patches import celery_app
@@ -56,6 +60,47 @@ def test_exchange_and_routing_key_are_the_destination(broker: str) -> None:
     with recording(["celery"]) as recorded:
         app.send_task("elsewhere.build", exchange="reports", routing_key="build.pdf", exchange_type="topic")
         assert assert_span(recorded.only(), None)["messaging.destination.name"] == "reports:build.pdf"
+
+
+def test_message_that_goes_to_every_worker(local: Celery, broker: str) -> None:
+    """Several workers get it, each of which makes an attempt of its own: a span with another id."""
+    sent: list[dict[str, Any]] = []
+    everybody: Any = Broadcast("everybody")
+
+    def note(headers: dict[str, Any], **_: Any) -> None:
+        sent.append({name: value for name, value in headers.items() if name != "task"})
+
+    @local.task(shared=False, name="elsewhere.reload")
+    def reload() -> None: ...
+
+    signals.before_task_publish.connect(note)
+    try:
+        with recording(["celery"]) as recorded:
+            app.send_task("elsewhere.reload", queue=everybody)
+            for _ in range(2):
+                execute(reload, **sent[0])
+            send, *attempts = recorded.spans
+    finally:
+        signals.before_task_publish.disconnect(note)
+    assert assert_span(send, None)["messaging.destination.name"] == "everybody:celery"
+    for attempt in attempts:
+        assert_span(attempt, send)
+    assert len({attempt.context.span_id for attempt in attempts}) == len(attempts) == 2
+
+
+def test_soft_time_limit_while_tracing_is_at_work(broker: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal may interrupt what is ours as well: the task sees it, and it is no failure of tracing."""
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise SoftTimeLimitExceeded
+
+    with recording(["celery"]) as recorded:
+        monkeypatch.setattr(carriers, "injected", interrupted)
+        before, around = faults.counts(), current()
+        with pytest.raises(SoftTimeLimitExceeded):
+            app.send_task("elsewhere.build", queue="nobody")
+        assert (faults.counts(), current()) == (before, around)
+        assert_span(recorded.only(), None, error="billiard.exceptions.SoftTimeLimitExceeded")
 
 
 def test_unreachable_broker(local: Celery) -> None:

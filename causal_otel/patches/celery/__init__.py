@@ -123,6 +123,13 @@ def _connect(tracing: Tracing[CeleryOptions]) -> Callable[[], None]:
     return connected({"worker_process_shutdown": export_all, "worker_shutdown": export_all}, "flush")
 
 
+def _pass_on_time_limits(tracing: Tracing[CeleryOptions]) -> Callable[[], None]:
+    """A soft time limit is raised in whatever a process of a pool executes, which may be ours."""
+    from billiard.exceptions import SoftTimeLimitExceeded
+
+    return faults.pass_on(SoftTimeLimitExceeded)
+
+
 PATCH = Patch(
     name="celery",
     versions={"celery": ("5.3", "6")},
@@ -149,6 +156,7 @@ PATCH = Patch(
         Wrap("celery.worker.consumer.consumer", "build_tracer", wrap_build_tracer),
         Connect("celery.app.trace", trace_existing),
         Connect("celery.signals", _connect),
+        Connect("billiard.exceptions", _pass_on_time_limits),
         *noise.TARGETS,
         worker_log.TARGET,
     ),

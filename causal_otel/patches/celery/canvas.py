@@ -22,6 +22,8 @@ from causal_otel.patches.celery.edges import GROUP
 from causal_otel.patches.celery.headers import CHORD_SIZE, field
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from causal_otel.instrument.awaiting import Call
     from causal_otel.instrument.calls import Args, Kwargs
     from causal_otel.instrument.tracing import Tracing
@@ -51,9 +53,9 @@ class Canvas(NamedTuple):
     sizes: str
 
 
-def _begin(tracing: Tracing[Any], operation: Operation, app: Any, sizes: str | None) -> Call | None:
+def _begin(tracing: Tracing[Any], operation: Operation, canvas: Any, sizes: str | None) -> Call | None:
     """Begin to send a canvas. ``sizes``: None: those of the canvas around it."""
-    if app.conf.task_always_eager:
+    if _app(canvas).conf.task_always_eager:
         return None
     around = current()
     running = None
@@ -65,8 +67,8 @@ def _begin(tracing: Tracing[Any], operation: Operation, app: Any, sizes: str | N
     if sizes is None:
         outer: Any = around.get(CANVAS)
         sizes = "" if outer is None else outer.sizes
-    canvas = Canvas(f"{GROUP}={traceparent}" if traceparent else "", sizes)
-    inside = Context({**around, CANVAS: canvas})
+    sent = Canvas(f"{GROUP}={traceparent}" if traceparent else "", sizes)
+    inside = Context({**around, CANVAS: sent})
     if running is None:
         return Inside(inside)
     running.inside = inside
@@ -74,7 +76,7 @@ def _begin(tracing: Tracing[Any], operation: Operation, app: Any, sizes: str | N
 
 
 def _begin_group(tracing: Tracing[Any], group: Any, args: Args, kwargs: Kwargs) -> Call | None:
-    return _begin(tracing, _GROUP, group.app, None)
+    return _begin(tracing, _GROUP, group, None)
 
 
 def _begin_chord(tracing: Tracing[Any], chord: Any, args: Args, kwargs: Kwargs) -> Call | None:
@@ -87,15 +89,38 @@ def _begin_chord(tracing: Tracing[Any], chord: Any, args: Args, kwargs: Kwargs) 
         around = outer.sizes
     elif attempt is not None:  # it may be the next task of a chain that is a member itself
         around = str(field(attempt.request, CHORD_SIZE) or "")
-    return _begin(tracing, _CHORD, chord.app, f"{_size(header)} {around}".rstrip())
+    return _begin(tracing, _CHORD, chord, f"{_size(header)} {around}".rstrip())
+
+
+class _Unknown(Exception):
+    """Tasks come from a generator: what it raises is the user's, and is raised once."""
+
+
+def _listed(tasks: Any) -> Sequence[Any]:
+    """Tasks that are all there; Celery keeps those of a generator in a list of its own kind."""
+    if type(tasks) not in (list, tuple):
+        raise _Unknown
+    listed: Sequence[Any] = tasks
+    return listed
+
+
+def _app(canvas: Any) -> Any:
+    """Whose a canvas is, as Celery decides it, but that a generator of its tasks is not asked."""
+    app = canvas._app
+    if app is None:
+        tasks = getattr(canvas.tasks, "tasks", canvas.tasks)  # of a chord: its header, nearly always a group
+        app = tasks[0]._app if type(tasks) in (list, tuple) and tasks else None
+    if app is None:
+        from celery import current_app as app
+    return app
 
 
 def _size(header: Any) -> str:
-    """How many members a chord's header has; ``?``: its tasks come from a generator, which nobody may hurry."""
-    tasks = header.tasks
-    if not isinstance(tasks, list | tuple):
+    """How many members a chord's header has; ``?``: some of its tasks come from a generator, which nobody may hurry."""
+    try:
+        numbers = [_members(task) for task in _listed(header.tasks)]
+    except _Unknown:
         return "?"
-    numbers = [_members(task) for task in tasks]
     return "0" if None in numbers else str(sum(number for number in numbers if number is not None))
 
 
@@ -108,7 +133,7 @@ def _members(task: Any) -> int | None:
     kind = task.get("subtask_type")
     if kind not in ("group", "chain"):
         return 1
-    tasks = list(task["kwargs"].get("tasks") or ())
+    tasks = _listed(task["kwargs"].get("tasks", ()))
     if kind == "group":
         numbers = [_members(each) for each in tasks]
         return None if None in numbers else sum(number for number in numbers if number is not None)

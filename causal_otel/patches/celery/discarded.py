@@ -7,6 +7,7 @@ process, in every pool. What Celery publishes meanwhile (error callbacks, the bo
 from __future__ import annotations
 
 import functools
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from causal_otel.engine.context import attach, with_span
 from causal_otel.instrument.errors import error_name
 from causal_otel.instrument.operation import Running
 from causal_otel.patches.celery.attempt import ATTEMPT, Attempt
+from causal_otel.patches.celery.canvas import CHORD_UNLOCK
 from causal_otel.patches.celery.edges import joined
 from causal_otel.patches.celery.identity import identity_of
 from causal_otel.patches.celery.main_process import operation_of
@@ -40,8 +42,8 @@ def wrap_announce_revoked(tracing: Tracing[Any], original: Callable[..., Any]) -
     """``Request._announce_revoked``: called once for a task that is revoked or has expired, before or while it runs."""
 
     def begin(job: Any, reason: str, terminated: bool, *_: Any, **__: Any) -> tuple[Running, Context] | None:
-        if terminated:
-            return None  # it has begun, and whoever executes it ends it
+        if job.task.name == CHORD_UNLOCK or (terminated and job.worker_pid != os.getpid()):
+            return None  # no span at all; or it has begun, and whoever executes it ends it
         learned = {names.CELERY_TASK_STATE: "REVOKED", names.CELERY_TASK_REVOKE_REASON: reason}
         return _begin(tracing, job.app, job.task.name, job.request_dict, learned, None, job)
 
@@ -57,7 +59,7 @@ def wrap_unknown_task(tracing: Tracing[Any], original: Callable[..., Any]) -> Ca
         request = _request(consumer, message, body)
         name = request.get("task")
         learned = {names.CELERY_TASK_STATE: "FAILURE"}
-        return _begin(tracing, consumer.app, name, request, learned, NotRegistered(name))
+        return _begin(tracing, consumer.app, name, request, learned, NotRegistered(str(name)[:_NAME_LENGTH]))
 
     return _wrapped(tracing, original, begin)
 
@@ -125,6 +127,7 @@ def _begin(
         error: why, if it is an error.
         job: Celery's request, if there is one.
     """
+    from celery.exceptions import InvalidTaskError
     from kombu.exceptions import DecodeError
 
     name = "" if task is None else str(task)[:_NAME_LENGTH]
@@ -140,7 +143,7 @@ def _begin(
     else:
         running = tracing.running(operation, span, objects=(job.task, job._context))
     running.learn(learned)
-    if isinstance(error, DecodeError):
+    if isinstance(error, DecodeError | InvalidTaskError):
         running.fail(error_name(error), type(error).__name__)  # its text may quote the message
     elif error is not None:
         fail(tracing, running, error)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from causal_otel.instrument.tracing import Tracing
 
-__all__ = ["BEAT", "CHORD_SIZE", "LINKS", "PUBLISHED", "carried", "context_of", "field", "replaced"]
+__all__ = ["BEAT", "CHORD_SIZE", "FANOUT", "LINKS", "PUBLISHED", "carried", "context_of", "field", "replaced"]
 
 PUBLISHED = "causal-published"
 """The header that says when a message was sent, in Unix seconds."""
@@ -32,9 +32,11 @@ BEAT = "causal-beat"
 CHORD_SIZE = "causal-chord-size"
 """The header of the members of a chord's header that says how many there are, ``?`` where that is not known yet. One of
 a chord inside another chord's header has the other's number too, after a space."""
+FANOUT = "causal-fanout"
+"""The header of a message that each of several workers gets, so that there are several attempts at it."""
 
 _W3C = ("traceparent", "tracestate", "baggage")
-_OURS = (PUBLISHED, LINKS, CHORD_SIZE, BEAT)
+_OURS = (PUBLISHED, LINKS, CHORD_SIZE, BEAT, FANOUT)
 _NONE: dict[str, Any] = {}
 
 

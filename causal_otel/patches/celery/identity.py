@@ -2,7 +2,8 @@
 
 So the span of an attempt can be linked to where it was executed elsewhere, or has not begun yet: the attempt that a
 redelivery repeats, whose worker may have been killed, and the members of a chord's header, whose body is sent by one of
-them. A message that is delivered again leads to another attempt, which has a random id.
+them. A message that is delivered again leads to another attempt, which has a random id; so have the attempts at one
+that goes to several workers.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from causal_otel.engine.context import current_span
-from causal_otel.patches.celery.headers import CHORD_SIZE, PUBLISHED, field
+from causal_otel.patches.celery.headers import CHORD_SIZE, FANOUT, PUBLISHED, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +43,7 @@ def first_delivery(request: Mapping[str, Any]) -> int | None:
         request: likewise.
     """
     published = field(request, PUBLISHED)
-    if not isinstance(published, (int, float)):
+    if not isinstance(published, (int, float)) or field(request, FANOUT):
         return None
     retries, group, index = request.get("retries") or 0, request.get("group"), request.get("group_index")
     # Members that are replaced or retried keep group and index. Members of groups inside groups share indices, and a

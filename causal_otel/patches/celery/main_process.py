@@ -7,7 +7,6 @@ it publishes meanwhile (error callbacks, the body of a chord, a retry) is below 
 from __future__ import annotations
 
 import functools
-import math
 import os
 import time
 from typing import TYPE_CHECKING, Any
@@ -24,17 +23,18 @@ from opentelemetry.trace import (
 
 from causal_otel import names
 from causal_otel._internal import faults
-from causal_otel.engine.context import attach, with_span
+from causal_otel.engine.context import attach, current_span, with_span
 from causal_otel.instrument.errors import error_name
 from causal_otel.instrument.operation import Operation
 from causal_otel.patches.celery.attempt import ATTEMPT, Attempt
 from causal_otel.patches.celery.attributes import attempt_attributes, execution_attributes
+from causal_otel.patches.celery.canvas import CHORD_UNLOCK
 from causal_otel.patches.celery.edges import joined
 from causal_otel.patches.celery.headers import PUBLISHED, field
 from causal_otel.patches.celery.identity import identity_of
 from causal_otel.patches.celery.outcome import TERMINATED, fail
 from causal_otel.patches.celery.pool_table import ATTEMPTS
-from causal_otel.patches.celery.waits import receipt, waits
+from causal_otel.patches.celery.waits import RECEIVED, receipt, waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -150,13 +150,18 @@ def _begin(tracing: Tracing[Any], job: Any, args: tuple[Any, ...], kwargs: dict[
     if found is None and isinstance(error, _EXITS):
         return None  # the task has raised it, in a process that does not share the table
     end = _ended(job)
-    start = min(end, int((job.time_start or math.inf) * 1e9)) if found is None else found.start
+    if found is not None:
+        start = found.start
+    else:
+        start = min(end, int(job.time_start * 1e9)) if job.time_start else end
     request: dict[str, Any] = job.request_dict
     name: str = job.task.name
     parent, links = joined(tracing, name, request)
     running = None
-    if tracing.excluded is not None and tracing.excluded(name):
-        span: Span = tracing.start_excluded(parent)
+    if name == CHORD_UNLOCK:
+        span: Span = current_span(parent) or INVALID_SPAN
+    elif tracing.excluded is not None and tracing.excluded(name):
+        span = tracing.start_excluded(parent)
     elif found is None or found.open:
         operation = operation_of(job.app, name, request, start)
         identity = identity_of(parent, request) if found is None else (found.trace_id, found.span_id)
@@ -166,6 +171,7 @@ def _begin(tracing: Tracing[Any], job: Any, args: tuple[Any, ...], kwargs: dict[
         running = tracing.running(operation, span, objects=(job.task, job._context))
     else:
         span = NonRecordingSpan(SpanContext(found.trace_id, found.span_id, True, _SAMPLED))
+    (request.get("delivery_info") or {}).pop(RECEIVED, None)  # Celery may publish what is left of it
     context = Context({**parent, ATTEMPT: Attempt(name, request, running)})
     if span.get_span_context().is_valid:
         context = with_span(span, context)

@@ -26,7 +26,7 @@ from causal_otel.patches.celery.attempt import ATTEMPT
 from causal_otel.patches.celery.attributes import common
 from causal_otel.patches.celery.canvas import CANVAS, CHORD_UNLOCK
 from causal_otel.patches.celery.edges import RESCHEDULE
-from causal_otel.patches.celery.headers import BEAT, CHORD_SIZE, LINKS, PUBLISHED, replaced
+from causal_otel.patches.celery.headers import BEAT, CHORD_SIZE, FANOUT, LINKS, PUBLISHED, replaced
 from causal_otel.patches.celery.roles import Message, add_edges, is_rescheduled
 from causal_otel.patches.celery.sending import DUE, SENDING, Sending
 
@@ -217,8 +217,6 @@ def _complete(
     if len(around) > 1 or DUE in around:
         _add_edges(fields, tracing, around, running, name, message)
     fields[PUBLISHED] = time.time()
-    headers = kwargs.get("headers")
-    kwargs["headers"] = replaced(headers, fields) if headers else fields
     if running is not None:
         about = message.headers or message.body
         task_id = about.get("id")
@@ -226,10 +224,14 @@ def _complete(
             names.MESSAGING_MESSAGE_ID: task_id,
             names.MESSAGING_MESSAGE_CONVERSATION_ID: about.get("root_id") or task_id,
         }
-        destination = _destination(amqp, args, kwargs)
+        destination, fanout = _destination(amqp, args, kwargs)
         if destination is not None:
             learned[names.MESSAGING_DESTINATION_NAME] = destination
+        if fanout:
+            fields[FANOUT] = True
         running.learn(learned)
+    headers = kwargs.get("headers")
+    kwargs["headers"] = replaced(headers, fields) if headers else fields
     return sending
 
 
@@ -269,16 +271,15 @@ def _add_edges(
         faults.report("celery: links of a message")
 
 
-def _destination(amqp: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
-    """Where a message goes, as Celery decides it: the queue, or ``exchange:routing_key``."""
+def _destination(amqp: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str | None, bool]:
+    """Where a message goes, as Celery decides it: the queue, or ``exchange:routing_key``; and whether to all queues."""
     queue, exchange, routing_key = kwargs.get("queue"), kwargs.get("exchange"), kwargs.get("routing_key")
     if args:
         exchange, routing_key, queue = (*args, *(exchange, routing_key, queue)[len(args) :])[:3]
     if not exchange and not routing_key and queue is not None and not isinstance(queue, str):
         of_queue = queue.exchange
         if of_queue is not None and of_queue.type == "direct":  # nearly always
-            name: str = queue.name
-            return name
+            return queue.name, False
     if queue is None and exchange is None:
         queue = amqp.default_queue
     elif isinstance(queue, str):
@@ -286,9 +287,9 @@ def _destination(amqp: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> st
     of_queue = getattr(queue, "exchange", None)
     kind = kwargs.get("exchange_type") or getattr(of_queue, "type", None) or "direct"
     if kind == "direct" and not (exchange and routing_key):
-        found: str | None = getattr(queue, "name", None)
-        return found
+        return getattr(queue, "name", None), False
     if exchange is None:
         exchange = getattr(of_queue, "name", None) or amqp.default_exchange
         routing_key = routing_key or getattr(queue, "routing_key", None) or amqp.app.conf.task_default_routing_key
-    return ":".join(filter(None, (getattr(exchange, "name", exchange), routing_key))) or None
+    place = ":".join(filter(None, (getattr(exchange, "name", exchange), routing_key)))
+    return place or None, kind == "fanout"
