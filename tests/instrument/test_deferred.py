@@ -32,7 +32,7 @@ def _tracing(patch: Patch) -> Tracing[Any]:
     return Tracing(trace.NoOpTracer(), patch.options(), lambda timeout: True)
 
 
-_BELOW = {"httpx": ("httpcore", "httpcore2"), "celery": ("kombu",)}
+_BELOW = {"httpx": ("httpcore", "httpcore2"), "celery": ("billiard", "kombu")}
 """Packages whose modules a patch takes hold of as well, once the driver is imported."""
 
 
