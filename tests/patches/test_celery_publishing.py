@@ -62,26 +62,25 @@ def test_exchange_and_routing_key_are_the_destination(broker: str) -> None:
         assert assert_span(recorded.only(), None)["messaging.destination.name"] == "reports:build.pdf"
 
 
-def test_message_that_goes_to_every_worker(local: Celery, broker: str) -> None:
+def test_message_that_goes_to_every_worker(local: Celery) -> None:
     """Several workers get it, each of which makes an attempt of its own: a span with another id."""
-    sent: list[dict[str, Any]] = []
-    everybody: Any = Broadcast("everybody")
-
-    def note(headers: dict[str, Any], **_: Any) -> None:
-        sent.append({name: value for name, value in headers.items() if name != "task"})
+    everybody: Any = Broadcast("everybody", queue="worker")
 
     @local.task(shared=False, name="elsewhere.reload")
     def reload() -> None: ...
 
-    signals.before_task_publish.connect(note)
-    try:
-        with recording(["celery"]) as recorded:
-            app.send_task("elsewhere.reload", queue=everybody)
-            for _ in range(2):
-                execute(reload, **sent[0])
-            send, *attempts = recorded.spans
-    finally:
-        signals.before_task_publish.disconnect(note)
+    with (
+        recording(["celery"]) as recorded,
+        Celery("memory", broker="memory://", set_as_current=False) as sender,
+        sender.connection_for_write() as connection,
+    ):
+        queue = everybody(connection.channel())
+        queue.declare()
+        sender.send_task("elsewhere.reload", queue=everybody)
+        headers = {name: value for name, value in queue.get(no_ack=True).headers.items() if name != "task"}
+        for _ in range(2):
+            execute(reload, **headers)
+        send, *attempts = recorded.spans
     assert assert_span(send, None)["messaging.destination.name"] == "everybody:celery"
     for attempt in attempts:
         assert_span(attempt, send)
