@@ -13,9 +13,18 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from causal_otel.testing.process import Process, process
 from tests.services.received import ReceivedSpan, ReceivedSpans
-from tests.span_relations import assert_span
+from tests.span_relations import assert_span, trace_id
 
-__all__ = ["CELERY", "environment", "executions", "hexadecimal", "of_service", "running_beat", "running_worker"]
+__all__ = [
+    "CELERY",
+    "attempts",
+    "environment",
+    "executions",
+    "hexadecimal",
+    "of_service",
+    "running_beat",
+    "running_worker",
+]
 
 CELERY = [sys.executable, "-m", "celery", "-A", "tests.patches.celery_app"]
 
@@ -90,6 +99,18 @@ def executions(receiver: ReceivedSpans, sent: ReadableSpan, count: int) -> list[
     """The spans that workers have sent in the trace of ``sent``, which has ended well, when there are ``count``."""
     assert_span(sent, sent.parent)
     return receiver.wait_for(lambda spans: len(spans) >= count, trace_id=f"{sent.context.trace_id:032x}")
+
+
+def attempts(receiver: ReceivedSpans, sent: ReadableSpan, count: int) -> list[ReceivedSpan]:
+    """The attempts in the trace of ``sent``, by their beginnings, once there are ``count``."""
+
+    def enough(spans: list[ReceivedSpan]) -> bool:
+        return sum(span["kind"] == "CONSUMER" for span in spans) >= count
+
+    spans = receiver.wait_for(enough, 60, trace_id=trace_id(sent))
+    found = sorted((span for span in spans if span["kind"] == "CONSUMER"), key=lambda span: span["start"])
+    assert len(found) == count
+    return found
 
 
 def of_service(spans: list[ReceivedSpan], service: str) -> list[ReceivedSpan]:

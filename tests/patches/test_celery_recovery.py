@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from causal_otel.testing import servers
 from causal_otel.testing.process import Process
 from tests.patches import celery_endings
-from tests.patches.celery_worker import running_worker
+from tests.patches.celery_worker import attempts, running_worker
 from tests.recording import recording
 from tests.services.received import ReceivedSpan, ReceivedSpans
 from tests.span_relations import assert_span, trace_id
@@ -64,18 +64,6 @@ def publish(app: Celery, queue: str, name: str, *args: Any) -> ReadableSpan:
     with recording(["celery"]) as recorded:
         app.send_task(name, args, queue=queue)
         return recorded.only()
-
-
-def attempts(receiver: ReceivedSpans, sent: ReadableSpan, count: int) -> list[ReceivedSpan]:
-    """The attempts in the trace of ``sent``, by their beginnings, once there are ``count``."""
-
-    def enough(spans: list[ReceivedSpan]) -> bool:
-        return sum(span["kind"] == "CONSUMER" for span in spans) >= count
-
-    spans = receiver.wait_for(enough, 60, trace_id=trace_id(sent))
-    found = sorted((span for span in spans if span["kind"] == "CONSUMER"), key=lambda span: span["start"])
-    assert len(found) == count
-    return found
 
 
 def work_of(receiver: ReceivedSpans, sent: ReadableSpan) -> ReceivedSpan:

@@ -12,9 +12,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from tests.patches import celery_app, celery_endings
 from tests.patches.celery_local import execute
-from tests.patches.celery_worker import running_worker
+from tests.patches.celery_worker import attempts, running_worker
 from tests.recording import recording
-from tests.services.received import ReceivedSpan, ReceivedSpans
+from tests.services.received import ReceivedSpans
 from tests.span_relations import assert_span, trace_id
 
 LOST = "billiard.exceptions.WorkerLostError"
@@ -32,18 +32,6 @@ def publish(task: Any, *args: Any, **options: Any) -> tuple[Any, ReadableSpan]:
     """Send a task; its result, and the span of sending it."""
     with recording(["celery"]) as recorded:
         return task.apply_async(args, queue=QUEUE, **options), recorded.only()
-
-
-def attempts(receiver: ReceivedSpans, sent: ReadableSpan, count: int) -> list[ReceivedSpan]:
-    """The attempts in the trace of ``sent``, by their beginnings, once there are ``count``."""
-
-    def enough(spans: list[ReceivedSpan]) -> bool:
-        return sum(span["kind"] == "CONSUMER" for span in spans) >= count
-
-    spans = receiver.wait_for(enough, 30, trace_id=trace_id(sent))
-    found = sorted((span for span in spans if span["kind"] == "CONSUMER"), key=lambda span: span["start"])
-    assert len(found) == count
-    return found
 
 
 class GreenletExit(BaseException):
