@@ -77,7 +77,7 @@ _reset: Callable[[Any], None] = context_api.detach if variable is None else vari
 
 
 def restore(token: Any) -> None:
-    """Make current what was before :func:`begin`. Never raises: what goes wrong must not replace the user's result.
+    """Make current what was before :func:`begin`. What goes wrong is reported: it must not replace the user's result.
 
     Args:
         token: what :func:`begin` has returned. In another Context it changes nothing.

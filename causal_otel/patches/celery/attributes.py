@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from causal_otel import names
-from causal_otel.patches.celery.headers import PUBLISHED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from celery import Celery
 
-__all__ = ["PUBLISHED", "attempt_attributes", "common", "execution_attributes", "message"]
+__all__ = ["attempt_attributes", "common", "execution_attributes"]
 
 _SYSTEMS = {
     **dict.fromkeys(("amqp", "amqps", "pyamqp", "librabbitmq"), "rabbitmq"),
@@ -57,22 +56,6 @@ def common(app: Celery, task_name: str, operation: str, *, broker: bool = True) 
     }
 
 
-def message(task_id: str | None, root_id: str | None, exchange: str | None, routing_key: str | None) -> dict[str, Any]:
-    """The attributes of a message: what it is, what it belongs to, where it goes."""
-    attributes = {
-        names.MESSAGING_MESSAGE_ID: task_id,
-        names.MESSAGING_MESSAGE_CONVERSATION_ID: root_id or task_id,
-    }
-    destination = _destination(exchange, routing_key)
-    if destination:
-        attributes[names.MESSAGING_DESTINATION_NAME] = destination
-    return attributes
-
-
-def _destination(exchange: str | None, routing_key: str | None) -> str:
-    return ":".join(filter(None, (exchange, routing_key)))
-
-
 def execution_attributes(
     app: Celery, task_name: str, exchange: str | None, routing_key: str | None, worker: str | None
 ) -> dict[str, Any]:
@@ -86,7 +69,7 @@ def execution_attributes(
         worker: the worker's name; None: it is executed eagerly, without a message.
     """
     attributes = common(app, task_name, "process", broker=worker is not None)
-    destination = _destination(exchange, routing_key)
+    destination = ":".join(filter(None, (exchange, routing_key)))
     if destination:
         attributes[names.MESSAGING_DESTINATION_NAME] = destination
     if worker:
