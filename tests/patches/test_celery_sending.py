@@ -63,12 +63,21 @@ def assert_part(recorded: Recording, part: str | None) -> dict[str, Any]:
 def test_waiting_for_the_pool(sender: Celery) -> None:
     """A broker pool without a free producer is a wait for the pool, with its size and who waited before."""
     sender.send_task("elsewhere.build")
-    producer = sender.amqp.producer_pool.acquire(block=True)
-    timer = threading.Timer(PLANTED, producer.release)
+    pool: Any = sender.amqp.producer_pool
+    producer = pool.acquire(block=True)
+
+    def release() -> None:
+        try:
+            wait_until(lambda: any(each._resource.not_empty._waiters for each in (pool, pool.connections)))
+            pause(PLANTED)
+        finally:
+            producer.release()
+
+    releasing = threading.Thread(target=release)
     with recording(["celery"]) as recorded:
-        timer.start()
+        releasing.start()
         sender.send_task("elsewhere.build")
-        timer.join()
+        releasing.join()
         found = assert_part(recorded, "causal.pool.wait")
     assert (found["causal.pool.size"], found["causal.pool.waiting"]) == (1, 0)
 
