@@ -167,9 +167,10 @@ class TestLeave:
 
     def test_hanging(self, make: MakeWorker, transport: ScriptedTransport, tmp_path: Path) -> None:
         """What a hanging back end does not take by then goes to the spool, and later from there."""
-        worker, provider = make(spool=Spool(tmp_path, 1_000_000), exit_timeout=0.1)
+        worker, provider = make(spool=Spool(tmp_path, 1_000_000), exit_timeout=0.1, max_export_batch_size=1)
         transport.gate.clear()
         end(provider, "a")
+        wait_until(lambda: transport.attempts)  # it is encoded: the spool takes nothing else
         worker.leave()
         assert (worker.status().spooled, worker.status().lost) == (1, 0)
         transport.gate.set()

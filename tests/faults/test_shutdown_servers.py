@@ -97,7 +97,7 @@ def test_time_is_bounded_under_a_server_whose_collector_hangs() -> None:
 def test_spool_of_a_server_whose_collector_hangs(tmp_path: Path) -> None:
     """What a hanging collector did not take when SIGTERM ended a server is in the spool, the attempt under way too."""
     spool = str(tmp_path / "spool")
-    variables = {"TRACING_SPOOL_DIRECTORY": spool, "TRACING_EXIT_TIMEOUT": "0.5", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "4"}
+    variables = {"TRACING_SPOOL_DIRECTORY": spool, "TRACING_EXIT_TIMEOUT": "3", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "4"}
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with (
         scripted(hang) as collector,
