@@ -18,6 +18,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from causal_otel import names
 from causal_otel._internal.installed import entry_points
+from causal_otel.causality.long_spans import observer
 from causal_otel.destination import destination, logs_destination
 from causal_otel.engine.provider import TracerProvider
 from causal_otel.export.select_transport import check, component, make_transport
@@ -90,6 +91,7 @@ class Pipeline:
             self.provider = TracerProvider(sampler, resource, limits)
             self.provider.core.redaction = policy
             trace.set_tracer_provider(self.provider)
+        self.provider.core.long_span = observer(task_edges=settings.task_edges)
         self.provider.set_buffer(self._buffer(settings))
         if self._telemetry is not None:
             self._telemetry.engine = lambda: self.provider.core.counts

@@ -323,6 +323,13 @@ class Settings:
         "though they went well. The option `slow_plumbing` of a patch replaces this for that patch.",
         "TRACING_SLOW_PLUMBING",
     )
+    task_edges: bool = _setting(
+        BOOLEAN,
+        True,
+        "Spans of a millisecond and more tell in which asyncio task they ran, and which task waited for that one: "
+        "`causal.task` and its like.",
+        "TRACING_TASK_EDGES",
+    )
     excluded_urls: tuple[str, ...] = _setting(
         EXCLUDED_URLS,
         (),

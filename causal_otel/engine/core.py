@@ -53,6 +53,8 @@ class Core:
         has_on_ending: whether a processor wants to change a span that is about to end.
         has_on_start: whether a processor wants to know when a span begins.
         id_generator: makes the ids.
+        long_span: told of each span that took a millisecond or more, and of when it ends by ``perf_counter_ns()``, just
+            before it does; on the thread that ends it. Never raises. None: nobody is told.
         buffer: holds traces that are not sampled until it is known whether they fail or take long; None: they are
             dropped.
         max_attributes: how many attributes a span may have; ``sys.maxsize``: there is no limit.
@@ -79,6 +81,7 @@ class Core:
         "has_on_ending",
         "has_on_start",
         "id_generator",
+        "long_span",
         "max_attributes",
         "new_span_id",
         "new_trace_id",
@@ -110,6 +113,7 @@ class Core:
         self.counts = SpanCounts()
         self.buffer: Buffer | None = None
         self.redaction: Redaction | None = None
+        self.long_span: Callable[[Any, int], None] | None = None
         self.closed = False
         process.at_fork(in_child=self._begin_in_child)
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry.trace import TraceFlags
 
+from causal_otel.engine.asyncio_task import running_loop, tasks_by_loop
+
 if TYPE_CHECKING:
     from opentelemetry.trace import TraceState
 
@@ -41,9 +43,12 @@ class LocalTrace:
     Attributes:
         recorded: whether what happens under these spans is recorded: they are sampled, or buffered.
         buffered: where their ended spans wait until it is known whether the trace fails; None: they do not wait.
+        task: the ``id()`` of the asyncio task in which it began, which is alive as long as the local root is open; that
+            of None: there was none.
+        tasks: the numbers of the asyncio tasks of its spans, once one has been asked for.
     """
 
-    __slots__ = ("buffered", "clock", "flags", "recorded", "trace_id", "trace_state")
+    __slots__ = ("buffered", "clock", "flags", "recorded", "task", "tasks", "trace_id", "trace_state")
 
     def __init__(self, trace_id: int, flags: int, trace_state: TraceState | None, clock: int | None = None) -> None:
         self.recorded = flags & _SAMPLED != 0
@@ -51,7 +56,14 @@ class LocalTrace:
         self.trace_id = trace_id
         self.flags = flags
         self.trace_state = trace_state
-        self.clock = time_ns() - perf_counter_ns() if clock is None else clock
+        self.tasks: Any = None
+        if clock is None:
+            self.clock = time_ns() - perf_counter_ns()
+            # Of all that is needed to tell tasks apart, this alone cannot be asked later.
+            self.task = id(tasks_by_loop.get(running_loop()))
+        else:
+            self.clock = clock
+            self.task = 0
 
 
 def local_trace_of(span: object) -> LocalTrace | None:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LeafSpan", "Span"]
 
+_LONG = 1_000_000
+"""Nanoseconds from which on the core's observer of long spans is told of a span."""
+
 
 class Span(SpanData, trace.Span):
     """One operation. Made by :class:`~causal_otel.engine.tracer.Tracer`, never directly.
@@ -170,7 +173,10 @@ class Span(SpanData, trace.Span):
         if core.has_on_ending:
             core.processors._on_ending(self)  # type: ignore[arg-type]
         local = self._local_trace
-        self._end = perf_counter_ns() if end_time is None else end_time - local.clock
+        end = perf_counter_ns() if end_time is None else end_time - local.clock
+        if end - self._start >= _LONG and core.long_span is not None:
+            core.long_span(self, end)
+        self._end = end
         try:
             if local.buffered is not None:
                 core.counts.ended_unsampled += 1

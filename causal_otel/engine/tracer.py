@@ -221,7 +221,9 @@ class Tracer(BaseTracer):
             flags |= _SAMPLED
         if local is None or local.flags != flags or local.trace_state != state:
             # Within a process all of a trace has one clock, whatever the sampler says of its parts.
-            local = LocalTrace(trace_id, flags, state, None if local is None else local.clock)
+            above, local = local, LocalTrace(trace_id, flags, state, None if local is None else local.clock)
+            if above is not None:
+                local.task = above.task
         return decision, local, attributes
 
     def _buffer_root(

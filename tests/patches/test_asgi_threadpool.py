@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from starlette.routing import Route
 
 import causal_otel
 from causal_otel.patches.asgi import threadpool
+from tests.causality.computing import COMPUTED, compute
 from tests.patches.asgi_requests import BODY, exchange
 from tests.recording import Recording
 from tests.span_relations import assert_span, attributes
@@ -115,23 +115,20 @@ def test_many_at_once(recorded: Recording, backend: str, own: bool) -> None:
     assert WAIT * 0.9 <= attributes(span)[KEY] < (span.end_time - span.start_time) / 1e9  # type: ignore[operator]
 
 
-def test_where_there_is_room_nothing_changes(recorded: Recording, backend: str) -> None:
-    """While threads are free the call is as it was, and no part."""
-    callers = []
-
-    def work() -> None:
-        callers.append(sys._getframe(1).f_code.co_filename)
+def test_what_threads_compute(recorded: Recording, backend: str) -> None:
+    """While threads are free no wait is told. What they compute the request has computed; sleeping is no computing."""
 
     async def endpoint(_: Request) -> Response:
-        await anyio.to_thread.run_sync(work)
+        await anyio.to_thread.run_sync(compute)
+        await anyio.to_thread.run_sync(time.sleep, 0.3)
+        compute()
         return PlainTextResponse("done")
 
     anyio.run(exchange, _app(endpoint), [BODY], backend=backend)
     span = recorded.only("GET /")
     assert_span(span, None)
     assert KEY not in attributes(span)
-    [caller] = callers
-    assert "causal_otel" not in caller
+    assert 2 * COMPUTED <= attributes(span)["causal.cpu"] * 1e9 < 2 * COMPUTED + 200e6
 
 
 def test_results_and_exceptions_are_the_function_s(recorded: Recording, backend: str) -> None:

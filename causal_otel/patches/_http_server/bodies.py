@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from causal_otel.names import (
+    CAUSAL_CPU,
     CAUSAL_FIRST_BYTE,
     CAUSAL_RECEIVE,
     CAUSAL_SEND,
@@ -67,13 +68,16 @@ class Bodies:
             if size:
                 attributes[HTTP_RESPONSE_BODY_SIZE] = size
 
-    def _add_parts(self, attributes: dict[str, Any], began: int, ended: int, for_threads: int = 0) -> None:
+    def _add_parts(
+        self, attributes: dict[str, Any], began: int, ended: int, computed: int = 0, for_threads: int = 0
+    ) -> None:
         """Add the parts of the span's time to ``attributes``.
 
         Args:
             attributes: those of the span.
             began: when the request arrived.
             ended: when it was over.
+            computed: how long its threads have computed.
             for_threads: how long it has waited for threads.
         """
         left = ended - began
@@ -90,6 +94,8 @@ class Bodies:
             if waited >= _LEAST:
                 attributes[key] = waited / 1e9
                 left -= waited
+        if (computed := min(computed, ended - began)) >= _LEAST:
+            attributes[CAUSAL_CPU] = computed / 1e9
         if self._first_byte and ended - self._first_byte >= _LEAST:
             attributes[CAUSAL_FIRST_BYTE] = (self._first_byte - began) / 1e9
 

@@ -168,6 +168,7 @@ PATCH = Patch(
         names.CAUSAL_BYTES_RECEIVED,
         names.CAUSAL_BYTES_SENT,
         names.CAUSAL_CANCELLED,
+        names.CAUSAL_CPU,
         names.CAUSAL_FIRST_BYTE,
         names.CAUSAL_RECEIVE,
         names.CAUSAL_SEND,

@@ -11,8 +11,8 @@ from opentelemetry.trace import Link, SpanKind
 from causal_otel._internal import faults
 from causal_otel.engine import context
 from causal_otel.instrument.operation import Operation, Running
-from causal_otel.names import CAUSAL_THREADPOOL_WAIT, CODE_FUNCTION_NAME
-from causal_otel.patches.asgi.threadpool import take_wait, waits
+from causal_otel.names import CAUSAL_CPU, CAUSAL_THREADPOOL_WAIT, CODE_FUNCTION_NAME
+from causal_otel.patches.asgi.threadpool import computed, take_computed, take_wait, waits
 
 if TYPE_CHECKING:
     from types import CodeType
@@ -80,6 +80,8 @@ def _end(tracing: Tracing[Any], running: Running, error: BaseException | None) -
             tracing.record_exception(running.span, error)
         if waits:
             running.part(CAUSAL_THREADPOOL_WAIT, take_wait(running.span))
+        if computed:
+            running.part(CAUSAL_CPU, take_computed(running.span) / 1e9)
         running.end(None, error)
     except Exception:
         faults.report("asgi: background task")

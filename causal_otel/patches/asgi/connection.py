@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from time import perf_counter_ns, time_ns
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import SpanKind
 
+from causal_otel.causality.own_steps import OwnSteps
 from causal_otel.engine.local_trace import local_trace_of
 from causal_otel.instrument.operation import Running
 from causal_otel.instrument.tracing import Tracing
@@ -14,6 +16,7 @@ from causal_otel.names import CAUSAL_OPEN, HTTP_ROUTE
 from causal_otel.patches._http_server.bodies import Bodies
 from causal_otel.patches.asgi.long_connections import OpenConnection, Websocket
 from causal_otel.patches.asgi.protocol import MOUNTED, Scope
+from causal_otel.patches.asgi.threadpool import computed, take_computed
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -50,6 +53,7 @@ class Connection(Bodies):
         "_socket",
         "_started",
         "_status",
+        "_steps",
         "_stream",
         "_told",
         "_tracing",
@@ -74,6 +78,7 @@ class Connection(Bodies):
         self._socket = Websocket() if scope["type"] == "websocket" else None
         self._stream: OpenConnection | None = None  # a response in several pieces
         self._told = 0  # of the connection, until when
+        self._steps: OwnSteps[Any] | None = None  # of the application's call
         # The end is told by the clock of the span's own trace. Counted from here, it would lack the time since the
         # span's start (a slow span processor, a busy machine), and come before the ends of the spans inside.
         local = local_trace_of(running.span)
@@ -81,6 +86,18 @@ class Connection(Bodies):
         if not self._clock:  # of a trace that is not recorded
             self._clock = time_ns() - perf_counter_ns()
         self._started: int = getattr(running.span, "start_time", None) or time_ns()
+
+    def measured(self, call: Any) -> Any:
+        """What to await in place of the application's ``call``, so that what it computes is known."""
+        if type(call) is not CoroutineType or not self._running.span.is_recording():
+            return call
+        self._steps = steps = OwnSteps(call)
+        return steps
+
+    def _computed(self) -> int:
+        """Nanoseconds that have been computed for the request: in its own task, and in threads."""
+        own = 0 if self._steps is None else self._steps.computed()
+        return own + take_computed(self._running.span) if computed else own
 
     def _now(self) -> int:
         return perf_counter_ns() + self._clock

@@ -279,7 +279,8 @@ class Exchange(Connection):
                     error_type = error_type or str(status)
             self._add_sizes(attributes, self._headers, has_body=self._method != "HEAD")
             began, ended = self._started - self._clock, (at or self._now()) - self._clock
-            self._add_parts(attributes, began, ended, int(take_wait(running.span) * 1e9) if waits else 0)
+            waited = int(take_wait(running.span) * 1e9) if waits else 0
+            self._add_parts(attributes, began, ended, self._computed(), waited)
             closed_with = self._closed(attributes)
             error_type = error_type or closed_with
             captured = self._tracing.options.captured_response

@@ -73,7 +73,8 @@ async def serve(tracing: Tracing[AsgiOptions], app: App, scope: Scope, receive: 
             contained("asgi: request", running.end)  # or it would be under way for ever
     scope.update(marks)
     try:
-        result = await app(scope, receive, send)
+        call = app(scope, receive, send)
+        result = await (call if exchange is None else exchange.measured(call))
     except BaseException as error:
         if exchange is not None:
             contained("asgi: outcome", exchange.raised, error)

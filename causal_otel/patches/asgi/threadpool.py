@@ -1,8 +1,8 @@
-"""What a request waited until a thread was free for it: anyio's forty, which synchronous endpoints share.
+"""What a request did in anyio's forty threads, which synchronous endpoints share: waiting for one, and computing.
 
 The wait is a part of the request's time, or of that of the background task that has asked for the thread, whatever
 spans of the user's are between. Waits that overlap, as those of calls that are gathered, count once. While threads are
-free, nothing is measured.
+free, no wait is measured. What threads have computed adds up.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
-from time import perf_counter
+from time import perf_counter, thread_time_ns
 from typing import TYPE_CHECKING, Any
 
 from causal_otel._internal import faults
@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 
     from causal_otel.instrument.tracing import Tracing
 
-__all__ = ["take_wait", "waits", "wrap_run_sync"]
+__all__ = ["computed", "take_computed", "take_wait", "waits", "wrap_run_sync"]
 
 _SCOPE = "causal_otel.asgi"
+
+_LEAST = 1_000_000
+"""Nanoseconds from which on it is noted what a call has computed."""
 
 _SPANS = 1024
 """Of how many spans, the latest that have waited, it is remembered."""
@@ -32,22 +35,30 @@ _SPANS = 1024
 waits: dict[int, tuple[float, float]] = {}
 """By a span's id, until it ends: until when its waits are counted, by ``perf_counter()``, and their sum in seconds."""
 
+computed: dict[int, int] = {}
+"""By a span's id, until it ends: how many nanoseconds threads have computed for it."""
+
 _asking: dict[Any, int] = {}
 """How many calls are under way, by what limits their threads."""
 
 
 class _Job:
-    """A function that notes when a thread begins with it."""
+    """A function that notes when a thread begins with it, and how long that computes."""
 
-    __slots__ = ("_function", "began")
+    __slots__ = ("_function", "began", "computed")
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
         self.began: float | None = None
+        self.computed = 0
 
     def __call__(self, *args: Any) -> Any:
         self.began = perf_counter()
-        return self._function(*args)
+        since = thread_time_ns()
+        try:
+            return self._function(*args)
+        finally:
+            self.computed = thread_time_ns() - since
 
 
 def wrap_run_sync(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
@@ -56,30 +67,21 @@ def wrap_run_sync(tracing: Tracing[Any], original: Callable[..., Any]) -> Callab
     @functools.wraps(original)
     async def run_sync(*args: Any, **options: Any) -> Any:
         span = context.current_span()
-        if span is None or not tracing.active or not (args and callable(args[0])):
+        if span is None or not (tracing.active and span.is_recording() and args and callable(args[0])):
             return await original(*args, **options)
         limiter, is_full = _ask(options)
+        job = _Job(args[0])
+        called = perf_counter()
         try:
-            if not is_full:
-                return await original(*args, **options)
-            return await _run_and_note(original, span, args, options)
+            return await original(job, *args[1:], **options)
         finally:
             _leave(limiter)
+            until = job.began or perf_counter()  # it was cancelled before there was a thread
+            waited = is_full and until - called >= LEAST
+            if waited or job.computed >= _LEAST:
+                _note(span, called, until if waited else called, job.computed)
 
     return run_sync
-
-
-async def _run_and_note(
-    original: Callable[..., Any], span: Span, args: tuple[Any, ...], options: dict[str, Any]
-) -> Any:
-    job = _Job(args[0])
-    called = perf_counter()
-    try:
-        return await original(job, *args[1:], **options)
-    finally:
-        until = job.began or perf_counter()  # it was cancelled before there was a thread
-        if until - called >= LEAST:
-            _note(span, called, until)
 
 
 def _ask(options: dict[str, Any]) -> tuple[Any, bool]:
@@ -104,24 +106,37 @@ def _leave(limiter: Any) -> None:
         _asking[limiter] = asking - 1
 
 
-def _note(current: Span, since: float, until: float) -> None:
+def _note(current: Span, since: float, until: float, ran: int) -> None:
+    """Note for the span of this patch that ``current`` is in what it has waited, and what a thread has computed."""
     try:
         span = _ours_around(current)
         if span is None or not span.is_recording():
             return
         key = span.get_span_context().span_id
-        counted, together = waits.pop(key, (since, 0.0))
-        together += max(0.0, until - max(since, counted))
-        if len(waits) >= _SPANS:
-            del waits[next(iter(waits))]
-        waits[key] = max(until, counted), together
+        if until > since:
+            counted, together = waits.pop(key, (since, 0.0))
+            together += max(0.0, until - max(since, counted))
+            _remember(waits, key, (max(until, counted), together))
+        if ran >= _LEAST:
+            _remember(computed, key, computed.pop(key, 0) + ran)
     except Exception:
-        faults.report("asgi: wait for a thread")
+        faults.report("asgi: work in a thread")
+
+
+def _remember(known: dict[int, Any], key: int, value: Any) -> None:
+    if len(known) >= _SPANS:
+        del known[next(iter(known))]
+    known[key] = value
 
 
 def take_wait(span: Span) -> float:
     """How many seconds ``span``, which is about to end, has waited for threads. Ask first if there are any waits."""
     return waits.pop(span.get_span_context().span_id, (0.0, 0.0))[1]
+
+
+def take_computed(span: Span) -> int:
+    """How many nanoseconds threads have computed for ``span``, which is about to end. Ask first if any have."""
+    return computed.pop(span.get_span_context().span_id, 0)
 
 
 def _ours_around(span: Span | None) -> Span | None:

@@ -181,6 +181,7 @@ PATCH = Patch(
         names.CAUSAL_POOL_WAIT,
         names.CAUSAL_POOL_SIZE,
         names.CAUSAL_POOL_WAITING,
+        names.CAUSAL_CPU,
         names.CAUSAL_CONNECT,
         names.CAUSAL_PREFETCH_WAIT,
         names.SERVER_ADDRESS,

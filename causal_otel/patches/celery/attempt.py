@@ -9,6 +9,7 @@ from opentelemetry.context import create_key
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from causal_otel.causality.thread_cpu import ThreadCpu
     from causal_otel.instrument.operation import Running
 
 __all__ = ["ATTEMPT", "Attempt"]
@@ -24,16 +25,18 @@ class Attempt:
         name: the task's name.
         request: the message's headers and what Celery adds to them: ``id``, ``group``, ``chain``, ...
         running: the operation; None: it is neither recorded nor measured.
+        cpu: what its thread computes; None: it is not recorded.
         following: the next task of its chain; None: there is none.
         roles: for :mod:`causal_otel.patches.celery.roles` to remember.
     """
 
-    __slots__ = ("following", "name", "request", "roles", "running")
+    __slots__ = ("cpu", "following", "name", "request", "roles", "running")
 
     def __init__(self, name: str, request: Mapping[str, Any], running: Running | None) -> None:
         self.name = name
         self.request = request
         self.running = running
+        self.cpu: ThreadCpu | None = None
         chain = request.get("chain")
         self.following = chain[-1] if chain else None  # Celery before 5.7 takes it out before it sends it
         self.roles: dict[Any, Any] | None = None

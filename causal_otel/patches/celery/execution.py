@@ -16,11 +16,13 @@ from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanKind, TraceFlags
 
 from causal_otel._internal import faults
 from causal_otel._internal.binding import original_of, remember
+from causal_otel.causality.thread_cpu import ThreadCpu
 from causal_otel.engine import context as contexts
 from causal_otel.engine.adoption import take_over
 from causal_otel.engine.contained import users_span
 from causal_otel.engine.context import SPAN_KEY
 from causal_otel.instrument.operation import Operation
+from causal_otel.names import CAUSAL_CPU
 from causal_otel.patches.celery.attempt import ATTEMPT, Attempt
 from causal_otel.patches.celery.attributes import attempt_attributes, execution_attributes
 from causal_otel.patches.celery.canvas import CHORD_UNLOCK
@@ -219,6 +221,7 @@ def _start(
     if recorded or span.is_recording():
         context[SPAN_KEY] = users_span(span)
         attempt.running = running
+        attempt.cpu = ThreadCpu()
     elif running.is_observed():
         attempt.running = running
 
@@ -283,6 +286,8 @@ def _end(known: _Task, attempt: Attempt, done: Any, error: BaseException | None)
                 return  # the main process knows why this one was told to end, and ends the span
             if not ATTEMPTS.end(str(request.get("id"))):
                 return
+        if attempt.cpu is not None:
+            running.part(CAUSAL_CPU, attempt.cpu.computed() / 1e9)
         if error is None:
             end_with(known.tracing, running, known.task, done)
         else:

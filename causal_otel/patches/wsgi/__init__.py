@@ -114,6 +114,7 @@ PATCH = Patch(
         names.ERROR_TYPE,
         names.CAUSAL_ABANDONED,
         names.CAUSAL_CANCELLED,
+        names.CAUSAL_CPU,
         names.CAUSAL_FIRST_BYTE,
         names.CAUSAL_SEND,
     ),

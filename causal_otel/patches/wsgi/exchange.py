@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
+from causal_otel.causality.thread_cpu import ThreadCpu
 from causal_otel.engine import outcome
 from causal_otel.instrument.errors import error_name
 from causal_otel.instrument.operation import Running
@@ -45,6 +46,7 @@ class Exchange(Bodies):
 
     __slots__ = (
         "_began",
+        "_cpu",
         "_ended",
         "_escaped",
         "_failure",
@@ -73,6 +75,7 @@ class Exchange(Bodies):
     ) -> None:
         super().__init__()
         self._began = perf_counter_ns()
+        self._cpu = ThreadCpu() if running.span.is_recording() else None
         self._tracing = tracing
         self._running = running
         self._where = where
@@ -228,7 +231,8 @@ class Exchange(Bodies):
             captured = self._tracing.options.captured_response
             headers = _as_bytes(self._headers) if captured is not None or self._bytes_out < 0 else ()
             self._add_sizes(attributes, headers, has_body=self._method != "HEAD")
-            self._add_parts(attributes, self._began, perf_counter_ns())
+            computed = 0 if self._cpu is None else self._cpu.computed()
+            self._add_parts(attributes, self._began, perf_counter_ns(), computed)
             if captured is not None:
                 attributes.update(captured.of(headers, self._tracing.shortened))
             if attributes:

@@ -1,0 +1,1 @@
+"""What a trace's time was spent on, and who waited for whom."""

@@ -1,0 +1,79 @@
+"""The steps of one coroutine: how much they computed.
+
+A coroutine runs in steps, from one suspension to the next. Whoever drives it sees each of them begin and end, on every
+event loop and Python, and nothing but its own. Tasks that it starts, and threads, have steps of their own, which are
+not told.
+"""
+
+from __future__ import annotations
+
+from time import thread_time_ns
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+__all__ = ["OwnSteps"]
+
+T = TypeVar("T")
+
+
+class OwnSteps(Generic[T]):
+    """Awaited in place of a coroutine, whose steps it measures. What is sent, thrown, returned and raised is the same.
+
+    Args:
+        coroutine: is awaited once.
+    """
+
+    __slots__ = ("_began", "_computed", "_coroutine", "_send")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
+        self._coroutine = coroutine
+        self._send = coroutine.send
+        self._computed = 0
+        self._began = 0  # of the step under way; 0: none is
+
+    def computed(self) -> int:
+        """Nanoseconds that its thread has computed in its steps; asked in one of them, until now."""
+        return self._computed + (thread_time_ns() - self._began if self._began else 0)
+
+    def __await__(self) -> OwnSteps[T]:
+        return self
+
+    def __iter__(self) -> OwnSteps[T]:
+        return self
+
+    def __next__(self) -> Any:
+        self._began = thread_time_ns()
+        try:
+            return self._send(None)
+        finally:
+            self._computed += thread_time_ns() - self._began
+            self._began = 0
+
+    def send(self, value: Any) -> Any:
+        """Go on with a value, as trio does."""
+        self._began = thread_time_ns()
+        try:
+            return self._send(value)
+        finally:
+            self._computed += thread_time_ns() - self._began
+            self._began = 0
+
+    def throw(self, *error: Any) -> Any:
+        """Go on with an exception, such as a cancellation."""
+        self._began = thread_time_ns()
+        try:
+            return self._coroutine.throw(*error)
+        finally:
+            self._computed += thread_time_ns() - self._began
+            self._began = 0
+
+    def close(self) -> None:
+        """End it."""
+        self._coroutine.close()
+
+    @property
+    def cr_await(self) -> Any:
+        """What the coroutine waits for: tools that show where a task is follow the attributes of this name."""
+        return self._coroutine
