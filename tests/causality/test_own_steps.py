@@ -132,8 +132,8 @@ def test_what_is_sent_and_thrown() -> None:
             seen.append("closed")
             raise
 
-    async def outer() -> int:
-        return await OwnSteps(work())
+    async def outer() -> None:
+        await OwnSteps(work())
 
     coroutine = outer()
     assert coroutine.send(None) == "how many?"
