@@ -11,27 +11,25 @@ from asyncio import tasks
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
 
-__all__ = ["current_task", "running_loop", "tasks_by_loop"]
+__all__ = ["current_task", "running_loop", "task_of"]
 
 running_loop = asyncio._get_running_loop
 """The event loop that runs in this thread; None: none does."""
 
 
-class _Asked:
-    """As asyncio's dict, for Python 3.14 and newer: the dict is there, but it is empty."""
-
-    def get(self, loop: Any) -> Any:
-        return None if loop is None else asyncio.current_task(loop)
+def _task_of(loop: Any) -> asyncio.Task[Any] | None:
+    """The same since Python 3.14, where asyncio's dict is there but empty."""
+    return None if loop is None else asyncio.current_task(loop)
 
 
-tasks_by_loop: Mapping[Any, asyncio.Task[Any]] | _Asked = (
-    tasks._current_tasks if sys.version_info < (3, 14) else _Asked()  # type: ignore[attr-defined]
+task_of: Callable[[Any], asyncio.Task[Any] | None] = (
+    tasks._current_tasks.get if sys.version_info < (3, 14) else _task_of  # type: ignore[attr-defined]
 )
-"""The task that runs on each loop."""
+"""The task that runs on a loop, if any."""
 
 
 def current_task() -> asyncio.Task[Any] | None:
     """The asyncio task that runs in this thread, if any."""
-    return tasks_by_loop.get(running_loop())
+    return task_of(running_loop())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry.trace import TraceFlags
 
-from causal_otel.engine.asyncio_task import running_loop, tasks_by_loop
+from causal_otel.engine.asyncio_task import running_loop, task_of
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TraceState
@@ -60,7 +60,7 @@ class LocalTrace:
         if clock is None:
             self.clock = time_ns() - perf_counter_ns()
             # Of all that is needed to tell tasks apart, this alone cannot be asked later.
-            self.task = id(tasks_by_loop.get(running_loop()))
+            self.task = id(task_of(running_loop()))
         else:
             self.clock = clock
             self.task = 0
