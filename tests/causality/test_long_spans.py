@@ -62,7 +62,8 @@ def test_a_thread_that_stood_still(tracer: Tracer, exporter: InMemorySpanExporte
     ended(tracer, 200, "both")
     ended(tracer, 5, "after them")
     ended(tracer, 11, "hardly any")
-    found = {name: told(exporter, name).get(CAUSAL_LOOP_BLOCKED) for name in ("half of one", "both", "after them")}
+    names = ("half of one", "both", "after them")
+    found: dict[str, Any] = {name: told(exporter, name).get(CAUSAL_LOOP_BLOCKED) for name in names}
     assert found["both"] == pytest.approx(0.05)
     assert 0.005 < found["half of one"] <= 0.01
     assert found["after them"] is None
