@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from causal_otel.cli.demo import collector, scenario, stage
+from causal_otel.cli.demo import collector, scenario, stage, starting
 from causal_otel.testing.process import LOOPBACK
 from tests.interop.arrived import fetched, same
 from tests.interop.running import Jaeger, jaeger
@@ -27,7 +27,7 @@ def test_jaeger_has_what_the_demo_shows(tmp_path: Path, monkeypatch: pytest.Monk
             forward = {"CAUSAL_OTEL_COLLECTOR_FORWARD": f"http://{LOOPBACK}:{found.http_port}"}
             return collector.collector(work, {**environment, **forward})
 
-        monkeypatch.setattr(stage, "collector", forwarding)
+        monkeypatch.setattr(starting, "collector", forwarding)
         with stage.stage(Console(quiet=True), None) as running:
             shown = scenario.play(running)
             services = set()

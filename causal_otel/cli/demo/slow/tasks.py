@@ -1,0 +1,32 @@
+"""The slow demo's worker: one process, which is busy while others wait for it."""
+
+from __future__ import annotations
+
+import time
+
+from celery import Celery
+
+import causal_otel
+from causal_otel.cli.demo.logs import log_as_json
+from causal_otel.cli.demo.slow.causes import PLANTED
+from causal_otel.cli.demo.slow.config import SlowConfig
+
+__all__ = ["celery"]
+
+causal_otel.install(service_name="demo-worker")
+log_as_json()
+
+celery = Celery("slow", broker=SlowConfig.load().redis_url)
+celery.conf.broker_connection_retry_on_startup = True
+celery.conf.worker_hijack_root_logger = False
+
+
+@celery.task(name="work", ignore_result=True)
+def work(seconds: float = PLANTED) -> None:
+    """Take so long."""
+    time.sleep(seconds)
+
+
+@celery.task(name="letter", ignore_result=True)
+def letter() -> None:
+    """Take no time."""
