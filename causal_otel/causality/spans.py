@@ -78,6 +78,10 @@ class Span(Protocol):
         """``internal``, ``server``, ``client``, ``producer``, ``consumer`` or ``unspecified``."""
 
     @property
+    def system(self) -> str:
+        """What it talks to: ``postgresql``, ``http api.example.com``; empty: nothing that it tells of."""
+
+    @property
     def start(self) -> int:
         """When it started, by its own machine's clock."""
 

@@ -12,7 +12,7 @@ from causal_otel.cli.links import described_links
 from causal_otel.cli.stored import CommandError, UsageError, add_data_dir, carry_out, stored, utc
 from causal_otel.cli.tree import tree
 from causal_otel.collector.units import format_duration
-from causal_otel.names import CAUSAL_PREFETCH_WAIT, CAUSAL_QUEUE_WAIT, ERROR_TYPE, EXCEPTION_MESSAGE, EXCEPTION_TYPE
+from causal_otel.names import CAUSAL_PREFETCH_WAIT, CAUSAL_QUEUE_WAIT
 from causal_otel.terminal.screen import Screen
 from causal_otel.terminal.text import plural
 
@@ -167,21 +167,10 @@ def _errors(spans: Sequence[SpanView]) -> Iterator[Line]:
 
 
 def _because(span: SpanView) -> str:
-    """What it failed with: its status' message, or else the last exception in it."""
-    kind = str(span.attributes.get(ERROR_TYPE) or "")
-    message = span.status_message
-    if message in (kind, kind.rpartition(".")[2]):  # it says no more than the type
-        message = ""
-    for event in reversed(span.events):
-        if event.name == "exception":
-            kind = kind or event.attributes.get(EXCEPTION_TYPE, "")
-            message = message or str(event.attributes.get(EXCEPTION_MESSAGE, ""))
-            break
-    short = str(kind).rpartition(".")[2]
-    if kind and message.startswith((f"{short}:", f"{kind}:")):  # SDKs put an exception's type before what it says
-        kind = ""
-    reason = ": ".join(str(part) for part in (kind, message) if part)
-    return printable(f" - {reason[:_LONGEST_MESSAGE]}") if reason else ""
+    from causal_otel.causality.explanation.failures import failure
+
+    reason = failure(span, _LONGEST_MESSAGE)
+    return f" - {reason}" if reason else ""
 
 
 def _warnings(spans: Sequence[SpanView]) -> Iterator[Line]:
