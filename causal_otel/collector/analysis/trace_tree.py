@@ -52,7 +52,7 @@ def build(trace: TracesData) -> TraceView:
     """
     found = list(_spans(trace))
     _place_untimed(found)
-    found.sort(key=lambda span: (span.start, -span.end))
+    found.sort(key=lambda span: (span.start, -span.end, span.span_id))  # the same, in whichever order they came
     roots = _connect(found)
     ordered = _depth_first(roots)
     for index, span in enumerate(ordered):
