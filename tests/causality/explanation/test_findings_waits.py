@@ -63,8 +63,10 @@ def test_stalls_that_were_caused_are_added_up_by_the_code() -> None:
         stall("c", 300, 360, {"causal.block.frame": "app.py:7 dump()"}),
     )
     assert [each.sentence for each in found] == [
-        "report.py:31 render() (a blocking call) blocked the event loop 2 times for 160 ms: "
-        "nothing else ran on it meanwhile",
+        (
+            "report.py:31 render() (a blocking call) blocked the event loop 2 times for 160 ms: "
+            "nothing else ran on it meanwhile"
+        ),
         "app.py:7 dump() blocked the event loop for 60 ms: nothing else ran on it meanwhile",
     ]
     assert [each.spans for each in found] == [2, 1]
