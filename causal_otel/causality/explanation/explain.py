@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from causal_otel._internal.durations import format_duration
@@ -116,9 +116,9 @@ def _asides(scene: Scene) -> Iterator[str]:
     for piece in (*scene.path, *scene.path_afterwards):
         on_path[piece.category.label] = on_path.get(piece.category.label, 0) + piece.duration
     caused: dict[str, int] = {}
-    for stall in scene.stalls.own:
-        label = f"by {stalled_by(stall.span)}"
-        caused[label] = caused.get(label, 0) + stall.span.duration
+    for stall in scene.caused:
+        label = f"by {stalled_by(stall)}"
+        caused[label] = caused.get(label, 0) + stall.duration
     for label, spent in sorted(caused.items(), key=lambda each: (-each[1], each[0]))[:1]:
         if 2 * on_path.get(label, 0) < spent:
             yield f"beside that, loop blocked {format_duration(spent)} {label}"
@@ -126,8 +126,6 @@ def _asides(scene: Scene) -> Iterator[str]:
 
 def _filled(explained: Explanation, found: Sequence[Finding]) -> Explanation:
     """The explanation with as many of the findings as its text has room for."""
-    from dataclasses import replace
-
     for number in range(len(found), -1, -1):
         filled = replace(explained, findings=tuple(found[:number]), left_out=len(found) - number)
         if len(filled.text().encode()) <= MOST_BYTES:

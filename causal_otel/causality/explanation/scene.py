@@ -49,6 +49,23 @@ class Scene:
         self.stalls = KnownStalls(self.trace, self.others)
 
     @cached_property
+    def spans(self) -> Sequence[Span]:
+        """The spans that findings are looked for in: the root and all below it, if it is not the trace's."""
+        if self.root is None or self.root is self.trace.root:
+            return self.trace.spans
+        below = {self.root.index}
+        for span in self.trace.spans:  # parents before their children
+            if span.parent is not None and span.parent.index in below:
+                below.add(span.index)
+        return [span for span in self.trace.spans if span.index in below]
+
+    @cached_property
+    def caused(self) -> list[Span]:
+        """The records of the stalls that these spans have caused."""
+        here = {span.index for span in self.spans}
+        return [stall.span for stall in self.stalls.own if stall.span.index in here]
+
+    @cached_property
     def path(self) -> list[Piece]:
         """The pieces of the critical path to the answer, with what the root waited for before it started."""
         if self.root is None:

@@ -23,8 +23,8 @@ _SHOWN = 3
 
 def find(scene: Scene) -> Iterator[Finding]:
     """One for a request whose client has gone, with what it was doing; else one for each call that was cancelled."""
-    left = {span.index: span for span in scene.trace.spans if span.attributes.get(CAUSAL_CANCELLED) is True}
-    for request in scene.trace.spans:
+    left = {span.index: span for span in scene.spans if span.attributes.get(CAUSAL_CANCELLED) is True}
+    for request in scene.spans:
         if request.kind == "server" and request.attributes.get(ERROR_TYPE) == _GONE:
             victims = [span for span in left.values() if _below(span, request)]
             for span in (request, *victims):

@@ -21,7 +21,7 @@ _GONE = "client_disconnected"  # of which "cancelled" tells more
 
 def find(scene: Scene) -> Iterator[Finding]:
     """One, for the failure that came first of those that come of no other, with how many more there are."""
-    failed = [span for span in scene.trace.spans if span.error and span.attributes.get(ERROR_TYPE) != _GONE]
+    failed = [span for span in scene.spans if span.error and span.attributes.get(ERROR_TYPE) != _GONE]
     above = set()
     for span in reversed(failed):
         at = span.parent

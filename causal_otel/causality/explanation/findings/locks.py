@@ -26,7 +26,7 @@ _LEAST_SHARE = 0.01
 def find(scene: Scene) -> Iterator[Finding]:
     """One for each lock and holder."""
     here: defaultdict[str, list[Span]] = defaultdict(list)
-    for span in scene.trace.spans:
+    for span in scene.spans:
         if is_lock_wait(span):
             here[scene.namer.lock(span)].append(span)
     for label, spans in here.items():
@@ -45,7 +45,7 @@ def _queue(spans: list[Span]) -> str:
 
 
 def _in_redis(scene: Scene) -> Iterator[Finding]:
-    for span in scene.trace.spans:
+    for span in scene.spans:
         if span.kind != "client" or not is_database(span):
             continue
         spent = measured(span.attributes, CAUSAL_LOCK_WAIT)

@@ -30,8 +30,8 @@ def find(scene: Scene) -> Iterator[Finding]:
 
 def _caused(scene: Scene) -> Iterator[Finding]:
     places: defaultdict[str, list[Span]] = defaultdict(list)
-    for stall in scene.stalls.own:
-        places[stalled_by(stall.span)].append(stall.span)
+    for stall in scene.caused:
+        places[stalled_by(stall)].append(stall)
     for place, spans in places.items():
         spent = sum(span.duration for span in spans)
         times = f" {len(spans)} times" if len(spans) > 1 else ""

@@ -43,7 +43,7 @@ def series(scene: Scene) -> Iterator[list[Span]]:
 def _groups(scene: Scene) -> Iterator[list[Span]]:
     """The calls of one statement below one parent, or each below a span of its own of one name below one parent."""
     direct: defaultdict[tuple[int, Statement], list[Span]] = defaultdict(list)
-    for span in scene.trace.spans:
+    for span in scene.spans:
         if span.kind == "client" and span.parent is not None:
             direct[span.parent.index, statement(span)].append(span)
     spread: defaultdict[Hashable, list[Span]] = defaultdict(list)

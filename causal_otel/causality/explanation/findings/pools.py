@@ -29,7 +29,7 @@ _SHOWN = 3
 def find(scene: Scene) -> Iterator[Finding]:
     """One for each pool that the trace waited for, with the operations that used its connections meanwhile."""
     groups: defaultdict[tuple[str, str], list[Span]] = defaultdict(list)
-    for span in scene.trace.spans:
+    for span in scene.spans:
         if span.kind in ("client", "producer") and measured(span.attributes, CAUSAL_POOL_WAIT):
             groups[process_of(span), place(span)].append(span)
     for spans in groups.values():

@@ -26,7 +26,7 @@ _LEAST_SHARE = 0.02
 def find(scene: Scene) -> Iterator[Finding]:
     """One for each task of which a message has waited, about the one that waited longest."""
     groups: defaultdict[tuple[str, str], list[Span]] = defaultdict(list)
-    for span in scene.trace.spans:
+    for span in scene.spans:
         if span.kind == "consumer" and measured(span.attributes, CAUSAL_QUEUE_WAIT) >= _LEAST:
             groups[task_name(span), queue(span)].append(span)
     for (task, where), spans in groups.items():

@@ -26,7 +26,7 @@ def find(scene: Scene) -> Iterator[Finding]:
     """One for each text and target of which it is known that nothing but the time differed."""
     told = {span.index for spans in series(scene) for span in spans}
     groups: defaultdict[tuple[str, str, str], list[Span]] = defaultdict(list)
-    for span in scene.trace.spans:
+    for span in scene.spans:
         if span.kind != "client" or span.index in told or HTTP_REQUEST_RESEND_COUNT in span.attributes:
             continue
         if (text := exactly(span)) is not None:

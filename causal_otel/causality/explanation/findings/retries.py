@@ -42,7 +42,7 @@ def find(scene: Scene) -> Iterator[Finding]:
 
 
 def _of_drivers(scene: Scene) -> Iterator[Finding]:
-    for span in scene.trace.spans:
+    for span in scene.spans:
         attempts = _number(span, CAUSAL_ATTEMPTS)
         if attempts > 1:
             pause = measured(span.attributes, CAUSAL_RETRY_WAIT)
@@ -54,7 +54,7 @@ def _of_drivers(scene: Scene) -> Iterator[Finding]:
 def _of_requests(scene: Scene) -> Iterator[Finding]:
     """Requests beside each other of which the later ones say that they are sent again, for a failure."""
     siblings: defaultdict[tuple[int, str, str], list[Span]] = defaultdict(list)
-    for span in scene.trace.spans:
+    for span in scene.spans:
         if span.kind == "client":
             above = -1 if span.parent is None else span.parent.index
             siblings[above, place(span), span.name].append(span)
@@ -81,7 +81,7 @@ def _runs(spans: Sequence[Span]) -> list[list[Span]]:
 
 def _of_tasks(scene: Scene) -> Iterator[Finding]:
     attempts: defaultdict[str, list[Span]] = defaultdict(list)
-    for span in scene.trace.spans:
+    for span in scene.spans:
         if span.kind == "consumer" and (message := span.attributes.get(MESSAGING_MESSAGE_ID)):
             attempts[str(message)].append(span)
     for spans in attempts.values():

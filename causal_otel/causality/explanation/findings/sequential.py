@@ -29,7 +29,7 @@ _PLUMBING = frozenset(
 
 def find(scene: Scene) -> Iterator[Finding]:
     """One for each run of such calls, with what could be saved: all of it but the longest."""
-    for parent in scene.trace.spans:
+    for parent in scene.spans:
         for calls in _runs(parent.children):
             longest = max(span.duration for span in calls)
             saving = sum(span.duration for span in calls) - longest

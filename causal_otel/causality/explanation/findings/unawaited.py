@@ -20,7 +20,7 @@ __all__ = ["find"]
 def find(scene: Scene) -> Iterator[Finding]:
     """One for each: what it fails with is lost, and it may go on after the answer."""
     answered = scene.answer.end
-    for span in scene.trace.spans:
+    for span in scene.spans:
         if span.unawaited:
             task = span.attributes.get(CAUSAL_TASK_NAME)
             name = f"{named(span.name)} in the task {named(str(task))}" if task else named(span.name)
