@@ -29,6 +29,7 @@ COMMANDS = {
     "sampling": "causal_otel.cli.sampling",
     "trace": "causal_otel.cli.trace",
     "traces": "causal_otel.cli.traces",
+    "why": "causal_otel.cli.why",
 }
 """Name and module of every command."""
 

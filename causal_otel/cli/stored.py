@@ -106,7 +106,9 @@ def stored(arguments: argparse.Namespace) -> Iterator[Reader]:
 def add_times(parser: argparse.ArgumentParser, *, lookback: str | None) -> None:
     """Give ``parser`` the options that say of what time; ``lookback`` is the default one, None: all time."""
     default = f"default: {lookback}" if lookback else "default: all time"
-    parser.add_argument("--lookback", metavar="TIME", help=f"how far back from now, such as 15m, 6h or 2d; {default}")
+    parser.add_argument(
+        "--lookback", "--last", metavar="TIME", help=f"how far back from now, such as 15m, 6h or 2d; {default}"
+    )
     parser.add_argument("--start", metavar="TIME", help="from when, such as 2026-11-22T14:30, which is UTC")
     parser.add_argument("--end", metavar="TIME", help="until when; default: now")
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
 import sys
 from typing import TYPE_CHECKING
 
 from causal_otel._internal.printable import printable
 from causal_otel.cli.links import described_links
-from causal_otel.cli.stored import CommandError, UsageError, add_data_dir, carry_out, stored, utc
+from causal_otel.cli.lookup import missing, parse_trace_id
+from causal_otel.cli.source import add_source, source
+from causal_otel.cli.stored import carry_out, utc
 from causal_otel.cli.tree import tree
 from causal_otel.collector.units import format_duration
-from causal_otel.names import CAUSAL_PREFETCH_WAIT, CAUSAL_QUEUE_WAIT, ERROR_TYPE, EXCEPTION_MESSAGE, EXCEPTION_TYPE
+from causal_otel.names import CAUSAL_PREFETCH_WAIT, CAUSAL_QUEUE_WAIT
 from causal_otel.terminal.screen import Screen
 from causal_otel.terminal.text import plural
 
@@ -27,7 +28,6 @@ __all__ = ["HELP", "configure", "run"]
 
 HELP = "Show one of the traces that are kept on this machine."
 
-_ID = re.compile(r"[0-9a-f]{16}|[0-9a-f]{32}")
 _MOST = 10
 _MOST_RECORDS = 100_000
 _LONGEST_MESSAGE = 200
@@ -48,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="what the critical path leads to: the end of the trace's root, which answers a request (default), or the "
         "end of all work",
     )
-    add_data_dir(parser)
+    add_source(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -64,15 +64,12 @@ def _show(arguments: argparse.Namespace) -> int:
     from causal_otel.collector.analysis import build, critical_path, log_views
     from causal_otel.collector.receive import otlp_json
 
-    written = arguments.id.strip().lower()
-    if not _ID.fullmatch(written):
-        raise UsageError(f"{arguments.id[:80]!r} is no trace id, which has 32 hexadecimal digits")
-    trace_id = bytes.fromhex(written.rjust(32, "0"))
-    with stored(arguments) as reader:
+    trace_id = parse_trace_id(arguments.id)
+    with source(arguments) as reader:
         found = reader.trace(trace_id)
         records = reader.logs(trace_id, most=_MOST_RECORDS) if arguments.logs else None
     if found is None and records is None:
-        raise CommandError(f"there is no trace {trace_id.hex()}: it was not received (yet), or is no longer kept")
+        raise missing(trace_id)
     if arguments.json:
         message = found if not arguments.logs else LogsData() if records is None else records.message
         assert message is not None
@@ -167,21 +164,10 @@ def _errors(spans: Sequence[SpanView]) -> Iterator[Line]:
 
 
 def _because(span: SpanView) -> str:
-    """What it failed with: its status' message, or else the last exception in it."""
-    kind = str(span.attributes.get(ERROR_TYPE) or "")
-    message = span.status_message
-    if message in (kind, kind.rpartition(".")[2]):  # it says no more than the type
-        message = ""
-    for event in reversed(span.events):
-        if event.name == "exception":
-            kind = kind or event.attributes.get(EXCEPTION_TYPE, "")
-            message = message or str(event.attributes.get(EXCEPTION_MESSAGE, ""))
-            break
-    short = str(kind).rpartition(".")[2]
-    if kind and message.startswith((f"{short}:", f"{kind}:")):  # SDKs put an exception's type before what it says
-        kind = ""
-    reason = ": ".join(str(part) for part in (kind, message) if part)
-    return printable(f" - {reason[:_LONGEST_MESSAGE]}") if reason else ""
+    from causal_otel.causality.explanation.failures import failure
+
+    reason = failure(span, _LONGEST_MESSAGE)
+    return f" - {reason}" if reason else ""
 
 
 def _warnings(spans: Sequence[SpanView]) -> Iterator[Line]:

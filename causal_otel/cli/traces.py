@@ -7,7 +7,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from causal_otel._internal.printable import printable
-from causal_otel.cli.stored import add_data_dir, add_times, carry_out, read, stored, times, utc
+from causal_otel.cli.source import add_source, source
+from causal_otel.cli.stored import add_times, carry_out, read, times, utc
 from causal_otel.collector.conditions import Conditions, merged, parse_one
 from causal_otel.collector.conditions import operation as read_operation
 from causal_otel.collector.units import format_duration, parse_duration
@@ -61,7 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--limit", metavar="N", default="20", help="how many traces at most; default: %(default)s")
     parser.add_argument("--json", action="store_true", help="print each trace found as a line of JSON")
-    add_data_dir(parser)
+    add_source(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -95,7 +96,7 @@ def _search(arguments: argparse.Namespace) -> int:
         limit=read("--limit", _limit, arguments.limit) or 1,
         sort=read("--sort", _sort, arguments.sort) or "newest",
     )
-    with stored(arguments) as reader:
+    with source(arguments) as reader:
         found = reader.search(query, seconds=_SECONDS)
         summaries = reader.summaries(found.trace_ids)
     if arguments.json:

@@ -156,7 +156,7 @@ def test_the_directory_is_the_collectors(
     assert ORDER in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", [("traces",), ("trace", ORDER), ("export", "-"), ("import", "-")])
+@pytest.mark.parametrize("command", [("traces",), ("trace", ORDER), ("why", ORDER), ("export", "-"), ("import", "-")])
 def test_a_missing_extra_is_named(command: tuple[str, ...]) -> None:
     """Without protobuf the commands say how to get it, and help works still."""
 

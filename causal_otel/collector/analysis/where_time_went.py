@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from causal_otel.causality.explanation.parts import BEFORE, INSIDE, nanoseconds, thread_wait_is_inside
 from causal_otel.collector.attributes import plain
 from causal_otel.names import (
     CAUSAL_CONNECT,
@@ -28,26 +28,22 @@ if TYPE_CHECKING:
 
 __all__ = ["Part", "where_time_went"]
 
-# The attributes hold seconds. The order is that in which it happens.
-_MEASURED = (
-    (CAUSAL_RECEIVE, "receive"),
-    (CAUSAL_THREADPOOL_WAIT, "thread pool"),
-    (CAUSAL_DISCOVERY, "discovery"),
-    (CAUSAL_POOL_WAIT, "pool wait"),
-    (CAUSAL_CONNECT, "connect"),
-    (CAUSAL_POOL_SETUP, "pool setup"),
-    (CAUSAL_LOCK_WAIT, "lock wait"),
-    (CAUSAL_RETRY_WAIT, "retry wait"),
-    (CAUSAL_SERVER, "server"),
-    (CAUSAL_FETCH, "fetch"),
-    (CAUSAL_SEND, "send"),
-    (CAUSAL_LOOP_BLOCKED, "loop blocked"),
-)
-_AWAITS_THREADS = "causal_otel.asgi"
-"""The scope of spans that go on while they wait for a thread; others begin in the thread that was waited for."""
-
-_BEFORE = ((CAUSAL_QUEUE_WAIT, "queue wait"), (CAUSAL_THREADPOOL_WAIT, "thread wait"))
-_KEYS = frozenset(key for key, _ in (*_MEASURED, *_BEFORE))
+_LABELS = {
+    CAUSAL_RECEIVE: "receive",
+    CAUSAL_THREADPOOL_WAIT: "thread pool",
+    CAUSAL_DISCOVERY: "discovery",
+    CAUSAL_POOL_WAIT: "pool wait",
+    CAUSAL_CONNECT: "connect",
+    CAUSAL_POOL_SETUP: "pool setup",
+    CAUSAL_LOCK_WAIT: "lock wait",
+    CAUSAL_RETRY_WAIT: "retry wait",
+    CAUSAL_SERVER: "server",
+    CAUSAL_FETCH: "fetch",
+    CAUSAL_SEND: "send",
+    CAUSAL_LOOP_BLOCKED: "loop blocked",
+}
+_BEFORE_LABELS = {CAUSAL_QUEUE_WAIT: "queue wait", CAUSAL_THREADPOOL_WAIT: "thread wait"}
+_KEYS = frozenset((*INSIDE, *BEFORE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +73,18 @@ def where_time_went(span: SpanView) -> list[Part]:
     measured = _measured(span)
     if not measured:
         return []
-    inside = CAUSAL_THREADPOOL_WAIT if span.scope.name == _AWAITS_THREADS else None
+    inside = CAUSAL_THREADPOOL_WAIT if thread_wait_is_inside(span.scope.name) else None
     parts = [
-        Part(key, label, measured.pop(key), 0.0, before=True)
-        for key, label in _BEFORE
+        Part(key, _BEFORE_LABELS[key], measured.pop(key), 0.0, before=True)
+        for key in BEFORE
         if key in measured and key != inside
     ]
     left = span.duration
-    for key, label in _MEASURED:
+    for key in INSIDE:
         spent = min(left, measured.get(key, 0))
         if spent:
             left -= spent
-            parts.append(Part(key, label, spent, spent / span.duration))
+            parts.append(Part(key, _LABELS[key], spent, spent / span.duration))
     if 0 < left < span.duration:
         parts.append(Part("rest", "rest", left, left / span.duration))
     return parts
@@ -96,17 +92,5 @@ def where_time_went(span: SpanView) -> list[Part]:
 
 def _measured(span: SpanView) -> dict[str, int]:
     """What the attributes say, in nanoseconds, where it is of use; the others, which are the most, are not read."""
-    found = {}
-    for pair in span.message.attributes:
-        key = pair.key
-        if key in _KEYS:
-            seconds = plain(pair.value)
-            found[key] = _nanoseconds(seconds) if isinstance(seconds, int | float) else 0
-    return {key: nanoseconds for key, nanoseconds in found.items() if nanoseconds}
-
-
-def _nanoseconds(seconds: float) -> int:
-    nanoseconds = seconds * 1_000_000_000
-    if isinstance(seconds, bool) or not math.isfinite(nanoseconds):
-        return 0
-    return max(0, round(nanoseconds))
+    found = {pair.key: nanoseconds(plain(pair.value)) for pair in span.message.attributes if pair.key in _KEYS}
+    return {key: spent for key, spent in found.items() if spent}

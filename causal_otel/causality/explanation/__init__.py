@@ -1,0 +1,14 @@
+"""Why a trace took as long as it did, in words: :func:`explain`.
+
+Everything in here works on :mod:`causal_otel.causality.spans`, imports nothing of the tracer, and gives the same for
+the same spans.
+"""
+
+from __future__ import annotations
+
+from causal_otel.causality.explanation.explain import MOST_BYTES, Explanation, explain
+from causal_otel.causality.explanation.findings import Finding
+from causal_otel.causality.explanation.outline import Step
+from causal_otel.causality.explanation.shares import Phase, Share
+
+__all__ = ["MOST_BYTES", "Explanation", "Finding", "Phase", "Share", "Step", "explain"]

@@ -1,0 +1,85 @@
+"""A finding, and what those who look for one have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from causal_otel.causality.explanation.targets import is_http, named, target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from causal_otel.causality.explanation.scene import Scene
+    from causal_otel.causality.spans import Span
+
+__all__ = ["MOST_IDS", "Finding", "call", "finding", "together"]
+
+MOST_IDS = 20
+"""Ids of spans that a finding lists; how many there are it says besides."""
+
+_SHOWN_IDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something about a trace that may be the reason for its time.
+
+    Attributes:
+        kind: a stable word for programs, such as ``n_plus_one``.
+        sentence: for people.
+        nanoseconds: how long it took, or how much could be saved.
+        share: that, of the time to the answer, 0 to 1; of what came after it: of the time from then on.
+        span_ids: of the spans that it is about, the first :data:`MOST_IDS`.
+        spans: how many these are.
+        failure: whether it says that something went wrong, which comes before all else.
+    """
+
+    kind: str
+    sentence: str
+    nanoseconds: int
+    share: float
+    span_ids: tuple[str, ...]
+    spans: int
+    failure: bool = False
+
+    def text(self) -> str:
+        """The line."""
+        ids = " ".join(self.span_ids[:_SHOWN_IDS])
+        more = f" +{self.spans - _SHOWN_IDS}" if self.spans > _SHOWN_IDS else ""
+        return f"- {self.sentence} [{ids}{more}]"
+
+    def document(self) -> dict[str, Any]:
+        """It as JSON has it."""
+        return {
+            "kind": self.kind,
+            "sentence": self.sentence,
+            "seconds": self.nanoseconds / 1e9,
+            "share": round(self.share, 4),
+            "span_ids": list(self.span_ids),
+            "spans": self.spans,
+        }
+
+
+def finding(
+    scene: Scene, kind: str, sentence: str, nanoseconds: int, spans: Sequence[Span], *, failure: bool = False
+) -> Finding:
+    """A finding about ``spans``, of which there is at least one, in their order."""
+    share = scene.share(nanoseconds, spans[0].start)
+    ids = tuple(span.span_id for span in spans[:MOST_IDS])
+    return Finding(kind, sentence, nanoseconds, share, ids, len(spans), failure)
+
+
+def call(span: Span) -> str:
+    """How a call is told of: ``SELECT items``, ``GET to api.example.com``."""
+    return f"{named(span.name)} to {target(span)}" if span.kind == "client" and is_http(span) else named(span.name)
+
+
+def together(spans: Iterable[Span]) -> int:
+    """Nanoseconds in which at least one of them ran."""
+    spent, until = 0, 0
+    for span in sorted(spans, key=lambda each: (each.start, each.end)):
+        if span.end > until:
+            spent += span.end - max(span.start, until)
+            until = span.end
+    return spent

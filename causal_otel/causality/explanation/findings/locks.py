@@ -1,0 +1,55 @@
+"""Waits for locks, semaphores and queues within a process, for locks in Redis, and who held them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from causal_otel._internal.durations import format_duration
+from causal_otel.causality.explanation.categories import is_lock_wait
+from causal_otel.causality.explanation.findings.finding import Finding, finding, together
+from causal_otel.causality.explanation.parts import measured
+from causal_otel.causality.explanation.targets import is_database, target
+from causal_otel.names import CAUSAL_LOCK_ACQUIRED, CAUSAL_LOCK_WAIT, CAUSAL_LOCK_WAITING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from causal_otel.causality.explanation.scene import Scene
+    from causal_otel.causality.spans import Span
+
+__all__ = ["find"]
+
+_LEAST_SHARE = 0.01
+
+
+def find(scene: Scene) -> Iterator[Finding]:
+    """One for each lock and holder."""
+    here: defaultdict[str, list[Span]] = defaultdict(list)
+    for span in scene.spans:
+        if is_lock_wait(span):
+            here[scene.namer.lock(span)].append(span)
+    for label, spans in here.items():
+        spent = together(spans)
+        if scene.share(spent, spans[0].start) >= _LEAST_SHARE:
+            times = f" ×{len(spans)}" if len(spans) > 1 else ""
+            said = f"{label}{times}, {format_duration(spent)}{_queue(spans)}"
+            yield finding(scene, "lock_wait", said, spent, spans)
+    yield from _in_redis(scene)
+
+
+def _queue(spans: list[Span]) -> str:
+    waiting = [each for span in spans if isinstance(each := span.attributes.get(CAUSAL_LOCK_WAITING), int)]
+    longest = max(waiting, default=0)
+    return f", behind {longest} {'other' if longest == 1 else 'others'}" if longest > 0 else ""
+
+
+def _in_redis(scene: Scene) -> Iterator[Finding]:
+    for span in scene.spans:
+        if span.kind != "client" or not is_database(span):
+            continue
+        spent = measured(span.attributes, CAUSAL_LOCK_WAIT)
+        if spent and scene.share(spent, span.start) >= _LEAST_SHARE:
+            given_up = ", and gave up" if span.attributes.get(CAUSAL_LOCK_ACQUIRED) is False else ""
+            said = f"waiting for a {target(span)} lock that somebody else held, {format_duration(spent)}{given_up}"
+            yield finding(scene, "redis_lock", said, spent, [span])

@@ -1,0 +1,82 @@
+"""Event loops that stood still: who held them, and when, by the records of the loop monitor."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from typing import TYPE_CHECKING, NamedTuple
+
+from causal_otel.causality.explanation.parts import measured
+from causal_otel.names import CAUSAL_BLOCK_CPU, CAUSAL_BLOCK_FRAME, CAUSAL_BLOCK_GC, CAUSAL_BLOCK_GIL, CAUSAL_BLOCK_WAIT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from causal_otel.causality.spans import Span, Trace
+
+__all__ = ["STALL", "Stall", "Stalls", "is_stall", "reason", "stalls_of"]
+
+STALL = "loop blocked"
+"""The name of a span that is one stall of an event loop."""
+
+
+class Stall(NamedTuple):
+    """A time in which an event loop ran one thing without a pause.
+
+    Attributes:
+        start: Unix time in nanoseconds.
+        end: likewise.
+        span: its record.
+        trace: the trace that has held up the loop.
+    """
+
+    start: int
+    end: int
+    span: Span
+    trace: Trace[Span]
+
+
+def is_stall(span: Span) -> bool:
+    """Whether a span is the record of a stall."""
+    return span.name == STALL and span.kind == "internal" and CAUSAL_BLOCK_FRAME in span.attributes
+
+
+def stalls_of(trace: Trace[Span]) -> list[Stall]:
+    """The stalls that a trace has caused."""
+    return [Stall(span.start, span.end, span, trace) for span in trace.spans if is_stall(span)]
+
+
+def reason(span: Span) -> str:
+    """What the thread mostly did during a stall; empty: that is not known."""
+    collecting = measured(span.attributes, CAUSAL_BLOCK_GC)
+    shares = {
+        "garbage collection": collecting,
+        "computing": measured(span.attributes, CAUSAL_BLOCK_CPU) - collecting,
+        "waiting for the GIL": measured(span.attributes, CAUSAL_BLOCK_GIL),
+        "a blocking call": measured(span.attributes, CAUSAL_BLOCK_WAIT),
+    }
+    longest = max(shares, key=lambda each: shares[each])
+    return longest if shares[longest] > 0 else ""
+
+
+class Stalls:
+    """The stalls of one process, which are looked up by time. Where two overlap, in two loops, the first counts."""
+
+    def __init__(self, found: Iterable[Stall]) -> None:
+        self._stalls: list[Stall] = []
+        until = 0
+        for stall in sorted(found, key=lambda each: (each.start, -each.end, each.trace.trace_id, each.span.span_id)):
+            if stall.end > until:
+                self._stalls.append(stall._replace(start=max(stall.start, until)))
+                until = stall.end
+        self._starts = [stall.start for stall in self._stalls]
+        self._ends = [stall.end for stall in self._stalls]
+
+    def within(self, start: int, end: int) -> Iterator[tuple[int, int, Stall]]:
+        """The stretches between two moments in which the loop stood still, in order."""
+        for place in range(bisect_right(self._ends, start), bisect_left(self._starts, end)):
+            stall = self._stalls[place]
+            yield max(start, stall.start), min(end, stall.end), stall
+
+    def between(self, start: int, end: int) -> int:
+        """Nanoseconds of those stretches together."""
+        return sum(last - first for first, last, _ in self.within(start, end))

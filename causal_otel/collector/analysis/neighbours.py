@@ -1,0 +1,63 @@
+"""The traces beside one: those that may have held what it waited for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from causal_otel.causality.explanation.neighbours import Wanted, neighbours
+from causal_otel.collector.analysis.trace_tree import build
+from causal_otel.collector.query import Query
+
+if TYPE_CHECKING:
+    from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+
+    from causal_otel.collector.analysis.view import TraceView
+    from causal_otel.collector.query import Found
+
+__all__ = ["Searched", "traces_beside"]
+
+_SECONDS = 2.0
+_MOST_TRACES = 30
+_MOST_SPANS = 20_000
+
+
+class Searched(Protocol):
+    """What traces are looked up in: part of :class:`~causal_otel.collector.query.TraceReader`."""
+
+    def search(self, query: Query, *, seconds: float = ...) -> Found:
+        """Find traces."""
+
+    def trace(self, trace_id: bytes) -> TracesData | None:
+        """All spans of a trace; None if there is none."""
+
+
+def traces_beside(searched: Searched, view: TraceView) -> list[TraceView]:
+    """Other traces that help to explain one, a few at the most. If nothing calls for any, nothing is searched."""
+    wanted = neighbours(view)
+    ids = dict.fromkeys(bytes.fromhex(each) for each in wanted.trace_ids)
+    for spans in wanted.spans:
+        ids |= dict.fromkeys(searched.search(_query(spans), seconds=_SECONDS).trace_ids)
+    ids.pop(bytes.fromhex(view.trace_id or "00"), None)
+    found: list[TraceView] = []
+    left = _MOST_SPANS
+    for trace_id in list(ids)[:_MOST_TRACES]:
+        if (message := searched.trace(trace_id)) is not None:
+            other = build(message)
+            left -= len(other.spans)
+            if left < 0:
+                break
+            found.append(other)
+    return found
+
+
+def _query(wanted: Wanted) -> Query:
+    return Query(
+        start=max(0, wanted.start),
+        end=wanted.end,
+        service=wanted.service,
+        operation=wanted.operation,
+        kind=wanted.kind,
+        system=wanted.system,
+        shortest=wanted.shortest,
+        limit=_MOST_TRACES,
+    )
