@@ -67,6 +67,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="end once the traces are printed, wherever it runs",
     )
+    parser.add_argument(
+        "--scenario",
+        choices=("tour", "slow"),
+        default="tour",
+        help="tour: two requests through all services; slow: one request for each cause that requests are slow for, and"
+        " what `causal-otel why` says of it (default: %(default)s)",
+    )
     parser.add_argument("--port", type=_port, help="the API's port on 127.0.0.1 (default: a free one)")
 
 
@@ -86,7 +93,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     try:
         with _signals_interrupt():
-            _show(arguments.port, _somebody_looks() if arguments.keep is None else arguments.keep)
+            keep = _somebody_looks() if arguments.keep is None else arguments.keep
+            (_show_slow if arguments.scenario == "slow" else _show)(arguments.port, keep)
     except (ServerError, MissingSpans, OSError) as error:
         _complain(str(error))
         return _FAILED
@@ -116,11 +124,36 @@ def _show(port: int | None, keep: bool) -> None:
         _headline(console, "How to read it")
         for note in _HOW_TO_READ:
             _note(console, "-" if console.options.ascii_only else "•", note)
-        if keep:
-            _keep(console, running)
-        else:
-            console.print("\nThe links worked while the demo ran. To follow them, run it with --keep.")
+        _finish(console, running, keep, f"curl -i {running.api_url}/api/graph/stats")
     console.print("Everything is stopped.")
+
+
+def _show_slow(port: int | None, keep: bool) -> None:
+    from rich.console import Console
+
+    from causal_otel.cli.demo.slow.play import play
+    from causal_otel.cli.demo.slow.stage import slow_stage
+
+    console = Console(highlight=False)
+    console.print(
+        "\n[bold]causal-otel demo --scenario slow[/]: one request for each cause that requests are slow for.\n"
+    )
+    with slow_stage(console, port) as running:
+        for planted in play(running):
+            _headline(console, planted.cause.name, planted.explanation.operation)
+            console.print(planted.explanation.sentence, markup=False, soft_wrap=True)
+            for finding in planted.explanation.findings:
+                _note(console, "-" if console.options.ascii_only else "•", finding.sentence)
+            console.print(f"[dim]{running.collector.link(planted.trace.trace_id)}[/]", soft_wrap=True)
+        _finish(console, running, keep, f"curl -i {running.api_url}/orders")
+    console.print("Everything is stopped.")
+
+
+def _finish(console: Console, running: Stage, keep: bool, request: str) -> None:
+    if keep:
+        _keep(console, running, request)
+    else:
+        console.print("\nThe links worked while the demo ran. To follow them, run it with --keep.")
 
 
 def _print_trace(console: Console, running: Stage, shown: Shown) -> None:
@@ -163,14 +196,14 @@ def _note(console: Console, mark: str, note: str) -> None:
         console.print(f"  {line}")
 
 
-def _keep(console: Console, running: Stage) -> None:
+def _keep(console: Console, running: Stage, request: str) -> None:
     from causal_otel.testing.process import check_running
 
     _headline(console, "Look around")
     for title, text in (
         ("all traces", f"{running.collector.url}/"),
         ("the API", f"{running.api_url}/docs"),
-        ("a request", f"curl -i {running.api_url}/api/graph/stats"),
+        ("a request", request),
         ("its trace", running.collector.link("ID") + "   where ID is the answer's x-trace-id"),
     ):
         console.print(f"  {title:<11} {text}", soft_wrap=True)

@@ -1,4 +1,7 @@
-"""What is slow outside of the slow demo's API: an HTTP service that thinks, and a way to the database that is long."""
+"""What is slow outside of the slow demo's API: an HTTP service that thinks, and a way to the database that is long.
+
+It is somebody else's, so nothing here is traced.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-import causal_otel
 from causal_otel.cli.demo.slow.causes import PLANTED
 from causal_otel.cli.demo.slow.config import SlowConfig
 from causal_otel.testing.process import LOOPBACK
 
 __all__ = ["app"]
 
-causal_otel.install(service_name="demo-scoring")
 config = SlowConfig.load()
 
 
