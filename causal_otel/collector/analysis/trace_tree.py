@@ -3,21 +3,43 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
+
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, SpanFlags
 
 from causal_otel.collector.analysis.view import SpanView, TraceView
 from causal_otel.collector.attributes import plain_dict, service_name, text
 from causal_otel.collector.query import ServiceCount
 from causal_otel.collector.times import LONGEST, is_time
 from causal_otel.collector.units import format_duration
-from causal_otel.names import CAUSAL_LINK, CAUSAL_OPEN, HOST_ID, HOST_NAME
+from causal_otel.names import (
+    CAUSAL_LINK,
+    CAUSAL_OPEN,
+    CAUSAL_TASK,
+    CAUSAL_TASK_UNAWAITED,
+    CAUSAL_TASK_WAITER,
+    HOST_ID,
+    HOST_NAME,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
+    from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 __all__ = ["build"]
+
+_ELSEWHERE = SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK | SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
+"""The flags of a span whose parent is known to be in another process."""
+
+_FOR_OTHERS = frozenset({Span.SPAN_KIND_SERVER, Span.SPAN_KIND_CONSUMER})
+
+
+class _Said(TypedDict, total=False):
+    open_only: bool
+    task: int
+    waiter: int
+    unawaited: bool
 
 
 def build(trace: TracesData) -> TraceView:
@@ -62,14 +84,23 @@ def _spans(trace: TracesData) -> Iterator[SpanView]:
         service, resource = service_name(group.resource), plain_dict(group.resource.attributes)
         for scoped in group.scope_spans:
             for message in scoped.spans:
-                yield SpanView(
-                    message,
-                    service,
-                    resource,
-                    scoped.scope,
-                    detached=_detached(message),
-                    open_only=any(each.key == CAUSAL_OPEN and each.value.bool_value for each in message.attributes),
-                )
+                yield SpanView(message, service, resource, scoped.scope, detached=_detached(message), **_said(message))
+
+
+def _said(span: Span) -> _Said:
+    """What its attributes say of its place among tasks; the others, which are the most, are not read."""
+    said: _Said = {}
+    for pair in span.attributes:
+        key, value = pair.key, pair.value
+        if key == CAUSAL_OPEN:
+            said["open_only"] = value.bool_value
+        elif key == CAUSAL_TASK_UNAWAITED:
+            said["unawaited"] = value.bool_value
+        elif key == CAUSAL_TASK and value.HasField("int_value"):
+            said["task"] = value.int_value
+        elif key == CAUSAL_TASK_WAITER and value.HasField("int_value"):
+            said["waiter"] = value.int_value
+    return said
 
 
 def _place_untimed(spans: list[SpanView]) -> None:
@@ -123,7 +154,22 @@ def _connect(spans: list[SpanView]) -> list[SpanView]:
     for span in spans:
         if span.parent is not None:
             span.parent.children.append(span)
+            span.local_root = _from_elsewhere(span, span.parent)
     return [span for span in spans if span.parent is None]
+
+
+def _from_elsewhere(span: SpanView, parent: SpanView) -> bool:
+    """Whether its parent is in another process.
+
+    Where neither the two resources nor the span's flags tell, as with an exporter that writes none, a span that works
+    for others is taken to.
+    """
+    if span.service != parent.service or span.resource != parent.resource:
+        return True
+    flags = span.message.flags
+    if flags & SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK:
+        return flags & _ELSEWHERE == _ELSEWHERE
+    return span.message.kind in _FOR_OTHERS
 
 
 def _cut_circles(spans: list[SpanView]) -> None:

@@ -66,6 +66,10 @@ class SpanView:
         open_only: whether it says nothing but that its parent was open for that time (``causal.open``): it is no work
             that anything waited for.
         untimed: whether it is such a span.
+        local_root: whether it has no parent in the trace, or one in another process.
+        task: the number of the asyncio task that it ran in, if it says so.
+        waiter: the number of the task that waited for its task when it ended, if it says so.
+        unawaited: whether it says that nobody waited for its task.
         skew: nanoseconds to add to its times for it to lie where its parent allows, if their clocks disagree; else 0.
             The times themselves are left as they were received.
         warnings: what is wrong with it, a sentence each.
@@ -85,6 +89,10 @@ class SpanView:
     detached: bool = False
     open_only: bool = False
     untimed: bool = False
+    local_root: bool = True
+    task: int | None = None
+    waiter: int | None = None
+    unawaited: bool = False
     skew: int = 0
     warnings: tuple[str, ...] = ()
 
