@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING
 
 from causal_otel.cli.source import add_source, source
@@ -67,7 +68,12 @@ def _explained(arguments: argparse.Namespace, found: Source, which: str) -> Expl
     from causal_otel.collector.analysis.neighbours import traces_beside
 
     view, root = _chosen(arguments, found, which)
-    return explain(view, traces_beside(found, view), root=root)
+    try:
+        others = traces_beside(found, view)
+    except CommandError as error:  # the trace itself is there
+        print(f"Other traces of that time could not be asked for: {error}", file=sys.stderr)
+        others = []
+    return explain(view, others, root=root)
 
 
 def _chosen(arguments: argparse.Namespace, found: Source, which: str) -> tuple[TraceView, SpanView | None]:
