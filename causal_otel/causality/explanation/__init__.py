@@ -6,6 +6,7 @@ the same spans.
 
 from __future__ import annotations
 
+from causal_otel.causality.explanation.difference import Difference, difference
 from causal_otel.causality.explanation.explain import MOST_BYTES, Explanation, explain
 from causal_otel.causality.explanation.findings import Finding
 from causal_otel.causality.explanation.operations import (
@@ -22,6 +23,7 @@ from causal_otel.causality.explanation.shares import Phase, Share
 __all__ = [
     "MOST_BYTES",
     "Call",
+    "Difference",
     "Explanation",
     "Finding",
     "OperationExplanation",
@@ -31,6 +33,7 @@ __all__ = [
     "Share",
     "Step",
     "call_of",
+    "difference",
     "explain",
     "explain_operation",
 ]
