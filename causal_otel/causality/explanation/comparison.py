@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from causal_otel.causality.explanation.path import critical_path
+from causal_otel.causality.critical_path import critical_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from causal_otel.causality.explanation.path import Until
+    from causal_otel.causality.critical_path import Until
     from causal_otel.causality.spans import Span, Trace
 
 __all__ = ["Cause", "Change", "Comparison", "Row", "Side", "compare"]
@@ -86,6 +86,8 @@ class Comparison:
         causes: the largest parts of the difference, largest first.
         other_causes: how many smaller ones there are.
         rest: nanoseconds of those together.
+        difference: nanoseconds that all rows explain: what b took longer, to the end of all work. Where clocks
+            disagree, it is by one clock, unlike the durations of the traces.
         counts: how many rows there are of each change.
         longest: the longest that a path's spans take together, in nanoseconds; at least 1.
     """
@@ -94,6 +96,7 @@ class Comparison:
     causes: tuple[Cause, ...]
     other_causes: int
     rest: int
+    difference: int
     counts: dict[Change, int]
     longest: int
 
@@ -137,6 +140,7 @@ def compare(a: Trace[Span], b: Trace[Span], until: Until = "end") -> Comparison:
         causes=tuple(causes[:_CAUSES]),
         other_causes=len(causes[_CAUSES:]),
         rest=sum(cause.delta for cause in causes[_CAUSES:]),
+        difference=sum(row.explains for row in rows),
         counts=counts,
         longest=max(1, longest),
     )
