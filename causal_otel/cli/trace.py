@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HELP", "configure", "run"]
 
-HELP = "Show one of the traces that are kept on this machine."
+HELP = "Show one of the traces that are kept, on this machine or behind an address."
 
 _MOST = 10
 _MOST_RECORDS = 100_000

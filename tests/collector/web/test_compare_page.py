@@ -8,8 +8,8 @@ from hypothesis import given
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from starlette.testclient import TestClient
 
+from causal_otel.causality.explanation.comparison import Comparison, compare
 from causal_otel.collector.analysis import build
-from causal_otel.collector.web.compare import Comparison, compare
 from tests.collector.analysis.making import TRACES
 from tests.collector.oracle import MemoryReader
 from tests.collector.web.sample_traces import Builder, shop
