@@ -155,6 +155,36 @@ def test_a_trace_that_begins_with_a_task_has_waited_before() -> None:
     assert found.answer.nanoseconds == 500_000_000
 
 
+def test_clocks_that_disagree_change_nothing() -> None:
+    """A server whose clock is an hour ahead has its parts, its stall and its child where they were."""
+    hour = 3_600_000
+    away: dict[str, Any] = {"service": "stock", "resource": {"host.name": "there"}}
+    found = shares(
+        request(100),
+        call("c", 0, 100),
+        span(
+            "serve",
+            "c",
+            hour + 20,
+            hour + 80,
+            kind="server",
+            attributes={"causal.loop.blocked": 0.01, "causal.cpu": 0.012},
+            **away,
+        ),
+        query(
+            "q", hour + 30, hour + 70, {"causal.pool.wait": 0.03, "causal.loop.blocked": 0.01}, parent="serve", **away
+        ),
+        stall("block", hour + 60, hour + 70, parent="serve", **away),
+    )
+    assert found == {
+        "on the way to api.example.com and back": 40,
+        "waiting for a PostgreSQL connection": 30,
+        "computing (stock)": 12,
+        "loop blocked 10 ms by report.py:31 render()": 10,
+        "nothing traced: waiting (stock)": 8,
+    }
+
+
 # -- own time ------------------------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from causal_otel.causality.explanation.parts import begin
 from causal_otel.causality.explanation.targets import is_http, named, target
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def finding(
     scene: Scene, kind: str, sentence: str, nanoseconds: int, spans: Sequence[Span], *, failure: bool = False
 ) -> Finding:
     """A finding about ``spans``, of which there is at least one, in their order."""
-    share = scene.share(nanoseconds, spans[0].start)
+    share = scene.share(nanoseconds, begin(spans[0]))
     ids = tuple(span.span_id for span in spans[:MOST_IDS])
     return Finding(kind, sentence, nanoseconds, share, ids, len(spans), failure)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from causal_otel._internal.durations import format_duration
 from causal_otel.causality.explanation.categories import is_lock_wait
 from causal_otel.causality.explanation.findings.finding import Finding, finding, together
-from causal_otel.causality.explanation.parts import measured
+from causal_otel.causality.explanation.parts import begin, measured
 from causal_otel.causality.explanation.targets import is_database, target
 from causal_otel.names import CAUSAL_LOCK_ACQUIRED, CAUSAL_LOCK_WAIT, CAUSAL_LOCK_WAITING
 
@@ -31,7 +31,7 @@ def find(scene: Scene) -> Iterator[Finding]:
             here[scene.namer.lock(span).text].append(span)
     for label, spans in here.items():
         spent = together(spans)
-        if scene.share(spent, spans[0].start) >= _LEAST_SHARE:
+        if scene.share(spent, begin(spans[0])) >= _LEAST_SHARE:
             times = f" ×{len(spans)}" if len(spans) > 1 else ""
             said = f"{label}{times}, {format_duration(spent)}{_queue(spans)}"
             yield finding(scene, "lock_wait", said, spent, spans)
@@ -49,7 +49,7 @@ def _in_redis(scene: Scene) -> Iterator[Finding]:
         if span.kind != "client" or not is_database(span):
             continue
         spent = measured(span.attributes, CAUSAL_LOCK_WAIT)
-        if spent and scene.share(spent, span.start) >= _LEAST_SHARE:
+        if spent and scene.share(spent, begin(span)) >= _LEAST_SHARE:
             given_up = ", and gave up" if span.attributes.get(CAUSAL_LOCK_ACQUIRED) is False else ""
             said = f"waiting for a {target(span)} lock that somebody else held, {format_duration(spent)}{given_up}"
             yield finding(scene, "redis_lock", said, spent, [span])

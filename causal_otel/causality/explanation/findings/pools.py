@@ -9,7 +9,7 @@ from causal_otel._internal.durations import format_duration
 from causal_otel.causality.explanation.blocked import process_of
 from causal_otel.causality.explanation.findings.finding import Finding, call, finding
 from causal_otel.causality.explanation.findings.statements import place
-from causal_otel.causality.explanation.parts import measured
+from causal_otel.causality.explanation.parts import begin, measured
 from causal_otel.causality.explanation.shares import pool_state
 from causal_otel.causality.explanation.targets import a_connection_to, named
 from causal_otel.names import CAUSAL_POOL_WAIT
@@ -35,7 +35,7 @@ def find(scene: Scene) -> Iterator[Finding]:
     for spans in groups.values():
         spans.sort(key=lambda span: (-measured(span.attributes, CAUSAL_POOL_WAIT), span.start, span.span_id))
         waited = sum(measured(span.attributes, CAUSAL_POOL_WAIT) for span in spans)
-        if scene.share(waited, spans[0].start) < _LEAST_SHARE:
+        if scene.share(waited, begin(spans[0])) < _LEAST_SHARE:
             continue
         state = pool_state(spans)
         times = f" in {len(spans)} calls" if len(spans) > 1 else ""
