@@ -6,10 +6,10 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from causal_otel.causality.explanation.categories import LOOP_BLOCKED, Category, stalled_by
+from causal_otel.causality.explanation.categories import LOOP_BLOCKED, Category
 from causal_otel.causality.explanation.parts import begin, measured
 from causal_otel.causality.explanation.pieces import Piece
-from causal_otel.causality.explanation.stalls import Stall, Stalls, is_stall, stalls_of
+from causal_otel.causality.explanation.stalls import Stall, Stalls, is_stall, stalled_by, stalls_of
 from causal_otel.causality.explanation.targets import named
 from causal_otel.names import CAUSAL_LOOP_BLOCKED
 

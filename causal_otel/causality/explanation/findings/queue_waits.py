@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from causal_otel._internal.durations import format_duration
-from causal_otel.causality.explanation.findings.finding import Finding, finding
+from causal_otel.causality.explanation.findings.finding import Finding, finding, times
 from causal_otel.causality.explanation.parts import begin, measured
 from causal_otel.causality.explanation.targets import queue, task_name
 from causal_otel.names import CAUSAL_PREFETCH_WAIT, CAUSAL_QUEUE_WAIT
@@ -35,9 +35,8 @@ def find(scene: Scene) -> Iterator[Finding]:
         if scene.share(longest, begin(spans[0])) < _LEAST_SHARE:
             continue
         busy = min(longest, measured(spans[0].attributes, CAUSAL_PREFETCH_WAIT))
-        times = f" ×{len(spans)}" if len(spans) > 1 else ""
         upto = "up to " if len(spans) > 1 else ""
-        said = f"{task}{times} waited {upto}{format_duration(longest)} in {where}"
+        said = f"{task}{times(spans)} waited {upto}{format_duration(longest)} in {where}"
         if busy >= _LEAST:
             said += f", {format_duration(busy)} of it with a worker that was busy"
         yield finding(scene, "queue_wait", said, longest, spans)
