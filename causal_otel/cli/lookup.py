@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from causal_otel.collector.analysis import SpanView, TraceView
     from causal_otel.collector.query import Query
 
-__all__ = ["SEARCH_SECONDS", "by_id", "calls", "matching", "missing", "newest", "parse_trace_id", "slowest"]
+__all__ = ["SEARCH_SECONDS", "by_id", "calls", "matching", "missing", "newest", "parse_trace_id", "search", "slowest"]
 
 SEARCH_SECONDS = 10.0
 """How long one search may take."""
@@ -38,6 +39,14 @@ def parse_trace_id(written: str) -> bytes:
     if not _ID.fullmatch(text):
         raise UsageError(f"{written[:80]!r} is no trace id, which has 32 hexadecimal digits")
     return bytes.fromhex(text.rjust(32, "0"))
+
+
+def search(source: Source, query: Query) -> tuple[bytes, ...]:
+    """The ids of the traces found. That a search had no time to see all is said."""
+    found = source.search(query, seconds=SEARCH_SECONDS)
+    if not found.complete:
+        print("The search ended before all was seen: a shorter --last, or --service, narrows it.", file=sys.stderr)
+    return found.trace_ids
 
 
 def missing(trace_id: bytes) -> CommandError:
@@ -70,7 +79,7 @@ def slowest(source: Source, query: Query) -> tuple[TraceView, SpanView] | None:
     narrowed = replace(query, limit=_AT_ONCE, sort="newest")
     for _ in range(_ROUNDS):
         longer: tuple[TraceView, SpanView] | None = None
-        for trace_id in source.search(narrowed, seconds=SEARCH_SECONDS).trace_ids:
+        for trace_id in search(source, narrowed):
             message = source.trace(trace_id)
             if message is None:  # its day was removed just now
                 continue
@@ -89,7 +98,7 @@ def newest(source: Source, query: Query) -> tuple[TraceView, SpanView] | None:
     """The last of the spans that satisfy the query, with its trace; None: there is none."""
     from causal_otel.collector.analysis import build
 
-    for trace_id in source.search(replace(query, limit=1, sort="newest"), seconds=SEARCH_SECONDS).trace_ids:
+    for trace_id in search(source, replace(query, limit=1, sort="newest")):
         message = source.trace(trace_id)
         view = None if message is None else build(message)
         spans = [] if view is None else list(matching(view, query))
@@ -105,7 +114,7 @@ def calls(source: Source, query: Query) -> dict[tuple[str, str], list[Call]]:
 
     found: dict[tuple[str, str], list[Call]] = {}
     left = _MOST_SPANS
-    for trace_id in source.search(replace(query, limit=_MOST_TRACES, sort="newest"), seconds=SEARCH_SECONDS).trace_ids:
+    for trace_id in search(source, replace(query, limit=_MOST_TRACES, sort="newest")):
         message = source.trace(trace_id)
         if message is None:
             continue
