@@ -16,6 +16,7 @@ from causal_otel._internal import faults
 from causal_otel.engine.provider import TracerProvider
 from causal_otel.instrument.registry import BUILT_IN
 from causal_otel.names import (
+    CAUSAL_LOCK_WAIT,
     CAUSAL_POOL_SIZE,
     CAUSAL_POOL_WAIT,
     CAUSAL_POOL_WAITING,
@@ -93,7 +94,8 @@ def _undeclared(spans: Iterable[ReadableSpan]) -> set[str]:
     for span in spans:
         name = _patch(span)
         if name in BUILT_IN:
-            records = {*BUILT_IN[name].load().records, CAUSAL_THREADPOOL_WAIT}  # that of threads is on anybody's
+            # Those of the patches locks and threads are on anybody's.
+            records = {*BUILT_IN[name].load().records, CAUSAL_LOCK_WAIT, CAUSAL_THREADPOOL_WAIT}
             keys = {_NAMED.sub(r"\1", key) for key in span.attributes or {}}
             found |= {f"{name}: {key}" for key in keys if key not in records}
     return {each for each in found if "." in each}
