@@ -42,12 +42,14 @@ class Kind(NamedTuple):
         name: what spans call it.
         make: makes one that one task may have at a time.
         waiting: how many wait for it.
+        is_free: whether somebody may have it now.
         size: what is told of how many may have it.
     """
 
     name: str
     make: Callable[[], Any]
     waiting: Callable[[Any], int]
+    is_free: Callable[[Any], object] = lambda lock: not lock.locked()
     size: int | None = None
 
 
@@ -57,8 +59,8 @@ def _waiters(lock: Any) -> int:
 
 ASYNCIO = [
     Kind("asyncio.Lock", asyncio.Lock, _waiters),
-    Kind("asyncio.Semaphore", asyncio.Semaphore, _waiters, 1),
-    Kind("asyncio.BoundedSemaphore", asyncio.BoundedSemaphore, _waiters, 1),
+    Kind("asyncio.Semaphore", asyncio.Semaphore, _waiters, size=1),
+    Kind("asyncio.BoundedSemaphore", asyncio.BoundedSemaphore, _waiters, size=1),
 ]
 
 
@@ -97,7 +99,7 @@ async def waited_for(kind: Kind, *, users: int = 1) -> None:
     lock = kind.make()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(functools.partial(hold, kind, lock, waiters=users), name="cache refresh")
-        await until(lambda: lock.locked() if hasattr(lock, "locked") else lock.statistics().borrowed_tokens)
+        await until(lambda: not kind.is_free(lock))
         for number in range(users):
             tasks.start_soon(use, lock)
             await until(lambda: kind.waiting(lock) == number + 1)  # noqa: B023  # it is over before the next one

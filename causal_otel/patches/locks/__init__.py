@@ -7,6 +7,8 @@ INTERNAL span of its own, named ``wait Lock``, ``wait Semaphore``, ``wait Queue.
 the span that was current in it (``causal.link`` is ``holder``). Shorter waits are added up on the span that was
 current. A wait that is cancelled or times out is marked ``causal.cancelled``.
 
+* anyio, on asyncio and trio: ``Lock``, ``Semaphore``, ``CapacityLimiter``. The holder is known of locks, and of
+  limiters with one token.
 * asyncio: ``Lock``, ``Semaphore``, ``BoundedSemaphore``, the ``wait`` of a ``Condition`` until it is notified and has
   its lock back, ``Queue.get`` and ``put``. The holder is known of locks, and of semaphores for one.
 
@@ -35,7 +37,7 @@ from causal_otel.names import (
     CAUSAL_LOCK_WAITING,
     ERROR_TYPE,
 )
-from causal_otel.patches.locks import asyncio_locks, asyncio_queues
+from causal_otel.patches.locks import anyio_locks, asyncio_locks, asyncio_queues
 
 __all__ = ["PATCH", "LocksOptions"]
 
@@ -68,6 +70,7 @@ PATCH = Patch(
         Wrap("asyncio.locks", "Condition.wait", asyncio_locks.condition_wait),
         Wrap("asyncio.queues", "Queue.get", asyncio_queues.queue_get),
         Wrap("asyncio.queues", "Queue.put", asyncio_queues.queue_put),
+        *anyio_locks.TARGETS,
     ),
     records=(
         *(CAUSAL_LOCK_HOLDER, CAUSAL_LOCK_KIND, CAUSAL_LOCK_SIZE, CAUSAL_LOCK_WAIT, CAUSAL_LOCK_WAITING),
