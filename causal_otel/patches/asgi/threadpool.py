@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from causal_otel._internal import faults
 from causal_otel.engine import context
+from causal_otel.instrument.jobs import Around
 from causal_otel.instrument.parts import LEAST
 
 if TYPE_CHECKING:
@@ -36,18 +37,18 @@ _asking: dict[Any, int] = {}
 """How many calls are under way, by what limits their threads."""
 
 
-class _Job:
+class _Job(Around):
     """A function that notes when a thread begins with it."""
 
-    __slots__ = ("_function", "began")
+    __slots__ = ("began",)
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self._function = function
+        super().__init__(function)
         self.began: float | None = None
 
     def __call__(self, *args: Any) -> Any:
         self.began = perf_counter()
-        return self._function(*args)
+        return self.function(*args)
 
 
 def wrap_run_sync(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,6 +11,9 @@ current. A wait that is cancelled or times out is marked ``causal.cancelled``.
   limiters with one token.
 * asyncio: ``Lock``, ``Semaphore``, ``BoundedSemaphore``, the ``wait`` of a ``Condition`` until it is notified and has
   its lock back, ``Queue.get`` and ``put``. The holder is known of locks, and of semaphores for one.
+* threading: ``acquire`` of a ``Lock``, ``RLock``, ``Semaphore`` or ``BoundedSemaphore`` that is awaited in a thread, by
+  ``asyncio.to_thread`` or ``run_in_executor`` (while the patch ``threads`` is at work) or ``anyio.to_thread.run_sync``.
+  What the job waited for a thread is no part of it. ``causal.lock.acquired`` is false where it was given up.
 
 Nothing is told of a lock that is free, outside of any recorded span, of a task that has outlived the span that it was
 started in, nor where a driver waits, whose patch tells that as a part of its call. ``Event`` is no lock: who sets it is
@@ -30,6 +33,7 @@ from causal_otel.instrument.options import Options
 from causal_otel.names import (
     CAUSAL_ABANDONED,
     CAUSAL_CANCELLED,
+    CAUSAL_LOCK_ACQUIRED,
     CAUSAL_LOCK_HOLDER,
     CAUSAL_LOCK_KIND,
     CAUSAL_LOCK_SIZE,
@@ -37,7 +41,7 @@ from causal_otel.names import (
     CAUSAL_LOCK_WAITING,
     ERROR_TYPE,
 )
-from causal_otel.patches.locks import anyio_locks, asyncio_locks, asyncio_queues
+from causal_otel.patches.locks import anyio_locks, asyncio_locks, asyncio_queues, thread_locks
 
 __all__ = ["PATCH", "LocksOptions"]
 
@@ -71,8 +75,10 @@ PATCH = Patch(
         Wrap("asyncio.queues", "Queue.get", asyncio_queues.queue_get),
         Wrap("asyncio.queues", "Queue.put", asyncio_queues.queue_put),
         *anyio_locks.TARGETS,
+        *thread_locks.TARGETS,
     ),
     records=(
+        CAUSAL_LOCK_ACQUIRED,
         *(CAUSAL_LOCK_HOLDER, CAUSAL_LOCK_KIND, CAUSAL_LOCK_SIZE, CAUSAL_LOCK_WAIT, CAUSAL_LOCK_WAITING),
         *(CAUSAL_CANCELLED, CAUSAL_ABANDONED, ERROR_TYPE),
     ),

@@ -18,6 +18,7 @@ _MOST_FRAMES = 16
 
 _PATCHES = {
     **{name: name for name in ("asyncpg", "celery", "neo4j", "redis", "sqlalchemy", "strawberry", "taskiq", "valkey")},
+    **dict.fromkeys(("daphne", "granian", "hypercorn", "uvicorn"), "asgi"),
     **dict.fromkeys(("httpcore", "httpcore2", "httpx", "httpx2"), "httpx"),
     "kombu": "celery",
 }

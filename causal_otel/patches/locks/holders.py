@@ -64,11 +64,12 @@ def _context_of(task: Any) -> Context | None:
 
 def name_of(task: Any) -> str | None:
     """The name of a task of the loop that runs here; None: it is another's, or its name would mislead."""
-    if not isinstance(task, asyncio.Future):
-        return str(task.name)  # trio's
+    if not isinstance(task, asyncio.Task):
+        name = getattr(task, "name", None)  # trio's
+        return name if isinstance(name, str) else None
     if task.get_loop() is not _get_running_loop():
         return None
-    name = str(task.get_name())  # type: ignore[attr-defined]
+    name = task.get_name()
     # Until Python 3.11 wait_for() acquires a lock in a task of its own, which is over when the lock is had.
     return None if task.done() and _UNNAMED.fullmatch(name) else name
 

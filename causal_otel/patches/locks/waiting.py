@@ -143,13 +143,22 @@ class Waits:
             faults.report(f"locks: {self._kind}")
             return None
 
-    def end(self, lock: Any, begun: Begun, error: BaseException | None = None, *, is_own: bool = False) -> None:
+    def end(
+        self,
+        lock: Any,
+        begun: Begun,
+        error: BaseException | None = None,
+        learned: dict[str, Any] | None = None,
+        *,
+        is_own: bool = False,
+    ) -> None:
         """A wait is over. Never raises.
 
         Args:
             lock: what was waited for.
             begun: what :meth:`begin` has returned.
             error: what ended it, if it was not that the lock was had.
+            learned: more attributes of its span.
             is_own: whether it is known that the application itself has waited, and no driver.
         """
         until = perf_counter_ns()
@@ -163,13 +172,25 @@ class Waits:
             if until - since < self._slow:
                 _add(span, since, until)
             else:
-                self._record(lock, span, begun, until, error)
+                self._record(lock, span, begun, until, error, learned)
         except Exception:
             faults.report(f"locks: {self._kind}")
 
-    def _record(self, lock: Any, parent: Span, begun: Begun, until: int, error: BaseException | None) -> None:
+    def _record(
+        self,
+        lock: Any,
+        parent: Span,
+        begun: Begun,
+        until: int,
+        error: BaseException | None,
+        learned: dict[str, Any] | None,
+    ) -> None:
         current, waiting, holder, held_in, since = begun
-        attributes: dict[str, Any] = {CAUSAL_LOCK_WAIT: (until - since) / _NS, CAUSAL_LOCK_KIND: self._kind}
+        attributes: dict[str, Any] = {
+            CAUSAL_LOCK_WAIT: (until - since) / _NS,
+            CAUSAL_LOCK_KIND: self._kind,
+            **(learned or {}),
+        }
         if waiting is not None:
             attributes[CAUSAL_LOCK_WAITING] = waiting
         try:
