@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["without_stalls"]
 
 _ELSEWHERE = Category(LOOP_BLOCKED, "by another request or task")
-_UNEXPLAINED = frozenset({"database", "network", "own_code", "publish", "remote"})
+_UNEXPLAINED = frozenset({"database", "network", "own_code", "publish", "remote", "unawaited_task"})
 """The kinds of pieces that no part of a span's time tells of."""
 
 

@@ -72,7 +72,7 @@ class _Known:
         while at is not None and at.index not in self._by_span:
             way.append(at.index)
             found = _of_root(at)
-            if found is not None or at.local_root:
+            if found is not None or at.local_root or at.task is not None:  # other tasks compute for themselves
                 break
             at = at.parent
         else:

@@ -41,7 +41,7 @@ _AT_THE_END = (CAUSAL_FETCH, CAUSAL_SEND)
 _ELSEWHERE = (CAUSAL_SERVER, CAUSAL_LOOP_BLOCKED)
 """The first is what the rest of the span is called anyway; the second is laid over all else later."""
 
-_UNKNOWN = frozenset({"not_due", "own_code", "queue_wait", "untraced"})
+_UNKNOWN = frozenset({"not_due", "own_code", "queue_wait", "unawaited_task", "untraced"})
 """The kinds of pieces of which a later span may know better."""
 
 

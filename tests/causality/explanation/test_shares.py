@@ -318,6 +318,28 @@ def test_a_span_below_the_local_root_may_know_its_own_time() -> None:
     }
 
 
+def test_a_task_that_nobody_awaited_is_named() -> None:
+    """What it did itself is told as its time, and not by the measure of the request, which has none of it."""
+    unawaited = {"causal.task": 2, "causal.task.unawaited": True}
+    found = explained(
+        request(100, {"causal.cpu": 0.1}),
+        span("letter", "root", 50, 400, operation="send the letter", attributes=unawaited),
+        span("mine", "letter", 100, 300),
+        query("q", 300, 350, parent="letter"),
+    )
+    assert found.sentence == (
+        "100 ms: 100 % computing; then 300 ms until the end of all work: "
+        "83 % in a task that nobody awaited (send the letter), 17 % PostgreSQL"
+    )
+
+
+def test_a_task_of_its_own_has_not_computed_what_its_request_has() -> None:
+    """Of another task's time the request's measure says nothing."""
+    found = explained(request(100, {"causal.cpu": 0.1}), span("t", "root", 50, 400, attributes={"causal.task": 2}))
+    assert found.afterwards is not None
+    assert [each.label for each in found.afterwards.shares] == ["own code"]
+
+
 def test_waits_before_a_span_do_not_count_twice() -> None:
     """In its queue until a worker had it, and for a thread in the end."""
     waits = {"causal.queue.wait": 0.4, "causal.prefetch.wait": 0.1, "causal.threadpool.wait": 0.05}
