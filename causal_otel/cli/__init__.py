@@ -24,6 +24,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "collector": "causal_otel.cli.collector",
     "demo": "causal_otel.cli.demo.command",
+    "diff": "causal_otel.cli.diff",
     "export": "causal_otel.cli.export",
     "import": "causal_otel.cli.import_",
     "sampling": "causal_otel.cli.sampling",

@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from causal_otel._internal.printable import printable
-from causal_otel.cli.stored import CommandError, UsageError, add_data_dir, carry_out
+from causal_otel.cli.stored import CommandError, UsageError, add_data_dir, carry_out, token
 from causal_otel.collector.config import CollectorSettings
-from causal_otel.collector.tokens import TokensError, read_tokens
-from causal_otel.settings import SettingError
 
 if TYPE_CHECKING:
     import argparse
@@ -62,7 +60,7 @@ def _import(arguments: argparse.Namespace) -> int:
     settings = CollectorSettings.load({"data_dir": arguments.data_dir})
     tally = _Tally()
     try:
-        with _collector(arguments.endpoint, _token(settings)) if arguments.endpoint else _store(settings) as put:
+        with _collector(arguments.endpoint, token(settings)) if arguments.endpoint else _store(settings) as put:
             for name in arguments.files:
                 _import_file(name, put, tally)
     finally:
@@ -70,16 +68,6 @@ def _import(arguments: argparse.Namespace) -> int:
         if tally.faults > _MOST_COMPLAINTS:
             print(f"{tally.faults - _MOST_COMPLAINTS} more complaints are not shown.", file=sys.stderr)
     return _FAILED if tally.faults else 0
-
-
-def _token(settings: CollectorSettings) -> str:
-    """What to show a collector; empty: nothing."""
-    if settings.token or not settings.token_file:
-        return settings.token
-    try:
-        return read_tokens(Path(settings.token_file))[-1]  # new ones are added at the end
-    except TokensError as error:
-        raise SettingError(f"{settings.token_file}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)

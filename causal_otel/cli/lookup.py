@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from causal_otel.cli.stored import CommandError, UsageError
@@ -11,11 +12,12 @@ from causal_otel.cli.stored import CommandError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from causal_otel.causality.explanation import Call
     from causal_otel.cli.source import Source
     from causal_otel.collector.analysis import SpanView, TraceView
     from causal_otel.collector.query import Query
 
-__all__ = ["SEARCH_SECONDS", "by_id", "matching", "missing", "newest", "parse_trace_id", "slowest"]
+__all__ = ["SEARCH_SECONDS", "by_id", "calls", "matching", "missing", "newest", "parse_trace_id", "slowest"]
 
 SEARCH_SECONDS = 10.0
 """How long one search may take."""
@@ -23,6 +25,7 @@ SEARCH_SECONDS = 10.0
 _ID = re.compile(r"[0-9a-f]{16}|[0-9a-f]{32}")
 _AT_ONCE = 20
 _ROUNDS = 20
+_MOST_TRACES, _MOST_SPANS, _MOST_OF_A_TRACE = 300, 200_000, 20
 
 
 def parse_trace_id(written: str) -> bytes:
@@ -93,6 +96,26 @@ def newest(source: Source, query: Query) -> tuple[TraceView, SpanView] | None:
         if view is not None and spans:
             return view, max(spans, key=lambda span: (span.start, -span.index))
     return None
+
+
+def calls(source: Source, query: Query) -> dict[tuple[str, str], list[Call]]:
+    """The newest calls of the operations that satisfy the query, by service and name, as far as they are looked at."""
+    from causal_otel.causality.explanation import call_of
+    from causal_otel.collector.analysis import build
+
+    found: dict[tuple[str, str], list[Call]] = {}
+    left = _MOST_SPANS
+    for trace_id in source.search(replace(query, limit=_MOST_TRACES, sort="newest"), seconds=SEARCH_SECONDS).trace_ids:
+        message = source.trace(trace_id)
+        if message is None:
+            continue
+        view = build(message)
+        for span in islice(matching(view, query), _MOST_OF_A_TRACE):
+            found.setdefault((span.service, span.name), []).append(call_of(view, span))
+        left -= len(view.spans)
+        if left < 0:
+            break
+    return found
 
 
 def matching(view: TraceView, query: Query) -> Iterator[SpanView]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from causal_otel.cli.stored import add_data_dir, stored
+from causal_otel.cli.stored import UsageError, add_data_dir, stored, token
+from causal_otel.collector.config import CollectorSettings
 
 if TYPE_CHECKING:
     import argparse
@@ -37,6 +38,13 @@ class Source(Protocol):
 def add_source(parser: argparse.ArgumentParser) -> None:
     """Give ``parser`` the options that say where the traces are."""
     add_data_dir(parser)
+    parser.add_argument(
+        "--url",
+        metavar="URL",
+        help="ask a running collector instead, or a Jaeger or Tempo: the address of its query API, such as "
+        "http://127.0.0.1:16686. A token is taken from CAUSAL_OTEL_COLLECTOR_TOKEN, or from the last line of "
+        "CAUSAL_OTEL_COLLECTOR_TOKEN_FILE",
+    )
 
 
 @contextmanager
@@ -44,7 +52,16 @@ def source(arguments: argparse.Namespace) -> Iterator[Source]:
     """Where the traces are, by the options of :func:`add_source`.
 
     Raises:
+        UsageError: Both are given, or the address is none.
         CommandError: Nothing can be read there; the message says what to do.
     """
-    with stored(arguments) as reader:
-        yield reader
+    if arguments.url is None:
+        with stored(arguments) as reader:
+            yield reader
+        return
+    from causal_otel.cli.remote.detection import connected
+
+    if arguments.data_dir is not None:
+        raise UsageError("give either --data-dir or --url, not both")
+    with connected(arguments.url, token(CollectorSettings.load({}))) as remote:
+        yield remote

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from causal_otel._internal.extras import missing
 from causal_otel.collector.config import CollectorSettings
+from causal_otel.collector.tokens import TokensError, read_tokens
 from causal_otel.collector.units import moment, parse_duration
 from causal_otel.settings import SettingError
 
@@ -29,6 +30,7 @@ __all__ = [
     "read",
     "stored",
     "times",
+    "token",
     "utc",
 ]
 
@@ -83,6 +85,21 @@ def data_dir(arguments: argparse.Namespace) -> Path:
         SettingError: A variable of the collector's is not allowed.
     """
     return Path(CollectorSettings.load({"data_dir": arguments.data_dir}).data_dir)
+
+
+def token(settings: CollectorSettings) -> str:
+    """What to show a collector, by its own settings; empty: nothing.
+
+    Raises:
+        SettingError: There is no good token in the file.
+        OSError: It cannot be read.
+    """
+    if settings.token or not settings.token_file:
+        return settings.token
+    try:
+        return read_tokens(Path(settings.token_file))[-1]  # new ones are added at the end
+    except TokensError as error:
+        raise SettingError(f"{settings.token_file}: {error}") from None
 
 
 @contextmanager

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Iterator, Sequence
 
-    from causal_otel.collector.analysis import Part, Segment, SpanView, TraceView
+    from causal_otel.causality.critical_path import Segment
+    from causal_otel.collector.analysis import Part, SpanView, TraceView
     from causal_otel.terminal.columns import Line
 
 __all__ = ["HELP", "configure", "run"]
 
-HELP = "Show one of the traces that are kept on this machine."
+HELP = "Show one of the traces that are kept, on this machine or behind an address."
 
 _MOST = 10
 _MOST_RECORDS = 100_000
@@ -60,8 +61,9 @@ def _show(arguments: argparse.Namespace) -> int:
     from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
+    from causal_otel.causality.critical_path import critical_path
     from causal_otel.cli.logs import log_lines, with_logs
-    from causal_otel.collector.analysis import build, critical_path, log_views
+    from causal_otel.collector.analysis import build, log_views
     from causal_otel.collector.receive import otlp_json
 
     trace_id = parse_trace_id(arguments.id)
@@ -84,7 +86,7 @@ def _show(arguments: argparse.Namespace) -> int:
         ("Log records of spans that are not here", log_lines(logs.elsewhere, view.start, 2, services=True)),
         (
             f"Critical path to the {arguments.until}, heavy ({'=' if screen.ascii_only else '━'}) above",
-            _on_path(view, path),
+            _on_path(path),
         ),
         ("Where the time went", _inside(view.spans)),
         ("Links", _links(view)),
@@ -114,15 +116,15 @@ def _headline(view: TraceView) -> Iterator[Line]:
     yield ((f"{utc(view.start)} UTC, {format_duration(view.duration)}, {', '.join(counts)}", ""),)
 
 
-def _on_path(view: TraceView, path: Sequence[Segment]) -> Iterator[Line]:
-    from causal_otel.collector.analysis import time_on_path
+def _on_path(path: Sequence[Segment[SpanView]]) -> Iterator[Line]:
+    from causal_otel.causality.critical_path import time_on_path
 
     whole = sum(segment.duration for segment in path)
     waits = time_on_path(segment for segment in path if segment.waiting)
-    longest = sorted(time_on_path(path).items(), key=lambda each: (-each[1], each[0]))
-    for index, spent in longest[:_MOST]:
-        before = f", {format_duration(waits[index])} of it before it started" if index in waits else ""
-        yield (f"{spent / whole:6.1%}  {format_duration(spent):>8}  ", ""), *_name(view.spans[index]), (before, "")
+    longest = sorted(time_on_path(path).items(), key=lambda each: (-each[1], each[0].index))
+    for span, spent in longest[:_MOST]:
+        before = f", {format_duration(waits[span])} of it before it started" if span in waits else ""
+        yield (f"{spent / whole:6.1%}  {format_duration(spent):>8}  ", ""), *_name(span), (before, "")
     yield from _left_out(len(longest), "span")
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HELP", "configure", "run"]
 
-HELP = "Search the traces that are kept on this machine."
+HELP = "Search the traces that are kept, on this machine or behind an address."
 
 _SORTS = ("newest", "longest", "spans", "errors")
 _LOOKBACK = "1h"
@@ -106,14 +106,14 @@ def _search(arguments: argparse.Namespace) -> int:
         _print(summaries)
     if not found.complete:
         print(
-            f"The search took {_SECONDS:g} s and was ended{_compared(found)}: narrow the time to see all.",
+            f"The search ended before all was seen{_compared(found)}: narrow the time to see all.",
             file=sys.stderr,
         )
     return 0
 
 
 def _compared(found: Found) -> str:
-    return "" if found.since is None else f", when only traces since {utc(found.since)} UTC were compared"
+    return "" if found.since is None else f", and only traces since {utc(found.since)} UTC were compared"
 
 
 def _sort(text: str) -> str:

@@ -20,7 +20,8 @@ from causal_otel.terminal.guides import guides, signs
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from causal_otel.collector.analysis import Segment, SpanView, TraceView
+    from causal_otel.causality.critical_path import Segment
+    from causal_otel.collector.analysis import SpanView, TraceView
     from causal_otel.terminal.columns import Line
 
 __all__ = ["bar", "tree"]
@@ -41,7 +42,7 @@ def tree(
     view: TraceView,
     width: int,
     *,
-    path: Sequence[Segment] | None = None,
+    path: Sequence[Segment[SpanView]] | None = None,
     marks: Mapping[str, str] | None = None,
     ascii_only: bool = False,
 ) -> Iterator[Line]:
@@ -134,10 +135,10 @@ def bar(
     return "".join(signs[drawn[cell]][drawn[cell + 1]] for cell in range(0, halves, 2))
 
 
-def _by_span(path: Iterable[Segment], start: int) -> dict[int, list[tuple[int, int]]]:
+def _by_span(path: Iterable[Segment[SpanView]], start: int) -> dict[int, list[tuple[int, int]]]:
     parts = defaultdict(list)
     for segment in path:
-        parts[segment.span.index].append((segment.start - start, segment.end - start))
+        parts[segment.span.index].append((segment.local_start - start, segment.local_end - start))
     return parts
 
 

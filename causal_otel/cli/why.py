@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from causal_otel._internal.printable import printable
 from causal_otel.cli.source import add_source, source
 from causal_otel.cli.stored import CommandError, UsageError, add_times, carry_out, read, times
 from causal_otel.collector.conditions import operation as read_operation
@@ -13,7 +16,7 @@ from causal_otel.terminal.screen import Screen
 if TYPE_CHECKING:
     import argparse
 
-    from causal_otel.causality.explanation import Explanation
+    from causal_otel.causality.explanation import Explanation, OperationExplanation
     from causal_otel.cli.source import Source
     from causal_otel.collector.analysis import SpanView, TraceView
     from causal_otel.collector.query import Query
@@ -23,15 +26,16 @@ __all__ = ["HELP", "configure", "run"]
 HELP = "Say why a trace, or an operation, takes as long as it does."
 
 _LOOKBACK = "1h"
+_MOST_OTHERS = 5
 _OPERATION = 'a part of the span\'s name; * is any text, "NAME" in quotes just this name'
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.epilog = (
-        "Give an ID or one of --slowest and --error. The first line says where the time went, longest first. The text "
-        "has at most 2,000 bytes, and --json the same content. In brackets are ids of spans: `causal-otel trace ID` "
-        "shows them."
+        "Give an ID, or one of --slowest, --error and --operation. The first line says where the time went, longest "
+        "first. The text has at most 2,000 bytes, and --json the same content. In brackets are ids of spans: "
+        "`causal-otel trace ID` shows them."
     )
     parser.add_argument("id", metavar="ID", nargs="?", help="a trace's id, 32 hexadecimal digits (or 16)")
     parser.add_argument("--slowest", metavar="OPERATION", help=f"the slowest of an operation: {_OPERATION}")
@@ -42,7 +46,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         const="",
         help="the last trace with a span that has failed, of an operation or of any",
     )
-    parser.add_argument("--service", metavar="NAME", help="only spans of this service, with --slowest and --error")
+    parser.add_argument(
+        "--operation",
+        metavar="OPERATION",
+        help="where the time of an operation goes at p50 and p95, over the newest 300 traces, and what could be saved",
+    )
+    parser.add_argument("--service", metavar="NAME", help="only spans of this service; not with an ID")
     add_times(parser, lookback=_LOOKBACK)
     parser.add_argument("--json", action="store_true", help="print it as JSON")
     add_source(parser)
@@ -54,20 +63,52 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _why(arguments: argparse.Namespace) -> int:
-    given = [name for name in ("id", "slowest", "error") if getattr(arguments, name) is not None]
+    given = [name for name in ("id", "slowest", "error", "operation") if getattr(arguments, name) is not None]
     if len(given) != 1:
-        raise UsageError("give the ID of a trace, or one of --slowest and --error")
+        raise UsageError("give the ID of a trace, or one of --slowest, --error and --operation")
     with source(arguments) as found:
-        _print(_explained(arguments, found, given[0]), as_json=arguments.json)
+        explained: Explanation | OperationExplanation
+        others: list[str] = []
+        if given == ["operation"]:
+            explained, others = _of_operation(arguments, found)
+        else:
+            explained = _explained(found, *_chosen(arguments, found, given[0]))
+    if arguments.json:
+        print(json.dumps(explained.document(), ensure_ascii=False))
+        return 0
+    first, *lines = explained.text().splitlines()
+    Screen().write([((first, "bold"),), *(((line, ""),) for line in lines)])
+    if others:
+        print(f"Other operations that match: {printable(', '.join(others))}.", file=sys.stderr)
     return 0
 
 
-def _explained(arguments: argparse.Namespace, found: Source, which: str) -> Explanation:
+def _of_operation(arguments: argparse.Namespace, found: Source) -> tuple[OperationExplanation, list[str]]:
+    """Of the operations that match, the one that took the most time, and the names of the others."""
+    from causal_otel.causality.explanation import explain_operation
+    from causal_otel.cli.lookup import by_id, calls
+
+    by_operation = calls(found, _query(arguments, "operation"))
+    if not by_operation:
+        raise _nothing(arguments, "operation", "is there")
+    totals = {key: sum(call.nanoseconds for call in each) for key, each in by_operation.items()}
+    (service, operation), *others = sorted(totals, key=lambda key: (-totals[key], key))
+    explained = explain_operation(service, operation, by_operation[service, operation])
+    slow = by_id(found, bytes.fromhex(explained.slow.trace_id))
+    example = _explained(found, slow, slow.span(explained.slow.span_id))
+    return replace(explained, example=example), [f"{name} ({whose})" for whose, name in others[:_MOST_OTHERS]]
+
+
+def _explained(found: Source, view: TraceView, root: SpanView | None) -> Explanation:
     from causal_otel.causality.explanation import explain
     from causal_otel.collector.analysis.neighbours import traces_beside
 
-    view, root = _chosen(arguments, found, which)
-    return explain(view, traces_beside(found, view), root=root)
+    try:
+        others = traces_beside(found, view)
+    except CommandError as error:  # the trace itself is there
+        print(f"Other traces of that time could not be asked for: {error}", file=sys.stderr)
+        others = []
+    return explain(view, others, root=root)
 
 
 def _chosen(arguments: argparse.Namespace, found: Source, which: str) -> tuple[TraceView, SpanView | None]:
@@ -110,11 +151,3 @@ def _nothing(arguments: argparse.Namespace, which: str, what: str) -> CommandErr
     return CommandError(
         f"no span{of}{service} {what} in that time: try a longer --last; `causal-otel traces` lists traces"
     )
-
-
-def _print(explained: Explanation, *, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(explained.document(), ensure_ascii=False))
-        return
-    first, *others = explained.text().splitlines()
-    Screen().write([((first, "bold"),), *(((line, ""),) for line in others)])

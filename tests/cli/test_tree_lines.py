@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from causal_otel.causality.critical_path import critical_path
 from causal_otel.cli.tree import bar, tree
-from causal_otel.collector.analysis import build, critical_path
+from causal_otel.collector.analysis import build
 from causal_otel.terminal.screen import Screen
 from tests.collector.analysis.making import span, span_id, trace
 

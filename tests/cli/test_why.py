@@ -135,6 +135,32 @@ def test_a_blocked_loop_names_the_culprits_trace(tmp_path: Path, capsys: pytest.
     )
 
 
+def test_an_operation_is_explained_over_many_calls(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where p50 and p95 go, what could be saved, and the call at the p95 with what it waited for."""
+    assert main(["why", "--data-dir", str(directory), "--operation", "stats", *_TIME]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == (
+        "api: GET /stats, 2 calls: p50 100 ms: 80 % PostgreSQL, 20 % own code; "
+        "p95 500 ms: 60 % waiting for a PostgreSQL connection, 20 % PostgreSQL, 20 % own code"
+    )
+    assert lines[3].split("  ")[0] == "waiting for a PostgreSQL connection"
+    assert any(line.startswith(f"At the p95, trace {_SLOW}: 500 ms: 60 % waiting for a") for line in lines)
+    assert "which SELECT of GET /report (290 ms) used meanwhile" in lines[-1]
+    assert main(["why", "--data-dir", str(directory), "--operation", "stats", "--json", *_TIME]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["sentence"], document["example"]["trace_id"]) == (lines[0], _SLOW)
+
+
+def test_of_several_operations_the_one_that_takes_most_is_explained(
+    directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The others are named."""
+    assert main(["why", "--data-dir", str(directory), "--operation", "GET*", *_TIME]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("api: GET /stats, 2 calls: ")
+    assert printed.err == "Other operations that match: GET /report (api).\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
@@ -143,6 +169,7 @@ def test_a_blocked_loop_names_the_culprits_trace(tmp_path: Path, capsys: pytest.
         (("xyz",), 2, "'xyz' is no trace id, which has 32 hexadecimal digits"),
         (("c" * 32,), 1, f"there is no trace {'c' * 32}: it was not received (yet), or is no longer kept"),
         (("--slowest", "GET"), 1, "no span of 'GET' is there in that time: try a longer --last; `causal-otel traces` "),
+        (("--operation", "GET"), 1, "no span of 'GET' is there in that time"),
         (("--error",), 1, "no span has failed in that time"),
         (("--error", "GET", "--service", "web", *_TIME), 1, "no span of 'GET' in the service 'web' has failed in that"),
         (("--slowest", '"GET'), 2, "--slowest: write a name in quotes"),

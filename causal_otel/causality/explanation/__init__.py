@@ -6,9 +6,34 @@ the same spans.
 
 from __future__ import annotations
 
+from causal_otel.causality.explanation.difference import Difference, difference
 from causal_otel.causality.explanation.explain import MOST_BYTES, Explanation, explain
 from causal_otel.causality.explanation.findings import Finding
+from causal_otel.causality.explanation.operations import (
+    Call,
+    OperationExplanation,
+    OperationPart,
+    Percentile,
+    call_of,
+    explain_operation,
+)
 from causal_otel.causality.explanation.outline import Step
 from causal_otel.causality.explanation.shares import Phase, Share
 
-__all__ = ["MOST_BYTES", "Explanation", "Finding", "Phase", "Share", "Step", "explain"]
+__all__ = [
+    "MOST_BYTES",
+    "Call",
+    "Difference",
+    "Explanation",
+    "Finding",
+    "OperationExplanation",
+    "OperationPart",
+    "Percentile",
+    "Phase",
+    "Share",
+    "Step",
+    "call_of",
+    "difference",
+    "explain",
+    "explain_operation",
+]

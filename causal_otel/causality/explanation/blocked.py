@@ -64,11 +64,9 @@ class KnownStalls:
 
     def category(self, stall: Stall) -> Category:
         """Whose fault it was."""
-        label = f"by {stalled_by(stall.span)}"
-        if stall.trace is not self.trace:
-            root = stall.trace.root
-            label += f" in {named(root.name)}, trace {stall.trace.trace_id}" if root else ""
-        return Category(LOOP_BLOCKED, label)
+        root = None if stall.trace is self.trace else stall.trace.root
+        where = "" if root is None else f" in {named(root.name)}, trace {stall.trace.trace_id}"
+        return Category(LOOP_BLOCKED, f"by {stalled_by(stall.span)}", where)
 
 
 def without_stalls(trace: Trace[Span], pieces: Sequence[Piece], known: KnownStalls) -> list[Piece]:

@@ -43,15 +43,22 @@ class Category(NamedTuple):
     Attributes:
         kind: a stable word for programs, such as ``pool_wait``.
         label: for people, such as ``waiting for a PostgreSQL connection``.
+        detail: what is another in another trace, such as who held a lock.
     """
 
     kind: str
     label: str
+    detail: str = ""
+
+    @property
+    def general(self) -> str:
+        """What it is called in any trace."""
+        return f"loop blocked {self.label}" if self.kind == LOOP_BLOCKED else self.label
 
     @property
     def text(self) -> str:
-        """What it is called where it stands alone."""
-        return f"loop blocked {self.label}" if self.kind == LOOP_BLOCKED else self.label
+        """What it is called in this one."""
+        return self.general + self.detail
 
 
 def is_lock_wait(span: Span) -> bool:
@@ -81,7 +88,7 @@ class Namer:
         if is_stall(span):
             return Category(LOOP_BLOCKED, f"by {stalled_by(span)}")
         if is_lock_wait(span):
-            return Category("lock_wait", self.lock(span))
+            return self.lock(span)
         if span.kind == "client":
             if is_database(span):
                 return Category("database", target(span))
@@ -155,17 +162,18 @@ class Namer:
         """A message was not to be worked on yet."""
         return Category("not_due", "waiting until it was due (eta)")
 
-    def lock(self, span: Span) -> str:
+    def lock(self, span: Span) -> Category:
         """Such as ``waiting for asyncio.Lock held by refresh (GET /orders)``, as far as it is known."""
         label = f"waiting for {named(str(span.attributes.get(CAUSAL_LOCK_KIND) or 'a lock'))}"
         task = span.attributes.get(CAUSAL_LOCK_HOLDER)
         link = next((each for each in span.links if each.attributes.get(CAUSAL_LINK) == HOLDER), None)
         holder = self._find(link.trace_id, link.span_id) if link is not None else None
+        held = ""
         if task and holder is not None:
-            return f"{label} held by {named(str(task))} ({named(holder.name)})"
-        if task or holder is not None:
-            return f"{label} held by {named(str(task) if holder is None else holder.name)}"
-        return label
+            held = f" held by {named(str(task))} ({named(holder.name)})"
+        elif task or holder is not None:
+            held = f" held by {named(str(task) if holder is None else holder.name)}"
+        return Category("lock_wait", label, held)
 
 
 _OF_REQUESTS = {

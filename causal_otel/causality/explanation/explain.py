@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from causal_otel._internal.durations import format_duration
-from causal_otel.causality.explanation.categories import stalled_by
+from causal_otel.causality.explanation.categories import LOOP_BLOCKED, stalled_by
 from causal_otel.causality.explanation.findings import Finding, findings
 from causal_otel.causality.explanation.outline import Step, outline
 from causal_otel.causality.explanation.scene import Scene
@@ -114,7 +114,8 @@ def _asides(scene: Scene) -> Iterator[str]:
     """Stalls that the trace has caused beside its critical path: at the cost of others."""
     on_path: dict[str, int] = {}
     for piece in (*scene.path, *scene.path_afterwards):
-        on_path[piece.category.label] = on_path.get(piece.category.label, 0) + piece.duration
+        if piece.category.kind == LOOP_BLOCKED and not piece.category.detail:
+            on_path[piece.category.label] = on_path.get(piece.category.label, 0) + piece.duration
     caused: dict[str, int] = {}
     for stall in scene.caused:
         label = f"by {stalled_by(stall)}"

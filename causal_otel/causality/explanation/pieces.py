@@ -22,8 +22,8 @@ from causal_otel.names import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from causal_otel.causality.critical_path import Segment
     from causal_otel.causality.explanation.categories import Category, Namer
-    from causal_otel.causality.explanation.path import Segment
     from causal_otel.causality.spans import Span, Trace
 
 __all__ = ["Piece", "before", "laid_out"]
@@ -51,7 +51,7 @@ class Piece:
         return self.end - self.start
 
 
-def laid_out(trace: Trace[Span], path: Sequence[Segment], namer: Namer) -> list[Piece]:
+def laid_out(trace: Trace[Span], path: Sequence[Segment[Span]], namer: Namer) -> list[Piece]:
     """The pieces of ``path``, in order.
 
     Only how long a part took is known, not when it was, so each lies where it mostly is: waiting for a connection at
@@ -131,7 +131,7 @@ class _Stretch:
     shown: bool
 
 
-def _timelines(trace: Trace[Span], path: Sequence[Segment]) -> list[tuple[Span, list[_Stretch]]]:
+def _timelines(trace: Trace[Span], path: Sequence[Segment[Span]]) -> list[tuple[Span, list[_Stretch]]]:
     """Each span on the path, and when it was not waiting for a child on the path; in the order of the trace.
 
     What lies before and after its part of the path belongs to it: parts of its time may lie there, and are not shown.

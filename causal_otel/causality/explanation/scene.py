@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from causal_otel.causality.critical_path import Until, critical_path
 from causal_otel.causality.explanation.blocked import KnownStalls, without_stalls
 from causal_otel.causality.explanation.categories import Namer
 from causal_otel.causality.explanation.own_time import told_apart
-from causal_otel.causality.explanation.path import Until, critical_path
 from causal_otel.causality.explanation.pieces import Piece, before, laid_out
 from causal_otel.causality.explanation.shares import Phase, phase_of
 

@@ -83,7 +83,7 @@ def phase_of(pieces: Iterable[Piece]) -> Phase:
     shares = [
         Share(
             category.kind,
-            category.text,
+            category.general,
             _label(category, length, spans[category].values()),
             length,
             length / whole,
@@ -119,6 +119,6 @@ def _count(span: Span, key: str) -> int:
 
 def _label(category: Category, length: int, spans: Iterable[Span]) -> str:
     if category.kind == LOOP_BLOCKED:
-        return f"loop blocked {format_duration(length)} {category.label}"
+        return f"loop blocked {format_duration(length)} {category.label}{category.detail}"
     state = pool_state(spans) if category.kind == "pool_wait" else ""
-    return f"{category.label} ({state})" if state else category.label
+    return f"{category.text} ({state})" if state else category.text

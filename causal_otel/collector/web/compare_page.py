@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from anyio import to_thread
 from starlette.routing import Route
 
+from causal_otel.causality.explanation.comparison import Change, Comparison, compare
 from causal_otel.collector.analysis import build
 from causal_otel.collector.matching import summary
 from causal_otel.collector.units import format_duration
-from causal_otel.collector.web.compare import Change, Comparison, compare
 from causal_otel.collector.web.page_state import parse_trace_id
 from causal_otel.collector.web.templating import page, service_colours
 

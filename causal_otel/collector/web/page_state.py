@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from causal_otel.collector.analysis import Until
+    from causal_otel.causality.critical_path import Until
 
 __all__ = ["PageState", "parse_trace_id"]
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from causal_otel.collector.analysis import critical_path, where_time_went
+from causal_otel.causality.critical_path import critical_path
+from causal_otel.collector.analysis import where_time_went
 from causal_otel.collector.attributes import tags
 from causal_otel.collector.units import format_duration, ticks
 from causal_otel.collector.web.axis import AxisLabel
@@ -16,7 +17,8 @@ from causal_otel.collector.web.axis import AxisLabel
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from causal_otel.collector.analysis import Segment, SpanView, TraceLogsView, TraceView, Until
+    from causal_otel.causality.critical_path import Segment, Until
+    from causal_otel.collector.analysis import SpanView, TraceLogsView, TraceView
 
 __all__ = ["CHUNK", "KINDS", "Chunk", "Part", "Row", "Waterfall", "find_spans", "parents", "parts", "waterfall"]
 
@@ -272,11 +274,11 @@ def _below(spans: Sequence[SpanView]) -> list[int]:
     return counts
 
 
-def _by_span(segments: Iterable[Segment], start: int, length: int) -> dict[int, list[tuple[float, float]]]:
+def _by_span(segments: Iterable[Segment[SpanView]], start: int, length: int) -> dict[int, list[tuple[float, float]]]:
     found: dict[int, list[tuple[float, float]]] = defaultdict(list)
     for segment in segments:
         width = max(_LEAST_WIDTH, _percent(segment.duration, length))
-        found[segment.span.index].append((_percent(segment.start - start, length), width))
+        found[segment.span.index].append((_percent(segment.local_start - start, length), width))
     return found
 
 

@@ -28,7 +28,7 @@ def find(scene: Scene) -> Iterator[Finding]:
     here: defaultdict[str, list[Span]] = defaultdict(list)
     for span in scene.spans:
         if is_lock_wait(span):
-            here[scene.namer.lock(span)].append(span)
+            here[scene.namer.lock(span).text].append(span)
     for label, spans in here.items():
         spent = together(spans)
         if scene.share(spent, spans[0].start) >= _LEAST_SHARE:

@@ -44,7 +44,7 @@ def _suffered(scene: Scene) -> Iterator[Finding]:
     culprits: defaultdict[str, list[Piece]] = defaultdict(list)
     for piece in (*scene.path, *scene.path_afterwards):
         if piece.category.kind == LOOP_BLOCKED and piece.category not in caused and not is_stall(piece.span):
-            culprits[piece.category.label].append(piece)
+            culprits[piece.category.label + piece.category.detail].append(piece)
     for label, pieces in culprits.items():
         spent = sum(piece.duration for piece in pieces)
         if scene.share(spent, pieces[0].start) < _LEAST_SHARE:

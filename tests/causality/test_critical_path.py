@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from causal_otel.collector.analysis import Until, build, critical_path, time_on_path
+from causal_otel.causality.critical_path import Until, critical_path, time_on_path
+from causal_otel.collector.analysis import build
 from tests.collector.analysis.making import BEGIN, MS, TRACES, pairs, span, trace
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def test_any_span_can_be_explained() -> None:
     """The path of a span that is not the root is that of its own time."""
     view = build(trace(span("root", end=10), span("a", "root", 2, 8), span("a1", "a", 3, 5)))
     segments = critical_path(view, view.spans[1])
-    assert time_on_path(segments) == {1: 4 * MS, 2: 2 * MS}
+    assert time_on_path(segments) == {view.spans[1]: 4 * MS, view.spans[2]: 2 * MS}
 
 
 def test_a_trace_without_spans_has_no_path() -> None:
@@ -148,7 +149,7 @@ def test_every_nanosecond_is_in_one_segment(made: TracesData) -> None:
         edges = [root.start, *itertools.chain(*((each.start, each.end) for each in segments)), root.end]
         assert edges[::2] == edges[1::2]
         for each in segments:
-            assert each.span.start <= each.start < each.end <= each.span.end
+            assert each.span.start <= each.local_start < each.local_end <= each.span.end
             above = each.span
             while above.parent is not None:
                 above = above.parent
@@ -158,13 +159,16 @@ def test_every_nanosecond_is_in_one_segment(made: TracesData) -> None:
 
 @given(TRACES)
 def test_every_nanosecond_until_the_end_is_in_one_segment(made: TracesData) -> None:
-    """Segments follow each other from the trace's first start to its last end; waits end where their span begins."""
+    """Segments follow each other from the first start to the last end; a wait ends where its span starts."""
     view = build(made)
     segments = critical_path(view, until="end")
-    edges = [view.start, *itertools.chain(*((each.start, each.end) for each in segments)), view.end]
+    start = min(span.start + span.skew for span in view.spans)
+    end = max(span.end + span.skew for span in view.spans)
+    edges = [start, *itertools.chain(*((each.start, each.end) for each in segments)), end]
     assert edges[::2] == edges[1::2]
     for each in segments:
         assert each.start < each.end
-        assert (
-            each.end <= each.span.start if each.waiting else each.span.start <= each.start <= each.end <= each.span.end
-        )
+        if each.waiting:
+            assert each.local_end <= each.span.start
+        else:
+            assert each.span.start <= each.local_start < each.local_end <= each.span.end

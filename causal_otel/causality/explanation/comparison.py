@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from causal_otel.collector.analysis import critical_path
+from causal_otel.causality.critical_path import critical_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from causal_otel.collector.analysis import TraceView
+    from causal_otel.causality.critical_path import Until
+    from causal_otel.causality.spans import Span, Trace
 
 __all__ = ["Cause", "Change", "Comparison", "Row", "Side", "compare"]
 
@@ -33,7 +34,7 @@ class Side:
         spans: how many.
         errors: how many failed.
         total: nanoseconds in them, together.
-        own: nanoseconds of the critical path to the end of all work in which they themselves held up the end.
+        own: nanoseconds of the critical path in which they themselves held up the end.
         waits: likewise, in which it waited for them to start.
     """
 
@@ -85,6 +86,8 @@ class Comparison:
         causes: the largest parts of the difference, largest first.
         other_causes: how many smaller ones there are.
         rest: nanoseconds of those together.
+        difference: nanoseconds that all rows explain: what b took longer, to the end of all work. Where clocks
+            disagree, it is by one clock, unlike the durations of the traces.
         counts: how many rows there are of each change.
         longest: the longest that a path's spans take together, in nanoseconds; at least 1.
     """
@@ -93,6 +96,7 @@ class Comparison:
     causes: tuple[Cause, ...]
     other_causes: int
     rest: int
+    difference: int
     counts: dict[Change, int]
     longest: int
 
@@ -108,15 +112,20 @@ class _Path:
     children: dict[tuple[str, str, str], _Path] = field(default_factory=dict)
 
 
-def compare(a: TraceView, b: TraceView) -> Comparison:
+def compare(a: Trace[Span], b: Trace[Span], until: Until = "end") -> Comparison:
     """What differs between ``a`` and ``b``.
 
     Spans of the same service, operation and system are one path if their parents are.
+
+    Args:
+        a: a trace.
+        b: another one.
+        until: what their critical paths lead to, the answer or the end of all work.
     """
     root = _Path("", "", "", 0)
-    _add(root, a, "a")
-    _add(root, b, "b")
-    notable = _NOTABLE_OF_TRACE * max(a.duration, b.duration)
+    _add(root, a, "a", until)
+    _add(root, b, "b", until)
+    notable = _NOTABLE_OF_TRACE * max(a.end - a.start, b.end - b.start)
     rows = tuple(
         Row(depth, path.service, path.operation, path.system, path.a, path.b, _change(path, notable))
         for depth, path in _in_order(root)
@@ -131,6 +140,7 @@ def compare(a: TraceView, b: TraceView) -> Comparison:
         causes=tuple(causes[:_CAUSES]),
         other_causes=len(causes[_CAUSES:]),
         rest=sum(cause.delta for cause in causes[_CAUSES:]),
+        difference=sum(row.explains for row in rows),
         counts=counts,
         longest=max(1, longest),
     )
@@ -144,12 +154,11 @@ def _causes(rows: tuple[Row, ...]) -> Iterator[Cause]:
             yield Cause(row, True, row.b.waits - row.a.waits)
 
 
-def _add(root: _Path, trace: TraceView, which: Literal["a", "b"]) -> None:
-    above = [root]
+def _add(root: _Path, trace: Trace[Span], which: Literal["a", "b"], until: Until) -> None:
+    paths: list[_Path] = []
     sides: list[Side] = []
-    for span in trace.spans:
-        del above[span.depth + 1 :]
-        siblings = above[-1].children
+    for span in trace.spans:  # parents before their children
+        siblings = (root if span.parent is None else paths[span.parent.index]).children
         key = span.service, span.name, span.system
         offset = span.start - trace.start
         path = siblings.get(key)
@@ -161,8 +170,8 @@ def _add(root: _Path, trace: TraceView, which: Literal["a", "b"]) -> None:
         side.errors += span.error
         side.total += span.duration
         sides.append(side)
-        above.append(path)
-    for segment in critical_path(trace, until="end"):
+        paths.append(path)
+    for segment in critical_path(trace, None, until):
         side = sides[segment.span.index]
         if segment.waiting:
             side.waits += segment.duration

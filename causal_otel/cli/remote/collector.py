@@ -1,0 +1,129 @@
+"""Traces of a collector of ours that runs, by the addresses of its pages that are for programs."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from causal_otel.cli.stored import CommandError, UsageError
+from causal_otel.collector.conditions import quoted
+from causal_otel.collector.query import Found, ServiceCount, Summary, TraceLogs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+
+    from causal_otel.cli.remote.asking import Asked
+    from causal_otel.collector.conditions import Condition
+    from causal_otel.collector.query import Query
+
+__all__ = ["CollectorSource", "parameters"]
+
+_MOST = 500
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST = (datetime(2262, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+
+
+class CollectorSource:
+    """See :class:`causal_otel.cli.source.Source`."""
+
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
+        self._summaries: dict[bytes, Summary] = {}
+
+    def search(self, query: Query, *, seconds: float = 2.0) -> Found:
+        """Find traces, in the order that the query asks for."""
+        answer = self._asked.get("/search.json", parameters(query))
+        document = answer.document()
+        if not answer.found or not isinstance(document, dict):
+            mistakes = document.get("mistakes") if isinstance(document, dict) else None
+            told = "; ".join(f"{name}: {said}" for name, said in mistakes.items()) if mistakes else answer.status
+            raise CommandError(f"{self._asked.shown} refuses the search: {told}")
+        summaries = [_summary(each) for each in document["traces"]]
+        self._summaries |= {each.trace_id: each for each in summaries}
+        ids = tuple(each.trace_id for each in summaries)
+        return Found(ids, document["complete"], document["compared_since_unix_nano"])
+
+    def summaries(self, trace_ids: Iterable[bytes]) -> list[Summary]:
+        """One for each of those that a search has found."""
+        return [self._summaries[each] for each in trace_ids if each in self._summaries]
+
+    def trace(self, trace_id: bytes) -> TracesData | None:
+        """All spans of a trace; None if there is none."""
+        from causal_otel.collector.receive import otlp_json
+
+        answer = self._asked.get(f"/trace/{trace_id.hex()}.json")
+        return otlp_json.loads(answer.body) if answer.found else None
+
+    def logs(self, trace_id: bytes, *, most: int = 0) -> TraceLogs | None:
+        """The log records of a trace; None if there is none."""
+        from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
+
+        from causal_otel.collector.receive import otlp_json
+
+        answer = self._asked.get(f"/trace/{trace_id.hex()}/logs.json")
+        return TraceLogs(otlp_json.read(answer.body, LogsData())) if answer.found else None
+
+
+def parameters(query: Query) -> dict[str, str]:
+    """A query as the search form has it.
+
+    Raises:
+        UsageError: The form cannot say it.
+    """
+    conditions = [f"{quoted(key)}={quoted(value)}" for key, value in query.tags]
+    conditions += map(_condition, query.conditions)
+    operation = query.operation_like or ""
+    if query.operation is not None:
+        operation = quoted(query.operation)
+    given = {
+        "service": query.service or "",
+        "operation": operation,
+        "kind": query.kind or "",
+        "system": query.system or "",
+        "tags": " ".join(conditions),
+        "start": _moment(query.start // 1000),
+        "end": "" if query.end // 1000 >= _LAST else _moment(-(-query.end // 1000)),
+        "shortest": "" if query.shortest is None else f"{query.shortest}ns",
+        "longest": "" if query.longest is None else f"{query.longest}ns",
+        "errors": "1" if query.errors else "",
+        "logs": " ".join(query.logs),
+        "limit": str(min(query.limit, _MOST)),
+        "sort": query.sort,
+    }
+    return {name: value for name, value in given.items() if value}
+
+
+def _condition(condition: Condition) -> str:
+    key = quoted(condition.key)
+    if condition.operator == "has":
+        return key
+    if condition.operator == "lacks":
+        return f"!{key}"
+    if condition.wild:
+        if re.search(r'[\s"]', condition.value):
+            raise UsageError(f"--tag {condition.key}={condition.value[:40]}: over --url no * with spaces or quotes")
+        return f"{key}{condition.operator}{condition.value}"
+    return f"{key}{condition.operator}{quoted(condition.value)}"
+
+
+def _moment(microseconds: int) -> str:
+    return (_EPOCH + timedelta(microseconds=microseconds)).isoformat()
+
+
+def _summary(document: dict[str, Any]) -> Summary:
+    start = document["start_unix_nano"]
+    return Summary(
+        trace_id=bytes.fromhex(document["trace_id"]),
+        root_service=document["service"],
+        root_operation=document["operation"],
+        root_kind=document["kind"],
+        start=start,
+        end=start + document["duration_nano"],
+        spans=document["spans"],
+        errors=document["errors"],
+        orphans=document["orphans"],
+        services=tuple(ServiceCount(name, **counts) for name, counts in document["services"].items()),
+    )
