@@ -86,7 +86,8 @@ def _why(arguments: argparse.Namespace) -> int:
 def _of_operation(arguments: argparse.Namespace, found: Source) -> tuple[OperationExplanation, list[str]]:
     """Of the operations that match, the one that took the most time, and the names of the others."""
     from causal_otel.causality.explanation import explain_operation
-    from causal_otel.cli.lookup import by_id, calls
+    from causal_otel.cli.lookup import by_id
+    from causal_otel.collector.analysis.lookup import calls
 
     by_operation = calls(found, _query(arguments, "operation"))
     if not by_operation:
@@ -113,7 +114,8 @@ def _explained(found: Source, view: TraceView, root: SpanView | None) -> Explana
 
 def _chosen(arguments: argparse.Namespace, found: Source, which: str) -> tuple[TraceView, SpanView | None]:
     """The trace, and the span whose time to explain; None: the trace's root."""
-    from causal_otel.cli.lookup import by_id, newest, parse_trace_id, slowest
+    from causal_otel.cli.lookup import by_id, parse_trace_id
+    from causal_otel.collector.analysis.lookup import newest, slowest
 
     if which == "id":
         return by_id(found, parse_trace_id(arguments.id)), None
