@@ -43,9 +43,7 @@ def _answer(traces: Traces, wanted: _Why) -> str:
     if wanted.which == "all":
         return _of_operation(traces, wanted)
     if wanted.which == "slowest" and not (wanted.operation or wanted.service):
-        raise Refused(
-            'give a trace_id, an operation or a service, or which="last_failed"; operations lists what is slow'
-        )
+        raise Refused('give trace_id, operation or service, or which="last_failed"; operations lists what is slow')
     found = (slowest if wanted.which == "slowest" else newest)(traces, _query(wanted))
     if found is None:
         raise _nothing(wanted)
