@@ -330,6 +330,13 @@ class Settings:
         "`causal.task` and its like.",
         "TRACING_TASK_EDGES",
     )
+    code_origin: bool = _setting(
+        BOOLEAN,
+        False,
+        "`true`: queries, commands and requests that are sent tell the line of your own code that issued them: "
+        "`causal.code.origin`. The option `code_origin` of a patch replaces this for that patch.",
+        "TRACING_CODE_ORIGIN",
+    )
     excluded_urls: tuple[str, ...] = _setting(
         EXCLUDED_URLS,
         (),

@@ -1,8 +1,9 @@
-"""The trace that a command is given the id of."""
+"""The trace that a command is given the id of, and what it says of a search."""
 
 from __future__ import annotations
 
 import re
+import sys
 from typing import TYPE_CHECKING
 
 from causal_otel.cli.stored import CommandError, UsageError
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from causal_otel.cli.source import Source
     from causal_otel.collector.analysis import TraceView
 
-__all__ = ["by_id", "missing", "parse_trace_id"]
+__all__ = ["by_id", "missing", "parse_trace_id", "tell_incomplete"]
 
 _ID = re.compile(r"[0-9a-f]{16}|[0-9a-f]{32}")
 
@@ -26,6 +27,11 @@ def parse_trace_id(written: str) -> bytes:
     if not _ID.fullmatch(text):
         raise UsageError(f"{written[:80]!r} is no trace id, which has 32 hexadecimal digits")
     return bytes.fromhex(text.rjust(32, "0"))
+
+
+def tell_incomplete() -> None:
+    """Say that a search had no time to see all."""
+    print("The search ended before all was seen: a shorter --last, or --service, narrows it.", file=sys.stderr)
 
 
 def missing(trace_id: bytes) -> CommandError:

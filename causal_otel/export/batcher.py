@@ -51,6 +51,7 @@ class Batcher:
     Attributes:
         head: how many spans have left the queue.
         encoding: the position of the first of those being encoded; None: there are none.
+        in_encoding: how many those are. Others behind them may have been discarded meanwhile.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Batcher:
         self._encoder: Encoder | None = None
         self.head = head
         self.encoding: int | None = None
+        self.in_encoding = 0
 
     def settled(self) -> int:
         """The position before which every span is accounted for. Called with the lock."""
@@ -82,7 +84,7 @@ class Batcher:
 
     def spans(self) -> int:
         """How many spans have left the queue and are not accounted for. Called with the lock."""
-        return self._sender.spans() + (0 if self.encoding is None else self.head - self.encoding)
+        return self._sender.spans() + self.in_encoding
 
     def discard(self, most: int, reason: str) -> int:
         """Drop the oldest in the queue, up to ``most``; how many they were. Called with the lock."""
@@ -112,6 +114,7 @@ class Batcher:
             while count < self._most:
                 with ledger.lock:
                     spans = self._popped(min(_SLICE, self._most - count))
+                    self.in_encoding += len(spans)
                 if not spans:
                     break
                 count += len(spans)
@@ -128,7 +131,7 @@ class Batcher:
             if lost:
                 ledger.drop(lost, "encoding", first)
             self._sender.put(Batch(payload, spans_in_it, first) for payload, spans_in_it in requests)
-            self.encoding = None
+            self.encoding, self.in_encoding = None, 0
             ledger.changed.notify_all()
         self._sender.make_room()
         if self._sender.done:  # the end of the process did not wait for this batch

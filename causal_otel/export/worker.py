@@ -124,9 +124,8 @@ class Worker(SpanProcessor):
             observe=self._observe,
             signal=self._signal,
         )
-        self._batcher = Batcher(
-            *(self._queue, ledger, self._sender, self._max_batch, self.take, head, self._redaction, self._signal)
-        )
+        places = self._queue, ledger, self._sender
+        self._batcher = Batcher(*places, self._max_batch, self.take, head, self._redaction, self._signal)
         self._threads = Threads(encode=self._encode, send=self._sender.run)
         self._overflow_seen = ledger.dropped["queue_full"]
         # A lock used as a bell: releasing it wakes the encoding thread. That is a single step which never waits, unlike
@@ -282,7 +281,8 @@ class Worker(SpanProcessor):
             sender.give_up()
         sender.close()
         self._log.muted = False
-        lost = sum(ledger.dropped.values()) - before[0]
+        # What is still being encoded is counted as lost, or goes to the spool, when that is done.
+        lost = sum(ledger.dropped.values()) - before[0] + batcher.in_encoding
         spooled = ledger.spooled - before[1]
         if lost or spooled:
             self._log.say(

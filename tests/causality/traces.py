@@ -68,6 +68,7 @@ class PlainSpan:
     index: int = 0
     error: bool = False
     status_message: str = ""
+    system: str = ""
     attributes: dict[str, Any] = field(default_factory=dict)
     resource: dict[str, Any] = field(default_factory=dict)
     events: tuple[Event, ...] = ()

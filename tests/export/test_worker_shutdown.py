@@ -47,7 +47,9 @@ class TestShutdown:
         wait_until(lambda: len(transport.delivered) >= 2)  # the attempt that hung; it does not count any more
         assert worker.status().exported == 0
 
-    def test_encoding_takes_longer(self, make: MakeWorker, transport: ScriptedTransport) -> None:
+    def test_encoding_takes_longer(
+        self, make: MakeWorker, transport: ScriptedTransport, caplog: pytest.LogCaptureFixture
+    ) -> None:
         """A batch whose encoding shutdown() could not wait for is counted as lost, like those behind it."""
         hanging, gate = threading.Event(), threading.Event()
 
@@ -62,6 +64,9 @@ class TestShutdown:
             provider.get_tracer("t").start_span(name, attributes={"slow": name}).end()
         assert hanging.wait(20)
         worker.shutdown()
+        assert [record.getMessage()[:45] for record in caplog.records] == [
+            "causal_otel: 5 of the last 5 spans could not "
+        ]
         gate.set()
         wait_until(lambda: lost(worker) == {"shutdown": 5})
         assert worker.status().queued == 0

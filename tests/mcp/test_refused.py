@@ -49,7 +49,7 @@ _UNKNOWN = "ff" * 16
             f"there is no trace {_UNKNOWN}: it was not received (yet), or is no longer kept",
         ),
         ("why", {}, "give trace_id, operation or service"),
-        ("why", {"trace_id": ORDER, "operation": "GET"}, "give either trace_id, or operation, service and which"),
+        ("why", {"trace_id": ORDER, "operation": "GET"}, "give either trace_id, or operation and service; not both"),
         ("why", {"which": "all"}, "give its name; operations lists them"),
         ("why", {"operation": "nothing", **TIME}, "no span of 'nothing' is there in that time: try a longer last"),
         ("why", {"operation": "POST", "which": "last_failed", **TIME}, "no span of 'POST' has failed in that time"),

@@ -6,10 +6,10 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from causal_otel.causality.explanation.categories import LOOP_BLOCKED, Category, stalled_by
-from causal_otel.causality.explanation.parts import measured
+from causal_otel.causality.explanation.categories import LOOP_BLOCKED, Category
+from causal_otel.causality.explanation.parts import begin, measured
 from causal_otel.causality.explanation.pieces import Piece
-from causal_otel.causality.explanation.stalls import Stall, Stalls, is_stall, stalls_of
+from causal_otel.causality.explanation.stalls import Stall, Stalls, is_stall, stalled_by, stalls_of
 from causal_otel.causality.explanation.targets import named
 from causal_otel.names import CAUSAL_LOOP_BLOCKED
 
@@ -93,16 +93,16 @@ def without_stalls(trace: Trace[Span], pieces: Sequence[Piece], known: KnownStal
 
 def _before(piece: Piece) -> bool:
     """Whether it lies before its span."""
-    return piece.end <= piece.span.start
+    return piece.end <= begin(piece.span)
 
 
 def _cut(piece: Piece, stalls: Stalls, known: KnownStalls) -> Iterator[Piece]:
-    at = piece.start
-    for start, end, stall in stalls.within(piece.start, piece.end):
-        if at < start:
-            yield replace(piece, start=at, end=start)
-        yield Piece(piece.span, start, end, known.category(stall))
-        at = end
+    at, skew = piece.start, piece.span.skew
+    for first, last, stall in stalls.within(piece.start - skew, piece.end - skew):
+        if at < first + skew:
+            yield replace(piece, start=at, end=first + skew)
+        yield Piece(piece.span, first + skew, last + skew, known.category(stall))
+        at = last + skew
     if at < piece.end:
         yield replace(piece, start=at)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from causal_otel.causality.spans import Span
 
-__all__ = ["BEFORE", "INSIDE", "measured", "nanoseconds", "parts_before", "thread_wait_is_inside"]
+__all__ = ["BEFORE", "INSIDE", "begin", "end", "measured", "nanoseconds", "parts_before", "thread_wait_is_inside"]
 
 INSIDE = (
     CAUSAL_RECEIVE,
@@ -49,6 +49,16 @@ BEFORE = (CAUSAL_QUEUE_WAIT, CAUSAL_THREADPOOL_WAIT)
 
 _AWAITS_THREADS = "causal_otel.asgi"
 """The scope of spans that go on while they wait for a thread; others begin in the thread that was waited for."""
+
+
+def begin(span: Span) -> int:
+    """When a span started, by the clock of the critical path."""
+    return span.start + span.skew
+
+
+def end(span: Span) -> int:
+    """When it ended, by that clock."""
+    return span.end + span.skew
 
 
 def nanoseconds(seconds: Any) -> int:

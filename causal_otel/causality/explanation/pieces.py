@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from causal_otel.causality.explanation.parts import INSIDE, measured, parts_before, thread_wait_is_inside
+from causal_otel.causality.explanation.parts import INSIDE, begin, end, measured, parts_before, thread_wait_is_inside
 from causal_otel.names import (
     CAUSAL_FETCH,
     CAUSAL_LOOP_BLOCKED,
@@ -38,7 +38,7 @@ _UNKNOWN = frozenset({"not_due", "own_code", "queue_wait", "untraced"})
 
 @dataclass(slots=True)
 class Piece:
-    """A time of the critical path, in Unix nanoseconds, that ``span`` spent on one thing."""
+    """A time of the critical path, in Unix nanoseconds by its clock, that ``span`` spent on one thing."""
 
     span: Span
     start: int
@@ -77,14 +77,15 @@ def before(span: Span, namer: Namer) -> list[Piece]:
     """What a span waited for before it started, by its attributes."""
     parts = parts_before(span)
     waits = []
+    start = begin(span)
     queued = parts.get(CAUSAL_QUEUE_WAIT, 0)
     prefetched = min(queued, measured(span.attributes, CAUSAL_PREFETCH_WAIT))
     if queued > prefetched:
-        waits.append(Piece(span, span.start - queued, span.start - prefetched, namer.queued(span)))
+        waits.append(Piece(span, start - queued, start - prefetched, namer.queued(span)))
     if prefetched:
-        waits.append(Piece(span, span.start - prefetched, span.start, namer.prefetched()))
+        waits.append(Piece(span, start - prefetched, start, namer.prefetched()))
     if thread := parts.get(CAUSAL_THREADPOOL_WAIT):
-        waits.append(Piece(span, span.start - thread, span.start, namer.thread()))
+        waits.append(Piece(span, start - thread, start, namer.thread()))
     return waits
 
 
@@ -100,15 +101,15 @@ def _unstarted(span: Span, namer: Namer) -> Category:
 def _known_better(pieces: Iterable[Piece], wait: Piece) -> Iterator[Piece]:
     """The pieces, with ``wait`` in the place of what its span's ancestors did meanwhile as far as anybody knew."""
     for piece in pieces:
-        start, end = max(piece.start, wait.start), min(piece.end, wait.end)
-        if start >= end or piece.category.kind not in _UNKNOWN or not _waits(wait.span, piece.span):
+        start, until = max(piece.start, wait.start), min(piece.end, wait.end)
+        if start >= until or piece.category.kind not in _UNKNOWN or not _waits(wait.span, piece.span):
             yield piece
             continue
         if piece.start < start:
             yield replace(piece, end=start)
-        yield Piece(wait.span, start, end, wait.category)
-        if end < piece.end:
-            yield replace(piece, start=end)
+        yield Piece(wait.span, start, until, wait.category)
+        if until < piece.end:
+            yield replace(piece, start=until)
 
 
 def _waits(span: Span, other: Span) -> bool:
@@ -144,17 +145,17 @@ def _timelines(trace: Trace[Span], path: Sequence[Segment[Span]]) -> list[tuple[
             _widen(windows, segment.span, segment.start, segment.end)
     for span in reversed(trace.spans):  # children before their parents
         if span.index in windows and span.parent is not None:
-            start, end = windows[span.index]
-            _widen(windows, span.parent, max(start, span.parent.start), min(end, span.parent.end))
+            first, last = windows[span.index]
+            _widen(windows, span.parent, max(first, begin(span.parent)), min(last, end(span.parent)))
     found = []
     for span in trace.spans:
         if span.index in own:
-            start, end = windows[span.index]
+            first, last = windows[span.index]
             timeline = [*own[span.index]]
-            if span.start < start:
-                timeline.insert(0, _Stretch(span.start, start, False))
-            if end < span.end:
-                timeline.append(_Stretch(end, span.end, False))
+            if begin(span) < first:
+                timeline.insert(0, _Stretch(begin(span), first, False))
+            if last < end(span):
+                timeline.append(_Stretch(last, end(span), False))
             found.append((span, timeline))
     return found
 
@@ -179,11 +180,11 @@ def _of_span(span: Span, timeline: Sequence[_Stretch], namer: Namer) -> Iterator
     at: _Stretch | None = next(stretches, None)
     for category, length in named:
         while length and at is not None:
-            end = min(at.end, at.start + length)
+            until = min(at.end, at.start + length)
             if at.shown:
-                yield Piece(span, at.start, end, category)
-            length -= end - at.start
-            at = replace(at, start=end) if end < at.end else next(stretches, None)
+                yield Piece(span, at.start, until, category)
+            length -= until - at.start
+            at = replace(at, start=until) if until < at.end else next(stretches, None)
 
 
 def _lengths(span: Span, namer: Namer) -> Iterator[tuple[str, int]]:

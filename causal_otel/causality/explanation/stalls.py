@@ -6,17 +6,29 @@ from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
 from causal_otel.causality.explanation.parts import measured
-from causal_otel.names import CAUSAL_BLOCK_CPU, CAUSAL_BLOCK_FRAME, CAUSAL_BLOCK_GC, CAUSAL_BLOCK_GIL, CAUSAL_BLOCK_WAIT
+from causal_otel.causality.explanation.targets import named
+from causal_otel.names import (
+    CAUSAL_BLOCK_CALLBACKS,
+    CAUSAL_BLOCK_CPU,
+    CAUSAL_BLOCK_FRAME,
+    CAUSAL_BLOCK_GC,
+    CAUSAL_BLOCK_GIL,
+    CAUSAL_BLOCK_STARVED,
+    CAUSAL_BLOCK_WAIT,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from causal_otel.causality.spans import Span, Trace
 
-__all__ = ["STALL", "Stall", "Stalls", "is_stall", "reason", "stalls_of"]
+__all__ = ["STALL", "Stall", "Stalls", "is_stall", "stalled_by", "stalls_of"]
 
 STALL = "loop blocked"
 """The name of a span that is one stall of an event loop."""
+
+_KEYS = frozenset({CAUSAL_BLOCK_CALLBACKS, CAUSAL_BLOCK_CPU, CAUSAL_BLOCK_FRAME, CAUSAL_BLOCK_WAIT})
+"""What a stall has one of: users may call spans of their own so, too."""
 
 
 class Stall(NamedTuple):
@@ -37,7 +49,7 @@ class Stall(NamedTuple):
 
 def is_stall(span: Span) -> bool:
     """Whether a span is the record of a stall."""
-    return span.name == STALL and span.kind == "internal" and CAUSAL_BLOCK_FRAME in span.attributes
+    return span.name == STALL and span.kind == "internal" and not _KEYS.isdisjoint(span.attributes)
 
 
 def stalls_of(trace: Trace[Span]) -> list[Stall]:
@@ -45,13 +57,23 @@ def stalls_of(trace: Trace[Span]) -> list[Stall]:
     return [Stall(span.start, span.end, span, trace) for span in trace.spans if is_stall(span)]
 
 
-def reason(span: Span) -> str:
+def stalled_by(span: Span) -> str:
+    """Whose code held the event loop, and with what: ``report.py:31 render() (computing)``."""
+    frame, callbacks = span.attributes.get(CAUSAL_BLOCK_FRAME), span.attributes.get(CAUSAL_BLOCK_CALLBACKS)
+    if not frame and isinstance(callbacks, int) and callbacks > 1:
+        frame = f"{callbacks} callbacks, none of them long"
+    what = _reason(span)
+    return f"{named(str(frame or 'unknown code'))}{f' ({what})' if what else ''}"
+
+
+def _reason(span: Span) -> str:
     """What the thread mostly did during a stall; empty: that is not known."""
     collecting = measured(span.attributes, CAUSAL_BLOCK_GC)
     shares = {
         "garbage collection": collecting,
         "computing": measured(span.attributes, CAUSAL_BLOCK_CPU) - collecting,
         "waiting for the GIL": measured(span.attributes, CAUSAL_BLOCK_GIL),
+        "no free CPU": measured(span.attributes, CAUSAL_BLOCK_STARVED),
         "a blocking call": measured(span.attributes, CAUSAL_BLOCK_WAIT),
     }
     longest = max(shares, key=lambda each: shares[each])

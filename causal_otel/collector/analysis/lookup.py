@@ -11,7 +11,7 @@ from causal_otel.collector.analysis.trace_tree import build
 from causal_otel.collector.conditions import is_like
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from causal_otel.causality.explanation import Call
     from causal_otel.collector.analysis.neighbours import Searched
@@ -28,16 +28,27 @@ _ROUNDS = 20
 _MOST_TRACES, _MOST_SPANS, _MOST_OF_A_TRACE = 300, 200_000, 20
 
 
-def slowest(searched: Searched, query: Query) -> tuple[TraceView, SpanView] | None:
+def _nothing() -> None:
+    pass
+
+
+def slowest(
+    searched: Searched, query: Query, *, incomplete: Callable[[], object] = _nothing
+) -> tuple[TraceView, SpanView] | None:
     """The longest of all spans that satisfy the query, with its trace; None: there is none.
 
     Searches go by time, so it is looked for in rounds: of some that took longer than the longest so far, the longest.
+
+    Args:
+        searched: what is searched.
+        query: what for.
+        incomplete: called for each search that had no time to see all.
     """
     best: tuple[TraceView, SpanView] | None = None
     narrowed = replace(query, limit=_AT_ONCE, sort="newest")
     for _ in range(_ROUNDS):
         longer: tuple[TraceView, SpanView] | None = None
-        for trace_id in searched.search(narrowed, seconds=_SECONDS).trace_ids:
+        for trace_id in _search(searched, narrowed, incomplete):
             message = searched.trace(trace_id)
             if message is None:  # its day was removed just now
                 continue
@@ -52,9 +63,11 @@ def slowest(searched: Searched, query: Query) -> tuple[TraceView, SpanView] | No
     return best
 
 
-def newest(searched: Searched, query: Query) -> tuple[TraceView, SpanView] | None:
+def newest(
+    searched: Searched, query: Query, *, incomplete: Callable[[], object] = _nothing
+) -> tuple[TraceView, SpanView] | None:
     """The last of the spans that satisfy the query, with its trace; None: there is none."""
-    for trace_id in searched.search(replace(query, limit=1, sort="newest"), seconds=_SECONDS).trace_ids:
+    for trace_id in _search(searched, replace(query, limit=1, sort="newest"), incomplete):
         message = searched.trace(trace_id)
         view = None if message is None else build(message)
         spans = [] if view is None else list(matching(view, query))
@@ -63,11 +76,13 @@ def newest(searched: Searched, query: Query) -> tuple[TraceView, SpanView] | Non
     return None
 
 
-def calls(searched: Searched, query: Query, *, most: int = _MOST_TRACES) -> dict[tuple[str, str], list[Call]]:
+def calls(
+    searched: Searched, query: Query, *, most: int = _MOST_TRACES, incomplete: Callable[[], object] = _nothing
+) -> dict[tuple[str, str], list[Call]]:
     """The newest calls of the operations that satisfy the query, by service and name, as far as they are looked at."""
     found: dict[tuple[str, str], list[Call]] = {}
     left = _MOST_SPANS
-    for trace_id in searched.search(replace(query, limit=most, sort="newest"), seconds=_SECONDS).trace_ids:
+    for trace_id in _search(searched, replace(query, limit=most, sort="newest"), incomplete):
         message = searched.trace(trace_id)
         if message is None:
             continue
@@ -92,3 +107,10 @@ def matching(view: TraceView, query: Query) -> Iterator[SpanView]:
             and (span.error or not query.errors)
         ):
             yield span
+
+
+def _search(searched: Searched, query: Query, incomplete: Callable[[], object]) -> tuple[bytes, ...]:
+    found = searched.search(query, seconds=_SECONDS)
+    if not found.complete:
+        incomplete()
+    return found.trace_ids

@@ -183,6 +183,9 @@ PATCH = Patch(
         names.CAUSAL_POOL_WAITING,
         names.CAUSAL_CPU,
         names.CAUSAL_CONNECT,
+        # What the redis client notes that carries the message.
+        *(names.CAUSAL_CONNECT_DNS, names.CAUSAL_CONNECT_TLS, names.CAUSAL_DISCOVERY),
+        *(names.CAUSAL_ATTEMPTS, names.CAUSAL_RETRY_WAIT),
         names.CAUSAL_PREFETCH_WAIT,
         names.SERVER_ADDRESS,
         names.SERVER_PORT,

@@ -155,6 +155,36 @@ def test_a_trace_that_begins_with_a_task_has_waited_before() -> None:
     assert found.answer.nanoseconds == 500_000_000
 
 
+def test_clocks_that_disagree_change_nothing() -> None:
+    """A server whose clock is an hour ahead has its parts, its stall and its child where they were."""
+    hour = 3_600_000
+    away: dict[str, Any] = {"service": "stock", "resource": {"host.name": "there"}}
+    found = shares(
+        request(100),
+        call("c", 0, 100),
+        span(
+            "serve",
+            "c",
+            hour + 20,
+            hour + 80,
+            kind="server",
+            attributes={"causal.loop.blocked": 0.01, "causal.cpu": 0.012},
+            **away,
+        ),
+        query(
+            "q", hour + 30, hour + 70, {"causal.pool.wait": 0.03, "causal.loop.blocked": 0.01}, parent="serve", **away
+        ),
+        stall("block", hour + 60, hour + 70, parent="serve", **away),
+    )
+    assert found == {
+        "on the way to api.example.com and back": 40,
+        "waiting for a PostgreSQL connection": 30,
+        "computing (stock)": 12,
+        "loop blocked 10 ms by report.py:31 render()": 10,
+        "nothing traced: waiting (stock)": 8,
+    }
+
+
 # -- own time ------------------------------------------------------------------------------------------------------
 
 
@@ -195,6 +225,7 @@ def test_computing_is_no_more_than_own_time() -> None:
         ({"causal.block.cpu": 0.14, "causal.block.gc": 0.12}, " (garbage collection)"),
         ({"causal.block.wait": 0.14, "causal.block.cpu": 0.01}, " (a blocking call)"),
         ({"causal.block.gil": 0.14}, " (waiting for the GIL)"),
+        ({"causal.block.starved": 0.14}, " (no free CPU)"),
         ({}, ""),
     ],
 )
@@ -202,6 +233,20 @@ def test_a_stall_names_the_code_and_what_it_did(measured: dict[str, Any], why: s
     """The frame of the record, and the largest of its shares."""
     found = shares(request(200, {"causal.loop.blocked": 0.15}), stall("block", 0, 150, measured))
     assert found == {f"loop blocked 150 ms by report.py:31 render(){why}": 150, "own code": 50}
+
+
+def test_a_stall_of_many_callbacks_says_so() -> None:
+    """None of them alone has held the loop, so that there is no place in the code to name."""
+    crowd = span("s", "root", 0, 150, operation="loop blocked", attributes={"causal.block.callbacks": 312})
+    assert shares(request(200), crowd) == {
+        "loop blocked 150 ms by 312 callbacks, none of them long": 150,
+        "own code": 50,
+    }
+
+
+def test_a_span_of_that_name_alone_is_no_stall() -> None:
+    """Users may call their own spans so."""
+    assert shares(request(200), span("s", "root", 0, 150, operation="loop blocked")) == {"own code": 200}
 
 
 def test_a_victims_query_is_not_blamed_for_a_stall() -> None:

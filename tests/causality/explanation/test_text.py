@@ -211,3 +211,18 @@ def test_a_deep_trace_is_explained() -> None:
     found = explained(*spans)
     assert found.sentence == "5 s: 100 % own code"
     assert all(len(line) < 300 for line in found.text().splitlines())
+
+
+def test_a_large_trace_is_explained_in_the_end() -> None:
+    """Thousands of spans that wait, suffer stalls and are cancelled are no thousands times thousands."""
+    waits = {"causal.pool.wait": 0.5, "causal.loop.blocked": 0.002, "causal.cancelled": True}
+    spans = [query(f"q{n:05}", n, n + 10, waits) for n in range(3000)]
+    stalls = [stall(f"s{n:05}", n * 3, n * 3 + 2) for n in range(1000)]
+    found = explained(request(3010, {"causal.loop.blocked": 2.0, "causal.cpu": 0.001}), *spans, *stalls)
+    assert sum(each.nanoseconds for each in found.answer.shares) == found.answer.nanoseconds
+    assert {each.kind for each in found.findings} == {
+        "cancelled",
+        "loop_block_caused",
+        "n_plus_one",
+        "pool_exhausted",
+    } - {"n_plus_one"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -9,13 +10,13 @@ from causal_otel._internal.durations import format_duration
 from causal_otel.causality.explanation.blocked import process_of
 from causal_otel.causality.explanation.findings.finding import Finding, call, finding
 from causal_otel.causality.explanation.findings.statements import place
-from causal_otel.causality.explanation.parts import measured
+from causal_otel.causality.explanation.parts import begin, measured
 from causal_otel.causality.explanation.shares import pool_state
 from causal_otel.causality.explanation.targets import a_connection_to, named
 from causal_otel.names import CAUSAL_POOL_WAIT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from causal_otel.causality.explanation.scene import Scene
     from causal_otel.causality.spans import Span, Trace
@@ -35,7 +36,7 @@ def find(scene: Scene) -> Iterator[Finding]:
     for spans in groups.values():
         spans.sort(key=lambda span: (-measured(span.attributes, CAUSAL_POOL_WAIT), span.start, span.span_id))
         waited = sum(measured(span.attributes, CAUSAL_POOL_WAIT) for span in spans)
-        if scene.share(waited, spans[0].start) < _LEAST_SHARE:
+        if scene.share(waited, begin(spans[0])) < _LEAST_SHARE:
             continue
         state = pool_state(spans)
         times = f" in {len(spans)} calls" if len(spans) > 1 else ""
@@ -47,21 +48,43 @@ def find(scene: Scene) -> Iterator[Finding]:
 def _held(scene: Scene, waiting: Sequence[Span]) -> str:
     """What used the pool's connections while they waited, by operation, longest first."""
     times: defaultdict[str, int] = defaultdict(int)
-    windows = [(span.start, span.start + measured(span.attributes, CAUSAL_POOL_WAIT)) for span in waiting]
+    windows = _merged((span.start, span.start + measured(span.attributes, CAUSAL_POOL_WAIT)) for span in waiting)
     where, process = place(waiting[0]), process_of(waiting[0])
     for trace in (scene.trace, *scene.others):
         for span in trace.spans:
             if span.kind != waiting[0].kind or place(span) != where:
                 continue
             # Of one that waited as well, only what came after its wait had a connection.
-            begin = span.start + measured(span.attributes, CAUSAL_POOL_WAIT)
-            held = sum(max(0, min(span.end, end) - max(begin, start)) for start, end in windows)
+            had = span.start + measured(span.attributes, CAUSAL_POOL_WAIT)
+            held = _within(windows, had, span.end)
             if held and process_of(span) == process:
                 times[_operation(scene, trace, span)] += held
     longest = sorted(times.items(), key=lambda each: (-each[1], each[0]))
     shown = ", ".join(f"{name} ({format_duration(held)})" for name, held in longest[:_SHOWN])
     more = f" and {len(longest) - _SHOWN} more" if len(longest) > _SHOWN else ""
     return f", which {shown}{more} used meanwhile" if shown else ""
+
+
+def _merged(windows: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Times that may overlap as times that do not, in order."""
+    found: list[tuple[int, int]] = []
+    for start, end in sorted(windows):
+        if found and start <= found[-1][1]:
+            found[-1] = found[-1][0], max(found[-1][1], end)
+        else:
+            found.append((start, end))
+    return found
+
+
+def _within(windows: Sequence[tuple[int, int]], start: int, end: int) -> int:
+    """Nanoseconds of the time from ``start`` to ``end`` that lie in one of them."""
+    spent = 0
+    for number in range(bisect_right(windows, start, key=lambda each: each[1]), len(windows)):
+        first, last = windows[number]
+        if first >= end:
+            break
+        spent += min(last, end) - max(first, start)
+    return spent
 
 
 def _operation(scene: Scene, trace: Trace[Span], span: Span) -> str:

@@ -62,6 +62,17 @@ def plant(stage: Stage, client: httpx.Client, cause: Cause) -> Planted:
         ServerError: The API does not answer.
         MissingSpans: The trace is not whole after a while.
     """
+    answer = ask(stage, client, cause)
+    trace = _whole(stage, answer.headers["x-trace-id"], cause)
+    return Planted(cause, trace, explain(trace, traces_beside(stage.collector.traces, trace)))
+
+
+def ask(stage: Stage, client: httpx.Client, cause: Cause) -> httpx.Response:
+    """Send the request that suffers from a cause, and the one beside it.
+
+    Raises:
+        ServerError: The API does not answer.
+    """
     try:
         if cause.beside is None:
             answer = client.get(cause.path)
@@ -76,8 +87,7 @@ def plant(stage: Stage, client: httpx.Client, cause: Cause) -> Planted:
     except httpx.HTTPError as error:
         check_running()
         raise ServerError(f"demo-api did not answer GET {cause.path}: {error}.", stage.api.output()) from None
-    trace = _whole(stage, answer.headers["x-trace-id"], cause)
-    return Planted(cause, trace, explain(trace, traces_beside(stage.collector.traces, trace)))
+    return answer
 
 
 def _whole(stage: Stage, trace_id: str, cause: Cause) -> TraceView:

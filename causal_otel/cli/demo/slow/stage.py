@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from causal_otel.cli.demo.slow.config import SlowConfig
 from causal_otel.cli.demo.stage import Stage
-from causal_otel.cli.demo.starting import consuming, listening, starting, uvicorn, worker
+from causal_otel.cli.demo.starting import consuming, listening, starting, uvicorn
+from causal_otel.cli.demo.starting import worker as celery_worker
 from causal_otel.testing.process import LOOPBACK, claim_port
 from causal_otel.testing.servers import postgres, valkey
 
@@ -20,13 +21,24 @@ __all__ = ["slow_stage"]
 
 
 @contextmanager
-def slow_stage(console: Console, api_port: int | None = None, *, loop: str = "auto") -> Iterator[Stage]:
+def slow_stage(
+    console: Console,
+    api_port: int | None = None,
+    *,
+    loop: str = "auto",
+    environment: Mapping[str, str] | None = None,
+    api: Callable[[int], list[str]] | None = None,
+    worker: list[str] | None = None,
+) -> Iterator[Stage]:
     """Start everything; stop everything when the block is left.
 
     Args:
         console: where progress is shown.
         api_port: the port of the API; None: a free one.
         loop: the API's event loop: ``asyncio``, ``uvloop``, or ``auto`` for what uvicorn chooses.
+        environment: variables that the services see besides.
+        api: the module, with its arguments, that serves the API on a port; default: uvicorn.
+        worker: the module, with its arguments, that is the worker; default: Celery.
 
     Raises:
         ServerError: Something cannot be started.
@@ -43,13 +55,14 @@ def slow_stage(console: Console, api_port: int | None = None, *, loop: str = "au
             redis_url=start.up("Valkey", "a Redis by another name: a lock, and Celery's queue", valkey()),
             external_url=f"http://{LOOPBACK}:{external_port}",
         )
-        start.environment |= config.environment()
+        start.environment |= {**config.environment(), **(environment or {})}
         external = start.begin("demo-scoring", uvicorn("slow.external", external_port))
         api_port = claim_port(api_port, "demo-api")
-        api = start.begin("demo-api", uvicorn("slow.app", api_port, loop=loop))
-        tasks = start.begin("demo-worker", worker("slow.tasks", 1))
+        served = uvicorn("slow.app", api_port, loop=loop) if api is None else api(api_port)
+        serving = start.begin("demo-api", served)
+        tasks = start.begin("demo-worker", celery_worker("slow.tasks", 1) if worker is None else worker)
         start.ready(external, "an external HTTP service, which takes its time", listening(external_port))
-        start.ready(api, "FastAPI under uvicorn", listening(api_port))
+        start.ready(serving, "FastAPI under uvicorn", listening(api_port))
         start.ready(tasks, "Celery, with one process", consuming)
         console.print(f"\n  All up after {time.monotonic() - begun:.1f} s.")
-        yield Stage(f"http://{LOOPBACK}:{api_port}", api, tasks, kept)
+        yield Stage(f"http://{LOOPBACK}:{api_port}", serving, tasks, kept)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["WHY"]
 
 _MOST_OTHERS = 5
+_INCOMPLETE = "a search ended before all was seen: a shorter last, or service, narrows it"
 
 
 class _Why(OfOperation):
@@ -36,59 +38,59 @@ class _Why(OfOperation):
 
 
 def _answer(traces: Traces, wanted: _Why) -> str:
+    problems: list[str] = []
     if wanted.trace_id:
-        if wanted.operation or wanted.service or "which" in wanted.model_fields_set:
-            raise Refused("give either trace_id, or operation, service and which; not both")
-        return _explained(traces, trace_of(traces, trace_id("trace_id", wanted.trace_id)), None)
+        if wanted.operation or wanted.service:
+            raise Refused("give either trace_id, or operation and service; not both")
+        view = trace_of(traces, trace_id("trace_id", wanted.trace_id))
+        return _answered({"trace_id": view.trace_id}, _explanation(traces, view, None, problems).text(), problems)
     if wanted.which == "all":
         return _of_operation(traces, wanted)
     if wanted.which == "slowest" and not (wanted.operation or wanted.service):
         raise Refused('give trace_id, operation or service, or which="last_failed"; operations lists what is slow')
-    found = (slowest if wanted.which == "slowest" else newest)(traces, _query(wanted))
+    look = slowest if wanted.which == "slowest" else newest
+    found = look(traces, _query(wanted), incomplete=partial(problems.append, _INCOMPLETE))
     if found is None:
-        raise _nothing(wanted)
+        raise _nothing(wanted, problems)
     view, span = found
     # Of a failure, all of the trace is of interest: the span that failed may be a call of something else.
-    return _explained(traces, view, span if wanted.which == "slowest" else None, span)
+    explanation = _explanation(traces, view, span if wanted.which == "slowest" else None, problems)
+    return _answered({"trace_id": view.trace_id, "span_id": span.span_id}, explanation.text(), problems)
 
 
-def _explained(traces: Traces, view: TraceView, root: SpanView | None, found: SpanView | None = None) -> str:
-    explanation, problem = _explanation(traces, view, root)
-    document: dict[str, Any] = {"trace_id": view.trace_id}
-    if found is not None:
-        document["span_id"] = found.span_id
-    return write({**document, "explanation": explanation.text().splitlines(), **problem})
+def _answered(head: dict[str, str], text: str, problems: list[str], **more: Any) -> str:
+    said = {"incomplete": "; ".join(dict.fromkeys(problems))} if problems else {}
+    return write({**head, "explanation": text.splitlines(), **more, **said})
 
 
-def _explanation(traces: Traces, view: TraceView, root: SpanView | None) -> tuple[Explanation, dict[str, str]]:
+def _explanation(traces: Traces, view: TraceView, root: SpanView | None, problems: list[str]) -> Explanation:
     try:
-        others, problem = traces_beside(traces, view), {}
+        others = traces_beside(traces, view)
     except Refused as error:  # the trace itself is there
-        others, problem = [], {"incomplete": f"other traces of that time could not be asked for: {error}"}
-    return explain(view, others, root=root), problem
+        others = []
+        problems.append(f"other traces of that time could not be asked for: {error}")
+    return explain(view, others, root=root)
 
 
 def _of_operation(traces: Traces, wanted: _Why) -> str:
     """Of the operations that match, the one that took the most time, and the names of the others."""
     if not wanted.operation:
         raise Refused('which="all" is about an operation: give its name; operations lists them')
-    by_operation = calls(traces, _query(wanted))
+    problems: list[str] = []
+    by_operation = calls(traces, _query(wanted), incomplete=partial(problems.append, _INCOMPLETE))
     if not by_operation:
-        raise _nothing(wanted)
+        raise _nothing(wanted, problems)
     totals = {key: sum(call.nanoseconds for call in each) for key, each in by_operation.items()}
     (service, operation), *others = sorted(totals, key=lambda key: (-totals[key], key))
     explained = explain_operation(service, operation, by_operation[service, operation])
     slow = trace_of(traces, bytes.fromhex(explained.slow.trace_id))
-    example, problem = _explanation(traces, slow, slow.span(explained.slow.span_id))
-    document: dict[str, Any] = {
-        "p50_trace_id": explained.typical.trace_id,
-        "p95_trace_id": explained.slow.trace_id,
-        "explanation": replace(explained, example=example).text().splitlines(),
-        **problem,
-    }
-    if others:
-        document["other_operations_that_match"] = [name(f"{whose}: {what}") for whose, what in others[:_MOST_OTHERS]]
-    return write(document)
+    example = _explanation(traces, slow, slow.span(explained.slow.span_id), problems)
+    head = {"p50_trace_id": explained.typical.trace_id, "p95_trace_id": explained.slow.trace_id}
+    text = replace(explained, example=example).text()
+    if not others:
+        return _answered(head, text, problems)
+    also = [name(f"{whose}: {what}") for whose, what in others[:_MOST_OTHERS]]
+    return _answered(head, text, problems, other_operations_that_match=also)
 
 
 def _query(wanted: _Why) -> Query:
@@ -104,7 +106,9 @@ def _query(wanted: _Why) -> Query:
     )
 
 
-def _nothing(wanted: _Why) -> Refused:
+def _nothing(wanted: _Why, problems: list[str]) -> Refused:
+    if problems:
+        return Refused(f"nothing was found, but {problems[0]}")
     of = f" of {name(wanted.operation)!r}" if wanted.operation else ""
     service = f" in the service {name(wanted.service)!r}" if wanted.service else ""
     what = "has failed" if wanted.which == "last_failed" else "is there"
