@@ -37,7 +37,7 @@ _Answer = TypeVar("_Answer")
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.epilog = (
-        "An agent starts it, as in: claude mcp add traces -- causal-otel mcp. It reads traces and writes nothing, and "
+        "An agent starts it: the command of its configuration is causal-otel, the argument mcp. It writes nothing, and "
         "ends when its stdin does."
     )
     add_source(parser)

@@ -243,7 +243,7 @@ def test_errors_are_grouped(agent: Agent) -> None:
             "message": "timeout: no answer",
         }
     ]
-    assert answer["counted"] == "all 1 traces with such errors"
+    assert answer["counted"] == "traces that were looked at: 1, all that match"
     inventory = agent.ask("errors", service="inventory-service", **TIME)
     assert sum(row["count"] for row in inventory["errors"]) == (LARGE_SPANS - 1) // 100
     assert {row["type"] for row in inventory["errors"]} == {"57014"}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from causal_otel.collector.mcp.sources import Traces
 
-__all__ = ["Statistics", "statistics"]
+__all__ = ["Statistics", "looked", "statistics"]
 
 _MOST_TRACES, _MOST_SPANS = 200, 100_000
 
@@ -45,7 +45,12 @@ def statistics(traces: Traces, start: int, end: int, service: str | None) -> Sta
                 errors[key] += span.error
     operations = [_counted(key, sorted(each), errors[key]) for key, each in sorted(durations.items())]
     complete = found.complete and looked_at == len(found.trace_ids) < _MOST_TRACES
-    return Statistics(operations, f"{'all' if complete else 'the newest'} {looked_at} traces of the time")
+    return Statistics(operations, looked(looked_at, complete=complete))
+
+
+def looked(number: int, *, complete: bool) -> str:
+    """How many traces an answer is made from, and whether these are all."""
+    return f"traces that were looked at: {number}, {'all that match' if complete else 'the newest'}"
 
 
 def _counted(key: tuple[str, str, str, str], durations: Sequence[int], errors: int) -> OperationStatistics:

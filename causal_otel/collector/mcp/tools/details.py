@@ -156,7 +156,7 @@ DETAILS = Tool(
     "span_details",
     "Show a span",
     "Show one span: status, times, where its time went (pool wait, connect, server, fetch ...), attributes, the last "
-    f"events with exceptions, links, resource. Some 1,000 bytes, at most {MOST_BYTES:,}: values are cut after "
+    f"events with exceptions, links, resource. Some 1,000, at most {MOST_BYTES:,} bytes: values are cut after "
     f"{_LONGEST} characters; attribute gives one of them in full, with offset=next_offset its next part.",
     _Details,
     _answer,

@@ -13,6 +13,7 @@ from causal_otel.collector.mcp.answers import milliseconds, moment, name
 from causal_otel.collector.mcp.arguments import OfOperation, Paged
 from causal_otel.collector.mcp.errors import error_type
 from causal_otel.collector.mcp.sources import SEARCH_SECONDS, each_trace
+from causal_otel.collector.mcp.statistics import looked
 from causal_otel.collector.mcp.tools.tool import Tool, capped
 from causal_otel.collector.query import Query
 
@@ -71,7 +72,7 @@ def _answer(traces: Traces, wanted: _Errors) -> str:
             groups.setdefault(key, _Group(*key)).add(view, span)
     rows = sorted(groups.values(), key=lambda each: (-each.count, each.service, each.operation, each.kind))
     complete = found.complete and looked_at == len(found.trace_ids) < _MOST_TRACES
-    head: dict[str, Any] = {"counted": f"{'all' if complete else 'the newest'} {looked_at} traces with such errors"}
+    head: dict[str, Any] = {"counted": looked(looked_at, complete=complete)}
     if not rows:
         head["hint"] = f"no span that matches has failed {wanted.when}: try a longer last, such as 7d"
     return page.answer(head, "errors", rows, _key, _row)
