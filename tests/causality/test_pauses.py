@@ -9,6 +9,9 @@ from _thread import get_ident
 from causal_otel.causality.pauses import _KEPT, Pauses, pauses_here, pauses_of_thread
 from tests.engine.forking import forked
 
+MS = 1_000_000
+"""Nanoseconds."""
+
 
 def _overlap(intervals: list[tuple[int, int]], start: int, end: int) -> int:
     return sum(max(0, min(end, last) - max(start, first)) for first, last in intervals)
@@ -54,26 +57,44 @@ def test_an_interval_replaces_what_it_contains() -> None:
 def test_what_is_under_way_counts_as_well() -> None:
     """A span that ends before anybody knows the pause's end is told of it, up to the span's own end."""
     pauses = Pauses()
-    pauses.add(0, 50)
-    pauses.begin(100)
-    assert pauses.between(20, 150) == 30 + 50
-    assert pauses.between(120, 150) == 30
-    assert pauses.between(60, 90) == 0
-    pauses.add(100, 160)
-    assert pauses.between(20, 500) == 30 + 60
+    pauses.add(0, 50 * MS)
+    pauses.begin(100 * MS)
+    assert pauses.between(20 * MS, 150 * MS) == (30 + 50) * MS
+    assert pauses.between(120 * MS, 150 * MS) == 30 * MS
+    assert pauses.between(60 * MS, 90 * MS) == 0
+    pauses.add(100 * MS, 160 * MS)
+    assert pauses.between(20 * MS, 500 * MS) == (30 + 60) * MS
+
+
+def test_what_is_under_way_is_none_before_it_is_long_enough() -> None:
+    """Whether it will be a pause need not be known when it begins."""
+    pauses = Pauses(least=50 * MS)
+    pauses.begin(100 * MS)
+    assert pauses.between(110 * MS, 149 * MS) == 0
+    assert pauses.between(110 * MS, 150 * MS) == 40 * MS
 
 
 def test_a_beginning_that_comes_too_late_is_none() -> None:
     """The watchdog may be stopped between what it sees and what it says: the pause is over by then, or was none."""
     pauses = Pauses()
-    pauses.add(100, 160)
-    pauses.begin(100)
-    assert pauses.between(0, 500) == 60
-    pauses.begin(200)
-    pauses.dismiss(300)
-    assert pauses.between(0, 500) == 60
-    pauses.begin(250)
-    assert pauses.between(0, 500) == 60
+    pauses.add(100 * MS, 160 * MS)
+    pauses.begin(100 * MS)
+    assert pauses.between(0, 500 * MS) == 60 * MS
+    pauses.begin(200 * MS)
+    pauses.dismiss(300 * MS)
+    assert pauses.between(0, 500 * MS) == 60 * MS
+    pauses.begin(250 * MS)
+    assert pauses.between(0, 500 * MS) == 60 * MS
+
+
+def test_one_that_begins_where_the_last_one_ends() -> None:
+    """Two readings of that moment may differ by some microseconds: the second pause counts all the same."""
+    pauses = Pauses()
+    pauses.add(100 * MS, 160 * MS)
+    pauses.begin(160 * MS - 20_000)
+    assert pauses.between(0, 200 * MS) == 100 * MS + 20_000
+    pauses.add(160 * MS - 20_000, 200 * MS)
+    assert pauses.between(0, 500 * MS) == 100 * MS
 
 
 def test_old_intervals_are_forgotten() -> None:
