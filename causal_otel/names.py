@@ -46,11 +46,12 @@ DB_RESPONSE_STATUS_CODE: Final = "db.response.status_code"
 DB_STORED_PROCEDURE_NAME: Final = "db.stored_procedure.name"
 DB_SYSTEM_NAME: Final = "db.system.name"
 
-# -- log records ------------------------------------------------------------------------------------------------------
+# -- code -------------------------------------------------------------------------------------------------------------
 
 CODE_FILE_PATH: Final = "code.file.path"
 CODE_FUNCTION_NAME: Final = "code.function.name"
 CODE_LINE_NUMBER: Final = "code.line.number"
+CODE_STACKTRACE: Final = "code.stacktrace"
 
 # -- errors -----------------------------------------------------------------------------------------------------------
 
@@ -144,6 +145,22 @@ CAUSAL_ABANDONED: Final = "causal.abandoned"
 """Whether nobody waited for the end: a stream or a result was dropped before it was read."""
 CAUSAL_ATTEMPTS: Final = "causal.attempts"
 """How many times the driver tried: where it tried more than once, and of each managed transaction of Neo4j."""
+CAUSAL_BLOCK_CALLBACKS: Final = "causal.block.callbacks"
+"""How many callbacks blocked an event loop together, none of which took long alone, as far as they were seen."""
+CAUSAL_BLOCK_CPU: Final = "causal.block.cpu"
+"""Seconds of a stall in which the loop's thread computed."""
+CAUSAL_BLOCK_FRAME: Final = "causal.block.frame"
+"""What blocked an event loop, ``report.py:31 render()``: the user's deepest own frame."""
+CAUSAL_BLOCK_GC: Final = "causal.block.gc"
+"""Seconds of ``causal.block.cpu`` in which the loop's thread collected garbage."""
+CAUSAL_BLOCK_GIL: Final = "causal.block.gil"
+"""Seconds of a stall in which the loop's thread waited for the GIL: an estimate."""
+CAUSAL_BLOCK_LEFT_OUT: Final = "causal.block.left_out"
+"""How many stalls before this one were not recorded, because there were too many."""
+CAUSAL_BLOCK_STARVED: Final = "causal.block.starved"
+"""Seconds of a stall in which the loop's thread was ready to run, and no CPU was free."""
+CAUSAL_BLOCK_WAIT: Final = "causal.block.wait"
+"""Seconds of a stall in which the loop's thread waited in a call that blocks."""
 CAUSAL_BYTES_RECEIVED: Final = "causal.bytes.received"
 """Bytes of the messages that came over a websocket."""
 CAUSAL_BYTES_SENT: Final = "causal.bytes.sent"
@@ -172,7 +189,7 @@ CAUSAL_LOCK_ACQUIRED: Final = "causal.lock.acquired"
 CAUSAL_LOCK_WAIT: Final = "causal.lock.wait"
 """Seconds until a lock in Redis was had, or waiting for it was given up."""
 CAUSAL_LOOP_BLOCKED: Final = "causal.loop.blocked"
-"""Seconds in which the event loop ran something else without a pause."""
+"""Seconds of a span in which its event loop was stuck."""
 CAUSAL_MESSAGES_RECEIVED: Final = "causal.messages.received"
 """How many messages came over a websocket."""
 CAUSAL_MESSAGES_SENT: Final = "causal.messages.sent"
@@ -233,6 +250,8 @@ CAUSAL_SEND: Final = "causal.send"
 """Seconds that an application waited until the server took what it sent: the client reads slowly."""
 CAUSAL_SERVER: Final = "causal.server"
 """Seconds that the server worked."""
+CAUSAL_TASK_NAME: Final = "causal.task.name"
+"""The name that a program has given an asyncio task."""
 CAUSAL_THREADPOOL_WAIT: Final = "causal.threadpool.wait"
 """Seconds until a thread of a pool was free: on a job's first span, before that began; on a request's, inside it."""
 CAUSAL_TRANSACTION_ROLLED_BACK: Final = "causal.transaction.rolled_back"
@@ -261,6 +280,13 @@ CELERY_TASK_STATE: Final = "celery.task.state"
 """How the execution of a task ended, in Celery's word."""
 CELERY_WORKER_NAME: Final = "celery.worker.name"
 """The node name of the worker that executes a task, such as ``celery@host``."""
+
+# -- ours: metrics of event loops -------------------------------------------------------------------------------------
+
+CAUSAL_LOOP_LAG: Final = "causal.loop.lag"
+"""Seconds by which a timer of an event loop was late."""
+CAUSAL_LOOP_STALLS: Final = "causal.loop.stalls"
+"""How often an event loop was stuck, by what blocked it."""
 
 # -- ours: metrics of tasks -------------------------------------------------------------------------------------------
 

@@ -67,6 +67,7 @@ class SettingArguments(TypedDict, total=False):
     link_attribute_count_limit: int | None
     require_parent: bool | None
     slow_plumbing: float | None
+    loop_block_threshold: float | None
     excluded_urls: list[str] | tuple[str, ...] | None
     excluded_tasks: list[str] | tuple[str, ...] | None
     request_headers: list[str] | tuple[str, ...] | None
