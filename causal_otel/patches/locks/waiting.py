@@ -163,7 +163,7 @@ class Waits:
         """
         until = perf_counter_ns()
         current, since = begun[0], begun[4]
-        if until - since < _SHORT:
+        if until - since < _SHORT or not self._tracing.active:
             return
         try:
             span: Any = current[SPAN_KEY]
