@@ -1,8 +1,8 @@
 """Whose wait it is: one inside a driver's call is told by the driver's own patch, as a part of that call.
 
 asyncpg's pool waits in an ``asyncio.Queue``, redis-py's in an ``asyncio.Condition``, anyio's threads behind a
-``CapacityLimiter``. Who waits is read from the frames: while a coroutine begins to wait, all that await it are on the
-stack. They are looked at for waits only, which cost much more than that.
+``CapacityLimiter``. Who has waited is read from the frames: when a coroutine goes on, all that await it are on the
+stack. That is looked at for waits alone that took a while.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _OF_LOCKS = ("acquire", "acquire_on_behalf_of", "__aenter__")
 
 
 def is_told_elsewhere() -> bool:
-    """Whether the wait that begins now belongs to a call that something else tells of."""
+    """Whether the wait that is over now was a part of a call that something else tells of."""
     frame = sys._getframe(1)
     for _ in range(_MOST_FRAMES):
         module = frame.f_globals.get("__name__", "")
