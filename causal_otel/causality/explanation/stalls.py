@@ -77,7 +77,12 @@ def _reason(span: Span) -> str:
         "a blocking call": measured(span.attributes, CAUSAL_BLOCK_WAIT),
     }
     longest = max(shares, key=lambda each: shares[each])
-    return longest if shares[longest] > 0 else ""
+    if not shares[longest]:
+        return ""
+    computed = max(("garbage collection", "computing"), key=lambda each: shares[each])
+    if longest == "no free CPU" and shares[computed]:
+        return f"{computed}, no free CPU"  # what it did when it could
+    return longest
 
 
 class Stalls:

@@ -30,6 +30,9 @@ _BETWEEN = (
 )
 """Modules between a lock and who waits for it."""
 
+_DEMO = "causal_otel.cli.demo."
+"""Of what is ours this alone is an application."""
+
 _BACKENDS = "anyio._backends."
 _OF_LOCKS = ("acquire", "acquire_on_behalf_of", "__aenter__")
 """Functions of anyio's back ends that wait for whoever has called them; the others wait for a thread or a socket."""
@@ -48,7 +51,8 @@ def is_told_elsewhere() -> bool:
                 return True
         elif not module.startswith(__package__):
             package = module.partition(".")[0]
-            return package in ("anyio", "causal_otel", "trio") or _PATCHES.get(package) in at_work
+            ours = package == "causal_otel" and not module.startswith(_DEMO)
+            return ours or package in ("anyio", "trio") or _PATCHES.get(package) in at_work
         if frame.f_back is None or not frame.f_back.f_code.co_flags & _AWAITABLE:
             return False  # the beginning of a task
         frame = frame.f_back
