@@ -31,6 +31,9 @@ _UNUSABLE = 2
 _AT_ONCE = 2
 """Calls that are answered at the same time; only one thread runs Python at a time."""
 
+_FURTHEST = 500
+"""Traces that every back end which can be asked by --url gives at once."""
+
 _Answer = TypeVar("_Answer")
 
 
@@ -107,6 +110,8 @@ def _refusing() -> Iterator[None]:
 
 class _Remote:
     """See :class:`causal_otel.collector.mcp.sources.Traces`: a source that may refuse each question."""
+
+    furthest = _FURTHEST
 
     def __init__(self, found: Source) -> None:
         self._source = found
