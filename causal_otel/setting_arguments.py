@@ -69,6 +69,7 @@ class SettingArguments(TypedDict, total=False):
     slow_plumbing: float | None
     task_edges: bool | None
     code_origin: bool | None
+    lock_waits: bool | None
     excluded_urls: list[str] | tuple[str, ...] | None
     excluded_tasks: list[str] | tuple[str, ...] | None
     request_headers: list[str] | tuple[str, ...] | None

@@ -337,6 +337,13 @@ class Settings:
         "`causal.code.origin`. The option `code_origin` of a patch replaces this for that patch.",
         "TRACING_CODE_ORIGIN",
     )
+    lock_waits: bool = _setting(
+        BOOLEAN,
+        True,
+        "`false`: the patch `locks` is left out, which tells what was waited for at locks and queues. See "
+        "[Locks and queues](../how-to/waits.md#locks-and-queues).",
+        "TRACING_LOCK_WAITS",
+    )
     excluded_urls: tuple[str, ...] = _setting(
         EXCLUDED_URLS,
         (),

@@ -28,7 +28,11 @@ from causal_otel.names import (
     CAUSAL_FIRST_BYTE,
     CAUSAL_GC,
     CAUSAL_LOCK_ACQUIRED,
+    CAUSAL_LOCK_HOLDER,
+    CAUSAL_LOCK_KIND,
+    CAUSAL_LOCK_SIZE,
     CAUSAL_LOCK_WAIT,
+    CAUSAL_LOCK_WAITING,
     CAUSAL_LOOP_BLOCKED,
     CAUSAL_LOOP_READY_WAIT,
     CAUSAL_MESSAGES_RECEIVED,
@@ -98,12 +102,13 @@ The parts of a span's time (`causal.pool.wait`, `causal.connect`, `causal.server
 recorded from one millisecond on, lie inside the span, and never add up to more than it. What is left is the driver's
 own work and the event loop's. `causal.connect.dns` and `causal.connect.tls` are parts of `causal.connect`, and
 `causal.queue.wait` and `causal.threadpool.wait` lie before the span; the latter is on spans of any patch, and of yours.
-On those of `asgi` it lies inside: they wait for the thread themselves.
+On those of `asgi` it lies inside: they wait for the thread themselves. `causal.lock.wait` is on any span as well.
 The collector, its pages and `causal-otel trace` show them, and `causal.loop.blocked`, which no patch of ours sets, on
 spans that have it.
 
 A span that was started inside `causal_otel.detached()` has a link to the trace that was left. The link's attribute
-`causal.link` is `detached`. On links between tasks of Celery it is their role: see [Follow tasks](../how-to/celery.md).
+`causal.link` is `detached`. On a link to what had the lock that was waited for it is `holder`. On links between tasks
+of Celery it is their role: see [Follow tasks](../how-to/celery.md).
 
 ## Options of every patch
 
@@ -139,8 +144,15 @@ OURS = {
         "Until the application began to answer, if its response took a millisecond or more: a moment, and no part.",
     ),
     CAUSAL_GC: (_SECONDS, "The process collected garbage, on local roots: nothing else of it ran meanwhile."),
-    CAUSAL_LOCK_ACQUIRED: ("bool", "Whether a lock in Redis was had; false: waiting for it was given up."),
-    CAUSAL_LOCK_WAIT: (_SECONDS, "Until a lock in Redis was had, or waiting for it was given up."),
+    CAUSAL_LOCK_ACQUIRED: (
+        "bool",
+        "Whether a lock in Redis, or one that a thread waited for, was had; false: waiting for it was given up.",
+    ),
+    CAUSAL_LOCK_HOLDER: ("string", "The name of the task that held the lock when the wait began."),
+    CAUSAL_LOCK_KIND: ("string", "What was waited for, such as `asyncio.Lock`, `asyncio.Queue.get`, `threading.Lock`."),
+    CAUSAL_LOCK_SIZE: ("int", "How many may hold it at a time, or how many items the queue takes."),
+    CAUSAL_LOCK_WAIT: (_SECONDS, "Until a lock, an item or room in a queue was had, or waiting for it was given up."),
+    CAUSAL_LOCK_WAITING: ("int", "How many others waited for it when this wait began."),
     CAUSAL_LOOP_BLOCKED: (_SECONDS, "The event loop that it ran on was stuck, whoever blocked it."),
     CAUSAL_LOOP_READY_WAIT: (_SECONDS, "It could have gone on, and waited for its turn on the event loop."),
     CAUSAL_MESSAGES_RECEIVED: ("int", "How many messages came over a websocket."),

@@ -268,6 +268,7 @@ class Tracing(Generic[OptionsT]):
         attributes: Mapping[str, Any],
         parent: Context | None = None,
         start_time: int | None = None,
+        links: Sequence[Link] | None = None,
     ) -> Span:
         """Start a span that is not current: the caller keeps it in a local variable and ends it.
 
@@ -277,8 +278,9 @@ class Tracing(Generic[OptionsT]):
             attributes: all that is known now, in one mapping.
             parent: the context to find the parent in; default: the current one.
             start_time: Unix time in nanoseconds; default: now.
+            links: to spans that are no parent of it.
         """
-        return self._start(name, parent, kind, attributes, None, start_time)
+        return self._start(name, parent, kind, attributes, links, start_time)
 
     def adopt(
         self,

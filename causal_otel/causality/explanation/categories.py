@@ -100,6 +100,10 @@ class Namer:
 
     def own(self, span: Span) -> Category:
         """The code of the service: nothing more is known of the time."""
+        if (task := _unawaited(span)) is not None:
+            return Category(
+                "unawaited_task", self.somewhere("in a task that nobody awaited", span), f" ({named(task.name)})"
+            )
         return Category("own_code", self.somewhere("own code", span))
 
     def computing(self, span: Span) -> Category:
@@ -173,6 +177,15 @@ class Namer:
         elif task or holder is not None:
             held = f" held by {named(str(task) if holder is None else holder.name)}"
         return Category("lock_wait", label, held)
+
+
+def _unawaited(span: Span) -> Span | None:
+    """The span of a task that nobody waited for, if it is that, or is in it."""
+    at: Span | None = span
+    while at is not None and not at.unawaited:
+        # A span says the number of its task if that is not its parent's: beyond it, it is another task.
+        at = None if at.local_root or at.task is not None else at.parent
+    return at
 
 
 _OF_REQUESTS = {

@@ -94,7 +94,7 @@ def explain(trace: Trace[Span], others: Iterable[Trace[Span]] = (), *, root: Spa
         root: whose time to explain; default: the trace's root, which is when a request is answered.
     """
     scene = Scene(trace, root, tuple(others))
-    steps = _within(outline(trace, scene.path, _MOST_STEPS), _PATH_BYTES)
+    steps = _within(outline(trace, scene.path, _MOST_STEPS, scene.root), _PATH_BYTES)
     later = _within(outline(trace, scene.path_afterwards, _MOST_STEPS), _PATH_BYTES - _size(steps))
     found = findings(scene)
     explained = Explanation(

@@ -7,8 +7,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from causal_otel.causality.critical_path import Until, critical_path
-from causal_otel.causality.explanation.blocked import KnownStalls, without_stalls
+from causal_otel.causality.explanation.blocked import without_stalls
 from causal_otel.causality.explanation.categories import Namer
+from causal_otel.causality.explanation.known_stalls import KnownStalls
 from causal_otel.causality.explanation.own_time import told_apart
 from causal_otel.causality.explanation.parts import end
 from causal_otel.causality.explanation.pieces import Piece, before, laid_out
@@ -115,5 +116,5 @@ class Scene:
     def _pieces(self, until: Until) -> list[Piece]:
         root = self.root if until == "answer" else None
         path = critical_path(self.trace, root, until)
-        pieces = without_stalls(self.trace, laid_out(self.trace, path, self.namer), self.stalls)
+        pieces = without_stalls(self.trace, laid_out(self.trace, path, self.namer, self.stalls), self.stalls)
         return told_apart(self.trace, pieces, self.namer)

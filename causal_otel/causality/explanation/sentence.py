@@ -18,6 +18,7 @@ _MOST = 6
 """Shares that are named; the rest is added up."""
 
 _LEAST = 0.01
+_MOST_BYTES = 800
 
 
 def sentence(answer: Phase, afterwards: Phase | None, asides: Iterable[str] = ()) -> str:
@@ -28,15 +29,25 @@ def sentence(answer: Phase, afterwards: Phase | None, asides: Iterable[str] = ()
         afterwards: the time from then on to the end of all work; None: there is none worth telling.
         asides: what happened beside the critical path and matters nevertheless.
     """
-    text = f"{format_duration(answer.nanoseconds)}: {_shares(answer.shares) or 'nothing took any time'}"
+    told = list(asides)
+    text = ""
+    for most in range(_MOST, 0, -1):
+        text = "; ".join((_told(answer, afterwards, most), *told))
+        if len(text.encode()) <= _MOST_BYTES:
+            break
+    return text
+
+
+def _told(answer: Phase, afterwards: Phase | None, most: int) -> str:
+    text = f"{format_duration(answer.nanoseconds)}: {_shares(answer.shares, most) or 'nothing took any time'}"
     if afterwards is not None:
         rest = format_duration(afterwards.nanoseconds)
-        text += f"; then {rest} until the end of all work: {_shares(afterwards.shares)}"
-    return "; ".join((text, *asides))
+        text += f"; then {rest} until the end of all work: {_shares(afterwards.shares, most)}"
+    return text
 
 
-def _shares(shares: Sequence[Share]) -> str:
-    named = [share for share in shares[:_MOST] if share.share >= _LEAST] or list(shares[:1])
+def _shares(shares: Sequence[Share], most: int) -> str:
+    named = [share for share in shares[:most] if share.share >= _LEAST] or list(shares[:1])
     said = [f"{percent(share.share)} {share.label}" for share in named]
     rest = sum(share.share for share in shares[len(named) :])
     if rest >= _LEAST:

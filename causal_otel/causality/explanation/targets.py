@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from causal_otel.causality.spans import Span
 
 __all__ = [
-    "LONGEST",
     "a_connection_to",
     "is_database",
     "is_http",
@@ -29,8 +28,8 @@ __all__ = [
     "task_name",
 ]
 
-LONGEST = 60
-"""Characters of a name in a text: what is longer is cut."""
+_LONGEST, _MOST_BYTES = 60, 120
+"""Characters, and bytes in UTF-8, of a name in a text: what is longer is cut."""
 
 _HTTP = "http"
 _NAMES = {
@@ -104,4 +103,7 @@ def task_name(span: Span) -> str:
 
 def named(text: str) -> str:
     """A name for a text: harmless, and not too long."""
-    return printable(text, LONGEST)
+    name = printable(text, _LONGEST)
+    if len(name) * 4 <= _MOST_BYTES or len(encoded := name.encode()) <= _MOST_BYTES:
+        return name
+    return encoded[: _MOST_BYTES - 3].decode(errors="ignore") + "…"

@@ -7,9 +7,9 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from causal_otel._internal.durations import format_duration
-from causal_otel.causality.explanation.blocked import process_of
 from causal_otel.causality.explanation.findings.finding import Finding, call, finding
 from causal_otel.causality.explanation.findings.statements import place
+from causal_otel.causality.explanation.known_stalls import process_of
 from causal_otel.causality.explanation.parts import begin, measured
 from causal_otel.causality.explanation.shares import pool_state
 from causal_otel.causality.explanation.targets import a_connection_to, named
