@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from causal_otel._internal.extras import missing
 from causal_otel.cli.source import add_source, source
 from causal_otel.cli.stored import CommandError, UsageError, carry_out
+from causal_otel.collector.mcp import PACKAGES
 from causal_otel.settings import SettingError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until stdin ends; returns the exit status."""
-    if problem := missing(("mcp",), "mcp"):
+    if problem := missing(PACKAGES, "mcp"):
         print(f"causal-otel mcp: {problem}", file=sys.stderr)
         return _UNUSABLE
     return carry_out("mcp", _serve, arguments)

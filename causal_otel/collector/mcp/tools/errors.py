@@ -11,7 +11,7 @@ from causal_otel.causality.explanation.failures import failure
 from causal_otel.collector.analysis.lookup import matching
 from causal_otel.collector.mcp.answers import milliseconds, name, utc
 from causal_otel.collector.mcp.arguments import OfOperation, Paged
-from causal_otel.collector.mcp.errors import error_type
+from causal_otel.collector.mcp.error_types import error_type
 from causal_otel.collector.mcp.sources import SEARCH_SECONDS, each_trace
 from causal_otel.collector.mcp.statistics import looked
 from causal_otel.collector.mcp.tools.tool import Tool, capped

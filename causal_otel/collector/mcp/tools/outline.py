@@ -10,7 +10,7 @@ from pydantic import Field
 from causal_otel.causality.critical_path import critical_path, time_on_path
 from causal_otel.collector.mcp.answers import Refused, milliseconds, name, utc
 from causal_otel.collector.mcp.arguments import DURATIONS, Paged, duration, trace_id
-from causal_otel.collector.mcp.errors import error_type
+from causal_otel.collector.mcp.error_types import error_type
 from causal_otel.collector.mcp.sources import trace_of
 from causal_otel.collector.mcp.tools.tool import Tool, capped
 
