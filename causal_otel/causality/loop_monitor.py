@@ -327,8 +327,9 @@ class LoopMonitoring:
             if self._metrics is not None:
                 self._metrics.stalled(record.frame)
             now = perf_counter_ns()
-            rootless = context.current_span(record.context) is None
-            if (rootless and not self._roots.take(now)) or not self._all.take(now):
+            parent = context.current_span(record.context)
+            is_root = parent is None or not parent.get_span_context().is_valid
+            if (is_root and not self._roots.take(now)) or not self._all.take(now):
                 self.left_out += 1
                 return
             if self.left_out:

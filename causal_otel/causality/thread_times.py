@@ -163,7 +163,8 @@ def shares(readings: Sequence[Reading], start: int, end: int) -> Shares:
         end: likewise; there is a reading of that moment, or soon after it.
     """
     cpu = starved = others = switches = 0
-    computing = starving = None  # of the time right after
+    computing = starving = None  # as shares of the time right after
+    elsewhere = 0.0  # likewise: what others have computed
     for first, last in reversed(list(pairwise(readings))):
         inside = min(end, last.at) - max(start, first.at)
         if inside <= 0:
@@ -174,7 +175,9 @@ def shares(readings: Sequence[Reading], start: int, end: int) -> Shares:
         computing, starving = computed / inside, waited / inside
         cpu += computed
         starved += waited
-        others += last.others - first.others if first.others >= 0 <= last.others else inside
+        if first.others >= 0 <= last.others:
+            elsewhere = (last.others - first.others) / window
+        others += int(elsewhere * inside)
         switches += last.switches - first.switches
     rest = max(0, end - start - cpu)
     if readings[0].switches < 0:

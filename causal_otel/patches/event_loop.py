@@ -157,9 +157,12 @@ def _emit(tracing: Tracing[EventLoopOptions], record: Record) -> None:
         return
     parent = context.current_span(record.context)
     start, end = unix_time(parent, record.start), unix_time(parent, record.end)
-    began = getattr(parent, "start_time", None)
-    if isinstance(began, int):  # in the same turn: what came before is a small part
-        start = min(end, max(start, began))
+    # A span that begins or ends in the same turn has all but a small part of it: the stall's span lies inside.
+    began, ended, part = getattr(parent, "start_time", None), getattr(parent, "end_time", None), (end - start) // 5
+    if isinstance(began, int) and start < began <= start + part:
+        start = began
+    if isinstance(ended, int) and end - part <= ended < end:
+        end = ended
     tracing.start(_NAME, SpanKind.INTERNAL, record.attributes, record.context, start).end(end)
 
 
