@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from causal_otel import names
 from causal_otel._internal import faults
 from causal_otel.causality import gc_pauses
+from causal_otel.causality.gil_holder import held_up
 from causal_otel.causality.loop_lag import LoopLag
 from causal_otel.causality.pauses import pauses_here
 from causal_otel.causality.stall import NOTHING, Sample, Stall, looked_at
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context as OtelContext
 
+    from causal_otel.causality.gil_holder import Holder
     from causal_otel.causality.loop_lag import LoopMetrics
     from causal_otel.causality.stall import Record
     from causal_otel.causality.thread_times import Glance, Reading
@@ -193,6 +195,27 @@ class LoopMonitor:
             stall.cut = start
             self._pauses.dismiss(end)
 
+    def waited_for_gil(self, holder: Holder | None) -> None:
+        """See :class:`~causal_otel.causality.watchdog.Watched`."""
+        times, last = self._times, self._last
+        if times is None or last is None or not times.tells_waits or self._stall is not None:
+            return
+        if holder is not None and holder.ident == self.ident:
+            return  # what it did itself is a turn that takes long
+        before, now = times.reading(last), times.reading(times.glance())
+        turn = self._turns(frame_of(self.ident))
+        end = now.at if turn is None else min(now.at, turn.start)
+        # It has asked for the GIL at least so often. Without that it was nothing but a loop that waited for I/O.
+        asked = (now.switches - before.switches - 2) * int(sys.getswitchinterval() * 1e9)
+        start = max(before.at, end - asked - (now.starved - before.starved))
+        if asked <= 0 or now.cpu - before.cpu > end - start:
+            return
+        if end - start < self._monitoring.threshold:
+            return
+        with self._lock:
+            self._pauses.add(start, end)
+        self._monitoring.record(held_up(start, end, holder))
+
     # -- in the loop's thread ------------------------------------------------------------------------------------------
 
     def _over(self, stall: Stall) -> None:
@@ -287,7 +310,7 @@ class LoopMonitoring:
         # What looks later than it wants to, because it has to wait for the GIL, still comes before the threshold.
         self.suspicious = self.threshold * 6 // 10
         self.period = min(_SECOND, self.threshold * 8 // 10)
-        self.watchdog = Watchdog(self.period)
+        self.watchdog = Watchdog(self.period, self.threshold)
         self.left_out = 0
         self._emit = emit
         self._metrics = metrics

@@ -3,35 +3,28 @@
 It looks at each loop a little more often than once in the time from which on a loop counts as stuck, and more often
 while one is. It is started with the first loop and ends some seconds after the last one. A forked child has none until
 a loop runs there.
-
-It tells three reasons apart for which it is woken late itself. Code that holds the GIL, such as a long call in C, lets
-nothing else run: that is what it is here for. Where there is no free CPU, everything is slow, and nothing is wrong.
-But where it neither asked for the GIL nor was ready to run, the whole process stood still: a debugger or SIGSTOP has
-stopped it, or the machine was suspended. That is no stall of a loop, and what was one before ends where that began.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
-import time
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from causal_otel._internal import faults, process
-from causal_otel.causality.thread_times import not_counted, times_here
+from causal_otel.causality.lateness import Late, Lateness
+from causal_otel.causality.thread_times import not_counted
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from causal_otel.causality.thread_times import Reading
+    from causal_otel.causality.gil_holder import Holder
 
 __all__ = ["Watchdog", "Watched", "frame_of"]
 
 _SECOND = 1_000_000_000
 _LINGER = 5 * _SECOND
-_LATE = 250_000_000
-"""From so many nanoseconds on it is asked why it was late. A machine that is busy with others may take less away."""
 
 
 class Watched(Protocol):
@@ -56,6 +49,9 @@ class Watched(Protocol):
     def froze(self, start: int, end: int) -> None:
         """The process stood still from ``start`` to ``end``."""
 
+    def waited_for_gil(self, holder: Holder | None) -> None:
+        """Until now nobody could look, because ``holder`` has held the GIL; None: somebody has."""
+
 
 def frame_of(ident: int) -> FrameType | None:
     """The innermost frame of another thread."""
@@ -69,10 +65,12 @@ class Watchdog:
 
     Args:
         period: how many nanoseconds it sleeps at the most.
+        tolerated: by how many it may be woken late before anybody is told why.
     """
 
-    def __init__(self, period: int) -> None:
+    def __init__(self, period: int, tolerated: int) -> None:
         self._period = period
+        self._tolerated = tolerated
         self._watched: dict[int, Watched] = {}
         self._closed = False
         self._begin()
@@ -132,7 +130,7 @@ class Watchdog:
 
     def _until_done(self) -> None:
         looks: dict[int, int] = {}
-        excuses = _Excuses()
+        lateness = Lateness(self._tolerated)
         needed = perf_counter_ns()
         while True:
             now = perf_counter_ns()
@@ -147,10 +145,24 @@ class Watchdog:
             if self._bell.acquire(timeout=max(0.001, (planned - now) / 1e9)):
                 return
             now = perf_counter_ns()
-            if not excuses.woken(now, now - planned):
-                for each in list(self._watched.values()):
-                    each.froze(planned, now)
+            self._tell(lateness, planned, now)
             looks = self._look(looks, now)
+
+    def _tell(self, lateness: Lateness, planned: int, now: int) -> None:
+        """Tell why nobody has been looked at for a while."""
+        late = now - planned
+        why = lateness.woken(now, late)
+        if why is None or why is Late.NO_CPU:
+            return
+        holder = lateness.holders.found() if why is Late.GIL and lateness.holders is not None else None
+        for each in list(self._watched.values()):
+            try:
+                if why is Late.FROZEN:
+                    each.froze(planned, now)
+                else:
+                    each.waited_for_gil(holder)
+            except Exception:
+                faults.report("event_loop: watchdog")
 
     def _look(self, looks: dict[int, int], now: int) -> dict[int, int]:
         """Look at all that is to be looked at now, and tell when each is to be next."""
@@ -170,46 +182,3 @@ class Watchdog:
             else:
                 self.remove(each)
         return after
-
-
-class _Excuses:
-    """Why this thread was woken late."""
-
-    def __init__(self) -> None:
-        self._times = times_here()
-        self._before = self._read()
-        self._at = perf_counter_ns()
-        self._woken = 0
-
-    def _read(self) -> Reading | int:
-        """What tells it: the thread's own waits, or else the CPU time of the process."""
-        times = self._times
-        if times is None or not times.tells_waits:
-            return time.process_time_ns()
-        return times.reading(times.glance())
-
-    def woken(self, now: int, late: int) -> bool:
-        """Whether there is an excuse for having been woken so late; False: the process stood still."""
-        self._woken += 1
-        excused = late <= _LATE or _is_excused(late, self._before, self._read(), self._woken)
-        if now - self._at > _SECOND:  # seldom, for it takes longer than all else that is done in between
-            self._before = self._read()
-            self._at = now
-            self._woken = 0
-        return excused
-
-
-def _is_excused(late: int, before: Any, after: Any, woken: int) -> bool:
-    """Whether this thread waited for the GIL, or for a CPU.
-
-    Args:
-        late: how many nanoseconds it was late.
-        before: a reading of some time before, or the CPU time of the process.
-        after: another of now.
-        woken: how many times it was put on a CPU in between because it had slept for long enough.
-    """
-    half = late // 2
-    if isinstance(before, int):
-        return bool(after - before >= half)
-    asked = (after.switches - before.switches - woken) * int(sys.getswitchinterval() * 1e9)
-    return bool(asked >= half or after.starved - before.starved >= half)
