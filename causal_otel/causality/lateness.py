@@ -40,23 +40,17 @@ class Late(Enum):
 class Lateness:
     """Knows why the thread that has made it was woken late.
 
-    Args:
-        tolerated: by how many nanoseconds it may be.
-
     Attributes:
         holders: knows who has held the GIL; None: this system does not tell what threads compute.
+        woken: how often the thread was woken since :meth:`refresh` has read anew: count it there.
     """
 
-    def __init__(self, tolerated: int) -> None:
-        self._tolerated = tolerated
+    def __init__(self) -> None:
         self._times = times_here()
         self.holders = None if self._times is None else GilHolders()
-        self._begin(perf_counter_ns())
-
-    def _begin(self, now: int) -> None:
-        self._at = now
-        self._woken = 0
+        self._at = perf_counter_ns()
         self._before = self._read()
+        self.woken = 0
 
     def _read(self) -> Reading | int:
         """What tells it: the thread's own waits, or else the CPU time of the process."""
@@ -65,15 +59,18 @@ class Lateness:
             return time.process_time_ns()
         return times.reading(times.glance())
 
-    def woken(self, now: int, late: int) -> Late | None:
-        """The reason; None: it was not late, or not by much."""
-        self._woken += 1
-        why = None if late <= self._tolerated else _why(late, self._before, self._read(), self._woken)
-        if why is None and now - self._at > _SECOND:  # seldom, for it takes longer than all else that is done
-            self._begin(now)
+    def refresh(self, now: int) -> None:
+        """Call it after having been in time: what was read is read anew once a second."""
+        if now - self._at > _SECOND:
+            self._at = now
+            self.woken = 0
+            self._before = self._read()
             if self.holders is not None:
                 self.holders.note()
-        return why
+
+    def why(self, late: int) -> Late | None:
+        """The reason for having been that late, in nanoseconds; None: none is known."""
+        return _why(late, self._before, self._read(), self.woken)
 
 
 def _why(late: int, before: Any, after: Any, woken: int) -> Late | None:

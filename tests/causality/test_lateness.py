@@ -48,22 +48,21 @@ def test_a_short_time_proves_nothing() -> None:
     assert _why(100 * MS, 0, 0, 1) is None
 
 
-def test_a_thread_that_is_in_time() -> None:
-    """It needs no reason, and its reading is taken anew once a second."""
-    lateness = Lateness(50 * MS)
-    now = perf_counter_ns()
-    assert lateness.woken(now, 49 * MS) is None
-    before = lateness._at
-    assert lateness.woken(before + 2000 * MS, 0) is None
-    assert lateness._at == before + 2000 * MS
-    assert lateness._woken == 0
+def test_what_was_read_is_read_anew() -> None:
+    """Once a second is enough for what takes longer than all the rest."""
+    lateness = Lateness()
+    lateness.woken = 25
+    lateness.refresh(perf_counter_ns())
+    assert lateness.woken == 25
+    lateness.refresh(perf_counter_ns() + 2000 * MS)
+    assert lateness.woken == 0
 
 
 def test_who_held_the_gil() -> None:
     """Of all threads it is the one that has computed most, wherever it is now."""
     import threading
 
-    lateness = Lateness(50 * MS)
+    lateness = Lateness()
     over, done = threading.Event(), threading.Event()
 
     def holds() -> None:

@@ -19,6 +19,7 @@ from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import FrameType
 
     from causal_otel.causality.gil_holder import Holder
 
@@ -31,14 +32,15 @@ class Watched:
 
     def __init__(self, again: int = PERIOD) -> None:
         self.key = id(self)
-        self._ident = threading.get_ident()
+        self.ident = threading.get_ident()
+        self.parked: FrameType | None = None
         self.looks: list[tuple[str, int]] = []
         self.frozen: list[tuple[int, int]] = []
         self.held: list[Holder | None] = []
         self._again = again
 
     def look(self, planned: int) -> int:
-        assert frame_of(self._ident) is not None
+        assert frame_of(self.ident) is not None
         self.looks.append((threading.current_thread().name, planned))
         return perf_counter_ns() + self._again if self._again else 0
 

@@ -81,7 +81,7 @@ def test_a_collection_of_garbage(kind: str, recorded: Recording) -> None:
     told = assert_blocked(recorded.spans, "collect", span)
     # Each of the collections is told from a millisecond on.
     assert told["causal.block.gc"] >= 0.5 * PLANTED
-    assert told["causal.block.cpu"] >= 0.8 * PLANTED
+    assert told["causal.block.cpu"] >= 0.5 * PLANTED  # beside others at work a collection does not compute all the time
 
 
 @pytest.mark.parametrize("kind", KINDS)

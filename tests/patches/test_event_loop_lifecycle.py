@@ -33,6 +33,7 @@ KINDS = list(LOOPS)
 
 @pytest.fixture
 def recorded() -> Iterator[Recording]:
+    wait_until(lambda: not watching(), "the thread of the test before has not ended")
     with recording(PATCHES) as found:
         yield found
 
@@ -42,6 +43,7 @@ def test_uninstalling_restores_the_very_objects() -> None:
     before = vars(asyncio.base_events.BaseEventLoop)["run_forever"]
     assert "run_forever" not in vars(uvloop.Loop)
     callbacks = list(gc.callbacks)
+    wait_until(lambda: not watching(), "the thread of the test before has not ended")
     with recording(PATCHES):
         assert vars(asyncio.base_events.BaseEventLoop)["run_forever"] is not before
         assert "run_forever" in vars(uvloop.Loop)
@@ -100,6 +102,24 @@ def test_again_and_again(kind: str, recorded: Recording) -> None:
             gc.enable()
     gc.collect()
     assert [found for loop in loops if (found := loop()) is not None] == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_loop_that_ends_where_it_was_stuck(kind: str, recorded: Recording) -> None:
+    """Nothing that was to be done in its next turn keeps the loop, though there is no such turn."""
+    loop = LOOPS[kind]()
+    loop.call_soon(loop.stop)
+    loop.call_soon(nap, PLANTED)
+    loop.run_forever()
+    kept = weakref.ref(loop)
+    assert_blocked(recorded.spans, "nap", None)
+    gc.disable()
+    try:
+        loop.close()
+        del loop
+        wait_until(lambda: kept() is None, "the loop is kept", 20)
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("kind", KINDS)
