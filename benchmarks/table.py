@@ -28,7 +28,7 @@ CPU time, measured side by side in one run; CPython 3.11 on a shared machine wit
 
 """
 
-_UNITS = {"ns": 1e9, "µs": 1e6, "ms": 1e3, "kB": 1e-3, "of bare": 1}
+_UNITS = {"ns": 1e9, "µs": 1e6, "ms": 1e3, "kB": 1e-3, "of bare": 1, "% of a CPU": 1e2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +143,14 @@ ROWS = {
     "fastapi unsampled": Row(label="FastAPI request, not sampled", added=True),
     "whole": Row(label="300,000 child spans, created and exported, each", share=12),
     "stall": Row(label="event loop stalled by exporting 5,000 spans/s (p99.9)", unit="ms", added=True, share=5, most=1),
+    "loop idle asyncio": Row(
+        label="an idle process whose loop is watched: asyncio", unit="% of a CPU", added=True, most=0.5
+    ),
+    "loop idle uvloop": Row(
+        label="an idle process whose loop is watched: uvloop", unit="% of a CPU", added=True, most=0.5
+    ),
+    "loop steps asyncio": Row(label="a step of a task on a loop that is watched: asyncio", over_bare=0.05),
+    "loop steps uvloop": Row(label="a step of a task on a loop that is watched: uvloop", over_bare=0.05),
     "memory": Row(label="memory of a live span, 7 attributes", unit="kB", most=0.6),
     "memory current": Row(label="memory of a live span that is current", unit="kB"),
     "import": Row(label="import, on top of opentelemetry-api", unit="ms", most=60, decimals=0),

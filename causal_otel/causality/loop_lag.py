@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LoopLag", "LoopMetrics"]
 
-_INTERVAL = 0.1
+_INTERVAL = 0.25
 
 
 class LoopMetrics(Protocol):

@@ -20,8 +20,9 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from causal_otel import names
-from causal_otel._internal import faults
+from causal_otel._internal import faults, process
 from causal_otel.causality import gc_pauses
+from causal_otel.causality.gil_holder import held_up
 from causal_otel.causality.loop_lag import LoopLag
 from causal_otel.causality.pauses import pauses_here
 from causal_otel.causality.stall import NOTHING, Sample, Stall, looked_at
@@ -32,12 +33,13 @@ from causal_otel.engine import context
 from causal_otel.engine.span import Span
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
+    from asyncio import AbstractEventLoop, Handle
     from collections.abc import Callable
     from types import FrameType
 
     from opentelemetry.context import Context as OtelContext
 
+    from causal_otel.causality.gil_holder import Holder
     from causal_otel.causality.loop_lag import LoopMetrics
     from causal_otel.causality.stall import Record
     from causal_otel.causality.thread_times import Glance, Reading
@@ -78,6 +80,7 @@ class LoopMonitor:
     """
 
     __slots__ = (
+        "_asked",
         "_busy",
         "_entered",
         "_last",
@@ -86,6 +89,7 @@ class LoopMonitor:
         "_monitoring",
         "_not_before",
         "_pauses",
+        "_process",
         "_settled",
         "_stall",
         "_times",
@@ -93,12 +97,14 @@ class LoopMonitor:
         "ident",
         "key",
         "lag",
+        "parked",
     )
 
     def __init__(self, loop: AbstractEventLoop, turns: Turns, monitoring: LoopMonitoring, *, entered: bool) -> None:
         self.key = id(loop)
         self.ident = threading.get_ident()
         self.lag: LoopLag | None = None
+        self.parked: FrameType | None = None
         self._loop = loop
         self._turns = turns
         self._monitoring = monitoring
@@ -111,20 +117,27 @@ class LoopMonitor:
         self._not_before = perf_counter_ns()
         self._stall: Stall | None = None
         self._settled = 0
+        self._asked: Handle | None = None
         self._lock = threading.Lock()
+        self._process = process.token
 
     # -- in the watchdog's thread --------------------------------------------------------------------------------------
 
     def look(self, planned: int) -> int:
         """See :class:`~causal_otel.causality.watchdog.Watched`."""
+        if not (self._entered or self._loop.is_running()):
+            return 0
         monitoring, settled, last, times = self._monitoring, self._settled, self._last, self._times
         self._last = glance = None if times is None else times.glance()
         # From here on nothing gives the GIL away, so that the loop stays where it is.
-        turn = self._turns(frame_of(self.ident))
+        frame = frame_of(self.ident)
+        turn = self._turns(frame)
         now = perf_counter_ns()
         if turn is None:
             self._busy = None
-            return now + monitoring.period if self._entered or self._loop.is_running() else 0
+            self.parked = frame
+            return now + monitoring.period
+        self.parked = None
         busy = self._busy
         if busy is None or busy.key != turn.key or busy.settled != settled:
             self._busy = busy = _Busy(turn.key, max(turn.start, self._not_before), (last, glance), settled)
@@ -151,7 +164,7 @@ class LoopMonitor:
         return Sample(
             max(planned, busy.start),
             reading,
-            turn.handle or task,
+            task if turn.handle is None else turn.handle,
             "" if _UNNAMED.fullmatch(name) else name,
             _at_work(_current(task, turn.handle), busy.start),
             seen.place,
@@ -177,7 +190,7 @@ class LoopMonitor:
         self._pauses.begin(busy.start)
         self._note(stall, sample)
         with contextlib.suppress(RuntimeError):  # the loop has been closed since
-            self._loop.call_soon_threadsafe(self._over, stall, context=Context())
+            self._asked = self._loop.call_soon_threadsafe(self._over, stall, context=Context())
 
     def _readings(self, busy: _Busy) -> list[Reading]:
         times = self._times
@@ -193,13 +206,45 @@ class LoopMonitor:
             stall.cut = start
             self._pauses.dismiss(end)
 
+    def waited_for_gil(self, holder: Holder | None) -> None:
+        """See :class:`~causal_otel.causality.watchdog.Watched`."""
+        times, last = self._times, self._last
+        if times is None or last is None or not times.tells_waits:
+            return
+        if holder is not None and holder.ident == self.ident:
+            return  # what it did itself is a turn that takes long
+        before, now = times.reading(last), times.reading(times.glance())
+        turn = self._turns(frame_of(self.ident))
+        # It has asked for the GIL at least so often. Without that it was nothing but a loop that waited for I/O.
+        asked = (now.switches - before.switches - 2) * int(sys.getswitchinterval() * 1e9)
+        end = now.at
+        start = max(before.at, end - asked - (now.starved - before.starved))
+        if asked <= 0 or now.cpu - before.cpu > end - start:
+            return
+        if turn is not None and turn.start > start:
+            end = min(end, turn.start)  # it has got the GIL before the thread that asks has
+        if end - start < self._monitoring.threshold:
+            return
+        # What a turn has done before is told by itself, and so is what it does from now on.
+        self._not_before = end
+        stall = self._stall
+        if stall is not None and not stall.cut:
+            stall.cut = start
+        elif self._busy is not None:
+            self._busy = self._busy._replace(start=max(self._busy.start, end))
+        with self._lock:
+            self._pauses.add(start, end)
+        self._monitoring.record(held_up(start, end, holder))
+
     # -- in the loop's thread ------------------------------------------------------------------------------------------
 
     def _over(self, stall: Stall) -> None:
         """A turn has come after that of ``stall``."""
         try:
             turn = self._turns(sys._getframe())
-            self._settle(stall, perf_counter_ns() if turn is None or turn.key == stall.key else turn.start)
+            end = perf_counter_ns() if turn is None or turn.key == stall.key else turn.start
+            del turn  # or this frame would hold itself, and with it all that has called it
+            self._settle(stall, end)
         except Exception:
             faults.report("event_loop: a stall")
 
@@ -209,6 +254,8 @@ class LoopMonitor:
             self._monitoring.watchdog.remove(self)
             if self.lag is not None:
                 self.lag.end()
+            if self._asked is not None:
+                self._asked.cancel()  # or it would keep all of this until the loop is closed
             stall = self._stall
             if stall is not None:
                 self._settle(stall, perf_counter_ns())
@@ -218,6 +265,8 @@ class LoopMonitor:
     # -- in either -----------------------------------------------------------------------------------------------------
 
     def _settle(self, stall: Stall, end: int) -> None:
+        if self._process is not process.token:
+            return  # a fork inside the loop, while somebody may have held the lock
         with self._lock:
             if self._stall is not stall:
                 return
@@ -287,7 +336,7 @@ class LoopMonitoring:
         # What looks later than it wants to, because it has to wait for the GIL, still comes before the threshold.
         self.suspicious = self.threshold * 6 // 10
         self.period = min(_SECOND, self.threshold * 8 // 10)
-        self.watchdog = Watchdog(self.period)
+        self.watchdog = Watchdog(self.period, self.threshold)
         self.left_out = 0
         self._emit = emit
         self._metrics = metrics
@@ -327,8 +376,9 @@ class LoopMonitoring:
             if self._metrics is not None:
                 self._metrics.stalled(record.frame)
             now = perf_counter_ns()
-            rootless = context.current_span(record.context) is None
-            if (rootless and not self._roots.take(now)) or not self._all.take(now):
+            parent = context.current_span(record.context)
+            is_root = parent is None or not parent.get_span_context().is_valid
+            if (is_root and not self._roots.take(now)) or not self._all.take(now):
                 self.left_out += 1
                 return
             if self.left_out:

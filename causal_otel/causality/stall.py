@@ -105,7 +105,7 @@ class Seen(NamedTuple):
 def looked_at(turn: Turn) -> Seen:
     """Look at the frames of the callback that runs in ``turn``."""
     frame: FrameType | None = turn.inside
-    own = None
+    own = deepest = None
     stack: list[Place] = []
     debugged = False
     for _ in range(_DEEP):
@@ -118,8 +118,10 @@ def looked_at(turn: Turn) -> Seen:
             debugged = True
         if own is None and is_own(frame.f_code):
             own = place(frame)
+        if deepest is None and stack and not frame.f_code.co_filename.startswith("<frozen "):  # Python's own import
+            deepest = place(frame)
         frame = frame.f_back
-    return Seen(own or (stack[0] if stack else None), tuple(stack), debugged)
+    return Seen(own or deepest or (stack[0] if stack else None), tuple(stack), debugged)
 
 
 class Stall:

@@ -163,18 +163,25 @@ def shares(readings: Sequence[Reading], start: int, end: int) -> Shares:
         end: likewise; there is a reading of that moment, or soon after it.
     """
     cpu = starved = others = switches = 0
-    computing = starving = None  # of the time right after
+    computing = starving = None  # as shares of the time after, if that is long enough to tell
+    after = 0
+    elsewhere = 0.0  # likewise: what others have computed
     for first, last in reversed(list(pairwise(readings))):
         inside = min(end, last.at) - max(start, first.at)
         if inside <= 0:
             continue
         window = last.at - first.at
+        if after * 2 < inside:
+            computing = starving = None
         computed = _part(last.cpu - first.cpu, window, inside, computing)
         waited = min(_part(last.starved - first.starved, window, inside, starving), inside - computed)
-        computing, starving = computed / inside, waited / inside
         cpu += computed
         starved += waited
-        others += last.others - first.others if first.others >= 0 <= last.others else inside
+        after += inside
+        computing, starving = cpu / after, starved / after
+        if first.others >= 0 <= last.others:
+            elsewhere = (last.others - first.others) / window
+        others += int(elsewhere * inside)
         switches += last.switches - first.switches
     rest = max(0, end - start - cpu)
     if readings[0].switches < 0:
@@ -192,7 +199,8 @@ def _part(spent: int, window: int, inside: int, rate: float | None) -> int:
         spent: in the whole window.
         window: how long it is.
         inside: how long the part is, at the window's end.
-        rate: the share that was spent of the time right after the window; None: that is not known.
+        rate: the share that was spent of the time after the window; None: nothing tells. Then it is all that it can be,
+            for before a turn that takes long a thread has mostly waited.
     """
     least, most = max(0, spent - (window - inside)), max(0, min(spent, inside))
     return most if rate is None else min(max(least, int(rate * inside)), most)

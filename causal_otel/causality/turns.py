@@ -40,14 +40,15 @@ class Turn(NamedTuple):
         start: when it began, by ``perf_counter_ns()``; not before that.
         handle: the callback that runs, as ``asyncio.Handle``; None: it is not known, but there is one.
         inside: the innermost frame of the thread.
-        outside: the frame below those of the callback. It may be the same: then there is no Python code in it.
+        outside: the frame below those of the callback. It may be the same: then there is no Python code in it. None:
+            all frames of the thread are the callback's.
     """
 
     key: object
     start: int
     handle: Any
     inside: FrameType
-    outside: FrameType
+    outside: FrameType | None
 
 
 Turns = Callable[["FrameType | None"], "Turn | None"]

@@ -3,11 +3,6 @@
 It looks at each loop a little more often than once in the time from which on a loop counts as stuck, and more often
 while one is. It is started with the first loop and ends some seconds after the last one. A forked child has none until
 a loop runs there.
-
-It tells three reasons apart for which it is woken late itself. Code that holds the GIL, such as a long call in C, lets
-nothing else run: that is what it is here for. Where there is no free CPU, everything is slow, and nothing is wrong.
-But where it neither asked for the GIL nor was ready to run, the whole process stood still: a debugger or SIGSTOP has
-stopped it, or the machine was suspended. That is no stall of a loop, and what was one before ends where that began.
 """
 
 from __future__ import annotations
@@ -16,22 +11,22 @@ import sys
 import threading
 import time
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from causal_otel._internal import faults, process
-from causal_otel.causality.thread_times import not_counted, times_here
+from causal_otel.causality.lateness import Late, Lateness
+from causal_otel.causality.thread_times import not_counted
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from causal_otel.causality.thread_times import Reading
+    from causal_otel.causality.gil_holder import Holder
 
 __all__ = ["Watchdog", "Watched", "frame_of"]
 
 _SECOND = 1_000_000_000
 _LINGER = 5 * _SECOND
-_LATE = 250_000_000
-"""From so many nanoseconds on it is asked why it was late. A machine that is busy with others may take less away."""
+_LEAST = 0.001
 
 
 class Watched(Protocol):
@@ -39,9 +34,14 @@ class Watched(Protocol):
 
     Attributes:
         key: what it is known by, such as the ``id()`` of what is kept alive by it.
+        ident: the thread's.
+        parked: the innermost frame of a thread that waits for I/O. As long as it is that one, there is nothing to see;
+            None: it does not wait.
     """
 
     key: int
+    ident: int
+    parked: FrameType | None
 
     def look(self, planned: int) -> int:
         """Look at the thread.
@@ -56,6 +56,9 @@ class Watched(Protocol):
     def froze(self, start: int, end: int) -> None:
         """The process stood still from ``start`` to ``end``."""
 
+    def waited_for_gil(self, holder: Holder | None) -> None:
+        """Until now nobody could look, because ``holder`` has held the GIL; None: somebody has."""
+
 
 def frame_of(ident: int) -> FrameType | None:
     """The innermost frame of another thread."""
@@ -69,19 +72,20 @@ class Watchdog:
 
     Args:
         period: how many nanoseconds it sleeps at the most.
+        tolerated: by how many it may be woken late before anybody is told why.
     """
 
-    def __init__(self, period: int) -> None:
+    def __init__(self, period: int, tolerated: int) -> None:
         self._period = period
+        self._tolerated = tolerated
         self._watched: dict[int, Watched] = {}
         self._closed = False
+        self._changed = False
         self._begin()
         process.at_fork(in_child=self._forked)
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
-        self._bell = threading.Lock()  # locked is silent
-        self._bell.acquire()
         self._thread: threading.Thread | None = None
 
     def _forked(self) -> None:
@@ -98,6 +102,7 @@ class Watchdog:
             if self._closed:
                 return False
             self._watched[watched.key] = watched
+            self._changed = True
             if self._thread is None:
                 self._thread = thread = threading.Thread(target=self._run, name="causal-otel-loops", daemon=True)
                 thread.pydev_do_not_trace = thread.is_pydev_daemon_thread = True  # type: ignore[attr-defined]
@@ -108,17 +113,13 @@ class Watchdog:
         """Look at ``watched`` no more."""
         if self._watched.get(watched.key) is watched:
             del self._watched[watched.key]
+            self._changed = True
 
     def close(self) -> list[Watched]:
-        """End, and tell what was looked at until now."""
+        """End, and tell what was looked at until now. The thread is gone when it wakes up next."""
         with self._lock:
-            self._closed = True
+            self._closed = self._changed = True
             watched, self._watched = list(self._watched.values()), {}
-            thread, self._thread = self._thread, None
-        if thread is not None:
-            self._bell.release()
-            if thread is not threading.current_thread():
-                thread.join(1.0)
         return watched
 
     def _run(self) -> None:
@@ -132,84 +133,94 @@ class Watchdog:
 
     def _until_done(self) -> None:
         looks: dict[int, int] = {}
-        excuses = _Excuses()
+        lateness = Lateness()
         needed = perf_counter_ns()
-        while True:
+        while not self._closed:
             now = perf_counter_ns()
             if self._watched:
                 needed = now
-            elif now - needed > _LINGER:
-                with self._lock:
-                    if not self._watched:
-                        self._thread = None
-                        return
-            planned = min(looks.values(), default=now + self._period)
-            if self._bell.acquire(timeout=max(0.001, (planned - now) / 1e9)):
+            elif now - needed > _LINGER and self._is_over():
                 return
+            planned = min(looks.values()) if looks else now + self._period
+            # To wait for a lock with a timeout, as for an event, takes half as much again.
+            time.sleep(max(_LEAST, (planned - now) / 1e9))
+            lateness.woken += 1
             now = perf_counter_ns()
-            if not excuses.woken(now, now - planned):
-                for each in list(self._watched.values()):
-                    each.froze(planned, now)
+            if now - planned > self._tolerated:
+                self._tell(lateness, planned, now)
+            lateness.refresh(now)
             looks = self._look(looks, now)
+            if looks and all(each.parked is not None for each in list(self._watched.values())):
+                planned = self._doze(lateness)
+                now = perf_counter_ns()
+                if now - planned > self._tolerated:
+                    self._tell(lateness, planned, now)
+                looks = self._look({}, now)
+
+    def _doze(self, lateness: Lateness) -> int:
+        """Sleep as long as all loops wait for I/O, but for a second at the most; tells when this was to wake up last.
+
+        This is all that a process that does nothing has to pay for. With cold caches each line of it takes some
+        microseconds, and each function that is called takes ten.
+        """
+        clock, sleep, frames_of_all = perf_counter_ns, time.sleep, sys._current_frames
+        own, period = threading.get_ident(), self._period
+        seconds = period / 1e9
+        slack = period + self._tolerated
+        self._changed = False
+        parked = [(each.ident, each.parked) for each in list(self._watched.values())]
+        woken, most = 0, _SECOND // period
+        latest = clock() + slack
+        while True:
+            sleep(seconds)
+            woken += 1
+            now = clock()
+            frames = frames_of_all()
+            del frames[own]  # or this frame would hold itself, and those of all threads with it
+            for ident, frame in parked:
+                if frames.get(ident) is not frame:
+                    self._changed = True
+            del frames  # nobody's frames are kept while this sleeps
+            if self._changed or now > latest or woken > most:
+                lateness.woken += woken
+                return latest - self._tolerated
+            latest = now + slack
+
+    def _is_over(self) -> bool:
+        with self._lock:
+            if self._watched:
+                return False
+            self._thread = None
+            return True
+
+    def _tell(self, lateness: Lateness, planned: int, now: int) -> None:
+        """Tell why nobody has been looked at for a while."""
+        why = lateness.why(now - planned)
+        if why is None or why is Late.NO_CPU:
+            return
+        holder = lateness.holders.found() if why is Late.GIL and lateness.holders is not None else None
+        for each in list(self._watched.values()):
+            try:
+                if why is Late.FROZEN:
+                    each.froze(planned, now)
+                else:
+                    each.waited_for_gil(holder)
+            except Exception:
+                faults.report("event_loop: watchdog")
 
     def _look(self, looks: dict[int, int], now: int) -> dict[int, int]:
         """Look at all that is to be looked at now, and tell when each is to be next."""
         after: dict[int, int] = {}
         for key, each in list(self._watched.items()):
-            planned = looks.get(key, 0)
-            if planned > now:
-                after[key] = planned
-                continue
-            try:
-                again = each.look(planned or now)
-            except Exception:
-                faults.report("event_loop: watchdog")
-                again = now + self._period
-            if again:
-                after[key] = again
-            else:
-                self.remove(each)
+            planned = looks.get(key, now)
+            if planned <= now:
+                try:
+                    planned = each.look(planned)
+                except Exception:
+                    faults.report("event_loop: watchdog")
+                    planned = now + self._period
+                if not planned:
+                    self.remove(each)
+                    continue
+            after[key] = planned
         return after
-
-
-class _Excuses:
-    """Why this thread was woken late."""
-
-    def __init__(self) -> None:
-        self._times = times_here()
-        self._before = self._read()
-        self._at = perf_counter_ns()
-        self._woken = 0
-
-    def _read(self) -> Reading | int:
-        """What tells it: the thread's own waits, or else the CPU time of the process."""
-        times = self._times
-        if times is None or not times.tells_waits:
-            return time.process_time_ns()
-        return times.reading(times.glance())
-
-    def woken(self, now: int, late: int) -> bool:
-        """Whether there is an excuse for having been woken so late; False: the process stood still."""
-        self._woken += 1
-        excused = late <= _LATE or _is_excused(late, self._before, self._read(), self._woken)
-        if now - self._at > _SECOND:  # seldom, for it takes longer than all else that is done in between
-            self._before = self._read()
-            self._at = now
-            self._woken = 0
-        return excused
-
-
-def _is_excused(late: int, before: Any, after: Any, woken: int) -> bool:
-    """Whether this thread waited for the GIL, or for a CPU.
-
-    Args:
-        late: how many nanoseconds it was late.
-        before: a reading of some time before, or the CPU time of the process.
-        after: another of now.
-        woken: how many times it was put on a CPU in between because it had slept for long enough.
-    """
-    half = late // 2
-    if isinstance(before, int):
-        return bool(after - before >= half)
-    asked = (after.switches - before.switches - woken) * int(sys.getswitchinterval() * 1e9)
-    return bool(asked >= half or after.starved - before.starved >= half)

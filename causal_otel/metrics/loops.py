@@ -20,7 +20,7 @@ _OTHERS = "other"
 LAG = Instrument(
     names.CAUSAL_LOOP_LAG,
     "s",
-    "How late a timer of the event loop was, asked ten times a second.",
+    "How late a timer of the event loop was, asked four times a second.",
     (),
     boundaries=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )

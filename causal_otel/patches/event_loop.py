@@ -5,8 +5,12 @@
   Callbacks that together took too long, but none of them alone, are one span with ``causal.block.callbacks``; it is a
   root where they belong to several spans.
 
-Nothing runs in the loop for that. A thread, one for all loops of the process, looks from time to time since when each
-loop has been in its turn, and reads the frames of its thread while it is stuck. Every other span that was open on that
+A loop that wants to go on but cannot, because another thread does not give the GIL away (a call in C, such as that of
+``json``), is told as well: then the span is that thread's work, with ``causal.block.thread`` and its frame and stack,
+in the span that was current when its job was given to a pool. Linux's scheduler statistics tell it.
+
+Nothing runs in the loop for all that. A thread, one for all loops of the process, looks from time to time since when
+each loop has been in its turn, and reads the frames of its thread while it is stuck. Every span that was open on that
 loop meanwhile has ``causal.loop.blocked``.
 
 Its attributes:
@@ -20,6 +24,7 @@ Its attributes:
   did not compute, than the process's other threads have computed, and than the thread has asked for the GIL. Without
   Linux's scheduler statistics ``starved`` and ``gil`` are in ``wait``; on macOS and Windows none of them is known.
 * ``causal.block.gc``: the part of ``causal.block.cpu`` in which that thread collected garbage
+* ``causal.block.thread``: the name of the thread that held the GIL, where it is not the loop's own
 * ``causal.task.name``: the task's name, where the program has given it one
 * ``causal.block.left_out``: how many stalls before this one were not recorded, because there were more than ten a
   second, or of those without a parent more than one in five seconds
@@ -160,9 +165,12 @@ def _emit(tracing: Tracing[EventLoopOptions], record: Record) -> None:
         return
     parent = context.current_span(record.context)
     start, end = unix_time(parent, record.start), unix_time(parent, record.end)
-    began = getattr(parent, "start_time", None)
-    if isinstance(began, int):  # in the same turn: what came before is a small part
-        start = min(end, max(start, began))
+    # A span that begins or ends in the same turn has all but a small part of it: the stall's span lies inside.
+    began, ended, part = getattr(parent, "start_time", None), getattr(parent, "end_time", None), (end - start) // 5
+    if isinstance(began, int) and start < began <= start + part:
+        start = began
+    if isinstance(ended, int) and end - part <= ended < end:
+        end = ended
     tracing.start(_NAME, SpanKind.INTERNAL, record.attributes, record.context, start).end(end)
 
 
@@ -185,6 +193,7 @@ PATCH = Patch(
         names.CAUSAL_BLOCK_STARVED,
         names.CAUSAL_BLOCK_GIL,
         names.CAUSAL_BLOCK_WAIT,
+        names.CAUSAL_BLOCK_THREAD,
         names.CAUSAL_BLOCK_CALLBACKS,
         names.CAUSAL_BLOCK_LEFT_OUT,
         names.CAUSAL_TASK_NAME,

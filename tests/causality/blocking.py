@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["burn", "collect", "graph", "hogged", "nap"]
+__all__ = ["burn", "collect", "graph", "hogged", "hold", "nap"]
 
 _OBJECTS = 300_000
 
@@ -57,3 +57,26 @@ def hogged() -> Iterator[None]:
     finally:
         over.set()
         thread.join()
+
+
+def _times(seconds: float) -> int:
+    """How far :func:`hold` has to count to take so long."""
+    once = 1_000_000
+    started = time.thread_time()
+    sum(range(once))
+    return int(once * seconds / (time.thread_time() - started))
+
+
+def hold(seconds: float) -> float:
+    """Compute for about so long in one call in C, which does not give the GIL away; gives how long that took.
+
+    It goes on for a moment after that, so that whoever gets the GIL then sees who had it.
+    """
+    numbers = range(_times(seconds))
+    started = time.perf_counter()
+    sum(numbers)
+    took = time.perf_counter() - started
+    end = time.thread_time() + 0.05
+    while time.thread_time() < end:
+        pass
+    return took

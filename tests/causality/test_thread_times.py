@@ -179,3 +179,13 @@ def test_a_system_without_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
     thread.join()
     assert (found[0].starved, found[0].switches) == (-1, -1)
     assert 0 < found[0].at <= perf_counter_ns()
+
+
+def test_what_others_did_before_anybody_asked() -> None:
+    """It is taken to be as it went on: where nobody else computes, nobody has waited for the GIL."""
+    first, second = Reading(0, 0, -1, 0, 0), Reading(40 * MS, 0, -1, 0, 9)
+    readings = [first, second, reading(50, switches=10), reading(100, switches=10)]
+    assert in_milliseconds(readings, 0, 100) == (0, 0, 0, 100)
+    readings = [first, second, reading(50, switches=20), reading(100, others=50, switches=40)]
+    found = in_milliseconds(readings, 0, 100)
+    assert found == (0, 0, 100, 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 import threading
 import time
 import weakref
@@ -14,13 +13,15 @@ import pytest
 
 from causal_otel._internal import faults
 from causal_otel.causality import watchdog
-from causal_otel.causality.thread_times import Reading
 from causal_otel.causality.watchdog import Watchdog, frame_of
 from tests.engine.forking import forked
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import FrameType
+
+    from causal_otel.causality.gil_holder import Holder
 
 MS = 1_000_000
 PERIOD = 10 * MS
@@ -31,24 +32,29 @@ class Watched:
 
     def __init__(self, again: int = PERIOD) -> None:
         self.key = id(self)
-        self._ident = threading.get_ident()
+        self.ident = threading.get_ident()
+        self.parked: FrameType | None = None
         self.looks: list[tuple[str, int]] = []
         self.frozen: list[tuple[int, int]] = []
+        self.held: list[Holder | None] = []
         self._again = again
 
     def look(self, planned: int) -> int:
-        assert frame_of(self._ident) is not None
+        assert frame_of(self.ident) is not None
         self.looks.append((threading.current_thread().name, planned))
         return perf_counter_ns() + self._again if self._again else 0
 
     def froze(self, start: int, end: int) -> None:
         self.frozen.append((start, end))
 
+    def waited_for_gil(self, holder: Holder | None) -> None:
+        self.held.append(holder)
+
 
 @pytest.fixture
 def dog() -> Iterator[Watchdog]:
     """One that is closed in the end."""
-    found = Watchdog(PERIOD)
+    found = Watchdog(PERIOD, 10 * PERIOD)
     yield found
     found.close()
 
@@ -159,30 +165,9 @@ def test_a_forked_child_has_no_thread_until_there_is_work(dog: Watchdog) -> None
     assert forked(child) == "((0, 0), 1)"
 
 
-def _reading(starved: int = 0, switches: int = 0) -> Reading:
-    return Reading(0, 0, -1, starved * MS, switches)
-
-
-def test_why_it_was_late() -> None:
-    """It waited for the GIL, or for a CPU; if neither, the whole process stood still."""
-    late = 1000 * MS
-    asking = int(1.0 / sys.getswitchinterval())
-    none = _reading()
-    assert watchdog._is_excused(late, none, _reading(switches=asking), 20)
-    assert watchdog._is_excused(late, none, _reading(starved=900), 20)
-    assert not watchdog._is_excused(late, none, _reading(starved=100, switches=22), 20)
-    assert not watchdog._is_excused(late, none, _reading(switches=20), 20)
-
-
-def test_why_it_was_late_where_the_system_does_not_tell() -> None:
-    """Then a process that has computed meanwhile did not stand still."""
-    assert not watchdog._is_excused(1000 * MS, 0, 30 * MS, 1)
-    assert watchdog._is_excused(1000 * MS, 0, 900 * MS, 1)
-
-
 def test_a_watchdog_can_be_given_back() -> None:
     """Nothing keeps one that is closed, though forks are told to it."""
-    found = Watchdog(PERIOD)
+    found = Watchdog(PERIOD, 10 * PERIOD)
     found.add(Watched())
     found.close()
     kept = weakref.ref(found)

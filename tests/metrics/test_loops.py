@@ -22,9 +22,9 @@ def test_a_loop_is_measured(kind: str) -> None:
     """A stall is counted by what blocked the loop, and the timers that are late because of it are that late."""
 
     async def main() -> None:
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.6)
         nap(PLANTED)
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.6)
 
     with measured(PATCHES) as found:
         run(kind, main())
@@ -34,8 +34,8 @@ def test_a_loop_is_measured(kind: str) -> None:
         told, lag = found.only("causal.loop.lag")
         assert told == {}
         assert lag.count >= 3
-        # The timer was due within a tenth of a second after the call had begun.
-        assert lag.max >= 0.8 * (PLANTED - 0.1)
+        # The timer was due within a quarter of a second after the call had begun.
+        assert lag.max >= 0.8 * (PLANTED - 0.25)
         assert lag.min >= 0
 
 
@@ -54,7 +54,7 @@ def test_uninstalling_ends_the_timer() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         with measured(PATCHES):
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.6)
         await asyncio.sleep(0.3)
         for _ in range(100):
             scheduled[:] = [len(loop._scheduled)]  # type: ignore[attr-defined]

@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from typing import TYPE_CHECKING, Any
 
+import causal_otel
 from causal_otel.patches.event_loop import EventLoopOptions
-from tests.span_relations import assert_span, attributes, seconds
+from tests.causality.blocking import nap
+from tests.span_relations import assert_inside, assert_span, attributes, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.trace import Span
 
-__all__ = ["PATCHES", "PLANTED", "THRESHOLD", "assert_blocked", "assert_parts", "blocked"]
+__all__ = [
+    "GRACE",
+    "PATCHES",
+    "PLANTED",
+    "THRESHOLD",
+    "assert_blocked",
+    "assert_parts",
+    "blocked",
+    "request",
+    "watching",
+]
 
 THRESHOLD = 0.2
 PLANTED = 0.6
 """Seconds: far above the threshold, so that a watchdog that gets no CPU for a while still sees it."""
 PATCHES = {"event_loop": EventLoopOptions(loop_block_threshold=THRESHOLD)}
+GRACE = 0.05
+"""Seconds in which a loop waits, so that what blocks is not the loop's beginning."""
 _PARTS = tuple(f"causal.block.{part}" for part in ("cpu", "starved", "gil", "wait"))
 
 
@@ -36,9 +53,23 @@ def assert_blocked(
     told = assert_span(found[0], None if parent is None else parent.get_span_context(), lasts=0.8 * lasts)
     assert found[0].kind.name == "INTERNAL"
     if parent is not None:
-        assert found[0].start_time >= parent.start_time
+        assert_inside(parent, found[0])
     assert_parts(found[0])
     return told
+
+
+async def request() -> Span:
+    """Block inside a span, after a wait and before another."""
+    with causal_otel.span("request") as span:
+        await asyncio.sleep(GRACE)
+        nap(PLANTED)
+        await asyncio.sleep(GRACE)
+    return span
+
+
+def watching() -> list[threading.Thread]:
+    """The threads that look at loops."""
+    return [thread for thread in threading.enumerate() if thread.name == "causal-otel-loops"]
 
 
 def assert_parts(span: ReadableSpan) -> None:

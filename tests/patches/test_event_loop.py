@@ -19,7 +19,7 @@ from causal_otel.causality.pauses import pauses_of_thread
 from causal_otel.engine import context
 from tests.causality.blocking import burn, collect, hogged, nap
 from tests.causality.loops import LOOPS, run
-from tests.patches.blocked_loops import PATCHES, PLANTED, THRESHOLD, assert_blocked, blocked
+from tests.patches.blocked_loops import GRACE, PATCHES, PLANTED, THRESHOLD, assert_blocked, blocked
 from tests.recording import Recording, recording
 from tests.span_relations import attributes
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
 KINDS = list(LOOPS)
-GRACE = 0.05
-"""Seconds in which a loop waits, so that what blocks is not the loop's beginning."""
 
 
 @pytest.fixture
@@ -83,7 +81,7 @@ def test_a_collection_of_garbage(kind: str, recorded: Recording) -> None:
     told = assert_blocked(recorded.spans, "collect", span)
     # Each of the collections is told from a millisecond on.
     assert told["causal.block.gc"] >= 0.5 * PLANTED
-    assert told["causal.block.cpu"] >= 0.8 * PLANTED
+    assert told["causal.block.cpu"] >= 0.5 * PLANTED  # beside others at work a collection does not compute all the time
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -8,24 +8,18 @@ import os
 import sys
 import threading
 import weakref
-from _thread import get_ident
-from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import uvloop
+import wrapt
 
 import causal_otel
 from causal_otel._internal import faults
-from causal_otel.causality.loop_monitor import LoopMonitoring
-from causal_otel.causality.pauses import pauses_of_thread
-from causal_otel.causality.stall import NOTHING, Record
-from causal_otel.engine import context
-from causal_otel.patches.event_loop import EventLoopOptions
 from tests.causality.blocking import nap
 from tests.causality.loops import LOOPS, run
 from tests.engine.forking import forked
-from tests.patches.blocked_loops import PATCHES, PLANTED, assert_blocked, blocked
+from tests.patches.blocked_loops import GRACE, PATCHES, PLANTED, assert_blocked, blocked, request, watching
 from tests.recording import Recording, recording
 from tests.waiting import wait_until
 
@@ -35,25 +29,13 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
 KINDS = list(LOOPS)
-GRACE = 0.05
 
 
 @pytest.fixture
 def recorded() -> Iterator[Recording]:
+    wait_until(lambda: not watching(), "the thread of the test before has not ended")
     with recording(PATCHES) as found:
         yield found
-
-
-def _threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "causal-otel-loops"]
-
-
-async def _blocking() -> Span:
-    with causal_otel.span("request") as span:
-        await asyncio.sleep(GRACE)
-        nap(PLANTED)
-        await asyncio.sleep(GRACE)
-    return span
 
 
 def test_uninstalling_restores_the_very_objects() -> None:
@@ -61,15 +43,16 @@ def test_uninstalling_restores_the_very_objects() -> None:
     before = vars(asyncio.base_events.BaseEventLoop)["run_forever"]
     assert "run_forever" not in vars(uvloop.Loop)
     callbacks = list(gc.callbacks)
+    wait_until(lambda: not watching(), "the thread of the test before has not ended")
     with recording(PATCHES):
         assert vars(asyncio.base_events.BaseEventLoop)["run_forever"] is not before
         assert "run_forever" in vars(uvloop.Loop)
         run("asyncio", asyncio.sleep(0))
-        assert len(_threads()) == 1
+        assert len(watching()) == 1
     assert vars(asyncio.base_events.BaseEventLoop)["run_forever"] is before
     assert "run_forever" not in vars(uvloop.Loop)
     assert gc.callbacks == callbacks
-    wait_until(lambda: not _threads(), "the thread has not ended")
+    wait_until(lambda: not watching(), "the thread has not ended")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -105,10 +88,10 @@ def test_again_and_again(kind: str, recorded: Recording) -> None:
         await asyncio.sleep(0)
 
     run(kind, main())
-    (thread,) = _threads()
+    (thread,) = watching()
     for _ in range(200):
         run(kind, main())
-    assert _threads() == [thread]
+    assert watching() == [thread]
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -122,13 +105,31 @@ def test_again_and_again(kind: str, recorded: Recording) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_loop_that_ends_where_it_was_stuck(kind: str, recorded: Recording) -> None:
+    """Nothing that was to be done in its next turn keeps the loop, though there is no such turn."""
+    loop = LOOPS[kind]()
+    loop.call_soon(loop.stop)
+    loop.call_soon(nap, PLANTED)
+    loop.run_forever()
+    kept = weakref.ref(loop)
+    assert_blocked(recorded.spans, "nap", None)
+    gc.disable()
+    try:
+        loop.close()
+        del loop
+        wait_until(lambda: kept() is None, "the loop is kept", 20)
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_one_loop_that_runs_several_times(kind: str, recorded: Recording) -> None:
     """What blocks the second run is told as well; between runs nothing is watched."""
     loop = LOOPS[kind]()
     try:
         loop.run_until_complete(asyncio.sleep(GRACE))
         nap(PLANTED)  # in no loop
-        span = loop.run_until_complete(_blocking())
+        span = loop.run_until_complete(request())
         with asyncio.Runner(loop_factory=LOOPS[kind]) as runner:
             for _ in range(3):
                 runner.run(asyncio.sleep(0))
@@ -148,7 +149,7 @@ def test_a_loop_that_runs_before_the_installation(kind: str) -> None:
         loops.append(weakref.ref(asyncio.get_running_loop()))
         with recording(PATCHES) as recorded:
             await asyncio.sleep(GRACE)
-            span = await _blocking()
+            span = await request()
             return recorded, span
 
     recorded, span = run(kind, main())
@@ -209,7 +210,7 @@ def test_running_a_loop_that_runs(kind: str, recorded: Recording) -> None:
     async def main() -> Span:
         with pytest.raises(RuntimeError):
             asyncio.get_running_loop().run_forever()
-        return await _blocking()
+        return await request()
 
     span = run(kind, main())
     assert_blocked(recorded.spans, "nap", span)
@@ -239,14 +240,14 @@ def test_an_eager_task(kind: str, recorded: Recording) -> None:
 def test_a_forked_child(kind: str, recorded: Recording) -> None:
     """It has no thread until a loop runs there, and what blocks that loop is told there."""
     run(kind, asyncio.sleep(0))
-    assert len(_threads()) == 1
+    assert len(watching()) == 1
 
     def child() -> str:
-        before = len(_threads())
+        before = len(watching())
         recorded.clear()
-        span = run(kind, _blocking())
+        span = run(kind, request())
         assert_blocked(recorded.spans, "nap", span)
-        return repr((before, len(_threads())))
+        return repr((before, len(watching())))
 
     assert forked(child) == "(0, 1)"
 
@@ -257,116 +258,11 @@ def test_a_fork_inside_a_loop(kind: str, recorded: Recording) -> None:
 
     async def main() -> Span:
         await asyncio.sleep(GRACE)
-        assert forked(lambda: repr(len(_threads()))) == "0"
-        return await _blocking()
+        assert forked(lambda: repr(len(watching()))) == "0"
+        return await request()
 
     span = run(kind, main())
     assert_blocked(recorded.spans, "nap", span)
-
-
-def test_nothing_is_watched_where_nothing_is_to_be() -> None:
-    """With a threshold of 0 asyncio's and uvloop's own methods stay in place, and no thread is started."""
-    before = vars(asyncio.base_events.BaseEventLoop)["run_forever"]
-    with recording({"event_loop": EventLoopOptions(loop_block_threshold=0)}) as recorded:
-        assert vars(asyncio.base_events.BaseEventLoop)["run_forever"] is before
-        assert "run_forever" not in vars(uvloop.Loop)
-        run("asyncio", _blocking())
-        assert not _threads()
-    assert recorded.names() == ["request"]
-
-
-def test_the_setting_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``TRACING_LOOP_BLOCK_THRESHOLD`` says what is a stall, where the options leave it open."""
-    monkeypatch.setenv("TRACING_LOOP_BLOCK_THRESHOLD", str(2 * PLANTED))
-    with recording(["event_loop"]) as recorded:
-        run("asyncio", _blocking())
-    assert recorded.names() == ["request"]
-    monkeypatch.setenv("TRACING_LOOP_BLOCK_THRESHOLD", str(PLANTED / 2))
-    with recording(["event_loop"]) as recorded:
-        span = run("asyncio", _blocking())
-    assert_blocked(recorded.spans, "nap", span)
-
-
-@pytest.mark.parametrize("threshold", [-1, 0.001, True, "0.05", float("nan")])
-def test_a_threshold_that_is_not_allowed(threshold: Any) -> None:
-    """It is refused, in a sentence."""
-    with pytest.raises(causal_otel.SettingError, match=r"loop_block_threshold=.* is not allowed; it must be 0, or"):
-        causal_otel.install(patches={"event_loop": EventLoopOptions(loop_block_threshold=threshold)})
-
-
-def test_without_the_gil_nothing_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Frames of another thread that runs on cannot be read."""
-    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
-    with recording(PATCHES) as recorded:
-        run("asyncio", _blocking())
-    assert recorded.names() == ["request"]
-
-
-def test_too_many_stalls(recorded: Recording) -> None:
-    """Those that are too many are counted, and the next that is recorded says how many they were."""
-    told: list[Record] = []
-    monitoring = LoopMonitoring(0.2, told.append)
-    try:
-        for _ in range(30):
-            monitoring.record(Record(0, 1, NOTHING, "", {}))
-        assert len(told) == 10
-        with causal_otel.span("request") as span:
-            for _ in range(200):
-                monitoring.record(Record(0, 1, context.with_span(span), "", {}))
-        recorded_before = len(told)
-        assert 10 + 40 <= recorded_before < 200
-        assert told[10].attributes == {"causal.block.left_out": 20}
-        left_out = monitoring.left_out
-        assert left_out == 230 - 20 - recorded_before
-        monitoring._all._left = 1.0
-        monitoring.record(Record(0, 1, context.with_span(span), "", {}))
-        assert told[-1].attributes == {"causal.block.left_out": left_out}
-        assert monitoring.left_out == 0
-    finally:
-        monitoring.close()
-
-
-def test_what_fails_in_recording_is_contained() -> None:
-    """The loop goes on, and the failure is counted."""
-
-    def refuse(_: object) -> None:
-        raise ValueError("a tracer's")
-
-    before = faults.counts().get("event_loop: a stall", 0)
-    monitoring = LoopMonitoring(0.2, refuse)
-
-    async def main() -> str:
-        monitoring.attach(asyncio.get_running_loop())
-        await asyncio.sleep(GRACE)
-        nap(PLANTED)
-        await asyncio.sleep(GRACE)
-        return "done"
-
-    try:
-        assert run("asyncio", main()) == "done"
-    finally:
-        monitoring.close()
-    assert faults.counts()["event_loop: a stall"] > before
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_somebody_who_debugs(kind: str, recorded: Recording) -> None:
-    """However long a stop in a debugger takes, it is no stall: neither a span is made of it, nor is anybody told."""
-    debugger: dict[str, Any] = {"__name__": "pdb"}
-    exec(compile("def interaction(call):\n    call()\n", "/usr/lib/pdb.py", "exec"), debugger)
-
-    async def main() -> int:
-        began = perf_counter_ns()
-        await asyncio.sleep(GRACE)
-        debugger["interaction"](lambda: nap(PLANTED))
-        pauses = pauses_of_thread(get_ident())
-        assert pauses is not None
-        found = pauses.between(began, perf_counter_ns())
-        await asyncio.sleep(GRACE)
-        return found + pauses.between(began, perf_counter_ns())
-
-    assert run(kind, main()) < 2 * 0.5 * PLANTED * 1e9
-    assert not blocked(recorded.spans, "nap")
 
 
 def test_a_descriptor_is_not_left_open(recorded: Recording) -> None:
@@ -378,3 +274,34 @@ def test_a_descriptor_is_not_left_open(recorded: Recording) -> None:
         thread.join()
     if before:
         assert len(os.listdir("/proc/self/fd")) <= before + 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_over_and_under_somebody_elses_wrapper(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has wrapped the method before, or does so later, is called once a run; what blocks is told as well."""
+    owner: Any = asyncio.base_events.BaseEventLoop if kind == "asyncio" else uvloop.Loop
+    calls: list[str] = []
+
+    def wrapped(name: str, original: Any) -> Any:
+        def around(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+            calls.append(name)
+            return wrapped(*args, **kwargs)
+
+        return wrapt.FunctionWrapper(original, around)
+
+    monkeypatch.setattr(owner, "run_forever", wrapped("before", owner.run_forever))
+    before = vars(owner)["run_forever"]
+    loop = LOOPS[kind]()
+    try:
+        with recording(PATCHES) as recorded:
+            placed = vars(owner)["run_forever"]
+            monkeypatch.setattr(owner, "run_forever", wrapped("after", placed))
+            span = loop.run_until_complete(request())
+            assert calls == ["after", "before"]
+            monkeypatch.setattr(owner, "run_forever", placed)
+        assert vars(owner)["run_forever"] is before
+        loop.run_until_complete(asyncio.sleep(0))
+        assert calls == ["after", "before", "before"]
+    finally:
+        loop.close()
+    assert_blocked(recorded.spans, "nap", span)

@@ -26,7 +26,9 @@ T = TypeVar("T")
 
 _KEPT_VARIABLES = (
     *("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV"),
-    "TRACING_SLOW_PLUMBING",  # the one setting: it decides how many spans there are on a slow machine
+    # The only settings: they decide how many spans there are on a slow machine.
+    "TRACING_LOOP_BLOCK_THRESHOLD",
+    "TRACING_SLOW_PLUMBING",
 )
 _EXPORT_MILLISECONDS = 200
 
