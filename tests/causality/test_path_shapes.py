@@ -122,6 +122,9 @@ the first of two, the other is cancelled
 a task that waits for one which another has started
     main 0-12 | q<main 0-4 | y<main 4-8 #2>3 | x<main 4-10 #3>1
     = q 0-4, y 4-8, x 8-10, main 10-12
+the same, while that one is in a span
+    main 0-14 | p<main 0-3 #3>1 | x<main 5-12 #3>1 | y<main 6-10 #2>3 | q<main 3-6
+    = main 0-3, q 3-6, y 6-10, x 10-12, main 12-14
 a task that nobody waited for
     main 0-10 | u<main 1-9 #2! | q<main 0-4
     = q 0-4, main 4-10
@@ -169,12 +172,18 @@ what ran beside that
 tasks that nobody waited for, one after another
     main 0-4 | u<main 1-9 #2! | v<main 10-20 #3!
     = main 0-4, until v 4-10, v 10-20
+a task of which nothing more is known, and that goes on
+    main 0-10 | u<main 4-15 #2 | v<main 20-25 #3!
+    = main 0-10, until v 10-20, v 20-25
 a queue
     a 0-10 | s<a 4-6 producer | w<s 30-40 consumer @w | x<w 45-45 @w
     = a 0-4, s 4-6, until w 6-30, w 30-40, until x 40-45
 a message that is worked on before its sending is over
     a 0-10 | s<a 4-6 producer | w<s 5-40 consumer @w
     = a 0-4, s 4-5, w 5-40
+a message that is worked on while its sender goes on
+    a 0-10 | s<a 0-1 producer | w<s 2-5 consumer @w | s2<a 6-7 producer | w2<s2 8-20 consumer @w
+    = s? 0-1, a 1-6, s2 6-7, until w2 7-8, w2 8-20
 parents that are missing
     a 0-5 | b<gone 3-10 | c<gone 12-14
     = a? 0-3, b? 3-10, until c 10-12, c 12-14
@@ -195,6 +204,12 @@ a chord whose header was tried again
 a retry
     req 0-4 | s<req 1-2 producer | t1<s 3-6 consumer @w | t2<s 20-25 consumer @w retry:t1
     = req 0-1, s 1-2, until t1& 2-3, t1& 3-6, until t2 6-20, t2 20-25
+a retry at once
+    req 0-4 | s<req 1-2 producer | t1<s 3-6 consumer @w | t2<s 6-9 consumer @w retry:t1
+    = req 0-1, s 1-2, until t1& 2-3, t1& 3-6, t2 6-9
+a retry that begins before the attempt has ended which sent it
+    req 0-4 | s<req 1-2 producer | t1<s 3-9 consumer @w | s2<t1 6-7 producer @w | t2<s 8-12 consumer @w retry:t1
+    = req 0-1, s 1-2, until t1& 2-3, t1& 3-6, s2? 6-7, t1& 7-8, t2 8-12
 a task of a chain, sent by the one before
     req 0-4 | s<req 1-2 producer | t1<s 3-9 consumer @w | s2<t1 5-6 producer @w | t2<s2 20-25 consumer @w chain:t1
     | x<t1 6-9 @w

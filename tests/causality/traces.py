@@ -47,7 +47,7 @@ class _Scope:
 
 @dataclass(eq=False, slots=True)
 class PlainSpan:
-    """A span; its name is its id."""
+    """A span; its id is its name, unless it is given."""
 
     name: str
     start: int
@@ -72,13 +72,14 @@ class PlainSpan:
     resource: dict[str, Any] = field(default_factory=dict)
     events: tuple[Event, ...] = ()
     scope: _Scope = _Scope()
+    id: str = ""
 
     def __repr__(self) -> str:
         return f"<{self.name} {self.start}-{self.end}>"
 
     @property
     def span_id(self) -> str:
-        return self.name
+        return self.id or self.name
 
     @property
     def duration(self) -> int:

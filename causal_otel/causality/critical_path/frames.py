@@ -29,7 +29,7 @@ class Waited(NamedTuple):
     Attributes:
         before: when it was over, negated.
         rank: of several that were over at once, the span within the frame is first: a task is where its span is.
-        start: when it starts.
+        start: from when on it is on the path while it still runs; a task is only once it is over.
         frame: where the path goes on.
         edge: whether it is known to have been waited for, else it is guessed.
         serial: whether that is known because a task's spans run one after another.
@@ -41,11 +41,6 @@ class Waited(NamedTuple):
     frame: int
     edge: bool
     serial: bool = False
-
-    @property
-    def is_span(self) -> bool:
-        """Whether it is a span within the frame, and not another task."""
-        return self.rank == _SPAN
 
 
 class Frames:
@@ -75,7 +70,7 @@ class Frames:
         self.beside += [True] * len(self.roots)
         self._waited: dict[int, list[Waited]] = defaultdict(list)
         self._outlasting: dict[int, list[Waited]] = defaultdict(list)
-        self._sorted: set[int] = set()
+        self._sorted: set[int] = set()  # frames, inverted for what outlasts them
         for index in range(spans):
             self._add_span(index)
         for task in tasks.all:
@@ -99,7 +94,11 @@ class Frames:
 
     def outlasting(self, frame: int) -> list[Waited]:
         """What goes on below a span after its end, last first. To the answer it is nothing."""
-        return sorted(self._outlasting[frame])
+        found = self._outlasting[frame]
+        if ~frame not in self._sorted:
+            self._sorted.add(~frame)
+            found.sort()
+        return found
 
     def root_of(self, span: int) -> int:
         """The frame of the span's trace."""
@@ -125,7 +124,7 @@ class Frames:
         if self._until == "answer":
             if up == self.span[up] and not called and (forest.spans[index].detached or end > forest.end[up]):
                 return
-        elif self.beside[up]:
+        elif parent == NOBODY:
             end = forest.over[index]
         self._waited[up].append(Waited(-end, _SPAN, start, index, edge=called or serial, serial=serial))
         if self._until == "end" and parent != NOBODY and forest.over[index] > forest.end[parent]:

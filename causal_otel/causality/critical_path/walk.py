@@ -69,7 +69,9 @@ class _Walk(Generic[SpanT]):
         self.came: dict[int, int] = {}
         """When the path came to a frame from one that had waited for it, not from below."""
         self.taken: dict[int, int] = {}
-        """How much of what was waited for in a frame has been seen."""
+        """How much of what was waited for in a frame has been seen..."""
+        self.outlasted: dict[int, int] = {}
+        """...and of what goes on below it after its end."""
         self.finished: dict[int, int] = {}
         """Frames in which nothing is left, with the one to go to instead."""
         self.instead: dict[int, int] = {}
@@ -111,20 +113,23 @@ class _Walk(Generic[SpanT]):
 
     def _last_waited(self, frame: int) -> Waited | None:
         """What was over last, by now, of what was waited for in the frame."""
-        at, frames = self.at, self.frames
-        cut = self.came.get(frame) == at
-        if cut and frame == frames.span[frame] and not frames.beside[frame] and at > self.forest.end[frame]:
-            for waited in frames.outlasting(frame):
-                if (-waited.before <= at or waited.start < at) and waited.frame not in self.finished:
-                    return waited
-        running = cut or frames.beside[frame]
-        found = frames.waited(frame)
-        for number in range(self.taken.get(frame, 0), len(found)):
-            waited = found[number]
-            if -waited.before <= at or (running and waited.is_span and waited.start < at):
-                self.taken[frame] = number + 1
+        frames = self.frames
+        running = frames.beside[frame] or self.came.get(frame) == self.at
+        if running and frame == frames.span[frame] and self.at > self.forest.end[frame]:
+            waited = self._next(frame, frames.outlasting(frame), self.outlasted, running)
+            if waited is not None:
                 return waited
-        self.taken[frame] = len(found)
+        return self._next(frame, frames.waited(frame), self.taken, running)
+
+    def _next(self, frame: int, found: list[Waited], taken: dict[int, int], running: bool) -> Waited | None:
+        """The next of those that was over by now, or still runs if that counts. What is passed over is so for good."""
+        for number in range(taken.get(frame, 0), len(found)):
+            waited = found[number]
+            over = -waited.before <= self.at or (running and waited.start < self.at)
+            if over and waited.frame not in self.finished:
+                taken[frame] = number + 1
+                return waited
+        taken[frame] = len(found)
         return None
 
     def _enter(self, frame: int, waited: Waited) -> int:
@@ -151,11 +156,11 @@ class _Walk(Generic[SpanT]):
         before = self.links.before(span)
         if before == NOBODY or before in self.finished:
             return up
+        if not self.instead:
+            self.floor = forest.begins[frames.roots.index(frames.root_of(before))]
         self._add(span, forest.end[before], waiting=True)
         self.via.setdefault(before, "link")
         self.came[before] = self.at
-        if not self.instead:
-            self.floor = forest.begins[frames.roots.index(frames.root_of(before))]
         return before
 
     def _explain(self, frame: int, start: int) -> None:
