@@ -163,10 +163,10 @@ def test_every_segment_says_how_the_path_came_to_its_span() -> None:
     ("link", "expected"),
     [
         ("sender:s/a", "r 0-2, s& 2-3, until w 3-20, w 20-30"),
-        ("reschedule:t/a", "r 0-2, s? 2-3, r 3-4, t& 4-8, until w 8-20, w 20-30"),
-        ("detached:r/a", "r& 0-2, s? 2-3, r& 3-4, t? 4-8, r& 8-9, late? 9-10, until w 10-20, w 20-30"),
+        ("reschedule:t/a", "r 0-2, s~ 2-3, r 3-4, t& 4-8, until w 8-20, w 20-30"),
+        ("detached:r/a", "r& 0-2, s~ 2-3, r& 3-4, t~ 4-8, r& 8-9, late? 9-10, until w 10-20, w 20-30"),
         (":s/a", "r 0-2, s& 2-3, until w 3-20, w 20-30"),
-        ("sender:late/a", "r 0-2, s? 2-3, r 3-4, t? 4-8, r 8-9, late& 9-20, w 20-30"),
+        ("sender:late/a", "r 0-2, s~ 2-3, r 3-4, t~ 4-8, r 8-9, late& 9-20, w 20-30"),
         ("sender:s/elsewhere", "w 20-30"),
         ("group:s/a", "w 20-30"),
     ],

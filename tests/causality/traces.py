@@ -9,8 +9,8 @@ A span is ``NAME<PARENT START-END`` and what else is to be said of it, a trace i
 ``:TARGET`` has no role and ``ROLE:TARGET/TRACE`` leads to another trace. ``detached``, ``open``, ``untimed`` and
 ``remote`` are flags; a span is a local root if it is ``remote``, has another service than its parent or has none.
 
-A path is ``foo1 0-4, main 4-6, foo3 6-10``. Behind a name ``?`` says that it was guessed, ``&`` that a link led there,
-and ``until`` before it that it had not started.
+A path is ``foo1 0-4, main 4-6, foo3 6-10``. Behind a name ``?`` says that it was guessed, ``~`` that nothing ran beside
+it, ``&`` that a link led there, and ``until`` before it that it had not started.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["PlainLink", "PlainSpan", "PlainTrace", "path", "plain_trace", "trace
 
 _TASK = re.compile(r"(?:#(\d+))?(?:>(\d+))?(!)?")
 _KINDS = ("internal", "server", "client", "producer", "consumer")
-_SIGNS = {"heuristic": "?", "link": "&"}
+_SIGNS = {"heuristic": "?", "sequence": "~", "link": "&"}
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -133,8 +133,11 @@ class _Walk(Generic[SpanT]):
         return None
 
     def _enter(self, frame: int, waited: Waited) -> int:
-        via: Via = "edge" if waited.edge and self.via.get(frame) != "heuristic" else "heuristic"
-        if self.until == "end" and not self.found and self.at <= -waited.before:
+        runs = -waited.before > self.at
+        via: Via = waited.via
+        if self.via.get(frame) == "heuristic" or (runs and via == "sequence"):
+            via = "heuristic"
+        if self.until == "end" and not self.found and (runs or self.at == -waited.before):
             via = "end"
         self._explain(frame, -waited.before)
         self.via.setdefault(waited.frame, via)
