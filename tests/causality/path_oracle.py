@@ -65,7 +65,7 @@ class Oracle:
         """Whose each unit of time is, from the first: ``NAME``, or ``until NAME``."""
         whole = root is None and self.until == "end"
         root = root or self.trace.root
-        if root is None or root.untimed:
+        if root is None or (root.untimed and not whole):
             return []
         if whole:
             floor = min((span.start + span.skew for span in self.shown), default=0)

@@ -181,6 +181,9 @@ a queue
 a message that is worked on before its sending is over
     a 0-10 | s<a 4-6 producer | w<s 5-40 consumer @w
     = a 0-4, s 4-5, w 5-40
+a root without a time
+    a 10-10 untimed | b<a 2-4 | c<a 6-9
+    = b? 2-4, until c 4-6, c 6-9
 a message that is worked on while its sender goes on
     a 0-10 | s<a 0-1 producer | w<s 2-5 consumer @w | s2<a 6-7 producer | w2<s2 8-20 consumer @w
     = s~ 0-1, a 1-6, s2 6-7, until w2 7-8, w2 8-20

@@ -41,13 +41,14 @@ def critical_path(
         others: traces that links may lead to. To the end of the whole trace, the path begins where that of these
             begins to which the last such link has led.
     """
+    whole = root is None and until == "end"
     top = root or trace.root
-    if top is None or top.untimed:
+    if top is None or (top.untimed and not whole):
         return []
     traces = [trace, *(other for other in others if other is not trace)]
     found = forest(traces)
     return _Walk(found, Frames(found, tasks(found), until), Links(found, traces), until).walk(
-        None if until == "end" and root is None else top.index
+        None if whole else top.index
     )
 
 
