@@ -65,7 +65,7 @@ class Oracle:
         """Whose each unit of time is, from the first: ``NAME``, or ``until NAME``."""
         whole = root is None and self.until == "end"
         root = root or self.trace.root
-        if root is None or root.untimed:
+        if root is None or (root.untimed and not whole):
             return []
         if whole:
             floor = min((span.start + span.skew for span in self.shown), default=0)
@@ -117,13 +117,13 @@ class Oracle:
         self, place: Place, at: int, came: bool, taken: set[tuple[Place, Thing]], left: set[Place]
     ) -> Thing | None:
         """What was over last, by then, of what was waited for at the place; or still ran, if that counts."""
-        if came and place.span is not None and at > self.end(place.span) and not self.beside(place):
-            for thing in self.outlasting(place.span):
-                if (thing.over <= at or thing.start < at) and thing.place not in left:
-                    return thing
         running = came or self.beside(place)
-        for thing in self.things(place):
-            if (thing.over <= at or (running and thing.rank == 0 and thing.start < at)) and (place, thing) not in taken:
+        things = self.things(place)
+        if running and place.span is not None and at > self.end(place.span):
+            things = [*self.outlasting(place.span), *things]
+        for thing in things:
+            over = thing.over <= at or (running and thing.start < at)
+            if over and thing.place not in left and (place, thing) not in taken:
                 return thing
         return None
 
@@ -163,7 +163,7 @@ class Oracle:
                 and (span.detached or self.end(span) > self.end(place.span))
             ):
                 continue
-            over = self.over(span) if self.until == "end" and self.beside(place) else self.end(span)
+            over = self.over(span) if parent is None else self.end(span)
             yield Thing(Place(span), over, 0, self.start(span), span.index)
 
     def _tasks(self, place: Place) -> Iterator[Thing]:
@@ -349,9 +349,10 @@ class Oracle:
 
     def last_attempt(self, span: PlainSpan) -> PlainSpan:
         retried = {target: each for each in self.shown for role, target in self.links(each) if role == "retry"}
-        for _ in retried:
-            span = retried.get(span, span)
-        return span
+        last = span
+        for _ in self.shown:
+            last = retried.get(last, last)
+        return span if last in retried else last
 
     def before(self, span: PlainSpan) -> PlainSpan | None:
         """What had to be over before the span could start, or has started its trace."""
@@ -367,10 +368,10 @@ class Oracle:
             target
             for role, target in after
             if not any(each is span or each in self.above(span) for its, each in after if its == role)
-            and self.end(target) <= start
+            and self.start(target) <= start
         ]
-        best = max(over, key=self.end, default=None)
-        if best is not None and (parent is None or self.start(parent) < self.end(best)):
+        best = max(over, key=lambda target: min(self.end(target), start), default=None)
+        if best is not None and (parent is None or self.start(parent) < min(self.end(best), start)):
             return best
         if parent is not None:
             return None

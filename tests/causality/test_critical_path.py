@@ -11,6 +11,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from causal_otel.causality.critical_path import Until, critical_path, time_on_path
 from causal_otel.collector.analysis import build
+from tests.causality import traces as plain
 from tests.collector.analysis.making import BEGIN, MS, TRACES, pairs, span, trace
 
 if TYPE_CHECKING:
@@ -138,6 +139,74 @@ def test_any_span_can_be_explained() -> None:
 def test_a_trace_without_spans_has_no_path() -> None:
     """Nothing takes no time."""
     assert _path() == []
+
+
+def test_every_segment_says_how_the_path_came_to_its_span() -> None:
+    """The end, a parent, an edge, a guess, and what is below that, or a link."""
+    made = plain.trace(
+        "a 0-10 #1 | b<a 2-8 | c<b 3-4 | d<a 8-9 #2 | e<d 8-9 | s<a 9-10 producer | x<s 10-14 consumer @w"
+        " | y<s 20-30 consumer @w retry:x"
+    )
+    assert {each.span.name: each.via for each in critical_path(made)} == {
+        "a": "end", "b": "edge", "c": "edge", "e": "heuristic", "s": "edge",
+    }  # fmt: skip
+    assert {each.span.name: each.via for each in critical_path(made, until="end")} == {
+        "a": "end", "b": "edge", "c": "edge", "e": "heuristic", "s": "end", "x": "link", "y": "end",
+    }  # fmt: skip
+    made = plain.trace("r 0-4 | x<r 1-3 consumer | y 6-9 consumer retry:x")
+    assert {each.span.name: each.via for each in critical_path(made, until="end")} == {
+        "r": "parent", "x": "link", "y": "end",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("link", "expected"),
+    [
+        ("sender:s/a", "r 0-2, s& 2-3, until w 3-20, w 20-30"),
+        ("reschedule:t/a", "r 0-2, s~ 2-3, r 3-4, t& 4-8, until w 8-20, w 20-30"),
+        ("detached:r/a", "r& 0-2, s~ 2-3, r& 3-4, t~ 4-8, r& 8-9, late? 9-10, until w 10-20, w 20-30"),
+        (":s/a", "r 0-2, s& 2-3, until w 3-20, w 20-30"),
+        ("sender:late/a", "r 0-2, s~ 2-3, r 3-4, t~ 4-8, r 8-9, late& 9-20, w 20-30"),
+        ("sender:s/elsewhere", "w 20-30"),
+        ("group:s/a", "w 20-30"),
+    ],
+)
+def test_a_link_leads_to_another_trace_that_is_given(link: str, expected: str) -> None:
+    """To the end of the whole trace, it begins where that of the other trace does which has started it."""
+    other = plain.trace("r 0-10 | s<r 2-3 producer | t<r 4-8 consumer | late<r 9-40", "a")
+    made = plain.trace(f"w 20-30 consumer {link}", "b")
+    assert plain.path(critical_path(made, until="end", others=[other, made])) == expected
+    assert plain.path(critical_path(made, until="end")) == "w 20-30"
+    assert plain.path(critical_path(made, others=[other])) == "w 20-30"
+
+
+def test_a_chord_leads_to_members_in_other_traces() -> None:
+    """Its body waited for the last of them, in whichever trace."""
+    others = [plain.trace("p 0-5 | m1<p 2-4", "a"), plain.trace("q 1-9 | m2<q 3-8", "b"), plain.trace("x 0-90", "c")]
+    made = plain.trace("body 20-30 chord-header:m1/a chord-header:m2/b chord-header:m3/gone", "d")
+    assert plain.path(critical_path(made, until="end", others=others)) == "q 1-3, m2& 3-8, until body 8-20, body 20-30"
+
+
+def test_a_span_is_explained_by_tasks_that_others_have_started() -> None:
+    """Within its own time, it waited for them; what is above it is not on its path."""
+    made = plain.trace("main 0-14 | q<main 0-6 | y<main 6-10 #2>3 | x<main 4-12 #3>1")
+    assert plain.path(critical_path(made)) == "q 0-6, y 6-10, x 10-12, main 12-14"
+    assert plain.path(critical_path(made, made.span("x"))) == "x 4-6, y 6-10, x 10-12"
+    assert plain.path(critical_path(made, made.span("q"))) == "q 0-6"
+
+
+def test_a_span_is_explained_to_the_end_of_all_that_is_below_it() -> None:
+    """What goes on below it is waited for, what is beside it is not."""
+    made = plain.trace("a 0-50 | b<a 5-10 | c<b 8-20 | d<a 11-40")
+    assert plain.path(critical_path(made, made.span("b"), until="end")) == "b 5-8, c 8-20"
+
+
+def test_segments_are_drawn_by_the_clock_of_their_span() -> None:
+    """The path is by one clock, and a server's part of it is where its own times are."""
+    made = plain.trace("a 0-10 client | b<a -48--42 server @shop ~50")
+    assert [(each.span.name, each.local_start, each.local_end) for each in critical_path(made)] == [
+        ("a", 0, 2), ("b", -48, -42), ("a", 8, 10),
+    ]  # fmt: skip
 
 
 @given(TRACES)

@@ -50,7 +50,8 @@ def recorded(program: Program, until: Until = "answer") -> str:
         await asyncio.sleep(100)  # what nobody has waited for goes on
 
     run(main())
-    return path(critical_path(recorder.trace(), until=until))
+    # Where there is no second task no span has a number, and only their order tells.
+    return path(critical_path(recorder.trace(), until=until)).replace("~", "")
 
 
 async def awaited(work: Work) -> None:

@@ -26,10 +26,10 @@ a span alone
     = a 0-10
 calls one after another
     a 0-10 | b<a 1-4 | c<a 5-9
-    = a 0-1, b? 1-4, a 4-5, c? 5-9, a 9-10
+    = a 0-1, b~ 1-4, a 4-5, c~ 5-9, a 9-10
 a call that ends where the next begins (jaeger-ui#1943)
     a 0-10 | b<a 0-4 | c<a 4-7 | d<a 7-10
-    = b? 0-4, c? 4-7, d? 7-10
+    = b~ 0-4, c~ 4-7, d~ 7-10
 parallel calls
     a 0-10 | b<a 1-6 | c<a 1-9 | d<a 2-8
     = a 0-1, c? 1-9, a 9-10
@@ -41,28 +41,28 @@ two calls with the same times
     = a 0-2, b? 2-8, a 8-10
 calls within calls
     a 0-10 | b<a 2-8 | c<b 3-5 | d<b 4-7
-    = a 0-2, b? 2-4, d? 4-7, b? 7-8, a 8-10
+    = a 0-2, b~ 2-4, d? 4-7, b~ 7-8, a 8-10
 a child without a length
     a 0-10 | b<a 4-4
     = a 0-10
 a child that is longer than its parent
     a 0-10 | b<a 2-12 | c<a 1-3
-    = a 0-1, c? 1-3, a 3-10
+    = a 0-1, c~ 1-3, a 3-10
 a child that begins before its parent
     a 0-10 | b<a -5-3
-    = b? 0-3, a 3-10
+    = b~ 0-3, a 3-10
 a child that was over before its parent began
     a 0-10 | b<a -9--8
     = a 0-10
 a detached child
     a 0-10 | b<a 8-9 detached | c<a 2-4
-    = a 0-2, c? 2-4, a 4-10
+    = a 0-2, c~ 2-4, a 4-10
 an interval of an open connection
     a 0-10 | b<a 0-9 open | c<b 2-4
-    = a 0-2, c? 2-4, a 4-10
+    = a 0-2, c~ 2-4, a 4-10
 a child without a time
     a 0-10 | b<a 10-10 untimed | c<b 2-4
-    = a 0-2, c? 2-4, a 4-10
+    = a 0-2, c~ 2-4, a 4-10
 a root without a time
     a 10-10 untimed | b<a 2-4
     =
@@ -74,10 +74,10 @@ a server that ends after its client
     = a 0-2, b 2-5, c? 5-10
 a server whose clock is behind
     a 0-10 client | b<a -48--42 server @shop ~50 | c<b -47--43 @shop ~50
-    = a 0-2, b 2-3, c? 3-7, b 7-8, a 8-10
+    = a 0-2, b 2-3, c~ 3-7, b 7-8, a 8-10
 gather(one, two): a wrong guess
     main 0-10 | foo1<main 0-4 | foo3<main 6-10 | foo2<main 0-5
-    = foo2? 0-5, main 5-6, foo3? 6-10
+    = foo2? 0-5, main 5-6, foo3~ 6-10
 """)
 
 WITH_NUMBERS = _table("""
@@ -122,6 +122,9 @@ the first of two, the other is cancelled
 a task that waits for one which another has started
     main 0-12 | q<main 0-4 | y<main 4-8 #2>3 | x<main 4-10 #3>1
     = q 0-4, y 4-8, x 8-10, main 10-12
+the same, while that one is in a span
+    main 0-14 | p<main 0-3 #3>1 | x<main 5-12 #3>1 | y<main 6-10 #2>3 | q<main 3-6
+    = main 0-3, q 3-6, y 6-10, x 10-12, main 12-14
 a task that nobody waited for
     main 0-10 | u<main 1-9 #2! | q<main 0-4
     = q 0-4, main 4-10
@@ -147,7 +150,7 @@ another service, with numbers of its own
 two calls of one process, each with numbers of its own
     main 0-20 | c1<main 0-9 client | s1<c1 1-8 server @shop | a1<s1 1-6 #2>1 @shop | b1<s1 1-4 #3>1 @shop
     | c2<main 10-20 client | s2<c2 11-19 server @shop | a2<s2 11-12 #2>1 @shop | b2<s2 11-18 #3>1 @shop
-    = c1? 0-1, a1? 1-6, s1? 6-8, c1? 8-9, main 9-10, c2? 10-11, b2? 11-18, s2? 18-19, c2? 19-20
+    = c1~ 0-1, a1 1-6, s1 6-8, c1~ 8-9, main 9-10, c2~ 10-11, b2 11-18, s2 18-19, c2~ 19-20
 a process that calls itself
     main 0-10 | call<main 0-9 client #2>1 | serve<call 1-8 server remote | a<serve 2-4 #2>1 | b<serve 2-7 #3>1
     = call 0-1, serve 1-2, b 2-7, serve 7-8, call 8-9, main 9-10
@@ -159,7 +162,7 @@ a task that goes on after the answer
     = a 0-4, b 4-20
 a detached task, beside which something ran
     a 0-10 | b<a 1-20 detached | c<b 12-15 | d<a 0-4
-    = d? 0-1, b 1-12, c? 12-15, b 15-20
+    = d? 0-1, b 1-12, c~ 12-15, b 15-20
 a task that nobody waited for
     main 0-10 | u<main 5-20 #2! | q<main 0-4
     = q 0-4, main 4-5, u 5-20
@@ -169,23 +172,32 @@ what ran beside that
 tasks that nobody waited for, one after another
     main 0-4 | u<main 1-9 #2! | v<main 10-20 #3!
     = main 0-4, until v 4-10, v 10-20
+a task of which nothing more is known, and that goes on
+    main 0-10 | u<main 4-15 #2 | v<main 20-25 #3!
+    = main 0-10, until v 10-20, v 20-25
 a queue
     a 0-10 | s<a 4-6 producer | w<s 30-40 consumer @w | x<w 45-45 @w
     = a 0-4, s 4-6, until w 6-30, w 30-40, until x 40-45
 a message that is worked on before its sending is over
     a 0-10 | s<a 4-6 producer | w<s 5-40 consumer @w
     = a 0-4, s 4-5, w 5-40
+a root without a time
+    a 10-10 untimed | b<a 2-4 | c<a 6-9
+    = b? 2-4, until c 4-6, c 6-9
+a message that is worked on while its sender goes on
+    a 0-10 | s<a 0-1 producer | w<s 2-5 consumer @w | s2<a 6-7 producer | w2<s2 8-20 consumer @w
+    = s~ 0-1, a 1-6, s2 6-7, until w2 7-8, w2 8-20
 parents that are missing
     a 0-5 | b<gone 3-10 | c<gone 12-14
     = a? 0-3, b? 3-10, until c 10-12, c 12-14
 a chord's body, sent by the last of its header
     req 0-4 | s1<req 1-2 producer | m1<s1 6-20 consumer @w | s2<req 2-3 producer | m2<s2 5-30 consumer @w
     | sb<m2 29-31 producer @w | body<sb 35-40 consumer @w chord-header:m1 chord-header:m2
-    = req 0-1, s1? 1-2, s2 2-3, until m2 3-5, m2 5-29, sb 29-31, until body 31-35, body 35-40
+    = req 0-1, s1~ 1-2, s2 2-3, until m2 3-5, m2 5-29, sb 29-31, until body 31-35, body 35-40
 a chord's body, sent by somebody who has polled
     req 0-4 | s1<req 1-2 producer | m1<s1 6-20 consumer @w | s2<req 2-3 producer | m2<s2 5-30 consumer @w
     | sb<req 32-33 producer @w | body<sb 35-40 consumer @w chord-header:m1 chord-header:m2
-    = req 0-1, s1? 1-2, s2 2-3, until m2& 3-5, m2& 5-30, until sb 30-32, sb 32-33, until body 33-35, body 35-40
+    = req 0-1, s1~ 1-2, s2 2-3, until m2& 3-5, m2& 5-30, until sb 30-32, sb 32-33, until body 33-35, body 35-40
 a chord whose header was tried again
     req 0-4 | s1<req 1-2 producer | m1<s1 6-20 consumer @w | s2<req 2-3 producer | m2<s2 5-30 consumer @w
     | again<s1 31-33 consumer @w retry:m1 | sb<req 34-35 producer
@@ -195,6 +207,12 @@ a chord whose header was tried again
 a retry
     req 0-4 | s<req 1-2 producer | t1<s 3-6 consumer @w | t2<s 20-25 consumer @w retry:t1
     = req 0-1, s 1-2, until t1& 2-3, t1& 3-6, until t2 6-20, t2 20-25
+a retry at once
+    req 0-4 | s<req 1-2 producer | t1<s 3-6 consumer @w | t2<s 6-9 consumer @w retry:t1
+    = req 0-1, s 1-2, until t1& 2-3, t1& 3-6, t2 6-9
+a retry that begins before the attempt has ended which sent it
+    req 0-4 | s<req 1-2 producer | t1<s 3-9 consumer @w | s2<t1 6-7 producer @w | t2<s 8-12 consumer @w retry:t1
+    = req 0-1, s 1-2, until t1& 2-3, t1& 3-6, s2~ 6-7, t1& 7-8, t2 8-12
 a task of a chain, sent by the one before
     req 0-4 | s<req 1-2 producer | t1<s 3-9 consumer @w | s2<t1 5-6 producer @w | t2<s2 20-25 consumer @w chain:t1
     | x<t1 6-9 @w
@@ -213,7 +231,7 @@ a batch of messages
 
 @pytest.mark.parametrize("shape", WITHOUT_NUMBERS)
 def test_path_to_the_answer_without_numbers_of_tasks(shape: str) -> None:
-    """The child that ended last was waited for: a guess, and each says that it is one."""
+    """The child that ended last was waited for; where several ran at once that is a guess, and says so."""
     text, expected = WITHOUT_NUMBERS[shape]
     assert path(critical_path(trace(text))) == expected
 

@@ -9,8 +9,8 @@ A span is ``NAME<PARENT START-END`` and what else is to be said of it, a trace i
 ``:TARGET`` has no role and ``ROLE:TARGET/TRACE`` leads to another trace. ``detached``, ``open``, ``untimed`` and
 ``remote`` are flags; a span is a local root if it is ``remote``, has another service than its parent or has none.
 
-A path is ``foo1 0-4, main 4-6, foo3 6-10``. Behind a name ``?`` says that it was guessed, ``&`` that a link led there,
-and ``until`` before it that it had not started.
+A path is ``foo1 0-4, main 4-6, foo3 6-10``. Behind a name ``?`` says that it was guessed, ``~`` that nothing ran beside
+it, ``&`` that a link led there, and ``until`` before it that it had not started.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["PlainLink", "PlainSpan", "PlainTrace", "path", "plain_trace", "trace
 
 _TASK = re.compile(r"(?:#(\d+))?(?:>(\d+))?(!)?")
 _KINDS = ("internal", "server", "client", "producer", "consumer")
-_SIGNS = {"heuristic": "?", "link": "&"}
+_SIGNS = {"heuristic": "?", "sequence": "~", "link": "&"}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -47,7 +47,7 @@ class _Scope:
 
 @dataclass(eq=False, slots=True)
 class PlainSpan:
-    """A span; its name is its id."""
+    """A span; its id is its name, unless it is given."""
 
     name: str
     start: int
@@ -73,13 +73,14 @@ class PlainSpan:
     resource: dict[str, Any] = field(default_factory=dict)
     events: tuple[Event, ...] = ()
     scope: _Scope = _Scope()
+    id: str = ""
 
     def __repr__(self) -> str:
         return f"<{self.name} {self.start}-{self.end}>"
 
     @property
     def span_id(self) -> str:
-        return self.name
+        return self.id or self.name
 
     @property
     def duration(self) -> int:

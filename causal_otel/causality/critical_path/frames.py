@@ -15,7 +15,7 @@ from causal_otel.causality.critical_path.forest import NOBODY
 
 if TYPE_CHECKING:
     from causal_otel.causality.critical_path.forest import Forest
-    from causal_otel.causality.critical_path.segments import Until
+    from causal_otel.causality.critical_path.segments import Until, Via
     from causal_otel.causality.critical_path.tasks import Task, Tasks
 
 __all__ = ["Frames", "Waited"]
@@ -29,23 +29,17 @@ class Waited(NamedTuple):
     Attributes:
         before: when it was over, negated.
         rank: of several that were over at once, the span within the frame is first: a task is where its span is.
-        start: when it starts.
+        start: from when on it is on the path while it still runs; a task is only once it is over.
         frame: where the path goes on.
-        edge: whether it is known to have been waited for, else it is guessed.
-        serial: whether that is known because a task's spans run one after another.
+        via: how it is known to have been waited for; with ``alone``, only if none of the others ran meanwhile.
     """
 
     before: int
     rank: int
     start: int
     frame: int
-    edge: bool
-    serial: bool = False
-
-    @property
-    def is_span(self) -> bool:
-        """Whether it is a span within the frame, and not another task."""
-        return self.rank == _SPAN
+    via: Via
+    alone: bool = False
 
 
 class Frames:
@@ -75,7 +69,7 @@ class Frames:
         self.beside += [True] * len(self.roots)
         self._waited: dict[int, list[Waited]] = defaultdict(list)
         self._outlasting: dict[int, list[Waited]] = defaultdict(list)
-        self._sorted: set[int] = set()
+        self._sorted: set[int] = set()  # frames, inverted for what outlasts them
         for index in range(spans):
             self._add_span(index)
         for task in tasks.all:
@@ -85,7 +79,7 @@ class Frames:
             assert task.waiter is not None
             if inside != NOBODY or not task.waiter.main:
                 frame = self._of_task[id(task.waiter)] if inside == NOBODY else inside
-                waited = Waited(-task.end, _TASK, task.end, self._of_task[id(task)], edge=True)
+                waited = Waited(-task.end, _TASK, task.end, self._of_task[id(task)], "edge")
                 self._waited[frame].append(waited)
 
     def waited(self, frame: int) -> list[Waited]:
@@ -94,12 +88,16 @@ class Frames:
         if frame not in self._sorted:
             self._sorted.add(frame)
             found.sort()
-            _check_serial(found)
+            _look_beside(found)
         return found
 
     def outlasting(self, frame: int) -> list[Waited]:
         """What goes on below a span after its end, last first. To the answer it is nothing."""
-        return sorted(self._outlasting[frame])
+        found = self._outlasting[frame]
+        if ~frame not in self._sorted:
+            self._sorted.add(~frame)
+            found.sort()
+        return found
 
     def root_of(self, span: int) -> int:
         """The frame of the span's trace."""
@@ -125,11 +123,12 @@ class Frames:
         if self._until == "answer":
             if up == self.span[up] and not called and (forest.spans[index].detached or end > forest.end[up]):
                 return
-        elif self.beside[up]:
+        elif parent == NOBODY:
             end = forest.over[index]
-        self._waited[up].append(Waited(-end, _SPAN, start, index, edge=called or serial, serial=serial))
+        via: Via = "edge" if called or serial else "heuristic" if parent == NOBODY else "sequence"
+        self._waited[up].append(Waited(-end, _SPAN, start, index, via, alone=not called))
         if self._until == "end" and parent != NOBODY and forest.over[index] > forest.end[parent]:
-            self._outlasting[parent].append(Waited(-forest.over[index], _SPAN, start, index, edge=False))
+            self._outlasting[parent].append(Waited(-forest.over[index], _SPAN, start, index, "heuristic"))
 
     def _add_task(self, task: Task) -> None:
         forest, home, frame = self._forest, task.home, self._of_task[id(task)]
@@ -141,21 +140,23 @@ class Frames:
         self.up[frame] = self._of_task[id(waiter)] if started else home
         detached = bool(task.spans) and forest.spans[task.spans[0]].detached
         if task.fate == "unknown" and task.end <= forest.end[home] and not (detached and self._until == "answer"):
-            self._waited[home].append(Waited(-task.end, _GUESSED_TASK, task.end, frame, edge=False))
+            self._waited[home].append(Waited(-task.end, _GUESSED_TASK, task.end, frame, "heuristic"))
 
 
 def _called(forest: Forest[Any], index: int, parent: int) -> bool:
     return bool(forest.spans[index].kind == "server" and forest.spans[parent].kind == "client")
 
 
-def _check_serial(found: list[Waited]) -> None:
-    """Where spans of one task overlap, as those of threads do that it has started, none is known to be waited for."""
-    began: int | None = None
-    for each in found:
-        if each.serial:
-            if began is not None and -each.before > began:
-                break
-            began = each.start if began is None else min(began, each.start)
-    else:
-        return
-    found[:] = [each._replace(edge=False) if each.serial else each for each in found]
+def _look_beside(found: list[Waited]) -> None:
+    """Take those for guesses that should have run alone and did not.
+
+    Spans of one task overlap where it has started threads, and those of unknown tasks wherever several are at work.
+    """
+    by_start = sorted((place for place, each in enumerate(found) if each.alone), key=lambda place: found[place].start)
+    over: int | None = None
+    for number, place in enumerate(by_start):
+        each = found[place]
+        after = found[by_start[number + 1]].start if number + 1 < len(by_start) else None
+        if (over is not None and over > each.start) or (after is not None and after < -each.before):
+            found[place] = each._replace(via="heuristic")
+        over = -each.before if over is None else max(over, -each.before)

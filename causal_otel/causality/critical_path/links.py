@@ -8,7 +8,7 @@ from causal_otel.causality.critical_path.forest import NOBODY
 from causal_otel.names import CAUSAL_LINK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from causal_otel.causality.critical_path.forest import Forest
     from causal_otel.causality.spans import Trace
@@ -51,9 +51,10 @@ class Links:
                         retried[target] = index
                 elif role in _FROM or (role is None and forest.spans[index].kind == "consumer"):
                     self._from.setdefault(index, []).append(target)
-        for index, found in list(self._after.items()):
+        last = _last_attempts(retried)
+        for index, found in self._after.items():
             self._after[index] = [
-                (role, _last_attempt(target, retried) if role == _HEADER else target) for role, target in found
+                (role, last.get(target, target) if role == _HEADER else target) for role, target in found
             ]
         for index, found in list(self._after.items()):
             # A message's links are those of whoever executes it, but what sent it may have waited for the same.
@@ -68,36 +69,39 @@ class Links:
         """
         if not self._after and not self._from:
             return NOBODY
-        forest = self._forest
-        start, parent = forest.start[index], forest.parent[index]
-        best = max(
-            (target for target in self._waited(index) if forest.end[target] <= start),
-            key=lambda target: forest.end[target],
-            default=NOBODY,
-        )
-        if best != NOBODY and (parent == NOBODY or forest.start[parent] < forest.end[best]):
+        parent = self._forest.parent[index]
+        best, over = self._last(self._waited(index), self._forest.start[index])
+        if best != NOBODY and (parent == NOBODY or self._forest.start[parent] < over):
             return best
         if parent != NOBODY:
             return NOBODY
-        return max(
-            (target for target in self._from.get(index, ()) if forest.start[target] <= start),
-            key=lambda target: min(forest.end[target], start),
-            default=NOBODY,
-        )
+        return self._last(self._from.get(index, ()), self._forest.start[index])[0]
+
+    def _last(self, targets: Iterable[int], at: int) -> tuple[int, int]:
+        """Which of those was over last, by then, and when; what sends a message may take some time to its end."""
+        found, over = NOBODY, 0
+        for target in targets:
+            its = min(self._forest.end[target], at)
+            if self._forest.start[target] <= at and (found == NOBODY or its > over):
+                found, over = target, its
+        return found, over
 
     def _waited(self, index: int) -> Iterator[int]:
         """What had to be over; where that is above the span by itself, the span's parent tells more."""
         found = self._after.get(index, ())
-        for role in {role for role, _ in found}:
-            targets = [target for each, target in found if each == role]
-            if not any(self._forest.is_above(target, index) for target in targets):
-                yield from targets
+        above = {role for role, target in found if self._forest.is_above(target, index)}
+        return (target for role, target in found if role not in above)
 
 
-def _last_attempt(target: int, retried: dict[int, int]) -> int:
-    """The last attempt at the task of which ``target`` is the first, even if they go in a circle."""
-    for _ in range(len(retried)):
-        if target not in retried:
-            break
-        target = retried[target]
-    return target
+def _last_attempts(retried: dict[int, int]) -> dict[int, int]:
+    """The last of all attempts that follow each of those that were tried again; itself where that leads to a circle."""
+    found: dict[int, int] = {}
+    for attempt in retried:
+        way: dict[int, None] = {}
+        at = attempt
+        while at in retried and at not in found and at not in way:
+            way[at] = None
+            at = retried[at]
+        last = found.get(at, at)
+        found.update((each, each if last in retried else last) for each in way)
+    return found

@@ -16,7 +16,7 @@ __all__ = ["Segment", "Until", "Via", "time_on_path"]
 Until = Literal["answer", "end"]
 """What is waited for: the end of the root, which is when a request is answered, or the end of all work in the trace."""
 
-Via = Literal["end", "parent", "edge", "heuristic", "link"]
+Via = Literal["end", "parent", "edge", "sequence", "heuristic", "link"]
 """How the path, followed from its end, first came to a span.
 
 =============  ======================================================================================================
@@ -24,6 +24,7 @@ Via = Literal["end", "parent", "edge", "heuristic", "link"]
 ``parent``     it has started what follows on the path, as the span above it
 ``edge``       it is known to have been waited for: it ran in the same task as what follows, in a task that was waited
                for, or as the server's side of a call
+``sequence``   nothing else that is below the same span, and could have been waited for, ran meanwhile
 ``heuristic``  a guess, or below one: of the spans below another it ended last before, or was at work when nothing
                else was
 ``link``       a link says that what follows had to wait for it

@@ -160,11 +160,12 @@ def _settle(forest: Forest[Any], task: Task, numbered: dict[tuple[int, int], Tas
     if number is None:
         task.fate = "unawaited"
         return
-    waiter = numbered.get((task.local_root, number))
-    if waiter is None:  # it has no span of its own, but others have seen it
-        waiter = numbered[task.local_root, number] = Task(task.local_root, home=task.home)
-    if waiter is not task:
-        task.waiter, task.fate = waiter, "awaited"
+    waiter = numbered.setdefault((task.local_root, number), Task(task.local_root))
+    if waiter is task:
+        return
+    task.waiter, task.fate = waiter, "awaited"
+    if not waiter.spans and waiter.home == NOBODY:  # only others have seen it
+        waiter.home = task.home
 
 
 def _end_with_what_they_wait_for(every: Iterable[Task]) -> None:

@@ -41,13 +41,14 @@ def critical_path(
         others: traces that links may lead to. To the end of the whole trace, the path begins where that of these
             begins to which the last such link has led.
     """
+    whole = root is None and until == "end"
     top = root or trace.root
-    if top is None or top.untimed:
+    if top is None or (top.untimed and not whole):
         return []
     traces = [trace, *(other for other in others if other is not trace)]
     found = forest(traces)
     return _Walk(found, Frames(found, tasks(found), until), Links(found, traces), until).walk(
-        None if until == "end" and root is None else top.index
+        None if whole else top.index
     )
 
 
@@ -69,7 +70,9 @@ class _Walk(Generic[SpanT]):
         self.came: dict[int, int] = {}
         """When the path came to a frame from one that had waited for it, not from below."""
         self.taken: dict[int, int] = {}
-        """How much of what was waited for in a frame has been seen."""
+        """How much of what was waited for in a frame has been seen..."""
+        self.outlasted: dict[int, int] = {}
+        """...and of what goes on below it after its end."""
         self.finished: dict[int, int] = {}
         """Frames in which nothing is left, with the one to go to instead."""
         self.instead: dict[int, int] = {}
@@ -111,25 +114,31 @@ class _Walk(Generic[SpanT]):
 
     def _last_waited(self, frame: int) -> Waited | None:
         """What was over last, by now, of what was waited for in the frame."""
-        at, frames = self.at, self.frames
-        cut = self.came.get(frame) == at
-        if cut and frame == frames.span[frame] and not frames.beside[frame] and at > self.forest.end[frame]:
-            for waited in frames.outlasting(frame):
-                if (-waited.before <= at or waited.start < at) and waited.frame not in self.finished:
-                    return waited
-        running = cut or frames.beside[frame]
-        found = frames.waited(frame)
-        for number in range(self.taken.get(frame, 0), len(found)):
-            waited = found[number]
-            if -waited.before <= at or (running and waited.is_span and waited.start < at):
-                self.taken[frame] = number + 1
+        frames = self.frames
+        running = frames.beside[frame] or self.came.get(frame) == self.at
+        if running and frame == frames.span[frame] and self.at > self.forest.end[frame]:
+            waited = self._next(frame, frames.outlasting(frame), self.outlasted, running)
+            if waited is not None:
                 return waited
-        self.taken[frame] = len(found)
+        return self._next(frame, frames.waited(frame), self.taken, running)
+
+    def _next(self, frame: int, found: list[Waited], taken: dict[int, int], running: bool) -> Waited | None:
+        """The next of those that was over by now, or still runs if that counts. What is passed over is so for good."""
+        for number in range(taken.get(frame, 0), len(found)):
+            waited = found[number]
+            over = -waited.before <= self.at or (running and waited.start < self.at)
+            if over and waited.frame not in self.finished:
+                taken[frame] = number + 1
+                return waited
+        taken[frame] = len(found)
         return None
 
     def _enter(self, frame: int, waited: Waited) -> int:
-        via: Via = "edge" if waited.edge and self.via.get(frame) != "heuristic" else "heuristic"
-        if self.until == "end" and not self.found and self.at <= -waited.before:
+        runs = -waited.before > self.at
+        via: Via = waited.via
+        if self.via.get(frame) == "heuristic" or (runs and via == "sequence"):
+            via = "heuristic"
+        if self.until == "end" and not self.found and (runs or self.at == -waited.before):
             via = "end"
         self._explain(frame, -waited.before)
         self.via.setdefault(waited.frame, via)
@@ -151,11 +160,11 @@ class _Walk(Generic[SpanT]):
         before = self.links.before(span)
         if before == NOBODY or before in self.finished:
             return up
+        if not self.instead:
+            self.floor = forest.begins[frames.roots.index(frames.root_of(before))]
         self._add(span, forest.end[before], waiting=True)
         self.via.setdefault(before, "link")
         self.came[before] = self.at
-        if not self.instead:
-            self.floor = forest.begins[frames.roots.index(frames.root_of(before))]
         return before
 
     def _explain(self, frame: int, start: int) -> None:

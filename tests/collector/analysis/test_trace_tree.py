@@ -128,6 +128,39 @@ def test_self_time_is_what_no_child_covers() -> None:
     assert [each.name for each in view.spans if each.detached] == ["e"]
 
 
+def test_spans_tell_of_their_tasks() -> None:
+    """Numbers are taken as they are, and nothing else is taken for one."""
+    told = {"causal.task": 2, "causal.task.waiter": 1, "causal.task.unawaited": True}
+    odd = {"causal.task": "2", "causal.task.waiter": 1.5, "causal.task.unawaited": "yes"}
+    view = build(trace(span("root"), span("a", "root", 1, attributes=told), span("b", "root", 2, attributes=odd)))
+    assert {each.name: (each.task, each.waiter, each.unawaited) for each in view.spans} == {
+        "root": (None, None, False), "a": (2, 1, True), "b": (None, None, False),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("made", "local_root"),
+    [
+        (span("a", "root", 1), False),
+        (span("a", "gone", 1), True),
+        (span("a", "root", 1, service="shop"), True),
+        (span("a", "root", 1, resource={"service.instance.id": "2"}), True),
+        (span("a", "root", 1, kind="client"), False),
+        (span("a", "root", 1, kind="server"), True),
+        (span("a", "root", 1, kind="consumer"), True),
+        (_at_time(span("a", "root", 1, kind="server"), flags=0x101), False),
+        (_at_time(span("a", "root", 1, kind="server"), flags=0x301), True),
+        (_at_time(span("a", "root", 1), flags=0x301), True),
+        (_at_time(span("a", "root", 1, service="shop"), flags=0x101), True),
+    ],
+)
+def test_a_local_root_has_its_parent_in_another_process(made: ResourceSpans, local_root: bool) -> None:
+    """The resources tell, else its flags, else whether it works for others; without a parent it is one as well."""
+    view = build(trace(span("root"), made))
+    assert _at(view, "root").local_root
+    assert _at(view, "a").local_root is local_root
+
+
 def test_what_follows_from_a_span_of_the_trace_is_detached() -> None:
     """OpenTracing's other kind of reference means that nobody waits, if it is to this trace."""
     follows = pairs({"opentracing.ref_type": "follows_from"})
