@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from causal_otel._internal.durations import format_duration
-from causal_otel.causality.explanation.blocked import process_of
 from causal_otel.causality.explanation.findings.finding import Finding, call, finding
 from causal_otel.causality.explanation.findings.statements import place
 from causal_otel.causality.explanation.parts import measured
@@ -15,7 +16,7 @@ from causal_otel.causality.explanation.targets import a_connection_to, named
 from causal_otel.names import CAUSAL_POOL_WAIT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from causal_otel.causality.explanation.scene import Scene
     from causal_otel.causality.spans import Span, Trace
@@ -24,15 +25,20 @@ __all__ = ["find"]
 
 _LEAST_SHARE = 0.02
 _SHOWN = 3
+_KINDS = frozenset({"client", "producer"})
+
+_Pool = tuple[str, str]
+"""Process and place."""
 
 
 def find(scene: Scene) -> Iterator[Finding]:
     """One for each pool that the trace waited for, with the operations that used its connections meanwhile."""
-    groups: defaultdict[tuple[str, str], list[Span]] = defaultdict(list)
+    groups: defaultdict[_Pool, list[Span]] = defaultdict(list)
     for span in scene.spans:
-        if span.kind in ("client", "producer") and measured(span.attributes, CAUSAL_POOL_WAIT):
-            groups[process_of(span), place(span)].append(span)
-    for spans in groups.values():
+        if span.kind in _KINDS and measured(span.attributes, CAUSAL_POOL_WAIT):
+            groups[_pool(scene, span)].append(span)
+    users = _users(scene) if groups else {}
+    for pool, spans in groups.items():
         spans.sort(key=lambda span: (-measured(span.attributes, CAUSAL_POOL_WAIT), span.start, span.span_id))
         waited = sum(measured(span.attributes, CAUSAL_POOL_WAIT) for span in spans)
         if scene.share(waited, spans[0].start) < _LEAST_SHARE:
@@ -40,28 +46,52 @@ def find(scene: Scene) -> Iterator[Finding]:
         state = pool_state(spans)
         times = f" in {len(spans)} calls" if len(spans) > 1 else ""
         said = f"waited {format_duration(waited)} for {a_connection_to(spans[0])}{times}"
-        said += (f" ({state})" if state else "") + _held(scene, spans)
+        said += (f" ({state})" if state else "") + _held(scene, spans, users[pool, spans[0].kind])
         yield finding(scene, "pool_exhausted", said, waited, spans)
 
 
-def _held(scene: Scene, waiting: Sequence[Span]) -> str:
-    """What used the pool's connections while they waited, by operation, longest first."""
-    times: defaultdict[str, int] = defaultdict(int)
-    windows = [(span.start, span.start + measured(span.attributes, CAUSAL_POOL_WAIT)) for span in waiting]
-    where, process = place(waiting[0]), process_of(waiting[0])
+def _pool(scene: Scene, span: Span) -> _Pool:
+    return scene.stalls.process_of(span), place(span)
+
+
+def _users(scene: Scene) -> dict[tuple[_Pool, str], list[tuple[Trace[Span], Span]]]:
+    """What may have had connections, by pool and kind."""
+    found: defaultdict[tuple[_Pool, str], list[tuple[Trace[Span], Span]]] = defaultdict(list)
     for trace in (scene.trace, *scene.others):
         for span in trace.spans:
-            if span.kind != waiting[0].kind or place(span) != where:
-                continue
-            # Of one that waited as well, only what came after its wait had a connection.
-            begin = span.start + measured(span.attributes, CAUSAL_POOL_WAIT)
-            held = sum(max(0, min(span.end, end) - max(begin, start)) for start, end in windows)
-            if held and process_of(span) == process:
-                times[_operation(scene, trace, span)] += held
+            if (kind := span.kind) in _KINDS:
+                found[_pool(scene, span), kind].append((trace, span))
+    return found
+
+
+def _held(scene: Scene, waiting: Sequence[Span], users: Iterable[tuple[Trace[Span], Span]]) -> str:
+    """What used the pool's connections while they waited, by operation, longest first."""
+    times: defaultdict[str, int] = defaultdict(int)
+    waits = _Waits([(span.start, span.start + measured(span.attributes, CAUSAL_POOL_WAIT)) for span in waiting])
+    for trace, span in users:
+        # Of one that waited as well, only what came after its wait had a connection.
+        if held := waits.during(span.start + measured(span.attributes, CAUSAL_POOL_WAIT), span.end):
+            times[_operation(scene, trace, span)] += held
     longest = sorted(times.items(), key=lambda each: (-each[1], each[0]))
     shown = ", ".join(f"{name} ({format_duration(held)})" for name, held in longest[:_SHOWN])
     more = f" and {len(longest) - _SHOWN} more" if len(longest) > _SHOWN else ""
     return f", which {shown}{more} used meanwhile" if shown else ""
+
+
+class _Waits:
+    """Waits that overlap as they like, of which the sum up to any moment is looked up."""
+
+    def __init__(self, waits: Sequence[tuple[int, int]]) -> None:
+        self._starts, self._ends = sorted(start for start, _ in waits), sorted(end for _, end in waits)
+        self._started, self._ended = [0, *accumulate(self._starts)], [0, *accumulate(self._ends)]
+
+    def during(self, start: int, end: int) -> int:
+        """Nanoseconds of all waits between two moments."""
+        return self._until(end) - self._until(start) if start < end else 0
+
+    def _until(self, at: int) -> int:
+        begun, over = bisect_right(self._starts, at), bisect_right(self._ends, at)
+        return at * (begun - over) - self._started[begun] + self._ended[over]
 
 
 def _operation(scene: Scene, trace: Trace[Span], span: Span) -> str:
