@@ -28,6 +28,7 @@ class Task:
 
     Attributes:
         local_root: the number of that part's first span.
+        number: the task's own, which is unique within that part.
         main: whether it is that span's own task. Whoever calls the process waits for it, not one of its tasks.
         spans: the numbers of its spans, those before others that are below them.
         home: the span that was current when the task was started: the parent of the first of its spans. For a task
@@ -41,6 +42,7 @@ class Task:
     """
 
     local_root: int
+    number: int
     main: bool = False
     spans: list[int] = field(default_factory=list)
     home: int = NOBODY
@@ -107,7 +109,7 @@ def tasks(forest: Forest[Any]) -> Tasks:
             telling.add(local_root)
         task = numbered.get((local_root, number))
         if task is None:
-            task = numbered[local_root, number] = Task(local_root, main=local_root == index)
+            task = numbered[local_root, number] = Task(local_root, number, main=local_root == index)
         found.of.append(task)
         if not forest.hidden[index]:
             task.spans.append(index)
@@ -161,7 +163,7 @@ def _settle(forest: Forest[Any], task: Task, numbered: dict[tuple[int, int], Tas
         return
     waiter = numbered.get((task.local_root, number))
     if waiter is None:  # it has no span of its own, but others have seen it
-        waiter = numbered[task.local_root, number] = Task(task.local_root, home=task.home)
+        waiter = numbered[task.local_root, number] = Task(task.local_root, number, home=task.home)
     if waiter is not task:
         task.waiter, task.fate = waiter, "awaited"
 
