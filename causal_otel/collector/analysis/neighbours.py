@@ -31,15 +31,24 @@ class Searched(Protocol):
         """All spans of a trace; None if there is none."""
 
 
-def traces_beside(searched: Searched, view: TraceView) -> list[TraceView]:
-    """Other traces that help to explain one, a few at the most. If nothing calls for any, nothing is searched."""
+def traces_beside(
+    searched: Searched, view: TraceView, *, seconds: float = _SECONDS, most_spans: int = _MOST_SPANS
+) -> list[TraceView]:
+    """Other traces that help to explain one, a few at the most. If nothing calls for any, nothing is searched.
+
+    Args:
+        searched: what they are looked up in.
+        view: the trace.
+        seconds: how long one search may take.
+        most_spans: how many these traces may have together.
+    """
     wanted = neighbours(view)
     ids = dict.fromkeys(bytes.fromhex(each) for each in wanted.trace_ids)
     for spans in wanted.spans:
-        ids |= dict.fromkeys(searched.search(_query(spans), seconds=_SECONDS).trace_ids)
+        ids |= dict.fromkeys(searched.search(_query(spans), seconds=seconds).trace_ids)
     ids.pop(bytes.fromhex(view.trace_id or "00"), None)
     found: list[TraceView] = []
-    left = _MOST_SPANS
+    left = most_spans
     for trace_id in list(ids)[:_MOST_TRACES]:
         if (message := searched.trace(trace_id)) is not None:
             other = build(message)
