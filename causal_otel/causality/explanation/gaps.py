@@ -26,7 +26,7 @@ _LABELS = {
     "computing": "computing, nothing traced",
     "garbage_collection": "garbage collection",
     "ready_wait": "waiting for its turn on the event loop",
-    "own_code": "nothing traced",
+    "own_code": "own code, nothing traced",
 }
 """What a gap is called after the longest of what is known of it. Of the last kind nothing has been measured."""
 

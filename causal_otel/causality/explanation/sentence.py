@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from causal_otel.causality.explanation.shares import Phase, Share
 
-__all__ = ["sentence"]
+__all__ = ["sentence", "told"]
 
 _MOST = 6
 """Shares that are named; the rest is added up."""
@@ -35,10 +35,16 @@ def sentence(answer: Phase, afterwards: Phase | None, asides: Iterable[str] = ()
     return "; ".join((text, *asides))
 
 
+def told(shares: Sequence[Share]) -> tuple[Sequence[Share], Sequence[Share]]:
+    """Those that are worth to be named, and the others."""
+    named = [share for share in shares[:_MOST] if share.share >= _LEAST] or shares[:1]
+    return named, shares[len(named) :]
+
+
 def _shares(shares: Sequence[Share]) -> str:
-    named = [share for share in shares[:_MOST] if share.share >= _LEAST] or list(shares[:1])
+    named, others = told(shares)
     said = [f"{percent(share.share)} {share.label}" for share in named]
-    rest = sum(share.share for share in shares[len(named) :])
+    rest = sum(share.share for share in others)
     if rest >= _LEAST:
         said.append(f"{percent(rest)} other")
     return ", ".join(said)

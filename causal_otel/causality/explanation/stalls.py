@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from causal_otel.causality.spans import Span, Trace
 
-__all__ = ["STALL", "Stall", "Stalls", "is_stall", "reason", "stalls_of"]
+__all__ = ["STALL", "Stall", "Stalls", "is_stall", "reason", "shares_of_stall", "stalls_of"]
 
 STALL = "loop blocked"
 """The name of a span that is one stall of an event loop."""
@@ -45,8 +45,8 @@ def stalls_of(trace: Trace[Span]) -> list[Stall]:
     return [Stall(span.start, span.end, span, trace) for span in trace.spans if is_stall(span)]
 
 
-def reason(span: Span) -> str:
-    """What the thread mostly did during a stall; empty: that is not known."""
+def shares_of_stall(span: Span) -> dict[str, int]:
+    """What the thread did during a stall, in nanoseconds, longest first; empty: that is not known."""
     collecting = measured(span.attributes, CAUSAL_BLOCK_GC)
     shares = {
         "garbage collection": collecting,
@@ -54,8 +54,13 @@ def reason(span: Span) -> str:
         "waiting for the GIL": measured(span.attributes, CAUSAL_BLOCK_GIL),
         "a blocking call": measured(span.attributes, CAUSAL_BLOCK_WAIT),
     }
-    longest = max(shares, key=lambda each: shares[each])
-    return longest if shares[longest] > 0 else ""
+    longest = sorted(shares, key=lambda each: -shares[each])  # of two that are as long, the first one named
+    return {each: shares[each] for each in longest if shares[each] > 0}
+
+
+def reason(span: Span) -> str:
+    """What the thread mostly did during a stall; empty: that is not known."""
+    return next(iter(shares_of_stall(span)), "")
 
 
 class Stalls:

@@ -24,9 +24,9 @@ def test_own_time_between_children_is_a_gap() -> None:
     """Before, between and after what is traced, a request's own time is a gap each; of what it did nothing is known."""
     found = _gaps(request(100), query("a", 20, 40), query("b", 60, 90))
     assert found == [
-        ("POST /orders", 0, 20, "nothing traced"),
-        ("POST /orders", 40, 60, "nothing traced"),
-        ("POST /orders", 90, 100, "nothing traced"),
+        ("POST /orders", 0, 20, "own code, nothing traced"),
+        ("POST /orders", 40, 60, "own code, nothing traced"),
+        ("POST /orders", 90, 100, "own code, nothing traced"),
     ]
 
 
@@ -60,10 +60,13 @@ def test_calls_of_drivers_and_stalls_are_none() -> None:
 def test_a_stall_divides_it() -> None:
     """A stall in a request's own time leaves a gap before it and one after it."""
     found = _gaps(request(100, {"causal.loop.blocked": 0.05}), stall("b", 20, 70))
-    assert found == [("POST /orders", 0, 20, "nothing traced"), ("POST /orders", 70, 100, "nothing traced")]
+    assert found == [
+        ("POST /orders", 0, 20, "own code, nothing traced"),
+        ("POST /orders", 70, 100, "own code, nothing traced"),
+    ]
 
 
 def test_work_after_the_answer_has_its_own() -> None:
     """What came after the answer is measured by the time from then on; a wait in a queue is no gap."""
     found = _gaps(request(10), query("a", 0, 10), task("job", "root", 500, 600))
-    assert found == [("job", 500, 600, "nothing traced")]
+    assert found == [("job", 500, 600, "own code, nothing traced")]
