@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from causal_otel.collector.analysis import SpanView, TraceView
     from causal_otel.collector.query import Query
 
-__all__ = ["SEARCH_SECONDS", "by_id", "calls", "matching", "missing", "newest", "parse_trace_id", "slowest"]
+__all__ = ["SEARCH_SECONDS", "beside", "by_id", "calls", "matching", "missing", "newest", "parse_trace_id", "slowest"]
 
 SEARCH_SECONDS = 10.0
 """How long one search may take."""
@@ -57,6 +58,17 @@ def by_id(source: Source, trace_id: bytes) -> TraceView:
     if found is None:
         raise missing(trace_id)
     return build(found)
+
+
+def beside(source: Source, view: TraceView) -> list[TraceView]:
+    """Traces of the same time that help to explain one; none if they cannot be asked for, which is said."""
+    from causal_otel.collector.analysis.neighbours import traces_beside
+
+    try:
+        return traces_beside(source, view)
+    except CommandError as error:  # the trace itself is there
+        print(f"Other traces of that time could not be asked for: {error}", file=sys.stderr)
+        return []
 
 
 def slowest(source: Source, query: Query) -> tuple[TraceView, SpanView] | None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TaskRun", "task_runs"]
 
+_LONGEST_NAME = 60
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class TaskRun(Generic[SpanT]):
@@ -45,6 +47,11 @@ class TaskRun(Generic[SpanT]):
     fate: Literal["awaited", "unawaited", "unknown"]
     waiter: int | None
     waited_in: SpanT | None
+
+    @property
+    def title(self) -> str:
+        """Its number, and its name if it has one: ``2 refresh``."""
+        return f"{self.number} {self.name[:_LONGEST_NAME]}" if self.name else str(self.number)
 
 
 def task_runs(trace: Trace[SpanT]) -> list[TaskRun[SpanT]]:

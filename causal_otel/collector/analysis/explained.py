@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
@@ -47,6 +48,43 @@ class Explained:
     def tasks(self) -> list[TaskRun[SpanView]]:
         """The asyncio tasks that it tells of."""
         return task_runs(self.view)
+
+    @cached_property
+    def gaps_before(self) -> dict[int, list[Gap]]:
+        """Where gaps stand in the tree: among the children of their span, by time.
+
+        By the index of the span that they are before, which is one more than that of the last span for those behind it.
+        """
+        spans = self.view.spans
+        found: defaultdict[int, list[Gap]] = defaultdict(list)
+        for gap in self.gaps:
+            span = spans[gap.span.index]
+            after = (child.index for child in span.children if child.start >= gap.local_start)
+            found[next(after, self._end_of[span.index])].append(gap)
+        for gaps_there in found.values():  # at one place, those of deeper spans belong to what ends there
+            gaps_there.sort(key=lambda gap: (-spans[gap.span.index].depth, gap.start))
+        return found
+
+    @cached_property
+    def _end_of(self) -> list[int]:
+        """Of each span the index behind the last one below it."""
+        ends = [span.index + 1 for span in self.view.spans]
+        for span in reversed(self.view.spans):
+            if span.parent is not None:
+                ends[span.parent.index] = max(ends[span.parent.index], ends[span.index])
+        return ends
+
+    @cached_property
+    def task_of(self) -> dict[int, TaskRun[SpanView]]:
+        """The task that each span ran in, by the span's index, as far as it is known."""
+        return {span.index: run for run in self.tasks for span in run.spans}
+
+    def own_task(self, span: SpanView) -> TaskRun[SpanView] | None:
+        """The task that a span ran in, if that is another one than that of the span above it."""
+        if span.parent is None or span.local_root:
+            return None
+        run = self.task_of.get(span.index)
+        return None if run is self.task_of.get(span.parent.index) else run
 
     def path(self, until: Until) -> Sequence[Segment[SpanView]]:
         """The critical path; no other trace is needed for it."""

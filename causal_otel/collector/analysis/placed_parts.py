@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from causal_otel.causality.explanation.stalls import is_stall
-from causal_otel.collector.analysis.where_time_went import where_time_went
+from causal_otel.collector.analysis.where_time_went import LOOP_BLOCKED, Part, where_time_went
 from causal_otel.names import CAUSAL_FETCH, CAUSAL_LOOP_BLOCKED, CAUSAL_SEND
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from causal_otel.causality.explanation.stalls import Stalls
     from causal_otel.collector.analysis.view import SpanView
-    from causal_otel.collector.analysis.where_time_went import Part
 
 __all__ = ["PlacedPart", "placed_parts"]
 
@@ -45,7 +44,8 @@ def placed_parts(span: SpanView, stalls: Callable[[], Stalls | None]) -> list[Pl
     """The parts of the span's time without the rest, in the order of :func:`where_time_went`.
 
     They follow each other in that order, around the stalls of the event loop. What nothing was measured of is before
-    those that end the span, which are reading and sending. What was before the span ends at its start.
+    those that end the span, which are reading and sending. What was before the span ends at its start. The record of a
+    stall is one part.
 
     Args:
         span: the span.
@@ -53,7 +53,8 @@ def placed_parts(span: SpanView, stalls: Callable[[], Stalls | None]) -> list[Pl
             suffered from one.
     """
     if is_stall(span):
-        return []
+        stall = Part(CAUSAL_LOOP_BLOCKED, LOOP_BLOCKED, span.duration, 1.0)
+        return [PlacedPart(stall, ((span.start, span.end),), known=True)] if span.duration else []
     parts = where_time_went(span)
     if not parts:
         return []

@@ -26,7 +26,10 @@ from causal_otel.names import (
 if TYPE_CHECKING:
     from causal_otel.collector.analysis.view import SpanView
 
-__all__ = ["Part", "where_time_went"]
+__all__ = ["LOOP_BLOCKED", "Part", "where_time_went"]
+
+LOOP_BLOCKED = "loop blocked"
+"""What that part is called."""
 
 _LABELS = {
     CAUSAL_RECEIVE: "receive",
@@ -40,7 +43,7 @@ _LABELS = {
     CAUSAL_SERVER: "server",
     CAUSAL_FETCH: "fetch",
     CAUSAL_SEND: "send",
-    CAUSAL_LOOP_BLOCKED: "loop blocked",
+    CAUSAL_LOOP_BLOCKED: LOOP_BLOCKED,
 }
 _BEFORE_LABELS = {CAUSAL_QUEUE_WAIT: "queue wait", CAUSAL_THREADPOOL_WAIT: "thread wait"}
 _KEYS = frozenset((*INSIDE, *BEFORE))

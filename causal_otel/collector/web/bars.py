@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from causal_otel.causality.explanation.stalls import is_stall, reason
 from causal_otel.collector.units import format_duration
 from causal_otel.collector.web.legend import path_class, path_says
 
@@ -49,10 +48,6 @@ class PartView:
 
 def parts(explained: Explained, span: SpanView, axis: Axis) -> tuple[PartView, ...]:
     """Where the span's time went, and when."""
-    if is_stall(span):
-        mostly = reason(span)
-        says = f"the event loop stood still: {mostly}" if mostly else "the event loop stood still"
-        return (PartView("loop-blocked", says, ((axis.at(span.start), axis.wide(span.duration)),)),)
     return tuple(
         PartView(placed.part.label.replace(" ", "-"), _says(placed), tuple(_places(placed, axis)))
         for placed in explained.parts(span)

@@ -8,12 +8,11 @@ from causal_otel.causality.explanation.targets import named
 from causal_otel.collector.web.legend import TASK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from causal_otel.causality.critical_path import TaskRun
     from causal_otel.collector.analysis import Explained, SpanView
 
-__all__ = ["Flag", "flags", "task_says"]
+__all__ = ["Flag", "flags"]
 
 _LONGEST_MESSAGE = 500
 
@@ -26,22 +25,11 @@ class Flag(NamedTuple):
     meaning: str
 
 
-def flags(explained: Explained) -> Callable[[SpanView], tuple[Flag, ...]]:
-    """What tells the flags of each span of a trace."""
-    runs = {span.index: run for run in explained.tasks for span in run.spans}
-
-    def of(span: SpanView) -> tuple[Flag, ...]:
-        run = runs.get(span.index)
-        if run is None and not _is_special(span):
-            return ()
-        return (*_errors(span), *(() if run is None else _task(span, run, runs)), *_others(span))
-
-    return of
-
-
-def task_says(run: TaskRun[SpanView]) -> str:
-    """The task's number and name."""
-    return f"{run.number} {named(run.name)}" if run.name else str(run.number)
+def flags(explained: Explained, span: SpanView) -> tuple[Flag, ...]:
+    """Those of a span."""
+    if span.index not in explained.task_of and not _is_special(span):
+        return ()
+    return (*_errors(span), *_task(explained, span), *_others(span))
 
 
 def _is_special(span: SpanView) -> bool:
@@ -55,14 +43,14 @@ def _errors(span: SpanView) -> Iterator[Flag]:
         yield Flag("error below", f"{span.errors_below} below", "spans below it have failed")
 
 
-def _task(span: SpanView, run: TaskRun[SpanView], runs: dict[int, TaskRun[SpanView]]) -> Iterator[Flag]:
+def _task(explained: Explained, span: SpanView) -> Iterator[Flag]:
     """Where it ran in another task than the span above it; at the task's end, whether nobody waited for it."""
-    above = None if span.parent is None or span.local_root else runs.get(span.parent.index)
-    if above is not run and not run.main:
-        started = "" if run.started_in is None else f", started in {named(run.started_in.name)}"
-        waited = "" if run.waiter is None else f"; task {run.waiter} waited for it"
-        yield Flag(TASK, f"#{task_says(run)}", f"it ran in an asyncio task of its own{started}{waited}")
-    if span is run.last and run.fate == "unawaited":
+    if (own := explained.own_task(span)) is not None:
+        started = "" if own.started_in is None else f", started in {named(own.started_in.name)}"
+        waited = "" if own.waiter is None else f"; task {own.waiter} waited for it"
+        yield Flag(TASK, f"#{own.title}", f"it ran in an asyncio task of its own{started}{waited}")
+    run = explained.task_of.get(span.index)
+    if run is not None and run.fate == "unawaited" and span is run.last:
         yield Flag("warning", "not awaited", "nobody waited for its task, which has outlived the span that started it")
 
 

@@ -10,7 +10,6 @@ from causal_otel.causality.explanation.stalls import is_stall, shares_of_stall
 from causal_otel.collector.attributes import plain_dict, text
 from causal_otel.collector.units import format_duration
 from causal_otel.collector.web.bars import Axis, PartView, parts
-from causal_otel.collector.web.flags import task_says
 from causal_otel.collector.web.legend import path_says
 from causal_otel.names import CAUSAL_LINK
 
@@ -158,28 +157,28 @@ def _path(explained: Explained, span: SpanView) -> Iterator[str]:
 def _tasks(explained: Explained, span: SpanView) -> Iterator[TaskRelation]:
     """The task that it ran in; what tasks it has started, and waited for."""
     start = explained.view.start
-    own = next((run for run in explained.tasks if span in run.spans), None)
+    own = explained.task_of.get(span.index)
     if own is not None:
         yield from _own_task(own, start)
     started = [run for run in explained.tasks if run.started_in is span]
     waited = [run for run in explained.tasks if run.waited_in is span]
     for run in started[:_MOST]:
         at = format_duration(run.first.start - start)
-        yield TaskRelation(f"Started task {task_says(run)}:", run.first, f"from {at} on")
+        yield TaskRelation(f"Started task {run.title}:", run.first, f"from {at} on")
     if len(started) > _MOST:
         yield TaskRelation(f"Started {len(started) - _MOST} more.")
     for run in sorted(waited, key=lambda each: -each.last.end)[:_MOST]:
         until = format_duration(run.last.end - start)
-        yield TaskRelation(f"Waited for task {task_says(run)}:", run.last, f"until {until}")
+        yield TaskRelation(f"Waited for task {run.title}:", run.last, f"until {until}")
     if len(waited) > _MOST:
         yield TaskRelation(f"Waited for {len(waited) - _MOST} more, which ended before.")
 
 
 def _own_task(run: TaskRun[SpanView], start: int) -> Iterator[TaskRelation]:
     if run.started_in is None:
-        yield TaskRelation(f"Ran in task {task_says(run)}.")
+        yield TaskRelation(f"Ran in task {run.title}.")
     else:
-        yield TaskRelation(f"Ran in task {task_says(run)}, which was started in", run.started_in)
+        yield TaskRelation(f"Ran in task {run.title}, which was started in", run.started_in)
     if run.fate == "unawaited":
         yield TaskRelation("Nobody waited for that task.")
     elif run.waited_in is not None:

@@ -139,7 +139,6 @@ def waterfall(
     places, left_out = _places(explained, below, collapsed, partial=partial)
     numbers = {place.span.index: number for number, place in enumerate(places) if place.gap is None}
     lines = task_lines(explained.tasks, numbers, path, axis)
-    told = flags(explained)
     drawn = _drawn_of_tasks(explained.tasks)
     minimap: dict[int, list[str]] = defaultdict(list)
     rows: list[Row] = []
@@ -172,7 +171,7 @@ def waterfall(
                 indent=min(span.depth, _DEEPEST_INDENT),
                 below=below[index],
                 hidden=place.hidden,
-                flags=told(span),
+                flags=flags(explained, span),
                 took=took,
                 drawing=drawing(
                     f"{took}, by itself {format_duration(span.self_time)}; "
@@ -246,7 +245,7 @@ def _places(
     hidden_until = left_out = 0
     closed: set[int] = set()
     """Spans of which nothing is shown that lies below them."""
-    gaps = _gaps_before(explained, below)
+    gaps = explained.gaps_before
     for index in range(len(explained.view.spans) + 1):
         for gap in gaps.get(index, ()):
             owner: SpanView = explained.view.spans[gap.span.index]
@@ -266,18 +265,6 @@ def _places(
             continue
         found.append(_Place(span, None, hidden))
     return found, left_out
-
-
-def _gaps_before(explained: Explained, below: Sequence[int]) -> dict[int, list[Gap]]:
-    """Where the rows of gaps are: among those of the span's children by time; by the index of the span that follows."""
-    found: dict[int, list[Gap]] = defaultdict(list)
-    for gap in explained.gaps:
-        span = explained.view.spans[gap.span.index]
-        after = (child.index for child in span.children if child.start >= gap.local_start)
-        found[next(after, span.index + below[span.index] + 1)].append(gap)
-    for gaps in found.values():  # at one place the deeper ones end what is above them
-        gaps.sort(key=lambda gap: (-explained.view.spans[gap.span.index].depth, gap.start))
-    return found
 
 
 def _gap_row(place: _Place, gap: Gap, axis: Axis, colours: Mapping[str, int], lines: Sequence[str]) -> Row:
