@@ -75,9 +75,9 @@ def _shown(cause: Cause, spans: list[dict[str, Any]]) -> str:
     inside = [span for span in spans if span["trace"] == root["trace"] and span is not root]
     told = [f"`{root['name']}` {_duration(root)}"]
     worth = [span for span in inside if span["end"] - span["start"] >= _WORTH * PLANTED * 1e9]
-    for span in sorted(worth, key=lambda span: span["start"])[:3]:
-        told.append(f"`{span['name'][:60]}` {_duration(span)}")
-    count = len(inside) - len(worth[:3])
+    shown = sorted(worth, key=lambda span: span["start"])[:3]
+    told += [f"`{span['name'][:60]}` {_duration(span)}" for span in shown]
+    count = len(inside) - len(shown)
     if count:
         told.append(f"{count} shorter than {_WORTH * PLANTED * 1e3:g} ms")
     late = [span for span in inside if span["start"] > root["end"]]

@@ -28,7 +28,7 @@ CPU time, measured side by side in one run; CPython 3.11 on a shared machine wit
 
 """
 
-_UNITS = {"µs": 1e6, "ms": 1e3, "kB": 1e-3, "of bare": 1}
+_UNITS = {"ns": 1e9, "µs": 1e6, "ms": 1e3, "kB": 1e-3, "of bare": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +124,13 @@ ROWS = {
     "submit": Row(label="`submit` of a thread pool, in a trace", added=True, most=1),
     "submit outside": Row(label="`submit` of a thread pool, outside any trace", added=True, most=1),
     "submit and run": Row(label="`submit` of a thread pool, in a trace, and its job", added=True),
+    "lock": Row(label="`async with` an `asyncio.Lock` that is free", unit="ns", decimals=0, added=True, most=50),
+    "lock acquire": Row(label="its `acquire` and `release`", unit="ns", decimals=0, added=True, most=50),
+    "semaphore": Row(
+        label="`async with` an `asyncio.Semaphore` that is free", unit="ns", decimals=0, added=True, most=50
+    ),
+    "queue": Row(label="`asyncio.Queue.put` and `get`, nobody waits", unit="ns", decimals=0, added=True, most=50),
+    "lock contended": Row(label="an `asyncio.Lock` that is waited for each time", added=True),
     "sqlalchemy": Row(label="SQLAlchemy `session.execute` on asyncpg", added=True, share=10),
     "fastapi": Row(label="FastAPI request, recorded and exported", added=True),
     "asyncpg unrecorded": Row(label="asyncpg `fetchval`, nothing recorded", added=True, most=1),

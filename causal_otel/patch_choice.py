@@ -93,9 +93,12 @@ def with_defaults(chosen: Mapping[str, Options | None], settings: Settings) -> d
     """What makes the options of each chosen patch: what the user's leave open is as the settings say."""
     excluded = dict.fromkeys(("asgi", "httpx", "wsgi"), settings.excluded_urls)
     excluded |= dict.fromkeys(("celery", "taskiq"), settings.excluded_tasks)
+    if not settings.lock_waits:
+        chosen = {name: options for name, options in chosen.items() if name != "locks"}
     shared = {
         "require_parent": settings.require_parent,
         "slow_plumbing": settings.slow_plumbing,
+        "code_origin": settings.code_origin,
         "request_headers": settings.request_headers,
         "response_headers": settings.response_headers,
         "trusted_proxies": settings.trusted_proxies,

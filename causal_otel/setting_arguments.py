@@ -68,6 +68,8 @@ class SettingArguments(TypedDict, total=False):
     require_parent: bool | None
     slow_plumbing: float | None
     task_edges: bool | None
+    code_origin: bool | None
+    lock_waits: bool | None
     excluded_urls: list[str] | tuple[str, ...] | None
     excluded_tasks: list[str] | tuple[str, ...] | None
     request_headers: list[str] | tuple[str, ...] | None

@@ -330,6 +330,20 @@ class Settings:
         "`causal.task` and its like.",
         "TRACING_TASK_EDGES",
     )
+    code_origin: bool = _setting(
+        BOOLEAN,
+        False,
+        "`true`: queries, commands and requests that are sent tell the line of your own code that issued them: "
+        "`causal.code.origin`. The option `code_origin` of a patch replaces this for that patch.",
+        "TRACING_CODE_ORIGIN",
+    )
+    lock_waits: bool = _setting(
+        BOOLEAN,
+        True,
+        "`false`: the patch `locks` is left out, which tells what was waited for at locks and queues. See "
+        "[Locks and queues](../how-to/waits.md#locks-and-queues).",
+        "TRACING_LOCK_WAITS",
+    )
     excluded_urls: tuple[str, ...] = _setting(
         EXCLUDED_URLS,
         (),

@@ -13,13 +13,13 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 import causal_otel
 from causal_otel._internal import faults
+from causal_otel.causality.recorded import RECORDED
 from causal_otel.engine.provider import TracerProvider
 from causal_otel.instrument.registry import BUILT_IN
 from causal_otel.names import (
     CAUSAL_POOL_SIZE,
     CAUSAL_POOL_WAIT,
     CAUSAL_POOL_WAITING,
-    CAUSAL_THREADPOOL_WAIT,
     DB_QUERY_PARAMETER,
     HTTP_REQUEST_HEADER,
     HTTP_RESPONSE_HEADER,
@@ -93,7 +93,7 @@ def _undeclared(spans: Iterable[ReadableSpan]) -> set[str]:
     for span in spans:
         name = _patch(span)
         if name in BUILT_IN:
-            records = {*BUILT_IN[name].load().records, CAUSAL_THREADPOOL_WAIT}  # that of threads is on anybody's
+            records = {*BUILT_IN[name].load().records, *RECORDED}
             keys = {_NAMED.sub(r"\1", key) for key in span.attributes or {}}
             found |= {f"{name}: {key}" for key in keys if key not in records}
     return {each for each in found if "." in each}

@@ -19,10 +19,11 @@ CONSTANTS = {name: value for name, value in vars(names).items() if name.isupper(
 OURS = ("causal.", "celery.", "taskiq.")
 
 LEGACY = {
+    "causal_otel/cli/remote/jaeger_json.py": {"opentracing.ref_type", "otel.library.name", "otel.library.version"},
     "causal_otel/collector/analysis/trace_tree.py": {"opentracing.ref_type"},
     "causal_otel/collector/systems.py": {"db.system", "gen_ai.system", "http.method", "net.peer.name", "rpc.system"},
 }
-"""What instrumentations wrote before there were stable conventions, and only the collector reads."""
+"""What instrumentations wrote before there were stable conventions, and only who reads traces knows."""
 
 NO_ATTRIBUTES = re.compile(
     r"http\.(request|disconnect|response\.(body|pathsend|start|trailers))"  # types of ASGI messages

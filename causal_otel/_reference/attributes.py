@@ -8,6 +8,7 @@ import sys
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
+from causal_otel.causality.recorded import RECORDED
 from causal_otel.instrument.options import ClientOptions, DatabaseOptions, Options
 from causal_otel.instrument.registry import BUILT_IN
 from causal_otel.names import (
@@ -16,15 +17,24 @@ from causal_otel.names import (
     CAUSAL_BYTES_RECEIVED,
     CAUSAL_BYTES_SENT,
     CAUSAL_CANCELLED,
+    CAUSAL_CODE_ORIGIN,
     CAUSAL_CONNECT,
     CAUSAL_CONNECT_DNS,
     CAUSAL_CONNECT_PROXY,
     CAUSAL_CONNECT_TLS,
+    CAUSAL_CPU,
     CAUSAL_DISCOVERY,
     CAUSAL_FETCH,
     CAUSAL_FIRST_BYTE,
+    CAUSAL_GC,
     CAUSAL_LOCK_ACQUIRED,
+    CAUSAL_LOCK_HOLDER,
+    CAUSAL_LOCK_KIND,
+    CAUSAL_LOCK_SIZE,
     CAUSAL_LOCK_WAIT,
+    CAUSAL_LOCK_WAITING,
+    CAUSAL_LOOP_BLOCKED,
+    CAUSAL_LOOP_READY_WAIT,
     CAUSAL_MESSAGES_RECEIVED,
     CAUSAL_MESSAGES_SENT,
     CAUSAL_NEO4J_CONSTRAINTS_ADDED,
@@ -56,6 +66,7 @@ from causal_otel.names import (
     CAUSAL_SEND,
     CAUSAL_SERVER,
     CAUSAL_TASK,
+    CAUSAL_TASK_NAME,
     CAUSAL_TASK_UNAWAITED,
     CAUSAL_TASK_WAITER,
     CAUSAL_THREADPOOL_WAIT,
@@ -91,12 +102,13 @@ The parts of a span's time (`causal.pool.wait`, `causal.connect`, `causal.server
 recorded from one millisecond on, lie inside the span, and never add up to more than it. What is left is the driver's
 own work and the event loop's. `causal.connect.dns` and `causal.connect.tls` are parts of `causal.connect`, and
 `causal.queue.wait` and `causal.threadpool.wait` lie before the span; the latter is on spans of any patch, and of yours.
-On those of `asgi` it lies inside: they wait for the thread themselves.
+On those of `asgi` it lies inside: they wait for the thread themselves. `causal.lock.wait` is on any span as well.
 The collector, its pages and `causal-otel trace` show them, and `causal.loop.blocked`, which no patch of ours sets, on
 spans that have it.
 
 A span that was started inside `causal_otel.detached()` has a link to the trace that was left. The link's attribute
-`causal.link` is `detached`. On links between tasks of Celery it is their role: see [Follow tasks](../how-to/celery.md).
+`causal.link` is `detached`. On a link to what had the lock that was waited for it is `holder`. On links between tasks
+of Celery it is their role: see [Follow tasks](../how-to/celery.md).
 
 ## Options of every patch
 
@@ -113,18 +125,36 @@ OURS = {
     CAUSAL_BYTES_RECEIVED: ("int", "Bytes of the messages that came over a websocket."),
     CAUSAL_BYTES_SENT: ("int", "Bytes of the messages that were sent over a websocket, or chunks of a stream."),
     CAUSAL_CANCELLED: ("bool", "The operation was cancelled. The status stays unset: that is no error."),
+    CAUSAL_CODE_ORIGIN: (
+        "string",
+        "The line of the application's own code that issued the operation, with `code_origin` only.",
+    ),
     CAUSAL_CONNECT: (_SECONDS, "Making a connection: name lookup, TCP, TLS and the login together."),
     CAUSAL_CONNECT_DNS: (_SECONDS, "Of `causal.connect`: looking up a name."),
     CAUSAL_CONNECT_PROXY: (_SECONDS, "Of `causal.connect`: asking a proxy for a tunnel."),
     CAUSAL_CONNECT_TLS: (_SECONDS, "Of `causal.connect`: negotiating TLS."),
+    CAUSAL_CPU: (
+        _SECONDS,
+        "The threads that worked for it computed: its own steps, and functions that it ran in threads.",
+    ),
     CAUSAL_DISCOVERY: (_SECONDS, "Asking which server to talk to: a cluster, Sentinel, a routing table."),
     CAUSAL_FETCH: (_SECONDS, "How long the program waited for records or chunks after the call had returned."),
     CAUSAL_FIRST_BYTE: (
         _SECONDS,
         "Until the application began to answer, if its response took a millisecond or more: a moment, and no part.",
     ),
-    CAUSAL_LOCK_ACQUIRED: ("bool", "Whether a lock in Redis was had; false: waiting for it was given up."),
-    CAUSAL_LOCK_WAIT: (_SECONDS, "Until a lock in Redis was had, or waiting for it was given up."),
+    CAUSAL_GC: (_SECONDS, "The process collected garbage, on local roots: nothing else of it ran meanwhile."),
+    CAUSAL_LOCK_ACQUIRED: (
+        "bool",
+        "Whether a lock in Redis, or one that a thread waited for, was had; false: waiting for it was given up.",
+    ),
+    CAUSAL_LOCK_HOLDER: ("string", "The name of the task that held the lock when the wait began."),
+    CAUSAL_LOCK_KIND: ("string", "What was waited for, such as `asyncio.Lock`, `asyncio.Queue.get`, `threading.Lock`."),
+    CAUSAL_LOCK_SIZE: ("int", "How many may hold it at a time, or how many items the queue takes."),
+    CAUSAL_LOCK_WAIT: (_SECONDS, "Until a lock, an item or room in a queue was had, or waiting for it was given up."),
+    CAUSAL_LOCK_WAITING: ("int", "How many others waited for it when this wait began."),
+    CAUSAL_LOOP_BLOCKED: (_SECONDS, "The event loop that it ran on was stuck, whoever blocked it."),
+    CAUSAL_LOOP_READY_WAIT: (_SECONDS, "It could have gone on, and waited for its turn on the event loop."),
     CAUSAL_MESSAGES_RECEIVED: ("int", "How many messages came over a websocket."),
     CAUSAL_MESSAGES_SENT: ("int", "How many messages were sent over a websocket, or chunks of a stream."),
     CAUSAL_NEO4J_CONSTRAINTS_ADDED: ("int", "How many constraints a query has created, if any."),
@@ -171,6 +201,7 @@ OURS = {
     CAUSAL_SEND: (_SECONDS, "The application waited until the server took what it sent: the client reads slowly."),
     CAUSAL_SERVER: (_SECONDS, "The server worked, as far as the driver can tell: see the patch."),
     CAUSAL_TASK: ("int", "The number of the asyncio task that it ran in, if that is not its local root's, which is 1."),
+    CAUSAL_TASK_NAME: ("string", "The name that the program has given the asyncio task."),
     CAUSAL_TASK_UNAWAITED: ("bool", "Nobody waited for the asyncio task whose last span it is."),
     CAUSAL_TASK_WAITER: ("int", "The number of the asyncio task that waited for its own when the span ended."),
     CAUSAL_THREADPOOL_WAIT: (_SECONDS, "Until a thread was free: see the patch."),
@@ -184,9 +215,12 @@ def reference() -> str:
     """The page, in Markdown."""
     patches = {name: registered.load() for name, registered in BUILT_IN.items()}
     page = _INTRODUCTION
-    for key in sorted({key for patch in patches.values() for key in patch.records if key.startswith("causal.")}):
+    own = {key for patch in patches.values() for key in patch.records if key.startswith("causal.")}
+    for key in sorted(own.union(RECORDED)):
         kind, meaning = OURS[key]
         users = ", ".join(f"[`{name}`](#{name})" for name, patch in patches.items() if key in patch.records)
+        if key in RECORDED:
+            users = f"any span, {users}" if users else "any span"
         page += f"| `{key}` | {kind} | {users} | {meaning} |\n"
     page += _NOT_YET + _table(Options, ClientOptions, DatabaseOptions)
     for name, patch in patches.items():

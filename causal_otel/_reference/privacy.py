@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from causal_otel._internal.secrets import ENDINGS, EXACT, PARAMETERS, RULES, Rule
+from causal_otel.causality import recorded
 from causal_otel.export.privacy import Policy
 from causal_otel.instrument.registry import BUILT_IN
 from causal_otel.settings import table
@@ -84,6 +85,7 @@ def reference() -> str:
     for name, registered in BUILT_IN.items():
         patch = registered.load()
         page += f"| `{name}` | {_codes(patch.records)} | {'; '.join(patch.never)} |\n"
+    page += f"| any span | {_codes(recorded.RECORDED)} | {'; '.join(recorded.NEVER)} |\n"
     page += _EXCEPTIONS
     page += "".join(_rule(rule) for rule in RULES)
     page += _WORDS.format(exact=_codes(sorted(EXACT)), endings=_codes(ENDINGS), parameters=_codes(sorted(PARAMETERS)))

@@ -68,6 +68,10 @@ def observer(*, task_edges: bool = True) -> Callable[[Span, int], None]:
                 learned.update(_edge(span))
             if learned:
                 span.set_attributes(learned)
+            attributes: Any = span._attributes  # the span's own by now, if anything was learned
+            for key in _WAITS:
+                if learned.get(key) == 0.0:  # nothing is left of this part
+                    del attributes[key]
         except Exception:
             faults.report("causality: a span's end")
 
@@ -103,7 +107,8 @@ def _made_room(span: Span, blocked: int, duration: int) -> dict[str, Any]:
     for seconds, key in parts:
         if excess <= 0:
             break
-        learned[key] = seconds - min(seconds, excess)
+        left = seconds - excess
+        learned[key] = left if left >= _LEAST / 1e9 else 0.0
         excess -= seconds
     return learned
 

@@ -27,6 +27,7 @@ COMMANDS = {
     "diff": "causal_otel.cli.diff",
     "export": "causal_otel.cli.export",
     "import": "causal_otel.cli.import_",
+    "mcp": "causal_otel.cli.mcp",
     "sampling": "causal_otel.cli.sampling",
     "trace": "causal_otel.cli.trace",
     "traces": "causal_otel.cli.traces",

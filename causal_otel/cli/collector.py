@@ -70,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _announce(settings: CollectorSettings, addresses: dict[str, str]) -> None:
     from causal_otel.collector.forward.forwarder import endpoint_of
+    from causal_otel.collector.mcp import endpoint
 
     grpc = addresses.get("otlp_grpc")
     if grpc is None:
@@ -78,6 +79,7 @@ def _announce(settings: CollectorSettings, addresses: dict[str, str]) -> None:
         "Pages and APIs": addresses["pages"],
         "OTLP/HTTP": addresses["otlp_http"],
         "OTLP/gRPC": grpc,
+        **({} if endpoint.not_installed() else {"MCP": addresses["pages"] + endpoint.PATH}),
         "Traces are in": settings.data_dir,
         "Kept for": f"{settings.retention} days"
         + (f", within {_size(settings.max_size)}" if settings.max_size else ""),

@@ -87,9 +87,10 @@ def _why(arguments: argparse.Namespace) -> int:
 def _of_operation(arguments: argparse.Namespace, found: Source) -> tuple[OperationExplanation, list[str]]:
     """Of the operations that match, the one that took the most time, and the names of the others."""
     from causal_otel.causality.explanation import explain_operation
-    from causal_otel.cli.lookup import by_id, calls
+    from causal_otel.cli.lookup import by_id, tell_incomplete
+    from causal_otel.collector.analysis.lookup import calls
 
-    by_operation = calls(found, _query(arguments, "operation"))
+    by_operation = calls(found, _query(arguments, "operation"), incomplete=tell_incomplete)
     if not by_operation:
         raise _nothing(arguments, "operation", "is there")
     totals = {key: sum(call.nanoseconds for call in each) for key, each in by_operation.items()}
@@ -108,17 +109,18 @@ def _explained(found: Source, view: TraceView, root: SpanView | None) -> Explana
 
 def _chosen(arguments: argparse.Namespace, found: Source, which: str) -> tuple[TraceView, SpanView | None]:
     """The trace, and the span whose time to explain; None: the trace's root."""
-    from causal_otel.cli.lookup import by_id, newest, parse_trace_id, slowest
+    from causal_otel.cli.lookup import by_id, parse_trace_id, tell_incomplete
+    from causal_otel.collector.analysis.lookup import newest, slowest
 
     if which == "id":
         return by_id(found, parse_trace_id(arguments.id)), None
     query = _query(arguments, which)
     if which == "error":
-        failed = newest(found, query)
+        failed = newest(found, query, incomplete=tell_incomplete)
         if failed is None:
             raise _nothing(arguments, which, "has failed")
         return failed[0], None
-    longest = slowest(found, query)
+    longest = slowest(found, query, incomplete=tell_incomplete)
     if longest is None:
         raise _nothing(arguments, which, "is there")
     return longest

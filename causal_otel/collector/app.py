@@ -12,6 +12,7 @@ from starlette.routing import Route
 from causal_otel.collector import health, metrics, remote_sampling
 from causal_otel.collector.compression import Compression
 from causal_otel.collector.jaeger import legacy, openapi, unknown, v3
+from causal_otel.collector.mcp import endpoint
 from causal_otel.collector.reading import Reading
 from causal_otel.collector.receive.otlp_http import otlp_app, refusal
 from causal_otel.collector.security import Guard, login_routes
@@ -55,6 +56,7 @@ def query_app(parts: Parts, span_metrics: SpanMetrics, access: Access) -> ASGIAp
             *v3.routes(reading),
             *openapi.routes(),
             *unknown.routes(),
+            *endpoint.routes(reading),
             *pages.routes(reading, status=status, put=parts.writer.put),
         ],
         exception_handlers=EXCEPTION_HANDLERS,

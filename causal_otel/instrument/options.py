@@ -54,10 +54,13 @@ class ClientOptions(Options):
         slow_plumbing: seconds. A call that is no operation but made for one, such as getting a connection or
             ``COMMIT``, is a span inside a span if it takes longer, though it went well; if it fails it always is one.
             None: what the setting ``slow_plumbing`` says, which is 0.01 by default.
+        code_origin: whether an operation tells the line of the application's own code that issued it, as
+            ``causal.code.origin``. None: what the setting ``code_origin`` says, which is False by default.
     """
 
     require_parent: bool | None = None
     slow_plumbing: float | None = None
+    code_origin: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

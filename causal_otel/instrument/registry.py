@@ -33,6 +33,7 @@ _MODULES = {
     "asyncpg": ("asyncpg",),
     "celery": ("celery",),
     "httpx": ("httpx", "httpx2"),
+    "locks": ("asyncio", "anyio"),
     "neo4j": ("neo4j",),
     # What Celery and kombu do with Redis is known from where they make their connections: modules that import redis
     # halfway through, when it would be too late to wait for them.

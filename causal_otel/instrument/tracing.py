@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from opentelemetry.trace import INVALID_SPAN, SpanKind, TraceFlags
 
 from causal_otel._internal import faults
+from causal_otel.causality.code_origin import tell_origin, with_origin
 from causal_otel.engine import context, outcome
 from causal_otel.engine.adoption import as_sampled, take_over
 from causal_otel.engine.context import SPAN_KEY
@@ -117,6 +118,9 @@ class Tracing(Generic[OptionsT]):
         )
         """Start a span under the current one that is not made current: name, kind, and attributes that nobody changes
         any more, so that one dict may serve any number of spans. The caller keeps the span and ends it."""
+        self._tells_origin = getattr(options, "code_origin", False)
+        if self._tells_origin:
+            self.start_leaf = with_origin(self.start_leaf)
         self.start_entry: Callable[[str, SpanKind, dict[str, Any], Context], Span] = getattr(
             tracer, "start_entry", lambda name, kind, attributes, parent: start(name, parent, kind, attributes)
         )
@@ -217,6 +221,8 @@ class Tracing(Generic[OptionsT]):
         """
         attributes = operation.attributes if operation.own is None else {**operation.attributes, **operation.own}
         span = self._start(operation.name, parent, operation.kind, attributes, links)
+        if self._tells_origin:
+            tell_origin(span)
         return self.running(operation, span, errors, objects)
 
     def entry(self, operation: Operation, objects: tuple[Any, ...], parent: Context) -> Running:
@@ -262,6 +268,7 @@ class Tracing(Generic[OptionsT]):
         attributes: Mapping[str, Any],
         parent: Context | None = None,
         start_time: int | None = None,
+        links: Sequence[Link] | None = None,
     ) -> Span:
         """Start a span that is not current: the caller keeps it in a local variable and ends it.
 
@@ -271,8 +278,9 @@ class Tracing(Generic[OptionsT]):
             attributes: all that is known now, in one mapping.
             parent: the context to find the parent in; default: the current one.
             start_time: Unix time in nanoseconds; default: now.
+            links: to spans that are no parent of it.
         """
-        return self._start(name, parent, kind, attributes, None, start_time)
+        return self._start(name, parent, kind, attributes, links, start_time)
 
     def adopt(
         self,

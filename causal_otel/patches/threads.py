@@ -31,6 +31,7 @@ from causal_otel._internal import faults
 from causal_otel.engine import carriers
 from causal_otel.engine.context import begin, current, restore
 from causal_otel.engine.thread_waits import forget_thread_wait, waited_for_thread, waits
+from causal_otel.instrument import jobs
 from causal_otel.instrument.declaration import Patch, Wrap
 from causal_otel.instrument.options import Options
 from causal_otel.instrument.parts import LEAST
@@ -136,9 +137,13 @@ def _submit(tracing: Tracing[ThreadsOptions], original: Callable[..., Any]) -> C
         context = current()
         if not context or not tracing.active:
             return original(executor, fn, *args, **kwargs)
-        if type(executor) is ThreadPoolExecutor:  # one that pickles nothing, as that of Python 3.14 for interpreters
-            return original(executor, _run, context, perf_counter(), fn, args, kwargs)
-        return original(executor, _Job(fn, context, perf_counter()), *args, **kwargs)
+        if type(executor) is not ThreadPoolExecutor:  # as that of Python 3.14 for interpreters, which pickles
+            return original(executor, _Job(fn, context, perf_counter()), *args, **kwargs)
+        watched = jobs.watched(fn)
+        future = original(executor, _run, context, perf_counter(), watched or fn, args, kwargs)
+        if watched is not None:
+            watched.submitted(future)
+        return future
 
     return submit
 

@@ -17,9 +17,14 @@ __all__ = ["Recorder", "waiter_of"]
 
 
 class Recorder:
-    """Spans by the loop's clock, whose times are whole; the task of the first of them has the number 1."""
+    """Spans by the loop's clock; the task of the first of them has the number 1.
 
-    def __init__(self) -> None:
+    Args:
+        unit: of the spans' times, in seconds.
+    """
+
+    def __init__(self, unit: float = 1.0) -> None:
+        self._unit = unit
         self.spans: list[PlainSpan] = []
         self.current: ContextVar[PlainSpan | None] = ContextVar("current", default=None)
         self._open: set[int] = set()
@@ -28,9 +33,9 @@ class Recorder:
     @contextmanager
     def span(self, name: str, kind: str = "internal") -> Iterator[PlainSpan]:
         """Record what happens inside."""
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        task = asyncio.current_task()
         assert task is not None
-        span = PlainSpan(name, round(loop.time()), 0, self.current.get(), kind=kind)
+        span = PlainSpan(name, self.now(), 0, self.current.get(), kind=kind)
         span.task = self.number(task)
         self._open.add(id(span))
         before = self.current.set(span)
@@ -39,7 +44,7 @@ class Recorder:
         finally:
             self.current.reset(before)
             self._open.discard(id(span))
-            span.end = round(loop.time())
+            span.end = self.now()
             waiter = waiter_of(task)
             if span.task == 1:
                 span.task = None if span.parent is None or span.parent.task in (None, 1) else 1
@@ -48,6 +53,10 @@ class Recorder:
             else:
                 span.unawaited = span.parent is not None and id(span.parent) not in self._open
             self.spans.append(span)
+
+    def now(self) -> int:
+        """The time."""
+        return round(asyncio.get_running_loop().time() / self._unit)
 
     def number(self, task: asyncio.Task[Any]) -> int:
         """The task's number."""

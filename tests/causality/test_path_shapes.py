@@ -147,7 +147,7 @@ another service, with numbers of its own
 two calls of one process, each with numbers of its own
     main 0-20 | c1<main 0-9 client | s1<c1 1-8 server @shop | a1<s1 1-6 #2>1 @shop | b1<s1 1-4 #3>1 @shop
     | c2<main 10-20 client | s2<c2 11-19 server @shop | a2<s2 11-12 #2>1 @shop | b2<s2 11-18 #3>1 @shop
-    = c1? 0-1, a1 1-6, s1 6-8, c1? 8-9, main 9-10, c2? 10-11, b2 11-18, s2 18-19, c2? 19-20
+    = c1? 0-1, a1? 1-6, s1? 6-8, c1? 8-9, main 9-10, c2? 10-11, b2? 11-18, s2? 18-19, c2? 19-20
 a process that calls itself
     main 0-10 | call<main 0-9 client #2>1 | serve<call 1-8 server remote | a<serve 2-4 #2>1 | b<serve 2-7 #3>1
     = call 0-1, serve 1-2, b 2-7, serve 7-8, call 8-9, main 9-10

@@ -92,6 +92,13 @@ class PlainTrace:
     spans: tuple[PlainSpan, ...]
     roots: tuple[PlainSpan, ...]
 
+    def __repr__(self) -> str:
+        return " | ".join(map(_written, self.spans))
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """For Hypothesis."""
+        printer.text(repr(self))
+
     @property
     def root(self) -> PlainSpan | None:
         return self.roots[0] if self.roots else None
@@ -164,6 +171,16 @@ def _say(span: PlainSpan, word: str, trace_id: str) -> None:
         assert said is not None, word
         span.task, span.waiter = (None if number is None else int(number) for number in said.groups()[:2])
         span.unawaited = said[3] is not None
+
+
+def _written(span: PlainSpan) -> str:
+    place = span.name if span.parent is None else f"{span.name}<{span.parent.name}"
+    task = f"{f'#{span.task}' if span.task else ''}{f'>{span.waiter}' if span.waiter else ''}"
+    flags = {"detached": span.detached, "open": span.open_only, "untimed": span.untimed, "remote": span.local_root}
+    words = [place, f"{span.start}-{span.end}", span.kind, f"@{span.service}", f"~{span.skew}"]
+    words += [f"{task}{'!' if span.unawaited else ''}", *(word for word, said in flags.items() if said)]
+    words += [f"{link.attributes.get('causal.link', '')}:{link.span_id}/{link.trace_id}" for link in span.links]
+    return " ".join(words)
 
 
 def path(segments: Sequence[Segment[Any]]) -> str:

@@ -27,12 +27,12 @@ class _Selector(selectors.DefaultSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """asyncio's own loop, by virtual seconds. Nothing else than timers can be waited for."""
+    """asyncio's own loop, by virtual time. Nothing else than timers can be waited for."""
 
     def __init__(self) -> None:
         self._virtual = _Selector()
         super().__init__(self._virtual)
-        self._clock_resolution = 0.25  # timers are whole numbers
+        self._clock_resolution = 1e-7  # so much may be lost where times are added
 
     def time(self) -> float:
         return self._virtual.waited

@@ -45,7 +45,12 @@ async def poll(): ...
 }
 """What the prose around the blocks of a page supposes to be there."""
 
-_SEARCHING = {"docs/how-to/terminal.md", "docs/how-to/find-traces.md"}
+_SEARCHING = {
+    "docs/how-to/terminal.md",
+    "docs/how-to/find-traces.md",
+    "docs/how-to/why.md",
+    "docs/how-to/coding-agents.md",
+}
 """Pages whose commands search: they find the traces of ``seed.py``."""
 
 _SLOW_PAGES = {

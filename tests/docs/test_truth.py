@@ -16,6 +16,7 @@ from opentelemetry.instrumentation import environment_variables as instrumentati
 
 from causal_otel.collector.analysis.where_time_went import _KEYS
 from causal_otel.collector.config import CollectorSettings
+from causal_otel.collector.mcp.tools import TOOLS
 from causal_otel.collector.store import tables
 from causal_otel.collector.web.forms import SearchForm
 from causal_otel.export.ledger import REASONS
@@ -30,6 +31,7 @@ from tests.docs.pages import PAGES, ROOT, code_blocks, read
 _ARCHITECTURE = "docs/explanation/architecture.md"
 _COLLECTOR = "docs/reference/collector.md"
 _DECISIONS = "docs/explanation/decisions"
+_AGENTS = "docs/how-to/coding-agents.md"
 
 _PLACES = ("", "causal_otel", "causal_otel/collector", "causal_otel/instrument", "causal_otel/patches")
 """Where a page's path of a file may begin."""
@@ -38,6 +40,10 @@ _SAID: list[tuple[str, str, str, float]] = [
     (_ARCHITECTURE, "slices of {:.0f} spans", "export.batcher:_SLICE", 1),
     (f"{_DECISIONS}/0023*", "slices of {:.0f} spans", "export.batcher:_SLICE", 1),
     (f"{_DECISIONS}/0027*", "an attempt after {:.0f} seconds", "export.sender:_FIRST_SLOW_PAUSE", 1),
+    (_AGENTS, "No answer has more than {:,.0f} bytes", "collector.mcp.answers:MOST_BYTES", 1),
+    (_AGENTS, "in the newest {:.0f} traces with errors", "collector.mcp.tools.errors:_MOST_TRACES", 1),
+    (_AGENTS, "tell of the newest {:.0f} traces", "collector.mcp.statistics:_MOST_TRACES", 1),
+    (_COLLECTOR, "A request has at most {:.0f} KiB, an answer", "collector.mcp.endpoint:_MOST_BYTES", 1024),
     (_COLLECTOR, "A request is at most {:.0f} MiB", "collector.receive.intake:BODY_LIMIT", 2**20),
     (_COLLECTOR, "at most {:.0f} MiB of requests arrive", "collector.receive.otlp_http:_UNDER_WAY_LIMIT", 2**20),
     (_COLLECTOR, "OTLP JSON up to {:.0f} MB", "collector.web.imports:FILE_LIMIT", 2**20),
@@ -176,7 +182,9 @@ def _strings() -> str:
     return "\n".join(node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
 
 
-@pytest.mark.parametrize("page", [_COLLECTOR, "docs/how-to/missing-traces.md", "docs/how-to/troubleshooting.md"])
+@pytest.mark.parametrize(
+    "page", [_AGENTS, _COLLECTOR, "docs/how-to/missing-traces.md", "docs/how-to/troubleshooting.md"]
+)
 def test_messages_that_pages_quote_are_those_of_the_code(page: str) -> None:
     """What "it says" in a table of a page, between the dots, is in a message of the code."""
     strings = _strings()
@@ -191,9 +199,16 @@ def test_the_collector_prints_what_its_page_shows() -> None:
     """The lines with which the collector starts are those of the page."""
     shown = read(_COLLECTOR).partition("$ causal-otel collector\n")[2].partition("```")[0]
     labels = re.findall(r"^  ([\w/ ]+): ", shown, re.MULTILINE)
-    assert len(labels) == 5
+    assert len(labels) == 6
     source = (ROOT / "causal_otel/cli/collector.py").read_text(encoding="utf-8")
     assert [label for label in labels if f'"{label}"' not in source] == []
+
+
+def test_the_page_of_agents_has_every_tool() -> None:
+    """Its table has the tools that there are, each with the cap that its description tells."""
+    rows = re.findall(r"^\| `(\w+)` \| .* \| ([^|]*) \|$", read(_AGENTS), re.MULTILINE)
+    assert [name for name, _ in rows] == list(TOOLS)
+    assert [name for name, cap in rows if cap.split(" of")[0].lower() not in TOOLS[name].description.lower()] == []
 
 
 def test_the_terminal_prints_what_its_page_shows() -> None:

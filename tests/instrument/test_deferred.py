@@ -22,8 +22,17 @@ if TYPE_CHECKING:
 
     from causal_otel.instrument.declaration import Patch
 
+_STANDARD = ("locks", "threads")
+"""Patches of what is there already: the standard library, and what others are built on."""
+
 DRIVERS = sorted(
-    {module for name, patch in BUILT_IN.items() if name != "threads" for module in patch.modules if "." not in module}
+    {
+        module
+        for name, patch in BUILT_IN.items()
+        if name not in _STANDARD
+        for module in patch.modules
+        if "." not in module
+    }
 )
 """Whatever a patch waits for that is neither ours nor of the standard library."""
 
@@ -52,7 +61,8 @@ def test_nothing_is_imported_before_its_driver(driver: str) -> None:
         from causal_otel.instrument.registry import BUILT_IN
         from causal_otel.instrument.untraced import _DRIVERS
         drivers = {{*_DRIVERS, *{DRIVERS!r}}}
-        del BUILT_IN["threads"]  # of the standard library, which is there already
+        for name in {_STANDARD}:
+            del BUILT_IN[name]
         loaded = lambda: {{name for name in BUILT_IN if f"causal_otel.patches.{{name}}" in sys.modules}}
         causal_otel.install(endpoint="http://127.0.0.1:9")
         assert not drivers & set(sys.modules), drivers & set(sys.modules)

@@ -74,8 +74,8 @@ class Spot:
 def _spots() -> list[Any]:
     spots = []
     for name in BUILT_IN:
-        if name in ("valkey", "threads"):
-            continue  # by the same functions as redis; without threads no test runs, and jobs are handed on wrapped
+        if name in ("valkey", "threads", "locks"):
+            continue  # by the same functions as redis; without threads and locks no test runs
         for target in BUILT_IN[name].load().targets:
             if isinstance(target, Wrap):
                 try:

@@ -108,7 +108,8 @@ class Frames:
     def _add_span(self, index: int) -> None:
         forest, tasks = self._forest, self._tasks
         start, end, parent = forest.start[index], forest.end[index], forest.parent[index]
-        served = tasks.of[index].local_root == index
+        # A local root, or what stands in for it if that is hidden.
+        served = tasks.of[index].main and tasks.inside[index] == NOBODY
         serial = tasks.known[index] and not served
         if parent == NOBODY:
             up = self.root_of(index)
@@ -122,8 +123,6 @@ class Frames:
             return
         called = served and parent != NOBODY and _called(forest, index, parent)
         if self._until == "answer":
-            if start == end:
-                return
             if up == self.span[up] and not called and (forest.spans[index].detached or end > forest.end[up]):
                 return
         elif self.beside[up]:

@@ -24,7 +24,8 @@ Via = Literal["end", "parent", "edge", "heuristic", "link"]
 ``parent``     it has started what follows on the path, as the span above it
 ``edge``       it is known to have been waited for: it ran in the same task as what follows, in a task that was waited
                for, or as the server's side of a call
-``heuristic``  a guess: of the spans below another it ended last before, or was at work when nothing else was
+``heuristic``  a guess, or below one: of the spans below another it ended last before, or was at work when nothing
+               else was
 ``link``       a link says that what follows had to wait for it
 =============  ======================================================================================================
 """

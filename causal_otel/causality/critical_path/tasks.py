@@ -78,12 +78,13 @@ class Tasks:
     def waiting(self, forest: Forest[Any]) -> Iterator[tuple[Task, int]]:
         """Each task that was waited for, and the span that its waiter was in; :data:`NOBODY`: between its spans.
 
-        That is the innermost one open when the task ended which is no call of a driver.
+        That is the innermost one open when the task ended which is no call of a driver. For a task that took no time
+        nobody has waited.
         """
         joined: dict[int, list[Task]] = defaultdict(list)
         waiters: dict[int, Task] = {}
         for task in self.all:
-            if task.waiter is not None:
+            if task.waiter is not None and not (task.spans and task.start == task.end):
                 joined[id(task.waiter)].append(task)
                 waiters[id(task.waiter)] = task.waiter
         for key, found in joined.items():

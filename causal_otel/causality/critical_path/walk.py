@@ -113,12 +113,10 @@ class _Walk(Generic[SpanT]):
         """What was over last, by now, of what was waited for in the frame."""
         at, frames = self.at, self.frames
         cut = self.came.get(frame) == at
-        if cut and self.until == "end" and frame == frames.span[frame] and not frames.beside[frame]:
-            del self.came[frame]
-            if at > self.forest.end[frame]:
-                for waited in frames.outlasting(frame):
-                    if -waited.before <= at or waited.start < at:
-                        return waited
+        if cut and frame == frames.span[frame] and not frames.beside[frame] and at > self.forest.end[frame]:
+            for waited in frames.outlasting(frame):
+                if (-waited.before <= at or waited.start < at) and waited.frame not in self.finished:
+                    return waited
         running = cut or frames.beside[frame]
         found = frames.waited(frame)
         for number in range(self.taken.get(frame, 0), len(found)):
@@ -130,8 +128,7 @@ class _Walk(Generic[SpanT]):
         return None
 
     def _enter(self, frame: int, waited: Waited) -> int:
-        guessed = not waited.edge or (frame != self.frames.span[frame] and self.via.get(frame) == "heuristic")
-        via: Via = "heuristic" if guessed else "edge"
+        via: Via = "edge" if waited.edge and self.via.get(frame) != "heuristic" else "heuristic"
         if self.until == "end" and not self.found and self.at <= -waited.before:
             via = "end"
         self._explain(frame, -waited.before)

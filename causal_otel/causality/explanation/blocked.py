@@ -6,80 +6,31 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from causal_otel.causality.explanation.categories import LOOP_BLOCKED, Category, stalled_by
-from causal_otel.causality.explanation.parts import measured
+from causal_otel.causality.explanation.categories import LOOP_BLOCKED, Category
+from causal_otel.causality.explanation.parts import begin, makes_room, measured
 from causal_otel.causality.explanation.pieces import Piece
-from causal_otel.causality.explanation.stalls import Stall, Stalls, is_stall, stalls_of
-from causal_otel.causality.explanation.targets import named
+from causal_otel.causality.explanation.stalls import Stalls, is_stall
 from causal_otel.names import CAUSAL_LOOP_BLOCKED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
+    from causal_otel.causality.explanation.known_stalls import KnownStalls
     from causal_otel.causality.spans import Span, Trace
 
-__all__ = ["KnownStalls", "without_stalls"]
-
-_SLACK = 5_000_000
-"""Nanoseconds by which a stall may be longer than what its victim says of it: clocks are read at different moments."""
+__all__ = ["without_stalls"]
 
 _ELSEWHERE = Category(LOOP_BLOCKED, "by another request or task")
-
-
-class KnownStalls:
-    """The stalls that are known, of a trace and of others beside it, by their processes.
-
-    Args:
-        trace: the trace to explain.
-        others: traces of the same time.
-    """
-
-    def __init__(self, trace: Trace[Span], others: Iterable[Trace[Span]] = ()) -> None:
-        self.trace = trace
-        self.own = stalls_of(trace)
-        self._processes: dict[tuple[str, int], tuple[str, object]] = {}  # by service and resource, which is kept alive
-        found: defaultdict[str, list[Stall]] = defaultdict(list)
-        for stall in self.own:
-            found[self.process_of(stall.span)].append(stall)
-        for other in others:
-            if other.trace_id != trace.trace_id:
-                for stall in stalls_of(other):
-                    found[self.process_of(stall.span)].append(stall)
-        self._by_process = {process: Stalls(each) for process, each in found.items()}
-
-    def process_of(self, span: Span) -> str:
-        """What tells the process of a span from others, as far as its resource does."""
-        key = span.service, id(span.resource)
-        known = self._processes.get(key)
-        if known is None:  # spans of one process mostly share the mapping
-            said = sorted(span.resource.items(), key=lambda each: each[0])
-            known = self._processes[key] = f"{span.service} {said}", span.resource
-        return known[0]
-
-    def of(self, span: Span) -> Stalls | None:
-        """Those that a span has suffered; None: none that is known.
-
-        A process of the same resource may be another one, whose stalls are longer than what the span says of its own.
-        """
-        stalls = self._by_process.get(self.process_of(span)) if self._by_process else None
-        if stalls is None:
-            return None
-        said, seen = measured(span.attributes, CAUSAL_LOOP_BLOCKED), stalls.between(span.start, span.end)
-        return stalls if seen <= said + max(_SLACK, said // 10) else None
-
-    def category(self, stall: Stall) -> Category:
-        """Whose fault it was."""
-        root = None if stall.trace is self.trace else stall.trace.root
-        where = "" if root is None else f" in {named(root.name)}, trace {stall.trace.trace_id}"
-        return Category(LOOP_BLOCKED, f"by {stalled_by(stall.span)}", where)
+_UNEXPLAINED = frozenset({"database", "network", "own_code", "publish", "remote", "unawaited_task"})
+"""The kinds of pieces that no part of a span's time tells of."""
 
 
 def without_stalls(trace: Trace[Span], pieces: Sequence[Piece], known: KnownStalls) -> list[Piece]:
     """The pieces, with the stalls of their spans' event loop in the place of what they seemed to be meanwhile.
 
     A span says how long its loop stood still (``causal.loop.blocked``). Where the stalls themselves are known, so is
-    when it was. Of the rest nobody knows: it is cut out of the longest pieces of the span, since who waits long is more
-    likely to have waited through it.
+    when it was. Of the rest nobody knows. If the span's parts leave room for it, it is cut out of what they do not
+    explain, and else out of the longest pieces: who waits long is more likely to have waited through it.
     """
     said: dict[int, int] = {}
     for piece in pieces:
@@ -92,22 +43,23 @@ def without_stalls(trace: Trace[Span], pieces: Sequence[Piece], known: KnownStal
     found: list[Piece] = []
     for piece in pieces:
         suffered = stalls.get(piece.span.index)
-        found += [piece] if suffered is None or _before(piece) else _cut(piece, suffered, known)
+        apart = suffered is None or piece.category.kind == LOOP_BLOCKED or _before(piece)
+        found += [piece] if suffered is None or apart else _cut(piece, suffered, known)
     return list(_cut_unknown(found, _unknown(trace, found, said, stalls)))
 
 
 def _before(piece: Piece) -> bool:
     """Whether it lies before its span."""
-    return piece.end <= piece.span.start
+    return piece.end <= begin(piece.span)
 
 
 def _cut(piece: Piece, stalls: Stalls, known: KnownStalls) -> Iterator[Piece]:
-    at = piece.start
-    for start, end, stall in stalls.within(piece.start, piece.end):
-        if at < start:
-            yield replace(piece, start=at, end=start)
-        yield Piece(piece.span, start, end, known.category(stall))
-        at = end
+    at, skew = piece.start, piece.span.skew
+    for first, last, stall in stalls.within(piece.start - skew, piece.end - skew):
+        if at < first + skew:
+            yield replace(piece, start=at, end=first + skew)
+        yield Piece(piece.span, first + skew, last + skew, known.category(stall))
+        at = last + skew
     if at < piece.end:
         yield replace(piece, start=at)
 
@@ -147,7 +99,9 @@ def _cut_unknown(pieces: Sequence[Piece], left: dict[int, int]) -> Iterator[Piec
             by_span[piece.span.index].append(place)
     cut: dict[int, int] = {}
     for index, places in by_span.items():
-        for place in sorted(places, key=lambda each: (-pieces[each].duration, each)):
+        unexplained = _UNEXPLAINED if makes_room(pieces[places[0]].span) else frozenset()
+        longest = [(pieces[place].category.kind not in unexplained, -pieces[place].duration, place) for place in places]
+        for _, _, place in sorted(longest):
             cut[place] = min(left[index], pieces[place].duration)
             left[index] -= cut[place]
     for place, piece in enumerate(pieces):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from causal_otel.causality.explanation.stalls import is_stall, reason
+from causal_otel.causality.explanation.stalls import is_stall, stalled_by
 from causal_otel.causality.explanation.targets import a_connection_to, is_database, named, queue, target
 from causal_otel.names import (
-    CAUSAL_BLOCK_FRAME,
     CAUSAL_CONNECT,
     CAUSAL_DISCOVERY,
     CAUSAL_FETCH,
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
     from causal_otel.causality.spans import Span
 
-__all__ = ["HOLDER", "LOOP_BLOCKED", "Category", "Namer", "is_lock_wait", "stalled_by"]
+__all__ = ["HOLDER", "LOOP_BLOCKED", "Category", "Namer", "is_lock_wait"]
 
 LOOP_BLOCKED = "loop_blocked"
 """The kind of a category whose label says by what."""
@@ -101,6 +100,10 @@ class Namer:
 
     def own(self, span: Span) -> Category:
         """The code of the service: nothing more is known of the time."""
+        if (task := _unawaited(span)) is not None:
+            return Category(
+                "unawaited_task", self.somewhere("in a task that nobody awaited", span), f" ({named(task.name)})"
+            )
         return Category("own_code", self.somewhere("own code", span))
 
     def computing(self, span: Span) -> Category:
@@ -176,15 +179,17 @@ class Namer:
         return Category("lock_wait", label, held)
 
 
+def _unawaited(span: Span) -> Span | None:
+    """The span of a task that nobody waited for, if it is that, or is in it."""
+    at: Span | None = span
+    while at is not None and not at.unawaited:
+        # A span says the number of its task if that is not its parent's: beyond it, it is another task.
+        at = None if at.local_root or at.task is not None else at.parent
+    return at
+
+
 _OF_REQUESTS = {
     CAUSAL_RECEIVE: Category("receive", "waiting for the request's body"),
     CAUSAL_SEND: Category("send", "waiting until the client takes the response"),
     CAUSAL_THREADPOOL_WAIT: Category("thread_wait", "waiting for a thread"),
 }
-
-
-def stalled_by(span: Span) -> str:
-    """Whose code held the event loop, and with what: ``report.py:31 render() (computing)``."""
-    frame = named(str(span.attributes.get(CAUSAL_BLOCK_FRAME) or "unknown code"))
-    what = reason(span)
-    return f"{frame} ({what})" if what else frame

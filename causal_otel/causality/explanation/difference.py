@@ -9,7 +9,7 @@ from causal_otel._internal.durations import format_duration
 from causal_otel.causality.explanation.comparison import Row, compare
 from causal_otel.causality.explanation.explain import MOST_BYTES
 from causal_otel.causality.explanation.scene import Scene
-from causal_otel.causality.explanation.targets import named
+from causal_otel.causality.explanation.targets import named, system_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -191,8 +191,8 @@ def _categories(a: Phase, b: Phase) -> list[CategoryDelta]:
 
 
 def _operation(row: Row) -> OperationDelta:
-    system = f" ({named(row.system)})" if row.system else ""
-    name = f"{named(row.service)}: {named(row.operation)}{system}"
+    system = system_name(row.system)
+    name = f"{named(row.service)}: {named(row.operation)}{f' ({system})' if system else ''}"
     return OperationDelta(name, row.change, row.a.spans, row.b.spans, row.a.total, row.b.total, row.explains)
 
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from causal_otel._internal.durations import format_duration
-from causal_otel.causality.explanation.categories import LOOP_BLOCKED, stalled_by
+from causal_otel.causality.explanation.categories import LOOP_BLOCKED
 from causal_otel.causality.explanation.findings import Finding, findings
 from causal_otel.causality.explanation.outline import Step, outline
 from causal_otel.causality.explanation.scene import Scene
 from causal_otel.causality.explanation.sentence import sentence
+from causal_otel.causality.explanation.stalls import stalled_by
 from causal_otel.causality.explanation.targets import named
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ MOST_BYTES = 2000
 """How long the text of an explanation is at the most, in UTF-8."""
 
 _MOST_STEPS = 8
+_MOST_FINDINGS = 60
 _PATH_BYTES = 700
 """What the outlines may take: the findings are more important."""
 
@@ -97,7 +99,7 @@ def explain(trace: Trace[Span], others: Iterable[Trace[Span]] = (), *, root: Spa
 def explanation_of(scene: Scene) -> Explanation:
     """The same, of a scene that somebody else looks at as well."""
     trace = scene.trace
-    steps = _within(outline(trace, scene.path, _MOST_STEPS), _PATH_BYTES)
+    steps = _within(outline(trace, scene.path, _MOST_STEPS, scene.root), _PATH_BYTES)
     later = _within(outline(trace, scene.path_afterwards, _MOST_STEPS), _PATH_BYTES - _size(steps))
     found = findings(scene)
     explained = Explanation(
@@ -132,7 +134,7 @@ def _asides(scene: Scene) -> Iterator[str]:
 
 def _filled(explained: Explanation, found: Sequence[Finding]) -> Explanation:
     """The explanation with as many of the findings as its text has room for."""
-    for number in range(len(found), -1, -1):
+    for number in range(min(len(found), _MOST_FINDINGS), -1, -1):
         filled = replace(explained, findings=tuple(found[:number]), left_out=len(found) - number)
         if len(filled.text().encode()) <= MOST_BYTES:
             return filled

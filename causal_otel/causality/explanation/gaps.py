@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from causal_otel._internal.durations import format_duration
+from causal_otel.causality.explanation.parts import begin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,15 +27,17 @@ _LABELS = {
     "computing": "computing, nothing traced",
     "garbage_collection": "garbage collection",
     "ready_wait": "waiting for its turn on the event loop",
+    "unawaited_task": "in a task that nobody awaited, nothing traced",
     "own_code": "own code, nothing traced",
 }
-"""What a gap is called after the longest of what is known of it. Of the last kind nothing has been measured."""
+"""What a gap is called after the longest of what is known of it. Of the last two nothing has been measured."""
 
 _WORDS = {
     "untraced": "waiting",
     "computing": "computing",
     "garbage_collection": "garbage collection",
     "ready_wait": "waiting for its turn on the event loop",
+    "unawaited_task": "in a task that nobody awaited",
     "own_code": "computing or waiting",
 }
 
@@ -97,7 +100,7 @@ def _runs(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
     """Pieces of one span's own time that follow each other. A wait before the span has started is not its time."""
     run: list[Piece] = []
     for piece in pieces:
-        inside = piece.category.kind in _LABELS and piece.end > piece.span.start + piece.span.skew
+        inside = piece.category.kind in _LABELS and piece.end > begin(piece.span)
         if run and not (inside and piece.span is run[-1].span and piece.start == run[-1].end):
             yield run
             run = []

@@ -73,10 +73,17 @@ class _Node:
     children: dict[tuple[str, str, str], _Node] = field(default_factory=dict)
 
 
-def outline(trace: Trace[Span], pieces: Sequence[Piece], most: int) -> tuple[Step, ...]:
-    """The path, each line before those within it; of more than ``most`` lines the shortest are left out."""
+def outline(trace: Trace[Span], pieces: Sequence[Piece], most: int, top: Span | None = None) -> tuple[Step, ...]:
+    """The path, each line before those within it; of more than ``most`` lines the shortest are left out.
+
+    Args:
+        trace: the trace.
+        pieces: its path.
+        most: how many lines at most.
+        top: the span whose path it is: what is above it has no line. None: the whole trace's.
+    """
     whole = sum(piece.duration for piece in pieces)
-    roots = _nodes(trace, pieces)
+    roots = _nodes(trace, pieces, top)
     shown = sorted(
         (
             (node.whole, depth, place, node)
@@ -88,20 +95,21 @@ def outline(trace: Trace[Span], pieces: Sequence[Piece], most: int) -> tuple[Ste
     return tuple(_step(depth, node) for _, depth, _, node in sorted(shown, key=lambda each: each[2]))
 
 
-def _nodes(trace: Trace[Span], pieces: Sequence[Piece]) -> list[_Node]:
+def _nodes(trace: Trace[Span], pieces: Sequence[Piece], top: Span | None) -> list[_Node]:
     own: defaultdict[int, defaultdict[Category, int]] = defaultdict(lambda: defaultdict(int))
     for piece in pieces:
         own[piece.span.index][piece.category] += piece.duration
     through = set(own)
     for span in reversed(trace.spans):
-        if span.index in through and span.parent is not None:
+        if span.index in through and span.parent is not None and span is not top:
             through.add(span.parent.index)
     roots: dict[tuple[str, str, str], _Node] = {}
     nodes: dict[int, _Node] = {}
     for span in trace.spans:
         if span.index not in through:
             continue
-        siblings = roots if span.parent is None else nodes[span.parent.index].children
+        above = None if span.parent is None else nodes.get(span.parent.index)
+        siblings = roots if above is None else above.children
         node = siblings.setdefault((span.service, span.name, span.system), _Node(span))
         nodes[span.index] = node
         node.spans.add(span.index)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from causal_otel.causality.explanation.parts import measured
-from causal_otel.causality.explanation.stalls import is_stall
+from causal_otel.causality.explanation.stalls import stalls_of
 from causal_otel.names import CAUSAL_BLOCK_CPU, CAUSAL_BLOCK_GC, CAUSAL_CPU, CAUSAL_GC, CAUSAL_LOOP_READY_WAIT
 
 if TYPE_CHECKING:
@@ -24,9 +23,8 @@ _OWN = "own_code"
 
 @dataclass(slots=True)
 class _Measured:
-    """What is known of a local root's own time, in nanoseconds."""
+    """What a span says of its own time, and of that of the spans below it that say nothing; in nanoseconds."""
 
-    root: Span
     collecting: int
     ready: int
     computing: int
@@ -35,43 +33,52 @@ class _Measured:
 
 
 def told_apart(trace: Trace[Span], pieces: Sequence[Piece], namer: Namer) -> list[Piece]:
-    """The pieces, with those of own code divided as the local root of each says.
+    """The pieces, with those of own code divided as the local root of each, or another span above it, says.
 
-    A local root knows how long its thread computed in all, not when: so each of its pieces has the same share of it.
-    What its stalls have taken of it is theirs. Where nothing was measured, own code remains.
+    It knows how long its thread computed in all, not when: so each of its pieces has the same share of it. What stalls
+    have taken of it is theirs. Where nothing was measured, own code remains.
     """
-    found = _measurements(trace)
-    if not found:
-        return list(pieces)
-    for piece in pieces:
-        if piece.category.kind == _OWN and (root := found.get(piece.span.index)) is not None:
+    known = _Known()
+    own = [piece for piece in pieces if piece.category.kind == _OWN]
+    for piece in own:
+        if (root := known.of(piece.span)) is not None:
             root.own += piece.duration
+    if not any(known.of(piece.span) for piece in own):
+        return list(pieces)
+    for stall in stalls_of(trace):
+        if (root := known.of(stall.span)) is not None:
+            collected = measured(stall.span.attributes, CAUSAL_BLOCK_GC)
+            root.collecting = max(0, root.collecting - collected)
+            computed = measured(stall.span.attributes, CAUSAL_BLOCK_CPU) - collected
+            root.computing = max(0, root.computing - computed)
     divided: list[Piece] = []
     for piece in pieces:
-        root = found.get(piece.span.index) if piece.category.kind == _OWN else None
+        root = known.of(piece.span) if piece.category.kind == _OWN else None
         divided += [piece] if root is None else _divided(piece, root, namer)
     return divided
 
 
-def _measurements(trace: Trace[Span]) -> dict[int, _Measured]:
-    """What the local root of each span says, by the span's index; without those of which it says nothing."""
-    roots: dict[int, _Measured] = {}
-    stalls: defaultdict[int, list[Span]] = defaultdict(list)
-    for span in trace.spans:  # parents before their children
-        if span.local_root or span.parent is None:
-            measurement = _of_root(span)
+class _Known:
+    """What is known of each span's own time: by itself, or by the next above it in its process that says anything."""
+
+    def __init__(self) -> None:
+        self._by_span: dict[int, _Measured | None] = {}
+
+    def of(self, span: Span) -> _Measured | None:
+        """What is known of a span's; None: nothing."""
+        way: list[int] = []
+        at: Span | None = span
+        found: _Measured | None = None
+        while at is not None and at.index not in self._by_span:
+            way.append(at.index)
+            found = _of_root(at)
+            if found is not None or at.local_root or at.task is not None:  # other tasks compute for themselves
+                break
+            at = at.parent
         else:
-            measurement = roots.get(span.parent.index)
-        if measurement is not None:
-            roots[span.index] = measurement
-            if is_stall(span):
-                stalls[measurement.root.index].append(span)
-    for index, spans in stalls.items():
-        collected = sum(measured(span.attributes, CAUSAL_BLOCK_GC) for span in spans)
-        computed = sum(measured(span.attributes, CAUSAL_BLOCK_CPU) for span in spans)
-        roots[index].collecting = max(0, roots[index].collecting - collected)
-        roots[index].computing = max(0, roots[index].computing - (computed - collected))
-    return roots
+            found = None if at is None else self._by_span[at.index]
+        self._by_span.update(dict.fromkeys(way, found))
+        return found
 
 
 def _of_root(span: Span) -> _Measured | None:
@@ -80,7 +87,7 @@ def _of_root(span: Span) -> _Measured | None:
     )
     if not (computed or collected or ready):
         return None
-    return _Measured(span, collected, ready, max(0, computed - collected), known=computed > 0)
+    return _Measured(collected, ready, max(0, computed - collected), known=computed > 0)
 
 
 def _divided(piece: Piece, root: _Measured, namer: Namer) -> Iterator[Piece]:

@@ -26,7 +26,17 @@ if TYPE_CHECKING:
 
     from causal_otel.causality.spans import Span
 
-__all__ = ["BEFORE", "INSIDE", "measured", "nanoseconds", "parts_before", "thread_wait_is_inside"]
+__all__ = [
+    "BEFORE",
+    "INSIDE",
+    "begin",
+    "end",
+    "makes_room",
+    "measured",
+    "nanoseconds",
+    "parts_before",
+    "thread_wait_is_inside",
+]
 
 INSIDE = (
     CAUSAL_RECEIVE,
@@ -47,8 +57,21 @@ INSIDE = (
 BEFORE = (CAUSAL_QUEUE_WAIT, CAUSAL_THREADPOOL_WAIT)
 """Those that hold seconds before it; the second is inside the spans that :func:`thread_wait_is_inside` tells."""
 
+_ROUNDING = 1_000_000
+"""Nanoseconds by which parts may be more than the span: each is measured for itself."""
+
 _AWAITS_THREADS = "causal_otel.asgi"
 """The scope of spans that go on while they wait for a thread; others begin in the thread that was waited for."""
+
+
+def begin(span: Span) -> int:
+    """When a span started, by the clock of the critical path."""
+    return span.start + span.skew
+
+
+def end(span: Span) -> int:
+    """When it ended, by that clock."""
+    return span.end + span.skew
 
 
 def nanoseconds(seconds: Any) -> int:
@@ -62,6 +85,15 @@ def nanoseconds(seconds: Any) -> int:
 def measured(attributes: Mapping[str, Any], key: str) -> int:
     """Nanoseconds that a span's attribute tells; 0 if it has none."""
     return nanoseconds(attributes.get(key))
+
+
+def makes_room(span: Span) -> bool:
+    """Whether the parts of a span leave out the time in which its event loop was stuck.
+
+    Ours do: what a driver was waited for while the loop stood still is no part of its server's. Others may not know.
+    """
+    attributes = span.attributes
+    return sum(measured(attributes, key) for key in INSIDE) <= span.duration + _ROUNDING
 
 
 def thread_wait_is_inside(scope: str) -> bool:

@@ -7,9 +7,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from causal_otel.causality.critical_path import Until, critical_path
-from causal_otel.causality.explanation.blocked import KnownStalls, without_stalls
+from causal_otel.causality.explanation.blocked import without_stalls
 from causal_otel.causality.explanation.categories import Namer
+from causal_otel.causality.explanation.known_stalls import KnownStalls
 from causal_otel.causality.explanation.own_time import told_apart
+from causal_otel.causality.explanation.parts import end
 from causal_otel.causality.explanation.pieces import Piece, before, laid_out
 from causal_otel.causality.explanation.shares import Phase, phase_of
 
@@ -85,9 +87,11 @@ class Scene:
     @cached_property
     def path_afterwards(self) -> list[Piece]:
         """The pieces of the critical path to the end of all work, from the answer on; none if that is not long."""
-        answered = self.root.end if self.root is not None else self.trace.end
-        rest = self.trace.end - answered
-        if self.root is not self.trace.root or rest <= _WORTH_TELLING * self.answer.nanoseconds:
+        if self.root is None or self.root is not self.trace.root:
+            return []
+        answered = end(self.root)
+        rest = max(map(end, self.trace.spans)) - answered
+        if rest <= _WORTH_TELLING * self.answer.nanoseconds:
             return []
         pieces = [piece for piece in self._pieces("end") if piece.end > answered]
         for piece in pieces:
@@ -119,5 +123,6 @@ class Scene:
         return None
 
     def _pieces(self, until: Until) -> list[Piece]:
-        pieces = without_stalls(self.trace, laid_out(self.trace, self.segments(until), self.namer), self.stalls)
+        path = laid_out(self.trace, self.segments(until), self.namer, self.stalls)
+        pieces = without_stalls(self.trace, path, self.stalls)
         return told_apart(self.trace, pieces, self.namer)

@@ -6,17 +6,29 @@ from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
 from causal_otel.causality.explanation.parts import measured
-from causal_otel.names import CAUSAL_BLOCK_CPU, CAUSAL_BLOCK_FRAME, CAUSAL_BLOCK_GC, CAUSAL_BLOCK_GIL, CAUSAL_BLOCK_WAIT
+from causal_otel.causality.explanation.targets import named
+from causal_otel.names import (
+    CAUSAL_BLOCK_CALLBACKS,
+    CAUSAL_BLOCK_CPU,
+    CAUSAL_BLOCK_FRAME,
+    CAUSAL_BLOCK_GC,
+    CAUSAL_BLOCK_GIL,
+    CAUSAL_BLOCK_STARVED,
+    CAUSAL_BLOCK_WAIT,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from causal_otel.causality.spans import Span, Trace
 
-__all__ = ["STALL", "Stall", "Stalls", "is_stall", "reason", "shares_of_stall", "stalls_of"]
+__all__ = ["STALL", "Stall", "Stalls", "is_stall", "shares_of_stall", "stalled_by", "stalls_of"]
 
 STALL = "loop blocked"
 """The name of a span that is one stall of an event loop."""
+
+_KEYS = frozenset({CAUSAL_BLOCK_CALLBACKS, CAUSAL_BLOCK_CPU, CAUSAL_BLOCK_FRAME, CAUSAL_BLOCK_WAIT})
+"""What a stall has one of: users may call spans of their own so, too."""
 
 
 class Stall(NamedTuple):
@@ -37,12 +49,21 @@ class Stall(NamedTuple):
 
 def is_stall(span: Span) -> bool:
     """Whether a span is the record of a stall."""
-    return span.name == STALL and span.kind == "internal" and CAUSAL_BLOCK_FRAME in span.attributes
+    return span.name == STALL and span.kind == "internal" and not _KEYS.isdisjoint(span.attributes)
 
 
 def stalls_of(trace: Trace[Span]) -> list[Stall]:
     """The stalls that a trace has caused."""
     return [Stall(span.start, span.end, span, trace) for span in trace.spans if is_stall(span)]
+
+
+def stalled_by(span: Span) -> str:
+    """Whose code held the event loop, and with what: ``report.py:31 render() (computing)``."""
+    frame, callbacks = span.attributes.get(CAUSAL_BLOCK_FRAME), span.attributes.get(CAUSAL_BLOCK_CALLBACKS)
+    if not frame and isinstance(callbacks, int) and callbacks > 1:
+        frame = f"{callbacks} callbacks, none of them long"
+    what = next(iter(shares_of_stall(span)), "")
+    return f"{named(str(frame or 'unknown code'))}{f' ({what})' if what else ''}"
 
 
 def shares_of_stall(span: Span) -> dict[str, int]:
@@ -52,15 +73,11 @@ def shares_of_stall(span: Span) -> dict[str, int]:
         "garbage collection": collecting,
         "computing": measured(span.attributes, CAUSAL_BLOCK_CPU) - collecting,
         "waiting for the GIL": measured(span.attributes, CAUSAL_BLOCK_GIL),
+        "no free CPU": measured(span.attributes, CAUSAL_BLOCK_STARVED),
         "a blocking call": measured(span.attributes, CAUSAL_BLOCK_WAIT),
     }
     longest = sorted(shares, key=lambda each: -shares[each])  # of two that are as long, the first one named
     return {each: shares[each] for each in longest if shares[each] > 0}
-
-
-def reason(span: Span) -> str:
-    """What the thread mostly did during a stall; empty: that is not known."""
-    return next(iter(shares_of_stall(span)), "")
 
 
 class Stalls:

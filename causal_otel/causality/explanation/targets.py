@@ -17,10 +17,19 @@ from causal_otel.names import (
 if TYPE_CHECKING:
     from causal_otel.causality.spans import Span
 
-__all__ = ["LONGEST", "a_connection_to", "is_database", "is_http", "named", "queue", "target", "task_name"]
+__all__ = [
+    "a_connection_to",
+    "is_database",
+    "is_http",
+    "named",
+    "queue",
+    "system_name",
+    "target",
+    "task_name",
+]
 
-LONGEST = 60
-"""Characters of a name in a text: what is longer is cut."""
+_LONGEST, _MOST_BYTES = 60, 120
+"""Characters, and bytes in UTF-8, of a name in a text: what is longer is cut."""
 
 _HTTP = "http"
 _NAMES = {
@@ -52,8 +61,14 @@ _NAMES = {
 def target(span: Span) -> str:
     """What a client's span talks to: a database, a host, or else whatever the span is called."""
     if is_http(span):
-        return named(span.system.partition(" ")[2] or "an HTTP server")
-    return _NAMES.get(span.system) or named(span.system or str(span.attributes.get(SERVER_ADDRESS) or span.name))
+        return system_name(span.system) or "an HTTP server"
+    return system_name(span.system) or named(str(span.attributes.get(SERVER_ADDRESS) or span.name))
+
+
+def system_name(system: str) -> str:
+    """What a span's system is called: ``PostgreSQL``, or of an HTTP client's the host; empty for HTTP itself."""
+    name, _, host = system.partition(" ")
+    return named(host) if name == _HTTP else _NAMES.get(system) or named(system)
 
 
 def is_http(span: Span) -> bool:
@@ -88,4 +103,7 @@ def task_name(span: Span) -> str:
 
 def named(text: str) -> str:
     """A name for a text: harmless, and not too long."""
-    return printable(text, LONGEST)
+    name = printable(text, _LONGEST)
+    if len(name) * 4 <= _MOST_BYTES or len(encoded := name.encode()) <= _MOST_BYTES:
+        return name
+    return encoded[: _MOST_BYTES - 3].decode(errors="ignore") + "…"

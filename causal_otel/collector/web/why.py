@@ -46,6 +46,7 @@ _LOOKS = {
     "garbage_collection": (6, "lock-wait"),
     "loop_blocked": (5, "loop-blocked"),
     "untraced": (12, "nothing"),
+    "unawaited_task": (14, "retry-wait"),
     "other": (13, ""),
 }
 """How the kinds of shares look: a colour, and a pattern over it. Both are those of bars, so neither is needed alone."""

@@ -20,9 +20,9 @@ from causal_otel.names import (
 if TYPE_CHECKING:
     from causal_otel.patches.asgi.protocol import Message
 
-__all__ = ["Bodies"]
+__all__ = ["LEAST", "Bodies"]
 
-_LEAST = 1_000_000
+LEAST = 1_000_000
 """Nanoseconds from which on a part is recorded: see :mod:`causal_otel.instrument.parts`."""
 
 
@@ -81,7 +81,7 @@ class Bodies:
             for_threads: how long it has waited for threads.
         """
         left = ended - began
-        if left < _LEAST:
+        if left < LEAST:
             return
         for key, waited in (
             (CAUSAL_RECEIVE, self._receiving),
@@ -91,12 +91,12 @@ class Bodies:
             # The end may be when the client left, which the application learned later; and a middleware may have one
             # task make the response, and wait for a thread, while another one sends it.
             waited = min(waited, left)
-            if waited >= _LEAST:
+            if waited >= LEAST:
                 attributes[key] = waited / 1e9
                 left -= waited
-        if (computed := min(computed, ended - began)) >= _LEAST:
+        if (computed := min(computed, ended - began)) >= LEAST:
             attributes[CAUSAL_CPU] = computed / 1e9
-        if self._first_byte and ended - self._first_byte >= _LEAST:
+        if self._first_byte and ended - self._first_byte >= LEAST:
             attributes[CAUSAL_FIRST_BYTE] = (self._first_byte - began) / 1e9
 
 

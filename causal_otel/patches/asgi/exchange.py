@@ -12,7 +12,8 @@ from causal_otel.engine import outcome
 from causal_otel.instrument.errors import error_name
 from causal_otel.instrument.operation import Running
 from causal_otel.instrument.tracing import Tracing
-from causal_otel.names import CAUSAL_CANCELLED, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE
+from causal_otel.names import CAUSAL_CANCELLED, CAUSAL_LOOP_READY_WAIT, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE
+from causal_otel.patches._http_server.bodies import LEAST
 from causal_otel.patches._http_server.raised import (
     alone,
     failure_of,
@@ -281,6 +282,8 @@ class Exchange(Connection):
             began, ended = self._started - self._clock, (at or self._now()) - self._clock
             waited = int(take_wait(running.span) * 1e9) if waits else 0
             self._add_parts(attributes, began, ended, self._computed(), waited)
+            if self._steps is not None and (ready := min(self._steps.waited, ended - began)) >= LEAST:
+                attributes[CAUSAL_LOOP_READY_WAIT] = ready / 1e9
             closed_with = self._closed(attributes)
             error_type = error_type or closed_with
             captured = self._tracing.options.captured_response

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from causal_otel._internal import faults
 from causal_otel.engine import context
+from causal_otel.instrument.jobs import Around
 from causal_otel.instrument.parts import LEAST
 
 if TYPE_CHECKING:
@@ -42,13 +43,13 @@ _asking: dict[Any, int] = {}
 """How many calls are under way, by what limits their threads."""
 
 
-class _Job:
+class _Job(Around):
     """A function that notes when a thread begins with it, and how long that computes."""
 
-    __slots__ = ("_function", "began", "computed")
+    __slots__ = ("began", "computed")
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self._function = function
+        super().__init__(function)
         self.began: float | None = None
         self.computed = 0
 
@@ -56,7 +57,7 @@ class _Job:
         self.began = perf_counter()
         since = thread_time_ns()
         try:
-            return self._function(*args)
+            return self.function(*args)
         finally:
             self.computed = thread_time_ns() - since
 

@@ -33,9 +33,9 @@ A: api: POST /orders, trace {TRACE_ID}
 B: api: POST /orders, trace {OTHER_TRACE}
 
 Operations that differ, in A and now in B:
-  api: SELECT items (postgresql): 100 ms, now 450 ms
-  api: SELECT stock (postgresql) ×10, 100 ms: only in B
-  api: GET (http api.example.com), 60 ms: only in A
+  api: SELECT items (PostgreSQL): 100 ms, now 450 ms
+  api: SELECT stock (PostgreSQL) ×10, 100 ms: only in B
+  api: GET (api.example.com), 60 ms: only in A
   api: POST /orders: 200 ms, now 600 ms"""
     )
 
@@ -62,7 +62,7 @@ def test_json_says_the_same() -> None:
         "delta_seconds": 0.35,
     }
     assert document["operations"][0] == {
-        "operation": "api: SELECT items (postgresql)",
+        "operation": "api: SELECT items (PostgreSQL)",
         "change": "slower",
         "a": {"spans": 1, "seconds": 0.1},
         "b": {"spans": 2, "seconds": 0.9},
@@ -76,7 +76,7 @@ def test_the_other_way_round_it_takes_less() -> None:
     quick, slow = view(request(100), query("q", 0, 50)), view(request(400), query("a", 0, 150), query("b", 150, 350))
     text = difference(slow, quick).text()
     assert text.startswith("B took 300 ms less than A, 100 ms instead of 400 ms: 300 ms less PostgreSQL\n")
-    assert "  api: SELECT items (postgresql) (×2, now ×1): 350 ms, now 50 ms\n" in text
+    assert "  api: SELECT items (PostgreSQL) (×2, now ×1): 350 ms, now 50 ms\n" in text
 
 
 def test_traces_that_are_alike_are_said_to_be() -> None:

@@ -164,6 +164,27 @@ def test_what_a_timeout_has_cancelled_is_told() -> None:
     assert found.sentence == "SELECT items was cancelled after 40 ms"
 
 
+def test_calls_of_one_kind_are_told_together() -> None:
+    """However many were cancelled, retried or not awaited: one finding for each kind."""
+    spans = [query(f"q{n}", n * 10, n * 10 + n + 1, {"causal.cancelled": True}) for n in range(3)]
+    (found,) = of_kind("cancelled", request(80), *spans)
+    assert found.sentence == "SELECT items ×3 was cancelled after up to 3 ms"
+    attempts = {"causal.attempts": 2, "causal.retry.wait": 0.002}
+    spans = [query(f"q{n}", n * 10, n * 10 + 5, {**attempts, "causal.attempts": n + 2}) for n in range(3)]
+    (found,) = of_kind("retries", request(80), *spans)
+    assert found.sentence == "SELECT items ×3 took up to 4 attempts and 15 ms, 6 ms of it pausing between them"
+    lock = {"db.system.name": "redis", "causal.lock.wait": 0.01}
+    (found,) = of_kind("redis_lock", request(80), *(query(f"q{n}", n * 20, n * 20 + 15, lock) for n in range(3)))
+    assert found.sentence == "waiting for a Redis lock that somebody else held ×3, 30 ms"
+    own = {"causal.task.unawaited": True, "causal.task.name": "one"}
+    (found,) = of_kind(
+        "unawaited_task",
+        request(80),
+        *(span(f"t{n}", "root", 50, 90, operation="refresh", attributes=own) for n in "xy"),
+    )
+    assert found.sentence == "nobody awaited refresh ×2, 40 ms, until 10 ms after the answer"
+
+
 # -- tasks that nobody awaits --------------------------------------------------------------------------------------
 
 

@@ -155,6 +155,36 @@ def test_a_trace_that_begins_with_a_task_has_waited_before() -> None:
     assert found.answer.nanoseconds == 500_000_000
 
 
+def test_clocks_that_disagree_change_nothing() -> None:
+    """A server whose clock is an hour ahead has its parts, its stall and its child where they were."""
+    hour = 3_600_000
+    away: dict[str, Any] = {"service": "stock", "resource": {"host.name": "there"}}
+    found = shares(
+        request(100),
+        call("c", 0, 100),
+        span(
+            "serve",
+            "c",
+            hour + 20,
+            hour + 80,
+            kind="server",
+            attributes={"causal.loop.blocked": 0.01, "causal.cpu": 0.012},
+            **away,
+        ),
+        query(
+            "q", hour + 30, hour + 70, {"causal.pool.wait": 0.03, "causal.loop.blocked": 0.01}, parent="serve", **away
+        ),
+        stall("block", hour + 60, hour + 70, parent="serve", **away),
+    )
+    assert found == {
+        "on the way to api.example.com and back": 40,
+        "waiting for a PostgreSQL connection": 30,
+        "computing (stock)": 12,
+        "loop blocked 10 ms by report.py:31 render()": 10,
+        "nothing traced: waiting (stock)": 8,
+    }
+
+
 # -- own time ------------------------------------------------------------------------------------------------------
 
 
@@ -195,6 +225,7 @@ def test_computing_is_no_more_than_own_time() -> None:
         ({"causal.block.cpu": 0.14, "causal.block.gc": 0.12}, " (garbage collection)"),
         ({"causal.block.wait": 0.14, "causal.block.cpu": 0.01}, " (a blocking call)"),
         ({"causal.block.gil": 0.14}, " (waiting for the GIL)"),
+        ({"causal.block.starved": 0.14}, " (no free CPU)"),
         ({}, ""),
     ],
 )
@@ -202,6 +233,20 @@ def test_a_stall_names_the_code_and_what_it_did(measured: dict[str, Any], why: s
     """The frame of the record, and the largest of its shares."""
     found = shares(request(200, {"causal.loop.blocked": 0.15}), stall("block", 0, 150, measured))
     assert found == {f"loop blocked 150 ms by report.py:31 render(){why}": 150, "own code": 50}
+
+
+def test_a_stall_of_many_callbacks_says_so() -> None:
+    """None of them alone has held the loop, so that there is no place in the code to name."""
+    crowd = span("s", "root", 0, 150, operation="loop blocked", attributes={"causal.block.callbacks": 312})
+    assert shares(request(200), crowd) == {
+        "loop blocked 150 ms by 312 callbacks, none of them long": 150,
+        "own code": 50,
+    }
+
+
+def test_a_span_of_that_name_alone_is_no_stall() -> None:
+    """Users may call their own spans so."""
+    assert shares(request(200), span("s", "root", 0, 150, operation="loop blocked")) == {"own code": 200}
 
 
 def test_a_victims_query_is_not_blamed_for_a_stall() -> None:
@@ -235,6 +280,74 @@ def test_a_stall_of_this_trace_is_cut_out_where_it_was() -> None:
         "PostgreSQL": 100,
         "waiting for a PostgreSQL connection": 50,
     }
+
+
+def test_parts_that_leave_room_for_a_stall_lie_around_it() -> None:
+    """Ours do: what the loop's standing still has added to the wait for a server is not in its part."""
+    blocked = {"causal.loop.blocked": 0.15}
+    parts = {"causal.pool.wait": 0.1, "causal.server": 0.05, **blocked}
+    known = shares(request(300, blocked), query("q", 0, 300, parts), stall("block", 50, 200))
+    assert known == {
+        "loop blocked 150 ms by report.py:31 render()": 150,
+        "waiting for a PostgreSQL connection": 100,
+        "PostgreSQL": 50,
+    }
+    elsewhere = shares(request(300, blocked), query("q", 0, 300, {**parts, "causal.pool.wait": 0.1}))
+    assert elsewhere == {
+        "loop blocked 150 ms by another request or task": 150,
+        "waiting for a PostgreSQL connection": 100,
+        "PostgreSQL": 50,
+    }
+    long = {"causal.pool.wait": 0.3, "causal.server": 0.05, "causal.loop.blocked": 0.2}
+    assert shares(request(550, {"causal.loop.blocked": 0.2}), query("q", 0, 550, long)) == {
+        "waiting for a PostgreSQL connection": 300,
+        "loop blocked 200 ms by another request or task": 200,
+        "PostgreSQL": 50,
+    }
+
+
+def test_a_span_below_the_local_root_may_know_its_own_time() -> None:
+    """A background task computes for itself."""
+    task_of_request = span("task", "root", 100, 400, attributes={"causal.cpu": 0.06})
+    found = explained(request(100, {"causal.cpu": 0.1}), task_of_request)
+    assert [each.label for each in found.answer.shares] == ["computing"]
+    assert found.afterwards is not None
+    assert {each.label: round(each.nanoseconds / 1e6, 3) for each in found.afterwards.shares} == {
+        "nothing traced: waiting": 240,
+        "computing": 60,
+    }
+
+
+def test_a_task_that_nobody_awaited_is_named() -> None:
+    """What it did itself is told as its time, and not by the measure of the request, which has none of it."""
+    unawaited = {"causal.task": 2, "causal.task.unawaited": True}
+    found = explained(
+        request(100, {"causal.cpu": 0.1}),
+        span("letter", "root", 50, 400, operation="send the letter", attributes=unawaited),
+        span("mine", "letter", 100, 300),
+        query("q", 300, 350, parent="letter"),
+    )
+    assert found.sentence == (
+        "100 ms: 100 % computing; then 300 ms until the end of all work: "
+        "83 % in a task that nobody awaited (send the letter), 17 % PostgreSQL"
+    )
+
+
+def test_a_task_of_its_own_has_not_computed_what_its_request_has() -> None:
+    """Of another task's time the request's measure says nothing."""
+    found = explained(request(100, {"causal.cpu": 0.1}), span("t", "root", 50, 400, attributes={"causal.task": 2}))
+    assert found.afterwards is not None
+    assert [each.label for each in found.afterwards.shares] == ["own code"]
+
+
+def test_waits_before_a_span_do_not_count_twice() -> None:
+    """In its queue until a worker had it, and for a thread in the end."""
+    waits = {"causal.queue.wait": 0.4, "causal.prefetch.wait": 0.1, "causal.threadpool.wait": 0.05}
+    found = explained(task("root", "", 0, 100, waits))
+    assert {each.kind: each.nanoseconds / 1e6 for each in found.answer.shares} == {
+        "queue_wait": 300, "own_code": 100, "thread_wait": 50, "worker_busy": 50,
+    }  # fmt: skip
+    assert found.answer.nanoseconds == 500_000_000
 
 
 def test_a_stall_of_another_trace_names_it() -> None:

@@ -177,6 +177,39 @@ def test_names_from_elsewhere_are_harmless_and_short() -> None:
     assert len(found.text().encode()) < 800
 
 
+def test_names_of_other_scripts_and_many_shares_fit() -> None:
+    """However long every name is: a sentence names fewer shares then, and says what the others are together."""
+    long = "漢" * 500
+    waits = [
+        span(
+            f"w{number}",
+            "root",
+            number * 10,
+            number * 10 + 10,
+            operation=f"wait {long}",
+            attributes={
+                "causal.lock.kind": f"{number}{long}",
+                "causal.lock.holder": long,
+                "causal.task.unawaited": True,
+            },
+        )
+        for number in range(10)
+    ]
+    late = [
+        span(f"l{number}", "", 100 + number * 50, 150 + number * 50, service=f"{number}{long}") for number in range(9)
+    ]
+    found = explained(request(100, operation=long, service=long), *waits, *late)
+    assert len(found.text().encode()) <= MOST_BYTES
+    assert "% other" in found.sentence
+
+
+def test_the_outline_begins_with_the_span_in_question() -> None:
+    """What is above it has no part in its time."""
+    view = build(trace(request(100), span("mine", "root", 10, 60), query("q", 20, 50, parent="mine")))
+    steps = explain(view, root=view.spans[1]).steps
+    assert [(each.depth, each.name) for each in steps] == [(0, "mine"), (1, "SELECT items (PostgreSQL)")]
+
+
 def test_the_order_in_which_spans_came_changes_nothing() -> None:
     """The same bytes, also of spans that start and end at the same moments."""
     spans = [
@@ -211,3 +244,13 @@ def test_a_deep_trace_is_explained() -> None:
     found = explained(*spans)
     assert found.sentence == "5 s: 100 % own code"
     assert all(len(line) < 300 for line in found.text().splitlines())
+
+
+def test_a_large_trace_is_explained_in_the_end() -> None:
+    """Thousands of spans that wait, suffer stalls and are cancelled are no thousands times thousands."""
+    waits = {"causal.pool.wait": 0.5, "causal.loop.blocked": 0.002, "causal.cancelled": True}
+    spans = [query(f"q{n:05}", n, n + 10, waits) for n in range(3000)]
+    stalls = [stall(f"s{n:05}", n * 3, n * 3 + 2) for n in range(1000)]
+    found = explained(request(3010, {"causal.loop.blocked": 2.0, "causal.cpu": 0.001}), *spans, *stalls)
+    assert sum(each.nanoseconds for each in found.answer.shares) == found.answer.nanoseconds
+    assert {each.kind for each in found.findings} == {"cancelled", "loop_block_caused", "pool_exhausted"}

@@ -114,7 +114,7 @@ def test_a_gap_says_what_it_was() -> None:
     assert 'aria-level="2"' in row
     assert "<i>waiting, nothing traced</i>" in row
     assert f'href="?span={Builder.id(1)}#s-{Builder.id(1)}"' in row
-    assert "<title>212 ms: waiting 212 ms; from 550 ms</title>" in row
+    assert "<title>212 ms: waiting 188 ms, computing 23.6 ms; from 550 ms</title>" in row
     index = json.loads(text.split('id="spans">')[1].split("</script>")[0])
     assert len(index) == text.count('role="row" aria-level')
 

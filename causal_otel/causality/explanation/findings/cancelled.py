@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from causal_otel._internal.durations import format_duration
-from causal_otel.causality.explanation.findings.finding import Finding, call, finding
+from causal_otel.causality.explanation.findings.finding import Finding, alike, call, finding, times
 from causal_otel.causality.explanation.targets import named
 from causal_otel.names import CAUSAL_CANCELLED, ERROR_TYPE
 
@@ -23,7 +23,7 @@ _SHOWN = 3
 
 
 def find(scene: Scene) -> Iterator[Finding]:
-    """One for a request whose client has gone, with what it was doing; else one for each call that was cancelled."""
+    """One for a request whose client has gone, with what it was doing; else one for each kind of call."""
     left = {span.index: span for span in scene.spans if span.attributes.get(CAUSAL_CANCELLED) is True}
     below = _below_requests(scene.spans, left)
     for request in scene.spans:
@@ -36,9 +36,11 @@ def find(scene: Scene) -> Iterator[Finding]:
                 calls = ", ".join(map(call, innermost[:_SHOWN]))
                 said += f", while {calls} {'was' if len(innermost) == 1 else 'were'} under way"
             yield finding(scene, "cancelled", said, request.duration, [request, *victims], failure=True)
-    for span in _innermost(list(left.values())):
-        said = f"{call(span)} was cancelled after {format_duration(span.duration)}"
-        yield finding(scene, "cancelled", said, span.duration, [span], failure=True)
+    for spans in alike(_innermost(list(left.values()))):
+        longest = spans[0].duration
+        upto = "up to " if len(spans) > 1 else ""
+        said = f"{call(spans[0])}{times(spans)} was cancelled after {upto}{format_duration(longest)}"
+        yield finding(scene, "cancelled", said, longest, spans, failure=True)
 
 
 def _is_gone(span: Span) -> bool:

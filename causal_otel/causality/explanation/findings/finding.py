@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from causal_otel.causality.explanation.parts import begin
 from causal_otel.causality.explanation.targets import is_http, named, target
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from causal_otel.causality.explanation.scene import Scene
     from causal_otel.causality.spans import Span
 
-__all__ = ["MOST_IDS", "Finding", "call", "finding", "together"]
+__all__ = ["MOST_IDS", "Finding", "alike", "call", "finding", "times", "together"]
 
 MOST_IDS = 20
 """Ids of spans that a finding lists; how many there are it says besides."""
@@ -65,7 +66,7 @@ def finding(
     scene: Scene, kind: str, sentence: str, nanoseconds: int, spans: Sequence[Span], *, failure: bool = False
 ) -> Finding:
     """A finding about ``spans``, of which there is at least one, in their order."""
-    share = scene.share(nanoseconds, spans[0].start)
+    share = scene.share(nanoseconds, begin(spans[0]))
     ids = tuple(span.span_id for span in spans[:MOST_IDS])
     return Finding(kind, sentence, nanoseconds, share, ids, len(spans), failure)
 
@@ -73,6 +74,21 @@ def finding(
 def call(span: Span) -> str:
     """How a call is told of: ``SELECT items``, ``GET to api.example.com``."""
     return f"{named(span.name)} to {target(span)}" if span.kind == "client" and is_http(span) else named(span.name)
+
+
+def alike(spans: Iterable[Span]) -> list[list[Span]]:
+    """Spans with those that are told of by the same words, longest first; in the order of the first of each."""
+    groups: dict[str, list[Span]] = {}
+    for span in spans:
+        groups.setdefault(call(span), []).append(span)
+    for group in groups.values():
+        group.sort(key=lambda each: (-each.duration, each.start, each.span_id))
+    return list(groups.values())
+
+
+def times(spans: Sequence[Span]) -> str:
+    """How many there are, if it is not one: `` ×3``."""
+    return f" ×{len(spans)}" if len(spans) > 1 else ""
 
 
 def together(spans: Iterable[Span]) -> int:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from causal_otel._internal.durations import format_duration
 from causal_otel.causality.explanation.categories import is_lock_wait
-from causal_otel.causality.explanation.findings.finding import Finding, finding, together
-from causal_otel.causality.explanation.parts import measured
+from causal_otel.causality.explanation.findings.finding import Finding, alike, finding, times, together
+from causal_otel.causality.explanation.parts import begin, measured
 from causal_otel.causality.explanation.targets import is_database, target
 from causal_otel.names import CAUSAL_LOCK_ACQUIRED, CAUSAL_LOCK_WAIT, CAUSAL_LOCK_WAITING
 
@@ -31,9 +31,8 @@ def find(scene: Scene) -> Iterator[Finding]:
             here[scene.namer.lock(span).text].append(span)
     for label, spans in here.items():
         spent = together(spans)
-        if scene.share(spent, spans[0].start) >= _LEAST_SHARE:
-            times = f" ×{len(spans)}" if len(spans) > 1 else ""
-            said = f"{label}{times}, {format_duration(spent)}{_queue(spans)}"
+        if scene.share(spent, begin(spans[0])) >= _LEAST_SHARE:
+            said = f"{label}{times(spans)}, {format_duration(spent)}{_queue(spans)}{_given_up(spans)}"
             yield finding(scene, "lock_wait", said, spent, spans)
     yield from _in_redis(scene)
 
@@ -44,12 +43,14 @@ def _queue(spans: list[Span]) -> str:
     return f", behind {longest} {'other' if longest == 1 else 'others'}" if longest > 0 else ""
 
 
+def _given_up(spans: list[Span]) -> str:
+    return ", and gave up" if any(span.attributes.get(CAUSAL_LOCK_ACQUIRED) is False for span in spans) else ""
+
+
 def _in_redis(scene: Scene) -> Iterator[Finding]:
-    for span in scene.spans:
-        if span.kind != "client" or not is_database(span):
-            continue
-        spent = measured(span.attributes, CAUSAL_LOCK_WAIT)
-        if spent and scene.share(spent, span.start) >= _LEAST_SHARE:
-            given_up = ", and gave up" if span.attributes.get(CAUSAL_LOCK_ACQUIRED) is False else ""
-            said = f"waiting for a {target(span)} lock that somebody else held, {format_duration(spent)}{given_up}"
-            yield finding(scene, "redis_lock", said, spent, [span])
+    waits = (span for span in scene.spans if span.kind == "client" and measured(span.attributes, CAUSAL_LOCK_WAIT))
+    for spans in alike(filter(is_database, waits)):
+        spent = sum(measured(span.attributes, CAUSAL_LOCK_WAIT) for span in spans)
+        if scene.share(spent, begin(spans[0])) >= _LEAST_SHARE:
+            said = f"waiting for a {target(spans[0])} lock that somebody else held{times(spans)}"
+            yield finding(scene, "redis_lock", f"{said}, {format_duration(spent)}{_given_up(spans)}", spent, spans)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from causal_otel._internal.durations import format_duration
 from causal_otel.causality.explanation.findings.finding import Finding, call, finding, together
 from causal_otel.causality.explanation.findings.statements import Statement, origin, statement
+from causal_otel.causality.explanation.parts import begin
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
@@ -27,7 +28,7 @@ def find(scene: Scene) -> Iterator[Finding]:
     """One for each statement that one span has issued many times, with where the code did so."""
     for spans in series(scene):
         spent = together(spans)
-        if scene.share(spent, spans[0].start) >= _LEAST_SHARE:
+        if scene.share(spent, begin(spans[0])) >= _LEAST_SHARE:
             said = f"{call(spans[0])} ×{len(spans)} one after another, {format_duration(spent)}{origin(spans[0])}: N+1"
             yield finding(scene, "n_plus_one", said, spent, spans)
 

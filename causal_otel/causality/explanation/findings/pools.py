@@ -5,12 +5,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from itertools import accumulate
+from operator import sub
 from typing import TYPE_CHECKING
 
 from causal_otel._internal.durations import format_duration
 from causal_otel.causality.explanation.findings.finding import Finding, call, finding
 from causal_otel.causality.explanation.findings.statements import place
-from causal_otel.causality.explanation.parts import measured
+from causal_otel.causality.explanation.parts import begin, measured
 from causal_otel.causality.explanation.shares import pool_state
 from causal_otel.causality.explanation.targets import a_connection_to, named
 from causal_otel.names import CAUSAL_POOL_WAIT
@@ -41,7 +42,7 @@ def find(scene: Scene) -> Iterator[Finding]:
     for pool, spans in groups.items():
         spans.sort(key=lambda span: (-measured(span.attributes, CAUSAL_POOL_WAIT), span.start, span.span_id))
         waited = sum(measured(span.attributes, CAUSAL_POOL_WAIT) for span in spans)
-        if scene.share(waited, spans[0].start) < _LEAST_SHARE:
+        if scene.share(waited, begin(spans[0])) < _LEAST_SHARE:
             continue
         state = pool_state(spans)
         times = f" in {len(spans)} calls" if len(spans) > 1 else ""
@@ -67,7 +68,7 @@ def _users(scene: Scene) -> dict[tuple[_Pool, str], list[tuple[Trace[Span], Span
 def _held(scene: Scene, waiting: Sequence[Span], users: Iterable[tuple[Trace[Span], Span]]) -> str:
     """What used the pool's connections while they waited, by operation, longest first."""
     times: defaultdict[str, int] = defaultdict(int)
-    waits = _Waits([(span.start, span.start + measured(span.attributes, CAUSAL_POOL_WAIT)) for span in waiting])
+    waits = _Waits((span.start, span.start + measured(span.attributes, CAUSAL_POOL_WAIT)) for span in waiting)
     for trace, span in users:
         # Of one that waited as well, only what came after its wait had a connection.
         if held := waits.during(span.start + measured(span.attributes, CAUSAL_POOL_WAIT), span.end):
@@ -79,19 +80,27 @@ def _held(scene: Scene, waiting: Sequence[Span], users: Iterable[tuple[Trace[Spa
 
 
 class _Waits:
-    """Waits that overlap as they like, of which the sum up to any moment is looked up."""
+    """Times that may overlap, of which each moment counts once; how much of a time lies in them is looked up."""
 
-    def __init__(self, waits: Sequence[tuple[int, int]]) -> None:
-        self._starts, self._ends = sorted(start for start, _ in waits), sorted(end for _, end in waits)
-        self._started, self._ended = [0, *accumulate(self._starts)], [0, *accumulate(self._ends)]
+    def __init__(self, waits: Iterable[tuple[int, int]]) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        for start, end in sorted(waits):
+            if self._ends and start <= self._ends[-1]:
+                self._ends[-1] = max(self._ends[-1], end)
+            else:
+                self._starts.append(start)
+                self._ends.append(end)
+        self._spent = [0, *accumulate(map(sub, self._ends, self._starts))]
 
     def during(self, start: int, end: int) -> int:
-        """Nanoseconds of all waits between two moments."""
+        """Nanoseconds of the time from ``start`` to ``end`` that lie in one of them."""
         return self._until(end) - self._until(start) if start < end else 0
 
     def _until(self, at: int) -> int:
-        begun, over = bisect_right(self._starts, at), bisect_right(self._ends, at)
-        return at * (begun - over) - self._started[begun] + self._ended[over]
+        begun = bisect_right(self._starts, at)
+        spent: int = self._spent[begun]
+        return spent - max(0, self._ends[begun - 1] - at) if begun else 0
 
 
 def _operation(scene: Scene, trace: Trace[Span], span: Span) -> str:

@@ -6,8 +6,8 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from causal_otel._internal.durations import format_duration
-from causal_otel.causality.explanation.findings.finding import Finding, finding
-from causal_otel.causality.explanation.parts import measured
+from causal_otel.causality.explanation.findings.finding import Finding, finding, times
+from causal_otel.causality.explanation.parts import begin, measured
 from causal_otel.causality.explanation.targets import queue, task_name
 from causal_otel.names import CAUSAL_PREFETCH_WAIT, CAUSAL_QUEUE_WAIT
 
@@ -32,12 +32,11 @@ def find(scene: Scene) -> Iterator[Finding]:
     for (task, where), spans in groups.items():
         spans.sort(key=lambda span: (-measured(span.attributes, CAUSAL_QUEUE_WAIT), span.start, span.span_id))
         longest = measured(spans[0].attributes, CAUSAL_QUEUE_WAIT)
-        if scene.share(longest, spans[0].start) < _LEAST_SHARE:
+        if scene.share(longest, begin(spans[0])) < _LEAST_SHARE:
             continue
         busy = min(longest, measured(spans[0].attributes, CAUSAL_PREFETCH_WAIT))
-        times = f" ×{len(spans)}" if len(spans) > 1 else ""
         upto = "up to " if len(spans) > 1 else ""
-        said = f"{task}{times} waited {upto}{format_duration(longest)} in {where}"
+        said = f"{task}{times(spans)} waited {upto}{format_duration(longest)} in {where}"
         if busy >= _LEAST:
             said += f", {format_duration(busy)} of it with a worker that was busy"
         yield finding(scene, "queue_wait", said, longest, spans)

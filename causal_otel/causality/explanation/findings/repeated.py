@@ -9,6 +9,7 @@ from causal_otel._internal.durations import format_duration
 from causal_otel.causality.explanation.findings.finding import Finding, call, finding, together
 from causal_otel.causality.explanation.findings.n_plus_one import series
 from causal_otel.causality.explanation.findings.statements import exactly, origin, statement
+from causal_otel.causality.explanation.parts import begin
 from causal_otel.names import HTTP_REQUEST_RESEND_COUNT
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def find(scene: Scene) -> Iterator[Finding]:
         spans = [span for span in group if span.index not in told]
         spans.sort(key=lambda span: (span.start, span.end, span.span_id))
         again = together(spans[1:])
-        if len(spans) > 1 and scene.share(again, spans[0].start) >= _LEAST_SHARE:
+        if len(spans) > 1 and scene.share(again, begin(spans[0])) >= _LEAST_SHARE:
             said = (
                 f"{call(spans[0])} ×{len(spans)}, each the same{origin(spans[0])}: "
                 f"all but the first took {format_duration(again)}"

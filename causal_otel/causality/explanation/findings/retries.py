@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from causal_otel._internal.durations import format_duration
-from causal_otel.causality.explanation.findings.finding import Finding, call, finding, together
+from causal_otel.causality.explanation.findings.finding import Finding, alike, call, finding, times, together
 from causal_otel.causality.explanation.findings.statements import place
 from causal_otel.causality.explanation.parts import measured
 from causal_otel.causality.explanation.targets import named, task_name
@@ -42,13 +42,13 @@ def find(scene: Scene) -> Iterator[Finding]:
 
 
 def _of_drivers(scene: Scene) -> Iterator[Finding]:
-    for span in scene.spans:
-        attempts = _number(span, CAUSAL_ATTEMPTS)
-        if attempts > 1:
-            pause = measured(span.attributes, CAUSAL_RETRY_WAIT)
-            pausing = f", {format_duration(pause)} of it pausing between them" if pause else ""
-            said = f"{call(span)} took {attempts} attempts and {format_duration(span.duration)}{pausing}"
-            yield finding(scene, "retries", said, span.duration, [span])
+    for spans in alike(span for span in scene.spans if _number(span, CAUSAL_ATTEMPTS) > 1):
+        attempts = max(_number(span, CAUSAL_ATTEMPTS) for span in spans)
+        pause = sum(measured(span.attributes, CAUSAL_RETRY_WAIT) for span in spans)
+        pausing = f", {format_duration(pause)} of it pausing between them" if pause else ""
+        spent, upto = together(spans), "up to " if len(spans) > 1 else ""
+        said = f"{call(spans[0])}{times(spans)} took {upto}{attempts} attempts and {format_duration(spent)}{pausing}"
+        yield finding(scene, "retries", said, spent, spans)
 
 
 def _of_requests(scene: Scene) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from causal_otel._internal.durations import format_duration
 from causal_otel.causality.explanation.findings.finding import Finding, call, finding
 from causal_otel.causality.explanation.findings.statements import place
+from causal_otel.causality.explanation.parts import begin
 from causal_otel.names import CAUSAL_CANCELLED, DB_OPERATION_NAME
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def find(scene: Scene) -> Iterator[Finding]:
         for calls in _runs(parent.children):
             longest = max(span.duration for span in calls)
             saving = sum(span.duration for span in calls) - longest
-            if scene.share(saving, calls[0].start) >= _LEAST_SHARE:
+            if scene.share(saving, begin(calls[0])) >= _LEAST_SHARE:
                 said = (
                     f"{_listed(calls)} ran one after another: if none of them needs what another brings, "
                     f"running them at once may save up to {format_duration(saving)}"

@@ -55,7 +55,8 @@ def slow_stage(
             redis_url=start.up("Valkey", "a Redis by another name: a lock, and Celery's queue", valkey()),
             external_url=f"http://{LOOPBACK}:{external_port}",
         )
-        start.environment |= {**config.environment(), **(environment or {})}
+        # What is planted is slow on any machine.
+        start.environment |= {**config.environment(), "TRACING_SLOW_PLUMBING": "0.01", **(environment or {})}
         external = start.begin("demo-scoring", uvicorn("slow.external", external_port))
         api_port = claim_port(api_port, "demo-api")
         served = uvicorn("slow.app", api_port, loop=loop) if api is None else api(api_port)

@@ -1,0 +1,69 @@
+"""What the tools ask for traces: a store of ours, or anything else that traces can be searched in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from causal_otel.collector.analysis.trace_tree import build
+from causal_otel.collector.mcp.answers import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+
+    from causal_otel.collector.analysis.view import TraceView
+    from causal_otel.collector.query import Found, OperationStatistics, Query, Summary
+
+__all__ = ["SEARCH_SECONDS", "Counted", "Traces", "each_trace", "trace_of"]
+
+SEARCH_SECONDS = 5.0
+"""How long one search may take."""
+
+
+class Traces(Protocol):
+    """What traces are searched in: a part of :class:`~causal_otel.collector.query.TraceReader`."""
+
+    def search(self, query: Query, *, seconds: float = ...) -> Found:
+        """Find traces, in the order that the query asks for."""
+
+    def summaries(self, trace_ids: Iterable[bytes]) -> list[Summary]:
+        """One for each of those traces that are there, in the order asked for."""
+
+    def trace(self, trace_id: bytes) -> TracesData | None:
+        """All spans of a trace, each once; None if there is none."""
+
+
+@runtime_checkable
+class Counted(Protocol):
+    """What counts calls besides, as the store does. Of others, a tool looks at some traces."""
+
+    def statistics(self, start: int, end: int, service: str | None = None) -> list[OperationStatistics]:
+        """How every operation (of a service) went between two Unix times in nanoseconds, to the hour."""
+
+
+def trace_of(traces: Traces, trace_id: bytes) -> TraceView:
+    """The trace with an id.
+
+    Raises:
+        Refused: There is none.
+    """
+    message = traces.trace(trace_id)
+    if message is None:
+        raise Refused(
+            f"there is no trace {trace_id.hex()}: it was not received (yet), or is no longer kept; search_traces lists "
+            "those that are there"
+        )
+    return build(message)
+
+
+def each_trace(traces: Traces, found: Found, most_spans: int) -> Iterator[TraceView]:
+    """The traces that a search has found, as long as they have no more spans together than ``most_spans``."""
+    left = most_spans
+    for trace_id in found.trace_ids:
+        if left < 0:
+            break
+        if (message := traces.trace(trace_id)) is not None:  # its day may have been removed just now
+            view = build(message)
+            left -= len(view.spans)
+            yield view

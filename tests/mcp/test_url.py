@@ -1,0 +1,81 @@
+"""``causal-otel mcp --url``: the same tools on a running collector, and on a back end that counts nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from causal_otel.testing.process import LOOPBACK, claim_port
+from tests.cli.storing import ORDER, REPORT
+from tests.collector.analysis.making import span_id
+from tests.collector.running import Running
+from tests.mcp.agents import TOKEN, Agent, over_stdio
+from tests.mcp.traces import QUICK, TIME, WHOLE_TIME
+
+
+@pytest.fixture(scope="module")
+def remote(collector: Running, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
+    """An agent whose server asks a collector, with its token."""
+    log = tmp_path_factory.mktemp("mcp") / "log"
+    with over_stdio("--url", collector.pages, log=log, CAUSAL_OTEL_COLLECTOR_TOKEN=TOKEN) as found:
+        yield found
+    assert log.read_text() == ""
+
+
+def test_traces_are_found_and_explained(remote: Agent, over_stdin: Agent) -> None:
+    """As they are in the directory itself."""
+    for tool, arguments in (
+        ("search_traces", {"operation": "POST /orders", **TIME}),
+        ("search_traces", {"conditions": "user.id=42 db.system.name=post*", **TIME}),
+        ("why", {"trace_id": ORDER}),
+        ("why", {"operation": "POST /orders", **TIME}),
+        ("why", {"operation": "POST /orders", "which": "all", **TIME}),
+        ("why", {"operation": '"GET"', "which": "last_failed", **TIME}),
+        ("trace_outline", {"trace_id": ORDER}),
+        ("span_details", {"trace_id": ORDER, "span_id": span_id("query")}),
+        ("diff_traces", {"a": QUICK, "b": ORDER}),
+        ("errors", {"operation": '"GET"', **TIME}),
+    ):
+        assert remote.ask(tool, **arguments) == over_stdin.ask(tool, **arguments)
+
+
+def test_a_search_comes_in_pages(remote: Agent) -> None:
+    """Every trace once."""
+    pages = remote.pages("search_traces", "traces", operation="GET /item", limit=50, **WHOLE_TIME)
+    ids = [row["trace_id"] for page in pages for row in page]
+    assert len(set(ids)) == len(ids) == 130
+
+
+def test_operations_are_counted_in_traces(remote: Agent) -> None:
+    """Of traces that are looked at, which the answer says: percentiles are exact then."""
+    answer = remote.ask("operations", service="api", operation="orders", **TIME)
+    assert answer["counted"].startswith("traces that were looked at: ")
+    rows = {row["operation"]: row for row in answer["operations"]}
+    assert rows["POST /orders"] == {
+        "service": "api",
+        "operation": "POST /orders",
+        "kind": "server",
+        "calls": 2,
+        "errors": 0,
+        "p50_ms": 40.0,
+        "p95_ms": 100.0,
+        "p99_ms": 100.0,
+        "total_ms": 140.0,
+    }
+    services = remote.ask("services", **TIME)
+    assert {"service": "web", "spans": 1, "errors": 0, "operations": 1} in services["services"]
+
+
+def test_what_cannot_be_asked_is_told(tmp_path: Path, collector: Running) -> None:
+    """No collector there, or no token: the model hears what to do, and the process goes on."""
+    port = claim_port(None, "nobody")
+    for url, said in (
+        (f"http://{LOOPBACK}:{port}", "does not answer"),
+        (collector.pages, "wants a token: set CAUSAL_OTEL_COLLECTOR_TOKEN"),
+    ):
+        with over_stdio("--url", url, log=tmp_path / "log") as agent:
+            assert said in agent.refused("search_traces")
+            assert said in agent.refused("why", trace_id=REPORT)
+    assert (tmp_path / "log").read_text() == ""
