@@ -149,10 +149,13 @@ class Installation:
         tracer = tracer_of(self.tracer_provider, f"causal_otel.{patch.name}")
         metrics = None if self._measuring is None else self._measuring.metrics(patch)
         pools = self._measuring.pools if self._measuring is not None and patch.pools else None
+        loops = self._measuring.loops if self._measuring is not None and patch.loops else None
         place = self._pipeline
         about = "with your provider" if place is None else f"{place.service_name} to {place.destination}"
         flush, policy = self.flush, self._policy
-        return Tracing(tracer, options(patch), flush, border, policy, metrics=metrics, pools=pools, about=about)
+        return Tracing(
+            tracer, options(patch), flush, border, policy, metrics=metrics, pools=pools, loops=loops, about=about
+        )
 
     def _service_name(self) -> str:
         if self._pipeline is not None:

@@ -46,11 +46,12 @@ DB_RESPONSE_STATUS_CODE: Final = "db.response.status_code"
 DB_STORED_PROCEDURE_NAME: Final = "db.stored_procedure.name"
 DB_SYSTEM_NAME: Final = "db.system.name"
 
-# -- log records ------------------------------------------------------------------------------------------------------
+# -- code -------------------------------------------------------------------------------------------------------------
 
 CODE_FILE_PATH: Final = "code.file.path"
 CODE_FUNCTION_NAME: Final = "code.function.name"
 CODE_LINE_NUMBER: Final = "code.line.number"
+CODE_STACKTRACE: Final = "code.stacktrace"
 
 # -- errors -----------------------------------------------------------------------------------------------------------
 
@@ -147,17 +148,19 @@ CAUSAL_ATTEMPTS: Final = "causal.attempts"
 CAUSAL_BLOCK_CALLBACKS: Final = "causal.block.callbacks"
 """How many callbacks blocked an event loop together, none of which took long alone, as far as they were seen."""
 CAUSAL_BLOCK_CPU: Final = "causal.block.cpu"
-"""Seconds of a stall in which the thread of the event loop computed."""
+"""Seconds of a stall in which the loop's thread computed."""
 CAUSAL_BLOCK_FRAME: Final = "causal.block.frame"
-"""Who held the event loop: file, line and function of the user's deepest own frame, ``report.py:31 render()``."""
+"""What blocked an event loop, ``report.py:31 render()``: the user's deepest own frame."""
 CAUSAL_BLOCK_GC: Final = "causal.block.gc"
-"""Seconds of ``causal.block.cpu`` in which garbage was collected."""
+"""Seconds of ``causal.block.cpu`` in which the loop's thread collected garbage."""
 CAUSAL_BLOCK_GIL: Final = "causal.block.gil"
-"""Seconds of a stall in which the thread waited for the GIL: an estimate from bounds."""
+"""Seconds of a stall in which the loop's thread waited for the GIL: an estimate."""
+CAUSAL_BLOCK_LEFT_OUT: Final = "causal.block.left_out"
+"""How many stalls before this one were not recorded, because there were too many."""
 CAUSAL_BLOCK_STARVED: Final = "causal.block.starved"
 """Seconds of a stall in which the loop's thread was ready to run, and no CPU was free."""
 CAUSAL_BLOCK_WAIT: Final = "causal.block.wait"
-"""Seconds of a stall in which the thread waited in a blocking call."""
+"""Seconds of a stall in which the loop's thread waited in a call that blocks."""
 CAUSAL_BYTES_RECEIVED: Final = "causal.bytes.received"
 """Bytes of the messages that came over a websocket."""
 CAUSAL_BYTES_SENT: Final = "causal.bytes.sent"
@@ -202,7 +205,7 @@ CAUSAL_LOCK_WAIT: Final = "causal.lock.wait"
 CAUSAL_LOCK_WAITING: Final = "causal.lock.waiting"
 """How many others waited for it when this wait began."""
 CAUSAL_LOOP_BLOCKED: Final = "causal.loop.blocked"
-"""Seconds in which the event loop ran something else without a pause."""
+"""Seconds of a span in which its event loop was stuck."""
 CAUSAL_LOOP_READY_WAIT: Final = "causal.loop.ready.wait"
 """Seconds in which a local root could have run, and waited for its turn on the event loop."""
 CAUSAL_MESSAGES_RECEIVED: Final = "causal.messages.received"
@@ -302,6 +305,13 @@ CELERY_TASK_STATE: Final = "celery.task.state"
 """How the execution of a task ended, in Celery's word."""
 CELERY_WORKER_NAME: Final = "celery.worker.name"
 """The node name of the worker that executes a task, such as ``celery@host``."""
+
+# -- ours: metrics of event loops -------------------------------------------------------------------------------------
+
+CAUSAL_LOOP_LAG: Final = "causal.loop.lag"
+"""Seconds by which a timer of an event loop was late."""
+CAUSAL_LOOP_STALLS: Final = "causal.loop.stalls"
+"""How often an event loop was stuck, by what blocked it."""
 
 # -- ours: metrics of tasks -------------------------------------------------------------------------------------------
 

@@ -99,6 +99,7 @@ def with_defaults(chosen: Mapping[str, Options | None], settings: Settings) -> d
         "require_parent": settings.require_parent,
         "slow_plumbing": settings.slow_plumbing,
         "code_origin": settings.code_origin,
+        "loop_block_threshold": settings.loop_block_threshold,
         "request_headers": settings.request_headers,
         "response_headers": settings.response_headers,
         "trusted_proxies": settings.trusted_proxies,

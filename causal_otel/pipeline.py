@@ -18,6 +18,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from causal_otel import names
 from causal_otel._internal.installed import entry_points
+from causal_otel.causality import gc_pauses
 from causal_otel.causality.long_spans import observer
 from causal_otel.destination import destination, logs_destination
 from causal_otel.engine.provider import TracerProvider
@@ -92,6 +93,7 @@ class Pipeline:
             self.provider.core.redaction = policy
             trace.set_tracer_provider(self.provider)
         self.provider.core.long_span = observer(task_edges=settings.task_edges)
+        self._watch_no_more_gc = gc_pauses.watch()
         self.provider.set_buffer(self._buffer(settings))
         if self._telemetry is not None:
             self._telemetry.engine = lambda: self.provider.core.counts
@@ -220,6 +222,8 @@ class Pipeline:
             self._logs.close()
         self.provider.shutdown()
         self.provider.set_buffer(None)
+        self.provider.core.long_span = None
+        self._watch_no_more_gc()
         if then is not None:
             then()
         if self._telemetry is not None:

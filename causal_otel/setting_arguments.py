@@ -70,6 +70,7 @@ class SettingArguments(TypedDict, total=False):
     task_edges: bool | None
     code_origin: bool | None
     lock_waits: bool | None
+    loop_block_threshold: float | None
     excluded_urls: list[str] | tuple[str, ...] | None
     excluded_tasks: list[str] | tuple[str, ...] | None
     request_headers: list[str] | tuple[str, ...] | None

@@ -29,6 +29,7 @@ from causal_otel._internal.setting_types import (
     SAMPLER_ARGUMENT,
     SAMPLERS,
     SECONDS,
+    SECONDS_OR_OFF,
     STRATEGIES,
     TEXT,
     URL,
@@ -343,6 +344,13 @@ class Settings:
         "`false`: the patch `locks` is left out, which tells what was waited for at locks and queues. See "
         "[Locks and queues](../how-to/waits.md#locks-and-queues).",
         "TRACING_LOCK_WAITS",
+    )
+    loop_block_threshold: float = _setting(
+        SECONDS_OR_OFF,
+        0.05,
+        "A turn of an event loop that takes this long, or longer, is a span `loop blocked`. `0`: none is, and no loop "
+        "is watched. The option `loop_block_threshold` of the patch `event_loop` replaces this.",
+        "TRACING_LOOP_BLOCK_THRESHOLD",
     )
     excluded_urls: tuple[str, ...] = _setting(
         EXCLUDED_URLS,

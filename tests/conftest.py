@@ -29,6 +29,9 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "logfire-plugin")
 # On a busy machine any COMMIT may take longer than 10 ms, and so be a span. Tests of that say what is slow.
 os.environ.setdefault("TRACING_SLOW_PLUMBING", "3600")
 
+# And any turn of an event loop may be long. Tests of that say what is.
+os.environ.setdefault("TRACING_LOOP_BLOCK_THRESHOLD", "3600")
+
 # Whoever runs the tests may trace that; no span of theirs is below it.
 for _variable in ("TRACEPARENT", "TRACESTATE", "BAGGAGE"):
     os.environ.pop(_variable, None)

@@ -37,6 +37,7 @@ __all__ = [
     "SAMPLERS",
     "SAMPLER_ARGUMENT",
     "SECONDS",
+    "SECONDS_OR_OFF",
     "STRATEGIES",
     "TEXT",
     "URL",
@@ -165,6 +166,12 @@ PORT = number(int, 1, 65535, "a port number, 1 to 65535")
 COUNT = number(int, 0, 2**31, "a whole number, 0 or more")
 POSITIVE = number(int, 1, 2**31, "a whole number, 1 or more")
 SECONDS = number(float, 0.001, 86400, "a number of seconds, 0.001 to 86400")
+_FROM_TEN_MILLISECONDS = number(float, 0.01, 86400, "")
+SECONDS_OR_OFF = Kind(
+    "0, or a number of seconds, 0.01 to 86400",
+    lambda text: 0.0 if text == "0" else _FROM_TEN_MILLISECONDS.parse(text),
+    lambda value: (value == 0 and value is not False) or _FROM_TEN_MILLISECONDS.accepts(value),
+)
 RATIO = number(float, 0, 1, "a number from 0 to 1")
 FILE = Kind("the path of a readable file", readable_file, _valid(readable_file))
 PAIRS = Kind(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from causal_otel.instrument.measured import Instrument
 from causal_otel.instrument.registry import BUILT_IN
+from causal_otel.metrics import loops, pools
 from causal_otel.metrics.cells import LIMIT
-from causal_otel.metrics.pools import INSTRUMENTS
 from causal_otel.settings import table
 
 __all__ = ["reference"]
@@ -69,8 +69,9 @@ def reference() -> str:
     users: dict[Instrument, list[str]] = {}
     for name, registered in BUILT_IN.items():
         patch = registered.load()
-        for pooled in INSTRUMENTS if patch.pools else ():
-            users.setdefault(pooled, []).append(name)
+        others = (*(pools.INSTRUMENTS if patch.pools else ()), *(loops.INSTRUMENTS if patch.loops else ()))
+        for instrument in others:
+            users.setdefault(instrument, []).append(name)
         for measured in patch.metrics.values():
             for instrument in (
                 measured.duration,

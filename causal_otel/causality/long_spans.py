@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.trace import SpanContext
 
 from causal_otel._internal import faults
-from causal_otel.causality.pauses import Pauses, pauses_of_thread
+from causal_otel.causality import gc_pauses
+from causal_otel.causality.pauses import pauses_of_thread
 from causal_otel.causality.task_edges import TaskNumbers, waiting_task
 from causal_otel.engine.asyncio_task import current_task
 from causal_otel.names import (
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
     from causal_otel.engine.span import Span
 
 __all__ = ["observer"]
-
-gc_pauses = Pauses()  # until gc_pauses.py is there
 
 _LEAST = 1_000_000
 """Nanoseconds from which on a part is recorded."""
@@ -89,7 +88,7 @@ def _paused(span: Span, end: int) -> dict[str, Any]:
             learned = _made_room(span, blocked, end - start)
             learned[CAUSAL_LOOP_BLOCKED] = blocked / 1e9
     if _is_local_root(span):
-        collected = gc_pauses.between(start, end)
+        collected = gc_pauses.pauses.between(start, end)
         if collected >= _LEAST:
             learned[CAUSAL_GC] = collected / 1e9
     return learned

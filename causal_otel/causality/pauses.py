@@ -22,6 +22,8 @@ __all__ = ["Pauses", "pauses_here", "pauses_of_thread"]
 
 _KEPT = 4096
 """Intervals that are remembered: those of several minutes of a loop that is stuck all the time."""
+_JITTER = 1_000_000
+"""By how much the start of one and the same pause may be read differently."""
 
 
 class Pauses:
@@ -29,18 +31,22 @@ class Pauses:
 
     One thread adds them. Any thread may ask, and any thread may tell that one has begun: each step is a single
     operation on a list or an attribute, in an order that leaves whoever asks in between with what is true.
+
+    Args:
+        least: how long something must have gone on to be a pause, where :meth:`begin` says that it goes on.
     """
 
-    __slots__ = ("__weakref__", "_begun", "_known", "_settled")
+    __slots__ = ("__weakref__", "_begun", "_known", "_settled", "least")
 
-    def __init__(self) -> None:
+    def __init__(self, least: int = 0) -> None:
+        self.least = least
         # Starts, ends, and the length of all before: one tuple, so that whoever asks has lists that fit each other.
         self._known: tuple[list[int], list[int], list[int]] = ([], [], [0])
-        self._begun = -1
+        self._begun = -_JITTER
         self._settled = 0
 
     def begin(self, start: int) -> None:
-        """Say that the thread stands still since ``start``, and still does.
+        """Say that the thread stands still since ``start``. It is a pause as soon as that has gone on for ``least``.
 
         This holds until :meth:`add` or :meth:`dismiss` has been called with a time after ``start``. If that has
         happened already, nothing has begun: another thread saw the end first.
@@ -65,7 +71,7 @@ class Pauses:
         self._settled = end
 
     def dismiss(self, now: int) -> None:
-        """Say that of what has begun before ``now`` nothing is known: it was no pause."""
+        """Say that what has begun before ``now`` was no pause."""
         self._settled = now
 
     def between(self, start: int, end: int) -> int:
@@ -79,8 +85,8 @@ class Pauses:
                 paused = sums[last + 1] - sums[first]
                 paused -= max(0, start - starts[first]) + max(0, ends[last] - end)
         begun = self._begun
-        if self._settled <= begun < end:
-            paused += end - max(start, begun)
+        if begun > self._settled - _JITTER and end - begun >= self.least:
+            paused += max(0, end - max(start, begun))
         return paused
 
 

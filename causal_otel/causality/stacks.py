@@ -7,7 +7,6 @@ file is, is found out once; after that each question is one look into a dict.
 from __future__ import annotations
 
 import os
-import sysconfig
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -20,7 +19,9 @@ _REMEMBERED = 4096
 """Files. There are more only where code is made at run time, under ever new names."""
 _INSTALLED = tuple(os.sep + name + os.sep for name in ("site-packages", "dist-packages"))
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-_LIBRARIES = (_OURS, *(path + os.sep for name in ("stdlib", "platstdlib") if (path := sysconfig.get_path(name))))
+_STANDARD = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
+_DEMO = os.path.join("causal_otel", "cli", "demo", "")
+"""Of what is ours this alone is there to be looked at, as an application."""
 
 _own: dict[str, bool] = {}
 _short: dict[str, str] = {}
@@ -93,7 +94,7 @@ def _looked_at(name: str) -> bool:
     """Find out whether a file is the user's own. Names in angle brackets are no files: code that somebody has made."""
     if len(_own) >= _REMEMBERED:
         _own.clear()
-    own = not (name.startswith(("<", *_LIBRARIES)) or any(part in name for part in _INSTALLED))
+    own = _DEMO in name or not (name.startswith(("<", _OURS, _STANDARD)) or any(part in name for part in _INSTALLED))
     _own[name] = own
     return own
 

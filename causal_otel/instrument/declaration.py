@@ -70,6 +70,7 @@ class Patch(NamedTuple):
         never: in words, what it has at hand and does not record.
         metrics: what is measured of operations of each kind, if metrics are on.
         pools: whether pools of connections are measured then, too.
+        loops: whether event loops are.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Patch(NamedTuple):
     independent: bool = False
     metrics: Mapping[SpanKind, Measured] = MappingProxyType({})
     pools: bool = False
+    loops: bool = False
 
 
 @dataclass

@@ -32,6 +32,7 @@ _MODULES = {
     "asgi": ("starlette", "fastapi", "causal_otel.patches.asgi"),
     "asyncpg": ("asyncpg",),
     "celery": ("celery",),
+    "event_loop": ("asyncio.base_events", "uvloop"),
     "httpx": ("httpx", "httpx2"),
     "locks": ("asyncio", "anyio"),
     "neo4j": ("neo4j",),

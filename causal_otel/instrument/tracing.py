@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Link, Span, Tracer
 
+    from causal_otel.causality.loop_lag import LoopMetrics
     from causal_otel.engine.redaction import Redaction
     from causal_otel.instrument.errors import Errors
     from causal_otel.instrument.exclusion import Excluded
@@ -69,6 +70,7 @@ class Tracing(Generic[OptionsT]):
         observers: who is told of each operation.
         metrics: what measures operations; None: nothing does.
         pools: what measures pools of connections; None: nothing does.
+        loops: what measures event loops; None: nothing does.
         counts_active: whether the metrics want to know of the beginning of operations.
         measures: whether anybody wants to know of operations as well that no span is recorded of.
         slow_plumbing: seconds from which on plumbing that goes well is a span, too.
@@ -87,6 +89,7 @@ class Tracing(Generic[OptionsT]):
         observers: tuple[Observer, ...] = (),
         metrics: OperationMetrics | None = None,
         pools: PoolMetrics | None = None,
+        loops: LoopMetrics | None = None,
         about: str = "",
     ) -> None:
         self._start = start = starter(tracer)
@@ -101,6 +104,7 @@ class Tracing(Generic[OptionsT]):
         self.observers = observers
         self.metrics = metrics
         self.pools = pools
+        self.loops = loops
         self.counts_active = metrics is not None and metrics.counts_active
         self.measures = metrics is not None or any(observer.unsampled for observer in observers)
         self.active = True

@@ -47,15 +47,18 @@ class Measuring:
 
     Attributes:
         pools: measures pools of connections.
+        loops: measures event loops.
     """
 
     _termination: Termination | None = None
 
     def __init__(self, cells: Cells, output: _Output) -> None:
+        from causal_otel.metrics.loops import Loops
         from causal_otel.metrics.pools import Pools
 
         self._cells = cells
         self.pools = Pools(cells)
+        self.loops = Loops(cells)
         self._output = output
         self.begin_flush, self.flush_with = output.begin_flush, output.flush_with
 
@@ -117,10 +120,11 @@ def measuring(
         return Measuring(cells, MetricsPipeline(for_metrics(settings), resource(), cells))
     from causal_otel.metrics.conventions import CELERY_PROCESS, HTTP_SERVER
     from causal_otel.metrics.feed import Feed
+    from causal_otel.metrics.loops import STALLS
     from causal_otel.metrics.pools import LEVELS
 
     try:
-        return Measuring(cells, Feed(theirs, cells, [HTTP_SERVER.active, CELERY_PROCESS.counted, *LEVELS]))
+        return Measuring(cells, Feed(theirs, cells, [HTTP_SERVER.active, CELERY_PROCESS.counted, STALLS, *LEVELS]))
     except Exception:
         faults.report("metrics: your meter provider")
         return None

@@ -12,7 +12,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags
 
 from causal_otel._internal import faults
-from causal_otel.causality import long_spans
+from causal_otel.causality import gc_pauses, long_spans
 from causal_otel.causality.pauses import Pauses, _known, pauses_here
 from causal_otel.names import (
     CAUSAL_BLOCK_FRAME,
@@ -129,7 +129,7 @@ def test_garbage_collection(
 ) -> None:
     """A local root tells for how long the process collected garbage in its time; spans inside it do not."""
     collected = Pauses()
-    monkeypatch.setattr(long_spans, "gc_pauses", collected)
+    monkeypatch.setattr(gc_pauses, "pauses", collected)
     with tracer.start_as_current_span("root", context=parent) as root:
         root._start -= 100 * MS  # type: ignore[attr-defined]
         now = time.perf_counter_ns()

@@ -12,8 +12,12 @@ __all__ = ["environment", "finish", "run", "send_spool", "start"]
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """PATH, ``variables``, and nothing that is here for other tests only."""
-    return {"PATH": os.environ["PATH"], "PYDANTIC_DISABLE_PLUGINS": "logfire-plugin", **variables}
+    """PATH, ``variables``, and nothing that is here for other tests only.
+
+    On a busy machine any turn of an event loop may be long; programs of tests of that say what is.
+    """
+    always = {"PYDANTIC_DISABLE_PLUGINS": "logfire-plugin", "TRACING_LOOP_BLOCK_THRESHOLD": "3600"}
+    return {"PATH": os.environ["PATH"], **always, **variables}
 
 
 def run(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from causal_otel.instrument.declaration import Patch
 
-_STANDARD = ("locks", "threads")
+_STANDARD = ("event_loop", "locks", "threads")
 """Patches of what is there already: the standard library, and what others are built on."""
 
 DRIVERS = sorted(

@@ -1,0 +1,365 @@
+"""Tells when an event loop is stuck, by what, and whom that has kept waiting. For asyncio and uvloop alike.
+
+While a loop is well, nothing of this runs on it: a watchdog thread looks from time to time since when the loop has been
+in its current turn (:mod:`~causal_otel.causality.turns`). If that is long, the watchdog notes in the thread's
+:class:`~causal_otel.causality.pauses.Pauses` that a pause has begun, looks at what runs, again and again, and asks the
+loop to say when it is over. So a span that ends right after the blocking call is told of it, as are all others that
+were open meanwhile: each asks the pauses when it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import re
+import sys
+import threading
+from contextvars import Context
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from causal_otel import names
+from causal_otel._internal import faults
+from causal_otel.causality import gc_pauses
+from causal_otel.causality.loop_lag import LoopLag
+from causal_otel.causality.pauses import pauses_here
+from causal_otel.causality.stall import NOTHING, Sample, Stall, looked_at
+from causal_otel.causality.thread_times import times_here
+from causal_otel.causality.turns import turns_of
+from causal_otel.causality.watchdog import Watchdog, frame_of
+from causal_otel.engine import context
+from causal_otel.engine.span import Span
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from collections.abc import Callable
+    from types import FrameType
+
+    from opentelemetry.context import Context as OtelContext
+
+    from causal_otel.causality.loop_lag import LoopMetrics
+    from causal_otel.causality.stall import Record
+    from causal_otel.causality.thread_times import Glance, Reading
+    from causal_otel.causality.turns import Turn, Turns
+
+__all__ = ["LoopMonitor", "LoopMonitoring"]
+
+_SECOND = 1_000_000_000
+_PAUSE = 10_000_000
+_LONGEST_PAUSE = 500_000_000
+_UNNAMED = re.compile(r"Task-\d+")
+
+
+class _Busy(NamedTuple):
+    """A turn in which the loop was seen.
+
+    Args:
+        key: the turn's.
+        start: when it began, as far as it counts.
+        glances: at what the thread had spent: before it, and when it was first seen.
+        settled: how many turns were found to be over before this one was seen.
+    """
+
+    key: object
+    start: int
+    glances: tuple[Glance | None, ...]
+    settled: int
+
+
+class LoopMonitor:
+    """Watches one loop while it runs, in the thread that has made this.
+
+    Args:
+        loop: which one.
+        turns: what tells its turns.
+        monitoring: what this belongs to.
+        entered: whether :meth:`detach` will be called when the loop stops.
+    """
+
+    __slots__ = (
+        "_busy",
+        "_entered",
+        "_last",
+        "_lock",
+        "_loop",
+        "_monitoring",
+        "_not_before",
+        "_pauses",
+        "_settled",
+        "_stall",
+        "_times",
+        "_turns",
+        "ident",
+        "key",
+        "lag",
+    )
+
+    def __init__(self, loop: AbstractEventLoop, turns: Turns, monitoring: LoopMonitoring, *, entered: bool) -> None:
+        self.key = id(loop)
+        self.ident = threading.get_ident()
+        self.lag: LoopLag | None = None
+        self._loop = loop
+        self._turns = turns
+        self._monitoring = monitoring
+        self._entered = entered
+        self._pauses = pauses_here()
+        self._pauses.least = monitoring.threshold
+        self._times = times_here()
+        self._last: Glance | None = None if self._times is None else self._times.glance()
+        self._busy: _Busy | None = None
+        self._not_before = perf_counter_ns()
+        self._stall: Stall | None = None
+        self._settled = 0
+        self._lock = threading.Lock()
+
+    # -- in the watchdog's thread --------------------------------------------------------------------------------------
+
+    def look(self, planned: int) -> int:
+        """See :class:`~causal_otel.causality.watchdog.Watched`."""
+        monitoring, settled, last, times = self._monitoring, self._settled, self._last, self._times
+        self._last = glance = None if times is None else times.glance()
+        # From here on nothing gives the GIL away, so that the loop stays where it is.
+        turn = self._turns(frame_of(self.ident))
+        now = perf_counter_ns()
+        if turn is None:
+            self._busy = None
+            return now + monitoring.period if self._entered or self._loop.is_running() else 0
+        busy = self._busy
+        if busy is None or busy.key != turn.key or busy.settled != settled:
+            self._busy = busy = _Busy(turn.key, max(turn.start, self._not_before), (last, glance), settled)
+        stall = self._stall
+        if stall is None or stall.key != busy.key:
+            if now - busy.start < monitoring.suspicious:
+                return min(now + monitoring.period, busy.start + monitoring.threshold * 8 // 10)
+            self._suspect(stall, busy, self._sample(turn, busy, glance, planned))
+        elif not (stall.cut or stall.debugged):
+            self._note(stall, self._sample(turn, busy, glance, planned))
+        stall = self._stall
+        if stall is None or stall.cut or stall.debugged:
+            return now + monitoring.period
+        return now + min(_LONGEST_PAUSE, max(_PAUSE, (now - busy.start) // 8))
+
+    def _sample(self, turn: Turn, busy: _Busy, glance: Glance | None, planned: int) -> Sample | None:
+        """What is seen of a turn that takes long; None: somebody is debugging."""
+        seen = looked_at(turn)
+        if seen.debugged:
+            return None
+        reading = None if self._times is None or glance is None else self._times.complete(glance)
+        task = asyncio.current_task(self._loop)
+        name = "" if task is None else task.get_name()
+        return Sample(
+            max(planned, busy.start),
+            reading,
+            turn.handle or task,
+            "" if _UNNAMED.fullmatch(name) else name,
+            _at_work(_current(task, turn.handle), busy.start),
+            seen.place,
+            seen.stack,
+        )
+
+    def _note(self, stall: Stall, sample: Sample | None) -> None:
+        if sample is None:
+            stall.debugged = True
+            self._pauses.dismiss(perf_counter_ns())
+        else:
+            stall.add(sample)
+
+    def _suspect(self, before: Stall | None, busy: _Busy, sample: Sample | None) -> None:
+        """A turn has taken so long that it may become a stall."""
+        if before is not None:  # the loop has not come to say that it is over, as it was when this turn began
+            self._settle(before, busy.start)
+            busy = self._busy = busy._replace(settled=self._settled)
+        with self._lock:
+            if busy.settled != self._settled:  # it has ended while it was looked at
+                return
+            self._stall = stall = Stall(busy.key, busy.start, self._readings(busy))
+        self._pauses.begin(busy.start)
+        self._note(stall, sample)
+        with contextlib.suppress(RuntimeError):  # the loop has been closed since
+            self._loop.call_soon_threadsafe(self._over, stall, context=Context())
+
+    def _readings(self, busy: _Busy) -> list[Reading]:
+        times = self._times
+        return [] if times is None else [times.reading(each) for each in busy.glances if each is not None]
+
+    def froze(self, start: int, end: int) -> None:
+        """See :class:`~causal_otel.causality.watchdog.Watched`."""
+        self._not_before = end
+        if self._busy is not None:
+            self._busy = self._busy._replace(start=max(self._busy.start, end))
+        stall = self._stall
+        if stall is not None and not stall.cut:
+            stall.cut = start
+            self._pauses.dismiss(end)
+
+    # -- in the loop's thread ------------------------------------------------------------------------------------------
+
+    def _over(self, stall: Stall) -> None:
+        """A turn has come after that of ``stall``."""
+        try:
+            turn = self._turns(sys._getframe())
+            self._settle(stall, perf_counter_ns() if turn is None or turn.key == stall.key else turn.start)
+        except Exception:
+            faults.report("event_loop: a stall")
+
+    def detach(self) -> None:
+        """The loop has stopped. Never raises."""
+        try:
+            self._monitoring.watchdog.remove(self)
+            if self.lag is not None:
+                self.lag.end()
+            stall = self._stall
+            if stall is not None:
+                self._settle(stall, perf_counter_ns())
+        except Exception:
+            faults.report("event_loop: a loop that ends")
+
+    # -- in either -----------------------------------------------------------------------------------------------------
+
+    def _settle(self, stall: Stall, end: int) -> None:
+        with self._lock:
+            if self._stall is not stall:
+                return
+            self._stall = None
+            self._settled += 1
+            end = max(stall.start, min(end, stall.cut or end))
+            least = self._monitoring.threshold
+            if stall.debugged or end - stall.start < least:
+                self._pauses.dismiss(end)
+                return
+            self._pauses.add(stall.start, end)
+        reading = None if self._times is None else self._times.read()
+        for record in stall.records(end, reading, self.ident, least):
+            self._monitoring.record(record)
+
+
+def _current(task: Any, handle: Any) -> OtelContext:
+    """What is current in a task, or else in a callback, read by another thread."""
+    if context.variable is None:
+        return NOTHING
+    found = _context_of(task) if task is not None else getattr(handle, "_context", None)
+    return NOTHING if found is None else found.get(context.variable, NOTHING)
+
+
+def _at_work(found: OtelContext, start: int) -> OtelContext:
+    """The same with the span that has been current for most of a stall until now: one that began later is inside it.
+
+    Args:
+        found: what is current now.
+        start: when the stall began.
+    """
+    span: Any = context.current_span(found)
+    latest = start + (perf_counter_ns() - start) // 5
+    chosen = span
+    while isinstance(chosen, Span) and chosen._start > latest and isinstance(chosen._parent_span, Span):
+        chosen = chosen._parent_span
+    return found if chosen is span else context.with_span(chosen, found)
+
+
+def _context_of(task: Any) -> Context | None:
+    """The ``contextvars.Context`` that a task runs in."""
+    get = getattr(task, "get_context", None)
+    if get is not None:  # Python 3.12
+        found: Context = get()
+        return found
+    # The first of what a task in C refers to, before those of its callbacks.
+    return next((each for each in gc.get_referents(task) if type(each) is Context), None)
+
+
+class LoopMonitoring:
+    """Watches all loops that are attached to it, until it is closed.
+
+    Args:
+        threshold: from how many seconds on a turn is a stall.
+        emit: records one.
+        metrics: measures loops; None: nothing does.
+
+    Attributes:
+        threshold: the same in nanoseconds.
+        suspicious: after how many a turn is looked at more closely.
+        period: how often a loop is looked at.
+        left_out: how many stalls were not recorded since the last one that was, because there were too many.
+    """
+
+    def __init__(self, threshold: float, emit: Callable[[Record], None], metrics: LoopMetrics | None = None) -> None:
+        self.threshold = int(threshold * _SECOND)
+        # What looks later than it wants to, because it has to wait for the GIL, still comes before the threshold.
+        self.suspicious = self.threshold * 6 // 10
+        self.period = min(_SECOND, self.threshold * 8 // 10)
+        self.watchdog = Watchdog(self.period)
+        self.left_out = 0
+        self._emit = emit
+        self._metrics = metrics
+        self._all, self._roots = _Budget(50, 10.0), _Budget(10, 0.2)
+        self._unwatch = gc_pauses.watch()
+
+    def attach(self, loop: AbstractEventLoop, caller: FrameType | None = None) -> LoopMonitor | None:
+        """Watch a loop that runs in this thread, or is about to. Never raises.
+
+        Args:
+            loop: which one.
+            caller: the frame that is about to run the loop, and will call :meth:`LoopMonitor.detach` when that has
+                stopped; None: the loop runs already, and its end is found out.
+
+        Returns:
+            None: it is watched already, or cannot be.
+        """
+        try:
+            if loop.is_closed() or (self.watchdog.find(id(loop)) is not None and loop.is_running()):
+                return None
+            turns = turns_of(loop, caller)
+            if turns is None:
+                return None
+            monitor = LoopMonitor(loop, turns, self, entered=caller is not None)
+            if not self.watchdog.add(monitor):
+                return None
+            if self._metrics is not None:
+                monitor.lag = LoopLag(loop, self._metrics.lag)
+        except Exception:
+            faults.report("event_loop: a loop that begins")
+            return None
+        return monitor
+
+    def record(self, record: Record) -> None:
+        """Record a stall, unless there are too many. Never raises."""
+        try:
+            if self._metrics is not None:
+                self._metrics.stalled(record.frame)
+            now = perf_counter_ns()
+            rootless = context.current_span(record.context) is None
+            if (rootless and not self._roots.take(now)) or not self._all.take(now):
+                self.left_out += 1
+                return
+            if self.left_out:
+                record.attributes[names.CAUSAL_BLOCK_LEFT_OUT] = self.left_out
+                self.left_out = 0
+            self._emit(record)
+        except Exception:
+            faults.report("event_loop: a stall")
+
+    def close(self) -> None:
+        """Watch nothing any more."""
+        for monitor in self.watchdog.close():
+            if isinstance(monitor, LoopMonitor) and monitor.lag is not None:
+                monitor.lag.over = True
+        self._unwatch()
+
+
+class _Budget:
+    """How many may be recorded: so many at once, and then so many a second."""
+
+    def __init__(self, most: int, rate: float) -> None:
+        self._most = most
+        self._rate = rate
+        self._left = float(most)
+        self._at = perf_counter_ns()
+
+    def take(self, now: int) -> bool:
+        """Whether one more may be."""
+        self._left = min(self._most, self._left + (now - self._at) / _SECOND * self._rate)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
