@@ -10,7 +10,7 @@ from causal_otel.collector.analysis.logs import LogView, TraceLogsView, log_view
 from causal_otel.collector.analysis.placed_parts import PlacedPart
 from causal_otel.collector.analysis.trace_tree import build
 from causal_otel.collector.analysis.view import EventView, LinkView, SpanView, TraceView
-from causal_otel.collector.analysis.where_time_went import Part, where_time_went
+from causal_otel.collector.analysis.where_time_went import Part, waited_before, where_time_went
 
 __all__ = [
     "EventView",
@@ -24,5 +24,6 @@ __all__ = [
     "TraceView",
     "build",
     "log_views",
+    "waited_before",
     "where_time_went",
 ]

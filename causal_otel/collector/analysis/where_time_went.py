@@ -26,7 +26,7 @@ from causal_otel.names import (
 if TYPE_CHECKING:
     from causal_otel.collector.analysis.view import SpanView
 
-__all__ = ["LOOP_BLOCKED", "Part", "where_time_went"]
+__all__ = ["LOOP_BLOCKED", "Part", "waited_before", "where_time_went"]
 
 LOOP_BLOCKED = "loop blocked"
 """What that part is called."""
@@ -91,6 +91,11 @@ def where_time_went(span: SpanView) -> list[Part]:
     if 0 < left < span.duration:
         parts.append(Part("rest", "rest", left, left / span.duration))
     return parts
+
+
+def waited_before(span: SpanView) -> bool:
+    """Whether a part of its time may lie before it, which is seen however short it is itself."""
+    return any(pair.key in _BEFORE_LABELS for pair in span.message.attributes)
 
 
 def _measured(span: SpanView) -> dict[str, int]:

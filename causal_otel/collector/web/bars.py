@@ -39,17 +39,25 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class PartView:
-    """A part of a span's time: its CSS class, what it says to people, and its rectangles: x and width in per cent."""
+    """A part of a span's time.
+
+    Attributes:
+        kind: its CSS class.
+        says: what it says to people.
+        before: whether it was before the span.
+        places: its rectangles: x and width in per cent.
+    """
 
     kind: str
     says: str
+    before: bool
     places: tuple[tuple[float, float], ...]
 
 
 def parts(explained: Explained, span: SpanView, axis: Axis) -> tuple[PartView, ...]:
     """Where the span's time went, and when."""
     return tuple(
-        PartView(placed.part.label.replace(" ", "-"), _says(placed), tuple(_places(placed, axis)))
+        PartView(placed.part.label.replace(" ", "-"), _says(placed), placed.part.before, tuple(_places(placed, axis)))
         for placed in explained.parts(span)
     )
 

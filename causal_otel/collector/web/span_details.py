@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from causal_otel.causality.explanation.categories import HOLDER
 from causal_otel.causality.explanation.shares import percent
 from causal_otel.causality.explanation.stalls import is_stall, shares_of_stall
 from causal_otel.collector.attributes import plain_dict, text
@@ -29,6 +30,9 @@ LONGEST = 200_000
 
 _MOST = 5
 """Segments of the critical path, and tasks, that are told one by one."""
+
+_LINKED = {"detached": "detached from", HOLDER: "waited for what was held by"}
+"""What a span says of another that it links to, by the link's role."""
 
 _Pairs = tuple[tuple[str, str], ...]
 
@@ -196,10 +200,9 @@ def _links(trace: TraceView, span: SpanView) -> list[Relation]:
     found = []
     for link in span.links:
         other = trace.span(link.span_id) if link.trace_id == trace.trace_id else None
-        detached = link.attributes.get(CAUSAL_LINK) == "detached"
         found.append(
             Relation(
-                says="detached from" if detached else "links to",
+                says=_LINKED.get(str(link.attributes.get(CAUSAL_LINK)), "links to"),
                 trace_id=link.trace_id,
                 span_id=link.span_id,
                 href=_address(link.trace_id, link.span_id),

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from markupsafe import Markup
 
+from causal_otel.collector.analysis import waited_before
 from causal_otel.collector.attributes import tags
 from causal_otel.collector.units import format_duration, ticks
 from causal_otel.collector.web import legend
 from causal_otel.collector.web.axis import AxisLabel
-from causal_otel.collector.web.bars import Axis, drawing, gap_drawing, parts, path_rects
+from causal_otel.collector.web.bars import Axis, PartView, drawing, gap_drawing, parts, path_rects
 from causal_otel.collector.web.flags import Flag, flags
 from causal_otel.collector.web.task_lines import task_lines
 
@@ -35,7 +36,7 @@ ROWS_LIMIT = 10_000
 
 _DEEPEST_INDENT = 24
 _LEAST_PARTED = 0.25
-"""Bars of some three pixels show no parts."""
+"""Bars of some three pixels show no parts but those before them."""
 
 _MINIMAP_FROM = 12
 _TICKS = 9
@@ -151,7 +152,7 @@ def waterfall(
         index = span.index
         x, width = axis.at(span.start), axis.wide(span.duration)
         minimap[colours[span.service]].append(_stroke(number, x, width))
-        inside = parts(explained, span, axis) if width >= _LEAST_PARTED else ()
+        inside = _inside(explained, span, axis, width)
         drawn.update(part.kind for part in inside)
         critical = list(path_rects(path.get(index, ()), axis))
         drawn.update(name for name, _ in critical)
@@ -219,6 +220,12 @@ def _haystack(span: SpanView) -> str:
     found = [span.service, span.name, span.span_id]
     found.extend(f"{key}={value}" for key, value in tags(span.message, span.scope))
     return "\n".join(found).casefold()
+
+
+def _inside(explained: Explained, span: SpanView, axis: Axis, width: float) -> Sequence[PartView]:
+    if width >= _LEAST_PARTED:
+        return parts(explained, span, axis)
+    return [part for part in parts(explained, span, axis) if part.before] if waited_before(span) else ()
 
 
 def _below(spans: Sequence[SpanView]) -> list[int]:

@@ -159,6 +159,17 @@ def test_the_path_is_drawn_by_how_it_is_known() -> None:
     assert "<b>critical path, a guess</b>" not in causes_page
 
 
+def test_details_of_a_wait_name_the_holder() -> None:
+    """Who held a lock is a link that says so."""
+    b = Builder(SHOP)
+    b.add("web", "GET /", None, 0, 100, "server")
+    b.add("web", "refresh", 1, 0, 90, causal__task=2, causal__task__waiter=1)
+    wait = b.add("web", "wait Lock", 1, 5, 80, causal__lock__kind="asyncio.Lock", causal__lock__wait=0.08)
+    wait.links.add(trace_id=b.trace_id, span_id=bytes.fromhex(b.id(2)), attributes=pairs({"causal.link": "holder"}))
+    text = TestClient(application(MemoryReader([b.message]))).get(f"/trace/{SHOP}/span/{b.id(3)}").text
+    assert re.search(r"<li>waited for what was held by <a [^>]*>web refresh", text)
+
+
 def test_links_are_followed() -> None:
     """A span that waited for another of the same trace, as its link says, continues the path there."""
     b = Builder(SHOP)

@@ -119,6 +119,16 @@ def test_every_part_has_a_pattern_and_a_line_in_the_legend() -> None:
         assert re.search(rf"\.part[^{{]*\.{kind}\b[^{{]*{{ fill: ", styles), kind
 
 
+def test_a_wait_before_a_short_span_is_drawn() -> None:
+    """A task that ran for a moment only has lain in its queue for all to see; its other parts are too short."""
+    b = Builder(SHOP)
+    b.add("web", "GET /", None, 0, 1000, "server")
+    b.add("worker", "job", 1, 900, 0.5, "consumer", causal__queue__wait=0.4, causal__server=0.0004)
+    text = TestClient(application(MemoryReader([b.message]))).get(f"/trace/{SHOP}").text
+    assert re.findall(r'class="part ([a-z-]+)" x="50.0%" width="40.0%"', text) == ["queue-wait"]
+    assert 'class="part server"' not in text
+
+
 def test_stalls_are_hatched_where_they_were() -> None:
     """A stall of another request is drawn at its place in the bar of who suffered, and the other parts around it."""
     client = TestClient(application(MemoryReader([causes(), holder()])))
