@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import TYPE_CHECKING, Protocol
 
 from causal_otel.causality.explanation.neighbours import Wanted, neighbours
@@ -32,7 +34,12 @@ class Searched(Protocol):
 
 
 def traces_beside(
-    searched: Searched, view: TraceView, *, seconds: float = _SECONDS, most_spans: int = _MOST_SPANS
+    searched: Searched,
+    view: TraceView,
+    *,
+    seconds: float = _SECONDS,
+    within: float = math.inf,
+    most_spans: int = _MOST_SPANS,
 ) -> list[TraceView]:
     """Other traces that help to explain one, a few at the most. If nothing calls for any, nothing is searched.
 
@@ -40,11 +47,15 @@ def traces_beside(
         searched: what they are looked up in.
         view: the trace.
         seconds: how long one search may take.
+        within: how many seconds all searches may take together, the last one aside.
         most_spans: how many these traces may have together.
     """
     wanted = neighbours(view)
     ids = dict.fromkeys(bytes.fromhex(each) for each in wanted.trace_ids)
+    until = time.monotonic() + within
     for spans in wanted.spans:
+        if time.monotonic() > until:
+            break
         ids |= dict.fromkeys(searched.search(_query(spans), seconds=seconds).trace_ids)
     ids.pop(bytes.fromhex(view.trace_id or "00"), None)
     found: list[TraceView] = []

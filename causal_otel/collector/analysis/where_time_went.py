@@ -95,7 +95,7 @@ def where_time_went(span: SpanView) -> list[Part]:
 
 def waited_before(span: SpanView) -> bool:
     """Whether a part of its time may lie before it, which is seen however short it is itself."""
-    return any(pair.key in _BEFORE_LABELS for pair in span.message.attributes)
+    return any(key in span.attributes for key in BEFORE)
 
 
 def _measured(span: SpanView) -> dict[str, int]:

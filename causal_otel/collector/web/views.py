@@ -99,7 +99,9 @@ class Views:
 
     def _beside(self, view: TraceView) -> list[TraceView]:
         """Others that help to explain it, fewer than for a command: somebody waits for the page."""
-        return traces_beside(self._reading.reader, view, seconds=_BESIDE_SECONDS, most_spans=LARGE)
+        return traces_beside(
+            self._reading.reader, view, seconds=_BESIDE_SECONDS, within=_BESIDE_SECONDS, most_spans=LARGE
+        )
 
     def _keep(self, trace_id: bytes, shown: Shown) -> None:
         with self._lock:
