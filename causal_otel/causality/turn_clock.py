@@ -3,7 +3,6 @@
 A step that begins in a turn was ready when the turn began: it has waited for what ran before it in the turn. What it
 waited in the turn before is not known, so this is the least that it can have been.
 
-
 asyncio's loops do not say when a turn began, so their selector is asked to note it, for 0.2 µs a turn. uvloop's do, to
 the millisecond.
 """
@@ -14,12 +13,14 @@ from threading import get_ident
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Protocol
 
-from causal_otel._internal import process
+from causal_otel._internal import faults, process
+from causal_otel.causality.turns import libuv_age
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
     from collections.abc import Callable
 
-__all__ = ["SelectorClock", "TurnClock", "clock_here", "keep_clock"]
+__all__ = ["LibuvClock", "SelectorClock", "TurnClock", "clock_here", "keep_clock", "note_turns"]
 
 
 class TurnClock(Protocol):
@@ -63,6 +64,19 @@ class SelectorClock:
             del self._selector.select
 
 
+class LibuvClock:
+    """That of a loop of uvloop's.
+
+    Args:
+        age: tells for how many nanoseconds the present turn has been going on, at least.
+    """
+
+    __slots__ = ("age",)
+
+    def __init__(self, age: Callable[[], int]) -> None:
+        self.age = age
+
+
 _clocks: dict[int, TurnClock] = {}
 """By the thread in which a loop runs."""
 
@@ -86,6 +100,31 @@ def keep_clock(clock: TurnClock) -> Callable[[], None]:
                 _clocks[ident] = before
 
     return end
+
+
+def note_turns(loop: AbstractEventLoop) -> Callable[[], None]:
+    """Let ``loop``, which is about to run in this thread, have a clock if it can, until what is returned is called."""
+    try:
+        selector = getattr(loop, "_selector", None)
+        if selector is not None:
+            noting = SelectorClock(selector)
+            forget = keep_clock(noting)
+
+            def end() -> None:
+                forget()
+                noting.remove()
+
+            return end
+        age = libuv_age(loop)
+        if age is not None:
+            return keep_clock(LibuvClock(age))
+    except Exception:
+        faults.report("causality: the turns of a loop")
+    return _nothing
+
+
+def _nothing() -> None:
+    """There is no clock."""
 
 
 process.at_fork(in_child=_clocks.clear)

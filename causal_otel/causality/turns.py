@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from types import FrameType
 
-__all__ = ["Turn", "Turns", "turns_of"]
+__all__ = ["Turn", "Turns", "libuv_age", "turns_of"]
 
 _MS = 1_000_000
 
@@ -171,6 +171,15 @@ def turns_of(loop: AbstractEventLoop, caller: FrameType | None) -> Turns | None:
         libuv = _libuv()
         return None if libuv is None else LibuvTurns(loop, caller, libuv)
     return None
+
+
+def libuv_age(loop: AbstractEventLoop) -> Callable[[], int] | None:
+    """Tells for how many nanoseconds, at least, a loop of uvloop's has been in its turn; None: it does not tell."""
+    libuv = _libuv()
+    if libuv is None:
+        return None
+    known, pointer = libuv, libuv.pointer(loop)
+    return lambda: max(0, known.turn(pointer)[1])
 
 
 @functools.cache

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from causal_otel._internal.extras import missing
 from causal_otel.cli.source import add_source, source
 from causal_otel.cli.stored import CommandError, UsageError, carry_out
+from causal_otel.collector.mcp import PACKAGES
 from causal_otel.settings import SettingError
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ _UNUSABLE = 2
 _AT_ONCE = 2
 """Calls that are answered at the same time; only one thread runs Python at a time."""
 
+_FURTHEST = 500
+"""Traces that every back end which can be asked by --url gives at once."""
+
 _Answer = TypeVar("_Answer")
 
 
@@ -45,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until stdin ends; returns the exit status."""
-    if problem := missing(("mcp",), "mcp"):
+    if problem := missing(PACKAGES, "mcp"):
         print(f"causal-otel mcp: {problem}", file=sys.stderr)
         return _UNUSABLE
     return carry_out("mcp", _serve, arguments)
@@ -107,6 +111,8 @@ def _refusing() -> Iterator[None]:
 
 class _Remote:
     """See :class:`causal_otel.collector.mcp.sources.Traces`: a source that may refuse each question."""
+
+    furthest = _FURTHEST
 
     def __init__(self, found: Source) -> None:
         self._source = found

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-__all__ = ["Around", "Watched", "watch", "watched"]
+__all__ = ["Around", "Watch", "Watched", "ask", "watch"]
 
 
 class Around:
@@ -38,24 +38,20 @@ class Watched(Protocol):
 
 
 Watch = Callable[[Callable[..., Any]], "Watched | None"]
+"""Returns what is to be called in place of a job; None: the job itself, as nearly always. Never raises."""
 
-_watching: list[Watch] = []
+ask: Watch | None = None
+"""Is asked of each job that is given to a pool inside a trace; None: nobody is."""
 
 
 def watch(asked: Watch) -> Callable[[], None]:
-    """Ask ``asked`` of each job that is given to a pool inside a trace, until what is returned is called.
+    """Have ``asked`` asked, until what is returned is called."""
+    global ask
+    ask = asked
 
-    Args:
-        asked: returns what is to be called in place of the job; None: nothing is to be told of it. Never raises.
-    """
-    _watching.append(asked)
-    return lambda: _watching.remove(asked)
+    def undo() -> None:
+        global ask
+        if ask is asked:
+            ask = None
 
-
-def watched(function: Callable[..., Any]) -> Watched | None:
-    """What is to be called in place of a job; None: the job itself."""
-    for asked in _watching:
-        found = asked(function)
-        if found is not None:
-            return found
-    return None
+    return undo

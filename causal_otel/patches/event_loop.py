@@ -46,6 +46,7 @@ from opentelemetry.trace import SpanKind
 
 from causal_otel import names
 from causal_otel._internal.setting_types import SECONDS_OR_OFF
+from causal_otel.causality.turn_clock import note_turns
 from causal_otel.engine import context
 from causal_otel.instrument.declaration import Connect, Patch, Wrap
 from causal_otel.instrument.options import Options
@@ -141,9 +142,11 @@ def _run_forever(tracing: Tracing[EventLoopOptions], original: Callable[..., Any
     @functools.wraps(original)
     def run_forever(loop: AbstractEventLoop) -> Any:
         monitor = _attach(tracing, loop, sys._getframe())
+        note_no_more = note_turns(loop)
         try:
             return original(loop)
         finally:
+            note_no_more()
             if monitor is not None:
                 monitor.detach()
                 del monitor  # it knows this frame

@@ -139,10 +139,11 @@ def _submit(tracing: Tracing[ThreadsOptions], original: Callable[..., Any]) -> C
             return original(executor, fn, *args, **kwargs)
         if type(executor) is not ThreadPoolExecutor:  # as that of Python 3.14 for interpreters, which pickles
             return original(executor, _Job(fn, context, perf_counter()), *args, **kwargs)
-        watched = jobs.watched(fn)
-        future = original(executor, _run, context, perf_counter(), watched or fn, args, kwargs)
-        if watched is not None:
-            watched.submitted(future)
+        watched = None if jobs.ask is None else jobs.ask(fn)
+        if watched is None:
+            return original(executor, _run, context, perf_counter(), fn, args, kwargs)
+        future = original(executor, _run, context, perf_counter(), watched, args, kwargs)
+        watched.submitted(future)
         return future
 
     return submit

@@ -6,8 +6,10 @@ import asyncio
 import threading
 from typing import Any
 
+import uvloop
+
 from causal_otel.causality.own_steps import OwnSteps
-from causal_otel.causality.turn_clock import SelectorClock, clock_here, keep_clock
+from causal_otel.causality.turn_clock import SelectorClock, clock_here, keep_clock, note_turns
 from tests.causality.computing import COMPUTED, compute
 
 
@@ -98,3 +100,31 @@ def test_each_thread_has_its_own() -> None:
     assert clock_here() is outer
     end_outer()
     assert clock_here() is None
+
+
+def test_on_uvloop() -> None:
+    """Uvloop tells when a turn began, to the millisecond."""
+
+    async def work() -> None:
+        for _ in range(2):
+            await asyncio.sleep(0)
+
+    async def other() -> None:
+        for _ in range(3):
+            compute()
+            await asyncio.sleep(0)
+
+    async def main() -> int:
+        end = note_turns(asyncio.get_running_loop())
+        try:
+            steps = OwnSteps(work())
+
+            async def awaiting() -> None:
+                await steps
+
+            await asyncio.gather(other(), awaiting())
+            return steps.waited
+        finally:
+            end()
+
+    assert uvloop.run(main()) >= 2 * (COMPUTED - 2_000_000)

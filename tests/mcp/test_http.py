@@ -165,5 +165,5 @@ def test_without_the_extra_the_rest_works(tmp_path: Path) -> None:
         assert "MCP" not in collector.process.output()
         response = _call(collector)
         assert response.status_code == 501
-        assert response.text == f"MCP is not here: mcp cannot be imported; {how_to_install('mcp')}\n"
+        assert response.text == f"MCP is not here: mcp and mcp_types cannot be imported; {how_to_install('mcp')}\n"
         assert collector.get("/api/services").json()["data"] == ["api", "web", "worker"]

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from causal_otel.collector.mcp.answers import MOST_BYTES, Refused
 from causal_otel.collector.mcp.paging import Page, call_of, read_cursor
+from causal_otel.collector.mcp.tools import TOOLS
+from causal_otel.collector.query import Found
 from tests.mcp.agents import Agent, without_notice
 from tests.mcp.traces import DEEP, ITEMS, LARGE, LARGE_SPANS, TIME, WHOLE_TIME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+
+    from causal_otel.collector.query import Query, Summary
 
 
 @pytest.mark.parametrize("limit", [7, 50])
@@ -27,6 +36,14 @@ def test_a_search_in_another_order_in_pages(agent: Agent) -> None:
     pages = agent.pages("search_traces", "traces", operation="GET /item", sort="longest", limit=40, **WHOLE_TIME)
     rows = [row for page in pages for row in page]
     assert [row["ms"] for row in rows] == [100.0 + number for number in range(ITEMS - 1, -1, -1)]
+
+
+@pytest.mark.parametrize("sort", ["spans", "errors"])
+def test_a_search_for_equals_in_pages(over_stdin: Agent, sort: str) -> None:
+    """Of traces with as many spans and errors as each other, each comes once."""
+    pages = over_stdin.pages("search_traces", "traces", operation="GET /item", sort=sort, limit=17, **WHOLE_TIME)
+    ids = [row["trace_id"] for page in pages for row in page]
+    assert len(set(ids)) == len(ids) == ITEMS
 
 
 def test_an_outline_in_pages(agent: Agent) -> None:
@@ -113,3 +130,32 @@ def test_pages_are_as_long_as_there_is_room() -> None:
     assert 9 <= len(first["rows"]) <= 10
     assert first["left_out"] == 30 - len(first["rows"])
     assert len(str(first)) < MOST_BYTES
+
+
+class _Endless:
+    """Traces without end, one a second, of which not more are found at once than it says."""
+
+    furthest = 30
+
+    def search(self, query: Query, *, seconds: float = 2.0) -> Found:
+        return Found(tuple(number.to_bytes(16, "big") for number in range(1, min(query.limit, self.furthest) + 1)))
+
+    def summaries(self, trace_ids: Iterable[bytes]) -> list[Summary]:
+        return []
+
+    def trace(self, trace_id: bytes) -> TracesData | None:
+        return None
+
+
+def test_a_search_that_goes_no_further_says_so() -> None:
+    """The last page says that there are more, and how to see them; a trace that is gone meanwhile is told to be."""
+    tool, cursor, ids = TOOLS["search_traces"], "", []
+    while True:
+        arguments = tool.read({"limit": 8, "cursor": cursor})
+        answer = without_notice(tool.answer(_Endless(), arguments))
+        ids += [row["trace_id"] for row in answer["traces"] if row["gone"]]
+        if "next_cursor" not in answer:
+            break
+        cursor = answer["next_cursor"]
+    assert len(set(ids)) == len(ids) == 30
+    assert answer["incomplete"] == "a search goes no further than 30 traces: narrow the time to see the others"

@@ -6,6 +6,8 @@ import asyncio
 import functools
 import gc
 import inspect
+import sys
+import threading
 import weakref
 from collections.abc import Awaitable, Callable
 from types import FunctionType
@@ -221,6 +223,23 @@ def test_without_a_loop(recorded: Recording, kind: Kind) -> None:
         assert not lock.locked()
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks may be eager from Python 3.12 on")
+def test_eager_tasks(recorded: Recording) -> None:
+    """A task that runs before anybody awaits it has the lock, and waits for it, as any other."""
+
+    async def program() -> None:
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined]
+        lock = asyncio.Lock()
+        holding = asyncio.create_task(hold(LOCK, lock), name="cache refresh")
+        assert lock.locked()
+        using = asyncio.create_task(use(lock))
+        assert LOCK.waiting(lock) == 1
+        await asyncio.gather(holding, using)
+
+    run(program)
+    assert assert_waited(recorded, "asyncio.Lock")["causal.lock.holder"] == "cache refresh"
+
+
 def test_a_cancellation_says_why(recorded: Recording) -> None:
     """The exception is the one that cancelled the wait, with its message."""
 
@@ -257,6 +276,31 @@ def test_a_lock_keeps_no_task_alive(recorded: Recording) -> None:
 
     run(program)
     assert told == ["Task exception was never retrieved"] * 4
+
+
+@each_kind
+def test_a_loop_in_another_thread(recorded: Recording, kind: Kind) -> None:
+    """A task that runs in another thread meanwhile is never taken for the one that has the lock."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    async def busy() -> None:
+        with causal_otel.span("busy"):
+            begun.set()
+            go_on.wait(60)  # it runs, and lets other threads run
+
+    thread = threading.Thread(target=lambda: run(busy))
+    thread.start()
+    assert begun.wait(60)
+    try:
+        run(lambda: waited_for(kind))
+    finally:
+        go_on.set()
+        thread.join(60)
+    found = assert_waited(recorded, kind.name)
+    (wait,) = (span for span in recorded.spans if span.name.startswith("wait "))
+    known = sys.version_info >= (3, 12)
+    assert found.get("causal.lock.holder") == ("cache refresh" if known else None)
+    assert len(wait.links) == known
 
 
 class Counting(asyncio.Lock):

@@ -140,21 +140,28 @@ def test_a_wait_for_the_thread_is_another(recorded: Recording) -> None:
         ),
     ],
 )
-def test_a_timeout(recorded: Recording, way: Way, loop: str) -> None:
+def test_given_up(recorded: Recording, way: Way, loop: str) -> None:
     """Who awaits it gives up, and the wait is over, marked as cancelled; the thread goes on and tells nothing more."""
     lock = threading.Lock()
     lock.acquire()
 
+    async def give_up(scope: anyio.CancelScope) -> None:
+        await until(_waiting_threads)
+        await anyio.sleep(PLANTED)
+        scope.cancel()
+
     async def program() -> None:
-        with causal_otel.span("use"):
-            with anyio.move_on_after(PLANTED) as scope:
-                await way(lock.acquire)
-            assert scope.cancelled_caught
-            lock.release()
-            await until(lambda: lock.locked() and not _waiting_threads())
+        async with anyio.create_task_group() as tasks:
+            with causal_otel.span("use"):
+                with anyio.CancelScope() as scope:
+                    tasks.start_soon(give_up, scope)
+                    await way(lock.acquire)
+                assert scope.cancelled_caught
+                lock.release()
+                await until(lambda: lock.locked() and not _waiting_threads())
 
     run(program, loop)
-    assert_waited(recorded, "threading.Lock", lasts=PLANTED / 2, cancelled=True)
+    assert_waited(recorded, "threading.Lock", cancelled=True)
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -288,7 +295,11 @@ def test_what_is_there_comes_back() -> None:
 
     before = found()
     with recording(PATCHES):
-        assert jobs._watching
+        assert _asked() is not None
         assert [each is other for each, other in zip(found(), before, strict=True)] == [False, False, True]
-    assert not jobs._watching
+    assert _asked() is None
     assert all(each is other for each, other in zip(found(), before, strict=True))
+
+
+def _asked() -> object:
+    return jobs.ask

@@ -27,6 +27,8 @@ __all__ = ["STALL", "Stall", "Stalls", "is_stall", "shares_of_stall", "stalled_b
 STALL = "loop blocked"
 """The name of a span that is one stall of an event loop."""
 
+_COLLECTING, _COMPUTING, _STARVED = "garbage collection", "computing", "no free CPU"
+
 _KEYS = frozenset({CAUSAL_BLOCK_CALLBACKS, CAUSAL_BLOCK_CPU, CAUSAL_BLOCK_FRAME, CAUSAL_BLOCK_WAIT})
 """What a stall has one of: users may call spans of their own so, too."""
 
@@ -62,7 +64,7 @@ def stalled_by(span: Span) -> str:
     frame, callbacks = span.attributes.get(CAUSAL_BLOCK_FRAME), span.attributes.get(CAUSAL_BLOCK_CALLBACKS)
     if not frame and isinstance(callbacks, int) and callbacks > 1:
         frame = f"{callbacks} callbacks, none of them long"
-    what = next(iter(shares_of_stall(span)), "")
+    what = _reason(span)
     return f"{named(str(frame or 'unknown code'))}{f' ({what})' if what else ''}"
 
 
@@ -70,14 +72,24 @@ def shares_of_stall(span: Span) -> dict[str, int]:
     """What the thread did during a stall, in nanoseconds, longest first; empty: that is not known."""
     collecting = measured(span.attributes, CAUSAL_BLOCK_GC)
     shares = {
-        "garbage collection": collecting,
-        "computing": measured(span.attributes, CAUSAL_BLOCK_CPU) - collecting,
+        _COLLECTING: collecting,
+        _COMPUTING: measured(span.attributes, CAUSAL_BLOCK_CPU) - collecting,
         "waiting for the GIL": measured(span.attributes, CAUSAL_BLOCK_GIL),
-        "no free CPU": measured(span.attributes, CAUSAL_BLOCK_STARVED),
+        _STARVED: measured(span.attributes, CAUSAL_BLOCK_STARVED),
         "a blocking call": measured(span.attributes, CAUSAL_BLOCK_WAIT),
     }
     longest = sorted(shares, key=lambda each: -shares[each])  # of two that are as long, the first one named
     return {each: shares[each] for each in longest if shares[each] > 0}
+
+
+def _reason(span: Span) -> str:
+    """What the thread mostly did during a stall; empty: that is not known."""
+    shares = shares_of_stall(span)
+    longest = next(iter(shares), "")
+    computed = next((each for each in shares if each in (_COLLECTING, _COMPUTING)), "")
+    if longest == _STARVED and computed:
+        return f"{computed}, {longest}"  # what it did when it could
+    return longest
 
 
 class Stalls:

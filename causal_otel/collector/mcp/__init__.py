@@ -6,3 +6,8 @@ HTTP. Nothing is ever written.
 """
 
 from __future__ import annotations
+
+__all__ = ["PACKAGES"]
+
+PACKAGES = ("mcp", "mcp_types")
+"""What of the extra is needed, by the names it is imported by. Version 1 of the SDK has only the first."""

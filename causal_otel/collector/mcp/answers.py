@@ -18,7 +18,7 @@ from causal_otel._internal.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["MOST_BYTES", "NOTICE", "Refused", "fitting", "milliseconds", "moment", "name", "size", "write"]
+__all__ = ["MOST_BYTES", "NOTICE", "Refused", "fitting", "milliseconds", "name", "size", "utc", "write"]
 
 MOST_BYTES = 16_000
 """What an answer has at the most, in UTF-8: some 5,000 tokens."""
@@ -71,7 +71,7 @@ def milliseconds(nanoseconds: int) -> float:
     return round(nanoseconds / 1e6, 3)
 
 
-def moment(nanoseconds: int) -> str:
+def utc(nanoseconds: int) -> str:
     """A Unix time in nanoseconds as answers have it."""
     seconds, rest = divmod(nanoseconds, 10**9)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest // 10**6:03}Z"

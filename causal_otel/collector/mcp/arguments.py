@@ -36,9 +36,9 @@ class Arguments(BaseModel):
     @classmethod
     def _given(cls, values: Any) -> Any:
         """Models write null for what they leave out."""
-        return (
-            {name: value for name, value in values.items() if value is not None} if isinstance(values, dict) else values
-        )
+        if not isinstance(values, dict):
+            return values
+        return {name: value for name, value in values.items() if value is not None}
 
 
 class Paged(Arguments):

@@ -18,6 +18,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from causal_otel._internal.extras import missing
+from causal_otel.collector.mcp import PACKAGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +39,7 @@ _MOST_BYTES = 64 * 1024
 @cache
 def not_installed() -> str:
     """What is missing for it, and how to install that; empty: nothing."""
-    return missing(("mcp",), "mcp")
+    return missing(PACKAGES, "mcp")
 
 
 def routes(reading: Reading) -> list[BaseRoute]:

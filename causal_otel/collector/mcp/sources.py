@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from causal_otel.collector.analysis.view import TraceView
     from causal_otel.collector.query import Found, OperationStatistics, Query, Summary
 
-__all__ = ["SEARCH_SECONDS", "Counted", "Traces", "each_trace", "trace_of"]
+__all__ = ["SEARCH_SECONDS", "Bounded", "Counted", "Traces", "each_trace", "furthest", "trace_of"]
 
 SEARCH_SECONDS = 5.0
 """How long one search may take."""
+
+_FURTHEST = 10_000
 
 
 class Traces(Protocol):
@@ -40,6 +42,20 @@ class Counted(Protocol):
 
     def statistics(self, start: int, end: int, service: str | None = None) -> list[OperationStatistics]:
         """How every operation (of a service) went between two Unix times in nanoseconds, to the hour."""
+
+
+@runtime_checkable
+class Bounded(Protocol):
+    """What finds no more traces than so many, whatever is asked for."""
+
+    @property
+    def furthest(self) -> int:
+        """How many."""
+
+
+def furthest(traces: Traces) -> int:
+    """How many traces a search lists, page by page: each looks for all that came before, too."""
+    return traces.furthest if isinstance(traces, Bounded) else _FURTHEST
 
 
 def trace_of(traces: Traces, trace_id: bytes) -> TraceView:

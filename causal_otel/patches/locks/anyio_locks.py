@@ -1,7 +1,7 @@
 """anyio's ``Lock``, ``Semaphore`` and ``CapacityLimiter``, of both of its back ends.
 
 anyio knows who has a lock, so nothing is noted here. Each replacement looks whether it has to be waited for and returns
-the coroutine of anyio's own method if not: one more function, 40 ns. It is marked as a coroutine function and is none,
+the coroutine of anyio's own method if not: one more function, 50 ns. It is marked as a coroutine function and is none,
 which would cost three times that. ``inspect.iscoroutinefunction`` knows of such marks from Python 3.12 on,
 ``asyncio.iscoroutinefunction``, which frameworks and mocks ask, on all.
 """
@@ -52,14 +52,13 @@ def _lock(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., 
     waits = Waits(tracing, "anyio.Lock", lambda lock: (len(lock._waiters), lock._owner_task))
 
     @functools.wraps(original)
-    def acquire(self: Any, *args: Any) -> Any:
+    def acquire(self: Any) -> Any:
         try:
-            free = self._owner_task is None and not self._waiters
+            if self._owner_task is None and not self._waiters:
+                return original(self)
         except AttributeError:
-            free = True
-        if free:
-            return original(self, *args)
-        return waits.during(original, self, *args)
+            return original(self)
+        return waits.during(original, self)
 
     return _marked(acquire)
 
@@ -73,14 +72,13 @@ def _semaphore(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[
     )
 
     @functools.wraps(original)
-    def acquire(self: Any, *args: Any) -> Any:
+    def acquire(self: Any) -> Any:
         try:
-            free = self._value > 0 and not self._waiters
+            if self._value > 0 and not self._waiters:
+                return original(self)
         except AttributeError:
-            free = True
-        if free:
-            return original(self, *args)
-        return waits.during(original, self, *args)
+            return original(self)
+        return waits.during(original, self)
 
     return _marked(acquire)
 
@@ -93,14 +91,13 @@ def _limiter(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..
     waits = Waits(tracing, "anyio.CapacityLimiter", _look_at_limiter, lambda limiter: limiter.total_tokens)
 
     @functools.wraps(original)
-    def acquire_on_behalf_of(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def acquire_on_behalf_of(self: Any, borrower: object) -> Any:
         try:
-            free = len(self._borrowers) < self._total_tokens and not self._wait_queue
+            if len(self._borrowers) < self._total_tokens and not self._wait_queue:
+                return original(self, borrower)
         except AttributeError:
-            free = True
-        if free:
-            return original(self, *args, **kwargs)
-        return waits.during(original, self, *args, **kwargs)
+            return original(self, borrower)
+        return waits.during(original, self, borrower)
 
     return _marked(acquire_on_behalf_of)
 
@@ -116,14 +113,13 @@ def _trio_lock(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[
     waits = Waits(tracing, "anyio.Lock", look)
 
     @functools.wraps(original)
-    def acquire(self: Any, *args: Any) -> Any:
+    def acquire(self: Any) -> Any:
         try:
-            free = self._Lock__original._owner is None
+            if self._Lock__original._owner is None:
+                return original(self)
         except AttributeError:
-            free = True
-        if free:
-            return original(self, *args)
-        return waits.during(original, self, *args)
+            return original(self)
+        return waits.during(original, self)
 
     return _marked(acquire)
 
@@ -137,37 +133,52 @@ def _trio_semaphore(tracing: Tracing[Any], original: Callable[..., Any]) -> Call
     )
 
     @functools.wraps(original)
-    def acquire(self: Any, *args: Any) -> Any:
+    def acquire(self: Any) -> Any:
         try:
-            free = self._Semaphore__original._value > 0
+            if self._Semaphore__original._value > 0:
+                return original(self)
         except AttributeError:
-            free = True
-        if free:
-            return original(self, *args)
-        return waits.during(original, self, *args)
+            return original(self)
+        return waits.during(original, self)
 
     return _marked(acquire)
 
 
-def _trio_limiter(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
-    def look(limiter: Any) -> Look:
-        found = limiter._CapacityLimiter__original
-        return len(found._lot), _one_borrower(found._borrowers, found._total_tokens)
+def _look_at_trio_limiter(limiter: Any) -> Look:
+    found = limiter._CapacityLimiter__original
+    return len(found._lot), _one_borrower(found._borrowers, found._total_tokens)
 
-    waits = Waits(tracing, "anyio.CapacityLimiter", look, lambda limiter: limiter.total_tokens)
+
+def _trio_limiter(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    waits = Waits(tracing, "anyio.CapacityLimiter", _look_at_trio_limiter, lambda limiter: limiter.total_tokens)
 
     @functools.wraps(original)
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def acquire(self: Any) -> Any:
         try:
             limiter = self._CapacityLimiter__original
-            free = len(limiter._borrowers) < limiter._total_tokens and not limiter._lot
+            if len(limiter._borrowers) < limiter._total_tokens and not limiter._lot:
+                return original(self)
         except AttributeError:
-            free = True
-        if free:
-            return original(self, *args, **kwargs)
-        return waits.during(original, self, *args, **kwargs)
+            return original(self)
+        return waits.during(original, self)
 
-    return _marked(call)
+    return _marked(acquire)
+
+
+def _trio_limiter_on_behalf_of(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    waits = Waits(tracing, "anyio.CapacityLimiter", _look_at_trio_limiter, lambda limiter: limiter.total_tokens)
+
+    @functools.wraps(original)
+    def acquire_on_behalf_of(self: Any, borrower: object) -> Any:
+        try:
+            limiter = self._CapacityLimiter__original
+            if len(limiter._borrowers) < limiter._total_tokens and not limiter._lot:
+                return original(self, borrower)
+        except AttributeError:
+            return original(self, borrower)
+        return waits.during(original, self, borrower)
+
+    return _marked(acquire_on_behalf_of)
 
 
 TARGETS = (
@@ -176,9 +187,8 @@ TARGETS = (
     Wrap(_ASYNCIO, "CapacityLimiter.acquire_on_behalf_of", _limiter, optional=True),
     Wrap(_TRIO, "Lock.acquire", _trio_lock, optional=True),
     Wrap(_TRIO, "Semaphore.acquire", _trio_semaphore, optional=True),
-    *(
-        Wrap(_TRIO, f"CapacityLimiter.{method}", _trio_limiter, optional=True)
-        for method in ("__aenter__", "acquire", "acquire_on_behalf_of")
-    ),
+    Wrap(_TRIO, "CapacityLimiter.__aenter__", _trio_limiter, optional=True),
+    Wrap(_TRIO, "CapacityLimiter.acquire", _trio_limiter, optional=True),
+    Wrap(_TRIO, "CapacityLimiter.acquire_on_behalf_of", _trio_limiter_on_behalf_of, optional=True),
 )
 """What is replaced. Older versions of anyio have some of these classes elsewhere; nothing is told of them then."""

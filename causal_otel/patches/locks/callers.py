@@ -1,8 +1,8 @@
 """Whose wait it is: one inside a driver's call is told by the driver's own patch, as a part of that call.
 
 asyncpg's pool waits in an ``asyncio.Queue``, redis-py's in an ``asyncio.Condition``, anyio's threads behind a
-``CapacityLimiter``. Who waits is read from the frames: while a coroutine begins to wait, all that await it are on the
-stack. They are looked at for waits only, which cost much more than that.
+``CapacityLimiter``. Who has waited is read from the frames: when a coroutine goes on, all that await it are on the
+stack. That is looked at for waits alone that took a while.
 """
 
 from __future__ import annotations
@@ -30,13 +30,16 @@ _BETWEEN = (
 )
 """Modules between a lock and who waits for it."""
 
+_DEMO = "causal_otel.cli.demo."
+"""Of what is ours this alone is an application."""
+
 _BACKENDS = "anyio._backends."
 _OF_LOCKS = ("acquire", "acquire_on_behalf_of", "__aenter__")
 """Functions of anyio's back ends that wait for whoever has called them; the others wait for a thread or a socket."""
 
 
 def is_told_elsewhere() -> bool:
-    """Whether the wait that begins now belongs to a call that something else tells of."""
+    """Whether the wait that is over now was a part of a call that something else tells of."""
     frame = sys._getframe(1)
     for _ in range(_MOST_FRAMES):
         module = frame.f_globals.get("__name__", "")
@@ -48,7 +51,8 @@ def is_told_elsewhere() -> bool:
                 return True
         elif not module.startswith(__package__):
             package = module.partition(".")[0]
-            return package in ("anyio", "causal_otel", "trio") or _PATCHES.get(package) in at_work
+            ours = package == "causal_otel" and not module.startswith(_DEMO)
+            return ours or package in ("anyio", "trio") or _PATCHES.get(package) in at_work
         if frame.f_back is None or not frame.f_back.f_code.co_flags & _AWAITABLE:
             return False  # the beginning of a task
         frame = frame.f_back

@@ -18,13 +18,13 @@ from causal_otel.names import CAUSAL_LINK
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["current_in", "links", "name_of", "running_task", "running_tasks"]
+__all__ = ["current_in", "is_here", "links", "name_of", "running_task", "running_tasks"]
 
 _UNNAMED = re.compile(r"Task-\d+")
 
 running_tasks = getattr(asyncio.tasks, "_current_tasks", {}).values()
 """The tasks that run now, one of each event loop at the most. Only Python 3.11 needs them. Loops of other threads have
-theirs here as well, so :func:`name_of` asks whose a task is."""
+theirs here as well: ask :func:`is_here` before telling of one."""
 
 if sys.version_info >= (3, 12):
 
@@ -62,13 +62,16 @@ def _context_of(task: Any) -> Context | None:
     return next((each for each in gc.get_referents(task) if type(each) is Context), None)
 
 
+def is_here(task: Any) -> bool:
+    """Whether a task belongs to the loop that runs here, as whatever has a lock of that loop does."""
+    return not isinstance(task, asyncio.Task) or task.get_loop() is _get_running_loop()
+
+
 def name_of(task: Any) -> str | None:
-    """The name of a task of the loop that runs here; None: it is another's, or its name would mislead."""
+    """The name of a task; None: there is none, or it would mislead."""
     if not isinstance(task, asyncio.Task):
         name = getattr(task, "name", None)  # trio's
         return name if isinstance(name, str) else None
-    if task.get_loop() is not _get_running_loop():
-        return None
     name = task.get_name()
     # Until Python 3.11 wait_for() acquires a lock in a task of its own, which is over when the lock is had.
     return None if task.done() and _UNNAMED.fullmatch(name) else name

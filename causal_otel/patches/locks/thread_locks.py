@@ -15,7 +15,7 @@ import threading
 import weakref
 from asyncio import CancelledError
 from contextvars import Context
-from types import BuiltinMethodType, MethodType
+from types import BuiltinMethodType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from causal_otel._internal import faults
@@ -43,17 +43,17 @@ def _lock_of(function: Any) -> Any:
     for _ in range(_LAYERS):
         kind = type(function)
         if kind is MethodType or kind is BuiltinMethodType:
-            break
+            return function.__self__ if function.__name__ == "acquire" else None
         if kind is functools.partial:
-            is_run = type(getattr(function.func, "__self__", None)) is Context  # as asyncio.to_thread() has it
-            function = function.args[0] if is_run and function.args else function.func
+            inner = function.func
+            # asyncio.to_thread() runs a function in a copy of the context.
+            is_run = type(inner) is BuiltinMethodType and type(inner.__self__) is Context and function.args
+            function = function.args[0] if is_run else inner
         elif isinstance(function, jobs.Around):
             function = function.function
         else:
             return None
-    else:
-        return None
-    return function.__self__ if function.__name__ == "acquire" else None
+    return None
 
 
 class _Acquire(jobs.Around):
@@ -120,6 +120,8 @@ def _finder(tracing: Tracing[Any]) -> Callable[[Callable[..., Any]], _Acquire | 
     ]
 
     def find(function: Callable[..., Any]) -> _Acquire | None:
+        if type(function) is FunctionType:  # as most jobs are
+            return None
         try:
             lock = _lock_of(function)
             if lock is None:

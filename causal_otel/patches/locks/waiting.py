@@ -31,7 +31,7 @@ from causal_otel.names import (
     CAUSAL_LOCK_WAITING,
 )
 from causal_otel.patches.locks.callers import is_told_elsewhere
-from causal_otel.patches.locks.holders import current_in, links, name_of
+from causal_otel.patches.locks.holders import current_in, is_here, links, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,7 +163,7 @@ class Waits:
         """
         until = perf_counter_ns()
         current, since = begun[0], begun[4]
-        if until - since < _SHORT:
+        if until - since < _SHORT or not self._tracing.active:
             return
         try:
             span: Any = current[SPAN_KEY]
@@ -199,12 +199,12 @@ class Waits:
             size = None
         if isinstance(size, int) and size > 0:  # a limiter may be unlimited, and a semaphore that signals has none
             attributes[CAUSAL_LOCK_SIZE] = size
-        name = None if holder is None else name_of(holder)
-        if name is not None:
-            attributes[CAUSAL_LOCK_HOLDER] = name
-        span = self._tracing.start(
-            self._name, SpanKind.INTERNAL, attributes, current, unix_time(parent, since), links(held_in)
-        )
+        linked = None
+        if holder is not None and is_here(holder):
+            linked = links(held_in)
+            if (name := name_of(holder)) is not None:
+                attributes[CAUSAL_LOCK_HOLDER] = name
+        span = self._tracing.start(self._name, SpanKind.INTERNAL, attributes, current, unix_time(parent, since), linked)
         if error is not None:
             mark_failed(span, error, _ERRORS)
         span.end()

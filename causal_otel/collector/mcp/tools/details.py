@@ -9,7 +9,7 @@ from pydantic import Field
 
 from causal_otel.collector.analysis import where_time_went
 from causal_otel.collector.attributes import plain_dict, text
-from causal_otel.collector.mcp.answers import MOST_BYTES, Refused, milliseconds, moment, name, size, write
+from causal_otel.collector.mcp.answers import MOST_BYTES, Refused, milliseconds, name, size, utc, write
 from causal_otel.collector.mcp.arguments import Arguments, trace_id
 from causal_otel.collector.mcp.sources import trace_of
 from causal_otel.collector.mcp.tools.outline import span_of
@@ -52,7 +52,7 @@ def _answer(traces: Traces, wanted: _Details) -> str:
         "kind": span.kind,
         "status": span.status,
         "status_message": _cut("", span.status_message),
-        "start": moment(span.start),
+        "start": utc(span.start),
         "at_ms": milliseconds(span.start - view.start),
         "ms": milliseconds(span.duration),
         "own_ms": milliseconds(span.self_time),

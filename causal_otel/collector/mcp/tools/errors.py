@@ -9,9 +9,9 @@ from pydantic import Field
 
 from causal_otel.causality.explanation.failures import failure
 from causal_otel.collector.analysis.lookup import matching
-from causal_otel.collector.mcp.answers import milliseconds, moment, name
+from causal_otel.collector.mcp.answers import milliseconds, name, utc
 from causal_otel.collector.mcp.arguments import OfOperation, Paged
-from causal_otel.collector.mcp.errors import error_type
+from causal_otel.collector.mcp.error_types import error_type
 from causal_otel.collector.mcp.sources import SEARCH_SECONDS, each_trace
 from causal_otel.collector.mcp.statistics import looked
 from causal_otel.collector.mcp.tools.tool import Tool, capped
@@ -91,7 +91,7 @@ def _row(each: _Group) -> dict[str, Any]:
         "type": each.kind,
         "count": each.count,
         "origin": each.origins,
-        "last": moment(each.last),
+        "last": utc(each.last),
         "trace_id": view.trace_id,
         "span_id": span.span_id,
         "ms": milliseconds(span.duration),

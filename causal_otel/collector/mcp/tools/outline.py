@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from causal_otel.causality.critical_path import critical_path, time_on_path
-from causal_otel.collector.mcp.answers import Refused, milliseconds, moment, name
+from causal_otel.collector.mcp.answers import Refused, milliseconds, name, utc
 from causal_otel.collector.mcp.arguments import DURATIONS, Paged, duration, trace_id
-from causal_otel.collector.mcp.errors import error_type
+from causal_otel.collector.mcp.error_types import error_type
 from causal_otel.collector.mcp.sources import trace_of
 from causal_otel.collector.mcp.tools.tool import Tool, capped
 
@@ -44,7 +44,7 @@ def _answer(traces: Traces, wanted: _Outline) -> str:
     rows = [span for span in spans if span.duration >= least and (span.error or not wanted.errors)]
     head = {
         "trace_id": view.trace_id,
-        "start": moment(view.start),
+        "start": utc(view.start),
         "ms": milliseconds(view.duration),
         "spans": len(view.spans),
         "errors": view.errors,

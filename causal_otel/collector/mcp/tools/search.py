@@ -9,9 +9,9 @@ from pydantic import Field
 
 from causal_otel.collector.conditions import Conditions
 from causal_otel.collector.conditions import parse as read_conditions
-from causal_otel.collector.mcp.answers import Refused, milliseconds, moment, name
+from causal_otel.collector.mcp.answers import Refused, milliseconds, name, utc
 from causal_otel.collector.mcp.arguments import DURATIONS, OfOperation, Paged, duration, read
-from causal_otel.collector.mcp.sources import SEARCH_SECONDS
+from causal_otel.collector.mcp.sources import SEARCH_SECONDS, furthest
 from causal_otel.collector.mcp.tools.tool import Tool, capped
 from causal_otel.collector.query import Query
 
@@ -44,7 +44,8 @@ class _Search(OfOperation, Paged):
 def _answer(traces: Traces, wanted: _Search) -> str:
     page = wanted.page(SEARCH.name, wanted.limit, *wanted.time())
     shown = page.cursor.shown if page.cursor is not None else 0
-    query = _query(wanted, page.start, page.end, shown + 2 * wanted.limit + (_SLACK if shown else 0))
+    most = furthest(traces)
+    query = _query(wanted, page.start, page.end, min(most, shown + 2 * wanted.limit + (_SLACK if shown else 0)))
     found = traces.search(query, seconds=SEARCH_SECONDS)
     first = page.begins(found.trace_ids, bytes.hex)
     ids = found.trace_ids[first : first + wanted.limit]
@@ -55,16 +56,12 @@ def _answer(traces: Traces, wanted: _Search) -> str:
             f"no trace matches {wanted.when}: try a longer last (such as 7d) or fewer conditions; services and "
             "operations list what there is"
         )
+    more = "at least" if len(found.trace_ids) == query.limit else ""
     if not found.complete:
         head["incomplete"] = f"the search was ended after {SEARCH_SECONDS:g} s: narrow the time to see all that match"
-    return page.answer(
-        head,
-        "traces",
-        found.trace_ids,
-        bytes.hex,
-        partial(_row, summaries),
-        more="at least" if len(found.trace_ids) == query.limit else "",
-    )
+    elif more and query.limit == most:
+        head["incomplete"] = f"a search goes no further than {most:,} traces: narrow the time to see the others"
+    return page.answer(head, "traces", found.trace_ids, bytes.hex, partial(_row, summaries), more=more)
 
 
 def _query(wanted: _Search, start: int, end: int, limit: int) -> Query:
@@ -99,7 +96,7 @@ def _row(summaries: dict[bytes, Summary], trace_id: bytes) -> dict[str, Any]:
         services.append(f"and {more} more")
     return {
         "trace_id": trace_id.hex(),
-        "start": moment(trace.start),
+        "start": utc(trace.start),
         "ms": milliseconds(trace.duration),
         "spans": trace.spans,
         "errors": trace.errors,

@@ -11,9 +11,9 @@ from causal_otel.names import ERROR_TYPE, EXCEPTION_TYPE
 if TYPE_CHECKING:
     from causal_otel.causality.spans import Span
 
-__all__ = ["NO_TYPE", "error_type"]
+__all__ = ["error_type"]
 
-NO_TYPE = "error"
+_NO_TYPE = "error"
 """The type of an error that has none."""
 
 
@@ -23,4 +23,4 @@ def error_type(span: Span) -> str:
     for event in reversed(span.events):
         if not kind and event.name == "exception":
             kind = text(event.attributes.get(EXCEPTION_TYPE))
-    return name(kind) or NO_TYPE
+    return name(kind) or _NO_TYPE
