@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from causal_otel.causality.explanation.parts import measured
@@ -104,13 +105,22 @@ class Stalls:
                 until = stall.end
         self._starts = [stall.start for stall in self._stalls]
         self._ends = [stall.end for stall in self._stalls]
+        self._spent = [0, *accumulate(stall.end - stall.start for stall in self._stalls)]
 
     def within(self, start: int, end: int) -> Iterator[tuple[int, int, Stall]]:
         """The stretches between two moments in which the loop stood still, in order."""
-        for place in range(bisect_right(self._ends, start), bisect_left(self._starts, end)):
+        for place in range(*self._places(start, end)):
             stall = self._stalls[place]
             yield max(start, stall.start), min(end, stall.end), stall
 
     def between(self, start: int, end: int) -> int:
         """Nanoseconds of those stretches together."""
-        return sum(last - first for first, last, _ in self.within(start, end))
+        first, behind = self._places(start, end)
+        if first >= behind:
+            return 0
+        cut = max(0, start - self._starts[first]) + max(0, self._ends[behind - 1] - end)
+        return self._spent[behind] - self._spent[first] - cut
+
+    def _places(self, start: int, end: int) -> tuple[int, int]:
+        """The first one that is not over by ``start``, and the first that begins at ``end`` or later."""
+        return bisect_right(self._ends, start), bisect_left(self._starts, end)

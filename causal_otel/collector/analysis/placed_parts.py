@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from causal_otel.causality.explanation.stalls import is_stall
@@ -21,6 +22,9 @@ _AT_THE_END = (CAUSAL_FETCH, CAUSAL_SEND)
 _REST = "rest"
 _ROUGHLY = 10
 """By this part of a span's own measure its stalls may be shorter: clocks are read at different moments."""
+
+_MOST_STALLS = 100
+"""Stalls in one span that are told apart. Of more the amount must do: each would be drawn in each span around it."""
 
 _Stretch = tuple[int, int]
 
@@ -72,7 +76,10 @@ def placed_parts(span: SpanView, stalls: Callable[[], Stalls | None]) -> list[Pl
 
 def _stalled(span: SpanView, blocked: Part, stalls: Stalls | None) -> PlacedPart:
     """Its stretches where they are known; of what is not, the amount at the end."""
-    known = [] if stalls is None else [(start, end) for start, end, _ in stalls.within(span.start, span.end)]
+    within = () if stalls is None else islice(stalls.within(span.start, span.end), _MOST_STALLS + 1)
+    known = [(start, end) for start, end, _ in within]
+    if len(known) > _MOST_STALLS:
+        known.clear()
     left = blocked.duration - sum(end - start for start, end in known)
     exact = bool(known) and left <= blocked.duration // _ROUGHLY
     return PlacedPart(blocked, tuple(known if exact else _with_end(span, known, left)), known=exact)

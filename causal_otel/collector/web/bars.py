@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from causal_otel.collector.units import format_duration
 from causal_otel.collector.web.legend import path_class, path_says
+from causal_otel.names import CAUSAL_LOOP_BLOCKED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -65,7 +66,10 @@ def parts(explained: Explained, span: SpanView, axis: Axis) -> tuple[PartView, .
 def _says(placed: PlacedPart) -> str:
     part = placed.part
     said = f"{part.label} {format_duration(part.duration)}"
-    return f"{said} before it started" if part.before else f"{said}, {100 * part.share:.3g} %"
+    if part.before:
+        return f"{said} before it started"
+    when = ", when is not known" if part.key == CAUSAL_LOOP_BLOCKED and not placed.known else ""
+    return f"{said}, {100 * part.share:.3g} %{when}"
 
 
 def _places(placed: PlacedPart, axis: Axis) -> Iterable[tuple[float, float]]:

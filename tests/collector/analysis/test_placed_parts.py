@@ -69,6 +69,14 @@ def test_of_stalls_that_are_partly_known_the_rest_is_at_the_end() -> None:
     assert found == {"loop blocked": [(20, 30), (50, 100)]}
 
 
+def test_of_very_many_stalls_only_the_amount_is_shown() -> None:
+    """They are not told apart, since each of them would be drawn in each span around it."""
+    few = _placed(1000, {"causal.loop.blocked": 0.05}, *((number, number + 0.5) for number in range(100)))
+    assert len(few["loop blocked"]) == 100
+    many = _placed(1000, {"causal.loop.blocked": 0.06}, *((number, number + 0.5) for number in range(120)))
+    assert many == {"loop blocked": [(940, 1000)]}
+
+
 def test_who_says_nothing_of_a_stall_has_not_suffered() -> None:
     """A span in a thread of its own went on while the loop stood still."""
     assert _placed(100, {"causal.server": 0.1}, (30, 70)) == {"server": [(0, 100)]}
