@@ -11,6 +11,7 @@ from causal_otel.names import EXCEPTION_STACKTRACE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from causal_otel.cli.tree import TreeLine
     from causal_otel.collector.analysis import LogView, TraceLogsView, TraceView
     from causal_otel.terminal.columns import Line
 
@@ -20,18 +21,17 @@ _STYLES = {"warn": "yellow", "error": "red", "fatal": "red", "info": "cyan"}
 _DEEPEST = 20
 
 
-def with_logs(lines: Iterable[Line], view: TraceView, logs: TraceLogsView) -> Iterator[Line]:
-    """The lines of a trace's tree, see :func:`~causal_otel.cli.tree.tree`, each span's records below its line.
+def with_logs(lines: Iterable[TreeLine], view: TraceView, logs: TraceLogsView) -> Iterator[Line]:
+    """The lines of a trace's tree, each span's records below its line.
 
     Args:
-        lines: one for the titles, and one for each span.
+        lines: see :func:`~causal_otel.cli.tree.explained_tree`.
         view: the trace.
         logs: its records.
     """
-    for number, line in enumerate(lines):
+    for span, line in lines:
         yield line
-        if 0 < number <= len(view.spans):
-            span = view.spans[number - 1]
+        if span is not None:
             yield from log_lines(logs.by_span.get(span.span_id, ()), view.start, 4 + 2 * min(span.depth, _DEEPEST))
 
 

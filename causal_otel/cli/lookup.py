@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from causal_otel.cli.source import Source
     from causal_otel.collector.analysis import TraceView
 
-__all__ = ["by_id", "missing", "parse_trace_id", "tell_incomplete"]
+__all__ = ["beside", "by_id", "missing", "parse_trace_id", "tell_incomplete"]
 
 _ID = re.compile(r"[0-9a-f]{16}|[0-9a-f]{32}")
 
@@ -51,3 +51,14 @@ def by_id(source: Source, trace_id: bytes) -> TraceView:
     if found is None:
         raise missing(trace_id)
     return build(found)
+
+
+def beside(source: Source, view: TraceView) -> list[TraceView]:
+    """Traces of the same time that help to explain one; none if they cannot be asked for, which is said."""
+    from causal_otel.collector.analysis.neighbours import traces_beside
+
+    try:
+        return traces_beside(source, view)
+    except CommandError as error:  # the trace itself is there
+        print(f"Other traces of that time could not be asked for: {error}", file=sys.stderr)
+        return []

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from causal_otel._internal.printable import printable
 from causal_otel.cli.links import described_links
-from causal_otel.cli.lookup import missing, parse_trace_id
+from causal_otel.cli.lookup import beside, missing, parse_trace_id
 from causal_otel.cli.source import add_source, source
 from causal_otel.cli.stored import carry_out, utc
-from causal_otel.cli.tree import tree
+from causal_otel.cli.tree import explained_tree
 from causal_otel.collector.units import format_duration
 from causal_otel.names import CAUSAL_PREFETCH_WAIT, CAUSAL_QUEUE_WAIT
 from causal_otel.terminal.screen import Screen
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from causal_otel.causality.critical_path import Segment
-    from causal_otel.collector.analysis import Part, SpanView, TraceView
+    from causal_otel.collector.analysis import Explained, Part, SpanView, TraceView
     from causal_otel.terminal.columns import Line
 
 __all__ = ["HELP", "configure", "run"]
@@ -33,6 +33,8 @@ _MOST = 10
 _MOST_RECORDS = 100_000
 _LONGEST_MESSAGE = 200
 _SHORTEST_PREFETCH = 0.001  # seconds
+_KNOWN_BY = {"heuristic": ", a guess", "link": ", by a link"}
+"""How the critical path is known to lead through a span, where that is not by what spans say of tasks and calls."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -61,15 +63,16 @@ def _show(arguments: argparse.Namespace) -> int:
     from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-    from causal_otel.causality.critical_path import critical_path
     from causal_otel.cli.logs import log_lines, with_logs
-    from causal_otel.collector.analysis import build, log_views
+    from causal_otel.collector.analysis import Explained, build, log_views
     from causal_otel.collector.receive import otlp_json
 
     trace_id = parse_trace_id(arguments.id)
     with source(arguments) as reader:
         found = reader.trace(trace_id)
         records = reader.logs(trace_id, most=_MOST_RECORDS) if arguments.logs else None
+        view = build(TracesData() if found is None else found)
+        others = beside(reader, view) if view.spans and not arguments.json else []
     if found is None and records is None:
         raise missing(trace_id)
     if arguments.json:
@@ -77,12 +80,13 @@ def _show(arguments: argparse.Namespace) -> int:
         assert message is not None
         sys.stdout.buffer.write(otlp_json.dumps(message) + b"\n")
         return 0
-    screen, view = Screen(), build(TracesData() if found is None else found)
-    logs = log_views(records, view)
-    path = critical_path(view, until=arguments.until)
+    screen, logs, explained = Screen(), log_views(records, view), Explained(view, lambda: others)
+    path = explained.path(arguments.until)
+    lines = explained_tree(explained, screen.width, path=path, ascii_only=screen.ascii_only)
     sections: list[tuple[str, Iterable[Line]]] = [
+        ("", _sentence(explained)),
         ("", _headline(view)),
-        ("", with_logs(tree(view, screen.width, path=path, ascii_only=screen.ascii_only), view, logs)),
+        ("", with_logs(lines, view, logs)),
         ("Log records of spans that are not here", log_lines(logs.elsewhere, view.start, 2, services=True)),
         (
             f"Critical path to the {arguments.until}, heavy ({'=' if screen.ascii_only else '━'}) above",
@@ -95,14 +99,25 @@ def _show(arguments: argparse.Namespace) -> int:
     ]
     if arguments.logs and not logs.count:
         sections.append(("", [(("It has no log records.", "dim"),)]))
-    for number, (title, lines) in enumerate(sections):
-        shown = list(lines)
-        if shown and number:
+    printed = False
+    for title, section in sections:
+        shown = list(section)
+        if shown and printed:
             screen.print("")
         if shown and title:
             screen.print((title, "bold"))
         screen.write(shown)
+        printed = printed or bool(shown)
     return 0
+
+
+def _sentence(explained: Explained) -> Iterator[Line]:
+    if not explained.view.spans:
+        return
+    explanation = explained.explanation
+    yield ((explanation.sentence, "bold"),)
+    if number := len(explanation.findings) + explanation.left_out:
+        yield ((f"{plural(number, 'finding')}: causal-otel why {explained.view.trace_id}", "dim"),)
 
 
 def _headline(view: TraceView) -> Iterator[Line]:
@@ -121,10 +136,12 @@ def _on_path(path: Sequence[Segment[SpanView]]) -> Iterator[Line]:
 
     whole = sum(segment.duration for segment in path)
     waits = time_on_path(segment for segment in path if segment.waiting)
+    ways = {segment.span: segment.via for segment in path}
     longest = sorted(time_on_path(path).items(), key=lambda each: (-each[1], each[0].index))
     for span, spent in longest[:_MOST]:
         before = f", {format_duration(waits[span])} of it before it started" if span in waits else ""
-        yield (f"{spent / whole:6.1%}  {format_duration(spent):>8}  ", ""), *_name(span), (before, "")
+        known = _KNOWN_BY.get(ways[span], "")
+        yield (f"{spent / whole:6.1%}  {format_duration(spent):>8}  ", ""), *_name(span), (before, ""), (known, "dim")
     yield from _left_out(len(longest), "span")
 
 

@@ -9,9 +9,10 @@ What is damaged is shown, not refused: a span whose parent is not there stands a
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from causal_otel._internal.printable import printable
+from causal_otel.cli.bars import GAP, Part, bar, legend, parts_of
 from causal_otel.collector.units import format_duration
 from causal_otel.names import CAUSAL_CANCELLED, CELERY_TASK_REVOKE_REASON, CELERY_TASK_STATE, DB_SYSTEM_NAME, ERROR_TYPE
 from causal_otel.terminal.columns import cells, fit, width_of
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from causal_otel.causality.critical_path import Segment
-    from causal_otel.collector.analysis import SpanView, TraceView
+    from causal_otel.causality.explanation import Gap
+    from causal_otel.collector.analysis import Explained, SpanView, TraceView
     from causal_otel.terminal.columns import Line
 
-__all__ = ["bar", "tree"]
+__all__ = ["TreeLine", "explained_tree", "tree"]
 
 _COLOURS = ("cyan", "magenta", "yellow", "green", "blue")
 _ORDINARY = (None, "SUCCESS")
@@ -33,9 +35,21 @@ _SHORTEST_BAR = 10
 _LONGEST_BAR = 64
 _NARROW = 72  # columns of a terminal in which every character counts
 
-# By what the left and the right half of a character are: nothing, light, heavy.
-_LINES = (" ╶╺", "╴─╼", "╸╾━")
-_ASCII_LINES = (" -=", "--=", "===")
+
+class TreeLine(NamedTuple):
+    """A line of a tree; ``span`` is the one that it shows, None: it shows none."""
+
+    span: SpanView | None
+    line: Line
+
+
+class _Row(NamedTuple):
+    span: SpanView
+    gap: Gap | None
+
+    @property
+    def depth(self) -> int:
+        return self.span.depth + (self.gap is not None)
 
 
 def tree(
@@ -55,15 +69,41 @@ def tree(
         marks: by span id, a character to stand before that line.
         ascii_only: whether nothing else may be drawn with; the screen writes the ``µ`` of durations as ``u``.
     """
+    for each in _lines(view, None, width, path, marks or {}, ascii_only):
+        yield each.line
+
+
+def explained_tree(
+    explained: Explained, width: int, *, path: Sequence[Segment[SpanView]], ascii_only: bool = False
+) -> Iterator[TreeLine]:
+    """Likewise, with where the time of each span went, a line for each gap, and what tasks spans ran in.
+
+    The last line says what the signs in the bars mean, if there are any.
+    """
+    return _lines(explained.view, explained, width, path, {}, ascii_only)
+
+
+def _lines(
+    view: TraceView,
+    explained: Explained | None,
+    width: int,
+    path: Sequence[Segment[SpanView]] | None,
+    marks: Mapping[str, str],
+    ascii_only: bool,
+) -> Iterator[TreeLine]:
     if not view.spans:
-        yield (("no spans", "dim"),)
+        yield TreeLine(None, (("no spans", "dim"),))
         return
     styles = {each.name: _COLOURS[number % len(_COLOURS)] for number, each in enumerate(view.services)}
-    names = list(_names(view, ascii_only))
+    rows = list(_rows(view, explained))
+    names = list(_names(rows, explained, ascii_only))
     columns: dict[str, list[tuple[str, str]]] = {
-        "service": [(printable(span.service), styles[span.service]) for span in view.spans],
-        "kind": [(span.kind, "dim") for span in view.spans],
-        "duration": [(format_duration(span.duration), "") for span in view.spans],
+        "service": [("", "") if row.gap else (printable(row.span.service), styles[row.span.service]) for row in rows],
+        "kind": [("", "") if row.gap else (row.span.kind, "dim") for row in rows],
+        "duration": [
+            (format_duration(row.gap.duration), "dim") if row.gap else (format_duration(row.span.duration), "")
+            for row in rows
+        ],
     }
     gutter = 2 if marks else 0
     gap, widths, room = _layout(width - gutter, columns)
@@ -75,64 +115,60 @@ def tree(
     titles = "".join(
         gap + (title.rjust(wide) if title == "duration" else title.ljust(wide)) for title, wide in widths.items()
     )
-    yield ((" " * (gutter + names_width) + titles + gap + f"0{total.rjust(axis - 1)}"[:axis], "dim"),)
+    yield TreeLine(None, ((" " * (gutter + names_width) + titles + gap + f"0{total.rjust(axis - 1)}"[:axis], "dim"),))
 
-    heavy: Mapping[int, list[tuple[int, int]]] | None = None if path is None else _by_span(path, view.start)
-    for span, name in zip(view.spans, names, strict=True):
-        line: list[tuple[str, str]] = [((marks or {}).get(span.span_id, "").ljust(gutter), "bold")]
+    heavy = None if path is None else _by_span(path, view.start)
+    bars = [_bar(row, explained, view, axis, heavy, ascii_only) for row in rows]
+    for number, (row, name, drawn) in enumerate(zip(rows, names, bars, strict=True)):
+        line: list[tuple[str, str]] = [(marks.get(row.span.span_id, "").ljust(gutter), "bold")]
         line += fit(name, names_width, ascii_only=ascii_only)
         for title, wide in widths.items():
-            cell = fit([columns[title][span.index]], wide, ascii_only=ascii_only, right=title == "duration")
+            cell = fit([columns[title][number]], wide, ascii_only=ascii_only, right=title == "duration")
             line += [(gap, ""), *cell]
-        drawn = bar(
-            span.start - view.start,
-            span.end - view.start,
-            view.duration,
-            axis,
-            heavy=None if heavy is None else heavy.get(span.index, ()),
-            ascii_only=ascii_only,
-        )
-        line.append((gap + drawn.rstrip(), "red" if span.error else styles[span.service]))
-        yield tuple(line)
+        style = "dim" if row.gap else "red" if row.span.error else styles[row.span.service]
+        line.append((gap + drawn.rstrip(), style))
+        yield TreeLine(None if row.gap else row.span, tuple(line))
+    if explained is not None and (signs_drawn := legend(bars, ascii_only=ascii_only)):
+        yield TreeLine(None, ((f"In the bars: {signs_drawn}", "dim"),))
 
 
-def bar(
-    start: int,
-    end: int,
-    total: int,
+def _rows(view: TraceView, explained: Explained | None) -> Iterator[_Row]:
+    gaps = {} if explained is None else explained.gaps_before
+    for index, span in enumerate(view.spans):
+        for gap in gaps.get(index, ()):
+            yield _Row(view.spans[gap.span.index], gap)
+        yield _Row(span, None)
+    for gap in gaps.get(len(view.spans), ()):
+        yield _Row(view.spans[gap.span.index], gap)
+
+
+def _bar(
+    row: _Row,
+    explained: Explained | None,
+    view: TraceView,
     width: int,
-    *,
-    heavy: Iterable[tuple[int, int]] | None = None,
-    ascii_only: bool = False,
+    heavy: Mapping[int, Sequence[tuple[int, int]]] | None,
+    ascii_only: bool,
 ) -> str:
-    """A line of ``width`` characters, drawn from ``start`` to ``end`` where ``total`` is all of it.
+    span, gap = row
+    if gap is not None:
+        start, end = gap.local_start - view.start, gap.local_end - view.start
+        shown = None if heavy is None else _within(heavy.get(span.index, ()), start, end)
+        parts = [Part(GAP, start, end)]
+        return bar(start, end, view.duration, width, heavy=shown, parts=parts, ascii_only=ascii_only)
+    return bar(
+        span.start - view.start,
+        span.end - view.start,
+        view.duration,
+        width,
+        heavy=None if heavy is None else heavy.get(span.index, ()),
+        parts=[] if explained is None else parts_of(explained.parts(span), view.start),
+        ascii_only=ascii_only,
+    )
 
-    It is exact to half a character, and at least that long, so that the shortest span is seen.
 
-    Args:
-        start: where it begins.
-        end: where it ends.
-        total: what the whole width stands for, in the same unit.
-        width: in characters.
-        heavy: the parts that are drawn heavy, the others light; None: all of it.
-        ascii_only: whether nothing else may be drawn with.
-    """
-    halves = 2 * width
-
-    def covered(start: int, end: int) -> range:
-        if total <= 0:
-            return range(halves)
-        first = min(max(0, round(start * halves / total)), halves - 1)
-        return range(first, min(max(first + 1, round(end * halves / total)), halves))
-
-    drawn = bytearray(halves)
-    for half in covered(start, end):
-        drawn[half] = 2 if heavy is None else 1
-    for part in heavy or ():
-        for half in covered(*part):
-            drawn[half] = 2
-    signs = _ASCII_LINES if ascii_only else _LINES
-    return "".join(signs[drawn[cell]][drawn[cell + 1]] for cell in range(0, halves, 2))
+def _within(stretches: Iterable[tuple[int, int]], start: int, end: int) -> list[tuple[int, int]]:
+    return [(max(start, first), min(end, last)) for first, last in stretches if first < end and start < last]
 
 
 def _by_span(path: Iterable[Segment[SpanView]], start: int) -> dict[int, list[tuple[int, int]]]:
@@ -161,12 +197,37 @@ def _layout(width: int, columns: Mapping[str, list[tuple[str, str]]]) -> tuple[s
     return gap, widths, room()
 
 
-def _names(view: TraceView, ascii_only: bool) -> Iterator[list[tuple[str, str]]]:
+def _names(rows: Sequence[_Row], explained: Explained | None, ascii_only: bool) -> Iterator[list[tuple[str, str]]]:
     """The tree's column: guides, name, and what is special about each span."""
     cross = signs(ascii_only).cross
-    places = ((span.depth, span.parent is not None and span.parent.children[-1] is not span) for span in view.spans)
-    for span, above in zip(view.spans, guides(places, ascii_only=ascii_only), strict=True):
-        yield [(above, "dim"), *_described(span, cross)]
+    for row, above in zip(rows, guides(_guided(rows), ascii_only=ascii_only), strict=True):
+        if row.gap is not None:
+            yield [(above, "dim"), (row.gap.label, "dim")]
+            continue
+        yield [(above, "dim"), *_described(row.span, cross), *_task(row.span, explained)]
+
+
+def _guided(rows: Sequence[_Row]) -> Iterator[tuple[int, bool]]:
+    """The depth of each line, and whether there is another one at that depth below the same span."""
+    found: list[tuple[int, bool]] = []
+    later: list[bool] = []  # by depth, whether there is one further down, below the same span
+    for row in reversed(rows):
+        del later[row.depth + 1 :]
+        later.extend([False] * (row.depth + 1 - len(later)))
+        found.append((row.depth, later[row.depth]))
+        later[row.depth] = True
+    return reversed(found)
+
+
+def _task(span: SpanView, explained: Explained | None) -> Iterator[tuple[str, str]]:
+    """The task that it ran in, where that is another one than above; at its end, whether nobody waited for it."""
+    if explained is None:
+        return
+    if (own := explained.own_task(span)) is not None:
+        yield printable(f" #{own.title}"), "cyan"
+    run = explained.task_of.get(span.index)
+    if run is not None and run.fate == "unawaited" and span is run.last:
+        yield " (nobody awaited it)", "yellow"
 
 
 def _described(span: SpanView, cross: str) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from causal_otel._internal.printable import printable
+from causal_otel.cli.lookup import beside
 from causal_otel.cli.source import add_source, source
 from causal_otel.cli.stored import CommandError, UsageError, add_times, carry_out, read, times
 from causal_otel.collector.conditions import operation as read_operation
@@ -102,14 +103,8 @@ def _of_operation(arguments: argparse.Namespace, found: Source) -> tuple[Operati
 
 def _explained(found: Source, view: TraceView, root: SpanView | None) -> Explanation:
     from causal_otel.causality.explanation import explain
-    from causal_otel.collector.analysis.neighbours import traces_beside
 
-    try:
-        others = traces_beside(found, view)
-    except CommandError as error:  # the trace itself is there
-        print(f"Other traces of that time could not be asked for: {error}", file=sys.stderr)
-        others = []
-    return explain(view, others, root=root)
+    return explain(view, beside(found, view), root=root)
 
 
 def _chosen(arguments: argparse.Namespace, found: Source, which: str) -> tuple[TraceView, SpanView | None]:

@@ -190,12 +190,16 @@ def test_a_reader_that_leaves_is_no_error(directory: Path) -> None:
 
 
 def test_a_trace_is_shown_as_a_tree(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Headline, tree, critical path, where the time went, errors and what is odd."""
+    """Why it took so long, headline, tree, critical path, where the time went, errors and what is odd."""
     lines = _trace(capsys, directory, ORDER).splitlines()
-    assert lines[0] == f"api: POST /orders  trace {ORDER}"
-    assert lines[1] == "2023-11-14 22:13:20.000 UTC, 100 ms, 4 spans, 2 services, 1 error"
-    assert [line.split("  ")[0] for line in lines[4:8]] == [
-        "POST /orders", "├╴postgresql: SELECT orders", "╰╴✗ GET (timeout)", "work (parent not received)",
+    assert lines[0] == "100 ms: 45 % waiting for a PostgreSQL connection, 40 % own code, 15 % PostgreSQL"
+    assert lines[1] == f"2 findings: causal-otel why {ORDER}"
+    assert lines[3] == f"api: POST /orders  trace {ORDER}"
+    assert lines[4] == "2023-11-14 22:13:20.000 UTC, 100 ms, 4 spans, 2 services, 1 error"
+    assert [line.split("  ")[0] for line in lines[7:14]] == [
+        "POST /orders", "├╴own code, nothing traced", "├╴postgresql: SELECT orders", "├╴✗ GET (timeout)",
+        "╰╴own code, nothing traced", "work (parent not received)",
+        "In the bars: ░▒ waiting for a connection, a thread, a lock ..., ┄┅ nothing traced",
     ]  # fmt: skip
     text = "\n".join(lines)
     assert " 60.0%     60 ms  api: SELECT orders (postgresql) [" in text

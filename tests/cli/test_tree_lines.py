@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from causal_otel.causality.critical_path import critical_path
-from causal_otel.cli.tree import bar, tree
-from causal_otel.collector.analysis import build
+from causal_otel.cli.bars import Part, bar
+from causal_otel.cli.tree import explained_tree, tree
+from causal_otel.collector.analysis import Explained, build
 from causal_otel.terminal.screen import Screen
 from tests.collector.analysis.making import span, span_id, trace
 
@@ -37,6 +38,15 @@ def _shown(
             screen.print(*line)
         stream.flush()
         return raw.getvalue().decode(encoding).splitlines()
+
+
+def _explained(*spans: ResourceSpans, width: int = 120, ascii_only: bool = False) -> list[str]:
+    """The lines of their tree with all that is known of them, without the titles."""
+    explained = Explained(build(trace(*spans)))
+    lines = list(explained_tree(explained, width, path=explained.path("answer"), ascii_only=ascii_only))
+    shown = [each.span for each in lines if each.span is not None]
+    assert shown == list(explained.view.spans)
+    return ["".join(text for text, _ in each.line).rstrip() for each in lines[1:]]
 
 
 def test_guides_lead_from_parent_to_child() -> None:
@@ -94,6 +104,25 @@ def test_the_critical_path_is_heavy() -> None:
 def test_bars_are_exact_to_half_a_character(start: int, end: int, total: int, drawn: str) -> None:
     """Rounding never hides a span, nor draws beyond the axis."""
     assert bar(start, end, total, 5) == drawn
+
+
+def test_parts_have_signs_of_their_own() -> None:
+    """Waiting, connecting, reading and stalls are told from the rest, on the critical path and beside it."""
+    parts = [Part("waiting", 0, 2), Part("connecting", 2, 4), Part("loop blocked", 6, 8), Part("reading", 8, 10)]
+    assert bar(0, 10, 10, 5, parts=parts) == "▒╍━╳┉"
+    assert bar(0, 10, 10, 5, parts=parts, heavy=[]) == "░╌─×┈"
+    assert bar(0, 10, 10, 5, parts=parts, heavy=[(0, 3)], ascii_only=True) == "WC-xf"
+
+
+def test_a_wait_before_a_span_is_before_its_bar() -> None:
+    """It has its own sign, and nothing is drawn where neither was."""
+    assert bar(6, 10, 10, 5, parts=[Part("before", 2, 6)], heavy=[(6, 10)]) == " ··━━"
+    assert bar(6, 10, 10, 5, parts=[Part("before", 2, 6)], heavy=[(4, 10)]) == " ·•━━"
+
+
+def test_parts_too_short_to_be_seen_are_not_drawn() -> None:
+    """A bar keeps its shape where a part is shorter than half a character."""
+    assert bar(0, 10, 10, 5, parts=[Part("waiting", 0, 0), Part("waiting", 3, 3)]) == "━━━━━"
 
 
 def test_bars_change_their_weight_within_a_character() -> None:
@@ -179,6 +208,78 @@ def test_old_encodings_get_plain_characters(encoding: str) -> None:
     assert "==" in text
     assert "100 us" in text
     assert text.isascii()
+
+
+def test_a_tree_shows_where_the_time_went() -> None:
+    """Parts are in the bars, gaps are lines among the children, and the last line says what the signs mean."""
+    lines = _explained(
+        span("1", end=100, operation="GET /"),
+        span("2", "1", 0, 50, operation="SELECT", kind="client", attributes={"causal.pool.wait": 0.04}),
+        span("3", "1", 80, 100, operation="GET", kind="client"),
+    )
+    assert [line.split("  ")[0] for line in lines[:4]] == [
+        "GET /", "├╴SELECT", "├╴own code, nothing traced", "╰╴GET",
+    ]  # fmt: skip
+    assert lines[1].count("▒") > 2 * lines[1].count("━") > 0
+    assert "30 ms" in lines[2]
+    assert lines[2].endswith("┅")
+    assert lines[4] == "In the bars: ░▒ waiting for a connection, a thread, a lock ..., ┄┅ nothing traced"
+
+
+def test_a_gap_after_deeper_spans_has_its_own_guide() -> None:
+    """The lines of a level lead to the gap that ends it."""
+    lines = _explained(
+        span("1", end=100),
+        span("2", "1", 0, 60),
+        span("3", "2", 0, 30, kind="client"),
+        span("4", "1", 95, 100, kind="client"),
+    )
+    assert [line.partition("   ")[0].rstrip() for line in lines] == [
+        "1", "├╴2", "│ ├╴3", "│ ╰╴own code, nothing traced", "├╴own code, nothing traced", "╰╴4",
+        "In the bars: ┄┅ nothing traced",
+    ]  # fmt: skip
+
+
+def test_a_tree_without_signs_explains_none() -> None:
+    """Where there are but lines, there is no legend."""
+    assert len(_explained(span("1", kind="client"))) == 1
+
+
+def test_a_stall_is_drawn_as_one() -> None:
+    """The record of a stall is blocked all along, and its victim where it was."""
+    frame = {"causal.block.frame": "a.py:1 f()"}
+    root, gap, stall, legend = _explained(
+        span("1", end=100, attributes={"causal.loop.blocked": 0.05}),
+        span("2", "1", 50, 100, operation="loop blocked", attributes=frame),
+    )
+    assert gap.startswith("├╴own code, nothing traced")
+    assert root.count("×") + root.count("╳") == stall.count("╳") > 3
+    assert "━" not in stall
+    assert legend == "In the bars: ×╳ loop blocked, ┄┅ nothing traced"
+
+
+def test_tasks_are_marked() -> None:
+    """Behind a span stands its task, where that is another one than above, and whether nobody awaited it."""
+    lines = _explained(
+        span("1", end=100, kind="client"),
+        span("2", "1", 0, 50, kind="client", attributes={"causal.task": 2, "causal.task.name": "re\x1bload"}),
+        span("3", "2", 0, 40, kind="client"),
+        span("4", "1", 60, 200, kind="client", attributes={"causal.task": 3, "causal.task.unawaited": True}),
+    )
+    assert [line.split("  ")[0].rstrip() for line in lines[:4]] == [
+        "1", "├╴2 #2 re load", "│ ╰╴3", "╰╴4 #3 (nobody awaited it)",
+    ]  # fmt: skip
+
+
+def test_old_encodings_get_letters_for_parts() -> None:
+    """Where only ASCII can be drawn, parts are letters: capital ones on the critical path."""
+    lines = _explained(
+        span("1", end=100, kind="client", attributes={"causal.pool.wait": 0.05, "causal.queue.wait": 0.1}),
+        ascii_only=True,
+    )
+    assert "WWW" in lines[0]
+    assert lines[1].startswith("In the bars: wW waiting for")
+    assert "".join(lines).isascii()
 
 
 def test_marks_stand_before_their_rows() -> None:

@@ -214,7 +214,7 @@ def test_the_page_of_agents_has_every_tool() -> None:
 def test_the_terminal_prints_what_its_page_shows() -> None:
     """The headings of a trace in the terminal are those of the page's example."""
     example = next(block for block in code_blocks("docs/how-to/terminal.md", "") if "Critical path" in block)
-    headings = [paragraph.splitlines()[0] for paragraph in example.strip().split("\n\n")[2:]]
+    headings = [paragraph.splitlines()[0] for paragraph in example.strip().split("\n\n")[3:]]
     source = (ROOT / "causal_otel/cli/trace.py").read_text(encoding="utf-8")
     assert len(headings) == 3
     assert [heading for heading in headings if heading.partition(" to the ")[0] not in source] == []

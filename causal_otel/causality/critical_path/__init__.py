@@ -18,6 +18,7 @@ What each step does in detail, and what it cannot know, is told in
 from __future__ import annotations
 
 from causal_otel.causality.critical_path.segments import Segment, Until, Via, time_on_path
+from causal_otel.causality.critical_path.task_runs import TaskRun, task_runs
 from causal_otel.causality.critical_path.walk import critical_path
 
-__all__ = ["Segment", "Until", "Via", "critical_path", "time_on_path"]
+__all__ = ["Segment", "TaskRun", "Until", "Via", "critical_path", "task_runs", "time_on_path"]

@@ -28,6 +28,7 @@ class Task:
 
     Attributes:
         local_root: the number of that part's first span.
+        number: the task's own, which is unique within that part.
         main: whether it is that span's own task. Whoever calls the process waits for it, not one of its tasks.
         spans: the numbers of its spans, those before others that are below them.
         home: the span that was current when the task was started: the parent of the first of its spans. For a task
@@ -41,6 +42,7 @@ class Task:
     """
 
     local_root: int
+    number: int
     main: bool = False
     spans: list[int] = field(default_factory=list)
     home: int = NOBODY
@@ -108,7 +110,7 @@ def tasks(forest: Forest[Any]) -> Tasks:
             telling.add(local_root)
         task = numbered.get((local_root, number))
         if task is None:
-            task = numbered[local_root, number] = Task(local_root, main=local_root == index)
+            task = numbered[local_root, number] = Task(local_root, number, main=local_root == index)
         found.of.append(task)
         if not forest.hidden[index]:
             task.spans.append(index)
@@ -160,7 +162,7 @@ def _settle(forest: Forest[Any], task: Task, numbered: dict[tuple[int, int], Tas
     if number is None:
         task.fate = "unawaited"
         return
-    waiter = numbered.setdefault((task.local_root, number), Task(task.local_root))
+    waiter = numbered.setdefault((task.local_root, number), Task(task.local_root, number))
     if waiter is task:
         return
     task.waiter, task.fate = waiter, "awaited"

@@ -7,8 +7,9 @@ the same spans.
 from __future__ import annotations
 
 from causal_otel.causality.explanation.difference import Difference, difference
-from causal_otel.causality.explanation.explain import MOST_BYTES, Explanation, explain
+from causal_otel.causality.explanation.explain import MOST_BYTES, Explanation, explain, explanation_of
 from causal_otel.causality.explanation.findings import Finding
+from causal_otel.causality.explanation.gaps import Gap, gaps
 from causal_otel.causality.explanation.operations import (
     Call,
     OperationExplanation,
@@ -18,6 +19,7 @@ from causal_otel.causality.explanation.operations import (
     explain_operation,
 )
 from causal_otel.causality.explanation.outline import Step
+from causal_otel.causality.explanation.scene import Scene
 from causal_otel.causality.explanation.shares import Phase, Share
 
 __all__ = [
@@ -26,14 +28,18 @@ __all__ = [
     "Difference",
     "Explanation",
     "Finding",
+    "Gap",
     "OperationExplanation",
     "OperationPart",
     "Percentile",
     "Phase",
+    "Scene",
     "Share",
     "Step",
     "call_of",
     "difference",
     "explain",
     "explain_operation",
+    "explanation_of",
+    "gaps",
 ]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from causal_otel.causality.explanation.shares import Phase
     from causal_otel.causality.spans import Span, Trace
 
-__all__ = ["MOST_BYTES", "Explanation", "explain"]
+__all__ = ["MOST_BYTES", "Explanation", "explain", "explanation_of"]
 
 MOST_BYTES = 2000
 """How long the text of an explanation is at the most, in UTF-8."""
@@ -93,7 +93,12 @@ def explain(trace: Trace[Span], others: Iterable[Trace[Span]] = (), *, root: Spa
         others: traces of the same time and processes: what held a pool, a lock or the event loop may be in them.
         root: whose time to explain; default: the trace's root, which is when a request is answered.
     """
-    scene = Scene(trace, root, tuple(others))
+    return explanation_of(Scene(trace, root, tuple(others)))
+
+
+def explanation_of(scene: Scene) -> Explanation:
+    """The same, of a scene that somebody else looks at as well."""
+    trace = scene.trace
     steps = _within(outline(trace, scene.path, _MOST_STEPS, scene.root), _PATH_BYTES)
     later = _within(outline(trace, scene.path_afterwards, _MOST_STEPS), _PATH_BYTES - _size(steps))
     found = findings(scene)

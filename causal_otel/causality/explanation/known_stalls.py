@@ -16,15 +16,10 @@ if TYPE_CHECKING:
 
     from causal_otel.causality.spans import Span, Trace
 
-__all__ = ["KnownStalls", "process_of"]
+__all__ = ["KnownStalls"]
 
 _SLACK = 5_000_000
 """Nanoseconds by which a stall may be longer than what its victim says of it: clocks are read at different moments."""
-
-
-def process_of(span: Span) -> str:
-    """What tells the process of a span from others, as far as its resource does."""
-    return f"{span.service} {sorted(span.resource.items(), key=lambda each: each[0])}"
 
 
 class KnownStalls:
@@ -38,21 +33,31 @@ class KnownStalls:
     def __init__(self, trace: Trace[Span], others: Iterable[Trace[Span]] = ()) -> None:
         self.trace = trace
         self.own = stalls_of(trace)
+        self._processes: dict[tuple[str, int], tuple[str, object]] = {}  # by service and resource, which is kept alive
         found: defaultdict[str, list[Stall]] = defaultdict(list)
         for stall in self.own:
-            found[process_of(stall.span)].append(stall)
+            found[self.process_of(stall.span)].append(stall)
         for other in others:
             if other.trace_id != trace.trace_id:
                 for stall in stalls_of(other):
-                    found[process_of(stall.span)].append(stall)
+                    found[self.process_of(stall.span)].append(stall)
         self._by_process = {process: Stalls(each) for process, each in found.items()}
+
+    def process_of(self, span: Span) -> str:
+        """What tells the process of a span from others, as far as its resource does."""
+        key = span.service, id(span.resource)
+        known = self._processes.get(key)
+        if known is None:  # spans of one process mostly share the mapping
+            said = sorted(span.resource.items(), key=lambda each: each[0])
+            known = self._processes[key] = f"{span.service} {said}", span.resource
+        return known[0]
 
     def of(self, span: Span) -> Stalls | None:
         """Those that a span has suffered; None: none that is known.
 
         A process of the same resource may be another one, whose stalls are longer than what the span says of its own.
         """
-        stalls = self._by_process.get(process_of(span)) if self._by_process else None
+        stalls = self._by_process.get(self.process_of(span)) if self._by_process else None
         if stalls is None:
             return None
         said, seen = measured(span.attributes, CAUSAL_LOOP_BLOCKED), stalls.between(span.start, span.end)

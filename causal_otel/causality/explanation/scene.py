@@ -18,6 +18,7 @@ from causal_otel.causality.explanation.shares import Phase, phase_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from causal_otel.causality.critical_path import Segment
     from causal_otel.causality.spans import Span, Trace
 
 __all__ = ["Scene"]
@@ -34,11 +35,13 @@ class Scene:
         trace: what is explained.
         root: whose time; default: the trace's root.
         others: traces of the same time, which may have held what this one waited for.
+        paths: critical paths that are known already, of the same trace and root.
     """
 
     trace: Trace[Span]
     root: Span | None = None
     others: Sequence[Trace[Span]] = ()
+    paths: dict[Until, Sequence[Segment[Span]]] = field(default_factory=dict)
     namer: Namer = field(init=False)
     stalls: KnownStalls = field(init=False)
 
@@ -100,6 +103,12 @@ class Scene:
         """The time from the answer to the end of all work, if it is worth telling."""
         return phase_of(self.path_afterwards) if self.path_afterwards else None
 
+    def segments(self, until: Until) -> Sequence[Segment[Span]]:
+        """The critical path to the answer, or that of the whole trace to the end of all work."""
+        if until not in self.paths:
+            self.paths[until] = critical_path(self.trace, self.root if until == "answer" else None, until)
+        return self.paths[until]
+
     def share(self, nanoseconds: int, at: int) -> float:
         """How much of the time to the answer it is, or if it began later, of the time from then on."""
         late = self.afterwards is not None and at >= self.afterwards.start
@@ -114,7 +123,6 @@ class Scene:
         return None
 
     def _pieces(self, until: Until) -> list[Piece]:
-        root = self.root if until == "answer" else None
-        path = critical_path(self.trace, root, until)
-        pieces = without_stalls(self.trace, laid_out(self.trace, path, self.namer, self.stalls), self.stalls)
+        path = laid_out(self.trace, self.segments(until), self.namer, self.stalls)
+        pieces = without_stalls(self.trace, path, self.stalls)
         return told_apart(self.trace, pieces, self.namer)

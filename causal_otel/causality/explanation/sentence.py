@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from causal_otel.causality.explanation.shares import Phase, Share
 
-__all__ = ["sentence"]
+__all__ = ["sentence", "told"]
 
 _MOST = 6
 """Shares that are named; the rest is added up."""
@@ -46,10 +46,16 @@ def _told(answer: Phase, afterwards: Phase | None, most: int) -> str:
     return text
 
 
+def told(shares: Sequence[Share], most: int = _MOST) -> tuple[Sequence[Share], Sequence[Share]]:
+    """Those that are worth to be named, ``most`` of them, and the others."""
+    named = [share for share in shares[:most] if share.share >= _LEAST] or shares[:1]
+    return named, shares[len(named) :]
+
+
 def _shares(shares: Sequence[Share], most: int) -> str:
-    named = [share for share in shares[:most] if share.share >= _LEAST] or list(shares[:1])
+    named, others = told(shares, most)
     said = [f"{percent(share.share)} {share.label}" for share in named]
-    rest = sum(share.share for share in shares[len(named) :])
+    rest = sum(share.share for share in others)
     if rest >= _LEAST:
         said.append(f"{percent(rest)} other")
     return ", ".join(said)

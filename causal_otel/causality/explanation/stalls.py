@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from causal_otel.causality.explanation.parts import measured
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
 
     from causal_otel.causality.spans import Span, Trace
 
-__all__ = ["STALL", "Stall", "Stalls", "is_stall", "stalled_by", "stalls_of"]
+__all__ = ["STALL", "Stall", "Stalls", "is_stall", "shares_of_stall", "stalled_by", "stalls_of"]
 
 STALL = "loop blocked"
 """The name of a span that is one stall of an event loop."""
+
+_COLLECTING, _COMPUTING, _STARVED = "garbage collection", "computing", "no free CPU"
 
 _KEYS = frozenset({CAUSAL_BLOCK_CALLBACKS, CAUSAL_BLOCK_CPU, CAUSAL_BLOCK_FRAME, CAUSAL_BLOCK_WAIT})
 """What a stall has one of: users may call spans of their own so, too."""
@@ -66,22 +69,27 @@ def stalled_by(span: Span) -> str:
     return f"{named(str(frame or 'unknown code'))}{f' ({what})' if what else ''}"
 
 
-def _reason(span: Span) -> str:
-    """What the thread mostly did during a stall; empty: that is not known."""
+def shares_of_stall(span: Span) -> dict[str, int]:
+    """What the thread did during a stall, in nanoseconds, longest first; empty: that is not known."""
     collecting = measured(span.attributes, CAUSAL_BLOCK_GC)
     shares = {
-        "garbage collection": collecting,
-        "computing": measured(span.attributes, CAUSAL_BLOCK_CPU) - collecting,
+        _COLLECTING: collecting,
+        _COMPUTING: measured(span.attributes, CAUSAL_BLOCK_CPU) - collecting,
         "waiting for the GIL": measured(span.attributes, CAUSAL_BLOCK_GIL),
-        "no free CPU": measured(span.attributes, CAUSAL_BLOCK_STARVED),
+        _STARVED: measured(span.attributes, CAUSAL_BLOCK_STARVED),
         "a blocking call": measured(span.attributes, CAUSAL_BLOCK_WAIT),
     }
-    longest = max(shares, key=lambda each: shares[each])
-    if not shares[longest]:
-        return ""
-    computed = max(("garbage collection", "computing"), key=lambda each: shares[each])
-    if longest == "no free CPU" and shares[computed]:
-        return f"{computed}, no free CPU"  # what it did when it could
+    longest = sorted(shares, key=lambda each: -shares[each])  # of two that are as long, the first one named
+    return {each: shares[each] for each in longest if shares[each] > 0}
+
+
+def _reason(span: Span) -> str:
+    """What the thread mostly did during a stall; empty: that is not known."""
+    shares = shares_of_stall(span)
+    longest = next(iter(shares), "")
+    computed = next((each for each in shares if each in (_COLLECTING, _COMPUTING)), "")
+    if longest == _STARVED and computed:
+        return f"{computed}, {longest}"  # what it did when it could
     return longest
 
 
@@ -97,13 +105,22 @@ class Stalls:
                 until = stall.end
         self._starts = [stall.start for stall in self._stalls]
         self._ends = [stall.end for stall in self._stalls]
+        self._spent = [0, *accumulate(stall.end - stall.start for stall in self._stalls)]
 
     def within(self, start: int, end: int) -> Iterator[tuple[int, int, Stall]]:
         """The stretches between two moments in which the loop stood still, in order."""
-        for place in range(bisect_right(self._ends, start), bisect_left(self._starts, end)):
+        for place in range(*self._places(start, end)):
             stall = self._stalls[place]
             yield max(start, stall.start), min(end, stall.end), stall
 
     def between(self, start: int, end: int) -> int:
         """Nanoseconds of those stretches together."""
-        return sum(last - first for first, last, _ in self.within(start, end))
+        first, behind = self._places(start, end)
+        if first >= behind:
+            return 0
+        cut = max(0, start - self._starts[first]) + max(0, self._ends[behind - 1] - end)
+        return self._spent[behind] - self._spent[first] - cut
+
+    def _places(self, start: int, end: int) -> tuple[int, int]:
+        """The first one that is not over by ``start``, and the first that begins at ``end`` or later."""
+        return bisect_right(self._ends, start), bisect_left(self._starts, end)

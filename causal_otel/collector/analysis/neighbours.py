@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import TYPE_CHECKING, Protocol
 
 from causal_otel.causality.explanation.neighbours import Wanted, neighbours
@@ -31,15 +33,33 @@ class Searched(Protocol):
         """All spans of a trace; None if there is none."""
 
 
-def traces_beside(searched: Searched, view: TraceView) -> list[TraceView]:
-    """Other traces that help to explain one, a few at the most. If nothing calls for any, nothing is searched."""
+def traces_beside(
+    searched: Searched,
+    view: TraceView,
+    *,
+    seconds: float = _SECONDS,
+    within: float = math.inf,
+    most_spans: int = _MOST_SPANS,
+) -> list[TraceView]:
+    """Other traces that help to explain one, a few at the most. If nothing calls for any, nothing is searched.
+
+    Args:
+        searched: what they are looked up in.
+        view: the trace.
+        seconds: how long one search may take.
+        within: how many seconds all searches may take together, the last one aside.
+        most_spans: how many these traces may have together.
+    """
     wanted = neighbours(view)
     ids = dict.fromkeys(bytes.fromhex(each) for each in wanted.trace_ids)
+    until = time.monotonic() + within
     for spans in wanted.spans:
-        ids |= dict.fromkeys(searched.search(_query(spans), seconds=_SECONDS).trace_ids)
+        if time.monotonic() > until:
+            break
+        ids |= dict.fromkeys(searched.search(_query(spans), seconds=seconds).trace_ids)
     ids.pop(bytes.fromhex(view.trace_id or "00"), None)
     found: list[TraceView] = []
-    left = _MOST_SPANS
+    left = most_spans
     for trace_id in list(ids)[:_MOST_TRACES]:
         if (message := searched.trace(trace_id)) is not None:
             other = build(message)

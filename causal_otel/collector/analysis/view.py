@@ -112,7 +112,7 @@ class SpanView:
         """The id of the parent that it names, which may not be in the trace; empty: it names none."""
         return self.message.parent_span_id.hex()
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """``internal``, ``server``, ``client``, ``producer``, ``consumer`` or ``unspecified``."""
         return kind_name(self.message)

@@ -26,7 +26,10 @@ from causal_otel.names import (
 if TYPE_CHECKING:
     from causal_otel.collector.analysis.view import SpanView
 
-__all__ = ["Part", "where_time_went"]
+__all__ = ["LOOP_BLOCKED", "Part", "waited_before", "where_time_went"]
+
+LOOP_BLOCKED = "loop blocked"
+"""What that part is called."""
 
 _LABELS = {
     CAUSAL_RECEIVE: "receive",
@@ -40,7 +43,7 @@ _LABELS = {
     CAUSAL_SERVER: "server",
     CAUSAL_FETCH: "fetch",
     CAUSAL_SEND: "send",
-    CAUSAL_LOOP_BLOCKED: "loop blocked",
+    CAUSAL_LOOP_BLOCKED: LOOP_BLOCKED,
 }
 _BEFORE_LABELS = {CAUSAL_QUEUE_WAIT: "queue wait", CAUSAL_THREADPOOL_WAIT: "thread wait"}
 _KEYS = frozenset((*INSIDE, *BEFORE))
@@ -88,6 +91,11 @@ def where_time_went(span: SpanView) -> list[Part]:
     if 0 < left < span.duration:
         parts.append(Part("rest", "rest", left, left / span.duration))
     return parts
+
+
+def waited_before(span: SpanView) -> bool:
+    """Whether a part of its time may lie before it, which is seen however short it is itself."""
+    return any(key in span.attributes for key in BEFORE)
 
 
 def _measured(span: SpanView) -> dict[str, int]:

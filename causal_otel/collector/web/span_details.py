@@ -5,23 +5,34 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from causal_otel.causality.explanation.categories import HOLDER
+from causal_otel.causality.explanation.shares import percent
+from causal_otel.causality.explanation.stalls import is_stall, shares_of_stall
 from causal_otel.collector.attributes import plain_dict, text
 from causal_otel.collector.units import format_duration
-from causal_otel.collector.web.waterfall import Part, parts
+from causal_otel.collector.web.bars import Axis, PartView, parts
+from causal_otel.collector.web.legend import path_says
 from causal_otel.names import CAUSAL_LINK
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-    from causal_otel.collector.analysis import SpanView, TraceView
+    from causal_otel.causality.critical_path import TaskRun, Until
+    from causal_otel.collector.analysis import Explained, SpanView, TraceView
 
-__all__ = ["LONG", "LONGEST", "Event", "Relation", "SpanDetails", "span_details"]
+__all__ = ["LONG", "LONGEST", "Event", "Relation", "SpanDetails", "TaskRelation", "span_details"]
 
 LONG = 300
 """Characters beyond which a value is folded."""
 
 LONGEST = 200_000
 """Characters of a value that the page shows; the JSON has all."""
+
+_MOST = 5
+"""Segments of the critical path, and tasks, that are told one by one."""
+
+_LINKED = {"detached": "detached from", HOLDER: "waited for what was held by"}
+"""What a span says of another that it links to, by the link's role."""
 
 _Pairs = tuple[tuple[str, str], ...]
 
@@ -49,15 +60,36 @@ class Relation:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskRelation:
+    """What a span has to do with an asyncio task; ``other`` is the span at the other end, if there is one."""
+
+    says: str
+    other: SpanView | None = None
+    after: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the other span is called."""
+        return _name(self.other)
+
+
+@dataclass(frozen=True, slots=True)
 class SpanDetails:
-    """What the page shows of ``span`` when it is opened."""
+    """What the page shows of ``span`` when it is opened.
+
+    ``parts`` are where its time went, ``shares`` what a stall of the event loop was spent on, ``path`` its parts of the
+    critical path, and how each is known.
+    """
 
     span: SpanView
     colour: int
     parent_here: bool
     offset: str
     notes: tuple[str, ...]
-    parts: tuple[Part, ...]
+    parts: tuple[PartView, ...]
+    shares: tuple[str, ...]
+    path: tuple[str, ...]
+    tasks: tuple[TaskRelation, ...]
     attributes: _Pairs
     events: tuple[Event, ...]
     links: tuple[Relation, ...]
@@ -65,9 +97,9 @@ class SpanDetails:
     scope: _Pairs
 
 
-def span_details(trace: TraceView, span: SpanView, colour: int) -> SpanDetails:
-    """Put together what is shown of ``span``, one of ``trace``'s."""
-    message = span.message
+def span_details(explained: Explained, span: SpanView, colour: int) -> SpanDetails:
+    """Put together what is shown of ``span``, one of the trace's."""
+    trace, message = explained.view, span.message
     notes = [warning[0].upper() + warning[1:] + "." for warning in span.warnings]
     lost = (
         (message.dropped_attributes_count, "attribute"),
@@ -87,7 +119,10 @@ def span_details(trace: TraceView, span: SpanView, colour: int) -> SpanDetails:
         parent_here=span.parent is not None and span.parent.span_id == span.parent_id,
         offset=format_duration(span.start - trace.start),
         notes=tuple(notes),
-        parts=parts(span),
+        parts=parts(explained, span, Axis(span.start, max(1, span.duration))),
+        shares=tuple(_shares(span)),
+        path=tuple(_path(explained, span)),
+        tasks=tuple(_tasks(explained, span)),
         attributes=attributes,
         events=tuple(
             Event(event.name, format_duration(event.time - span.start), _pairs(event.attributes))
@@ -99,6 +134,64 @@ def span_details(trace: TraceView, span: SpanView, colour: int) -> SpanDetails:
     )
 
 
+def _shares(span: SpanView) -> Iterator[str]:
+    if is_stall(span):
+        for what, spent in shares_of_stall(span).items():
+            yield f"{what} {format_duration(spent)}, {percent(spent / max(1, span.duration))}"
+
+
+def _path(explained: Explained, span: SpanView) -> Iterator[str]:
+    trace = explained.view
+    goes_on = trace.root is not None and trace.end > trace.root.end
+    ways: tuple[Until, ...] = ("answer", "end") if goes_on else ("answer",)
+    for until in ways:
+        path = explained.path(until)
+        whole = max(1, sum(segment.duration for segment in path))
+        mine = [segment for segment in path if segment.span is span]
+        to = "the answer" if until == "answer" else "the end of all work"
+        for segment in mine[:_MOST]:
+            spent, at = segment.duration, format_duration(segment.local_start - trace.start)
+            share = percent(spent / whole)
+            yield f"To {to}: {format_duration(spent)}, {share} of it, from {at} on; {path_says(segment)}."
+        if left := mine[_MOST:]:
+            spent = sum(segment.duration for segment in left)
+            yield f"To {to}: {len(left)} more times, together {format_duration(spent)}."
+
+
+def _tasks(explained: Explained, span: SpanView) -> Iterator[TaskRelation]:
+    """The task that it ran in; what tasks it has started, and waited for."""
+    start = explained.view.start
+    own = explained.task_of.get(span.index)
+    if own is not None:
+        yield from _own_task(own, start)
+    started = [run for run in explained.tasks if run.started_in is span]
+    waited = [run for run in explained.tasks if run.waited_in is span]
+    for run in started[:_MOST]:
+        at = format_duration(run.first.start - start)
+        yield TaskRelation(f"Started task {run.title}:", run.first, f"from {at} on")
+    if len(started) > _MOST:
+        yield TaskRelation(f"Started {len(started) - _MOST} more.")
+    for run in sorted(waited, key=lambda each: -each.last.end)[:_MOST]:
+        until = format_duration(run.last.end - start)
+        yield TaskRelation(f"Waited for task {run.title}:", run.last, f"until {until}")
+    if len(waited) > _MOST:
+        yield TaskRelation(f"Waited for {len(waited) - _MOST} more, which ended before.")
+
+
+def _own_task(run: TaskRun[SpanView], start: int) -> Iterator[TaskRelation]:
+    if run.started_in is None:
+        yield TaskRelation(f"Ran in task {run.title}.")
+    else:
+        yield TaskRelation(f"Ran in task {run.title}, which was started in", run.started_in)
+    if run.fate == "unawaited":
+        yield TaskRelation("Nobody waited for that task.")
+    elif run.waited_in is not None:
+        until = format_duration(run.last.end - start)
+        yield TaskRelation(f"Task {run.waiter} waited for it in", run.waited_in, f"until {until}")
+    elif run.waiter is not None:
+        yield TaskRelation(f"Task {run.waiter} waited for it.")
+
+
 def _pairs(values: Mapping[str, Any]) -> _Pairs:
     return tuple(sorted((key, text(value)) for key, value in values.items()))
 
@@ -107,10 +200,9 @@ def _links(trace: TraceView, span: SpanView) -> list[Relation]:
     found = []
     for link in span.links:
         other = trace.span(link.span_id) if link.trace_id == trace.trace_id else None
-        detached = link.attributes.get(CAUSAL_LINK) == "detached"
         found.append(
             Relation(
-                says="detached from" if detached else "links to",
+                says=_LINKED.get(str(link.attributes.get(CAUSAL_LINK)), "links to"),
                 trace_id=link.trace_id,
                 span_id=link.span_id,
                 href=_address(link.trace_id, link.span_id),

@@ -18,12 +18,13 @@ from causal_otel.collector.web.span_details import LONG, LONGEST, SpanDetails, s
 from causal_otel.collector.web.templating import HEADERS, page, service_colours
 from causal_otel.collector.web.trace_logs import placed
 from causal_otel.collector.web.views import Shown, Views
-from causal_otel.collector.web.waterfall import CHUNK, KINDS, find_spans, parents, waterfall
+from causal_otel.collector.web.waterfall import CHUNK, find_spans, parents, waterfall
+from causal_otel.collector.web.why import why
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from causal_otel.collector.analysis import SpanView, TraceView
+    from causal_otel.collector.analysis import Explained, SpanView, TraceView
     from causal_otel.collector.reading import Reading
     from causal_otel.collector.web.trace_logs import LogList
 
@@ -63,7 +64,7 @@ class _TracePages:
     def _trace_page(self, request: Request, shown: Shown | None) -> Response:
         if shown is None:
             return self._no_spans(request)
-        message, view, records = shown
+        message, view, records, explained = shown
         path = f"/trace/{view.trace_id}"
         state = PageState.parse(request.query_params)
         over = parents(view)
@@ -74,7 +75,7 @@ class _TracePages:
         hits = find_spans(view, state.find, records) if state.find else []
         errors = [span for span in view.spans if span.error]
         chosen = service_colours(self._reader, (each.name for each in view.services))
-        opened = {each: self._details(view, each, chosen) for each in state.open}
+        opened = {each: self._details(explained, each, chosen) for each in state.open}
         at = _index(view, state)
         return page(
             request,
@@ -89,8 +90,9 @@ class _TracePages:
                 "state": state,
                 "address": _row_addresses(state),
                 "colours": chosen,
+                "why": why(explained),
                 "waterfall": waterfall(
-                    view,
+                    explained,
                     chosen,
                     collapsed=collapsed,
                     opened=opened,
@@ -99,7 +101,6 @@ class _TracePages:
                 ),
                 "logs": placed(records, view.start),
                 "goes_on": view.root is not None and view.end > view.root.end,
-                "kinds": KINDS,
                 "opened": opened,
                 "long": LONG,
                 "longest": LONGEST,
@@ -150,13 +151,13 @@ class _TracePages:
         return await self._views.recent(parse_trace_id(request.path_params["trace_id"]), partial(self._span, request))
 
     def _span(self, request: Request, shown: Shown | None) -> Response:
-        view = shown.view if shown is not None else None
         span_id = request.path_params["span_id"].lower()
-        if view is None or view.span(span_id) is None:
+        if shown is None or shown.view.span(span_id) is None:
             return Response("There is no such span here.", 404, HEADERS, "text/plain")
+        view = shown.view
         chosen = service_colours(self._reader, (each.name for each in view.services))
         context = {
-            "details": self._details(view, span_id, chosen),
+            "details": self._details(shown.explained, span_id, chosen),
             "path": f"/trace/{view.trace_id}",
             "trace_id": view.trace_id,
             "long": LONG,
@@ -178,10 +179,10 @@ class _TracePages:
         return JSONResponse({"spans": [span.span_id for span in found]}, headers=HEADERS)
 
     @staticmethod
-    def _details(view: TraceView, span_id: str, chosen: dict[str, int]) -> SpanDetails:
-        span = view.span(span_id)
+    def _details(explained: Explained, span_id: str, chosen: dict[str, int]) -> SpanDetails:
+        span = explained.view.span(span_id)
         assert span is not None
-        return span_details(view, span, chosen[span.service])
+        return span_details(explained, span, chosen[span.service])
 
 
 def _no_trace(request: Request, logs: LogList | None = None) -> Response:

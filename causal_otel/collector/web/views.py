@@ -6,9 +6,11 @@ import threading
 import time
 import weakref
 from collections import OrderedDict
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from causal_otel.collector.analysis import build, log_views
+from causal_otel.collector.analysis import Explained, build, log_views
+from causal_otel.collector.analysis.neighbours import traces_beside
 from causal_otel.collector.reading import LARGE
 
 if TYPE_CHECKING:
@@ -25,14 +27,16 @@ _Answer = TypeVar("_Answer")
 
 _KEPT_SPANS = 120_000
 _KEPT_SECONDS = 60.0
+_BESIDE_SECONDS = 0.5
 
 
 class Shown(NamedTuple):
-    """A trace as it was received and as it is shown, and its log records."""
+    """A trace as it was received and as it is shown, its log records, and what explains it."""
 
     message: TracesData
     view: TraceView
     logs: TraceLogsView
+    explained: Explained
 
 
 class Views:
@@ -87,10 +91,17 @@ class Views:
             return None
         self.built += 1
         view = build(message)
-        shown = Shown(message, view, log_views(self._reading.reader.logs(trace_id), view))
+        logs = log_views(self._reading.reader.logs(trace_id), view)
+        shown = Shown(message, view, logs, Explained(view, partial(self._beside, view)))
         if len(shown.view.spans) >= LARGE:
             self._keep(trace_id, shown)
         return shown
+
+    def _beside(self, view: TraceView) -> list[TraceView]:
+        """Others that help to explain it, fewer than for a command: somebody waits for the page."""
+        return traces_beside(
+            self._reading.reader, view, seconds=_BESIDE_SECONDS, within=_BESIDE_SECONDS, most_spans=LARGE
+        )
 
     def _keep(self, trace_id: bytes, shown: Shown) -> None:
         with self._lock:

@@ -285,6 +285,18 @@ def test_who_waited_too_had_no_connection() -> None:
     )
 
 
+def test_waits_at_once_count_once() -> None:
+    """Who had a connection while two waited for it had it no longer for that."""
+    (found,) = of_kind(
+        "pool_exhausted",
+        request(100),
+        query("a", 10, 40, operation="SELECT users"),
+        query("q", 0, 60, {"causal.pool.wait": 0.03}),
+        query("r", 5, 60, {"causal.pool.wait": 0.045}),
+    )
+    assert "which SELECT users (30 ms), SELECT items (20 ms) used meanwhile" in found.sentence
+
+
 def test_a_pool_whose_user_is_not_known_is_told_all_the_same() -> None:
     """The wait is a fact, and a short one is none worth telling."""
     (found,) = of_kind("pool_exhausted", request(100), query("q", 0, 80, _WAITED))

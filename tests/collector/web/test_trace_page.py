@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from starlette.testclient import TestClient
 
+from causal_otel.collector.analysis.where_time_went import _BEFORE_LABELS, _LABELS
 from causal_otel.collector.receive import otlp_json
+from causal_otel.collector.web.legend import PARTS
+from causal_otel.collector.web.templating import STATIC
 from tests.collector.oracle import MemoryReader
+from tests.collector.web.sample_causes import CAUSES, causes, holder
 from tests.collector.web.sample_traces import ATTACK, Builder, large, shop
 from tests.collector.web.trace_site import (
     ATTACKED,
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from tests.collector.web.browser import OpenPage
+
+SELECT_ORDERS = Builder.id(2)
 
 
 def test_it_shows_every_span_with_its_depth_and_duration(client: TestClient) -> None:
@@ -102,6 +108,46 @@ def test_parts_of_the_time_are_drawn_and_said(client: TestClient) -> None:
         assert f'class="part {kind}"' in text
     assert "<title>pool wait 38 ms, 41.3 %</title>" in text
     assert "pool wait 38 ms, 41.3 %" in client.get(f"/trace/{SHOP}/span/{SELECT}").text
+
+
+def test_every_part_has_a_pattern_and_a_line_in_the_legend() -> None:
+    """No part that can be measured is drawn in black, or unexplained."""
+    styles = (STATIC / "trace.css").read_text()
+    for label in (*_LABELS.values(), *_BEFORE_LABELS.values()):
+        kind = label.replace(" ", "-")
+        assert PARTS[kind][0] == label
+        assert re.search(rf"\.part[^{{]*\.{kind}\b[^{{]*{{ fill: ", styles), kind
+
+
+def test_a_wait_before_a_short_span_is_drawn() -> None:
+    """A task that ran for a moment only has lain in its queue for all to see; its other parts are too short."""
+    b = Builder(SHOP)
+    b.add("web", "GET /", None, 0, 1000, "server")
+    b.add("worker", "job", 1, 900, 0.5, "consumer", causal__queue__wait=0.4, causal__server=0.0004)
+    text = TestClient(application(MemoryReader([b.message]))).get(f"/trace/{SHOP}").text
+    assert re.findall(r'class="part ([a-z-]+)" x="50.0%" width="40.0%"', text) == ["queue-wait"]
+    assert 'class="part server"' not in text
+
+
+def test_stalls_are_hatched_where_they_were() -> None:
+    """A stall of another request is drawn at its place in the bar of who suffered, and the other parts around it."""
+    client = TestClient(application(MemoryReader([causes(), holder()])))
+    text = client.get(f"/trace/{CAUSES}").text
+    row = text[text.index(f'id="s-{SELECT_ORDERS}"') :].partition("</svg>")[0]
+    drawn = re.findall(r'class="part ([a-z-]+)" x="([0-9.]+)%" width="([0-9.]+)%"', row)
+    whole = 1330  # milliseconds of the trace
+    assert [(kind, round(float(x) * whole / 100), round(float(width) * whole / 100)) for kind, x, width in drawn] == [
+        ("pool-wait", 20, 20),
+        ("pool-wait", 100, 80),
+        ("connect", 180, 10),
+        ("server", 190, 50),
+        ("fetch", 430, 20),
+        ("loop-blocked", 40, 60),
+        ("loop-blocked", 250, 150),
+    ]
+    assert "loop blocked 210 ms, 48.8 %" in client.get(f"/trace/{CAUSES}/span/{SELECT_ORDERS}").text
+    stall = client.get(f"/trace/{CAUSES}/span/{Builder.id(5)}").text
+    assert "<li>computing 45 ms, 75 %</li><li>garbage collection 10 ms, 17 %</li><li>a blocking call 5 ms, 8 %" in stall
 
 
 def test_what_is_broken_is_marked(client: TestClient) -> None:

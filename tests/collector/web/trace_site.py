@@ -74,8 +74,8 @@ def parameter(page: Page, name: str) -> str | None:
 
 
 def visible(page: Page) -> int:
-    """How many rows are shown."""
-    return page.locator(".row:visible").count()
+    """How many spans have a row that is shown."""
+    return page.locator(".row:not(.gap):visible").count()
 
 
 def parameter_of(url: str, name: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from causal_otel._internal.durations import format_duration
@@ -10,7 +11,7 @@ from causal_otel.causality.explanation.targets import named
 from causal_otel.names import CAUSAL_CANCELLED, ERROR_TYPE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from causal_otel.causality.explanation.scene import Scene
     from causal_otel.causality.spans import Span
@@ -24,9 +25,10 @@ _SHOWN = 3
 def find(scene: Scene) -> Iterator[Finding]:
     """One for a request whose client has gone, with what it was doing; else one for each kind of call."""
     left = {span.index: span for span in scene.spans if span.attributes.get(CAUSAL_CANCELLED) is True}
+    below = _below_requests(scene.spans, left)
     for request in scene.spans:
-        if request.kind == "server" and request.attributes.get(ERROR_TYPE) == _GONE:
-            victims = [span for span in left.values() if _below(span, request)]
+        if _is_gone(request):
+            victims = below.get(request.index, [])
             for span in (request, *victims):
                 left.pop(span.index, None)
             said = f"{named(request.name)}: the client went away after {format_duration(request.duration)}"
@@ -41,11 +43,23 @@ def find(scene: Scene) -> Iterator[Finding]:
         yield finding(scene, "cancelled", said, longest, spans, failure=True)
 
 
-def _below(span: Span, request: Span) -> bool:
-    at = span.parent
-    while at is not None and at is not request:
-        at = at.parent
-    return at is request
+def _is_gone(span: Span) -> bool:
+    return span.kind == "server" and span.attributes.get(ERROR_TYPE) == _GONE
+
+
+def _below_requests(spans: Sequence[Span], cancelled: Collection[int]) -> dict[int, list[Span]]:
+    """Of what was cancelled, that which is below a request whose client has gone, by the first of those above it."""
+    first: dict[int, int] = {}
+    found: defaultdict[int, list[Span]] = defaultdict(list)
+    for span in spans:  # parents before their children
+        above = None if span.parent is None else first.get(span.parent.index)
+        if above is not None:
+            first[span.index] = above
+            if span.index in cancelled:
+                found[above].append(span)
+        elif _is_gone(span):
+            first[span.index] = span.index
+    return found
 
 
 def _innermost(spans: Sequence[Span]) -> list[Span]:

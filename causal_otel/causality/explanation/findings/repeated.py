@@ -25,15 +25,17 @@ _LEAST_SHARE = 0.01
 
 def find(scene: Scene) -> Iterator[Finding]:
     """One for each text and target of which it is known that nothing but the time differed."""
-    told = {span.index for spans in series(scene) for span in spans}
     groups: defaultdict[tuple[str, str, str], list[Span]] = defaultdict(list)
     for span in scene.spans:
-        if span.kind != "client" or span.index in told or HTTP_REQUEST_RESEND_COUNT in span.attributes:
+        if span.kind != "client" or HTTP_REQUEST_RESEND_COUNT in span.attributes:
             continue
         if (text := exactly(span)) is not None:
             what = statement(span)
             groups[what.service, what.place, text].append(span)
-    for spans in groups.values():
+    several = [spans for spans in groups.values() if len(spans) > 1]
+    told = {span.index for spans in series(scene) for span in spans} if several else set()
+    for group in several:
+        spans = [span for span in group if span.index not in told]
         spans.sort(key=lambda span: (span.start, span.end, span.span_id))
         again = together(spans[1:])
         if len(spans) > 1 and scene.share(again, begin(spans[0])) >= _LEAST_SHARE:

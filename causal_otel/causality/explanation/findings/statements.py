@@ -57,9 +57,8 @@ def statement(span: Span) -> Statement:
 def place(span: Span) -> str:
     """The server, and what of it, that a client's span talks to."""
     attributes = span.attributes
-    return " ".join(
-        str(part) for part in (span.system, *map(attributes.get, (SERVER_ADDRESS, SERVER_PORT, DB_NAMESPACE))) if part
-    )
+    parts = [span.system, attributes.get(SERVER_ADDRESS), attributes.get(SERVER_PORT), attributes.get(DB_NAMESPACE)]
+    return " ".join([str(part) for part in parts if part])
 
 
 def exactly(span: Span) -> str | None:

@@ -1,7 +1,7 @@
 // A span's details, fetched when they are opened and kept until they are closed.
 
 import { reveal } from "./collapse.js";
-import { isHidden, mark, placeOf, row, setCurrent, spanId, waterfall } from "./rows.js";
+import { isGap, isHidden, mark, parentOf, placeOf, row, setCurrent, spanId, waterfall } from "./rows.js";
 import { announce, ids, remember } from "./state.js";
 
 const open = new Set(ids("span").filter((id) => placeOf(id) !== undefined));
@@ -12,7 +12,12 @@ function changed() {
   remember("span", [...open].join(","));
 }
 
+/** Open or close the details of the row's span; of a gap, open those of the span that it is in. */
 export async function toggleDetails(place) {
+  if (isGap(place)) {
+    await goTo(spanId(parentOf(place)));
+    return;
+  }
   const id = spanId(place);
   if (open.has(id)) close(place);
   else await openDetails(place);

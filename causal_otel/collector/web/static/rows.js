@@ -5,20 +5,21 @@
 
 export const waterfall = document.getElementById("waterfall");
 
-/** Every row's span id, level from 1, and how many spans are below it. */
+/** Every row's span id (a gap's is empty), level from 1, and how many rows collapsing it hides: 0 it cannot, -1 not here. */
 const spans = JSON.parse(document.getElementById("spans").textContent);
 export const length = spans.length;
 
 const CHUNK = Number(waterfall.dataset.chunk);
 const chunks = [...waterfall.querySelectorAll(".chunk")];
 const elements = new Array(length);
+const placesOfElements = new WeakMap();
 const marks = { hit: new Set(), open: new Set() };
 const hidden = new Uint8Array(length);
 let collapsed = new Set();
 let current = -1;
 
 const places = new Map();
-for (let place = length - 1; place >= 0; place -= 1) places.set(spans[place][0], place);
+for (let place = length - 1; place >= 0; place -= 1) if (!isGap(place)) places.set(spans[place][0], place);
 
 export function spanId(place) {
   return spans[place][0];
@@ -29,7 +30,12 @@ export function level(place) {
 }
 
 export function isParent(place) {
-  return spans[place][2] > 0;
+  return spans[place][2] !== 0;
+}
+
+/** Whether the row shows a gap in the time of the span above it, and no span. */
+export function isGap(place) {
+  return spans[place][0] === "";
 }
 
 export function isHidden(place) {
@@ -45,7 +51,7 @@ export function placeOf(id) {
 export function placeAround(element) {
   const inside = element.closest(".row, .details");
   const row = inside?.matches(".details") ? inside.previousElementSibling : inside;
-  return row ? placeOf(row.id.slice(2)) : undefined;
+  return row ? placesOfElements.get(row) : undefined;
 }
 
 export function parentOf(place) {
@@ -76,6 +82,7 @@ function materialise(number) {
   }
   chunk.querySelectorAll(":scope > .row").forEach((element, index) => {
     elements[first + index] = element;
+    placesOfElements.set(element, first + index);
     dress(first + index);
     for (const stop of element.querySelectorAll(".op, .fold")) stop.tabIndex = -1;
   });
@@ -103,7 +110,7 @@ export function hideBelow(ids) {
   let shown = 0;
   for (let place = 0; place < length; place += 1) {
     hidden[place] = place < until ? 1 : 0;
-    if (place >= until && collapsed.has(spanId(place))) until = place + 1 + spans[place][2];
+    if (place >= until && collapsed.has(spanId(place))) until = place + 1 + Math.max(0, spans[place][2]);
     shown += 1 - hidden[place];
     if (elements[place]) dress(place);
     if (place % CHUNK === CHUNK - 1 || place === length - 1) {

@@ -110,6 +110,13 @@ waterfall.addEventListener("focusin", (event) => {
   if (place !== undefined && place !== currentPlace()) setCurrent(place, { focus: false });
 });
 
+document.getElementById("why")?.addEventListener("click", (event) => {
+  const id = event.target.closest("a[data-span]")?.dataset.span;
+  if (event.ctrlKey || event.metaKey || event.shiftKey || event.button || placeOf(id) === undefined) return;
+  event.preventDefault();
+  goTo(id);
+});
+
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-copy]");
   if (button) copy(button);
