@@ -143,8 +143,8 @@ def test_a_thread_that_comes_in_between(kind: str, recorded: Recording) -> None:
         return took[0]
 
     took = run(kind, main())
-    by_thread = [dict(span.attributes or {}) for span in blocked(recorded.spans, "hold")]
-    of_turn = [dict(span.attributes or {}) for span in blocked(recorded.spans, "burn")]
+    by_thread = [dict[str, Any](span.attributes or {}) for span in blocked(recorded.spans, "hold")]
+    of_turn = [dict[str, Any](span.attributes or {}) for span in blocked(recorded.spans, "burn")]
     assert all(told["causal.block.thread"] == "counting" for told in by_thread)
     # Of another's time nothing is said to be computing here, beside what was computed.
     assert all(told["causal.block.cpu"] <= 0.1 + 0.5 * took for told in of_turn)

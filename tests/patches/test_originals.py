@@ -75,8 +75,8 @@ def _spots() -> list[Any]:
     spots = []
     for name in BUILT_IN:
         if name in ("valkey", "threads", "locks", "event_loop"):
-            # By the same functions as redis; without threads and locks no test runs, and jobs are handed on wrapped; uvloop's
-            # loops cannot be made without being initialised, and tests/patches/test_event_loop_lifecycle.py has these.
+            # By the same functions as redis; without threads and locks no test runs, and jobs are handed on wrapped;
+            # uvloop's loops cannot be made without being initialised: test_event_loop_lifecycle.py has these.
             continue
         for target in BUILT_IN[name].load().targets:
             if isinstance(target, Wrap):
