@@ -86,7 +86,7 @@ def _behind(callback: Any) -> Iterator[Any]:
     if isinstance(owner, Task):  # await: the task's own wake-up
         yield owner
     elif owner is not None:
-        yield getattr(owner, "_parent_task", None)  # asyncio.TaskGroup
+        yield getattr(owner, "_on_completed_fut", None)  # asyncio.TaskGroup, whose host waits for its tasks by now
         yield from _getters(getattr(owner, "_done", None))  # as_completed since Python 3.13
     for cell in getattr(callback, "__closure__", None) or ():
         try:
@@ -96,7 +96,7 @@ def _behind(callback: Any) -> Iterator[Any]:
         if _is_plain(held):  # gather, wait, shield
             yield held
         else:
-            yield getattr(getattr(held, "cancel_scope", None), "_host_task", None)  # a task group of anyio's
+            yield getattr(held, "_on_completed_fut", None)  # likewise a task group of anyio's
             yield from _getters(held)  # as_completed before Python 3.13
 
 

@@ -1,19 +1,19 @@
-"""A recorder of spans that reads who waits for a task from the task's own callbacks, as the real one does."""
+"""A recorder of spans by the loop's clock; who waits for a task is read as the real one does."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from causal_otel.causality.task_edges import waiting_task
 from tests.causality.traces import PlainSpan, PlainTrace, plain_trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Recorder", "waiter_of"]
+__all__ = ["Recorder"]
 
 
 class Recorder:
@@ -45,7 +45,7 @@ class Recorder:
             self.current.reset(before)
             self._open.discard(id(span))
             span.end = self.now()
-            waiter = waiter_of(task)
+            waiter = waiting_task(task)
             if span.task == 1:
                 span.task = None if span.parent is None or span.parent.task in (None, 1) else 1
             elif waiter is not None:
@@ -65,45 +65,3 @@ class Recorder:
     def trace(self) -> PlainTrace:
         """What was recorded."""
         return plain_trace(self.spans)
-
-
-def waiter_of(future: asyncio.Future[Any], depth: int = 0) -> asyncio.Task[Any] | None:
-    """The task that waits for ``future``, if its callbacks tell."""
-    if depth > 4:
-        return None
-    for callback, _ in getattr(future, "_callbacks", None) or ():
-        found = _from_callback(callback, future, depth)
-        if found is not None:
-            return found
-    return None
-
-
-def _from_callback(callback: Any, future: asyncio.Future[Any], depth: int) -> asyncio.Task[Any] | None:
-    while isinstance(callback, functools.partial):
-        for argument in callback.args:
-            if isinstance(argument, asyncio.Future) and (found := waiter_of(argument, depth + 1)):
-                return found
-        callback = callback.func
-    owner = getattr(callback, "__self__", None)
-    if isinstance(owner, asyncio.Task):
-        return owner
-    for getter in getattr(getattr(owner, "_done", None), "_getters", ()):  # as_completed of Python 3.13
-        if found := waiter_of(getter, depth + 1):
-            return found
-    parent: asyncio.Task[Any] | None = getattr(owner, "_parent_task", None)  # TaskGroup
-    if parent is not None:
-        return parent
-    for cell in getattr(callback, "__closure__", None) or ():
-        try:
-            value = cell.cell_contents
-        except ValueError:
-            continue
-        if isinstance(value, asyncio.Future) and value is not future and (found := waiter_of(value, depth + 1)):
-            return found
-        host: asyncio.Task[Any] | None = getattr(getattr(value, "cancel_scope", None), "_host_task", None)  # anyio
-        if host is not None:
-            return host
-        for getter in getattr(value, "_getters", None) or ():  # as_completed until Python 3.12
-            if found := waiter_of(getter, depth + 1):
-                return found
-    return None

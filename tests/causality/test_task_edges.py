@@ -224,6 +224,44 @@ def test_not_forgotten_as_long_as_its_parent_is_open(
     assert told == {}
 
 
+async def _in_a_task_group(work: Work, meanwhile: Work) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(work())
+        await meanwhile()
+
+
+async def _in_anyios_task_group(work: Work, meanwhile: Work) -> None:
+    async with anyio.create_task_group() as group:
+        group.start_soon(work)
+        await meanwhile()
+
+
+@pytest.mark.parametrize("way", [_in_a_task_group, _in_anyios_task_group], ids=["TaskGroup", "anyio"])
+def test_a_group_whose_host_does_something_else(
+    way: Callable[[Work, Work], Awaitable[None]],
+    run: Callable[[Any], Any],
+    tracer: Tracer,
+    exporter: InMemorySpanExporter,
+) -> None:
+    """A task that is done before its group's host waits for it has held up nobody: no waiter is told."""
+    over = asyncio.Event()
+
+    async def work() -> None:
+        with tracer.start_as_current_span("work"):
+            await asyncio.sleep(_LONG)
+        over.set()
+
+    async def main() -> None:
+        with tracer.start_as_current_span("root"):
+            await way(work, functools.partial(over.wait))  # type: ignore[arg-type]
+
+    run(main())
+    told = _told(exporter, "work")
+    assert told.pop(CAUSAL_TASK) > 1
+    assert CAUSAL_TASK_WAITER not in told
+    assert CAUSAL_TASK_UNAWAITED not in told
+
+
 def test_short_spans_tell_nothing(tracer: Tracer, exporter: InMemorySpanExporter) -> None:
     """A span of less than a millisecond says nothing of its task, however it came to be."""
 
