@@ -50,29 +50,33 @@ class Holder(NamedTuple):
 
 
 class GilHolders:
-    """Knows what each thread had computed some time ago."""
+    """Knows what each thread had computed some time ago. On Linux only."""
 
     def __init__(self) -> None:
         self._before: dict[int, int] = {}
+        self._all = 0
         self.note()
 
     def note(self) -> None:
         """Note what each thread has computed until now. Do so every second or so."""
-        self._before = {ident: _computed(ident) for ident in sys._current_frames()}
+        self._before = {ident: _computed(thread) for ident, thread in _threads().items()}
+        self._all = time.process_time_ns()
 
     def found(self) -> Holder | None:
         """The thread that has computed most since; None: none has computed as much as the others together."""
         frames = sys._current_frames()
         own = threading.get_ident()
         del frames[own]  # or this frame would hold itself, and those of all threads with it
-        computed = {ident: _computed(ident) - self._before.get(ident, 0) for ident in frames}
+        threads = _threads()
+        computed = {
+            ident: _computed(threads[ident]) - self._before.get(ident, 0) for ident in frames if ident in threads
+        }
         ident = max(computed, key=lambda each: computed[each], default=own)
-        if ident == own or computed[ident] < max(_LEAST, sum(computed.values()) // 2):
+        if ident == own or computed[ident] < max(_LEAST, (time.process_time_ns() - self._all) // 2):
             return None
         frame = frames[ident]
         seen = looked_at(Turn(None, 0, None, frame, None))
-        thread = next((each.name for each in threading.enumerate() if each.ident == ident), "")
-        return Holder(ident, thread, seen.place, seen.stack, _context_of_job(frame))
+        return Holder(ident, threads[ident].name, seen.place, seen.stack, _context_of_job(frame))
 
 
 def held_up(start: int, end: int, holder: Holder | None) -> Record:
@@ -88,9 +92,22 @@ def held_up(start: int, end: int, holder: Holder | None) -> Record:
     return Record(start, end, holder.context, frame, attributes)
 
 
-def _computed(ident: int) -> int:
-    """The CPU time of a thread, which lives: it has a frame, and would need the GIL to end."""
-    return time.clock_gettime_ns(time.pthread_getcpuclockid(ident))
+def _threads() -> dict[int, threading.Thread]:
+    """All that Python has started, or has been asked about by themselves."""
+    return {thread.ident: thread for thread in threading.enumerate() if thread.ident is not None}
+
+
+def _computed(thread: threading.Thread) -> int:
+    """The CPU time of a thread; 0: it has ended.
+
+    ``pthread_getcpuclockid()`` would read the memory of a thread that may be gone by now. Linux knows a thread's clock
+    by its number (``MAKE_THREAD_CPUCLOCK``), and says so where there is none.
+    """
+    number = thread.native_id
+    try:
+        return 0 if number is None else time.clock_gettime_ns((~number << 3) | 6)
+    except OSError:
+        return 0
 
 
 def _context_of_job(frame: FrameType | None) -> OtelContext:

@@ -47,7 +47,7 @@ class Lateness:
 
     def __init__(self) -> None:
         self._times = times_here()
-        self.holders = None if self._times is None else GilHolders()
+        self.holders = GilHolders() if sys.platform == "linux" and self._times is not None else None
         self._at = perf_counter_ns()
         self._before = self._read()
         self.woken = 0

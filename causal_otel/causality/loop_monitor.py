@@ -249,9 +249,10 @@ class LoopMonitor:
             faults.report("event_loop: a stall")
 
     def detach(self) -> None:
-        """The loop has stopped. Never raises."""
+        """The loop has stopped, or is about to be closed. Never raises."""
         try:
             self._monitoring.watchdog.remove(self)
+            self._turns.end()
             if self.lag is not None:
                 self.lag.end()
             if self._asked is not None:
@@ -261,6 +262,12 @@ class LoopMonitor:
                 self._settle(stall, perf_counter_ns())
         except Exception:
             faults.report("event_loop: a loop that ends")
+
+    def abandon(self) -> None:
+        """Nothing is watched any more, in whatever thread that is found out."""
+        self._turns.end()
+        if self.lag is not None:
+            self.lag.over = True
 
     # -- in either -----------------------------------------------------------------------------------------------------
 
@@ -370,6 +377,12 @@ class LoopMonitoring:
             return None
         return monitor
 
+    def closes(self, loop: AbstractEventLoop) -> None:
+        """A loop is about to be closed. It may be watched still, if it has run since before it could be seen."""
+        monitor = self.watchdog.find(id(loop))
+        if isinstance(monitor, LoopMonitor) and not loop.is_running():
+            monitor.detach()
+
     def record(self, record: Record) -> None:
         """Record a stall, unless there are too many. Never raises."""
         try:
@@ -391,8 +404,8 @@ class LoopMonitoring:
     def close(self) -> None:
         """Watch nothing any more."""
         for monitor in self.watchdog.close():
-            if isinstance(monitor, LoopMonitor) and monitor.lag is not None:
-                monitor.lag.over = True
+            if isinstance(monitor, LoopMonitor):
+                monitor.abandon()
         self._unwatch()
 
 

@@ -9,18 +9,21 @@ the millisecond.
 
 from __future__ import annotations
 
-from threading import get_ident
+import functools
+import weakref
+from asyncio import AbstractEventLoop
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakKeyDictionary
 
-from causal_otel._internal import faults, process
+from causal_otel._internal import faults
 from causal_otel.causality.turns import libuv_age
+from causal_otel.engine.asyncio_task import running_loop
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
     from collections.abc import Callable
 
-__all__ = ["LibuvClock", "SelectorClock", "TurnClock", "clock_here", "keep_clock", "note_turns"]
+__all__ = ["LibuvClock", "SelectorClock", "TurnClock", "clock_here", "note_turns"]
 
 
 class TurnClock(Protocol):
@@ -28,6 +31,9 @@ class TurnClock(Protocol):
 
     def age(self) -> int:
         """For how many nanoseconds the present turn has been going on, at least."""
+
+    def remove(self) -> None:
+        """Note nothing more, unless somebody else has put something around it."""
 
 
 class SelectorClock:
@@ -59,7 +65,7 @@ class SelectorClock:
         return perf_counter_ns() - self._began
 
     def remove(self) -> None:
-        """Note nothing more, unless somebody else has put something around it."""
+        """See :class:`TurnClock`."""
         if vars(self._selector).get("select") is self._select:
             del self._selector.select
 
@@ -68,63 +74,57 @@ class LibuvClock:
     """That of a loop of uvloop's.
 
     Args:
-        age: tells for how many nanoseconds the present turn has been going on, at least.
+        age: tells in the loop's thread for how many nanoseconds the present turn has been going on, at least.
     """
 
-    __slots__ = ("age",)
+    __slots__ = ("_age",)
 
     def __init__(self, age: Callable[[], int]) -> None:
-        self.age = age
+        self._age = age
+
+    def age(self) -> int:
+        """See :class:`TurnClock`."""
+        return self._age()
+
+    def remove(self) -> None:
+        """See :class:`TurnClock`. It notes nothing."""
 
 
-_clocks: dict[int, TurnClock] = {}
-"""By the thread in which a loop runs."""
+_clocks: WeakKeyDictionary[AbstractEventLoop, TurnClock] = WeakKeyDictionary()
 
 
 def clock_here() -> TurnClock | None:
     """That of the loop that runs in this thread, if it is known."""
-    return _clocks.get(get_ident())
-
-
-def keep_clock(clock: TurnClock) -> Callable[[], None]:
-    """Let the loop that runs in this thread from now on have a clock, until what is returned is called there."""
-    ident = get_ident()
-    before = _clocks.get(ident)
-    _clocks[ident] = clock
-
-    def end() -> None:
-        if _clocks.get(ident) is clock:
-            if before is None:
-                del _clocks[ident]
-            else:
-                _clocks[ident] = before
-
-    return end
+    loop = running_loop()
+    return None if loop is None else _clocks.get(loop)
 
 
 def note_turns(loop: AbstractEventLoop) -> Callable[[], None]:
-    """Let ``loop``, which is about to run in this thread, have a clock if it can, until what is returned is called."""
+    """Let a loop that runs, or will, have a clock if it can, until what is returned is called. Never raises."""
     try:
-        selector = getattr(loop, "_selector", None)
-        if selector is not None:
-            noting = SelectorClock(selector)
-            forget = keep_clock(noting)
-
-            def end() -> None:
-                forget()
-                noting.remove()
-
-            return end
-        age = libuv_age(loop)
-        if age is not None:
-            return keep_clock(LibuvClock(age))
+        clock = None if loop in _clocks else _clock_of(loop)
+        if clock is not None:
+            _clocks[loop] = clock
+            return functools.partial(_forget, weakref.ref(loop), clock)
     except Exception:
-        faults.report("causality: the turns of a loop")
+        faults.report("event_loop: the turns of a loop")
     return _nothing
+
+
+def _clock_of(loop: AbstractEventLoop) -> TurnClock | None:
+    selector = getattr(loop, "_selector", None)
+    if selector is not None:
+        return SelectorClock(selector)
+    age = libuv_age(loop) if type(loop).__module__ == "uvloop" else None
+    return None if age is None else LibuvClock(age)
+
+
+def _forget(loop: weakref.ref[AbstractEventLoop], clock: TurnClock) -> None:
+    kept = loop()
+    if kept is not None:
+        _clocks.pop(kept, None)
+    clock.remove()
 
 
 def _nothing() -> None:
     """There is no clock."""
-
-
-process.at_fork(in_child=_clocks.clear)

@@ -7,24 +7,27 @@ kinds of loop note when a turn begins, for their own timers:
 * uvloop: libuv keeps it in its loop, and tells it by its public function ``uv_now``. A call of ``loop.time()`` or
   ``call_later()`` renews it, so a turn may be taken for a shorter one, never for a longer one.
 
-Frames of another thread are read under the GIL, which keeps it from going on meanwhile.
+Frames of another thread are read under the GIL, which keeps it from going on for some milliseconds. That is long enough
+for what is told, but nothing may break where it is not: a loop may be closed by its thread while it is looked at.
 """
 
 from __future__ import annotations
 
 import functools
 import sys
+import threading
 import time
+import weakref
 from asyncio.base_events import BaseEventLoop
-from collections.abc import Callable
 from contextvars import Context
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from causal_otel._internal import faults
+from causal_otel._internal import faults, process
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
+    from collections.abc import Callable
     from types import FrameType
 
 __all__ = ["Turn", "Turns", "libuv_age", "turns_of"]
@@ -51,8 +54,14 @@ class Turn(NamedTuple):
     outside: FrameType | None
 
 
-Turns = Callable[["FrameType | None"], "Turn | None"]
-"""Given the innermost frame of a loop's thread, tells the turn; None: the loop waits for I/O, or does not run."""
+class Turns(Protocol):
+    """Tells the turns of a loop."""
+
+    def __call__(self, frame: FrameType | None) -> Turn | None:
+        """The turn in which ``frame`` is the innermost of the loop's thread; None: the loop waits, or does not run."""
+
+    def end(self) -> None:
+        """Tell none any more: the loop is about to be closed. When this has returned, nothing of it is read."""
 
 
 class AsyncioTurns:
@@ -66,7 +75,7 @@ class AsyncioTurns:
         self._loop = loop
 
     def __call__(self, frame: FrameType | None) -> Turn | None:
-        """The turn in which ``frame`` is the innermost of the loop's thread; None: the loop waits, or does not run."""
+        """See :class:`Turns`."""
         if frame is None:
             return None
         inside, caller = frame, frame.f_back
@@ -84,9 +93,14 @@ class AsyncioTurns:
             frame = frame.f_back
         return None
 
+    def end(self) -> None:
+        """See :class:`Turns`. Nothing is read but frames."""
+
 
 class LibuvTurns:
     """The turns of uvloop's loops.
+
+    Where libuv counts them is freed when the loop is closed: that is never read after :meth:`end`.
 
     Args:
         loop: which one. It is kept alive: its memory is read.
@@ -100,6 +114,10 @@ class LibuvTurns:
         self._pointer = libuv.pointer(loop)
         self._outside = caller
         self._in_first_turn = True
+        self._ended = False
+        self._process = process.token
+        # In one thread it may be asked for twice: what is finalised while it is read may close the loop.
+        self._reading = threading.RLock()
         loop.call_soon(self._note_outside, context=Context())
 
     def _note_outside(self) -> None:
@@ -108,14 +126,25 @@ class LibuvTurns:
         self._in_first_turn = False
 
     def __call__(self, frame: FrameType | None) -> Turn | None:
-        """The turn in which ``frame`` is the innermost of the loop's thread; None: the loop waits, or does not run."""
+        """See :class:`Turns`."""
         outside = self._outside
         if frame is None or outside is None:
             return None
         if frame is outside and not self._in_first_turn:
             return None  # or a callback without Python code, which cannot be told from a loop that waits
-        count, age = self._libuv.turn(self._pointer)
-        return Turn(count, perf_counter_ns() - max(0, age), None, frame, outside)
+        if self._process is not process.token:
+            return None  # a fork inside the loop, while somebody may have been reading
+        start = perf_counter_ns() - max(0, self._libuv.age(self._pointer))
+        with self._reading:
+            if self._ended:
+                return None
+            return Turn(self._libuv.count(self._pointer), start, None, frame, outside)
+
+    def end(self) -> None:
+        """See :class:`Turns`."""
+        if self._process is process.token:
+            with self._reading:
+                self._ended = True
 
 
 class _Libuv:
@@ -147,14 +176,19 @@ class _Libuv:
         found: int = self._open(self._capsule(loop), None)
         return found
 
-    def turn(self, pointer: int) -> tuple[int, int]:
-        """The number of the turn, and for how many nanoseconds at least it has been going on."""
+    def age(self, pointer: int) -> int:
+        """For how many nanoseconds at least its turn has been going on, or a few less than none. It may be closed."""
         began: int = self._now(pointer)
-        age = self._clock() - (began + 1) * _MS
+        age: int = self._clock() - (began + 1) * _MS
+        return age
+
+    def count(self, pointer: int) -> int:
+        """The number of its turn, or what stands for it. It must not be closed."""
         if self._info is None:
-            return began, age
+            began: int = self._now(pointer)
+            return began
         self._info(pointer, self._metrics)
-        return self._metrics[0], age
+        return self._metrics[0]
 
 
 def turns_of(loop: AbstractEventLoop, caller: FrameType | None) -> Turns | None:
@@ -179,8 +213,13 @@ def libuv_age(loop: AbstractEventLoop) -> Callable[[], int] | None:
     libuv = _libuv()
     if libuv is None:
         return None
-    known, pointer = libuv, libuv.pointer(loop)
-    return lambda: max(0, known.turn(pointer)[1])
+    known, pointer, alive = libuv, libuv.pointer(loop), weakref.ref(loop)
+
+    def age() -> int:
+        kept = alive()  # its memory is read
+        return 0 if kept is None else max(0, known.age(pointer))
+
+    return age
 
 
 @functools.cache

@@ -50,6 +50,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.trace import SpanKind
 
 from causal_otel import names
+from causal_otel._internal import faults
 from causal_otel._internal.setting_types import SECONDS_OR_OFF
 from causal_otel.causality.turn_clock import note_turns
 from causal_otel.engine import context
@@ -128,15 +129,19 @@ def _begin(tracing: Tracing[EventLoopOptions]) -> LoopMonitoring:
 
 def _watch(tracing: Tracing[EventLoopOptions]) -> Callable[[], None]:
     """Watch the loop that runs in this thread, if one does: it has begun before it could be seen."""
+    loop = asyncio._get_running_loop()
+    note_no_more = None
+    if loop is not None and _watches(tracing):
+        _attach(tracing, loop)
+        note_no_more = note_turns(loop)
 
     def end() -> None:
+        if note_no_more is not None:
+            note_no_more()
         monitoring = _monitoring.pop(tracing, None)
         if monitoring is not None:
             monitoring.close()
 
-    loop = asyncio._get_running_loop()
-    if loop is not None and _watches(tracing):
-        _attach(tracing, loop)
     return end
 
 
@@ -157,6 +162,23 @@ def _run_forever(tracing: Tracing[EventLoopOptions], original: Callable[..., Any
                 del monitor  # it knows this frame
 
     return run_forever
+
+
+def _close(tracing: Tracing[EventLoopOptions], original: Callable[..., Any]) -> Callable[..., Any]:
+    if not _watches(tracing):
+        return original
+
+    @functools.wraps(original)
+    def close(loop: AbstractEventLoop) -> Any:
+        try:
+            monitoring = _monitoring.get(tracing)
+            if monitoring is not None:
+                monitoring.closes(loop)
+        except Exception:
+            faults.report("event_loop: a loop that is closed")
+        return original(loop)
+
+    return close
 
 
 def _emit(tracing: Tracing[EventLoopOptions], record: Record) -> None:
@@ -184,6 +206,7 @@ PATCH = Patch(
         Connect("asyncio.base_events", _watch),
         Wrap("asyncio.base_events", "BaseEventLoop.run_forever", _run_forever),
         Wrap("uvloop", "Loop.run_forever", _run_forever, optional=True),
+        Wrap("uvloop", "Loop.close", _close, optional=True),
     ),
     records=(
         names.CAUSAL_BLOCK_FRAME,

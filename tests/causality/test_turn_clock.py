@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import threading
+import gc
+import weakref
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 import uvloop
 
 from causal_otel.causality.own_steps import OwnSteps
-from causal_otel.causality.turn_clock import SelectorClock, clock_here, keep_clock, note_turns
+from causal_otel.causality.turn_clock import SelectorClock, clock_here, note_turns
 from tests.causality.computing import COMPUTED, compute
+from tests.waiting import wait_until
 
 
 def test_what_runs_before_a_step_in_its_turn() -> None:
@@ -27,8 +31,7 @@ def test_what_runs_before_a_step_in_its_turn() -> None:
             await asyncio.sleep(0)
 
     async def main() -> int:
-        clock = SelectorClock(asyncio.get_running_loop()._selector)  # type: ignore[attr-defined]
-        end = keep_clock(clock)
+        end = note_turns(asyncio.get_running_loop())
         try:
             steps = OwnSteps(work())
 
@@ -39,7 +42,6 @@ def test_what_runs_before_a_step_in_its_turn() -> None:
             return steps.waited
         finally:
             end()
-            clock.remove()
 
     assert asyncio.run(main()) >= 2 * COMPUTED
 
@@ -80,26 +82,32 @@ def test_the_selector_is_as_it_was() -> None:
     asyncio.run(main())
 
 
-def test_each_thread_has_its_own() -> None:
-    """The clock of a loop is known in its thread alone, and one inside another comes back."""
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_each_loop_has_its_own(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """A loop's clock is known where that loop runs, until it is to be forgotten; it does not keep the loop."""
 
-    class Still:
-        def age(self) -> int:
-            return 0
+    async def ask() -> object:
+        return clock_here()
 
-    outer, inner = Still(), Still()
-    seen: list[object] = []
-    end_outer = keep_clock(outer)
-    end_inner = keep_clock(inner)
-    thread = threading.Thread(target=lambda: seen.append(clock_here()))
-    thread.start()
-    thread.join()
-    assert seen == [None]
-    assert clock_here() is inner
-    end_inner()
-    assert clock_here() is outer
-    end_outer()
-    assert clock_here() is None
+    one, other = new_loop(), new_loop()
+    try:
+        end = note_turns(one)
+        found = one.run_until_complete(ask())
+        assert found is not None
+        note_turns(one)()  # there is one already
+        assert one.run_until_complete(ask()) is found
+        assert other.run_until_complete(ask()) is None
+        assert clock_here() is None
+        end()
+        assert one.run_until_complete(ask()) is None
+        end = note_turns(one)
+    finally:
+        one.close()
+        other.close()
+    kept = weakref.ref(one)
+    del one
+    wait_until(lambda: gc.collect() is not None and kept() is None, "the loop is kept", 10)
+    end()
 
 
 def test_on_uvloop() -> None:

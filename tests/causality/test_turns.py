@@ -279,6 +279,19 @@ def test_a_libuv_that_counts_no_turns(monkeypatch: pytest.MonkeyPatch) -> None:
         loop.close()
 
 
+def test_a_closed_loop_is_not_read() -> None:
+    """Once it is said that a loop is to be closed, no turn is told: its memory is freed."""
+    loop = uvloop.new_event_loop()
+    try:
+        found = turns_of(loop, sys._getframe())
+        assert found is not None
+        assert found(sys._getframe()) is not None
+        found.end()
+    finally:
+        loop.close()
+    assert found(sys._getframe()) is None
+
+
 def test_an_ended_loop_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """What tells the turns keeps the loop for as long as it is asked, and no longer."""
     import weakref

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import subprocess
 import sys
 import threading
 import weakref
@@ -305,3 +306,57 @@ def test_over_and_under_somebody_elses_wrapper(kind: str, monkeypatch: pytest.Mo
     finally:
         loop.close()
     assert_blocked(recorded.spans, "nap", span)
+
+
+_CLOSING = """
+import asyncio, sys, threading
+import causal_otel, uvloop
+from causal_otel.patches.event_loop import EventLoopOptions
+
+sys.setswitchinterval(1e-6)  # a thread is interrupted wherever it can be
+
+def install():
+    causal_otel.install(
+        service_name="loops", exporter="none", patches={"event_loop": EventLoopOptions(loop_block_threshold=0.01)}
+    )
+
+async def step(inside):
+    if inside:
+        install()
+    await asyncio.sleep(0)
+    sum(range(3000))
+    if inside:
+        await asyncio.sleep(0.02)
+
+def one(inside=False):
+    loop = uvloop.new_event_loop()
+    loop.run_until_complete(step(inside))
+    loop.close()
+    del loop
+    return [bytearray(1000) for _ in range(50)]  # what was its memory is another's now
+
+def many():
+    for _ in range(500):
+        one()
+
+if sys.argv[1] == "before":
+    install()
+    threads = [threading.Thread(target=many) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+else:
+    for _ in range(20):
+        one(inside=True)
+        causal_otel.uninstall()
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "inside"])
+def test_loops_that_are_closed_while_they_are_looked_at(when: str) -> None:
+    """Nothing is read of a loop that is closed, which would crash the process, however it came to be watched."""
+    ended = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", _CLOSING, when], capture_output=True, timeout=120
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
