@@ -25,12 +25,17 @@ _MOST = 16
 """Futures that are looked at for one task: ``gather`` within ``shield`` within ``wait_for`` are six."""
 
 
+_NO_TASK = id(None)
+
+
 class TaskNumbers:
     """Small numbers of the tasks in one process's part of a trace: 1 is that in which the local root began.
 
+    Where it began in none, its task is that which it has run a loop for, as by ``asyncio.run()``.
+
     Args:
-        root: the ``id()`` of that one. It is recognised as long as it is alive, also when its root has ended, once it
-            has been asked for.
+        root: the ``id()`` of that one, or of None. It is recognised as long as it is alive, also when its root has
+            ended, once it has been asked for.
     """
 
     __slots__ = ("_known", "_next", "_root")
@@ -48,10 +53,18 @@ class TaskNumbers:
             return known[1]
         if key == self._root:
             self._root, number = 0, 1
+        elif self._root == _NO_TASK and _is_run(task):
+            number = 1
         else:
             number = next(self._next)
         self._known[key] = weakref.ref(task), number
         return number
+
+
+def _is_run(task: Task[Any]) -> bool:
+    """Whether a call of the loop's ``run_until_complete()`` waits for it."""
+    callbacks = getattr(task, "_callbacks", None) or ()
+    return any("run_until_complete" in getattr(callback, "__qualname__", "") for callback, _ in callbacks)
 
 
 def waiting_task(task: Task[Any]) -> Task[Any] | None:

@@ -155,6 +155,23 @@ def test_in_its_own_task_it_tells_nothing(
     assert _told(exporter, "work") == _told(exporter, "root") == {}
 
 
+def test_a_root_outside_of_any_loop(run: Callable[[Any], Any], tracer: Tracer, exporter: InMemorySpanExporter) -> None:
+    """Whoever runs a loop waits for its main task: that is the root's own, and only its tasks have numbers."""
+
+    async def work() -> None:
+        with tracer.start_as_current_span("work"):
+            await asyncio.sleep(_LONG)
+
+    async def main() -> None:
+        with tracer.start_as_current_span("main"):
+            await asyncio.gather(work())
+
+    with tracer.start_as_current_span("root"):
+        run(main())
+    assert _told(exporter, "root") == _told(exporter, "main") == {}
+    assert _told(exporter, "work") == {CAUSAL_TASK: 2, CAUSAL_TASK_WAITER: 1}
+
+
 def test_tasks_in_tasks(run: Callable[[Any], Any], tracer: Tracer, exporter: InMemorySpanExporter) -> None:
     """Each task has a number of its own, and its waiter is the task between."""
 

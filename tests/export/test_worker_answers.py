@@ -114,7 +114,7 @@ class TestAnswers:
         worker, provider = make()
         end(provider, "a")
         broken: Any = provider.get_tracer("t").start_span("broken")
-        broken._start = "no number"
+        broken._kind = None
         broken.end()
         end(provider, "b")
         assert not worker.force_flush(10_000)
@@ -150,7 +150,7 @@ class TestFlush:
         flusher.start()
         wait_until(lambda: worker._ledger.flushes)
         later: Any = provider.get_tracer("t").start_span("later")
-        later._start = "no number"
+        later._kind = None
         later.end()
         wait_until(lambda: lost(worker) == {"encoding": 1})
         transport.gate.set()

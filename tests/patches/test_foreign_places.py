@@ -111,6 +111,7 @@ PLACES: dict[str, str] = {
     "export/worker.py: Worker.shutdown: self.shutdown": OURS,
     "export/worker.py: Worker._launch: self.shutdown": OURS,
     "causality/loop_monitor.py: LoopMonitor._settle: self._monitoring.record": OURS,
+    "causality/loop_monitor.py: LoopMonitor.waited_for_gil: self._monitoring.record": OURS,
     "instrument/calls.py: _leaf_call.end: metrics.ended": OURS,
     "instrument/calls.py: _leaf_call.fail: metrics.ended": OURS,
     "instrument/operation.py: Running.end: metrics.ended": OURS,

@@ -11,6 +11,8 @@ from causal_otel.collector.analysis.trace_tree import build
 from causal_otel.collector.query import Query
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
     from causal_otel.collector.analysis.view import TraceView
@@ -40,6 +42,7 @@ def traces_beside(
     seconds: float = _SECONDS,
     within: float = math.inf,
     most_spans: int = _MOST_SPANS,
+    span_count: Callable[[Sequence[bytes]], int] | None = None,
 ) -> list[TraceView]:
     """Other traces that help to explain one, a few at the most. If nothing calls for any, nothing is searched.
 
@@ -49,6 +52,7 @@ def traces_beside(
         seconds: how long one search may take.
         within: how many seconds all searches may take together, the last one aside.
         most_spans: how many these traces may have together.
+        span_count: tells how many spans a trace has before it is read, so that one with too many is not.
     """
     wanted = neighbours(view)
     ids = dict.fromkeys(bytes.fromhex(each) for each in wanted.trace_ids)
@@ -61,6 +65,8 @@ def traces_beside(
     found: list[TraceView] = []
     left = most_spans
     for trace_id in list(ids)[:_MOST_TRACES]:
+        if span_count is not None and span_count([trace_id]) > left:
+            continue
         if (message := searched.trace(trace_id)) is not None:
             other = build(message)
             left -= len(other.spans)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from causal_otel.causality.critical_path import Segment
+    from causal_otel.causality.critical_path import Segment, Via
 
 __all__ = ["GAP", "JOIN", "PARTS", "START", "TASK", "Entry", "entries", "path_class", "path_says"]
 
@@ -44,10 +44,11 @@ _OTHERS = {
     JOIN: ("task waited for", "a dotted line from a task's last span to the span that waited for it"),
 }
 
-_VIA = {
+_VIA: dict[Via, str] = {
     "end": "the path leads to it",
     "parent": "known: it has started what follows",
     "edge": "known: it was waited for",
+    "sequence": "known: nothing else that could have been waited for ran meanwhile",
     "heuristic": "a guess: of the spans below another it ended last",
     "link": "by a link: what follows had to wait for it",
 }

@@ -98,9 +98,14 @@ class Views:
         return shown
 
     def _beside(self, view: TraceView) -> list[TraceView]:
-        """Others that help to explain it, fewer than for a command: somebody waits for the page."""
+        """Others that help to explain it, fewer than for a command, and no large ones: somebody waits for the page."""
         return traces_beside(
-            self._reading.reader, view, seconds=_BESIDE_SECONDS, within=_BESIDE_SECONDS, most_spans=LARGE
+            self._reading.reader,
+            view,
+            seconds=_BESIDE_SECONDS,
+            within=_BESIDE_SECONDS,
+            most_spans=LARGE - 1,
+            span_count=self._reading.reader.span_count,
         )
 
     def _keep(self, trace_id: bytes, shown: Shown) -> None:

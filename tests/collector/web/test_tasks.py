@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import pytest
 from starlette.testclient import TestClient
@@ -14,6 +15,9 @@ from tests.collector.oracle import MemoryReader
 from tests.collector.web.sample_causes import CAUSES, causes
 from tests.collector.web.sample_traces import Builder, pairs, shop
 from tests.collector.web.trace_site import SHOP, application
+
+if TYPE_CHECKING:
+    from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 
 def _lines(builder: Builder, *on_path: int) -> dict[int, list[str]]:
@@ -130,9 +134,21 @@ def test_details_tell_of_tasks() -> None:
     assert "Waited for task 2 load orders: reports SELECT customers until 550 ms" in told(1)
 
 
+_TOGETHER = "7d" * 16
+
+
+def _together() -> TracesData:
+    """Two spans at the same time, of which nobody says who waited for them."""
+    b = Builder(_TOGETHER)
+    b.add("web", "GET /", None, 0, 100, "server")
+    b.add("web", "one", 1, 0, 60)
+    b.add("web", "other", 1, 10, 80)
+    return b.message
+
+
 def test_details_tell_how_the_critical_path_is_known() -> None:
     """Each part of it says how much it is, and whether it is known, guessed, or told by a link."""
-    client = TestClient(application(MemoryReader([causes(), shop()])))
+    client = TestClient(application(MemoryReader([causes(), _together(), shop()])))
 
     def told(trace: str, span: int) -> list[str]:
         text = client.get(f"/trace/{trace}/span/{Builder.id(span)}").text
@@ -143,19 +159,21 @@ def test_details_tell_how_the_critical_path_is_known() -> None:
         "To the end of all work: 95 ms, 7 % of it, from 455 ms on; known: it was waited for.",
     ]
     assert "To the end of all work: 402 ms, 30 % of it, from 768 ms on; it had not started." in told(CAUSES, 8)
-    (guessed, _) = told(SHOP, 7)
+    (alone, _) = told(SHOP, 7)
+    assert alone.endswith("; known: nothing else that could have been waited for ran meanwhile.")
+    (guessed,) = told(_TOGETHER, 3)
     assert guessed.endswith("; a guess: of the spans below another it ended last.")
     assert told(CAUSES, 4) == []
 
 
 def test_the_path_is_drawn_by_how_it_is_known() -> None:
     """Known parts, guesses and waits look different, and the legend tells which is which."""
-    client = TestClient(application(MemoryReader([causes(), shop()])))
+    client = TestClient(application(MemoryReader([causes(), _together()])))
     causes_page = client.get(f"/trace/{CAUSES}?critical=end").text
-    shop_page = client.get(f"/trace/{SHOP}?critical=end").text
+    page = client.get(f"/trace/{_TOGETHER}").text
     assert {*re.findall(r'rect class="(path[^"]*)"', causes_page)} == {"path", "path waiting"}
-    assert {*re.findall(r'rect class="(path[^"]*)"', shop_page)} == {"path", "path guess", "path waiting"}
-    assert "<b>critical path, a guess</b>" in shop_page
+    assert {*re.findall(r'rect class="(path[^"]*)"', page)} == {"path", "path guess"}
+    assert "<b>critical path, a guess</b>" in page
     assert "<b>critical path, a guess</b>" not in causes_page
 
 

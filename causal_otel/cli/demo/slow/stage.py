@@ -56,7 +56,8 @@ def slow_stage(
             external_url=f"http://{LOOPBACK}:{external_port}",
         )
         # What is planted is slow on any machine.
-        start.environment |= {**config.environment(), "TRACING_SLOW_PLUMBING": "0.01", **(environment or {})}
+        told = {"TRACING_LOOP_BLOCK_THRESHOLD": "0.05", "TRACING_SLOW_PLUMBING": "0.01"}
+        start.environment |= {**config.environment(), **told, **(environment or {})}
         external = start.begin("demo-scoring", uvicorn("slow.external", external_port))
         api_port = claim_port(api_port, "demo-api")
         served = uvicorn("slow.app", api_port, loop=loop) if api is None else api(api_port)
