@@ -98,6 +98,7 @@ def with_defaults(chosen: Mapping[str, Options | None], settings: Settings) -> d
     shared = {
         "require_parent": settings.require_parent,
         "slow_plumbing": settings.slow_plumbing,
+        "cpu_time": settings.cpu_time,
         "code_origin": settings.code_origin,
         "loop_block_threshold": settings.loop_block_threshold,
         "request_headers": settings.request_headers,

@@ -92,8 +92,8 @@ class Pipeline:
             self.provider = TracerProvider(sampler, resource, limits)
             self.provider.core.redaction = policy
             trace.set_tracer_provider(self.provider)
-        self.provider.core.long_span = observer(task_edges=settings.task_edges)
-        self._watch_no_more_gc = gc_pauses.watch()
+        self.provider.core.long_span = observer(task_edges=settings.task_edges, collections=settings.cpu_time)
+        self._watch_no_more_gc = gc_pauses.watch() if settings.cpu_time else None
         self.provider.set_buffer(self._buffer(settings))
         if self._telemetry is not None:
             self._telemetry.engine = lambda: self.provider.core.counts
@@ -223,7 +223,8 @@ class Pipeline:
         self.provider.shutdown()
         self.provider.set_buffer(None)
         self.provider.core.long_span = None
-        self._watch_no_more_gc()
+        if self._watch_no_more_gc is not None:
+            self._watch_no_more_gc()
         if then is not None:
             then()
         if self._telemetry is not None:

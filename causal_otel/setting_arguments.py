@@ -68,6 +68,7 @@ class SettingArguments(TypedDict, total=False):
     require_parent: bool | None
     slow_plumbing: float | None
     task_edges: bool | None
+    cpu_time: bool | None
     code_origin: bool | None
     lock_waits: bool | None
     loop_block_threshold: float | None

@@ -331,6 +331,14 @@ class Settings:
         "`causal.task` and its like.",
         "TRACING_TASK_EDGES",
     )
+    cpu_time: bool = _setting(
+        BOOLEAN,
+        True,
+        "Requests that are served and tasks tell how long they computed, how long they were ready to run but waited "
+        "for their turn, and how long garbage was collected meanwhile: `causal.cpu`, `causal.loop.ready.wait`, "
+        "`causal.gc`. The option `cpu_time` of a patch replaces this for the first two, for that patch.",
+        "TRACING_CPU_TIME",
+    )
     code_origin: bool = _setting(
         BOOLEAN,
         False,

@@ -53,16 +53,17 @@ _WAITS = (
 """Parts of a span's time that were measured from outside, with whatever kept the loop from going on."""
 
 
-def observer(*, task_edges: bool = True) -> Callable[[Span, int], None]:
+def observer(*, task_edges: bool = True, collections: bool = True) -> Callable[[Span, int], None]:
     """What the engine tells of long spans: see :attr:`causal_otel.engine.core.Core.long_span`.
 
     Args:
         task_edges: whether spans tell their task, and who waited for it.
+        collections: whether local roots tell how long garbage was collected.
     """
 
     def observe(span: Span, end: int) -> None:
         try:
-            learned = _paused(span, end)
+            learned = _paused(span, end, collections)
             if task_edges:
                 learned.update(_edge(span))
             if learned:
@@ -77,7 +78,7 @@ def observer(*, task_edges: bool = True) -> Callable[[Span, int], None]:
     return observe
 
 
-def _paused(span: Span, end: int) -> dict[str, Any]:
+def _paused(span: Span, end: int, collections: bool) -> dict[str, Any]:
     """For how long its thread stood still, or the whole process."""
     learned: dict[str, Any] = {}
     start = span._start
@@ -87,7 +88,7 @@ def _paused(span: Span, end: int) -> dict[str, Any]:
         if blocked >= _LEAST and CAUSAL_BLOCK_FRAME not in (span._attributes or ()):
             learned = _made_room(span, blocked, end - start)
             learned[CAUSAL_LOOP_BLOCKED] = blocked / 1e9
-    if _is_local_root(span):
+    if collections and _is_local_root(span):
         collected = gc_pauses.pauses.between(start, end)
         if collected >= _LEAST:
             learned[CAUSAL_GC] = collected / 1e9

@@ -63,7 +63,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-    from causal_otel.causality.loop_monitor import LoopMonitor, LoopMonitoring
+    from causal_otel.causality.loop_monitor import LoopMonitor
+    from causal_otel.causality.loop_monitoring import LoopMonitoring
     from causal_otel.causality.stall import Record
     from causal_otel.instrument.tracing import Tracing
 
@@ -106,7 +107,7 @@ def _watches(tracing: Tracing[EventLoopOptions]) -> bool:
 def _attach(
     tracing: Tracing[EventLoopOptions], loop: AbstractEventLoop, caller: FrameType | None = None
 ) -> LoopMonitor | None:
-    """See :meth:`~causal_otel.causality.loop_monitor.LoopMonitoring.attach`. What watches is made with the first."""
+    """See :meth:`~causal_otel.causality.loop_monitoring.LoopMonitoring.attach`. What watches is made with the first."""
     if not tracing.active:
         return None
     monitoring = _monitoring.get(tracing)
@@ -116,13 +117,13 @@ def _attach(
 
 
 def _begin(tracing: Tracing[EventLoopOptions]) -> LoopMonitoring:
-    from causal_otel.causality import loop_monitor  # a program without loops needs none of it
+    from causal_otel.causality import loop_monitoring  # a program without loops needs none of it
 
     emit = functools.partial(_emit, tracing)
     with _lock:
         found = _monitoring.get(tracing)
         if found is None:
-            found = loop_monitor.LoopMonitoring(tracing.options.loop_block_threshold or 0.0, emit, tracing.loops)
+            found = loop_monitoring.LoopMonitoring(tracing.options.loop_block_threshold or 0.0, emit, tracing.loops)
             _monitoring[tracing] = found
     return found
 

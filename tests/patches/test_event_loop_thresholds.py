@@ -13,7 +13,7 @@ import uvloop
 
 import causal_otel
 from causal_otel._internal import faults
-from causal_otel.causality.loop_monitor import LoopMonitoring
+from causal_otel.causality.loop_monitoring import LoopMonitoring
 from causal_otel.causality.pauses import pauses_of_thread
 from causal_otel.causality.stall import NOTHING, Record
 from causal_otel.engine import context
@@ -23,11 +23,13 @@ from tests.causality.blocking import nap
 from tests.causality.loops import LOOPS, run
 from tests.patches.blocked_loops import GRACE, PATCHES, PLANTED, assert_blocked, blocked, request, watching
 from tests.recording import recording
+from tests.waiting import wait_until
 
 
 def test_nothing_is_watched_where_nothing_is_to_be() -> None:
     """With a threshold of 0 asyncio's and uvloop's own methods stay in place, and no thread is started."""
     before = vars(asyncio.base_events.BaseEventLoop)["run_forever"]
+    wait_until(lambda: not watching(), "the thread of the test before has not ended")
     with recording({"event_loop": EventLoopOptions(loop_block_threshold=0)}) as recorded:
         assert vars(asyncio.base_events.BaseEventLoop)["run_forever"] is before
         assert "run_forever" not in vars(uvloop.Loop)

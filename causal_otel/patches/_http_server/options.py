@@ -19,6 +19,8 @@ class HttpServerOptions(Options):
     """The options of a patch for the server's side of HTTP: what each does is said where the patch's are.
 
     What is made of them is made once, and is None where they are empty, so that a request pays for one look.
+    ``cpu_time`` says whether a request tells how long it computed, and waited for its turn; None: what the setting
+    ``cpu_time`` says, which is True by default.
     """
 
     by_url = True
@@ -28,6 +30,7 @@ class HttpServerOptions(Options):
     request_headers: tuple[str, ...] | None = None
     response_headers: tuple[str, ...] | None = None
     trusted_proxies: tuple[str, ...] | None = None
+    cpu_time: bool | None = None
 
     def mistake(self) -> str | None:
         """What is not allowed in them, and what would be."""
@@ -38,6 +41,7 @@ class HttpServerOptions(Options):
             ("request_headers", HEADER_NAMES),
             ("response_headers", HEADER_NAMES),
             ("trusted_proxies", PROXIES),
+            ("cpu_time", BOOLEAN),
         ):
             given = getattr(self, name)
             try:

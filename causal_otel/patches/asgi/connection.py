@@ -89,15 +89,19 @@ class Connection(Bodies):
 
     def measured(self, call: Any) -> Any:
         """What to await in place of the application's ``call``, so that what it computes is known."""
-        if type(call) is not CoroutineType or not self._running.span.is_recording():
+        if (
+            type(call) is not CoroutineType
+            or not self._tracing.options.cpu_time
+            or not self._running.span.is_recording()
+        ):
             return call
         self._steps = steps = OwnSteps(call)
         return steps
 
     def _computed(self) -> int:
         """Nanoseconds that have been computed for the request: in its own task, and in threads."""
-        own = 0 if self._steps is None else self._steps.computed()
-        return own + take_computed(self._running.span) if computed else own
+        threads = take_computed(self._running.span) if computed else 0
+        return 0 if self._steps is None else self._steps.computed() + threads
 
     def _now(self) -> int:
         return perf_counter_ns() + self._clock

@@ -79,8 +79,9 @@ def wrap_run_sync(tracing: Tracing[Any], original: Callable[..., Any]) -> Callab
             _leave(limiter)
             until = job.began or perf_counter()  # it was cancelled before there was a thread
             waited = is_full and until - called >= LEAST
-            if waited or job.computed >= _LEAST:
-                _note(span, called, until if waited else called, job.computed)
+            ran = job.computed if tracing.options.cpu_time else 0
+            if waited or ran >= _LEAST:
+                _note(span, called, until if waited else called, ran)
 
     return run_sync
 

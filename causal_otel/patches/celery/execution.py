@@ -221,7 +221,8 @@ def _start(
     if recorded or span.is_recording():
         context[SPAN_KEY] = users_span(span)
         attempt.running = running
-        attempt.cpu = ThreadCpu()
+        if tracing.options.cpu_time:
+            attempt.cpu = ThreadCpu()
     elif running.is_observed():
         attempt.running = running
 

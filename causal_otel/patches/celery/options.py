@@ -85,11 +85,14 @@ class CeleryOptions(Options):
         flush_timeout: how long a worker process that leaves may take to export its last spans, in seconds.
         link: which attempts begin a trace of their own, linked to who sent them. True: all of them; False: none, not
             even those at tasks that send themselves.
+        cpu_time: whether an attempt tells how long it computed. None: what the setting ``cpu_time`` says, which is True
+            by default.
     """
 
     result_backend: bool = False
     flush_timeout: float = 2.0
     link: bool | LinkWhen = _BY_DEFAULT
+    cpu_time: bool | None = None
 
     @cached_property
     def link_when(self) -> LinkWhen:

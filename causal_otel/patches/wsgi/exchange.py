@@ -75,7 +75,7 @@ class Exchange(Bodies):
     ) -> None:
         super().__init__()
         self._began = perf_counter_ns()
-        self._cpu = ThreadCpu() if running.span.is_recording() else None
+        self._cpu = ThreadCpu() if running.span.is_recording() and tracing.options.cpu_time else None
         self._tracing = tracing
         self._running = running
         self._where = where
