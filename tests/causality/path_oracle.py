@@ -156,6 +156,8 @@ class Oracle:
             if self.around(span) != place:
                 continue
             called = parent is not None and self.called(span) and (span.kind, parent.kind) == ("server", "client")
+            if parent is not None and self.called(span) and (span.kind, parent.kind) == ("consumer", "producer"):
+                continue
             if (
                 self.until == "answer"
                 and place.span is not None

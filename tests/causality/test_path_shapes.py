@@ -54,6 +54,9 @@ a child that begins before its parent
 a child that was over before its parent began
     a 0-10 | b<a -9--8
     = a 0-10
+a message that is worked on before its sending has ended
+    a 0-10 | b<a 2-6 producer | c<b 3-5 consumer @worker
+    = a 0-2, b~ 2-6, a 6-10
 a detached child
     a 0-10 | b<a 8-9 detached | c<a 2-4
     = a 0-2, c~ 2-4, a 4-10

@@ -76,8 +76,16 @@ def test_a_call_that_computes(kind: str, recorded: Recording) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_collection_of_garbage(kind: str, recorded: Recording) -> None:
-    """It is told as such, and as computing, in the function in which it came."""
-    span = _in_span(kind, lambda: collect(PLANTED))
+    """It is told as such, and as computing, in the function in which it came.
+
+    Here a collection is one long call that does not give the GIL away: what is to see it may come too late, beside
+    others at work. What is seen is right, and is seen the next time.
+    """
+    for _ in range(5):
+        recorded.clear()
+        span = _in_span(kind, lambda: collect(PLANTED))
+        if blocked(recorded.spans, "collect"):
+            break
     told = assert_blocked(recorded.spans, "collect", span)
     # Each of the collections is told from a millisecond on.
     assert told["causal.block.gc"] >= 0.5 * PLANTED

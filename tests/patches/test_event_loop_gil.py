@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 KINDS = list(LOOPS)
 HELD = 1.0
 """Seconds."""
-_ATTEMPTS = 5
+_ATTEMPTS = 10
 
 
 @pytest.fixture

@@ -202,11 +202,10 @@ def test_what_a_loop_raises_is_the_users() -> None:
     assert faults.counts() == before
 
 
-@pytest.mark.parametrize("kind", KINDS)
+# Since Python 3.13 asyncio itself forgets then that the loop runs.
+@pytest.mark.parametrize("kind", KINDS if sys.version_info < (3, 13) else ["uvloop"])
 def test_running_a_loop_that_runs(kind: str, recorded: Recording) -> None:
     """It is refused as ever, and the loop is watched on."""
-    if kind == "asyncio" and sys.version_info >= (3, 13):
-        pytest.skip("asyncio itself forgets then that the loop runs")
 
     async def main() -> Span:
         with pytest.raises(RuntimeError):
@@ -217,24 +216,25 @@ def test_running_a_loop_that_runs(kind: str, recorded: Recording) -> None:
     assert_blocked(recorded.spans, "nap", span)
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_eager_task(kind: str, recorded: Recording) -> None:
-    """A task that blocks before it is ever scheduled blocks in its own span, not in that of whoever started it."""
-    spans: list[Span] = []
+if sys.version_info >= (3, 12):
 
-    async def work() -> None:
-        with causal_otel.span("work") as span:
-            spans.append(span)
-            nap(PLANTED)
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_an_eager_task(kind: str, recorded: Recording) -> None:
+        """A task that blocks before it is ever scheduled blocks in its own span, not in that of whoever started it."""
+        spans: list[Span] = []
 
-    async def main() -> None:
-        await asyncio.sleep(GRACE)
-        make: Any = asyncio.Task
-        await make(work(), loop=asyncio.get_running_loop(), name="eager", eager_start=True)
+        async def work() -> None:
+            with causal_otel.span("work") as span:
+                spans.append(span)
+                nap(PLANTED)
 
-    run(kind, main())
-    assert assert_blocked(recorded.spans, "nap", spans[0])["causal.task.name"] == "eager"
+        async def main() -> None:
+            await asyncio.sleep(GRACE)
+            make: Any = asyncio.Task
+            await make(work(), loop=asyncio.get_running_loop(), name="eager", eager_start=True)
+
+        run(kind, main())
+        assert assert_blocked(recorded.spans, "nap", spans[0])["causal.task.name"] == "eager"
 
 
 @pytest.mark.parametrize("kind", KINDS)

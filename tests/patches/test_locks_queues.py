@@ -125,25 +125,26 @@ def test_a_get_is_cancelled(recorded: Recording, loop: str) -> None:
     assert_waited(recorded, "asyncio.Queue.get", lasts=0.0, cancelled=True)
 
 
-@pytest.mark.skipif(sys.version_info < (3, 13), reason="queues are shut down from Python 3.13 on")
-def test_a_queue_is_shut_down(recorded: Recording) -> None:
-    """Who waits for an item then is told by an exception, which is no error."""
+if sys.version_info >= (3, 13):
 
-    async def program() -> None:
-        queue = asyncio.Queue[int]()
+    def test_a_queue_is_shut_down(recorded: Recording) -> None:
+        """Who waits for an item then is told by an exception, which is no error."""
 
-        async def get() -> None:
-            with causal_otel.span("use"), pytest.raises(asyncio.QueueShutDown):  # type: ignore[attr-defined]
-                await queue.get()
+        async def program() -> None:
+            queue = asyncio.Queue[int]()
 
-        getting = asyncio.create_task(get())
-        await until(lambda: queue._getters)  # type: ignore[attr-defined]
-        await asyncio.sleep(PLANTED)
-        queue.shutdown()  # type: ignore[attr-defined]
-        await getting
+            async def get() -> None:
+                with causal_otel.span("use"), pytest.raises(asyncio.QueueShutDown):  # type: ignore[attr-defined]
+                    await queue.get()
 
-    run(program)
-    assert_waited(recorded, "asyncio.Queue.get")
+            getting = asyncio.create_task(get())
+            await until(lambda: queue._getters)  # type: ignore[attr-defined]
+            await asyncio.sleep(PLANTED)
+            queue.shutdown()  # type: ignore[attr-defined]
+            await getting
+
+        run(program)
+        assert_waited(recorded, "asyncio.Queue.get")
 
 
 # -- conditions -------------------------------------------------------------------------------------------------------

@@ -223,21 +223,22 @@ def test_without_a_loop(recorded: Recording, kind: Kind) -> None:
         assert not lock.locked()
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks may be eager from Python 3.12 on")
-def test_eager_tasks(recorded: Recording) -> None:
-    """A task that runs before anybody awaits it has the lock, and waits for it, as any other."""
+if sys.version_info >= (3, 12):
 
-    async def program() -> None:
-        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined]
-        lock = asyncio.Lock()
-        holding = asyncio.create_task(hold(LOCK, lock), name="cache refresh")
-        assert lock.locked()
-        using = asyncio.create_task(use(lock))
-        assert LOCK.waiting(lock) == 1
-        await asyncio.gather(holding, using)
+    def test_eager_tasks(recorded: Recording) -> None:
+        """A task that runs before anybody awaits it has the lock, and waits for it, as any other."""
 
-    run(program)
-    assert assert_waited(recorded, "asyncio.Lock")["causal.lock.holder"] == "cache refresh"
+        async def program() -> None:
+            asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined]
+            lock = asyncio.Lock()
+            holding = asyncio.create_task(hold(LOCK, lock), name="cache refresh")
+            assert lock.locked()
+            using = asyncio.create_task(use(lock))
+            assert LOCK.waiting(lock) == 1
+            await asyncio.gather(holding, using)
+
+        run(program)
+        assert assert_waited(recorded, "asyncio.Lock")["causal.lock.holder"] == "cache refresh"
 
 
 def test_a_cancellation_says_why(recorded: Recording) -> None:

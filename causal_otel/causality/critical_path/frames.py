@@ -126,7 +126,8 @@ class Frames:
         elif parent == NOBODY:
             end = forest.over[index]
         via: Via = "edge" if called or serial else "heuristic" if parent == NOBODY else "sequence"
-        self._waited[up].append(Waited(-end, _SPAN, start, index, via, alone=not called))
+        if not (served and parent != NOBODY and _sent(forest, index, parent)):
+            self._waited[up].append(Waited(-end, _SPAN, start, index, via, alone=not called))
         if self._until == "end" and parent != NOBODY and forest.over[index] > forest.end[parent]:
             self._outlasting[parent].append(Waited(-forest.over[index], _SPAN, start, index, "heuristic"))
 
@@ -145,6 +146,11 @@ class Frames:
 
 def _called(forest: Forest[Any], index: int, parent: int) -> bool:
     return bool(forest.spans[index].kind == "server" and forest.spans[parent].kind == "client")
+
+
+def _sent(forest: Forest[Any], index: int, parent: int) -> bool:
+    """Whether it works on a message that the span above it has sent: nobody waits for that there, however quick."""
+    return bool(forest.spans[index].kind == "consumer" and forest.spans[parent].kind == "producer")
 
 
 def _look_beside(found: list[Waited]) -> None:
