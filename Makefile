@@ -8,7 +8,7 @@ VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import 
 BIN := $(VENV)/bin
 # Three processes share the tests, each with servers of its own: half of the time a test waits for one of them. A process
 # that has no tests left takes some from another.
-IN_PARALLEL = --numprocesses 3 --dist worksteal
+IN_PARALLEL = --numprocesses 4 --dist worksteal
 # `make test TESTS=tests/engine` runs a part.
 TESTS :=
 # Where it is set, each of the hundreds of programs that tests start would compile all that it imports.
@@ -24,7 +24,7 @@ test: $(VENV)/installed-test $(VENV)/installed-browser
 # It builds nothing: of the true programs it runs those that `make interop` has built here before. Many of these tests wait
 # for pip, so there is a process more.
 test-long: $(VENV)/installed-test $(VENV)/installed-browser $(VENV)/installed-promtool $(VENV)/installed-rabbitmq
-	$(BIN)/python -m pytest $(IN_PARALLEL) --numprocesses 4 -m "long or interop"
+	$(BIN)/python -m pytest $(IN_PARALLEL) -m "long or interop"
 
 interop: $(VENV)/installed-test $(VENV)/installed-promtool programs
 	$(BIN)/python -m pytest $(IN_PARALLEL) -m interop

@@ -11,7 +11,7 @@ import asyncio
 import json
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ import pytest
 
 from benchmarks.processes import answering_server, cpu_seconds, module
 from benchmarks.rounds import BARE, DDTRACE, FASTAPI, OPENTELEMETRY, OURS, in_turns, on_core
+from benchmarks.whole_request_server import ALL_CAUSES, NO_CAUSES
 from causal_otel.testing.process import LOOPBACK, claim_port, http_status
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _get(url: str) -> bytes:
 
 
 @contextmanager
-def _servers(postgres: str, *, sampled: bool) -> Iterator[dict[str, _Server]]:
+def _servers(postgres: str, *, sampled: bool, names: Sequence[str] = _TRACERS) -> Iterator[dict[str, _Server]]:
     """A server of each tracer, and what they call and export to."""
     with ExitStack() as stack:
         answering = stack.enter_context(answering_server())
@@ -103,7 +104,7 @@ def _servers(postgres: str, *, sampled: bool) -> Iterator[dict[str, _Server]]:
             )
             return _Server(port, stack.enter_context(child).pid)
 
-        yield {name: start(name) for name in _TRACERS}
+        yield {name: start(name) for name in names}
         received = json.loads(_get(f"{answering}/received"))
         assert (received.get("/v1/traces", 0) > 0) is sampled
 
@@ -137,6 +138,15 @@ def test_unsampled(benchmark: BenchmarkFixture, record: Record, postgres_url: st
     with _servers(postgres_url, sampled=False) as found:
         variants = {name: _cpu(server, "/work") for name, server in found.items()}
         record("whole request unsampled", in_turns(benchmark, variants, _ROUNDS))
+
+
+@pytest.mark.parametrize(("row", "path"), [("causes", "/work"), ("causes nothing", "/nothing")])
+def test_causes(benchmark: BenchmarkFixture, record: Record, postgres_url: str, row: str, path: str) -> None:
+    """What all adds that says why a request took so long, to a request that is traced without."""
+    with _servers(postgres_url, sampled=True, names=(NO_CAUSES, ALL_CAUSES)) as found:
+        variants = {BARE: _cpu(found[NO_CAUSES], path), OURS: _cpu(found[ALL_CAUSES], path)}
+        measured = in_turns(benchmark, variants, 2 * _ROUNDS)
+    record(row, {BARE: measured[BARE], OURS: measured[BARE] + measured[OURS]})
 
 
 def test_throughput(benchmark: BenchmarkFixture, record: Record, servers: dict[str, _Server]) -> None:

@@ -90,6 +90,8 @@ ROWS = {
     "whole request unsampled": Row(label="a whole request, not sampled", added=True, share=15),
     "nothing": Row(label="a whole request to a route that does nothing", added=True, share=10),
     "500 routes": Row(label="the same, by the last of 500 routes", added=True, share=10),
+    "causes": Row(label="a whole request with all that says why it took so long, over one without", over_bare=0.05),
+    "causes nothing": Row(label="the same, to a route that does nothing", over_bare=0.05),
     "throughput": Row(label="requests a second that one core serves", unit="of bare", least=0.88),
     "latency": Row(label="a whole request at 200 a second (p99)", unit="ms", over_bare=0.05),
     "celery publisher": Row(label="**a Celery task** through Valkey: its publisher", added=True, share=10),

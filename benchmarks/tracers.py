@@ -51,7 +51,7 @@ def ddtrace(**integrations: bool) -> Flush:
     return tracer.flush
 
 
-def causal_otel(otlp: str, sampled: bool, patches: Sequence[str]) -> Flush:
+def causal_otel(otlp: str, sampled: bool, patches: Sequence[str], **settings: Any) -> Flush:
     """Ours, by ``install()``."""
     import causal_otel
 
@@ -61,5 +61,6 @@ def causal_otel(otlp: str, sampled: bool, patches: Sequence[str]) -> Flush:
         protocol="http/protobuf",
         patches=patches,
         sampler="always_on" if sampled else "always_off",
+        **settings,
     )
     return lambda: installed.flush(_FLUSH_MILLISECONDS / 1000)

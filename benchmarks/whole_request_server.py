@@ -24,6 +24,7 @@ from benchmarks import tracers
 from benchmarks.rounds import BARE, DDTRACE, FASTAPI, OPENTELEMETRY, OURS
 from benchmarks.tracers import Flush
 
+NO_CAUSES, ALL_CAUSES = "no causes", "all causes"
 _ROUTES = 500
 
 
@@ -55,7 +56,27 @@ def _ours(otlp: str, sampled: bool) -> Flush:
     return tracers.causal_otel(otlp, sampled, os.environ.get("WR_PATCHES", "asgi asyncpg httpx").split())
 
 
-TRACERS = {BARE: None, OPENTELEMETRY: _contrib, FASTAPI: _fastapi, DDTRACE: _ddtrace, OURS: _ours}
+def _no_causes(otlp: str, sampled: bool) -> Flush:
+    """Ours without all that says why something took so long."""
+    return tracers.causal_otel(otlp, sampled, ("asgi", "asyncpg", "httpx", "threads"), task_edges=False, cpu_time=False)
+
+
+def _all_causes(otlp: str, sampled: bool) -> Flush:
+    """Ours with all of that, what is off by default included."""
+    return tracers.causal_otel(
+        otlp, sampled, ("asgi", "asyncpg", "httpx", "threads", "event_loop", "locks"), code_origin=True
+    )
+
+
+TRACERS = {
+    BARE: None,
+    OPENTELEMETRY: _contrib,
+    FASTAPI: _fastapi,
+    DDTRACE: _ddtrace,
+    OURS: _ours,
+    NO_CAUSES: _no_causes,
+    ALL_CAUSES: _all_causes,
+}
 
 
 async def _end() -> dict[str, bool]:

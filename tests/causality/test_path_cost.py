@@ -121,6 +121,7 @@ def test_four_times_the_spans_are_four_times_the_work(shape: Shape, until: Until
     assert many < 4.2 * few
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shape", [chain, one_after_another, tasks_of_tasks])
 def test_a_hundred_thousand_spans_have_a_path(shape: Shape) -> None:
     """A chain of them, and a span with so many children, are no more than that."""

@@ -19,7 +19,7 @@ _FOUND = 0.8
 """Of what was planted must be found in the cause's share."""
 
 
-@pytest.fixture(scope="module", params=["asyncio", "uvloop"])
+@pytest.fixture(scope="module", params=["asyncio", pytest.param("uvloop", marks=pytest.mark.long)])
 def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
     """The slow demo, with its API on that loop."""
     with slow_stage(Console(file=io.StringIO()), loop=request.param) as running:

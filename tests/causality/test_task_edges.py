@@ -303,7 +303,7 @@ def test_numbers_are_of_tasks_and_not_of_their_ids() -> None:
         numbers = TaskNumbers(id(here))
         assert (numbers.of(here), numbers.of(here)) == (1, 1)
         seen = []
-        for _ in range(10):
+        for _ in range(3):
             task = asyncio.create_task(asyncio.sleep(0))
             seen.append(numbers.of(task))
             assert numbers.of(task) == seen[-1]
@@ -315,7 +315,7 @@ def test_numbers_are_of_tasks_and_not_of_their_ids() -> None:
             assert gone() is None
         return tuple(seen)
 
-    assert asyncio.run(main()) == tuple(range(2, 12))
+    assert asyncio.run(main()) == (2, 3, 4)
 
 
 def test_nobody_waits() -> None:
