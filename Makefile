@@ -6,7 +6,7 @@ PYTHON ?= python3
 # Each Python that is asked for by name has its own environment: `make test PYTHON=python3.12` makes .venv-3.12.
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
 BIN := $(VENV)/bin
-# Three processes share the tests, each with servers of its own: half of the time a test waits for one of them. A process
+# Four processes share the tests, each with servers of its own: half of the time a test waits for one of them. A process
 # that has no tests left takes some from another.
 IN_PARALLEL = --numprocesses 4 --dist worksteal
 # `make test TESTS=tests/engine` runs a part.
@@ -21,8 +21,7 @@ demo: $(VENV)/installed-demo
 test: $(VENV)/installed-test $(VENV)/installed-browser
 	$(BIN)/python -m pytest $(IN_PARALLEL) $(TESTS)
 
-# It builds nothing: of the true programs it runs those that `make interop` has built here before. Many of these tests wait
-# for pip, so there is a process more.
+# It builds nothing: of the true programs it runs those that `make interop` has built here before.
 test-long: $(VENV)/installed-test $(VENV)/installed-browser $(VENV)/installed-promtool $(VENV)/installed-rabbitmq
 	$(BIN)/python -m pytest $(IN_PARALLEL) -m "long or interop"
 
