@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 KINDS = list(LOOPS)
 STOPPED = 1.5
 """Seconds in which a process is stopped."""
+_BOUND = 120
+"""Seconds after which a program that says nothing is killed."""
 
 _PROGRAM = """
     import asyncio
@@ -101,9 +104,12 @@ def _program(folder: Path, text: str, *arguments: str, under: tuple[str, ...] = 
         stderr=subprocess.STDOUT,
         text=True,
     )
+    too_long = threading.Timer(_BOUND, program.kill)
+    too_long.start()
     try:
         yield program
     finally:
+        too_long.cancel()
         program.kill()
         program.communicate(timeout=60)
 
