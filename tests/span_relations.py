@@ -18,6 +18,7 @@ from causal_otel.names import (
     CAUSAL_CONNECT_DNS,
     CAUSAL_CONNECT_PROXY,
     CAUSAL_CONNECT_TLS,
+    CAUSAL_CPU,
     CAUSAL_DISCOVERY,
     CAUSAL_FETCH,
     CAUSAL_FIRST_BYTE,
@@ -189,10 +190,15 @@ def assert_span(
         abandoned: whether nobody has waited for its end.
         lasts: how long it took at least, in seconds: a wait that the test has planted.
         within: how long it took at most, in seconds: a time that the test has measured around the call.
+
+    Returns:
+        All of them but ``causal.cpu``, which depends on the machine: :func:`attributes` has that one as well.
     """
     assert_sound(span, within)
     facts = _facts(span)
-    found = facts.attributes
+    found = dict(facts.attributes)
+    computed = found.pop(CAUSAL_CPU, None)
+    assert computed is None or computed >= 0.001, "less is not told"
     assert facts.status == ("UNSET" if error is None else "ERROR"), f"{facts.status}, {found}"
     assert error is None or fnmatchcase(found["error.type"], error), found["error.type"]
     assert found.get("causal.cancelled", False) is cancelled

@@ -72,9 +72,6 @@ def test_attributes_follow_the_messaging_conventions(broker: str, shared_worker:
     found = assert_span(executed, send, within=took)
     waited = found.pop("causal.queue.wait")
     assert 0 <= found.pop("causal.prefetch.wait") <= waited <= took
-    assert (
-        0.001 <= found.pop("causal.cpu", 0.001) <= took
-    )  # of the first task it takes a millisecond, as on slow machines
     assert found == common | {
         "messaging.operation.name": "process",
         "messaging.operation.type": "process",
