@@ -58,8 +58,10 @@ def _request(url: str) -> None:
 
 
 def _select() -> None:
-    with create_engine("sqlite://").connect() as connection:
+    engine = create_engine("sqlite://")
+    with engine.connect() as connection:
         connection.execute(text("SELECT 1"))  # here
+    engine.dispose()
 
 
 async def _select_async(url: str) -> None:
