@@ -115,7 +115,7 @@ def _clock_of(loop: AbstractEventLoop) -> TurnClock | None:
     selector = getattr(loop, "_selector", None)
     if selector is not None:
         return SelectorClock(selector)
-    age = libuv_age(loop) if type(loop).__module__ == "uvloop" else None
+    age = libuv_age(loop)
     return None if age is None else LibuvClock(age)
 
 

@@ -198,19 +198,22 @@ def turns_of(loop: AbstractEventLoop, caller: FrameType | None) -> Turns | None:
         loop: which one.
         caller: the frame that is about to run the loop; None: the loop runs already, in this thread.
     """
-    kind = type(loop)
     if isinstance(loop, BaseEventLoop):
         # A loop whose time is made up, as tests have it, is not stuck when time passes.
-        return AsyncioTurns(loop) if kind.time is BaseEventLoop.time else None
-    if any(base.__module__ == "uvloop" for base in kind.__mro__):
+        return AsyncioTurns(loop) if type(loop).time is BaseEventLoop.time else None
+    if _is_uvloops(loop):
         libuv = _libuv()
         return None if libuv is None else LibuvTurns(loop, caller, libuv)
     return None
 
 
+def _is_uvloops(loop: AbstractEventLoop) -> bool:
+    return any(base.__module__ == "uvloop" for base in type(loop).__mro__)
+
+
 def libuv_age(loop: AbstractEventLoop) -> Callable[[], int] | None:
-    """Tells for how many nanoseconds, at least, a loop of uvloop's has been in its turn; None: it does not tell."""
-    libuv = _libuv()
+    """Tells for how many nanoseconds, at least, ``loop`` has been in its turn; None: it is not uvloop's, or cannot."""
+    libuv = _libuv() if _is_uvloops(loop) else None
     if libuv is None:
         return None
     known, pointer, alive = libuv, libuv.pointer(loop), weakref.ref(loop)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal
 
 from causal_otel.causality.spans import SpanT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Segment", "Until", "Via", "time_on_path"]
+__all__ = ["Segment", "Stretch", "Until", "Via", "time_on_path"]
 
 Until = Literal["answer", "end"]
 """What is waited for: the end of the root, which is when a request is answered, or the end of all work in the trace."""
@@ -32,8 +32,34 @@ Via = Literal["end", "parent", "edge", "sequence", "heuristic", "link"]
 """
 
 
+class Stretch:
+    """A time of a span, by the clock of the critical path."""
+
+    __slots__ = ()
+    span: Any
+    start: int
+    end: int
+
+    @property
+    def duration(self) -> int:
+        """Nanoseconds from start to end."""
+        return self.end - self.start
+
+    @property
+    def local_start(self) -> int:
+        """``start`` by the clock of its span: where to draw it beside the span's own times."""
+        local: int = self.start - self.span.skew
+        return local
+
+    @property
+    def local_end(self) -> int:
+        """``end`` by the clock of its span."""
+        local: int = self.end - self.span.skew
+        return local
+
+
 @dataclass(frozen=True, slots=True)
-class Segment(Generic[SpanT]):
+class Segment(Stretch, Generic[SpanT]):
     """A time, in Unix nanoseconds, in which ``span`` itself held up the end; if ``waiting``, by not having started.
 
     All of a path are by one clock: a span's ``skew`` is added to its own times.
@@ -51,21 +77,6 @@ class Segment(Generic[SpanT]):
     end: int
     waiting: bool = False
     via: Via = "end"
-
-    @property
-    def duration(self) -> int:
-        """Nanoseconds from start to end, at least 1."""
-        return self.end - self.start
-
-    @property
-    def local_start(self) -> int:
-        """``start`` by the clock of its span: where to draw it beside the span's own times."""
-        return self.start - self.span.skew
-
-    @property
-    def local_end(self) -> int:
-        """``end`` by the clock of its span."""
-        return self.end - self.span.skew
 
 
 def time_on_path(segments: Iterable[Segment[SpanT]]) -> dict[SpanT, int]:

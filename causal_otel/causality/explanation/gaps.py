@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from causal_otel._internal.durations import format_duration
+from causal_otel.causality.critical_path.segments import Stretch
 from causal_otel.causality.explanation.parts import begin
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ _WORDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class Gap(Stretch):
     """A gap.
 
     Attributes:
@@ -58,21 +59,6 @@ class Gap:
     start: int
     end: int
     kinds: tuple[tuple[str, int], ...]
-
-    @property
-    def duration(self) -> int:
-        """Nanoseconds from start to end."""
-        return self.end - self.start
-
-    @property
-    def local_start(self) -> int:
-        """``start`` by the clock of its span: where to draw it beside the span's own times."""
-        return self.start - self.span.skew
-
-    @property
-    def local_end(self) -> int:
-        """``end`` by the clock of its span."""
-        return self.end - self.span.skew
 
     @property
     def label(self) -> str:
