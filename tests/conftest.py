@@ -16,6 +16,7 @@ import pytest
 
 from tests.newest_python import warn_as_the_newest_does
 from tests.services.fixtures import neo4j_server, postgres_url, rabbitmq_url, receiver, receiver_process, redis_url
+from tests.slow_machine import run_again
 
 if TYPE_CHECKING:
     import ssl
@@ -79,10 +80,7 @@ def _remembered(create: Callable[..., ssl.SSLContext]) -> Callable[..., ssl.SSLC
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run tests of planted waits again where only the machine was too busy for them."""
-    again = pytest.mark.flaky(reruns=2, only_rerun=["SlowMachine"])
-    for item in items:
-        if isinstance(item, pytest.Function) and {"assert_part", "assert_no_part"} & vars(item.module).keys():
-            item.add_marker(again)
+    run_again(items)
 
 
 _LOUD = ("no test against Neo4j itself", "no test against RabbitMQ", "no test against the true ")

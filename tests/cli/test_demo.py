@@ -252,6 +252,7 @@ def test_a_killed_server_ends_the_demo_with_a_sentence(tmp_path: Path, program: 
         assert first == f"causal-otel demo: {name} ended unexpectedly, killed by SIGKILL."
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)
 def test_a_server_that_does_not_start_is_named_with_its_log(tmp_path: Path) -> None:
     """When a service dies while starting, a sentence names it, its log says why, and the status is 1."""

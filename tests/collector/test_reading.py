@@ -122,6 +122,7 @@ def _statuses(answers: Iterable[httpx.Response]) -> set[int]:
     return {answer.status_code for answer in answers}
 
 
+@pytest.mark.long
 @pytest.mark.asyncio
 async def test_whoever_reads_a_large_trace_takes_turns() -> None:
     """While one of many readers of a large trace is at work, no other is, and everything small is answered."""

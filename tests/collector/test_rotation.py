@@ -135,6 +135,7 @@ def test_the_token_and_those_of_the_file_are_all_good(tmp_path: Path) -> None:
         assert collector.get("/status.json", **_bearer("fixed")).status_code == 200
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("text", ["", "# none\n\n", "good\nnot good\n", None])
 def test_a_bad_file_of_tokens_changes_nothing(tmp_path: Path, text: str | None) -> None:
     """A file that is empty, gone or has a line that is no token opens nothing to nobody; status and log tell why."""

@@ -53,16 +53,6 @@ _SEARCHING = {
 }
 """Pages whose commands search: they find the traces of ``seed.py``."""
 
-_SLOW_PAGES = {
-    "README.md",  # its programs are those of the tutorial
-    "docs/how-to/beside-others.md",
-    "docs/how-to/frameworks.md",
-    "docs/how-to/install.md",  # its programs are those of the tutorial
-    "docs/how-to/production.md",
-    "docs/how-to/serverless.md",
-}
-"""Pages whose commands take long: ``make test-long`` runs them."""
-
 
 def _pages(languages: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(block.page for block in _MINE if block.language in languages and not block.file))
@@ -208,9 +198,8 @@ def place(page: str, tmp_path: Path, request: pytest.FixtureRequest) -> _Place:
     return place
 
 
-@pytest.mark.parametrize(
-    "page", [pytest.param(page, marks=[pytest.mark.long] * (page in _SLOW_PAGES)) for page in _pages(COMMANDS)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("page", _pages(COMMANDS))
 def test_commands_of_a_page_run(page: str, place: _Place) -> None:
     """Each command of a page ends well, or starts; what the page shows it to print, it prints."""
     commands: list[_Command] = []

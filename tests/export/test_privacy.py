@@ -269,6 +269,7 @@ PIECES = [
 ALL_HINTS = "@:= password 4111 1111 eyj akia private key bearer basic ghp_ sg. sk- -- ? )=( ` = ' [sql: "
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("piece", PIECES)
 def test_linear_time(piece: str) -> None:
     """Four times as long a text takes some four times as long, not sixteen times, whatever is repeated in it."""

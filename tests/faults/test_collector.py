@@ -35,6 +35,7 @@ print(json.dumps({"flushed": flushed, "exported": export.exported, "queued": exp
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("script", "expected", "requests"),
     [

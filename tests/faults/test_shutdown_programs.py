@@ -26,6 +26,7 @@ TIMES = 8
 SPANS = 20
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("leave", "status"), ENDS)
 def test_leaving(receiver: ReceivedSpans, leave: str, status: int) -> None:
     """A program that ends has exported its last spans, and ends as it would have without us."""

@@ -63,6 +63,7 @@ def _server(command: Sequence[str], **variables: str) -> Iterator[tuple[str, Pro
         yield url, running
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("patch", ["", "1"])
 @pytest.mark.parametrize("name", SERVERS)
 def test_sigterm_of_a_server(receiver: ReceivedSpans, name: str, patch: str) -> None:
@@ -79,6 +80,7 @@ def test_sigterm_of_a_server(receiver: ReceivedSpans, name: str, patch: str) -> 
     assert sum(span["name"] == "work" for span in receiver.spans()) == sum(pids.values()) == REQUESTS
 
 
+@pytest.mark.long
 def test_time_is_bounded_under_a_server_whose_collector_hangs() -> None:
     """A server with a hanging collector still ends on SIGTERM, and does not have to be killed."""
     with (
@@ -94,6 +96,7 @@ def test_time_is_bounded_under_a_server_whose_collector_hangs() -> None:
         assert running.wait(0) in (0, -signal.SIGTERM), time.monotonic() - begun
 
 
+@pytest.mark.long
 def test_spool_of_a_server_whose_collector_hangs(tmp_path: Path) -> None:
     """What a hanging collector did not take when SIGTERM ended a server is in the spool, the attempt under way too."""
     spool = str(tmp_path / "spool")

@@ -51,6 +51,7 @@ def test_caps_are_what_the_descriptions_say() -> None:
         assert f"{most:,}" in tool.description, tool.name
 
 
+@pytest.mark.long
 def test_rows_of_an_outline_are_short(agent: Agent) -> None:
     """About 185 bytes a span, also of a large trace with ordinary names."""
     text = agent.text("trace_outline", trace_id=LARGE, limit=60)

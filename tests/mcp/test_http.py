@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,14 @@ import pytest
 from mcp_types.version import LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION
 
 from causal_otel._internal.extras import how_to_install
+from causal_otel.collector.store import days
+from causal_otel.collector.store.compaction import is_due
 from causal_otel.testing.process import claim_port
 from tests.cli.storing import ORDER, REPORT, keep
 from tests.collector.running import Running, running
 from tests.mcp.agents import TOKEN, Agent, files_of, over_http, without_notice
 from tests.mcp.traces import TIME
+from tests.waiting import wait_until
 from tests.without_packages import COMMAND as WITHOUT
 
 _HEADERS = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
@@ -131,11 +135,17 @@ def test_a_collector_without_a_token_is_open_on_this_machine_only(tmp_path: Path
         assert _call(collector, host="evil.example").status_code == 403
 
 
+def _due(directory: Path) -> bool:
+    """Whether the collector is about to compact a day, which is its own business and none of whoever asks."""
+    return any(is_due(path, day, time.time()) for day, path in days.day_files(directory).items())
+
+
 def test_nothing_is_written(tmp_path: Path) -> None:
     """Calls change nothing in the directory of the traces."""
     directory = keep(tmp_path / "traces")
     with running(directory, "--retention", "3650d") as collector:
         _explanation(_call(collector))
+        wait_until(lambda: not _due(directory))
         before = files_of(directory)
         with over_http(collector.pages, {}) as agent:
             agent.ask("search_traces", **TIME)

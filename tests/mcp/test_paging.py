@@ -56,6 +56,7 @@ def test_an_outline_in_pages(agent: Agent) -> None:
     assert second["outline"][0]["path"] == (f"1.{group + 1}.{place}" if place else f"1.{group + 1}")
 
 
+@pytest.mark.long
 def test_all_pages_of_a_large_outline(over_stdin: Agent) -> None:
     """All 5,000 spans, depth first, each once."""
     pages = over_stdin.pages("trace_outline", "outline", trace_id=LARGE, limit=100)
@@ -82,6 +83,7 @@ def test_other_lists_in_pages(agent: Agent, tool: str, title: str, arguments: di
     assert len(set(rows)) == len(rows) >= ITEMS if not number else len(rows) == number
 
 
+@pytest.mark.long
 def test_a_deep_trace_has_short_paths(agent: Agent) -> None:
     """A path that would be long has only its end, so a page of a chain of 2,000 spans is no larger than others."""
     pages = agent.pages("trace_outline", "outline", trace_id=DEEP, limit=100)

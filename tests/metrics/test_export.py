@@ -57,6 +57,7 @@ ENDS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("traces", ["otlp", "none"])
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
 def test_what_is_measured_arrives_however_a_process_ends(
@@ -162,6 +163,7 @@ def test_console(echo: str) -> None:
     assert [metric["name"] for metric in metrics] == [DURATION]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("way", ["os.fork", "multiprocessing"])
 def test_forked_children(echo: str, receiver: ReceivedSpans, way: str) -> None:
     """A child exports what it has measured itself, under an instance id of its own; the parent's counts stay its."""
@@ -197,6 +199,7 @@ def test_forked_children(echo: str, receiver: ReceivedSpans, way: str) -> None:
 FAULTS = {"refused": answer(400), "hangs": hang, "is reset": reset(), "forbidden": answer(403)}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("action", FAULTS.values(), ids=FAULTS)
 def test_a_collector_that_fails(echo: str, action: Any) -> None:
     """A failed export is nobody's problem: it is counted and logged once, and the end does not wait for ever."""
@@ -312,6 +315,7 @@ print(sum(faults.counts().values()) > 0)
     assert done.stdout.splitlines() == ["True", "True"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("given", [True, False])
 @pytest.mark.parametrize("method", ["get_meter", "create_observable_counter", "create_observable_up_down_counter"])
 def test_a_provider_that_gives_nothing(echo: str, given: bool, method: str) -> None:

@@ -72,6 +72,7 @@ def test_our_reader_collects(receiver: ReceivedSpans) -> None:
     assert len({point["resource"]["service.instance.id"] for point in points}) == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("exporter", ["", "none"], ids=["metrics of operations", "our own counts"])
 def test_a_reader_of_the_user_s_collects(receiver: ReceivedSpans, exporter: str) -> None:
     """The SDK's own reader does not survive such a fork; the child's spans are exported all the same."""

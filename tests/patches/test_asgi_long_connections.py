@@ -227,6 +227,7 @@ def test_none_switches_it_off() -> None:
         assert kept.names() == ["GET /ws/{room}"]
 
 
+@pytest.mark.long
 def test_after_uninstall_nothing_more_is_told() -> None:
     """A connection that stays open through an uninstall has shown up until then."""
     with serve(app, ws="websockets-sansio") as url, ExitStack() as until_later:

@@ -158,6 +158,7 @@ def test_members_of_a_chord_stay(broker: str, receiver: ReceivedSpans) -> None:
         assert_story(told(recorded, receiver, 3), expected)
 
 
+@pytest.mark.long
 def test_what_beat_sends(broker: str, receiver: ReceivedSpans) -> None:
     """With ``beat=True`` what beat has sent begins a trace in the worker, linked to the span of beat's sending."""
     variables = {"TESTS_LINK": json.dumps({"beat": True})}

@@ -93,7 +93,7 @@ def test_hard_time_limit(broker: str, worker: None, receiver: ReceivedSpans, tas
         result.get(timeout=30)
     [span] = consumers(receiver, sent)
     is_failed(span, sent, "billiard.exceptions.TimeLimitExceeded", lasts=4.9)
-    [work] = [each for each in receiver.spans(span["trace_id"]) if each["name"] == "work"]
+    work = receiver.named("work", span["trace_id"])
     assert_span(work, span)
 
 
@@ -126,7 +126,7 @@ def test_terminated_task(broker: str, worker: None, receiver: ReceivedSpans, sig
     app.control.revoke(result.id, terminate=True, signal=signal)
     [span] = consumers(receiver, sent)
     is_failed(span, sent, "billiard.exceptions.Terminated", "REVOKED", lasts=BEFORE)
-    [work] = [each for each in receiver.spans(span["trace_id"]) if each["name"] == "work"]
+    work = receiver.named("work", span["trace_id"])
     assert_span(work, span)
 
 
@@ -181,6 +181,7 @@ def test_lost_task_of_nobody(broker: str, worker: None, receiver: ReceivedSpans)
     assert_span(work, root)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pool", ["solo", "threads"])
 def test_system_exit_in_other_pools(broker: str, receiver: ReceivedSpans, pool: str) -> None:
     """Where the task runs in the worker's own process, SystemExit is one ERROR, too."""

@@ -166,6 +166,7 @@ def test_excluded_message_carries_the_trace_as_unsampled(sender: Celery) -> None
     assert not int(found[2], 16) & 1
 
 
+@pytest.mark.long
 def test_baggage_goes_along_a_chain(broker: str, shared_worker: None, receiver: ReceivedSpans) -> None:
     """What the first task's message carries the next one's does, too."""
     with recording(["celery"]) as recorded:

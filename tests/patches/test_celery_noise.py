@@ -181,6 +181,7 @@ def test_results_in_a_database(database: str, shown: bool) -> None:
         assert "SELECT" in recorded.names()[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shown", [False, True])
 def test_executions(app: Celery, broker: str, receiver: ReceivedSpans, shown: bool) -> None:
     """An execution has the user's own commands inside, and those of the result backend only if they are asked for."""

@@ -51,6 +51,7 @@ def app(redis_url: str) -> Iterator[Celery]:
         yield app
 
 
+@pytest.mark.long
 def test_a_worker_s_day(app: Celery, receiver: ReceivedSpans) -> None:
     """Every attempt ends once and as it should, in its sender's trace, and there is nothing else, with Redis traced."""
     add = functools.partial(app.signature, "tests.add")

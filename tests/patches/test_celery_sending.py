@@ -19,6 +19,7 @@ from opentelemetry import trace
 from causal_otel.testing.process import claim_port
 from tests.recording import Recording, recording
 from tests.services.slow import slow
+from tests.slow_machine import assert_below
 from tests.span_relations import PARTS, assert_span
 from tests.waiting import pause, wait_until
 
@@ -56,7 +57,7 @@ def assert_part(recorded: Recording, part: str | None) -> dict[str, Any]:
         if key == part:
             assert found[key] >= 0.8 * PLANTED
         else:
-            assert found.get(key, 0.0) < PLANTED / 3
+            assert_below(PLANTED / 3, found.get(key, 0.0))
     return found
 
 

@@ -46,11 +46,12 @@ def test_errback(broker: str, receiver: ReceivedSpans) -> None:
         result.get(timeout=30)
     lost, called = attempts(receiver, sent, 2)
     assert assert_span(lost, sent, error=LOST, lasts=0.2)["celery.task.state"] == "FAILURE"
-    [send] = [each for each in receiver.spans(trace_id(sent)) if each["name"] == "send tests.tick"]
+    send = receiver.named("send tests.tick", trace_id(sent))
     assert send["parent_span_id"] == lost["span_id"]
     assert_span(called, send)
 
 
+@pytest.mark.long
 def test_errback_of_what_the_process_has_told(broker: str, receiver: ReceivedSpans) -> None:
     """The same of SystemExit, of which the process itself tells: the main process knows the span nevertheless."""
     result, sent = publish(celery_app.leave, 3, link_error=celery_app.tick.si().set(queue=QUEUE))
@@ -58,7 +59,7 @@ def test_errback_of_what_the_process_has_told(broker: str, receiver: ReceivedSpa
         result.get(timeout=30)
     left, called = attempts(receiver, sent, 2)
     assert_span(left, sent, error="SystemExit")
-    [send] = [each for each in receiver.spans(trace_id(sent)) if each["name"] == "send tests.tick"]
+    send = receiver.named("send tests.tick", trace_id(sent))
     assert send["parent_span_id"] == left["span_id"]
     assert_span(called, send)
 
@@ -72,6 +73,7 @@ def test_process_that_is_killed_when_the_result_is_stored(broker: str, receiver:
     assert [event["attributes"]["exception.type"] for event in done["events"]] == [LOST]
 
 
+@pytest.mark.long
 def test_retry_of_a_lost_attempt(broker: str, receiver: ReceivedSpans) -> None:
     """Where Celery retries it, the lost attempt says so, and the next is its sibling with a link to it."""
     result, sent = publish(celery_endings.lost_and_retried)

@@ -16,6 +16,7 @@ from tests.patches import celery_app
 from tests.patches.celery_local import execute
 from tests.patches.celery_worker import executions, running_worker
 from tests.recording import recording
+from tests.slow_machine import SlowMachine, assert_below
 from tests.span_relations import assert_span
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ BUSY = 0.6
 """How long a worker is kept busy, in seconds."""
 
 
-@pytest.fixture(scope="module", params=["prefork", "threads", pytest.param("solo", marks=pytest.mark.long)])
+@pytest.fixture(
+    scope="module", params=["prefork", *(pytest.param(pool, marks=pytest.mark.long) for pool in ("threads", "solo"))]
+)
 def busy_queue(request: pytest.FixtureRequest, broker: str, receiver_process: ReceivedSpans) -> Iterator[str]:
     """The queue of a worker that executes one task at a time."""
     name = f"waits-{request.param}"
@@ -41,6 +44,12 @@ def parts(attributes: Any) -> tuple[float, float]:
     return attributes["causal.queue.wait"] - held, held
 
 
+def assert_waited(found: float) -> None:
+    """Assert that a task has waited as long as its worker was busy, unless it came only when that was almost over."""
+    if found < 0.8 * BUSY:
+        raise SlowMachine(found)
+
+
 def test_task_behind_a_long_one(busy_queue: str, receiver: ReceivedSpans) -> None:
     """A task that a busy worker has received waits there; the solo pool receives nothing while it is busy."""
     with recording(["celery"]) as recorded:
@@ -52,8 +61,8 @@ def test_task_behind_a_long_one(busy_queue: str, receiver: ReceivedSpans) -> Non
     in_broker, in_worker = parts(assert_span(executed, send))
     if busy_queue == "waits-solo":
         in_broker, in_worker = in_worker, in_broker
-    assert in_worker >= 0.8 * BUSY
-    assert in_broker < in_worker / 3
+    assert_waited(in_worker)
+    assert_below(in_worker / 3, in_broker)
 
 
 @pytest.mark.parametrize("skew", [60, -60], ids=["fast", "slow"])
@@ -66,7 +75,7 @@ def test_clock_of_the_sender_is_wrong(busy_queue: str, receiver: ReceivedSpans, 
     [executed] = receiver.wait_for(bool, trace_id=trace_id)
     in_broker, in_worker = parts(executed["attributes"])
     if busy_queue != "waits-solo":
-        assert in_worker >= 0.8 * BUSY
+        assert_waited(in_worker)
     assert in_broker == pytest.approx(0, abs=1e-6) if skew > 0 else in_broker >= -skew
 
 
@@ -81,7 +90,7 @@ def test_nobody_is_there_to_execute_it(broker: str, receiver: ReceivedSpans) -> 
         [executed] = executions(receiver, send, 1)
     in_broker, in_worker = parts(assert_span(executed, send))
     assert in_broker >= 0.3
-    assert in_worker < in_broker / 3
+    assert_below(in_broker / 3, in_worker)
 
 
 def test_countdown_is_no_wait(busy_queue: str, receiver: ReceivedSpans) -> None:
@@ -97,7 +106,7 @@ def test_countdown_is_no_wait(busy_queue: str, receiver: ReceivedSpans) -> None:
     assert send.start_time
     assert executed["start"] - send.start_time >= 0.9e9
     assert in_broker == pytest.approx(0, abs=1e-6)
-    assert in_worker == pytest.approx(max(0.0, executed["start"] / 1e9 - due), abs=0.1)
+    assert_below(0.1, abs(in_worker - max(0.0, executed["start"] / 1e9 - due)))
 
 
 def test_queue_wait_of_a_naive_eta_and_a_fast_clock(local: Celery) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 LINE = re.compile(r"causal_otel: tracing .*")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_a_worker_says_what_is_traced(broker: str, receiver: ReceivedSpans, tmp_path: Path, pool: str) -> None:
     """Once, in its main process: the service, the address, the patches at work; its own beat says nothing."""

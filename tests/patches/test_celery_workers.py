@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tests.services.received import ReceivedSpans
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pool", ["solo", "threads", *GREENLETS])
 def test_other_pools(broker: str, receiver: ReceivedSpans, pool: str, request: pytest.FixtureRequest) -> None:
     """Without child processes parents are right as well, and a warm shutdown loses nothing."""
@@ -78,6 +79,7 @@ def test_warm_shutdown_loses_nothing(broker: str, receiver: ReceivedSpans) -> No
         assert_span(span, by_sender.pop(span["parent_span_id"] or ""))
 
 
+@pytest.mark.long
 def test_recycled_children_lose_nothing(broker: str, receiver: ReceivedSpans) -> None:
     """A child that leaves after its number of tasks has exported their spans, though the worker runs on."""
     recycling = running_worker(broker, receiver, "recycling", "--max-tasks-per-child", "1", schedule_delay=60)

@@ -130,6 +130,7 @@ def _stalls(program: subprocess.Popen[str]) -> list[tuple[str, float]]:
     return [(frame, seconds) for frame, seconds in stalls]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", ["waits", "works"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_process_that_is_stopped(kind: str, what: str, tmp_path: Path) -> None:
@@ -158,6 +159,7 @@ _TYPED = "import time; time.sleep(1.5)\n"
 """To be executed at the prompt: the program stands there meanwhile, as it does while somebody reads."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_breakpoint(kind: str, tmp_path: Path) -> None:
     """Somebody who stops in pdb, for however long and again and again, has no stalls; the program has its own."""

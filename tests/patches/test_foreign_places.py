@@ -344,7 +344,10 @@ async def outcome(call: Callable[[], Awaitable[Any]]) -> tuple[Any, ...]:
         return found
 
 
-@pytest.mark.parametrize("kind", [OurProvider, sdk.TracerProvider], ids=["ours", "theirs"])
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(OurProvider, id="ours"), pytest.param(sdk.TracerProvider, id="theirs", marks=pytest.mark.long)],
+)
 @pytest.mark.parametrize("does", [fail, nonsense])
 @pytest.mark.parametrize("case", sorted(CASES))
 @pytest.mark.asyncio

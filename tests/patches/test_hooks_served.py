@@ -332,6 +332,7 @@ def test_a_worker(worker: None, receiver: ReceivedSpans) -> None:
     assert span["attributes"]["answered"] == "ValueError('no')"
 
 
+@pytest.mark.long
 def test_a_process_that_is_killed(worker: None, receiver: ReceivedSpans) -> None:
     """The main process, which reports the execution, calls both hooks for the span that it records."""
     error = "billiard.exceptions.WorkerLostError"

@@ -103,6 +103,7 @@ async def test_waits_for_records_are_the_span_s(
     assert fetch <= seconds(span)
 
 
+@pytest.mark.long
 @pytest.mark.asyncio
 @pytest.mark.parametrize("way", ["session", "commit", "rollback", "begin", "run", "bookmarks"])
 @pytest.mark.parametrize("read", [0, 3], ids=["unread", "read-in-part"])

@@ -85,6 +85,7 @@ PROGRAM = """
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("order", ["first", "last"])
 @pytest.mark.parametrize("peer", PEERS)
 def test_beside_a_peer(peer: str, order: str) -> None:

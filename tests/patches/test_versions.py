@@ -106,6 +106,7 @@ def _installed(
     return lines, status, state, placed
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("imported", [True, False], ids=["imported before", "imported later"])
 @pytest.mark.parametrize(
     ("faked", "problem"),

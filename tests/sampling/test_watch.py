@@ -307,6 +307,7 @@ def test_nobody_there(watching: Callable[..., _Watched]) -> None:
 # -- Jaeger's protocol --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", ["", "/", "/api/sampling", "/sampling"])
 def test_our_collector(path: str, tmp_path: Path, watching: Callable[..., _Watched]) -> None:
     """A collector of ours is asked for the service's part of its file, at any of the usual paths."""

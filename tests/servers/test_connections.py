@@ -48,6 +48,7 @@ def _only(receiver: ReceivedSpans, name: str) -> ReceivedSpan:
     return span
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("server", ["uvicorn", "hypercorn", "hypercorn, trio", "granian"])
 def test_a_websocket(receiver: ReceivedSpans, server: str) -> None:
     """A websocket is one span, and its handshake has the trace's id: on granian, which drops all headers there, not."""

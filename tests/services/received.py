@@ -189,6 +189,16 @@ class ReceivedSpans:
                 satisfied = predicate(spans)
         return spans
 
+    def named(self, name: str, trace_id: str) -> ReceivedSpan:
+        """The one span of that name in a trace, waited for: what has ended earlier may arrive later.
+
+        Raises:
+            TimeoutError: There is none after a minute.
+        """
+        spans = self.wait_for(lambda spans: any(span["name"] == name for span in spans), trace_id=trace_id)
+        [found] = [span for span in spans if span["name"] == name]
+        return found
+
     def _request(self, method: str, path: str) -> bytes:
         request = urllib.request.Request(self.endpoint + path, method=method)
         with self._opener.open(request, timeout=_REQUEST_SECONDS) as response:

@@ -77,6 +77,7 @@ async def test_postgres_below_a_private_home(monkeypatch: pytest.MonkeyPatch) ->
             await ask_postgres(url)
 
 
+@pytest.mark.long
 @needs_proc
 @pytest.mark.parametrize("moment", ["starting", "ready"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])

@@ -133,6 +133,7 @@ def test_kill_in_the_middle(tmp_path: Path, far_side: FarSide) -> None:
                 assert collector.trace(int(name.removeprefix("span "))) == [name]
 
 
+@pytest.mark.long
 def test_a_slow_far_side_slows_nobody(tmp_path: Path) -> None:
     """While the far side hangs, clients are acknowledged; when it answers again, everything goes, in order."""
     with scripted(hang) as far, running(tmp_path, "--forward", far.endpoint) as collector:
@@ -149,6 +150,7 @@ def test_a_slow_far_side_slows_nobody(tmp_path: Path) -> None:
             assert list(dict.fromkeys(far.names())) == sent
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_far_side_that_asks_for_a_pause(tmp_path: Path, status: int) -> None:
     """After 429 and 503 it is left alone for as long as Retry-After says; then the same request comes again."""

@@ -23,6 +23,7 @@ CONFORMANCE: list[Any] = CHECKS.get_by_names(
 )
 
 
+@pytest.mark.long
 @SCHEMA.parametrize()
 @settings(
     max_examples=20,

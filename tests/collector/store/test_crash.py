@@ -92,6 +92,7 @@ def test_sent_again_after_a_kill(tmp_path: Path) -> None:
         assert [future.result(30).spans for future in futures] == [0] * 19 + [1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", [0, 1, 3, 6, 20, 60, 70])
 def test_killed_while_compacting(tmp_path: Path, step: int) -> None:
     """A process that is killed in the middle of a compaction leaves the old file whole, and the next one closes it."""

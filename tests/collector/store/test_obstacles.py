@@ -93,6 +93,7 @@ class TestWhatIsInTheWay:
             assert put(writer, RICH) == Kept(2)
         assert days.damaged(directory) == ()
 
+    @pytest.mark.long
     def test_locked_file(self, directory: Path) -> None:
         """While another program holds the file locked, requests are refused with the path; then all goes on."""
         with writing(directory) as writer:

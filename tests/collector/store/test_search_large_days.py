@@ -60,6 +60,7 @@ def many(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return directory, expected
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "query",
     [

@@ -146,7 +146,8 @@ def _log_in(page: Page) -> None:
     page.get_by_role("button", name="Log out").wait_for()
 
 
-@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("theme", ["light", "dark"])
 def test_every_page_has_room(
     open_page: OpenPage, serve: Callable[[ASGIApp], str], theme: Literal["light", "dark"]
 ) -> None:

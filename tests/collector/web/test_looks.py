@@ -28,6 +28,7 @@ _PAGES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("width", [1280, 800])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("name", _PAGES)

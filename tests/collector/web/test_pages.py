@@ -87,6 +87,7 @@ def test_every_field_has_a_label(client: TestClient, path: str) -> None:
         assert labelled or "aria-label=" in field or 'type="hidden"' in field or 'type="checkbox"' in field, field
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "theme"), list(product(PATHS, ("light", "dark"))))
 def test_pages_look_right(
     app: Starlette,

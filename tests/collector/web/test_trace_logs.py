@@ -37,6 +37,7 @@ def app() -> Starlette:
     return application(reader)
 
 
+@pytest.mark.long
 def test_in_their_place(base: str, open_page: OpenPage) -> None:
     """Records stand under their span, by time, with level and logger, and are hidden with it, or by themselves."""
     page = open_page(f"{base}/trace/{SHOP}?span={FAILED}", width=390)

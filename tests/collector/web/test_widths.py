@@ -129,7 +129,8 @@ def _check(open_page: OpenPage, url: str, name: str, theme: Literal["light", "da
     assert problems == []
 
 
-@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("name", PAGES)
 def test_page(open_page: OpenPage, serve: Callable[[ASGIApp], str], name: str, theme: Literal["light", "dark"]) -> None:
     """The page fits its window, and all of its text has a width."""

@@ -98,7 +98,11 @@ KINDS = {
 }
 
 
-@pytest.fixture(params=KINDS.values(), ids=list(KINDS))
+@pytest.fixture(
+    params=[
+        pytest.param(kind, id=name, marks=[pytest.mark.long] * (kind.library is httpx2)) for name, kind in KINDS.items()
+    ]
+)
 def kind(request: pytest.FixtureRequest) -> Kind:
     """Each of them."""
     found: Kind = request.param

@@ -20,19 +20,16 @@ from causal_otel.names import (
     CAUSAL_SERVER,
     CAUSAL_THREADPOOL_WAIT,
 )
+from tests.slow_machine import assert_below
 from tests.span_relations import seconds
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
-__all__ = ["WAIT", "SlowMachine", "assert_no_part", "assert_part", "parts"]
+__all__ = ["WAIT", "assert_no_part", "assert_part", "parts"]
 
 WAIT = 0.3
 """How long a planted wait is, in seconds."""
-
-
-class SlowMachine(AssertionError):
-    """Another part was long as well, which a busy machine explains: the test is run again, twice at the most."""
 
 
 _PARTS = (
@@ -73,12 +70,10 @@ def assert_part(span: ReadableSpan, key: str, wait: float = WAIT) -> None:
     assert found.get(key, 0) >= 0.8 * wait, found
     expected = {key, CAUSAL_CONNECT} if key in _INSIDE else {key}
     others = {other: value for other, value in found.items() if other not in expected}
-    if any(value >= found[key] / 3 for value in others.values()):
-        raise SlowMachine(found)
+    assert_below(found[key] / 3, *others.values())
 
 
 def assert_no_part(span: ReadableSpan, wait: float = WAIT) -> None:
     """Assert that ``wait``, in which the application did something else, is in no part."""
     found = parts(span)
-    if any(value >= wait / 3 for value in found.values()):
-        raise SlowMachine(found)
+    assert_below(wait / 3, *found.values())
