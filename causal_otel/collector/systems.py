@@ -7,7 +7,7 @@ name that the conventions give it (``redis``), ``http``, or, of an HTTP client, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
@@ -53,19 +53,19 @@ KEYS = frozenset((*_NAMES, *_METHODS, *_HOSTS))
 
 def system_of(span: Span) -> str:
     """A span's system; empty if it has none."""
-    found = {pair.key: pair.value for pair in span.attributes if pair.key in KEYS}
-    return named({key: text(plain(value)) for key, value in found.items()}, span.kind) if found else ""
+    found = {pair.key: plain(pair.value) for pair in span.attributes if pair.key in KEYS}
+    return named(found, span.kind) if found else ""
 
 
-def named(values: Mapping[str, str], kind: int) -> str:
-    """The system of a span with these values of :data:`KEYS`, as text, and this kind, as OTLP numbers it."""
+def named(values: Mapping[str, Any], kind: int) -> str:
+    """The system of a span with these plain values of :data:`KEYS`, and this kind, as OTLP numbers it."""
     for key in _NAMES:
         if value := values.get(key):
-            return value[:_LONGEST]
+            return text(value)[:_LONGEST]
     if not any(map(values.get, _METHODS)):
         return ""
     address = next(filter(None, map(values.get, _HOSTS)), "") if kind == Span.SPAN_KIND_CLIENT else ""
-    return f"{_HTTP} {address}"[:_LONGEST] if address else _HTTP
+    return f"{_HTTP} {text(address)}"[:_LONGEST] if address else _HTTP
 
 
 def host(system: str) -> tuple[str, str]:
@@ -75,13 +75,15 @@ def host(system: str) -> tuple[str, str]:
 
 
 class BoundedSystems:
-    """The systems of each service, up to :data:`MOST`.
+    """The systems of each service, or its versions, as many as are told apart.
 
     Args:
         known: services and systems that are told apart already.
+        most: how many of a service's.
     """
 
-    def __init__(self, known: Iterable[tuple[str, str]] = ()) -> None:
+    def __init__(self, known: Iterable[tuple[str, str]] = (), most: int = MOST) -> None:
+        self._most = most
         self._systems: dict[str, set[str]] = {}
         for service, system in known:
             if system not in ("", OTHERS):
@@ -92,7 +94,7 @@ class BoundedSystems:
         if not system:
             return system
         systems = self._systems.setdefault(service, set())
-        if system in systems or len(systems) < MOST:
+        if system in systems or len(systems) < self._most:
             systems.add(system)
             return system
         return OTHERS

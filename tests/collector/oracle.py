@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status, TracesData
 
@@ -12,18 +12,24 @@ from causal_otel.collector.attributes import service_name
 from causal_otel.collector.matching import kind_name, matching_span, span_duration, summary
 from causal_otel.collector.query import (
     SORTS,
+    CallSum,
     DayVolume,
     Dependency,
     Found,
+    MeasureSum,
     Operation,
     OperationStatistics,
     Query,
     Recent,
+    Selected,
+    SeriesSum,
+    Step,
     Summary,
     TraceLogs,
     Volume,
 )
 from causal_otel.collector.systems import system_of
+from tests.collector import oracle_sums
 
 HOUR = 3600 * 10**9
 
@@ -122,6 +128,17 @@ class MemoryReader:
                 if service in (None, name) and _within(span, start, end):
                     spans.setdefault((name, span.name, kind_name(span), system_of(span)), []).append(span)
         return [_statistics(*key, found) for key, found in sorted(spans.items())]
+
+    def series(self, selected: Selected, start: int, end: int, step: Step) -> list[SeriesSum]:
+        return oracle_sums.series(self._traces.values(), selected, start, end, step)
+
+    def measures(
+        self, selected: Selected, start: int, end: int, step: Step, keys: Collection[str] = ()
+    ) -> list[MeasureSum]:
+        return oracle_sums.measures(self._traces.values(), selected, start, end, step, keys)
+
+    def calls(self, parent: Selected, child: Selected, start: int, end: int, step: Step) -> list[CallSum]:
+        return oracle_sums.calls(self._traces.values(), parent, child, start, end, step)
 
     def volume(self) -> Volume:
         count = sum(1 for trace in self._traces.values() for _ in _spans(trace))

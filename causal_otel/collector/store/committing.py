@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from causal_otel._internal.log import logger
 from causal_otel.collector.store import days
-from causal_otel.collector.store.edges import RecentSpans, RecentTraces
+from causal_otel.collector.store.calls import RecentSpans
 from causal_otel.collector.store.incoming import Piece, SpanParser, pieces
 from causal_otel.collector.store.incoming_logs import LogPiece, log_pieces
+from causal_otel.collector.store.recently import RecentTraces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
+    from causal_otel.collector.store.calls import Call, CallsOfHour
     from causal_otel.collector.store.counters import Counters
-    from causal_otel.collector.store.edges import Calls, Edge
     from causal_otel.collector.store.files import DayFiles
 
 __all__ = ["Committer", "Kept", "StoreError", "Taken", "store_error"]
@@ -205,12 +206,12 @@ class Committer:
     def _commit(
         self, by_day: dict[int, list[Piece]], logs: dict[int, list[LogPiece]], digests: list[bytes], today: int
     ) -> None:
-        edges: dict[int, dict[Edge, Calls]] = {}
+        calls: dict[int, dict[Call, CallsOfHour]] = {}
         for day, found in by_day.items():
-            self._recent.add(day, found, edges)
+            self._recent.add(day, found, calls)
         elsewhere = self._traces.elsewhere(by_day)
         for _ in range(_DAMAGED_FILES):
-            if self._try_commit(by_day, logs, edges, elsewhere, digests, today):
+            if self._try_commit(by_day, logs, calls, elsewhere, digests, today):
                 break
         else:
             raise OSError(f"{self._files.directory}: one file after the other is damaged: check the disk")
@@ -220,7 +221,7 @@ class Committer:
         self,
         by_day: dict[int, list[Piece]],
         logs: dict[int, list[LogPiece]],
-        edges: dict[int, dict[Edge, Calls]],
+        calls: dict[int, dict[Call, CallsOfHour]],
         elsewhere: dict[int, set[bytes]],
         digests: list[bytes],
         today: int,
@@ -231,7 +232,7 @@ class Committer:
         """
         filled = {**by_day, **logs}.keys()
         last = today if today in filled else max(filled)
-        other = {day for day in (*edges, *elsewhere) if day not in filled and self._files.path(day).exists()}
+        other = {day for day in (*calls, *elsewhere) if day not in filled and self._files.path(day).exists()}
         touched = [*other, *(day for day in filled if day != last), last]
         begun: list[int] = []
         day = last
@@ -243,7 +244,7 @@ class Committer:
                 file.add(by_day.get(day, ()))
                 if day in logs:
                     file.logs.add(logs[day])
-                file.add_edges(edges.get(day, {}))
+                file.add_calls(calls.get(day, {}))
                 file.mark_elsewhere(elsewhere.get(day, ()))
                 if day == last:
                     file.add_digests(digests)

@@ -21,16 +21,16 @@ from contextlib import ExitStack, closing, suppress
 from typing import TYPE_CHECKING
 
 from causal_otel.collector.store import chunks, days
+from causal_otel.collector.store.calls import calls_of
 from causal_otel.collector.store.dayfile import DayFile
 from causal_otel.collector.store.days import LARGEST
 from causal_otel.collector.store.daysource import DaySource
 from causal_otel.collector.store.dictionary import trained
-from causal_otel.collector.store.edges import edges_of
 from causal_otel.collector.store.incoming import Origin, Piece, SpanParser
 from causal_otel.collector.store.indexing import resource_hash
 from causal_otel.collector.store.log_compaction import LogCompaction
 from causal_otel.collector.store.otlp_slim import SlimSpan
-from causal_otel.collector.store.shapes import Series, Shapes, frequent_tags
+from causal_otel.collector.store.shapes import Shapes, frequent_tags
 from causal_otel.collector.store.slices import slices
 from causal_otel.collector.store.sorter import PostingSorter
 from causal_otel.collector.store.tables import Damaged, connect
@@ -38,6 +38,9 @@ from causal_otel.collector.store.tables import Damaged, connect
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
+
+    from causal_otel.collector.store.incoming import Observation
+    from causal_otel.collector.store.series import Series
 
 __all__ = ["SUFFIX", "Busy", "close_day", "is_due"]
 
@@ -122,11 +125,16 @@ def close_day(path: Path, *, now: float, beside: Iterable[Path], release: Callab
             work = _Compaction(source, others, day, sorter)
             yield from work.write()
             yield from logs.write()
+            day_number = days.day_of_file(path)
+            yield from day.sum_up(day_number)
             yield from _finished(day.connection, target)
             yield from _emptied_log(path, release)
             # From here to the end nobody else writes to the old file: it is one step.
             work.add_late()
             logs.add_late()
+            if not day.summed:
+                for _ in day.sum_up(day_number):
+                    pass
             day.connection.executemany(
                 "INSERT OR REPLACE INTO meta VALUES (?, ?)", {"state": "closed", "closed_at": now}.items()
             )
@@ -238,7 +246,7 @@ class _Compaction:
                 some_ids.append(trace_id)
                 pieces = self._pieces(self._source.spans(trace_id), shapes)
                 day.add_chunks(pieces, packer.pack, self._sorter.add)
-                self._add_edges(trace_id, pieces)
+                self._add_calls(trace_id, _observations(pieces))
             day.mark_elsewhere(each for each in some_ids if any(other.has(each) for other in self._others))
             connection.execute("COMMIT")
             yield 0.0
@@ -261,10 +269,11 @@ class _Compaction:
         day = self._day
         day.reload()
         day.begin()
-        for trace_id, spans in self._source.late():
+        for trace_id, spans in self._source.late().items():
             pieces = self._pieces(spans)
             day.add(pieces)
-            self._add_edges(trace_id, pieces)
+            known = self._source.observations(trace_id, self._parser)
+            self._add_calls(trace_id, _observations(pieces), known)
         day.commit()
 
     def _pieces(self, spans: Iterable[tuple[Origin, bytes]], shapes: Shapes | None = None) -> list[Piece]:
@@ -290,14 +299,29 @@ class _Compaction:
             tags = self._parser.add(raw, span, origin, piece)
             tags |= origin.hashes
             tags.add(resource_hash(self._day.names.resource(origin.resource)))
-            yield piece, piece.observations[-1][:4], tags
+            yield piece, piece.observations[-1].series, tags
 
-    def _add_edges(self, trace_id: bytes, pieces: Iterable[Piece]) -> None:
-        observations = [each for piece in pieces for each in piece.observations]
-        services = {each.span_id: each.service for each in observations}
-        if any(each.parent_id and each.parent_id not in services for each in observations):
+    def _add_calls(self, trace_id: bytes, found: Sequence[Observation], before: Sequence[Observation] = ()) -> None:
+        """Count the calls that spans of a trace are.
+
+        Args:
+            trace_id: the trace's.
+            found: the spans.
+            before: others of it, whose calls have been counted but for those by spans that are found only now.
+        """
+        there = _by_id(before)
+        new = {span_id: series for span_id, series in _by_id(found).items() if span_id not in there}
+        there |= new
+        if any(each.parent_id and each.parent_id not in there for each in found):
             for other in self._others:
-                services = {**other.services(trace_id), **services}
-        edges = edges_of(observations, services)
-        if edges:
-            self._day.add_edges(edges)
+                there = _by_id(other.observations(trace_id, self._parser)) | there
+        self._day.add_calls(calls_of(found, there))
+        self._day.add_calls(calls_of(before, new))
+
+
+def _by_id(observations: Iterable[Observation]) -> dict[bytes, Series]:
+    return {each.span_id: each.series for each in observations}
+
+
+def _observations(pieces: Iterable[Piece]) -> list[Observation]:
+    return [each for piece in pieces for each in piece.observations]

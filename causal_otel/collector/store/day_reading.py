@@ -163,8 +163,8 @@ class DayReading:
         (version,) = self.execute("PRAGMA data_version").fetchone()
         if version != self._hours_version:
             first, last = self.execute(
-                "SELECT min((SELECT min(hour) FROM hour WHERE series = id)),"
-                " max((SELECT max(hour) FROM hour WHERE series = id)) FROM series"
+                "SELECT min((SELECT min(hour) FROM hour WHERE series = id AND hour >= 0)),"
+                " max((SELECT max(hour) FROM hour WHERE series = id AND hour >= 0)) FROM series"
             ).fetchone()
             self._hours = None if first is None else (first, last)
             self._hours_version = version

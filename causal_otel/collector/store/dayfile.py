@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from causal_otel.collector.store import chunks, indexing
+from causal_otel.collector.store import chunks, indexing, whole_days
+from causal_otel.collector.store.calls import Calls
 from causal_otel.collector.store.days import LARGEST, hour_of
 from causal_otel.collector.store.dictionary import Dictionary
 from causal_otel.collector.store.hours import Hours
 from causal_otel.collector.store.log_tables import LogTables
+from causal_otel.collector.store.measures import Measures
 from causal_otel.collector.store.names import Names
 from causal_otel.collector.store.schema import BUCKET_BITS, tag_key
 from causal_otel.collector.store.tables import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from causal_otel.collector.store.edges import Calls, Edge
-    from causal_otel.collector.store.incoming import Observation, Piece
+    from causal_otel.collector.store.calls import Call, CallsOfHour
+    from causal_otel.collector.store.incoming import Piece
 
 __all__ = ["DayFile"]
 
@@ -57,9 +59,12 @@ class DayFile:
         """Look into the file again: it is not what it was."""
         self.names = Names(self.connection)
         self._hours = Hours(self.connection)
+        self._measures = Measures(self.connection)
+        self._calls = Calls(self.connection, self.names)
         self._dictionary = Dictionary(self.connection)
         (last,) = self.connection.execute("SELECT max(id) FROM chunk").fetchone()
         self.last_chunk: int = last or 0
+        self._summed = self.meta(whole_days.SUMMED) is not None
         self._logs: LogTables | None = None
 
     @property
@@ -98,6 +103,7 @@ class DayFile:
         """Add traces' spans to the open tables: each piece is a chunk."""
         if not pieces:
             return
+        self._forget_sums()
         self._dictionary.learn(pieces, self.last_chunk)
         keys: list[int] = []
 
@@ -139,7 +145,7 @@ class DayFile:
             hashes.discard(indexing.NOT_INDEXED)
             index(chunk, hashes)
             rows.append((chunk, piece.trace_id, piece.start, len(piece.observations), pack(groups)))
-            series, end, errors = self._found(chunk, piece.observations)
+            series, end, errors = self._found(chunk, piece)
             found.extend(series)
             traces.append((piece.trace_id, piece.start, min(end, LARGEST), len(piece.observations), errors, chunk))
         execute = self.connection.executemany
@@ -147,32 +153,46 @@ class DayFile:
         execute(_ADD_TO_TRACE, traces)
         execute("INSERT INTO found VALUES (?, ?, ?, ?, ?, ?)", found)
         self._hours.save()
+        self._measures.save()
 
     def add_digests(self, digests: Iterable[bytes]) -> None:
         """Note that requests were taken."""
         self.connection.executemany("INSERT OR IGNORE INTO batch VALUES (?)", [(digest,) for digest in digests])
 
-    def add_edges(self, edges: Mapping[Edge, Calls]) -> None:
-        """Count calls between services."""
-        self.connection.executemany(
-            "INSERT INTO edge VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
-            " SET calls = calls + excluded.calls, errors = errors + excluded.errors",
-            [(*edge, calls.calls, calls.errors) for edge, calls in edges.items()],
-        )
+    def add_calls(self, calls: Mapping[Call, CallsOfHour]) -> None:
+        """Count calls."""
+        if calls:
+            self._forget_sums()
+            self._calls.add(calls)
+
+    def sum_up(self, day: int) -> Iterator[float]:
+        """Write the sums of the whole day, a table for each step; they are deleted when more is added."""
+        yield from whole_days.sum_up(self.connection, day)
+        self._summed = True
+
+    @property
+    def summed(self) -> bool:
+        """Whether it has the sums of the whole day."""
+        return self._summed
+
+    def _forget_sums(self) -> None:
+        if self._summed:
+            whole_days.forget(self.connection)
+            self._summed = False
 
     def mark_elsewhere(self, trace_ids: Iterable[bytes]) -> None:
         """Note that parts of these traces, if they are here, are in other days' files."""
         self.connection.executemany("UPDATE trace SET elsewhere = 1 WHERE id = ?", [(each,) for each in trace_ids])
 
-    def _found(self, chunk: int, observations: Iterable[Observation]) -> tuple[Iterable[tuple[int, ...]], int, int]:
+    def _found(self, chunk: int, piece: Piece) -> tuple[Iterable[tuple[int, ...]], int, int]:
         """The rows of ``found`` for a chunk, when its last span ends, and how many have failed."""
         found: dict[int, tuple[int, ...]] = {}
         end = failed = 0
         series_of = self.names.series
         touch = self._hours.touch
-        for each in observations:
-            _, _, _, _, start, duration, error, _, _ = each
-            series = series_of(each[:4])
+        for each in piece.observations:
+            named, start, duration, bucket, error, _, _, measures = each
+            series = series_of(named)
             before = found.get(series)
             if before is None:
                 found[series] = (series, start, chunk, duration, duration, int(error))
@@ -181,7 +201,10 @@ class DayFile:
                 found[series] = (
                     series, max(start, latest), chunk, min(duration, shortest), max(duration, longest), errors + error,
                 )  # fmt: skip
-            touch((series, hour_of(start))).add(duration, error)
+            hour = hour_of(start)
+            touch((series, hour)).add(duration, bucket, error)
+            for measure in measures:
+                self._measures.add(series, hour, measure, piece.trace_id)
             failed += error
             if start + duration > end:
                 end = start + duration

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import datetime
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -90,13 +91,22 @@ def day_files(directory: Path) -> dict[int, Path]:
     """The day files that are there, oldest day first; none if there is no such directory."""
     found = {}
     for path in directory.glob("traces-*.db"):
-        if match := _NAME.fullmatch(path.name):
-            year, month, day = map(int, match.groups())
-            try:
-                found[(datetime.date(year, month, day) - _EPOCH).days] = path
-            except ValueError:  # somebody else's file
-                continue
+        with suppress(ValueError):  # somebody else's file
+            found[day_of_file(path)] = path
     return dict(sorted(found.items()))
+
+
+def day_of_file(path: Path) -> int:
+    """The day that a file is of, by its name.
+
+    Raises:
+        ValueError: It is no day file's name.
+    """
+    match = _NAME.fullmatch(path.name)
+    if match is None:
+        raise ValueError(f"{path.name} is no name of a day file")
+    year, month, day = map(int, match.groups())
+    return (datetime.date(year, month, day) - _EPOCH).days
 
 
 def size_of(path: Path) -> int:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from causal_otel.collector.store import chunks
-from causal_otel.collector.store.incoming import Origin, origin_of
+from causal_otel.collector.store.incoming import Origin, Piece, origin_of
 from causal_otel.collector.store.otlp_slim import SlimSpan
 from causal_otel.collector.store.tables import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from causal_otel.collector.store.incoming import Observation, SpanParser
 
 __all__ = ["DaySource"]
 
@@ -74,23 +76,28 @@ class DaySource:
         """The traces that parts of are in other days' files, as far as was noted."""
         return [trace_id for (trace_id,) in self._connection.execute("SELECT id FROM trace WHERE elsewhere")]
 
-    def late(self) -> Iterator[tuple[bytes, list[tuple[Origin, bytes]]]]:
-        """The chunks after :attr:`last_chunk`: the trace id and the spans.
+    def late(self) -> dict[bytes, list[tuple[Origin, bytes]]]:
+        """What the chunks after :attr:`last_chunk` have of each trace.
 
         Raises:
             ValueError: A chunk cannot be read.
         """
         rows = self._connection.execute("SELECT trace_id, body FROM chunk WHERE id > ?", (self.last_chunk,))
+        found: dict[bytes, list[tuple[Origin, bytes]]] = {}
         for trace_id, body in rows.fetchall():
-            yield trace_id, list(self._unpack(body))
+            found.setdefault(trace_id, []).extend(self._unpack(body))
+        return found
 
-    def services(self, trace_id: bytes) -> dict[bytes, str]:
-        """The services of a trace's spans by the spans' ids.
+    def observations(self, trace_id: bytes, parser: SpanParser) -> list[Observation]:
+        """What the tables need to know of a trace's spans: of the chunks up to :attr:`last_chunk`.
 
         Raises:
             ValueError: A chunk cannot be read.
         """
-        return {SlimSpan.FromString(raw).span_id: origin.service for origin, raw in self.spans(trace_id)}
+        piece = Piece(trace_id, 0)
+        for origin, raw in self.spans(trace_id):
+            parser.add(raw, SlimSpan.FromString(raw), origin, piece)
+        return piece.observations
 
     def _unpack(self, body: bytes) -> Iterator[tuple[Origin, bytes]]:
         try:

@@ -11,7 +11,7 @@ from causal_otel.collector.store import varint
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["BOUNDS", "Histogram"]
+__all__ = ["BOUNDS", "Histogram", "bucket"]
 
 
 def _bounds() -> tuple[int, ...]:
@@ -23,6 +23,11 @@ def _bounds() -> tuple[int, ...]:
 
 BOUNDS = _bounds()
 """The largest duration of each bucket, in nanoseconds: each a tenth more than the one before."""
+
+
+def bucket(duration: int) -> int:
+    """The index in :data:`BOUNDS` of the bucket of a duration in nanoseconds, at most 2**63 - 1."""
+    return bisect_left(BOUNDS, duration)
 
 
 class Histogram:
@@ -54,7 +59,10 @@ class Histogram:
 
     def add(self, duration: int) -> None:
         """Count a duration in nanoseconds, at most 2**63 - 1."""
-        index = bisect_left(BOUNDS, duration)
+        self.count(bucket(duration))
+
+    def count(self, index: int) -> None:
+        """Count a duration whose bucket is known."""
         self.counts[index] = self.counts.get(index, 0) + 1
 
     def merge(self, others: Iterable[Histogram]) -> None:

@@ -6,22 +6,25 @@ from typing import TYPE_CHECKING
 
 from causal_otel.collector.store.days import LARGEST
 from causal_otel.collector.store.histogram import Histogram
-from causal_otel.collector.store.names import remember
+from causal_otel.collector.store.tallies import Tallies
 
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["HourOfSeries", "Hours"]
+__all__ = ["WHOLE_DAY", "HourOfSeries", "Hours"]
+
+WHOLE_DAY = -1
+"""In place of an hour: the sums of all hours of the day. A closed day has them, until more spans come to it."""
 
 
 class HourOfSeries:
     """How a series went in an hour."""
 
-    __slots__ = ("errors", "histogram", "longest", "shortest", "spans", "total")
+    __slots__ = ("errors", "failures", "histogram", "longest", "shortest", "spans", "total")
 
     def __init__(
         self, spans: int = 0, errors: int = 0, shortest: int = LARGEST, longest: int = 0, total: int = 0,
-        histogram: bytes = b"",
+        histogram: bytes = b"", failures: bytes = b"",
     ) -> None:  # fmt: skip
         self.spans = spans
         self.errors = errors
@@ -29,55 +32,52 @@ class HourOfSeries:
         self.longest = longest
         self.total = total
         self.histogram = Histogram.decode(histogram)
+        self.failures = Histogram.decode(failures)
 
-    def add(self, duration: int, error: bool) -> None:
-        """Count a span."""
+    def add(self, duration: int, bucket: int, error: bool) -> None:
+        """Count a span.
+
+        Args:
+            duration: in nanoseconds.
+            bucket: where that is in a histogram.
+            error: whether it has failed.
+        """
         self.spans += 1
-        self.errors += error
         self.total += duration
         if duration < self.shortest:
             self.shortest = duration
         if duration > self.longest:
             self.longest = duration
-        self.histogram.add(duration)
+        self.histogram.count(bucket)
+        if error:
+            self.errors += 1
+            self.failures.count(bucket)
 
-    def row(self) -> tuple[int, int, int, int, int, bytes]:
+    def merge(self, other: HourOfSeries) -> None:
+        """Count what another has counted."""
+        self.spans += other.spans
+        self.errors += other.errors
+        self.shortest = min(self.shortest, other.shortest)
+        self.longest = max(self.longest, other.longest)
+        self.total += other.total
+        self.histogram.merge([other.histogram])
+        self.failures.merge([other.failures])
+
+    def row(self) -> tuple[int, int, int, int, int, bytes, bytes]:
         """The columns."""
         total = min(self.total, LARGEST)
-        return self.spans, self.errors, self.shortest, self.longest, total, self.histogram.encode()
+        counts = self.histogram.encode(), self.failures.encode()
+        return self.spans, self.errors, self.shortest, self.longest, total, *counts
 
 
-class Hours:
-    """The hours of a file, those in use in memory.
+class Hours(Tallies[HourOfSeries]):
+    """The hours of a file, by the series' id and the hour.
 
     Args:
         connection: to the file.
     """
 
+    VALUES = ("spans", "errors", "shortest", "longest", "total", "histogram", "failures")
+
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self._known: dict[tuple[int, int], HourOfSeries] = {}
-        self._touched: dict[tuple[int, int], HourOfSeries] = {}
-
-    def touch(self, key: tuple[int, int]) -> HourOfSeries:
-        """An hour of a series, by the series' id and the hour, to be added to."""
-        hour = self._touched.get(key)
-        if hour is None:
-            hour = self._touched[key] = self._known.get(key) or self._load(key)
-        return hour
-
-    def save(self) -> None:
-        """Write those that were touched."""
-        self._connection.executemany(
-            "INSERT OR REPLACE INTO hour VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [(*key, *hour.row()) for key, hour in self._touched.items()],
-        )
-        self._touched.clear()
-
-    def _load(self, key: tuple[int, int]) -> HourOfSeries:
-        row = self._connection.execute(
-            "SELECT spans, errors, shortest, longest, total, histogram FROM hour WHERE (series, hour) = (?, ?)", key
-        ).fetchone()
-        hour = HourOfSeries(*row) if row else HourOfSeries()
-        remember(self._known, key, hour)
-        return hour
+        super().__init__(connection, "hour", ("series", "hour"), self.VALUES, HourOfSeries)

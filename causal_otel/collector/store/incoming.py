@@ -8,28 +8,42 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
-from causal_otel.collector.attributes import KINDS, service_name
+from causal_otel.causality.explanation.parts import thread_wait_is_inside
+from causal_otel.collector.attributes import KINDS, plain, service_name, text
+from causal_otel.collector.own_frames import own_frame
 from causal_otel.collector.store import indexing
 from causal_otel.collector.store.days import LARGEST
+from causal_otel.collector.store.histogram import bucket
+from causal_otel.collector.store.measures import Measure, measures_of
 from causal_otel.collector.store.otlp_slim import RawRequest, SlimSpan
 from causal_otel.collector.store.schema import SPREAD
+from causal_otel.collector.store.series import Series, SeriesPool
 from causal_otel.collector.systems import named
 from causal_otel.collector.times import length
 from causal_otel.names import (
+    ERROR_TYPE,
+    EXCEPTION_STACKTRACE,
+    EXCEPTION_TYPE,
     OTEL_SCOPE_NAME,
     OTEL_SCOPE_VERSION,
     OTEL_STATUS_CODE,
     OTEL_STATUS_DESCRIPTION,
+    SERVICE_VERSION,
     W3C_TRACESTATE,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["Observation", "Origin", "Piece", "SpanParser", "origin_of", "pieces"]
 
 _NO_ID = {bytes(8), bytes(16)}
 _ERROR = Status.STATUS_CODE_ERROR
+_OF_EXCEPTIONS = (EXCEPTION_TYPE, EXCEPTION_STACKTRACE)
+_UNTYPED = "error"
+"""The type of an error that tells none."""
+_LONGEST = 100
+"""Characters of a version, a type or a frame."""
 
 
 class Origin(NamedTuple):
@@ -37,29 +51,35 @@ class Origin(NamedTuple):
 
     Attributes:
         service: the service's name.
+        version: the service's version; empty: it does not tell one.
         resource: a ``ResourceSpans`` without spans, serialized.
         scope: a ``ScopeSpans`` without spans, serialized.
         hashes: of the tags that every span has by its scope.
+        thread_wait_inside: whether its spans wait for threads themselves.
     """
 
     service: str
+    version: str
     resource: bytes
     scope: bytes
     hashes: frozenset[int]
+    thread_wait_inside: bool
 
 
 class Observation(NamedTuple):
-    """What the tables need to know of a span; times in nanoseconds, as far as SQLite can count."""
+    """What the tables need to know of a span; times in nanoseconds, as far as SQLite can count.
 
-    service: str
-    name: str
-    kind: int
-    system: str
+    ``bucket`` is where its duration is in a histogram, ``measures`` what it tells of itself.
+    """
+
+    series: Series
     start: int
     duration: int
+    bucket: int
     error: bool
     span_id: bytes
     parent_id: bytes
+    measures: Sequence[Measure]
 
 
 class Piece:
@@ -105,6 +125,7 @@ class SpanParser:
 
     def __init__(self) -> None:
         self._tags = indexing.TagHashes()
+        self._series = SeriesPool()
         self._statuses: dict[bytes, tuple[bool, frozenset[int]]] = {}
 
     def make_room(self) -> None:
@@ -120,9 +141,17 @@ class SpanParser:
         attributes = list(span.attributes)
         hashes = set(map(self._tags.__getitem__, attributes))
         kind = span.kind
+        start = span.start
+        duration = length(start, span.end)
+        told: dict[str, Any] | None = None
         system = ""
+        measures: Sequence[Measure] = ()
         if not self._tags.of_systems.isdisjoint(hashes):
-            system = named(self._tags.system_values(attributes), kind)
+            told = self._tags.told(attributes)
+            system = named(told, kind)
+        if not self._tags.of_measures.isdisjoint(hashes):
+            told = self._tags.told(attributes) if told is None else told
+            measures = measures_of(told, duration, thread_wait_inside=origin.thread_wait_inside)
         error = False
         if status := span.status:
             known = self._statuses.get(status)
@@ -130,12 +159,16 @@ class SpanParser:
                 known = self._status(status)
             error, of_status = known
             hashes |= of_status
+        exception = "", ""
         if events := span.events:
-            self._add_events(events, hashes)
+            exception = self._add_events(events, hashes)
+        if error:
+            told = self._tags.told(attributes) if told is None else told
+            error_type = exception[0] or text(told.get(ERROR_TYPE)) or _UNTYPED
+            label = f"{error_type[:_LONGEST]}\n{exception[1][:_LONGEST]}"
+            measures = *measures, Measure(ERROR_TYPE, label, duration)
         if state := span.trace_state:
             hashes |= indexing.hashes([(W3C_TRACESTATE, state)])
-        start = span.start
-        duration = length(start, span.end)
         if start > LARGEST:
             start = LARGEST
         spans = piece.parts.get(origin)
@@ -145,25 +178,31 @@ class SpanParser:
         else:
             spans.append(raw)
         piece.hashes |= hashes
+        parent_id = span.parent_span_id
+        key = (
+            origin.service,
+            span.name,
+            kind if 0 <= kind < len(KINDS) else 0,
+            system,
+            origin.version,
+            0 if parent_id else 1,
+        )
+        series = self._series.get(key) or self._series.make(key)
         piece.observations.append(
-            Observation(
-                origin.service,
-                span.name,
-                kind if 0 <= kind < len(KINDS) else 0,
-                system,
-                start,
-                duration,
-                error,
-                span.span_id,
-                span.parent_span_id,
-            )
+            Observation(series, start, duration, bucket(duration), error, span.span_id, parent_id, measures)
         )
         return hashes
 
-    def _add_events(self, events: Iterable[bytes], hashes: set[int]) -> None:
+    def _add_events(self, events: Iterable[bytes], hashes: set[int]) -> tuple[str, str]:
+        """Index events; the type of the last exception among them, and the application's own frame of it."""
+        exception = "", ""
         for event in map(Span.Event.FromString, events):
             hashes |= indexing.hashes([("event", event.name)])
             hashes.update(self._tags[pair.SerializeToString()] for pair in event.attributes)
+            if event.name == "exception":
+                found = {pair.key: text(plain(pair.value)) for pair in event.attributes if pair.key in _OF_EXCEPTIONS}
+                exception = found.get(EXCEPTION_TYPE, ""), own_frame(found.get(EXCEPTION_STACKTRACE, ""))
+        return exception
 
     def _status(self, raw: bytes) -> tuple[bool, frozenset[int]]:
         status = Status.FromString(raw)
@@ -249,13 +288,19 @@ def _origins(group: ResourceSpans, service: str) -> list[Origin]:
     bodies = [scoped.SerializeToString() for scoped in scopes]
     group.ClearField("scope_spans")
     resource = group.SerializeToString()
-    return [Origin(service, resource, body, _scope_hashes(scoped)) for scoped, body in zip(scopes, bodies, strict=True)]
+    return [_origin(service, group, resource, body, scoped) for scoped, body in zip(scopes, bodies, strict=True)]
 
 
 def origin_of(resource: bytes, scope: bytes) -> Origin:
     """What an origin was made of, as the tables ``resource`` and ``scope`` have it, put together again."""
-    service = service_name(ResourceSpans.FromString(resource).resource)
-    return Origin(service, resource, scope, _scope_hashes(ScopeSpans.FromString(scope)))
+    group = ResourceSpans.FromString(resource)
+    return _origin(service_name(group.resource), group, resource, scope, ScopeSpans.FromString(scope))
+
+
+def _origin(service: str, group: ResourceSpans, resource: bytes, body: bytes, scoped: ScopeSpans) -> Origin:
+    version = next((text(plain(each.value)) for each in group.resource.attributes if each.key == SERVICE_VERSION), "")
+    inside = thread_wait_is_inside(scoped.scope.name)
+    return Origin(service, version[:_LONGEST], resource, body, _scope_hashes(scoped), inside)
 
 
 def _scope_hashes(scoped: ScopeSpans) -> frozenset[int]:

@@ -5,12 +5,13 @@ A search for a tag that is not indexed reads every chunk of the time asked for.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
 from causal_otel.collector.attributes import plain, text
+from causal_otel.collector.store import measures
 from causal_otel.collector.store.schema import tag_hash
 from causal_otel.collector.systems import KEYS
 from causal_otel.names import DB_QUERY_TEXT, EXCEPTION_STACKTRACE, URL_FULL, URL_QUERY
@@ -26,6 +27,8 @@ NOT_INDEXED = -1
 _LONGEST = 256
 _KEYS = frozenset({DB_QUERY_TEXT, EXCEPTION_STACKTRACE, URL_FULL, URL_QUERY})
 _RAW_KEYS = frozenset(key.encode() for key in _KEYS)
+_MEASURED_KEYS = frozenset(key.encode() for key in measures.KEYS)
+_TOLD_KEYS = frozenset(key.encode() for key in (*KEYS, *measures.KEYS, *measures.LABEL_KEYS))
 _SYSTEM_KEYS = frozenset(key.encode() for key in KEYS)
 _BYTE = 0x80
 """A protobuf length below it is one byte."""
@@ -53,49 +56,51 @@ class TagHashes(dict[bytes, int]):
 
     Attributes:
         of_systems: the hashes of those that tell a span's system: whoever has none of them need not look further.
+        of_measures: the hashes of those that are summed up, likewise.
     """
 
     def __init__(self, size: int = 1 << 16) -> None:
         super().__init__()
         self._size = size
         self.of_systems: set[int] = set()
-        self._systems: dict[bytes, tuple[str, str]] = {}
+        self.of_measures: set[int] = set()
+        self._told: dict[bytes, tuple[str, Any]] = {}
 
     def make_room(self) -> None:
         """Forget all, if there is too much. Not in the midst of a span, whose system would be forgotten by half."""
         if len(self) >= self._size:
             self.clear()
-            self._systems.clear()
+            self._told.clear()
             self.of_systems.clear()
+            self.of_measures.clear()
 
-    def system_values(self, attributes: Iterable[bytes]) -> dict[str, str]:
-        """The values of those attributes that tell a span's system, see :func:`~causal_otel.collector.systems.named`.
+    def told(self, attributes: Iterable[bytes]) -> dict[str, Any]:
+        """The plain values of those attributes that tell a span's system, and of what is summed up.
 
         Args:
             attributes: serialized; the hash of each was asked for before.
         """
-        return dict(self._systems[raw] for raw in attributes if raw in self._systems)
+        return dict(self._told[raw] for raw in attributes if raw in self._told)
 
     def __missing__(self, raw: bytes) -> int:
         hashed = _short_string(raw)
         if hashed is None:
             hashed = _decoded(raw)
         self[raw] = hashed
-        if _names_system(raw):
+        # key = 1: a string, with a length of one byte.
+        if len(raw) > 2 and raw[0] == 0x0A and (key := raw[2 : 2 + raw[1]]) in _TOLD_KEYS:
             pair = KeyValue.FromString(raw)
-            self._systems[raw] = pair.key, text(plain(pair.value))
-            self.of_systems.add(hashed)
+            self._told[raw] = pair.key, plain(pair.value)
+            if key in _SYSTEM_KEYS:
+                self.of_systems.add(hashed)
+            elif key in _MEASURED_KEYS and hashed != NOT_INDEXED:
+                self.of_measures.add(hashed)
         return hashed
 
 
 def hashes(pairs: Iterable[tuple[str, str]]) -> set[int]:
     """The hashes of those tags that are indexed."""
     return {tag_hash(key, value) for key, value in pairs if indexed(key, value)}
-
-
-def _names_system(raw: bytes) -> bool:
-    # key = 1: a string, with a length of one byte.
-    return len(raw) > 2 and raw[0] == 0x0A and raw[2 : 2 + raw[1]] in _SYSTEM_KEYS
 
 
 def _decoded(raw: bytes) -> int:

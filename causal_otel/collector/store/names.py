@@ -9,9 +9,13 @@ from causal_otel.collector.systems import BoundedSystems
 if TYPE_CHECKING:
     import sqlite3
 
+    from causal_otel.collector.store.series import Series
+
 __all__ = ["Names", "remember"]
 
 _REMEMBERED = 1 << 15
+_VERSIONS = 20
+"""Versions of a service that a day tells apart: it may have one for every build."""
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
@@ -34,8 +38,9 @@ class Names:
         self._connection = connection
         self._resources: dict[bytes, int] = {}
         self._scopes: dict[bytes, int] = {}
-        self._series: dict[tuple[str, str, int, str], int] = {}
+        self._series: dict[Series, int] = {}
         self._systems = BoundedSystems(connection.execute("SELECT DISTINCT service, system FROM series"))
+        self._versions = BoundedSystems(connection.execute("SELECT DISTINCT service, version FROM series"), _VERSIONS)
 
     def resource(self, body: bytes) -> int:
         """The id of a resource, a new one if need be."""
@@ -45,19 +50,23 @@ class Names:
         """The id of a scope, a new one if need be."""
         return self._scopes.get(body) or self._body("scope", self._scopes, body)
 
-    def series(self, key: tuple[str, str, int, str]) -> int:
-        """The id of a service's operation of a kind and a system, a new one if need be."""
-        known = self._series.get(key)
+    def series(self, series: Series) -> int:
+        """The id of a series, a new one if need be."""
+        known = self._series.get(series)
         if known is None:
-            service, operation, kind, system = key
-            row = (service, operation, kind, self._systems.bounded(service, system))
+            service, operation, kind, system, version, root = series.key
+            system, version = self._systems.bounded(service, system), self._versions.bounded(service, version)
+            row = service, operation, kind, system, version, root
             self._connection.execute(
-                "INSERT OR IGNORE INTO series (service, operation, kind, system) VALUES (?, ?, ?, ?)", row
+                "INSERT OR IGNORE INTO series (service, operation, kind, system, version, root)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                row,
             )
             (known,) = self._connection.execute(
-                "SELECT id FROM series WHERE (service, operation, kind, system) = (?, ?, ?, ?)", row
+                "SELECT id FROM series WHERE (service, operation, kind, system, version, root) = (?, ?, ?, ?, ?, ?)",
+                row,
             ).fetchone()
-            remember(self._series, key, known)
+            remember(self._series, series, known)
         return known
 
     def _body(self, table: str, known: dict[bytes, int], body: bytes) -> int:

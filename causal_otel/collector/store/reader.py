@@ -19,11 +19,9 @@ from causal_otel.collector.query import (
     TraceLogs,
     Volume,
 )
-from causal_otel.collector.store import days
+from causal_otel.collector.store import days, sums
 from causal_otel.collector.store.arrivals import recent
 from causal_otel.collector.store.assembling import assembled, assembled_logs
-from causal_otel.collector.store.days import hour_of
-from causal_otel.collector.store.histogram import Histogram
 from causal_otel.collector.store.limits import is_unicode, within_range
 from causal_otel.collector.store.log_search import log_search
 from causal_otel.collector.store.open_days import Deadline, OpenDays, Skipped
@@ -32,13 +30,14 @@ from causal_otel.collector.store.schema import SPREAD
 from causal_otel.collector.store.search import search
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from pathlib import Path
     from typing import Self, TypeVar
 
     from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
+    from causal_otel.collector.query import CallSum, MeasureSum, Selected, SeriesSum, Step
     from causal_otel.collector.store.day_reading import DayReading
     from causal_otel.collector.store.open_days import OpenDay
 
@@ -139,37 +138,31 @@ class Reader:
 
     def dependencies(self, start: int, end: int) -> list[Dependency]:
         """Who called whom between two Unix times in nanoseconds, to the hour."""
-        calls: dict[tuple[str, str], tuple[int, int]] = {}
-        rows = self._rows(
-            "SELECT parent, child, sum(calls), sum(errors) FROM edge WHERE hour BETWEEN ? AND ? GROUP BY parent, child",
-            *_hours(start, end),
-        )
-        for parent, child, count, errors in rows:
-            before = calls.get((parent, child), (0, 0))
-            calls[parent, child] = before[0] + count, before[1] + errors
-        return [Dependency(*edge, *counts) for edge, counts in sorted(calls.items())]
+        return sums.dependencies(self._ask, start, end)
 
     def statistics(self, start: int, end: int, service: str | None = None) -> list[OperationStatistics]:
         """How every operation (of a service) went between two Unix times in nanoseconds, to the hour."""
-        sums: dict[tuple[str, str, str, str], _Sum] = {}
-        if service is not None and not is_unicode(service):
-            return []
-        rows = self._rows(
-            "SELECT s.service, s.operation, s.kind, s.system, h.spans, h.errors, h.total, h.longest, h.histogram"
-            " FROM series s CROSS JOIN hour h ON h.series = s.id"
-            " WHERE s.service = coalesce(?, s.service) AND h.hour BETWEEN ? AND ?",
-            service,
-            *_hours(start, end),
-        )
-        for name, operation, kind, system, *row in rows:
-            sums.setdefault((name, operation, KINDS[kind], system), _Sum()).add(*row)
-        return [sums[key].statistics(*key) for key in sorted(sums)]
+        return sums.statistics(self._ask, start, end, service)
+
+    def series(self, selected: Selected, start: int, end: int, step: Step) -> list[SeriesSum]:
+        """How series went, by the hour or the day, see :class:`~causal_otel.collector.query.TraceReader`."""
+        return sums.series(self._ask, selected, start, end, step)
+
+    def measures(
+        self, selected: Selected, start: int, end: int, step: Step, keys: Collection[str] = ()
+    ) -> list[MeasureSum]:
+        """What the spans of series tell of themselves, likewise."""
+        return sums.measures(self._ask, selected, start, end, step, keys)
+
+    def calls(self, parent: Selected, child: Selected, start: int, end: int, step: Step) -> list[CallSum]:
+        """Which series called which, likewise."""
+        return sums.calls(self._ask, parent, child, start, end, step)
 
     def volume(self) -> Volume:
         """What is there, day by day."""
 
         def ask(day: OpenDay, db: DayReading) -> DayVolume:
-            (spans,) = db.execute("SELECT coalesce(sum(spans), 0) FROM hour").fetchone()
+            (spans,) = db.execute("SELECT coalesce(sum(spans), 0) FROM trace").fetchone()
             (traces,) = db.execute("SELECT count(*) FROM trace").fetchone()
             state = db.execute("SELECT value FROM meta WHERE key = 'state'").fetchone()
             logs = db.execute("SELECT value FROM meta WHERE key = 'log_records'").fetchone() or (0,)
@@ -232,42 +225,6 @@ class Reader:
             except Skipped:
                 continue
             yield answer
-
-
-class _Sum:
-    """An operation's hours added up."""
-
-    def __init__(self) -> None:
-        self._calls = self._errors = self._total = self._longest = 0
-        self._durations = Histogram()
-
-    def add(self, calls: int, errors: int, total: int, longest: int, histogram: bytes) -> None:
-        self._calls += calls
-        self._errors += errors
-        self._total += total
-        self._longest = max(self._longest, longest)
-        self._durations.merge([Histogram.decode(histogram)])
-
-    def statistics(self, service: str, operation: str, kind: str, system: str) -> OperationStatistics:
-        p50, p95, p99 = (min(self._durations.quantile(share), self._longest) for share in (0.5, 0.95, 0.99))
-        return OperationStatistics(
-            service,
-            operation,
-            kind,
-            system,
-            self._calls,
-            self._errors,
-            self._total,
-            self._longest,
-            p50,
-            p95,
-            p99,
-            self._durations.buckets(),
-        )
-
-
-def _hours(start: int, end: int) -> tuple[int, int]:
-    return hour_of(within_range(start)), hour_of(within_range(end))
 
 
 def _has(db: DayReading, chunk: int, query: Query) -> bool:

@@ -7,19 +7,24 @@ tag index is posting lists. Late spans of a closed day go to the open tables of 
 * ``chunk``: the spans of one trace that came together, compressed (see :mod:`.chunks`). They start within
   :data:`SPREAD` of each other: where the spans of a trace lie further apart, in a commit or in compaction, it gets
   several chunks. So a chunk's ``start`` (its earliest) bounds every span in it, and a search can skip times by it.
-* ``series``: the distinct (service, operation, kind, system) of the day, see :mod:`causal_otel.collector.systems`.
+* ``series``: what the day's spans are told apart by, see :mod:`.series`.
   ``found`` has a row for every series in a chunk and answers service, operation, kind, system, time, duration and
   errors, newest first.
-* ``hour``: counts and durations of a series in an hour. It serves statistics, and tells a search which hours of which
-  series cannot hold a span that long or that short.
+* ``hour``: counts and durations of a series in an hour, and the durations of those spans that failed. It serves
+  statistics, and tells a search which hours of which series cannot hold a span that long or that short.
+* ``measure``: what the spans of a series tell of themselves in an hour, see :mod:`.measures`; ``measured`` has the keys
+  with their labels.
+* ``call``: which series called which in an hour, by the child's start; ``edge``: the same of services.
 * ``trace``: what the chunks of a trace in this file are together, as they came: times, spans and errors, those that
   came twice counted twice. So a search knows the longest and the largest ones without a look into any. ``newest`` is
   its chunk that came last, ``elsewhere`` whether a part of it is in another day's file, as far as was noticed.
 * ``tag``: one integer for every tag of a chunk, see :func:`tag_key`. ``posting``: the same once the day is closed: the
   chunks of a slot of hashes, see :func:`slot`. ``shape`` and ``shape_tag``: which of the tags are on one span together,
   see :mod:`.shapes`.
-* ``edge``: calls between services by the hour. ``batch``: digests of the requests that were taken, so that one sent
-  again is not kept twice.
+* ``batch``: digests of the requests that were taken, so that one sent again is not kept twice.
+
+The four tables of sums by the hour have rows for the whole day as well once it is closed (:data:`~.hours.WHOLE_DAY`),
+so that thirty days take no more reading than one. They are deleted when more comes to a closed day.
 
 Log records have tables of their own, see :mod:`.log_tables`.
 """
@@ -30,7 +35,7 @@ from zlib import crc32
 
 __all__ = ["BUCKET_BITS", "SCHEMA_VERSION", "SPREAD", "TABLES", "slot", "tag_hash", "tag_key", "tag_range"]
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Kept in SQLite's ``user_version``; a file with another one is not opened."""
 
 SPREAD = 60 * 10**9
@@ -45,7 +50,7 @@ CREATE TABLE resource (id INTEGER PRIMARY KEY, body BLOB NOT NULL UNIQUE);
 CREATE TABLE scope (id INTEGER PRIMARY KEY, body BLOB NOT NULL UNIQUE);
 CREATE TABLE series (
   id INTEGER PRIMARY KEY, service TEXT NOT NULL, operation TEXT NOT NULL, kind INTEGER NOT NULL, system TEXT NOT NULL,
-  UNIQUE (service, operation, kind, system)
+  version TEXT NOT NULL, root INTEGER NOT NULL, UNIQUE (service, operation, kind, system, version, root)
 );
 CREATE TABLE chunk (
   id INTEGER PRIMARY KEY, trace_id BLOB NOT NULL, start INTEGER NOT NULL, spans INTEGER NOT NULL, body BLOB NOT NULL
@@ -64,11 +69,20 @@ CREATE TABLE found (
 CREATE TABLE hour (
   series INTEGER NOT NULL, hour INTEGER NOT NULL, spans INTEGER NOT NULL, errors INTEGER NOT NULL,
   shortest INTEGER NOT NULL, longest INTEGER NOT NULL, total INTEGER NOT NULL, histogram BLOB NOT NULL,
-  PRIMARY KEY (series, hour)
+  failures BLOB NOT NULL, PRIMARY KEY (series, hour)
+) WITHOUT ROWID;
+CREATE TABLE measured (id INTEGER PRIMARY KEY, key TEXT NOT NULL, label TEXT NOT NULL, UNIQUE (key, label));
+CREATE TABLE measure (
+  series INTEGER NOT NULL, hour INTEGER NOT NULL, measured INTEGER NOT NULL, spans INTEGER NOT NULL,
+  total INTEGER NOT NULL, largest INTEGER NOT NULL, trace BLOB NOT NULL, PRIMARY KEY (series, hour, measured)
+) WITHOUT ROWID;
+CREATE TABLE call (
+  hour INTEGER NOT NULL, parent INTEGER NOT NULL, child INTEGER NOT NULL, calls INTEGER NOT NULL,
+  errors INTEGER NOT NULL, total INTEGER NOT NULL, PRIMARY KEY (hour, parent, child)
 ) WITHOUT ROWID;
 CREATE TABLE edge (
   hour INTEGER NOT NULL, parent TEXT NOT NULL, child TEXT NOT NULL, calls INTEGER NOT NULL, errors INTEGER NOT NULL,
-  PRIMARY KEY (hour, parent, child)
+  total INTEGER NOT NULL, histogram BLOB NOT NULL, PRIMARY KEY (hour, parent, child)
 ) WITHOUT ROWID;
 CREATE TABLE tag (key INTEGER PRIMARY KEY);
 CREATE TABLE posting (slot INTEGER PRIMARY KEY, chunks BLOB NOT NULL);

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from collections.abc import Set as AbstractSet
 
-__all__ = ["OTHERS", "Series", "Shapes", "frequent_tags", "shape_hash"]
+    from causal_otel.collector.store.series import Series
+
+__all__ = ["OTHERS", "Shapes", "frequent_tags", "shape_hash"]
 
 OTHERS = 0
 """The shape of all spans that come after the number of shapes has reached its limit."""
@@ -30,9 +32,6 @@ _SHARES = (64, 32, 16, 8)
 """A tag is frequent if one trace in so many has it: the first of these by which shapes are few."""
 _SPANS_PER_SHAPE = 2
 """In the sample. If they are fewer, shapes are not few."""
-
-Series = tuple[str, str, int, str]
-"""Service, operation, kind, system."""
 
 
 def shape_hash(shape: int) -> int:

@@ -141,7 +141,7 @@ class TestClosedDay:
         assert {count for _, _, count in chunks} == {2}
         assert [start for _, start, _ in chunks] == sorted(start for _, start, _ in chunks)
         meta = dict(rows(tmp_path, "SELECT key, value FROM meta"))
-        assert meta.keys() == {"state", "closed_chunks", "slot_bits", "dictionary", "closed_at"}
+        assert meta.keys() == {"state", "closed_chunks", "slot_bits", "dictionary", "closed_at", "summed"}
         assert (meta["state"], meta["closed_chunks"]) == ("closed", 49)
         for table in ("tag", "batch"):
             assert rows(tmp_path, f"SELECT count(*) FROM {table}") == [(0,)]
