@@ -296,12 +296,11 @@ class MeasureSum:
 
 @dataclass(frozen=True, slots=True)
 class CallSum:
-    """How often spans of one series were parents of another's in an hour or a day, by the child's start.
+    """How often spans of one series were parents of another's.
 
     Attributes:
         parent: the series of the parents.
         child: the series of their children.
-        start: see :class:`SeriesSum`.
         calls: how many children.
         errors: how many of these failed.
         total: how long they took together, in nanoseconds.
@@ -309,7 +308,6 @@ class CallSum:
 
     parent: Series
     child: Series
-    start: int
     calls: int
     errors: int
     total: int
@@ -418,8 +416,8 @@ class TraceReader(Protocol):
     ) -> list[MeasureSum]:
         """What the spans of series told of themselves, likewise; only these ``keys``, if there are any."""
 
-    def calls(self, parent: Selected, child: Selected, start: int, end: int, step: Step) -> list[CallSum]:
-        """Which series called which, likewise."""
+    def calls(self, parent: Selected, child: Selected, start: int, end: int) -> list[CallSum]:
+        """Which series called which on the UTC days that the time between two Unix times in nanoseconds is in."""
 
     def volume(self) -> Volume:
         """What is there, day by day."""

@@ -137,8 +137,8 @@ class MemoryReader:
     ) -> list[MeasureSum]:
         return oracle_sums.measures(self._traces.values(), selected, start, end, step, keys)
 
-    def calls(self, parent: Selected, child: Selected, start: int, end: int, step: Step) -> list[CallSum]:
-        return oracle_sums.calls(self._traces.values(), parent, child, start, end, step)
+    def calls(self, parent: Selected, child: Selected, start: int, end: int) -> list[CallSum]:
+        return oracle_sums.calls(self._traces.values(), parent, child, start, end)
 
     def volume(self) -> Volume:
         count = sum(1 for trace in self._traces.values() for _ in _spans(trace))

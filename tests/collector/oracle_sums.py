@@ -93,16 +93,41 @@ def measures(
     """What their spans told."""
     found: dict[tuple[Series, int, str, str], list[tuple[int, bytes]]] = {}
     for trace in traces:
+        told: list[tuple[_Seen, str, str, int]] = []
         for seen in _seen(trace):
-            if _within(seen.span, start, end) and _is_selected(seen.series, selected):
+            for key, label, value in _told(seen):
+                told.append((seen, key, label, value))
+        told += _below(trace)
+        for seen, key, label, value in told:
+            if _within(seen.span, start, end) and _is_selected(seen.series, selected) and (not keys or key in keys):
                 at = _STEPS[step](seen.span.start_time_unix_nano)
-                for key, label, value in _told(seen):
-                    if not keys or key in keys:
-                        found.setdefault((seen.series, at, key, label), []).append((value, seen.span.trace_id))
+                found.setdefault((seen.series, at, key, label), []).append((value, seen.span.trace_id))
     return [
-        MeasureSum(*key, len(told), sum(value for value, _ in told), *max(told, key=lambda each: each[0]))
-        for key, told in found.items()
+        MeasureSum(*key, len(values), sum(value for value, _ in values), *max(values, key=lambda each: each[0]))
+        for key, values in found.items()
     ]
+
+
+def _below(trace: TracesData) -> Iterator[tuple[_Seen, str, str, int]]:
+    """What is told below each span that begins something in its service, by whatever span it is of the same service."""
+    by_id = {each.span.span_id: each for each in _seen(trace)}
+    for each in by_id.values():
+        if each.series.entry:
+            continue
+        above: _Seen | None = each
+        while above is not None and not above.series.entry:
+            above = by_id.get(above.span.parent_span_id)
+            if above is not None and above.series.service != each.series.service:
+                above = None
+        if above is None:
+            continue
+        parts = [told for told in _told(each) if told[0] in _SECONDS[:11] and told[1] != "before"]
+        parts += [told for told in _told(each) if told[1] == "before"]
+        for key, _, value in parts:
+            yield above, key, "below", value
+        left = span_duration(each.span) - sum(value for _, label, value in parts if label != "before")
+        if each.series.kind in ("client", "producer") and left > 0:
+            yield above, "called", each.series.system, left
 
 
 def _told(seen: _Seen) -> Iterator[tuple[str, str, int]]:
@@ -133,21 +158,19 @@ def _told(seen: _Seen) -> Iterator[tuple[str, str, int]]:
         yield "error.type", given.get("error.type", "error") + "\n", span_duration(seen.span)
 
 
-def calls(
-    traces: Iterable[TracesData], parent: Selected, child: Selected, start: int, end: int, step: Step
-) -> list[CallSum]:
-    """Who called whom."""
-    found: dict[tuple[Series, Series, int], list[Span]] = {}
+def calls(traces: Iterable[TracesData], parent: Selected, child: Selected, start: int, end: int) -> list[CallSum]:
+    """Who called whom: of a trace that goes on after midnight, on the day of its beginning."""
+    found: dict[tuple[Series, Series], list[Span]] = {}
     for trace in traces:
         seen = list(_seen(trace))
         by_id = {each.span.span_id: each.series for each in seen}
         for each in seen:
             above = by_id.get(each.span.parent_span_id)
-            if above is None or not _within(each.span, start, end):
+            first, at, last = (_STEPS["day"](time) for time in (start, each.span.start_time_unix_nano, end))
+            if above is None or not first <= at <= last:
                 continue
             if _is_selected(above, parent) and _is_selected(each.series, child):
-                at = _STEPS[step](each.span.start_time_unix_nano)
-                found.setdefault((above, each.series, at), []).append(each.span)
+                found.setdefault((above, each.series), []).append(each.span)
     return [
         CallSum(
             *key,

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from causal_otel.collector.store.names import Names
     from causal_otel.collector.store.series import Series
 
-__all__ = ["Call", "Calls", "CallsOfHour", "EdgeOfHour", "RecentSpans", "calls_of"]
+__all__ = ["Call", "Calls", "EdgeOfHour", "RecentSpans", "SomeCalls", "calls_of"]
 
 Call = tuple[int, "Series", "Series"]
 """The hour in which the child starts, the parent's series and the child's."""
 
 
-class CallsOfHour:
-    """How often a series was called by another in an hour, and how long that took."""
+class SomeCalls:
+    """How often a series was called by another, and how long that took."""
 
     __slots__ = ("calls", "errors", "histogram", "total")
 
@@ -43,7 +43,7 @@ class CallsOfHour:
         bucket = child.bucket
         self.histogram[bucket] = self.histogram.get(bucket, 0) + 1
 
-    def merge(self, other: CallsOfHour) -> None:
+    def merge(self, other: SomeCalls) -> None:
         """Count what another has counted, but for the buckets."""
         self.calls += other.calls
         self.errors += other.errors
@@ -65,7 +65,7 @@ class EdgeOfHour:
         self.total = total
         self.histogram = Histogram.decode(histogram)
 
-    def merge(self, other: EdgeOfHour | CallsOfHour) -> None:
+    def merge(self, other: EdgeOfHour | SomeCalls) -> None:
         """Count what another has counted."""
         self.calls += other.calls
         self.errors += other.errors
@@ -91,28 +91,28 @@ class Calls:
 
     def __init__(self, connection: sqlite3.Connection, names: Names) -> None:
         self._names = names
-        self._calls = Tallies(connection, "call", ("hour", "parent", "child"), self.CALL, CallsOfHour)
+        self._calls = Tallies(connection, "call", ("parent", "child"), self.CALL, SomeCalls)
         self._edges = Tallies(connection, "edge", ("hour", "parent", "child"), self.EDGE, EdgeOfHour)
 
-    def add(self, found: Mapping[Call, CallsOfHour]) -> None:
+    def add(self, found: Mapping[Call, SomeCalls]) -> None:
         """Count calls."""
         for (hour, parent, child), counted in found.items():
             ids = self._names.series(parent), self._names.series(child)
-            self._calls.touch((hour, *ids)).merge(counted)
+            self._calls.touch(ids).merge(counted)
             if parent.key.service != child.key.service:
                 self._edges.touch((hour, parent.key.service, child.key.service)).merge(counted)
         self._calls.save()
         self._edges.save()
 
 
-def calls_of(observations: Iterable[Observation], parents: Mapping[bytes, Series]) -> dict[Call, CallsOfHour]:
+def calls_of(observations: Iterable[Observation], parents: Mapping[bytes, Series]) -> dict[Call, SomeCalls]:
     """The calls that spans of a trace are.
 
     Args:
         observations: the spans.
         parents: the series of the trace's spans by their ids.
     """
-    found: dict[Call, CallsOfHour] = {}
+    found: dict[Call, SomeCalls] = {}
     for each in observations:
         if (parent := parents.get(each.parent_id)) is not None:
             _count(found, parent, each)
@@ -132,7 +132,7 @@ class RecentSpans:
         self._series: Recently[Series] = Recently(size)
         self._orphans: Recently[list[tuple[int, Observation]]] = Recently(size)
 
-    def add(self, day: int, pieces: Iterable[Piece], found: dict[int, dict[Call, CallsOfHour]]) -> None:
+    def add(self, day: int, pieces: Iterable[Piece], found: dict[int, dict[Call, SomeCalls]]) -> None:
         """Count the calls that become known by ``pieces``.
 
         Args:
@@ -163,9 +163,9 @@ class RecentSpans:
             waiting.append((day, child))
 
 
-def _count(found: dict[Call, CallsOfHour], parent: Series, child: Observation) -> None:
+def _count(found: dict[Call, SomeCalls], parent: Series, child: Observation) -> None:
     call = hour_of(child.start), parent, child.series
     counted = found.get(call)
     if counted is None:
-        counted = found[call] = CallsOfHour()
+        counted = found[call] = SomeCalls()
     counted.add(child)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
-    from causal_otel.collector.store.calls import Call, CallsOfHour
+    from causal_otel.collector.store.calls import Call, SomeCalls
     from causal_otel.collector.store.counters import Counters
     from causal_otel.collector.store.files import DayFiles
 
@@ -206,7 +206,7 @@ class Committer:
     def _commit(
         self, by_day: dict[int, list[Piece]], logs: dict[int, list[LogPiece]], digests: list[bytes], today: int
     ) -> None:
-        calls: dict[int, dict[Call, CallsOfHour]] = {}
+        calls: dict[int, dict[Call, SomeCalls]] = {}
         for day, found in by_day.items():
             self._recent.add(day, found, calls)
         elsewhere = self._traces.elsewhere(by_day)
@@ -221,7 +221,7 @@ class Committer:
         self,
         by_day: dict[int, list[Piece]],
         logs: dict[int, list[LogPiece]],
-        calls: dict[int, dict[Call, CallsOfHour]],
+        calls: dict[int, dict[Call, SomeCalls]],
         elsewhere: dict[int, set[bytes]],
         digests: list[bytes],
         today: int,

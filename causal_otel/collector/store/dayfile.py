@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from causal_otel.collector.store import chunks, indexing, whole_days
+from causal_otel.collector.store.below import below
 from causal_otel.collector.store.calls import Calls
 from causal_otel.collector.store.days import LARGEST, hour_of
 from causal_otel.collector.store.dictionary import Dictionary
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from causal_otel.collector.store.calls import Call, CallsOfHour
+    from causal_otel.collector.store.calls import Call, SomeCalls
     from causal_otel.collector.store.incoming import Piece
 
 __all__ = ["DayFile"]
@@ -159,7 +160,7 @@ class DayFile:
         """Note that requests were taken."""
         self.connection.executemany("INSERT OR IGNORE INTO batch VALUES (?)", [(digest,) for digest in digests])
 
-    def add_calls(self, calls: Mapping[Call, CallsOfHour]) -> None:
+    def add_calls(self, calls: Mapping[Call, SomeCalls]) -> None:
         """Count calls."""
         if calls:
             self._forget_sums()
@@ -208,4 +209,6 @@ class DayFile:
             failed += error
             if start + duration > end:
                 end = start + duration
+        for entry, measure in below(piece.observations):
+            self._measures.add(series_of(entry.series), hour_of(entry.start), measure, piece.trace_id)
         return found.values(), end, failed

@@ -18,6 +18,7 @@ from causal_otel.names import (
     CAUSAL_CANCELLED,
     CAUSAL_CPU,
     CAUSAL_GC,
+    CAUSAL_LOOP_BLOCKED,
     CAUSAL_LOOP_READY_WAIT,
     CAUSAL_POOL_SIZE,
     CAUSAL_POOL_WAIT,
@@ -38,13 +39,31 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping
 
-__all__ = ["BEFORE_LABEL", "KEYS", "LABEL_KEYS", "OTHERS", "Measure", "MeasureOfHour", "Measures", "measures_of"]
+__all__ = [
+    "BEFORE_LABEL",
+    "BELOW_LABEL",
+    "CALLED",
+    "INSIDE_KEYS",
+    "KEYS",
+    "LABEL_KEYS",
+    "OTHERS",
+    "Measure",
+    "MeasureOfHour",
+    "Measures",
+    "measures_of",
+]
 
 OTHERS = "others"
 """The label of all that come after a file has as many as it can tell apart."""
 
 BEFORE_LABEL = "before"
 """The label of waits for a thread that passed before their span began."""
+
+BELOW_LABEL = "below"
+"""The label of what spans below an entry told, see :mod:`.below`."""
+
+CALLED = "called"
+"""The key of the time that spans below an entry took to call something, less their parts; the label is its system."""
 
 _MOST = 2000
 """Keys with their labels that a file tells apart."""
@@ -55,6 +74,9 @@ _COUNTS = frozenset((CAUSAL_POOL_SIZE, CAUSAL_POOL_WAITING))
 _FLAGS = frozenset((CAUSAL_CANCELLED, CAUSAL_TASK_UNAWAITED))
 _OF_POOLS = frozenset((CAUSAL_POOL_WAIT, CAUSAL_POOL_SIZE, CAUSAL_POOL_WAITING))
 _OF_QUEUES = frozenset((CAUSAL_QUEUE_WAIT, CAUSAL_PREFETCH_WAIT))
+
+INSIDE_KEYS = frozenset((*INSIDE,)) - {CAUSAL_LOOP_BLOCKED}
+"""The parts of a span's own time. The loop's stalls are every span's that was open then."""
 
 KEYS = frozenset((*_TIMES, *_COUNTS, *_FLAGS, CAUSAL_BLOCK_FRAME))
 """The attributes that are summed up; errors are besides, by :data:`~causal_otel.names.ERROR_TYPE`."""

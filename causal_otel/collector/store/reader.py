@@ -154,9 +154,9 @@ class Reader:
         """What the spans of series tell of themselves, likewise."""
         return sums.measures(self._ask, selected, start, end, step, keys)
 
-    def calls(self, parent: Selected, child: Selected, start: int, end: int, step: Step) -> list[CallSum]:
-        """Which series called which, likewise."""
-        return sums.calls(self._ask, parent, child, start, end, step)
+    def calls(self, parent: Selected, child: Selected, start: int, end: int) -> list[CallSum]:
+        """Which series called which on the UTC days that the time between two Unix times in nanoseconds is in."""
+        return sums.calls(self._ask, parent, child, start, end)
 
     def volume(self) -> Volume:
         """What is there, day by day."""

@@ -14,7 +14,8 @@ tag index is posting lists. Late spans of a closed day go to the open tables of 
   statistics, and tells a search which hours of which series cannot hold a span that long or that short.
 * ``measure``: what the spans of a series tell of themselves in an hour, see :mod:`.measures`; ``measured`` has the keys
   with their labels.
-* ``call``: which series called which in an hour, by the child's start; ``edge``: the same of services.
+* ``edge``: which service called which in an hour, by the child's start. ``call``: the same of series, of all hours in
+  one: there may be so many pairs that their hours would take as much space as spans.
 * ``trace``: what the chunks of a trace in this file are together, as they came: times, spans and errors, those that
   came twice counted twice. So a search knows the longest and the largest ones without a look into any. ``newest`` is
   its chunk that came last, ``elsewhere`` whether a part of it is in another day's file, as far as was noticed.
@@ -23,7 +24,7 @@ tag index is posting lists. Late spans of a closed day go to the open tables of 
   see :mod:`.shapes`.
 * ``batch``: digests of the requests that were taken, so that one sent again is not kept twice.
 
-The four tables of sums by the hour have rows for the whole day as well once it is closed (:data:`~.hours.WHOLE_DAY`),
+The three tables of sums by the hour have rows for the whole day as well once it is closed (:data:`~.hours.WHOLE_DAY`),
 so that thirty days take no more reading than one. They are deleted when more comes to a closed day.
 
 Log records have tables of their own, see :mod:`.log_tables`.
@@ -77,8 +78,8 @@ CREATE TABLE measure (
   total INTEGER NOT NULL, largest INTEGER NOT NULL, trace BLOB NOT NULL, PRIMARY KEY (series, hour, measured)
 ) WITHOUT ROWID;
 CREATE TABLE call (
-  hour INTEGER NOT NULL, parent INTEGER NOT NULL, child INTEGER NOT NULL, calls INTEGER NOT NULL,
-  errors INTEGER NOT NULL, total INTEGER NOT NULL, PRIMARY KEY (hour, parent, child)
+  parent INTEGER NOT NULL, child INTEGER NOT NULL, calls INTEGER NOT NULL, errors INTEGER NOT NULL,
+  total INTEGER NOT NULL, PRIMARY KEY (parent, child)
 ) WITHOUT ROWID;
 CREATE TABLE edge (
   hour INTEGER NOT NULL, parent TEXT NOT NULL, child TEXT NOT NULL, calls INTEGER NOT NULL, errors INTEGER NOT NULL,

@@ -14,7 +14,7 @@ from causal_otel.collector.query import (
     Series,
     SeriesSum,
 )
-from causal_otel.collector.store.calls import Calls, CallsOfHour, EdgeOfHour
+from causal_otel.collector.store.calls import Calls, EdgeOfHour, SomeCalls
 from causal_otel.collector.store.days import DAY, HOUR, hour_of
 from causal_otel.collector.store.hours import WHOLE_DAY, HourOfSeries, Hours
 from causal_otel.collector.store.limits import is_unicode, within_range
@@ -59,13 +59,13 @@ def measures(ask: Ask, selected: Selected, start: int, end: int, step: Step, key
     ]
 
 
-def calls(ask: Ask, parent: Selected, child: Selected, start: int, end: int, step: Step) -> list[CallSum]:
+def calls(ask: Ask, parent: Selected, child: Selected, start: int, end: int) -> list[CallSum]:
     """See :meth:`causal_otel.collector.query.TraceReader.calls`."""
     wanted = {"parent": parent, "child": child}
-    query = _Query("call", ("parent", "child"), (), Calls.CALL, CallsOfHour, wanted)
+    query = _Query("call", ("parent", "child"), (), Calls.CALL, SomeCalls, wanted)
     return [
-        CallSum(_series(key), _series(key[6:]), at, each.calls, each.errors, each.total)
-        for (key, at), each in query.sums(ask, start, end, step)
+        CallSum(_series(key), _series(key[6:]), each.calls, each.errors, each.total)
+        for (key, _), each in query.sums(ask, start, end, "all")
     ]
 
 
@@ -145,8 +145,13 @@ class _Query(NamedTuple):
     def _rows(self, day: int, db: DayReading, start: int, end: int, step: Step) -> list[tuple[Any, ...]]:
         values: dict[str, Any] = {"first": hour_of(within_range(start)), "last": hour_of(within_range(end))}
         conditions = ["t.hour BETWEEN :first AND :last"]
+        hour = "t.hour"
         first, last = hours_of(day)
-        if (
+        if self.table == "call":
+            if last < values["first"] or values["last"] < first:
+                return []
+            hour, conditions = "0", ["TRUE"]
+        elif (
             step != "hour"
             and values["first"] <= first
             and last <= values["last"]
@@ -172,7 +177,7 @@ class _Query(NamedTuple):
         columns += [f"{'m' if self.table == 'measure' else 't'}.{name}" for name in self.told]
         columns += [f"t.{name}" for name in self.values]
         statement = (
-            f"SELECT t.hour, {', '.join(columns)} FROM {self.table} t {' '.join(joins)}"  # noqa: S608 - our own names
+            f"SELECT {hour}, {', '.join(columns)} FROM {self.table} t {' '.join(joins)}"  # noqa: S608 - our own names
             f" WHERE {' AND '.join(conditions)}"
         )
         return db.execute(statement, values).fetchall()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from causal_otel.collector.store.calls import Calls, CallsOfHour, EdgeOfHour
+from causal_otel.collector.store.calls import Calls, EdgeOfHour
 from causal_otel.collector.store.hours import WHOLE_DAY, HourOfSeries, Hours
 from causal_otel.collector.store.measures import MeasureOfHour, Measures
 
@@ -24,7 +24,6 @@ SUMMED = "summed"
 _TABLES: tuple[tuple[str, tuple[str, ...], tuple[str, ...], Any], ...] = (
     ("hour", ("series",), Hours.VALUES, HourOfSeries),
     ("measure", ("series", "measured"), Measures.VALUES, MeasureOfHour),
-    ("call", ("parent", "child"), Calls.CALL, CallsOfHour),
     ("edge", ("parent", "child"), Calls.EDGE, EdgeOfHour),
 )
 

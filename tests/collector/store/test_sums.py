@@ -13,10 +13,10 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
 
 from causal_otel.collector.query import Selected, Step, TraceReader
 from causal_otel.collector.store.histogram import Histogram
-from causal_otel.collector.store.measures import OTHERS
+from causal_otel.collector.store.measures import BELOW_LABEL, CALLED, OTHERS
 from causal_otel.collector.store.reader import Reader
 from tests.collector.oracle import MemoryReader
-from tests.collector.spans import HOUR, MILLISECOND, NOON, SECOND, event, span, traces
+from tests.collector.spans import HOUR, MILLISECOND, NOON, SECOND, event, merged, span, traces
 from tests.collector.store.stores import EVER, close, write
 from tests.collector.store.writers import DAY, rows
 
@@ -93,19 +93,19 @@ def _messages(rng: random.Random, traces_count: int, first: int = 1) -> Iterator
         yield from found
 
 
-def _sums(reader: TraceReader, selected: Selected, window: tuple[int, int], step: Step) -> list[Any]:
-    """All that a reader tells, in an order of its own."""
-    named = {
+def _sums(
+    reader: TraceReader, selected: Selected, window: tuple[int, int], step: Step, *, below: bool = True
+) -> list[Any]:
+    """All that a reader tells, in an order of its own; without what is told below entries, if so asked."""
+    named: dict[tuple[Any, ...], list[Any]] = {
         **{("series", each.series, each.start): _plain(each) for each in reader.series(selected, *window, step)},
         **{
             ("measure", each.series, each.start, each.key, each.label): _plain(each)
             for each in reader.measures(selected, *window, step)
+            if below or (each.key != CALLED and each.label != BELOW_LABEL)
         },
-        **{
-            ("call", each.parent, each.child, each.start): _plain(each)
-            for each in reader.calls(selected, ANY, *window, step)
-        },
-        **{("called", each.parent, each.child): _plain(each) for each in reader.calls(ANY, selected, *window, "all")},
+        **{("call", each.parent, each.child): _plain(each) for each in reader.calls(selected, ANY, *window)},
+        **{("called", each.parent, each.child): _plain(each) for each in reader.calls(ANY, selected, *window)},
     }
     return sorted(named.items(), key=repr)
 
@@ -117,12 +117,12 @@ def _plain(each: Any) -> list[Any]:
     return [value.buckets() if isinstance(value, Histogram) else value for value in values]
 
 
-def _assert_same(directory: Path, expected: MemoryReader, rng: random.Random) -> None:
+def _assert_same(directory: Path, expected: MemoryReader, rng: random.Random, *, below: bool) -> None:
     questions = list(itertools.product(SELECTIONS, WINDOWS, STEPS))
     with Reader(directory) as reader:
         for selected, window, step in [(ANY, WINDOWS[-1], "day"), *rng.sample(questions, 12)]:
-            told = _sums(reader, selected, window, step)
-            assert told == _sums(expected, selected, window, step), (selected, window, step)
+            told = _sums(reader, selected, window, step, below=below)
+            assert told == _sums(expected, selected, window, step, below=below), (selected, window, step)
             assert told or selected.service == "nobody" or window != EVER
 
 
@@ -131,13 +131,23 @@ def test_sums_are_those_of_the_spans(tmp_path: Path, seed: int) -> None:
     """Of open days, of closed ones, of closed ones to which more has come, and of these once they are closed again."""
     rng = random.Random(seed)
     expected = write(tmp_path, _messages(rng, 12))
-    _assert_same(tmp_path, expected, rng)
+    _assert_same(tmp_path, expected, rng, below=False)  # each span came alone
     close(tmp_path)
-    _assert_same(tmp_path, expected, rng)
+    _assert_same(tmp_path, expected, rng, below=True)
     write(tmp_path, _messages(rng, 4, first=100), expected)
-    _assert_same(tmp_path, expected, rng)
+    _assert_same(tmp_path, expected, rng, below=False)
     close(tmp_path)
-    _assert_same(tmp_path, expected, rng)
+    _assert_same(tmp_path, expected, rng, below=True)
+
+
+def test_where_the_time_of_a_request_went_is_known_at_once(tmp_path: Path) -> None:
+    """Where its spans come together, the request's series tells what the spans below it have waited for, and called."""
+    rng = random.Random(7)
+    expected = write(tmp_path, [merged(*_messages(rng, 1, first=number)) for number in range(1, 8)])
+    with Reader(tmp_path) as reader:
+        told = _sums(reader, Selected(entries=True), EVER, "all")
+    assert told == _sums(expected, Selected(entries=True), EVER, "all")
+    assert {key[3:] for key, _ in told if key[0] == "measure"} >= {("causal.server", BELOW_LABEL), (CALLED, "postgresql")}
 
 
 def test_a_closed_day_is_summed_up_until_more_comes(tmp_path: Path) -> None:

@@ -1,0 +1,64 @@
+"""Where the time of requests, messages and traces went, by what the spans below their own told.
+
+A request waits for a pool in the span of its query, not in its own. So what the spans of a service's part of a trace
+tell is summed up for the span that begins this part as well. What went on at the same time counts more than once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from causal_otel.collector.attributes import KINDS
+from causal_otel.collector.store.measures import BEFORE_LABEL, BELOW_LABEL, CALLED, INSIDE_KEYS, Measure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from causal_otel.collector.store.incoming import Observation
+
+__all__ = ["below"]
+
+_CALLS = (KINDS.index("client"), KINDS.index("producer"))
+_ENTRIES = (KINDS.index("server"), KINDS.index("consumer"))
+
+
+def below(observations: Sequence[Observation]) -> Iterator[tuple[Observation, Measure]]:
+    """What is told below the spans that begin something, each time with the span that it is below.
+
+    Args:
+        observations: spans of one trace. Of those whose parents are not among them nothing is told.
+    """
+    by_id: dict[bytes, Observation] = {}
+    for each in observations:
+        key = each.series.key
+        is_call = key.kind in _CALLS
+        if not (is_call or each.measures) or key.root or key.kind in _ENTRIES:
+            continue
+        if not by_id:
+            by_id = {other.span_id: other for other in observations}
+        entry = _entry(each, by_id)
+        if entry is None:
+            continue
+        left = each.duration
+        for measure in each.measures:
+            if measure.key in INSIDE_KEYS:
+                left -= 0 if measure.label == BEFORE_LABEL else measure.value
+                yield entry, Measure(measure.key, BELOW_LABEL, measure.value)
+        if is_call and left > 0:
+            yield entry, Measure(CALLED, key.system, left)
+
+
+def _entry(span: Observation, by_id: dict[bytes, Observation]) -> Observation | None:
+    """The nearest span above that begins something in the same service; None: it is not there."""
+    service = span.series.key.service
+    found: Observation | None = span
+    for _ in range(len(by_id)):  # ids that name each other in a circle lead nowhere
+        found = by_id.get(found.parent_id)  # type: ignore[union-attr]
+        if found is None:
+            return None
+        key = found.series.key
+        if key.service != service:
+            return None
+        if key.root or key.kind in _ENTRIES:
+            return found
+    return None
