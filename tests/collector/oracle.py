@@ -28,6 +28,7 @@ from causal_otel.collector.query import (
     TraceLogs,
     Volume,
 )
+from causal_otel.collector.store.histogram import Histogram
 from causal_otel.collector.systems import system_of
 from tests.collector import oracle_sums
 
@@ -109,7 +110,7 @@ class MemoryReader:
         return sum(1 for trace in traces for _ in _spans(trace))
 
     def dependencies(self, start: int, end: int) -> list[Dependency]:
-        calls: Counter[tuple[str, str]] = Counter()
+        calls: dict[tuple[str, str], list[int]] = {}
         errors: Counter[tuple[str, str]] = Counter()
         for trace in self._traces.values():
             services = {span.span_id: service for span, service in _spans(trace)}
@@ -117,9 +118,9 @@ class MemoryReader:
                 parent = services.get(span.parent_span_id)
                 if parent is None or parent == child or not _within(span, start, end):
                     continue
-                calls[parent, child] += 1
+                calls.setdefault((parent, child), []).append(span_duration(span))
                 errors[parent, child] += span.status.code == Status.STATUS_CODE_ERROR
-        return [Dependency(*edge, count, errors[edge]) for edge, count in sorted(calls.items())]
+        return [_dependency(edge, durations, errors[edge]) for edge, durations in sorted(calls.items())]
 
     def statistics(self, start: int, end: int, service: str | None = None) -> list[OperationStatistics]:
         spans: dict[tuple[str, str, str, str], list[Span]] = {}
@@ -159,6 +160,13 @@ class MemoryReader:
             ]
             more = 0 if after is None else max(0, len(found) - limit)
             return Recent(tuple(found[:limit]), more, max(self._order.values(), default=0))
+
+
+def _dependency(edge: tuple[str, str], durations: list[int], errors: int) -> Dependency:
+    counted = Histogram()
+    for duration in durations:
+        counted.add(duration)
+    return Dependency(*edge, len(durations), errors, sum(durations), counted.quantile(0.5), counted.quantile(0.95))
 
 
 def _spans(trace: TracesData) -> Iterator[tuple[Span, str]]:

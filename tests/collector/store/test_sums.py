@@ -147,7 +147,10 @@ def test_where_the_time_of_a_request_went_is_known_at_once(tmp_path: Path) -> No
     with Reader(tmp_path) as reader:
         told = _sums(reader, Selected(entries=True), EVER, "all")
     assert told == _sums(expected, Selected(entries=True), EVER, "all")
-    assert {key[3:] for key, _ in told if key[0] == "measure"} >= {("causal.server", BELOW_LABEL), (CALLED, "postgresql")}
+    assert {key[3:] for key, _ in told if key[0] == "measure"} >= {
+        ("causal.server", BELOW_LABEL),
+        (CALLED, "postgresql"),
+    }
 
 
 def test_a_closed_day_is_summed_up_until_more_comes(tmp_path: Path) -> None:
