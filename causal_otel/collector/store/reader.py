@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from causal_otel.collector.attributes import KINDS
 from causal_otel.collector.matching import matching_span, summary
 from causal_otel.collector.query import (
+    Counted,
     DayVolume,
     Dependency,
     Found,
@@ -22,10 +24,12 @@ from causal_otel.collector.query import (
 from causal_otel.collector.store import days
 from causal_otel.collector.store.arrivals import recent
 from causal_otel.collector.store.assembling import assembled, assembled_logs
+from causal_otel.collector.store.counting import counted
 from causal_otel.collector.store.days import hour_of
 from causal_otel.collector.store.histogram import Histogram
 from causal_otel.collector.store.limits import is_unicode, within_range
-from causal_otel.collector.store.log_search import log_search
+from causal_otel.collector.store.log_search import log_count, log_search
+from causal_otel.collector.store.oldest import oldest
 from causal_otel.collector.store.open_days import Deadline, OpenDays, Skipped
 from causal_otel.collector.store.ranking import ranked
 from causal_otel.collector.store.schema import SPREAD
@@ -47,6 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["Reader"]
 
 _SUMMARIES_AT_ONCE = 100
+_OPPOSITE = {"newest": "oldest", "oldest": "newest"}
 
 
 class Reader:
@@ -90,9 +95,21 @@ class Reader:
         present, deadline = self._days.present(), Deadline(seconds)
         if query.logs:
             return log_search(present, query, deadline, self.trace)
-        if query.sort == "newest":
-            return search(present, query, deadline)
-        return ranked(present, query, deadline, self.summaries)
+        if query.sort not in _OPPOSITE:
+            return ranked(present, query, deadline, self.summaries)
+        if query.before is None:
+            return (search if query.sort == "newest" else oldest)(present, query, deadline)
+        turned = replace(query, sort=_OPPOSITE[query.sort], after=query.before, before=None)
+        found = (search if turned.sort == "newest" else oldest)(present, turned, deadline)
+        return replace(found, trace_ids=found.trace_ids[::-1], first=found.last, last=found.first)
+
+    def count(self, query: Query, *, seconds: float = 0.5) -> Counted:
+        """Count all traces that satisfy a query, whatever its limit and its place, for at most about ``seconds``."""
+        present, deadline = self._days.present(), Deadline(seconds)
+        query = replace(query, limit=1, sort="newest", after=None, before=None)
+        if query.logs:
+            return log_count(present, query, deadline, self.trace)
+        return counted(present, query, deadline)
 
     def summaries(self, trace_ids: Iterable[bytes]) -> list[Summary]:
         """One for each of those traces that are there, in the order asked for."""
