@@ -38,6 +38,8 @@ __all__ = [
     "tags",
     "whole",
     "written",
+    "written_key",
+    "written_value",
 ]
 
 FIELDS = ("service", "operation", "kind", "system", "status", "duration")
@@ -239,12 +241,12 @@ def written(expression: Expression) -> str:
     if expression == ERROR:
         return "error"
     if isinstance(expression, Has):
-        return _key(expression.key)
+        return written_key(expression.key)
     if isinstance(expression, Field):
         if expression.operator == "like":
             raise ValueError("a part of a name cannot be written as a condition")
-        return f"{expression.name}{expression.operator}{_value(expression.value, expression.wild)}"
-    return f"{_key(expression.key)}{expression.operator}{_value(expression.value, expression.wild)}"
+        return f"{expression.name}{expression.operator}{written_value(expression.value, expression.wild)}"
+    return f"{written_key(expression.key)}{expression.operator}{written_value(expression.value, expression.wild)}"
 
 
 def quoted(text: str) -> str:
@@ -257,12 +259,14 @@ def _grouped(expression: Expression, kinds: object) -> str:
     return f"({text})" if isinstance(expression, kinds) else text  # type: ignore[arg-type]
 
 
-def _key(key: str) -> str:
+def written_key(key: str) -> str:
+    """The key of a tag as a line has it: in quotes where it would be read as something else."""
     plain = _PLAIN_KEY.fullmatch(key) and key.lower() not in _NAMED_OTHERWISE | _MORE_WORDS
     return key if plain else quoted(key)
 
 
-def _value(value: str, wild: bool) -> str:
+def written_value(value: str, wild: bool = False) -> str:
+    """A value as a line has it; ``wild``: each ``*`` in it stands for any text."""
     if wild:
-        return "*".join(_value(part, False) if part else "" for part in value.split("*"))
+        return "*".join(written_value(part, False) if part else "" for part in value.split("*"))
     return value if _PLAIN_VALUE.fullmatch(value) else quoted(value)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
     from causal_otel.collector.expressions import Expression
+    from causal_otel.collector.vocabulary import Vocabulary
 
 __all__ = [
     "SORTS",
@@ -300,6 +301,9 @@ class TraceReader(Protocol):
 
     def operations(self, service: str, kind: str | None = None) -> list[Operation]:
         """The operations of ``service``, of all kinds or one, sorted; empty for a service not known."""
+
+    def vocabulary(self, *, seconds: float = 0.06) -> Vocabulary:
+        """What there is to ask for, as far as it is found out in about ``seconds``."""
 
     def search(self, query: Query, *, seconds: float = 2.0) -> Found:
         """Find traces, in the order that the query asks for, for at most about ``seconds``."""

@@ -27,6 +27,7 @@ from causal_otel.collector.query import (
     Volume,
 )
 from causal_otel.collector.systems import system_of
+from causal_otel.collector.vocabulary import Series, TagCounts, Vocabulary
 
 HOUR = 3600 * 10**9
 BY_TIME = ("newest", "oldest")
@@ -77,6 +78,15 @@ class MemoryReader:
             if name == service
         }
         return sorted(each for each in found if kind is None or each.kind == kind)
+
+    def vocabulary(self, *, seconds: float = 0.06) -> Vocabulary:
+        counts = TagCounts()
+        spans: Counter[tuple[str, str, str]] = Counter()
+        for trace in self._traces.values():
+            counts.add_trace(trace)
+            spans.update((service, span.name, system_of(span)) for span, service in _spans(trace))
+        series = sorted((Series(*key, count) for key, count in spans.items()), key=lambda each: (-each.spans, each))
+        return Vocabulary(tuple(series), counts.values())
 
     def search(self, query: Query, *, seconds: float = 2.0) -> Found:
         places = self._places(query)

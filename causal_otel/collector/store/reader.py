@@ -34,6 +34,7 @@ from causal_otel.collector.store.open_days import Deadline, OpenDays, Skipped
 from causal_otel.collector.store.ranking import ranked
 from causal_otel.collector.store.schema import SPREAD
 from causal_otel.collector.store.search import search
+from causal_otel.collector.store.words import vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
     from causal_otel.collector.store.day_reading import DayReading
     from causal_otel.collector.store.open_days import OpenDay
+    from causal_otel.collector.vocabulary import Vocabulary
 
     T = TypeVar("T")
 
@@ -89,6 +91,10 @@ class Reader:
         rows = self._rows("SELECT operation, kind FROM series WHERE service = ?", service)
         found = {Operation(name, KINDS[number]) for name, number in rows}
         return sorted(operation for operation in found if kind in (None, operation.kind))
+
+    def vocabulary(self, *, seconds: float = 0.06) -> Vocabulary:
+        """What there is to ask for, as far as it is found out in about ``seconds``: of the last days, from samples."""
+        return vocabulary(self._days.present(), Deadline(seconds))
 
     def search(self, query: Query, *, seconds: float = 2.0) -> Found:
         """Find traces, in the order that the query asks for, for at most about ``seconds``."""
