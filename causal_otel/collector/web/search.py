@@ -16,7 +16,7 @@ from causal_otel.collector.attributes import KINDS
 from causal_otel.collector.completion import complete
 from causal_otel.collector.query import Found
 from causal_otel.collector.web.first_steps import otlp_endpoint
-from causal_otel.collector.web.forms import LIMIT, LOOKBACKS, SORTS, FormError, SearchForm
+from causal_otel.collector.web.forms import LIMIT, LOOKBACKS, SORTS, FormError, Place, SearchForm
 from causal_otel.collector.web.listing import Listed, listing, total
 from causal_otel.collector.web.scatter import scatter
 from causal_otel.collector.web.templating import HEADERS, colours, page
@@ -166,17 +166,21 @@ class _Search:
         except FormError as error:
             return JSONResponse({"mistakes": dict(error.fields)}, status_code=400, headers=HEADERS)
         found = await to_thread.run_sync(self._reader.search, query)
-        return await self._reading.summaries(found.trace_ids, partial(_document, found))
+        after = None
+        if found.last is not None and len(found.trace_ids) == query.limit:
+            after = str(Place(0, found.last))
+        return await self._reading.summaries(found.trace_ids, partial(_document, found, after))
 
     def _operations(self, service: str) -> list[str]:
         return sorted({operation.name for operation in self._reader.operations(service)}) if service else []
 
 
-def _document(found: Found, traces: list[Summary]) -> Response:
+def _document(found: Found, after: str | None, traces: list[Summary]) -> Response:
     document = {
         "traces": [each.document() for each in traces],
         "complete": found.complete,
         "compared_since_unix_nano": found.since,
+        "next": after,
     }
     return JSONResponse(document, headers=HEADERS)
 

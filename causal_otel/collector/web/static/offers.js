@@ -23,6 +23,11 @@ function close() {
   field.setAttribute("aria-expanded", "false");
 }
 
+/** Whether the list is about what stands in the field now: not while an answer is on its way. */
+function isFresh() {
+  return found !== null && found.line === field.value && found.at === field.selectionStart;
+}
+
 function choose(place) {
   chosen = place;
   for (const [number, option] of [...list.children].entries()) {
@@ -73,7 +78,7 @@ async function ask() {
     if (!answer.ok) return close();
     const offered = await answer.json();
     if (document.activeElement !== field || field.value !== line || field.selectionStart !== at) return;
-    found = offered;
+    found = { ...offered, line, at };
     show();
   } catch (error) {
     if (error.name !== "AbortError") close();
@@ -81,6 +86,7 @@ async function ask() {
 }
 
 function take(number) {
+  if (!isFresh()) return;
   const { text } = found.offers[number];
   const { begin, end } = found;
   const rest = field.value.slice(end);
@@ -94,6 +100,7 @@ function take(number) {
 
 field.addEventListener("input", () => {
   clearTimeout(timer);
+  choose(-1);
   timer = setTimeout(ask, DELAY);
 });
 field.addEventListener("keydown", (event) => {
@@ -102,7 +109,7 @@ field.addEventListener("keydown", (event) => {
   const last = list.children.length - 1;
   if (event.key === "ArrowDown" || event.key === "ArrowUp") {
     event.preventDefault();
-    if (!open) ask();
+    if (!open || !isFresh()) ask();
     else if (event.key === "ArrowDown") choose(chosen < last ? chosen + 1 : -1);
     else choose(chosen < 0 ? last : chosen - 1);
   } else if (event.key === "Escape" && open) {
@@ -110,7 +117,7 @@ field.addEventListener("keydown", (event) => {
     event.preventDefault();
     event.stopPropagation();
     close();
-  } else if ((event.key === "Enter" || event.key === "Tab") && open && chosen >= 0) {
+  } else if ((event.key === "Enter" || event.key === "Tab") && open && chosen >= 0 && isFresh()) {
     event.preventDefault();
     take(chosen);
   } else if (event.key === "Enter") {
