@@ -25,7 +25,7 @@ import pytest
 
 from benchmarks.collector.generate import OPERATIONS, SERVICES, USERS, requests
 from benchmarks.collector.rows import DuckRows, SqliteRows
-from causal_otel.collector.conditions import Condition
+from causal_otel.collector.expressions import Compare, tags
 from causal_otel.collector.query import Query
 from causal_otel.collector.store import days
 from causal_otel.collector.store.compaction import close_day, is_due
@@ -62,43 +62,43 @@ def _user(rng: random.Random) -> tuple[tuple[str, str], ...]:
 KINDS: dict[str, Kind] = {
     "service": _service,
     "service, operation": _operation,
-    "service, user.id": lambda rng: {**_service(rng), "tags": _user(rng)},
-    "service, operation, user.id": lambda rng: {**_operation(rng), "tags": _user(rng)},
+    "service, user.id": lambda rng: {**_service(rng), "where": tags(_user(rng))},
+    "service, operation, user.id": lambda rng: {**_operation(rng), "where": tags(_user(rng))},
     "service, duration": lambda rng: {**_service(rng), "shortest": rng.randrange(100, 1000) * MILLISECOND},
     "service, operation, status, duration": lambda rng: {
         **_operation(rng),
-        "tags": (("http.response.status_code", "404"),),
+        "where": tags((("http.response.status_code", "404"),)),
         "shortest": rng.randrange(20, 200) * MILLISECOND,
     },
     "service, errors": lambda rng: {**_service(rng), "errors": True},
     "no service: newest": lambda _: {},
-    "no service: user.id": lambda rng: {"tags": _user(rng)},
-    "no service: request.id of nobody": lambda rng: {"tags": (("request.id", rng.randbytes(8).hex()),)},
+    "no service: user.id": lambda rng: {"where": tags(_user(rng))},
+    "no service: request.id of nobody": lambda rng: {"where": tags((("request.id", rng.randbytes(8).hex()),))},
     "no service: duration": lambda rng: {"shortest": rng.randrange(500, 3000) * MILLISECOND},
     "no service: duration of nobody": lambda rng: {"shortest": 10**6 * MILLISECOND + rng.randrange(1000)},
     "no service: frequent tag, rare duration": lambda rng: {
-        "tags": (("http.response.status_code", "404"),),
+        "where": tags((("http.response.status_code", "404"),)),
         "shortest": rng.randrange(1000, 4000) * MILLISECOND,
     },
     "no service: two tags never together": lambda rng: {
-        "tags": (("http.response.status_code", "500"), ("db.namespace", rng.choice(SERVICES)[:-8])),
+        "where": tags((("http.response.status_code", "500"), ("db.namespace", rng.choice(SERVICES)[:-8]))),
     },
-    "no service: error=true": lambda _: {"tags": (("error", "true"),)},
+    "no service: error=true": lambda _: {"where": tags((("error", "true"),))},
 }
 
 OF_OURS: dict[str, Kind] = {
     "service, part of an operation": lambda rng: {**_service(rng), "operation_like": rng.choice(["get", "SELECT*"])},
     "service, status>=500": lambda rng: {
         **_service(rng),
-        "conditions": (Condition("http.response.status_code", ">=", "500"),),
+        "where": Compare("http.response.status_code", ">=", "500"),
     },
     "no service: status>=500": lambda rng: {
-        "conditions": (Condition("http.response.status_code", ">=", str(500 - rng.randrange(3))),)
+        "where": Compare("http.response.status_code", ">=", str(500 - rng.randrange(3)))
     },
     "no service: longest": lambda _: {"sort": "longest"},
     "service: longest": lambda rng: {**_service(rng), "sort": "longest"},
     "service, operation: most errors": lambda rng: {**_operation(rng), "sort": "errors"},
-    "no service: user.id, most spans": lambda rng: {"tags": _user(rng), "sort": "spans"},
+    "no service: user.id, most spans": lambda rng: {"where": tags(_user(rng)), "sort": "spans"},
 }
 """Questions that only the store is asked."""
 

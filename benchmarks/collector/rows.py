@@ -13,6 +13,7 @@ import duckdb
 from opentelemetry.proto.trace.v1.trace_pb2 import Status, TracesData
 
 from causal_otel.collector.attributes import plain, service_name, text
+from causal_otel.collector.expressions import Compare, leaves
 from causal_otel.collector.query import Query
 
 __all__ = ["DuckRows", "SqliteRows"]
@@ -50,8 +51,9 @@ def _where(query: Query, tag: str) -> tuple[str, list[Any]]:
     if query.shortest is not None:
         conditions.append("duration >= ?")
         values.append(query.shortest)
-    tags = [each for each in query.tags if each != _FAILED]
-    if query.errors or len(tags) < len(query.tags):
+    asked = [(each.key, each.value) for each in leaves(query.where) if isinstance(each, Compare)]
+    tags = [each for each in asked if each != _FAILED]
+    if query.errors or len(tags) < len(asked):
         conditions.append("error")
     for key, value in tags:
         conditions.append(tag)

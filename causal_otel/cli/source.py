@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-    from causal_otel.collector.query import Found, Query, Summary, TraceLogs
+    from causal_otel.collector.query import Counted, Found, Query, Summary, TraceLogs
 
 __all__ = ["Source", "add_source", "source"]
 
@@ -24,6 +24,9 @@ class Source(Protocol):
 
     def search(self, query: Query, *, seconds: float = ...) -> Found:
         """Find traces, in the order that the query asks for."""
+
+    def count(self, query: Query, *, seconds: float = ...) -> Counted:
+        """Count all traces that satisfy a query."""
 
     def summaries(self, trace_ids: Iterable[bytes]) -> list[Summary]:
         """One for each of those traces that are there, in the order asked for."""

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 from causal_otel._internal.printable import printable
 from causal_otel.cli.source import add_source, source
 from causal_otel.cli.stored import add_times, carry_out, read, times, utc
-from causal_otel.collector.conditions import Conditions, merged, parse_one
-from causal_otel.collector.conditions import operation as read_operation
 from causal_otel.collector.units import format_duration, parse_duration
 from causal_otel.terminal.columns import table
 from causal_otel.terminal.screen import Screen
@@ -19,35 +17,34 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from causal_otel.collector.query import Found, Summary
+    from causal_otel.collector.query import Counted, Found, Summary
 
 __all__ = ["HELP", "configure", "run"]
 
 HELP = "Search the traces that are kept, on this machine or behind an address."
 
-_SORTS = ("newest", "longest", "spans", "errors")
+_SORTS = ("newest", "oldest", "longest", "spans", "errors")
 _LOOKBACK = "1h"
-_SECONDS = 10.0
+_SECONDS, _COUNT_SECONDS = 10.0, 2.0
 _MOST = 100_000
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.epilog = (
-        "All conditions have to hold for one span of the trace; words are looked for in its log records. "
-        "`causal-otel trace ID` shows a trace."
+        "QUERY is a line as on the collector's page, such as: service=checkout duration>200ms "
+        "'(http.response.status_code>=500 OR error)' '!cache.hit'. It has key=value, key=GET*, !=, >, >=, <, <=, "
+        "key~expression, key (it has it), !key (it has not), also of service, name, kind, system, status and duration; "
+        "OR, NOT, parentheses; log:words. All of it, and of the options, has to hold for one span of the trace; words "
+        "are looked for in its log records. `causal-otel trace ID` shows a trace."
     )
+    parser.add_argument(
+        "query", metavar="QUERY", nargs="*", help="conditions on a span; several arguments are one line, see below"
+    )
+    parser.add_argument("--query", metavar="QUERY", dest="line", help="the same, for a line that begins with -")
     parser.add_argument("--service", metavar="NAME", help="the service's name")
     parser.add_argument(
         "--operation", metavar="NAME", help='a part of the span\'s name; * is any text, "NAME" in quotes just this name'
-    )
-    parser.add_argument(
-        "--tag",
-        metavar="CONDITION",
-        action="append",
-        default=[],
-        help="on an attribute of the span: KEY=VALUE, KEY=GET*, KEY!=VALUE, KEY>500 (also >= < <=), KEY>20ms,"
-        " KEY~EXPRESSION, KEY (it has it) or !KEY (it has not); duration>20ms is the span's; may be repeated",
     )
     add_times(parser, lookback=_LOOKBACK)
     parser.add_argument("--min-duration", metavar="TIME", help="the span's, such as 100ms or 1.5s")
@@ -72,14 +69,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _search(arguments: argparse.Namespace) -> int:
     from causal_otel.collector.log_words import read_words
-    from causal_otel.collector.query import Query
+    from causal_otel.collector.query import Counted, Query
+    from causal_otel.collector.query_line import merged
+    from causal_otel.collector.query_line import operation as read_operation
+    from causal_otel.collector.query_line import parse as read_line
 
-    wanted = merged(read("--tag", parse_one, text) or Conditions() for text in arguments.tag)
+    line = merged(read("QUERY", read_line, " ".join(arguments.query)), read("--query", read_line, arguments.line))
     operation, like = read("--operation", read_operation, arguments.operation) or (None, None)
-    shortest, longest = wanted.within(
-        read("--min-duration", parse_duration, arguments.min_duration),
-        read("--max-duration", parse_duration, arguments.max_duration),
-    )
     start, end = times(arguments, lookback=_LOOKBACK)
     query = Query(
         start=start,
@@ -87,23 +83,24 @@ def _search(arguments: argparse.Namespace) -> int:
         service=arguments.service,
         operation=operation,
         operation_like=like,
-        tags=wanted.tags,
-        conditions=wanted.conditions,
-        shortest=shortest,
-        longest=longest,
+        where=line.where,
+        shortest=read("--min-duration", parse_duration, arguments.min_duration),
+        longest=read("--max-duration", parse_duration, arguments.max_duration),
         errors=arguments.errors,
-        logs=read("--logs", read_words, arguments.logs) or (),
+        logs=tuple(sorted({*line.logs, *(read("--logs", read_words, arguments.logs) or ())})),
         limit=read("--limit", _limit, arguments.limit) or 1,
         sort=read("--sort", _sort, arguments.sort) or "newest",
     )
     with source(arguments) as reader:
         found = reader.search(query, seconds=_SECONDS)
         summaries = reader.summaries(found.trace_ids)
+        of_all = found.complete and len(found.trace_ids) < query.limit
+        count = Counted(len(summaries)) if of_all or arguments.json else reader.count(query, seconds=_COUNT_SECONDS)
     if arguments.json:
         for each in summaries:
             print(json.dumps(each.document(), ensure_ascii=False))
     else:
-        _print(summaries)
+        _print(summaries, count)
     if not found.complete:
         print(
             f"The search ended before all was seen{_compared(found)}: narrow the time to see all.",
@@ -128,7 +125,7 @@ def _limit(text: str) -> int:
     return int(text)
 
 
-def _print(traces: Sequence[Summary]) -> None:
+def _print(traces: Sequence[Summary], count: Counted) -> None:
     screen = Screen()
     if not traces:
         screen.print("No traces: try a longer --lookback or fewer conditions.")
@@ -136,6 +133,8 @@ def _print(traces: Sequence[Summary]) -> None:
     titles = ("TRACE", "STARTED (UTC)", "DURATION", "SPANS", "ERRORS", "SERVICES", "NAME")
     rows = [[(title, "dim") for title in titles], *map(_row, traces)]
     screen.write(table(rows, right=range(2, 6)), cut=True)
+    total = max(count.traces, len(traces))
+    screen.print(f"{len(traces):,} of {total:,}" if count.complete else f"{len(traces):,} of more than {total:,}")
 
 
 def _row(trace: Summary) -> list[tuple[str, str]]:

@@ -11,7 +11,6 @@ from causal_otel._internal.printable import printable
 from causal_otel.cli.lookup import beside
 from causal_otel.cli.source import add_source, source
 from causal_otel.cli.stored import CommandError, UsageError, add_times, carry_out, read, times
-from causal_otel.collector.conditions import operation as read_operation
 from causal_otel.terminal.screen import Screen
 
 if TYPE_CHECKING:
@@ -128,6 +127,7 @@ def _chosen(arguments: argparse.Namespace, found: Source, which: str) -> tuple[T
 
 def _query(arguments: argparse.Namespace, which: str) -> Query:
     from causal_otel.collector.query import Query
+    from causal_otel.collector.query_line import operation as read_operation
 
     start, end = times(arguments, lookback=_LOOKBACK)
     operation, like = read(f"--{which}", read_operation, getattr(arguments, which)) or (None, None)

@@ -6,21 +6,33 @@ The store finds candidates by its indexes, and :func:`matching_span` decides.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection
+from functools import lru_cache
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from causal_otel.collector.attributes import KINDS, plain, service_name, tags, text
-from causal_otel.collector.conditions import holds, is_like
-from causal_otel.collector.query import ServiceCount, Summary
-from causal_otel.collector.systems import OTHERS, system_of
+from causal_otel.collector.conditions import on_duration, on_text, on_values
+from causal_otel.collector.expressions import (
+    And,
+    Compare,
+    Expression,
+    Field,
+    Has,
+    Not,
+    Or,
+    leaves,
+    only_service,
+    whole,
+)
+from causal_otel.collector.query import Query, ServiceCount, Summary
+from causal_otel.collector.systems import system_of
 from causal_otel.collector.times import is_time, length
 
 if TYPE_CHECKING:
-    from opentelemetry.proto.resource.v1.resource_pb2 import Resource
     from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span, TracesData
-
-    from causal_otel.collector.query import Query
 
 __all__ = ["kind_name", "matching_span", "span_duration", "summary"]
 
@@ -38,58 +50,106 @@ def kind_name(span: Span) -> str:
 def matching_span(trace: TracesData, query: Query) -> Span | None:
     """The span that starts last of those that satisfy all of ``query``'s conditions, or None."""
     best: Span | None = None
+    wanted = _wanted(query)
     for group in trace.resource_spans:
-        if query.service is not None and service_name(group.resource) != query.service:
+        service = service_name(group.resource)
+        if wanted.service not in (None, service):
             continue
-        wanted = _TagsWanted(query, group.resource)
+        of_resource = [
+            (pair.key, text(plain(pair.value))) for pair in group.resource.attributes if pair.key in wanted.keys
+        ]
         for scoped in group.scope_spans:
             for span in scoped.spans:
-                later = best is None or span.start_time_unix_nano > best.start_time_unix_nano
-                if later and _matches(span, query) and wanted.are_on(span, scoped):
+                start = span.start_time_unix_nano
+                if not query.start <= start <= query.end or (best is not None and start <= best.start_time_unix_nano):
+                    continue
+                if wanted.holds is None or wanted.holds(_Subject(span, scoped, service, of_resource, wanted.keys)):
                     best = span
     return best
 
 
-class _TagsWanted:
-    """What a query asks of the tags of the spans of a resource."""
+class _Subject:
+    """A span about which conditions are decided."""
 
-    def __init__(self, query: Query, resource: Resource) -> None:
-        self._tags = set(query.tags)
-        self._conditions = query.conditions
-        self._keys = {key for key, _ in self._tags}.union(each.key for each in self._conditions)
-        # The resource has them for all of its spans.
-        self._of_resource = [
-            (pair.key, text(plain(pair.value))) for pair in resource.attributes if pair.key in self._keys
-        ]
-        self._tags.difference_update(self._of_resource)
+    __slots__ = ("_keys", "_of_resource", "_scoped", "_values", "service", "span")
 
-    def are_on(self, span: Span, scoped: ScopeSpans) -> bool:
-        """Whether a span has them."""
-        if not self._tags and not self._conditions:
-            return True
-        found = list(tags(span, scoped.scope, self._keys))
-        if not self._tags.issubset(found):
-            return False
-        found += self._of_resource
-        return all(holds(each, [text for key, text in found if key == each.key]) for each in self._conditions)
+    def __init__(
+        self, span: Span, scoped: ScopeSpans, service: str, of_resource: list[tuple[str, str]], keys: Collection[str]
+    ) -> None:
+        self.span = span
+        self.service = service
+        self._scoped = scoped
+        self._of_resource = of_resource
+        self._keys = keys
+        self._values: dict[str, list[str]] | None = None
+
+    def texts(self, key: str) -> list[str]:
+        """The values of a tag, which is one of ``keys``."""
+        if self._values is None:
+            self._values = {each: [] for each in self._keys}
+            for name, value in chain(tags(self.span, self._scoped.scope, self._keys), self._of_resource):
+                if name in self._values:
+                    self._values[name].append(value)
+        return self._values[key]
 
 
-def _matches(span: Span, query: Query) -> bool:
-    if not query.start <= span.start_time_unix_nano <= query.end:
-        return False
-    if query.operation is not None and span.name != query.operation:
-        return False
-    if query.operation_like is not None and not is_like(query.operation_like, span.name):
-        return False
-    if query.kind is not None and kind_name(span) != query.kind:
-        return False
-    if query.system not in (None, OTHERS) and system_of(span) != query.system:
-        return False
-    if query.errors and span.status.code != Status.STATUS_CODE_ERROR:
-        return False
-    if query.shortest is not None and span_duration(span) < query.shortest:
-        return False
-    return query.longest is None or span_duration(span) <= query.longest
+_STATUSES = {Status.STATUS_CODE_ERROR: "error", Status.STATUS_CODE_OK: "ok"}
+_FIELDS: dict[str, Callable[[_Subject], str]] = {
+    "service": lambda subject: subject.service,
+    "operation": lambda subject: subject.span.name,
+    "kind": lambda subject: kind_name(subject.span),
+    "system": lambda subject: system_of(subject.span),
+    "status": lambda subject: _STATUSES.get(subject.span.status.code, "unset"),
+}
+
+
+class _Wanted(NamedTuple):
+    """A query's conditions, ready to be decided.
+
+    Attributes:
+        holds: decides; None: any span will do.
+        keys: the tags that are asked about.
+        service: the only one whose spans can satisfy them; None: any.
+    """
+
+    holds: Callable[[_Subject], bool] | None
+    keys: frozenset[str]
+    service: str | None
+
+
+@lru_cache(maxsize=64)
+def _wanted(query: Query) -> _Wanted:
+    expression = whole(query)
+    keys = frozenset(each.key for each in leaves(expression) if not isinstance(each, Field))
+    return _Wanted(None if expression is None else _decided(expression), keys, only_service(expression))
+
+
+def _decided(expression: Expression) -> Callable[[_Subject], bool]:
+    """Whether a span satisfies an expression, as a function of the span."""
+    if isinstance(expression, Not):
+        part = _decided(expression.part)
+        return lambda subject: not part(subject)
+    if isinstance(expression, And | Or):
+        # What is quickly told first: tags have to be collected.
+        parts = [_decided(each) for each in sorted(expression.parts, key=_effort)]
+        if isinstance(expression, And):
+            return lambda subject: all(part(subject) for part in parts)
+        return lambda subject: any(part(subject) for part in parts)
+    if isinstance(expression, Has):
+        key = expression.key
+        return lambda subject: any(value != "false" for value in subject.texts(key))
+    if isinstance(expression, Compare):
+        key, compare = expression.key, on_values(expression)
+        return lambda subject: compare(subject.texts(key))
+    if expression.name == "duration":
+        bounded = on_duration(expression)
+        return lambda subject: bounded(span_duration(subject.span))
+    value_of, test = _FIELDS[expression.name], on_text(expression)
+    return lambda subject: test(value_of(subject))
+
+
+def _effort(expression: Expression) -> int:
+    return 0 if isinstance(expression, Field) and expression.name != "system" else 1
 
 
 def summary(trace: TracesData) -> Summary:

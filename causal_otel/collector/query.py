@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-    from causal_otel.collector.conditions import Condition
+    from causal_otel.collector.expressions import Expression
     from causal_otel.collector.store.histogram import Histogram
+    from causal_otel.collector.vocabulary import Vocabulary
 
 __all__ = [
     "SORTS",
     "CallSum",
+    "Counted",
+    "Cursor",
     "DayVolume",
     "Dependency",
     "Found",
@@ -56,10 +59,9 @@ class Query:
         system: what the span talks to, as :func:`causal_otel.collector.systems.system_of` names it;
             :data:`~causal_otel.collector.systems.OTHERS` is any, in the store those that it does not tell apart; None:
             any.
-        tags: keys and values, compared as :func:`causal_otel.collector.attributes.text` writes values; looked for among
-            the span's attributes, its resource's, its events', and what
-            :func:`causal_otel.collector.attributes.tags` adds.
-        conditions: on the values of keys, which are looked for in the same places.
+        where: what else is asked of the span, see :mod:`causal_otel.collector.expressions`; None: nothing. Tags are
+            compared as :func:`causal_otel.collector.attributes.text` writes values, and looked for among the span's
+            attributes, its resource's, its events', and what :func:`causal_otel.collector.attributes.tags` adds.
         shortest: of the span, in nanoseconds; None: any.
         longest: of the span, in nanoseconds; None: any.
         errors: only spans whose status is an error.
@@ -67,8 +69,11 @@ class Query:
             record of the trace; then ``newest`` goes by when such a record was logged. Empty: any trace.
         limit: how many traces at most.
         sort: which ones, and in which order: a key of :data:`SORTS`. Of ``newest``, those whose matching span starts
-            last; of the others those first of all that match whose :class:`Summary` has the largest ``duration``,
-            ``spans`` or ``errors``; of equals any.
+            last (of several in a trace the last one counts); of ``oldest`` the same the other way round. Of the others
+            those first of all that match whose :class:`Summary` has the largest ``duration``, ``spans`` or ``errors``;
+            of equals those that start last.
+        after: only traces that come after this place in that order; None: from the first one.
+        before: the last traces that come before this place in that order; not together with ``after``.
     """
 
     start: int
@@ -78,14 +83,30 @@ class Query:
     operation_like: str | None = None
     kind: str | None = None
     system: str | None = None
-    tags: tuple[tuple[str, str], ...] = ()
-    conditions: tuple[Condition, ...] = ()
+    where: Expression | None = None
     shortest: int | None = None
     longest: int | None = None
     errors: bool = False
     logs: tuple[str, ...] = ()
     limit: int = 20
     sort: str = "newest"
+    after: Cursor | None = None
+    before: Cursor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """The place of a trace in the order of a search. What arrives later does not move it.
+
+    Attributes:
+        size: what the order compares, see :data:`SORTS`; 0 where it is by time.
+        start: of the matching span where the order is by time, else of the trace; Unix time in nanoseconds.
+        trace_id: 16 bytes.
+    """
+
+    size: int
+    start: int
+    trace_id: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +118,28 @@ class Found:
         complete: False if the deadline came before all days were searched: there may be more.
         since: if it is not complete and in another order than ``newest``, from which Unix time in nanoseconds on the
             traces were compared; None: from none on, they are just some.
+        first: the place of the first of them; None: there is none.
+        last: the place of the last of them.
     """
 
     trace_ids: tuple[bytes, ...]
     complete: bool = True
     since: int | None = None
+    first: Cursor | None = None
+    last: Cursor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How many traces satisfy a query.
+
+    Attributes:
+        traces: how many were counted.
+        complete: False if the time was over before all were: there are more.
+    """
+
+    traces: int
+    complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,6 +406,7 @@ class Recent:
 
 SORTS: dict[str, Callable[[Summary], int]] = {
     "newest": lambda trace: 0,
+    "oldest": lambda trace: 0,
     "longest": lambda trace: trace.duration,
     "spans": lambda trace: trace.spans,
     "errors": lambda trace: trace.errors,
@@ -384,8 +423,14 @@ class TraceReader(Protocol):
     def operations(self, service: str, kind: str | None = None) -> list[Operation]:
         """The operations of ``service``, of all kinds or one, sorted; empty for a service not known."""
 
+    def vocabulary(self, *, seconds: float = 0.06) -> Vocabulary:
+        """What there is to ask for, as far as it is found out in about ``seconds``."""
+
     def search(self, query: Query, *, seconds: float = 2.0) -> Found:
         """Find traces, in the order that the query asks for, for at most about ``seconds``."""
+
+    def count(self, query: Query, *, seconds: float = 0.5) -> Counted:
+        """Count all traces that satisfy a query, whatever its limit and its place, for at most about ``seconds``."""
 
     def summaries(self, trace_ids: Iterable[bytes]) -> list[Summary]:
         """One for each of those traces that are there, in the order asked for."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["LONGEST", "is_time", "length"]
+__all__ = ["FIRST_TIME", "LONGEST", "is_time", "length"]
 
 _YEAR = 366 * 86400 * 10**9
+FIRST_TIME = _YEAR
+"""The first Unix time in nanoseconds that may be real."""
 LONGEST = _YEAR
 """Nanoseconds. If a span seems to have lasted longer, its start or its end is not a real time."""
 
@@ -17,4 +19,4 @@ def length(start: int, end: int) -> int:
 
 def is_time(nanoseconds: int) -> bool:
     """Whether a Unix time may be real: not in 1970, as seconds or milliseconds sent by mistake are, nor after 2262."""
-    return _YEAR <= nanoseconds < 1 << 63
+    return FIRST_TIME <= nanoseconds < 1 << 63

@@ -43,12 +43,15 @@ def _trace(capsys: pytest.CaptureFixture[str], directory: Path, *arguments: str)
 def test_traces_are_listed_newest_first(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A line tells a trace's id, start, duration, spans, errors, services and name."""
     assert main(["traces", "--data-dir", str(directory), *_TIME]) == 0
-    head, newer, older = capsys.readouterr().out.splitlines()
+    head, newer, older, total = capsys.readouterr().out.splitlines()
     assert head.split() == ["TRACE", "STARTED", "(UTC)", "DURATION", "SPANS", "ERRORS", "SERVICES", "NAME"]
     assert newer.split() == [REPORT, "2023-11-14", "22:13:22.000", "3", "s", "1", "-", "1", "web:", "GET", "/report"]
     assert older.split() == [
         ORDER, "2023-11-14", "22:13:20.000", "100", "ms", "4", "1", "2", "api:", "POST", "/orders",
     ]  # fmt: skip
+    assert total == "2 of 2"
+    assert main(["traces", "--data-dir", str(directory), "--limit", "1", *_TIME]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "1 of 2"
 
 
 @pytest.mark.parametrize(
@@ -62,17 +65,22 @@ def test_traces_are_listed_newest_first(directory: Path, capsys: pytest.CaptureF
         (("--sort", "longest", "--service", "worker"), [ORDER]),
         (("--service", "worker"), [ORDER]),
         (("--operation", "GET /report"), [REPORT]),
-        (("--tag", "user.id=42"), [ORDER]),
-        (("--tag", "user.id=42", "--tag", "db.system.name=mysql"), []),
-        (("--tag", "user.id>=42"), [ORDER]),
-        (("--tag", "user.id!=42"), []),
-        (("--tag", "db.system.name=post*", "--tag", "causal.pool.wait>40ms"), [ORDER]),
-        (("--tag", "causal.pool.wait>45ms"), []),
-        (("--tag", "error.type~^(timeout|refused)$"), [ORDER]),
-        (("--tag", "user.id"), [ORDER]),
-        (("--service", "web", "--tag", "!user.id"), [REPORT]),
-        (("--tag", "duration>=3s"), [REPORT]),
-        (("--tag", "duration>3s"), []),
+        (("user.id=42",), [ORDER]),
+        (("user.id=42", "db.system.name=mysql"), []),
+        (("user.id>=42",), [ORDER]),
+        (("user.id!=42",), []),
+        (("db.system.name=post* causal.pool.wait>40ms",), [ORDER]),
+        (("causal.pool.wait>45ms",), []),
+        (("error.type~^(timeout|refused)$",), [ORDER]),
+        (("user.id",), [ORDER]),
+        (("--service", "web", "!user.id"), [REPORT]),
+        (("user.id=42 OR service=web",), [REPORT, ORDER]),
+        (("service=web", "NOT user.id=7"), [REPORT]),
+        (("--query", "-user.id=7 service=web"), [REPORT]),
+        (("--query", "user.id", "user.id>42"), []),
+        (("--sort", "oldest"), [ORDER, REPORT]),
+        (("duration>=3s",), [REPORT]),
+        (("duration>3s",), []),
         (("--operation", "select*"), [ORDER]),
         (("--operation", "REPORT"), [REPORT]),
         (("--operation", '"GET"'), [ORDER]),
@@ -124,12 +132,12 @@ def test_nothing_found_is_said(directory: Path, capsys: pytest.CaptureFixture[st
         (("--start", "yesterday"), "--start: write the time"),
         (("--start", AFTER, "--end", BEFORE), "--end is before --start"),
         (("--min-duration", "5"), "--min-duration: '5' is not a duration"),
-        (("--tag", "=42"), '--tag: write key=value, key="some value", key!=value'),
-        (("--tag", "user.id==42"), "--tag: == is not supported: write ="),
-        (("--tag", "user.id>many"), "--tag: > compares numbers: write one, as in user.id>500 or user.id>20ms"),
-        (("--tag", "user.id~(4"), "--tag: user.id~(4: a ( has no ) after it"),
+        (("=42",), 'QUERY: column 1: write key=value, key="some value", key!=value'),
+        (("a", "user.id==42"), "QUERY: column 10: == is not supported: write ="),
+        (("user.id>many",), "QUERY: column 9: > compares numbers: write one, as in user.id>500 or user.id>20ms"),
+        (("--query", "user.id~(4"), "--query: column 9: user.id~(4: a ( has no ) after it"),
         (("--operation", '"GET'), "--operation: write a name in quotes"),
-        (("--sort", "oldest"), "--sort: one of newest, longest, spans, errors is needed, not 'oldest'"),
+        (("--sort", "slowest"), "--sort: one of newest, oldest, longest, spans, errors is needed, not 'slowest'"),
         (("--limit", "0"), "--limit: a whole number from 1 to"),
     ],
 )

@@ -13,6 +13,7 @@ from causal_otel.cli.remote.asking import Asked
 from causal_otel.cli.remote.jaeger import JaegerSource
 from causal_otel.collector.analysis import build
 from causal_otel.collector.query import Query
+from causal_otel.collector.query_line import parse
 from causal_otel.testing.process import LOOPBACK, claim_port
 from tests.cli.storing import AFTER, BEFORE, ORDER, REPORT, TRACES, keep
 from tests.collector.analysis.making import BEGIN, MS, span, trace
@@ -71,10 +72,12 @@ def _both(capsys: pytest.CaptureFixture[str], directory: Path, collector: Runnin
         ("traces", "--sort", "longest", "--limit", "1", *_TIME),
         ("traces", "--service", "web", *_TIME),
         ("traces", "--operation", '"POST /orders"', *_TIME),
-        ("traces", "--tag", "user.id>=42", "--tag", "db.system.name=post*", *_TIME),
-        ("traces", "--tag", "user.id=42", "--tag", "!nothing", "--tag", "user.id", *_TIME),
-        ("traces", "--tag", "error.type~^(timeout|refused)$", *_TIME),
-        ("traces", "--tag", "duration>=3s", *_TIME),
+        ("traces", "user.id>=42", "db.system.name=post*", *_TIME),
+        ("traces", "user.id=42", "!nothing", "user.id", *_TIME),
+        ("traces", "error.type~^(timeout|refused)$", *_TIME),
+        ("traces", "duration>=3s", *_TIME),
+        ("traces", 'name="POST /"* OR name~report', '!http.route="GET /orders"*', *_TIME),
+        ("traces", "--sort", "oldest", "--limit", "1", *_TIME),
         ("traces", "--errors", "--max-duration", "50ms", *_TIME),
         ("traces", "--start", BEFORE),
         ("traces", "--lookback", "1h"),
@@ -94,14 +97,6 @@ def test_what_is_not_there_is_said_as_of_files(collector: Running, capsys: pytes
     assert f"there is no trace {'c' * 32}" in capsys.readouterr().err
     assert main(["trace", "--url", collector.pages, ORDER, "--logs"]) == 0
     assert "It has no log records." in capsys.readouterr().out
-
-
-def test_a_condition_that_an_address_cannot_say_is_named(
-    collector: Running, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A value with ``*`` and a space has no form there."""
-    assert main(["traces", "--url", collector.pages, "--tag", "http.route=GET /orders*"]) == 2
-    assert "over --url no * with spaces or quotes" in capsys.readouterr().err
 
 
 # -- Jaeger's API, which the collector has as well ---------------------------------------------------------------------
@@ -132,7 +127,10 @@ def _query(**given: object) -> Query:
         (_query(longest=5 * MS), [ORDER]),
         (_query(kind="server", service="api"), [_LINKED, ORDER]),
         (_query(system="postgresql"), [ORDER]),
-        (_query(tags=(("user.id", "42"),)), [ORDER]),
+        (_query(where=parse("user.id=42").where), [ORDER]),
+        (_query(where=parse("service=web OR user.id=42").where), [REPORT, ORDER]),
+        (_query(where=parse("service=api status=error name=GET").where), [ORDER]),
+        (_query(sort="oldest"), [_LINKED, ORDER, REPORT]),
         (_query(sort="longest"), [REPORT, ORDER, _LINKED]),
         (_query(sort="spans", limit=1), [ORDER]),
     ],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import partial
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status, TracesData
 
@@ -13,6 +14,8 @@ from causal_otel.collector.matching import kind_name, matching_span, span_durati
 from causal_otel.collector.query import (
     SORTS,
     CallSum,
+    Counted,
+    Cursor,
     DayVolume,
     Dependency,
     Found,
@@ -30,9 +33,11 @@ from causal_otel.collector.query import (
 )
 from causal_otel.collector.store.histogram import Histogram
 from causal_otel.collector.systems import system_of
+from causal_otel.collector.vocabulary import Series, TagCounts, Vocabulary
 from tests.collector import oracle_sums
 
 HOUR = 3600 * 10**9
+BY_TIME = ("newest", "oldest")
 
 
 class MemoryReader:
@@ -81,20 +86,44 @@ class MemoryReader:
         }
         return sorted(each for each in found if kind is None or each.kind == kind)
 
+    def vocabulary(self, *, seconds: float = 0.06) -> Vocabulary:
+        counts = TagCounts()
+        spans: Counter[tuple[str, str, str]] = Counter()
+        for trace in self._traces.values():
+            counts.add_trace(trace)
+            spans.update((service, span.name, system_of(span)) for span, service in _spans(trace))
+        series = sorted((Series(*key, count) for key, count in spans.items()), key=lambda each: (-each.spans, each))
+        return Vocabulary(tuple(series), counts.values())
+
     def search(self, query: Query, *, seconds: float = 2.0) -> Found:
+        places = self._places(query)
+        if query.after is not None:
+            places = places[self._rank(places, query, query.after) :]
+        if query.before is not None:
+            at = self._rank(places, query, query.before)
+            places = [each for each in places[:at] if each != query.before]
+            places = places[max(0, len(places) - query.limit) :]
+        places = places[: query.limit]
+        ids = tuple(place.trace_id for place in places)
+        return Found(ids, True, None, *((places[0], places[-1]) if places else ()))
+
+    def _places(self, query: Query) -> list[Cursor]:
+        """The places of all traces that match, in the order of the query."""
+        score = SORTS[query.sort]
         found = []
         for trace_id, trace in self._traces.items():
-            span = matching_span(trace, query)
-            if span is not None:
-                found.append((span.start_time_unix_nano, trace_id))
-        score = SORTS[query.sort]
-        found.sort(key=lambda each: self._place(score, *each), reverse=True)
-        return Found(tuple(trace_id for _, trace_id in found[: query.limit]))
+            if (span := matching_span(trace, query)) is not None:
+                whole = summary(trace)
+                start = span.start_time_unix_nano if query.sort in BY_TIME else whole.start
+                found.append(Cursor(score(whole), start, trace_id))
+        return sorted(found, key=partial(_key, query.sort))
 
-    def _place(self, score: Callable[[Summary], int], start: int, trace_id: bytes) -> tuple[int, int, bytes]:
-        whole = summary(self._traces[trace_id])
-        size = score(whole)
-        return size, whole.start if score is not SORTS["newest"] else start, trace_id
+    def _rank(self, places: list[Cursor], query: Query, place: Cursor) -> int:
+        """How many places come before the next one after a place."""
+        return sum(_key(query.sort, each) <= _key(query.sort, place) for each in places)
+
+    def count(self, query: Query, *, seconds: float = 0.5) -> Counted:
+        return Counted(len(self._places(query)))
 
     def summaries(self, trace_ids: Iterable[bytes]) -> list[Summary]:
         return [summary(self._traces[trace_id]) for trace_id in trace_ids if trace_id in self._traces]
@@ -167,6 +196,14 @@ def _dependency(edge: tuple[str, str], durations: list[int], errors: int) -> Dep
     for duration in durations:
         counted.add(duration)
     return Dependency(*edge, len(durations), errors, sum(durations), counted.quantile(0.5), counted.quantile(0.95))
+
+
+def _key(sort: str, place: Cursor) -> tuple[int, int, int]:
+    """What an order goes by, ascending."""
+    number = int.from_bytes(place.trace_id)
+    if sort == "newest":
+        return 0, -place.start, number
+    return (0, place.start, -number) if sort == "oldest" else (-place.size, -place.start, -number)
 
 
 def _spans(trace: TracesData) -> Iterator[tuple[Span, str]]:

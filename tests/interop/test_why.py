@@ -91,7 +91,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Kept]:
         ("why", "--error"),
         ("traces",),
         ("traces", "--operation", "orders", "--sort", "longest"),
-        ("traces", "--tag", "causal.pool.wait>100ms"),
+        ("traces", "causal.pool.wait>100ms"),
         ("traces", "--errors"),
     ],
 )

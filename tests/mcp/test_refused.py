@@ -28,7 +28,7 @@ _UNKNOWN = "ff" * 16
         ("search_traces", {"start": "yesterday"}, "start: write the time in UTC, as in 2026-11-22T14:30"),
         ("search_traces", {"last": "1h", "start": "2026-11-22T14:30"}, "give either last or start, not both"),
         ("search_traces", {"start": "2026-11-22T14:30", "end": "2026-11-22T14:00"}, "end is before start"),
-        ("search_traces", {"conditions": "a == b"}, "conditions: == is not supported: write ="),
+        ("search_traces", {"query": "a == b"}, "query: column 3: == is not supported: write ="),
         ("search_traces", {"operation": '"GET'}, "operation: write a name in quotes"),
         ("search_traces", {"limit": 51}, "limit: input should be less than or equal to 50, not 51"),
         ("search_traces", {"limit": 0}, "limit: input should be greater than or equal to 1, not 0"),

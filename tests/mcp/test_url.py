@@ -28,7 +28,7 @@ def test_traces_are_found_and_explained(remote: Agent, over_stdin: Agent) -> Non
     """As they are in the directory itself."""
     for tool, arguments in (
         ("search_traces", {"operation": "POST /orders", **TIME}),
-        ("search_traces", {"conditions": "user.id=42 db.system.name=post*", **TIME}),
+        ("search_traces", {"query": "user.id=42 db.system.name=post*", **TIME}),
         ("why", {"trace_id": ORDER}),
         ("why", {"operation": "POST /orders", **TIME}),
         ("why", {"operation": "POST /orders", "which": "all", **TIME}),

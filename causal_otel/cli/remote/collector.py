@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from causal_otel.cli.stored import CommandError, UsageError
-from causal_otel.collector.conditions import quoted
-from causal_otel.collector.query import Found, ServiceCount, Summary, TraceLogs
+from causal_otel.cli.stored import CommandError
+from causal_otel.collector.expressions import quoted, written
+from causal_otel.collector.query import Counted, Found, ServiceCount, Summary, TraceLogs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
     from causal_otel.cli.remote.asking import Asked
-    from causal_otel.collector.conditions import Condition
     from causal_otel.collector.query import Query
 
 __all__ = ["CollectorSource", "parameters"]
@@ -35,16 +33,25 @@ class CollectorSource:
 
     def search(self, query: Query, *, seconds: float = 2.0) -> Found:
         """Find traces, in the order that the query asks for."""
-        answer = self._asked.get("/search.json", parameters(query))
+        document = self._document("/search.json", query)
+        summaries = [_summary(each) for each in document["traces"]]
+        self._summaries |= {each.trace_id: each for each in summaries}
+        ids = tuple(each.trace_id for each in summaries)
+        return Found(ids, document["complete"], document["compared_since_unix_nano"])
+
+    def count(self, query: Query, *, seconds: float = 0.5) -> Counted:
+        """Count all traces that satisfy a query."""
+        document = self._document("/ui/count", query)
+        return Counted(document["traces"], document["complete"])
+
+    def _document(self, path: str, query: Query) -> dict[str, Any]:
+        answer = self._asked.get(path, parameters(query))
         document = answer.document()
         if not answer.found or not isinstance(document, dict):
             mistakes = document.get("mistakes") if isinstance(document, dict) else None
             told = "; ".join(f"{name}: {said}" for name, said in mistakes.items()) if mistakes else answer.status
             raise CommandError(f"{self._asked.shown} refuses the search: {told}")
-        summaries = [_summary(each) for each in document["traces"]]
-        self._summaries |= {each.trace_id: each for each in summaries}
-        ids = tuple(each.trace_id for each in summaries)
-        return Found(ids, document["complete"], document["compared_since_unix_nano"])
+        return document
 
     def summaries(self, trace_ids: Iterable[bytes]) -> list[Summary]:
         """One for each of those that a search has found."""
@@ -68,22 +75,16 @@ class CollectorSource:
 
 
 def parameters(query: Query) -> dict[str, str]:
-    """A query as the search form has it.
-
-    Raises:
-        UsageError: The form cannot say it.
-    """
-    conditions = [f"{quoted(key)}={quoted(value)}" for key, value in query.tags]
-    conditions += map(_condition, query.conditions)
+    """A query as the search form has it."""
     operation = query.operation_like or ""
     if query.operation is not None:
         operation = quoted(query.operation)
     given = {
+        "q": "" if query.where is None else written(query.where),
         "service": query.service or "",
         "operation": operation,
         "kind": query.kind or "",
         "system": query.system or "",
-        "tags": " ".join(conditions),
         "start": _moment(query.start // 1000),
         "end": "" if query.end // 1000 >= _LAST else _moment(-(-query.end // 1000)),
         "shortest": "" if query.shortest is None else f"{query.shortest}ns",
@@ -94,19 +95,6 @@ def parameters(query: Query) -> dict[str, str]:
         "sort": query.sort,
     }
     return {name: value for name, value in given.items() if value}
-
-
-def _condition(condition: Condition) -> str:
-    key = quoted(condition.key)
-    if condition.operator == "has":
-        return key
-    if condition.operator == "lacks":
-        return f"!{key}"
-    if condition.wild:
-        if re.search(r'[\s"]', condition.value):
-            raise UsageError(f"--tag {condition.key}={condition.value[:40]}: over --url no * with spaces or quotes")
-        return f"{key}{condition.operator}{condition.value}"
-    return f"{key}{condition.operator}{quoted(condition.value)}"
 
 
 def _moment(microseconds: int) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from causal_otel.cli.stored import CommandError
 from causal_otel.collector.matching import matching_span, summary
-from causal_otel.collector.query import SORTS, Found
+from causal_otel.collector.query import SORTS, Counted, Found
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,6 +30,7 @@ class FetchedSource:
 
     def __init__(self) -> None:
         self._kept: dict[bytes, TracesData] = {}
+        self._counted = Counted(0, complete=False)
 
     def candidates(self, query: Query) -> tuple[dict[bytes, TracesData | None], bool]:
         """Traces that may satisfy the query, by their ids, and whether these are all.
@@ -57,11 +58,18 @@ class FetchedSource:
                 rank = SORTS[query.sort](summary(trace)) if query.sort != "newest" else 0
                 ranked.append((rank, span.start_time_unix_nano, trace_id))
         ranked.sort(key=lambda each: (-each[0], -each[1], each[2]))
+        if query.sort == "oldest":
+            ranked.reverse()
+        self._counted = Counted(len(ranked), complete=all_seen)
         since = None
         if query.sort != "newest" and not all_seen:
             since = min((start for _, start, _ in ranked), default=None)
         complete = all_seen or query.sort == "newest"
         return Found(tuple(trace_id for _, _, trace_id in ranked[: query.limit]), complete, since)
+
+    def count(self, query: Query, *, seconds: float = 0.5) -> Counted:
+        """What the last search has counted: whoever counts has searched for the same before."""
+        return self._counted
 
     def summaries(self, trace_ids: Iterable[bytes]) -> list[Summary]:
         """One for each of those traces that are there, in the order asked for."""

@@ -11,6 +11,7 @@ from causal_otel.cli.remote.jaeger_json import traces as read_traces
 from causal_otel.cli.remote.jaeger_json import without_jaegers_links
 from causal_otel.cli.stored import CommandError
 from causal_otel.collector.conditions import is_like
+from causal_otel.collector.expressions import folded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +42,7 @@ class JaegerSource(FetchedSource):
 
     def candidates(self, query: Query) -> tuple[dict[bytes, TracesData | None], bool]:
         """Its answers: it searches a service at a time, and knows operations by their whole names only."""
+        query, tags, all_said = folded(query)
         searches = list(self._searches(query))
         if len(searches) > _MOST_SEARCHES:
             raise CommandError(
@@ -48,12 +50,12 @@ class JaegerSource(FetchedSource):
                 "give --service, or more of the operation's name"
             )
         # It does not know all of our conditions, so some more are asked for.
-        exact = not (query.conditions or query.kind or query.system or query.sort != "newest")
+        exact = all_said and not (query.kind or query.system or query.sort != "newest")
         limit = min(_MOST, query.limit if exact else max(query.limit, _AT_LEAST))
         found: dict[bytes, TracesData | None] = {}
         all_seen = True
         for service, operation in searches:
-            data = self._data("/api/traces", _parameters(query, service, operation, limit))
+            data = self._data("/api/traces", _parameters(query, tags, service, operation, limit))
             all_seen = all_seen and len(data) < limit
             found |= read_traces(data)
         return found, all_seen
@@ -100,8 +102,10 @@ class JaegerSource(FetchedSource):
         return document.get("data") or []
 
 
-def _parameters(query: Query, service: str, operation: str | None, limit: int) -> dict[str, str | int]:
-    tags = dict(query.tags)
+def _parameters(
+    query: Query, tags: dict[str, str], service: str, operation: str | None, limit: int
+) -> dict[str, str | int]:
+    tags = dict(tags)
     if query.errors:
         tags["error"] = "true"
     given: dict[str, str | int | None] = {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from causal_otel.cli.remote.fetched import FetchedSource
 from causal_otel.cli.stored import CommandError
+from causal_otel.collector.expressions import folded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +38,8 @@ class TempoSource(FetchedSource):
 
     def candidates(self, query: Query) -> tuple[dict[bytes, TracesData | None], bool]:
         """The ids that it finds: the traces have to be asked for one by one."""
-        limit = min(_MOST, max(query.limit, _AT_LEAST) if query.conditions or query.sort != "newest" else query.limit)
+        all_said = folded(query)[2] and query.sort == "newest"
+        limit = min(_MOST, query.limit if all_said else max(query.limit, _AT_LEAST))
         given: dict[str, str | int] = {"q": traceql(query), "limit": limit}
         # It looks into its store only where both are given, and at what came last otherwise.
         given |= {"start": query.start // _SECOND, "end": min(query.end // _SECOND + 1, 2**33)}
@@ -74,6 +76,7 @@ def traceql(query: Query) -> str:
 
 
 def _terms(query: Query) -> Iterator[str]:
+    query, tags, _ = folded(query)
     if query.service is not None:
         yield f"resource.service.name = {_text(query.service)}"
     if query.operation is not None:
@@ -89,7 +92,7 @@ def _terms(query: Query) -> Iterator[str]:
         yield f"duration >= {query.shortest}ns"
     if query.longest is not None:
         yield f"duration <= {query.longest}ns"
-    for key, value in query.tags:
+    for key, value in tags.items():
         yield f".{_text(key)} = {_text(value)}" if not _is_number(value) else _number(key, value)
 
 

@@ -18,6 +18,7 @@ from anyio import to_thread
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from causal_otel.collector.attributes import KINDS
+from causal_otel.collector.expressions import tags as tags_wanted
 from causal_otel.collector.jaeger import parameters
 from causal_otel.collector.jaeger.answers import MAX_TRACES, Refused, endpoint, json_answer, load
 from causal_otel.collector.jaeger.legacy_model import short_id, ui_trace
@@ -187,7 +188,7 @@ class _Legacy:
             end=parameters.clamped(last),
             service=params.get("service") or None,
             operation=params.get("operation") or None,
-            tags=tuple(tags.items()),
+            where=tags_wanted(tags.items()),
             shortest=_duration(params, "minDuration"),
             longest=_duration(params, "maxDuration"),
             limit=min(limit, MAX_TRACES) if limit > 0 else _DEFAULT_LIMIT,

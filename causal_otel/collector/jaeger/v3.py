@@ -18,6 +18,7 @@ from anyio import to_thread
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from causal_otel.collector.attributes import KINDS, MISSING_SERVICE
+from causal_otel.collector.expressions import tags as tags_wanted
 from causal_otel.collector.jaeger import parameters
 from causal_otel.collector.jaeger.answers import MAX_TRACES, Refused, endpoint, json_answer, load
 from causal_otel.collector.query import Query
@@ -205,7 +206,7 @@ def _query(params: QueryParams) -> Query:
         end=end,
         service=_first(params, *_SERVICE)[0] or None,
         operation=_first(params, *_OPERATION)[0] or None,
-        tags=tuple(tags.items()),
+        where=tags_wanted(tags.items()),
         shortest=shortest,
         longest=longest,
         limit=_depth(params),

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from causal_otel.collector.conditions import operation as read_operation
 from causal_otel.collector.mcp.answers import Refused
 from causal_otel.collector.mcp.paging import Page, call_of, read_cursor
+from causal_otel.collector.query_line import operation as read_operation
 from causal_otel.collector.units import moment, parse_duration
 
 if TYPE_CHECKING:

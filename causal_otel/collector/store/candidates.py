@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
+from causal_otel.collector.conditions import is_exact
+from causal_otel.collector.expressions import And, Compare, Or
 from causal_otel.collector.store import postings
 from causal_otel.collector.store.indexing import indexed, resource_hash
 from causal_otel.collector.store.schema import BUCKET_BITS, slot, tag_hash, tag_range
 from causal_otel.collector.store.shapes import OTHERS, shape_hash
+from causal_otel.collector.store.table_conditions import is_column
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    from causal_otel.collector.expressions import Expression
     from causal_otel.collector.store.day_reading import DayReading
 
 __all__ = ["TagIndex", "Wanted"]
+
+_MOST_HASHES = 500
+"""Of tags, one of which is asked for: to look up more of them takes longer than it saves."""
+_MOST_COUNTED = 1000
+"""Chunks of one of several tags, all of which are asked for, before any other will do."""
 
 _MOST_RESOURCES = 200
 """A tag that more resources of the day have is not looked up: asking for each of them takes longer than it saves."""
@@ -60,6 +70,25 @@ class TagIndex:
             return None
         hashes = [tag_hash(key, text), *map(resource_hash, having)]
         return Wanted(hashes, [hashes])
+
+    def leading_to(self, part: Expression) -> Wanted | None:
+        """The chunks that have a span for which a part of an expression may hold; None: any may have one."""
+        if isinstance(part, Compare):
+            can_tell = part.operator == "=" and is_exact(part) and not is_column(part)
+            return self.wanted(part.key, part.value) if can_tell else None
+        if isinstance(part, And):
+            some = [each for inner in part.parts if (each := self.leading_to(inner)) is not None]
+            counted = [(self.count(each, _MOST_COUNTED), place, each) for place, each in enumerate(some)]
+            return min(counted, key=itemgetter(0, 1))[2] if counted else None
+        if isinstance(part, Or):
+            hashes: dict[int, None] = {}
+            for inner in part.parts:
+                each = self.leading_to(inner)
+                if each is None:
+                    return None
+                hashes |= dict.fromkeys(each.closed)
+            return Wanted(list(hashes), [list(hashes)]) if len(hashes) <= _MOST_HASHES else None
+        return None
 
     def together(self, tags: Sequence[Wanted], series: str, values: Mapping[str, str | int]) -> list[Wanted]:
         """The chunks that have all of some tags on one span, of certain series, as far as the day's shapes tell.

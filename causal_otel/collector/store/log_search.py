@@ -6,12 +6,12 @@ latest first. Each is read; if a record has them, the trace is read as well, and
 
 from __future__ import annotations
 
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING
 
 from causal_otel.collector.log_words import has_words, word_hash
 from causal_otel.collector.matching import matching_span
-from causal_otel.collector.query import Found
+from causal_otel.collector.query import Counted, Cursor, Found
 from causal_otel.collector.store import postings
 from causal_otel.collector.store.days import HOUR
 from causal_otel.collector.store.incoming_logs import time_of
@@ -21,7 +21,7 @@ from causal_otel.collector.store.schema import BUCKET_BITS, slot, tag_range
 from causal_otel.collector.store.search import satisfiable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
@@ -30,11 +30,12 @@ if TYPE_CHECKING:
     from causal_otel.collector.store.day_reading import DayReading
     from causal_otel.collector.store.open_days import Deadline, OpenDay
 
-__all__ = ["log_search"]
+__all__ = ["log_count", "log_search"]
 
 _AFTER = HOUR
 """Nanoseconds: what is logged so much later than the time that spans are to start in still counts."""
 _IDS_AT_ONCE = 500
+_BY_TIME = ("newest", "oldest")
 _SIZES = {"longest": "max(end) - min(start)", "spans": "sum(spans)", "errors": "sum(errors)"}
 
 
@@ -51,34 +52,89 @@ def log_search(
     """
     if not satisfiable(query):
         return Found(())
-    found: list[bytes] = []
-    since: int | None = None
+    if query.sort == "newest" and query.before is None:
+        return _newest(days, query, deadline, trace)
+    having: dict[bytes, int] = {}
     complete = True
     try:
         for logged, trace_id in _matches(days, query, deadline):
-            if query.sort != "newest":
-                found.append(trace_id)
-                since = logged
-            elif _satisfies(trace(trace_id), query):
-                found.append(trace_id)
-                if len(found) == query.limit:
-                    break
+            having[trace_id] = logged  # noqa: PERF403 - what was found when the time is over counts
     except OutOfTime:
         complete = False
-    if query.sort == "newest":
-        return Found(tuple(found), complete)
-    sizes = _sizes(days, found, query.sort)
+    since = min(having.values(), default=None)
     deadline.extend(1.0)  # to compare what was found
-    largest: list[bytes] = []
-    for trace_id in sorted(sizes, key=sizes.__getitem__, reverse=True):
-        if len(largest) == query.limit:
+    places = _in_order(days, query, having)
+    first, step = _begin(query, places)
+    found: list[Cursor] = []
+    for place in places[first::step]:
+        if len(found) == query.limit:
             break
         if deadline.passed():
             complete, since = False, None
             break
-        if _satisfies(trace(trace_id), query):
-            largest.append(trace_id)
-    return Found(tuple(largest), complete, None if complete else since)
+        if _satisfies(trace(place.trace_id), query):
+            found.append(place)
+    return _found(found[::step], complete, None if complete or query.sort in _BY_TIME else since)
+
+
+def log_count(
+    days: Sequence[OpenDay], query: Query, deadline: Deadline, trace: Callable[[bytes], TracesData | None]
+) -> Counted:
+    """Count the traces that satisfy ``query``, which asks for words. The arguments are those of :func:`log_search`."""
+    count = 0
+    if satisfiable(query):
+        try:
+            for _, trace_id in _matches(days, query, deadline):
+                count += _satisfies(trace(trace_id), query)
+        except OutOfTime:
+            return Counted(count, complete=False)
+    return Counted(count)
+
+
+def _newest(
+    days: Sequence[OpenDay], query: Query, deadline: Deadline, trace: Callable[[bytes], TracesData | None]
+) -> Found:
+    found: list[Cursor] = []
+    passed = query.after is None
+    try:
+        for logged, trace_id in _matches(days, query, deadline):
+            if query.after is not None and trace_id == query.after.trace_id:
+                passed = True
+            elif passed and _satisfies(trace(trace_id), query):
+                found.append(Cursor(0, logged, trace_id))
+                if len(found) == query.limit:
+                    break
+    except OutOfTime:
+        return _found(found, False, None)
+    return _found(found, True, None)
+
+
+def _in_order(days: Sequence[OpenDay], query: Query, having: Mapping[bytes, int]) -> list[Cursor]:
+    """The places of traces, given when the record was logged that each was found by, the newest first."""
+    if query.sort in _BY_TIME:
+        places = [Cursor(0, logged, trace_id) for trace_id, logged in having.items()]
+        return places if query.sort == "newest" else places[::-1]
+    sizes = _sizes(days, list(having), query.sort)
+    places = [Cursor(size, having[trace_id], trace_id) for trace_id, size in sizes.items()]
+    return sorted(places, key=attrgetter("size", "trace_id"), reverse=True)
+
+
+def _begin(query: Query, places: Sequence[Cursor]) -> tuple[int, int]:
+    """Where the wanted ones begin in an order, and which way they go on; a place that is gone is behind all others."""
+    at = query.after or query.before
+    if at is None:
+        return 0, 1
+    ids = [place.trace_id for place in places]
+    place = ids.index(at.trace_id) if at.trace_id in ids else len(ids)
+    if query.before is None:
+        return place + 1, 1
+    return (place - 1, -1) if place else (len(ids), 1)
+
+
+def _found(places: Sequence[Cursor], complete: bool, since: int | None) -> Found:
+    if not places:
+        return Found((), complete, since)
+    return Found(tuple(place.trace_id for place in places), complete, since, places[0], places[-1])
 
 
 def _satisfies(trace: TracesData | None, query: Query) -> bool:

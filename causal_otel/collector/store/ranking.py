@@ -13,18 +13,20 @@ found only after several traces were read in vain.
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_left
 from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import chain, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from causal_otel.collector.query import SORTS, Found
+from causal_otel.collector.query import SORTS, Cursor, Found
 from causal_otel.collector.store.days import DAY, LARGEST, hour_of
 from causal_otel.collector.store.limits import within_range
 from causal_otel.collector.store.open_days import OutOfTime, Skipped
 from causal_otel.collector.store.schema import SPREAD
 from causal_otel.collector.store.search import MOST_COUNTED, PATIENCE, DaySearch, satisfiable
+from causal_otel.collector.times import FIRST_TIME, is_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -50,9 +52,12 @@ _UNKNOWN = 1 << 64
 
 _Row = tuple[bytes, int, int, int, int]
 """A trace's id, start, end, spans and errors, as the table has it."""
+_Place = tuple[int, int, bytes]
+"""What a trace is compared by: its size, its start and its id."""
 _TRACE_OF = "SELECT trace_id FROM chunk WHERE id = ?"
 _COLUMNS = "id, start, end, spans, errors"
-# As `_size` has it.
+# As `_size` and `_start` have them.
+_START = f"CASE WHEN start < {FIRST_TIME} THEN {LARGEST} ELSE start END"
 _SIZES = {
     "longest": f"CASE WHEN end < {LARGEST} THEN end - start ELSE {LARGEST} END",
     "spans": "spans",
@@ -113,7 +118,7 @@ def ranked(
             complete = since is None
         except OutOfTime:
             pass
-    return Found(order.first(), complete, since)
+    return order.found(complete=complete, since=since)
 
 
 def _size(sort: str, row: _Row) -> int:
@@ -123,9 +128,13 @@ def _size(sort: str, row: _Row) -> int:
     return spans if sort == "spans" else errors
 
 
+def _start(row: _Row) -> int:
+    """When a trace starts at the latest: where a span of it has no real time, that of the others counts."""
+    return row[1] if is_time(row[1]) and row[1] < LARGEST else _UNKNOWN
+
+
 def _part(sort: str, row: _Row, matches: Callable[[], bool]) -> _Part:
-    trace_id, start, *_ = row
-    return _Part(_size(sort, row), start if start < LARGEST else _UNKNOWN, trace_id, matches)
+    return _Part(_size(sort, row), _start(row), row[0], matches)
 
 
 class _Order:
@@ -133,11 +142,14 @@ class _Order:
 
     def __init__(self, query: Query, summaries: Callable[[Iterable[bytes]], list[Summary]]) -> None:
         self._limit = query.limit
+        self._after = _place(query.after)
+        self._before = _place(query.before)
         self._score = SORTS[query.sort]
         self._summaries = summaries
         self._known: set[bytes] = set()
         self._waiting: list[bytes] = []
-        self._compared: list[tuple[int, int, bytes]] = []
+        self._compared: list[_Place] = []
+        self._passed = 0
 
     def __contains__(self, trace_id: bytes) -> bool:
         return trace_id in self._known
@@ -148,21 +160,40 @@ class _Order:
         self._waiting.append(trace_id)
 
     def is_done(self, following: _Part) -> bool:
-        """Whether there are enough that are as large as this one, and so as all that follow it."""
-        missing = self._limit - len(self._compared)
-        if len(self._waiting) >= (missing if missing > 0 else _BATCH):
+        """Whether those that are wanted come before this one, and so before all that follow it."""
+        if self._before is not None:
+            # Of those that come before a place, the last ones are wanted: all have to be seen.
+            return (following.size, following.start) < self._before[:2]
+        missing = self._limit - (len(self._compared) - self._passed)
+        if len(self._waiting) >= (missing if 0 < missing < _BATCH and not self._passed else _BATCH):
             self._compare()
-        return len(self._compared) >= self._limit and self._compared[self._limit - 1][0] >= following.size
+        last = self._passed + self._limit
+        return len(self._compared) >= last and self._compared[last - 1][:2] > (following.size, following.start)
 
-    def first(self) -> tuple[bytes, ...]:
-        """As many as were asked for, the largest first."""
+    def found(self, *, complete: bool, since: int | None) -> Found:
+        """As many as were asked for."""
         self._compare()
-        return tuple(trace_id for _, _, trace_id in self._compared[: self._limit])
+        if self._before is None:
+            places = self._compared[self._passed : self._passed + self._limit]
+        else:
+            place = self._before
+            places = [each for each in self._compared if each > place][-self._limit :]
+        ids = tuple(trace_id for _, _, trace_id in places)
+        return Found(ids, complete, since, *((Cursor(*places[0]), Cursor(*places[-1])) if places else ()))
 
     def _compare(self) -> None:
         self._compared += [(self._score(each), each.start, each.trace_id) for each in self._summaries(self._waiting)]
         self._compared.sort(reverse=True)
         self._waiting.clear()
+        if self._after is not None:
+            self._passed = bisect_left(self._compared, True, key=self._comes_after)
+
+    def _comes_after(self, place: _Place) -> bool:
+        return self._after is not None and place < self._after
+
+
+def _place(cursor: Cursor | None) -> _Place | None:
+    return None if cursor is None else (cursor.size, cursor.start, cursor.trace_id)
 
 
 class _Scattered:
@@ -328,14 +359,14 @@ class _DayRanking(DaySearch):
         marks = self._marks or b""
         chunks = [chunk for chunk, marked in enumerate(marks) if marked]
         ids = {trace_id for chunk in chunks for (trace_id,) in self._db.execute(_TRACE_OF, (chunk,))}
-        rows = sorted(_rows_of(self._db, ids), key=itemgetter(1), reverse=True)
+        rows = sorted(_rows_of(self._db, ids), key=_start, reverse=True)
         rows.sort(key=partial(_size, self.query.sort), reverse=True)
         return iter(rows)
 
     def _all_rows(self) -> Iterator[_Row]:
         statement = (
             f"SELECT {_COLUMNS} FROM trace WHERE start <= ? AND end >= ?"  # noqa: S608 - our own SQL
-            f" ORDER BY {_SIZES[self.query.sort]} DESC, start DESC LIMIT ? OFFSET ?"
+            f" ORDER BY {_SIZES[self.query.sort]} DESC, {_START} DESC LIMIT ? OFFSET ?"
         )
         offset, count = 0, _FIRST_PAGE
         while rows := self._db.execute(statement, (self.end, self.start, count, offset)).fetchall():

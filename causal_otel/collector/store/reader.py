@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from causal_otel.collector.attributes import KINDS
 from causal_otel.collector.matching import matching_span, summary
 from causal_otel.collector.query import (
+    Counted,
     DayVolume,
     Dependency,
     Found,
@@ -22,12 +24,15 @@ from causal_otel.collector.query import (
 from causal_otel.collector.store import days, sums
 from causal_otel.collector.store.arrivals import recent
 from causal_otel.collector.store.assembling import assembled, assembled_logs
+from causal_otel.collector.store.counting import counted
 from causal_otel.collector.store.limits import is_unicode, within_range
-from causal_otel.collector.store.log_search import log_search
+from causal_otel.collector.store.log_search import log_count, log_search
+from causal_otel.collector.store.oldest import oldest
 from causal_otel.collector.store.open_days import Deadline, OpenDays, Skipped
 from causal_otel.collector.store.ranking import ranked
 from causal_otel.collector.store.schema import SPREAD
 from causal_otel.collector.store.search import search
+from causal_otel.collector.store.words import vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -40,12 +45,14 @@ if TYPE_CHECKING:
     from causal_otel.collector.query import CallSum, MeasureSum, Selected, SeriesSum, Step
     from causal_otel.collector.store.day_reading import DayReading
     from causal_otel.collector.store.open_days import OpenDay
+    from causal_otel.collector.vocabulary import Vocabulary
 
     T = TypeVar("T")
 
 __all__ = ["Reader"]
 
 _SUMMARIES_AT_ONCE = 100
+_OPPOSITE = {"newest": "oldest", "oldest": "newest"}
 
 
 class Reader:
@@ -84,14 +91,30 @@ class Reader:
         found = {Operation(name, KINDS[number]) for name, number in rows}
         return sorted(operation for operation in found if kind in (None, operation.kind))
 
+    def vocabulary(self, *, seconds: float = 0.06) -> Vocabulary:
+        """What there is to ask for, as far as it is found out in about ``seconds``: of the last days, from samples."""
+        return vocabulary(self._days.present(), Deadline(seconds))
+
     def search(self, query: Query, *, seconds: float = 2.0) -> Found:
         """Find traces, in the order that the query asks for, for at most about ``seconds``."""
         present, deadline = self._days.present(), Deadline(seconds)
         if query.logs:
             return log_search(present, query, deadline, self.trace)
-        if query.sort == "newest":
-            return search(present, query, deadline)
-        return ranked(present, query, deadline, self.summaries)
+        if query.sort not in _OPPOSITE:
+            return ranked(present, query, deadline, self.summaries)
+        if query.before is None:
+            return (search if query.sort == "newest" else oldest)(present, query, deadline)
+        turned = replace(query, sort=_OPPOSITE[query.sort], after=query.before, before=None)
+        found = (search if turned.sort == "newest" else oldest)(present, turned, deadline)
+        return replace(found, trace_ids=found.trace_ids[::-1], first=found.last, last=found.first)
+
+    def count(self, query: Query, *, seconds: float = 0.5) -> Counted:
+        """Count all traces that satisfy a query, whatever its limit and its place, for at most about ``seconds``."""
+        present, deadline = self._days.present(), Deadline(seconds)
+        query = replace(query, limit=1, sort="newest", after=None, before=None)
+        if query.logs:
+            return log_count(present, query, deadline, self.trace)
+        return counted(present, query, deadline)
 
     def summaries(self, trace_ids: Iterable[bytes]) -> list[Summary]:
         """One for each of those traces that are there, in the order asked for."""

@@ -19,31 +19,32 @@ so each way knows how late a match can start.
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING
 
 from causal_otel.collector.attributes import KINDS
-from causal_otel.collector.conditions import is_like
+from causal_otel.collector.expressions import Field, conjuncts, leaves, only_service, whole
 from causal_otel.collector.matching import matching_span
 from causal_otel.collector.query import Found
 from causal_otel.collector.store.candidates import TagIndex, Wanted
 from causal_otel.collector.store.days import HOUR, LARGEST, hour_of
 from causal_otel.collector.store.limits import is_unicode, within_range
 from causal_otel.collector.store.literals import Literals
-from causal_otel.collector.store.open_days import OutOfTime, Skipped
+from causal_otel.collector.store.matches import Later, Match, merged
+from causal_otel.collector.store.open_days import Skipped
 from causal_otel.collector.store.schema import SPREAD
 from causal_otel.collector.store.table_conditions import TableConditions
-from causal_otel.names import OTEL_STATUS_CODE, SPAN_KIND
+from causal_otel.collector.systems import OTHERS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+    from collections.abc import Container, Generator, Iterable, Iterator, Mapping, Sequence
 
     from causal_otel.collector.query import Query
     from causal_otel.collector.store.day_reading import DayReading
     from causal_otel.collector.store.open_days import Deadline, OpenDay
 
-__all__ = ["MOST_COUNTED", "PATIENCE", "DaySearch", "satisfiable", "search"]
+__all__ = ["MOST_COUNTED", "PATIENCE", "DaySearch", "first_width", "intervals", "next_width", "satisfiable", "search"]
 
 _SLICE_ROWS = 2000
 """Rows of ``found`` to take at a time: what is sorted and fetched in a few milliseconds."""
@@ -62,43 +63,27 @@ MOST_COUNTED = 1 << 14
 _FEW_NAMED = 64
 """Chunks with an attribute named as what a column tells: if there are more, the column does not help."""
 _IDS_AT_ONCE = 500
-_ERRORS = {("error", "true"), (OTEL_STATUS_CODE, "ERROR")}
-"""The tags of spans whose status is an error."""
-
 _NEVER = 1 << 64
 """Later than OTLP can tell. What is later than SQLite can count is all the same to the tables."""
 
-Match = tuple[int, bytes]
-"""When the matching span starts, and the trace id; without one: nothing that follows starts later."""
 _Candidate = tuple[int, int]
 """When a matching span can start at the latest, and the chunk's id; 0: none, but no later one follows."""
 
 
 def search(days: Sequence[OpenDay], query: Query, deadline: Deadline) -> Found:
-    """Find the traces that satisfy ``query``.
+    """Find the traces that satisfy ``query``, the newest first.
 
     Args:
-        days: where to look, in any order; the newest first is best.
-        query: what for.
+        days: where to look, newest first.
+        query: what for; of the places in the order, only ``after`` is looked at.
         deadline: when to stop.
     """
     if not satisfiable(query):
         return Found(())
-    taken: dict[bytes, None] = {}
-    streams = [DaySearch(day, query, deadline, taken).matches() for day in days]
-    try:
-        for _, trace_id in heapq.merge(*streams, key=itemgetter(0), reverse=True):
-            if trace_id:
-                taken[trace_id] = None
-                if len(taken) == query.limit:
-                    break
-            deadline.check()
-    except OutOfTime:
-        return Found(tuple(taken), complete=False)
-    finally:
-        for stream in streams:
-            stream.close()
-    return Found(tuple(taken))
+    taken: dict[bytes, int] = {}
+    later = Later(days, query)
+    streams = [DaySearch(day, query, deadline, taken, later).matches() for day in days]
+    return merged(streams, query, deadline, taken)
 
 
 def satisfiable(query: Query) -> bool:
@@ -131,19 +116,31 @@ class DaySearch:
         query: what for.
         deadline: when to stop.
         taken: the traces found so far in any file.
+        later: tells whether a trace has later matches, in any file.
     """
 
-    def __init__(self, day: OpenDay, query: Query, deadline: Deadline, taken: Collection[bytes]) -> None:
+    def __init__(
+        self, day: OpenDay, query: Query, deadline: Deadline, taken: Container[bytes], later: Later | None = None
+    ) -> None:
         self.day = day
         self.query = query
         self.deadline = deadline
+        self.later = later
         self._taken = taken
-        self.start = within_range(query.start)
-        self.end = within_range(query.end)
-        self.conditions = TableConditions(query)
+        # The query, but for spans that cannot be in this place of the order.
+        self.narrowed = self._in_place(query)
+        self.start = within_range(self.narrowed.start)
+        self.end = within_range(self.narrowed.end)
+        self.conditions = TableConditions(None, tuple, _unknown)
         self.filters: list[_Filter] = []
         self.literals: Literals | None = None
         self._in_vain = 0
+        self._columns: dict[tuple[str, str], frozenset[int] | None] = {}
+
+    def _in_place(self, query: Query) -> Query:
+        if query.after is None or query.sort != "newest":
+            return query
+        return replace(query, end=min(query.end, query.after.start))
 
     def matches(self) -> Generator[Match, None, None]:
         """Every match, those first that start last, and between them how late one can be."""
@@ -169,30 +166,53 @@ class DaySearch:
         Returns:
             The index, and the chunks to look at besides those that the conditions lead to.
         """
-        resource_tags = db.resource_tags() if self.query.tags or self.query.conditions else {}
-        service = self.query.service
-        self.literals = Literals(self.query, resource_tags, None if service is None else db.resources_of(service))
-        if (like := self.query.operation_like) is not None:
-            names = db.execute("SELECT id, operation FROM series")
-            self.conditions.require_one_of(each for each, name in names if is_like(like, name))
+        expression = whole(self.query)
+        of_tags = any(not isinstance(each, Field) for each in leaves(expression))
+        resource_tags = db.resource_tags() if of_tags else {}
+        service = only_service(expression)
+        resources = None if service is None else db.resources_of(service)
+        self.literals = Literals(expression, resource_tags, resources)
         index = TagIndex(db, resource_tags)
-        tags: list[Wanted] = []
-        named: set[int] = set()
-        for key, text in self.query.tags:
-            named |= self._want(index, key, text, tags)
+        self.conditions = TableConditions(
+            expression,
+            lambda: db.execute("SELECT id, service, operation, system FROM series").fetchall(),
+            lambda key, text: self._attributes(index, key, text) is not None,
+            system=OTHERS if self.query.system == OTHERS else None,
+        )
+        tags = [each for part in conjuncts(expression) if (each := index.leading_to(part)) is not None]
         self.filters = self._filtered(index, tags)
-        return index, named
+        return index, set().union(*(each for each in self._columns.values() if each is not None))
 
     def _candidates(self, db: DayReading, first: int, last: int) -> Iterator[_Candidate]:
         index, named = self.prepared(db)
-        least = self.filters[0].count if self.filters else _NEVER
-        if least <= (PATIENCE if self.conditions.on_rows else _ALWAYS_BY_TAG):
-            found = self._by_tag(db, index)
-        else:
-            hours = self._hours(db, first, last)
-            few = min(sum(hours.values()) // _ROWS_PER_LOOK, MOST_COUNTED)
-            found = self._by_tag(db, index) if least <= few else self._by_time(db, index, hours)
+        hours: dict[int, int] = {}
+        chunks = self._few_by_tag(db, index, first, last, hours)
+        found = self._by_time(db, index, hours) if chunks is None else self._by_start(db, chunks)
         return heapq.merge(found, self._by_start(db, named), key=itemgetter(0), reverse=True) if named else found
+
+    def _few_by_tag(
+        self, db: DayReading, index: TagIndex, first: int, last: int, hours: dict[int, int]
+    ) -> set[int] | None:
+        """The chunks that the index leads to, if that is the shorter way than by time.
+
+        Args:
+            db: the connection.
+            index: of tags.
+            first: the first hour that is asked for.
+            last: the last one.
+            hours: gets those in which a span may match, if they were needed.
+        """
+        least = self.filters[0].count if self.filters else _NEVER
+        if least > (PATIENCE if self.conditions.on_rows else _ALWAYS_BY_TAG):
+            hours |= self._hours(db, first, last)
+            if least > min(sum(hours.values()) // _ROWS_PER_LOOK, MOST_COUNTED):
+                return None
+        chunks = index.chunks(self.filters[0].wanted)
+        # Those that pass all the others, too, unless there are few.
+        for each in self.filters[1:]:
+            if len(chunks) > PATIENCE:
+                chunks &= index.chunks(each.wanted)
+        return chunks
 
     def _filtered(self, index: TagIndex, tags: list[Wanted]) -> list[_Filter]:
         """What the index can tell of the tags, the fewest chunks first."""
@@ -201,27 +221,14 @@ class DaySearch:
             filters = _counted(index, index.together(tags, self.conditions.series, self.conditions.values))
         return filters
 
-    def _want(self, index: TagIndex, key: str, text: str, tags: list[Wanted]) -> set[int]:
-        """Look for a tag in the index, with others, or, if it is one that columns tell, there.
-
-        Returns:
-            The chunks to look at besides, because they may have an attribute that says what the column does.
-        """
-        tag = index.wanted(key, text)
-        if tag is None:
-            return set()
-        of_kind = key == SPAN_KIND and text in KINDS[1:]
-        if not of_kind and (key, text) not in _ERRORS:
-            tags.append(tag)
-            return set()
-        named = index.chunks(tag)
-        if len(named) > _FEW_NAMED:
-            return set()
-        if of_kind:
-            self.conditions.require_kind(text)
-        else:
-            self.conditions.require_errors()
-        return named
+    def _attributes(self, index: TagIndex, key: str, text: str) -> frozenset[int] | None:
+        """The chunks with an attribute that is named as what a column tells; None: they may be many."""
+        tag = key, text
+        if tag not in self._columns:
+            wanted = index.wanted(key, text)
+            chunks = None if wanted is None else frozenset(index.chunks(wanted))
+            self._columns[tag] = None if chunks is None or len(chunks) > _FEW_NAMED else chunks
+        return self._columns[tag]
 
     def _hours(self, db: DayReading, first: int, last: int) -> dict[int, int]:
         """The hours in which a span may match, latest first, and how many spans they have of the series."""
@@ -232,32 +239,27 @@ class DaySearch:
         )
         return dict(db.execute(statement, {**self.conditions.values, "first": first, "last": last}).fetchall())
 
-    def _by_tag(self, db: DayReading, index: TagIndex) -> Iterator[_Candidate]:
-        """The chunks that pass the first filter and, unless there are few of them, all the others."""
-        chunks = index.chunks(self.filters[0].wanted)
-        for each in self.filters[1:]:
-            if len(chunks) > PATIENCE:
-                chunks &= index.chunks(each.wanted)
-        return self._by_start(db, chunks)
-
     def _by_start(self, db: DayReading, chunks: Iterable[int]) -> Iterator[_Candidate]:
         """Those of ``chunks`` that may have a span in the time asked for."""
+        for start, chunk in sorted(self.starts(db, chunks), reverse=True):
+            yield self._latest(start + SPREAD), chunk
+
+    def starts(self, db: DayReading, chunks: Iterable[int]) -> list[tuple[int, int]]:
+        """When the first span of each of ``chunks`` starts, if one may be in the time asked for; with its id."""
         ids = sorted(chunks)
-        found: list[_Candidate] = []
+        found: list[tuple[int, int]] = []
         for position in range(0, len(ids), _IDS_AT_ONCE):
             some = ids[position : position + _IDS_AT_ONCE]
             marks = ",".join("?" * len(some))
             statement = f"SELECT start, id FROM chunk WHERE id IN ({marks}) AND start BETWEEN ? AND ?"  # noqa: S608
             found += db.execute(statement, (*some, self.start - SPREAD, self.end))
-        found.sort(reverse=True)
-        for start, chunk in found:
-            yield self._latest(start + SPREAD), chunk
+        return found
 
     def _by_time(self, db: DayReading, index: TagIndex, hours: dict[int, int]) -> Iterator[_Candidate]:
         """The chunks in which a series in question may have a matching span, going by its time."""
         seen: set[int] = set()
-        width = max(_SLICE_AT_LEAST, HOUR * _SLICE_ROWS // max(hours.values(), default=1))
-        for begin, high in _intervals(hours):
+        width = first_width(hours)
+        for begin, high in intervals(hours):
             low = max(begin, self.start)
             high = min(high, self.end + SPREAD)
             while high > low:
@@ -267,14 +269,11 @@ class DaySearch:
                 for start, chunk in rows:
                     if chunk in seen:
                         continue
-                    if self._in_vain > PATIENCE:
-                        self._ask(index)
+                    self._ask_after_looking_in_vain(index)
                     seen.add(chunk)
-                    if all(each.chunks is None or chunk in each.chunks for each in self.filters):
+                    if self._passes(chunk):
                         yield self._latest(start), chunk
-                # Narrower or wider next time, by eight at the most.
-                width = width * _SLICE_ROWS // min(max(len(rows), _SLICE_ROWS // 8), _SLICE_ROWS * 8)
-                width = max(_SLICE_AT_LEAST, width)
+                width = next_width(width, len(rows))
                 high = middle
 
     def _rows(self, db: DayReading, low: int, high: int) -> list[_Candidate]:
@@ -297,17 +296,23 @@ class DaySearch:
         }
         return db.execute(statement, {**self.conditions.values, **values}).fetchall()
 
-    def _ask(self, index: TagIndex) -> None:
+    def _ask_after_looking_in_vain(self, index: TagIndex) -> None:
+        if self._in_vain <= PATIENCE:
+            return
         self._in_vain = 0
         for each in self.filters:
             if each.chunks is None:
                 each.chunks = index.chunks(each.wanted)
 
+    def _passes(self, chunk: int) -> bool:
+        """Whether a chunk may match, as far as the index was asked."""
+        return all(each.chunks is None or chunk in each.chunks for each in self.filters)
+
     def _verified(self, db: DayReading, candidates: Iterator[_Candidate]) -> Iterator[Match]:
         """The matches among ``candidates``, newest first: each waits until no later one can follow."""
         buffered: list[tuple[int, bytes]] = []
         for latest, chunk in candidates:
-            while buffered and -buffered[0][0] >= latest:
+            while buffered and -buffered[0][0] > latest:
                 start, trace_id = heapq.heappop(buffered)
                 yield -start, trace_id
             yield latest, b""
@@ -323,18 +328,39 @@ class DaySearch:
         if row is None or row[0] in self._taken:
             return None
         trace = db.unpack(row[1], self.literals)
-        span = None if trace is None else matching_span(trace, self.query)
+        span = None if trace is None else matching_span(trace, self.narrowed)
         if span is None:
             self._in_vain += 1
             return None
-        return -span.start_time_unix_nano, row[0]
+        return None if self._came_before(row[0]) else (-span.start_time_unix_nano, row[0])
+
+    def _came_before(self, trace_id: bytes) -> bool:
+        """Whether a trace comes before the first one that is wanted, because it has a later match as well."""
+        place = self.query.after
+        if place is None or self.later is None or self.query.sort != "newest":
+            return False
+        return self.later.has(trace_id, place.start + (trace_id > place.trace_id), self.deadline)
+
+
+def _unknown(_key: str, _text: str) -> bool:
+    return False
+
+
+def first_width(hours: Mapping[int, int]) -> int:
+    """The nanoseconds in which there are about as many rows of ``found`` as are taken at a time."""
+    return max(_SLICE_AT_LEAST, HOUR * _SLICE_ROWS // max(hours.values(), default=1))
+
+
+def next_width(width: int, rows: int) -> int:
+    """The same, after so many were found: narrower or wider, by eight at the most."""
+    return max(_SLICE_AT_LEAST, width * _SLICE_ROWS // min(max(rows, _SLICE_ROWS // 8), _SLICE_ROWS * 8))
 
 
 def _counted(index: TagIndex, tags: Iterable[Wanted]) -> list[_Filter]:
     return sorted((_Filter(tag, index.count(tag, MOST_COUNTED)) for tag in tags), key=attrgetter("count"))
 
 
-def _intervals(hours: Iterable[int]) -> Iterator[tuple[int, int]]:
+def intervals(hours: Iterable[int]) -> Iterator[tuple[int, int]]:
     """The times, latest first, of the rows of ``found`` that have a span in one of ``hours``, which come latest first.
 
     From the first nanosecond, up to but without the last.

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlencode
 
-from causal_otel.collector import conditions, units
+from causal_otel.collector import query_line, units
 from causal_otel.collector.attributes import KINDS
 from causal_otel.collector.log_words import read_words
-from causal_otel.collector.query import Query
+from causal_otel.collector.query import Cursor, Query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["LIMIT", "LOOKBACKS", "NO_SYSTEM", "SORTS", "FormError", "SearchForm", "lookback"]
+__all__ = ["LIMIT", "LOOKBACKS", "NO_SYSTEM", "SORTS", "FormError", "Place", "SearchForm", "lookback"]
 
 LIMIT = 500
 """Traces that one page shows at most."""
@@ -39,6 +40,7 @@ NO_SYSTEM = "none"
 
 SORTS: dict[str, str] = {
     "newest": "Newest",
+    "oldest": "Oldest",
     "longest": "Longest",
     "spans": "Most spans",
     "errors": "Most errors",
@@ -46,6 +48,7 @@ SORTS: dict[str, str] = {
 """The orders of the traces found: what an address and what the page calls each."""
 
 _Value = TypeVar("_Value")
+_PLACE = re.compile(r"([0-9]{1,9})-([0-9]{1,20})-([0-9]{1,20})-([0-9a-f]{32})", re.ASCII)
 
 
 class FormError(ValueError):
@@ -57,15 +60,41 @@ class FormError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a page begins or ends in the list of all traces found, as an address has it.
+
+    Attributes:
+        shown: how many traces are before it; only told, as more may have arrived.
+        cursor: the trace that it is after or before.
+    """
+
+    shown: int
+    cursor: Cursor
+
+    @classmethod
+    def read(cls, text: str) -> Place | None:
+        """The place that an address names; None: it names none."""
+        match = _PLACE.fullmatch(text)
+        if match is None:
+            return None
+        shown, size, start, trace_id = match.groups()
+        return cls(int(shown), Cursor(int(size), int(start), bytes.fromhex(trace_id)))
+
+    def __str__(self) -> str:
+        return f"{self.shown}-{self.cursor.size}-{self.cursor.start}-{self.cursor.trace_id.hex()}"
+
+
+@dataclass(frozen=True, slots=True)
 class SearchForm:
     """The search form's fields as they were typed; their names are the address's parameters.
 
     Attributes:
+        q: the query line, as :func:`~causal_otel.collector.query_line.parse` reads it.
         service: as in :class:`~causal_otel.collector.query.Query`, like the next two; empty: any.
-        operation: as :func:`~causal_otel.collector.conditions.operation` reads it.
+        operation: as :func:`~causal_otel.collector.query_line.operation` reads it.
         kind: the span's kind.
         system: what the span talks to; :data:`NO_SYSTEM`: none that it tells of.
-        tags: as :func:`~causal_otel.collector.conditions.parse` reads them.
+        tags: the same language as ``q``; all of both has to hold.
         lookback: a key of :data:`LOOKBACKS`; ``start`` and ``end`` win over it.
         start: as :func:`~causal_otel.collector.units.moment` reads it; empty: as far back as there are traces.
         end: likewise; empty: now.
@@ -75,8 +104,11 @@ class SearchForm:
         logs: words, as :func:`~causal_otel.collector.log_words.read_words` reads them; empty: any trace.
         limit: how many traces at most.
         sort: a key of :data:`SORTS`.
+        after: a :class:`Place`: the page begins after it; empty: with the first trace.
+        before: likewise: the page ends before it.
     """
 
+    q: str = ""
     service: str = ""
     operation: str = ""
     kind: str = ""
@@ -91,6 +123,8 @@ class SearchForm:
     logs: str = ""
     limit: str = "20"
     sort: str = "newest"
+    after: str = ""
+    before: str = ""
 
     @classmethod
     def read(cls, parameters: Mapping[str, str]) -> SearchForm:
@@ -100,11 +134,14 @@ class SearchForm:
             given[name] = given[name].strip()
         if given["sort"] not in SORTS:
             given["sort"] = ""
+        for name in ("after", "before"):
+            if Place.read(given[name]) is None:
+                given[name] = ""
         return cls(**{name: value for name, value in given.items() if value})
 
     def address(self, **changes: str) -> str:
-        """The search page's address with this form, after ``changes``."""
-        changed = asdict(replace(self, **changes))
+        """The search page's address with this form, after ``changes``; on the first page, if these do not say else."""
+        changed = asdict(replace(self, **{"after": "", "before": "", **changes}))
         parameters = {field.name: changed[field.name] for field in fields(self) if changed[field.name] != field.default}
         return f"/?{urlencode(parameters)}" if parameters else "/"
 
@@ -132,17 +169,17 @@ class SearchForm:
             back = read("lookback", lookback)
             start = None if back is None else now - back
         shortest, longest = read("shortest", units.parse_duration), read("longest", units.parse_duration)
-        wanted = read("tags", conditions.parse) or conditions.Conditions()
-        operation, like = read("operation", conditions.operation) or (None, None)
+        wanted = query_line.merged(read("q", query_line.parse), read("tags", query_line.parse))
+        operation, like = read("operation", query_line.operation) or (None, None)
         logs = read("logs", read_words)
         limit, kind = read("limit", _limit), read("kind", _kind)
         if start is not None and end is not None and end < start:
             mistakes["end"] = "the end is before the start"
         if shortest is not None and longest is not None and longest < shortest:
             mistakes["longest"] = "the longest duration is below the shortest"
-        shortest, longest = wanted.within(shortest, longest)
         if mistakes:
             raise FormError(mistakes)
+        after, before = Place.read(self.after), Place.read(self.before)
         return Query(
             start=start or 0,
             end=now if end is None else end,
@@ -151,14 +188,15 @@ class SearchForm:
             operation_like=like,
             kind=kind,
             system="" if self.system == NO_SYSTEM else self.system or None,
-            tags=wanted.tags,
-            conditions=wanted.conditions,
+            where=wanted.where,
             shortest=shortest,
             longest=longest,
             errors=self.errors in ("1", "true"),
-            logs=logs or (),
+            logs=tuple(sorted({*wanted.logs, *(logs or ())})),
             limit=limit or 0,
             sort=self.sort,
+            after=None if after is None else after.cursor,
+            before=None if before is None or after is not None else before.cursor,
         )
 
 

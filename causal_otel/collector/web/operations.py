@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from starlette.routing import Route
 
-from causal_otel.collector.conditions import quoted
+from causal_otel.collector.expressions import quoted
 from causal_otel.collector.web.first_steps import otlp_endpoint
 from causal_otel.collector.web.forms import LOOKBACKS, NO_SYSTEM, SearchForm
 from causal_otel.collector.web.templating import colours, page

@@ -1,4 +1,4 @@
-"""The search page, the operations it offers, and the jump to a trace by its id."""
+"""The search page, what it offers while somebody types, how many traces match, and the jump to a trace by its id."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from starlette.responses import JSONResponse, RedirectResponse
 from starlette.routing import Route
 
 from causal_otel.collector.attributes import KINDS
+from causal_otel.collector.completion import complete
 from causal_otel.collector.query import Found
 from causal_otel.collector.web.first_steps import otlp_endpoint
-from causal_otel.collector.web.forms import LIMIT, LOOKBACKS, SORTS, FormError, SearchForm
+from causal_otel.collector.web.forms import LIMIT, LOOKBACKS, SORTS, FormError, Place, SearchForm
+from causal_otel.collector.web.listing import Listed, listing, total
 from causal_otel.collector.web.scatter import scatter
 from causal_otel.collector.web.templating import HEADERS, colours, page
+from causal_otel.collector.web.words import Words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,10 +33,12 @@ if TYPE_CHECKING:
 
 __all__ = ["routes"]
 
+_COUNT_SECONDS = 0.5
 _TRACE_ID = re.compile(r"[0-9a-f]{1,32}")
 
 _ORDERS = {
     "newest": "the newest first",
+    "oldest": "the oldest first",
     "longest": "the longest first, of all that match",
     "spans": "those with the most spans first, of all that match",
     "errors": "those with the most errors first, of all that match",
@@ -42,7 +47,7 @@ _ORDERS = {
 
 
 def routes(reading: Reading, status: Callable[[], dict[str, Any]]) -> list[Route]:
-    """``/``, ``/search.json``, ``/jump`` and ``/ui/operations``."""
+    """``/``, ``/search.json``, ``/jump``, ``/ui/operations``, ``/ui/complete`` and ``/ui/count``."""
     pages = _Search(reading, status)
     # Starlette calls those that are not async from threads, where they may wait for the disk.
     return [
@@ -50,6 +55,8 @@ def routes(reading: Reading, status: Callable[[], dict[str, Any]]) -> list[Route
         Route("/search.json", pages.document),
         Route("/jump", pages.jump),
         Route("/ui/operations", pages.operations),
+        Route("/ui/complete", pages.complete),
+        Route("/ui/count", pages.count),
     ]
 
 
@@ -58,9 +65,37 @@ class _Search:
         self._reading = reading
         self._reader = reading.reader
         self._status = status
+        self._words = Words(reading.reader)
+        # Counting is for the page that is looked at: those behind it wait.
+        self._count_turn = CapacityLimiter(1)
 
     def operations(self, request: Request) -> Response:
         return JSONResponse(self._operations(request.query_params.get("service", "")), headers=HEADERS)
+
+    def complete(self, request: Request) -> Response:
+        """What may stand at a place of the query line; places are those of JavaScript, in UTF-16."""
+        given = request.query_params
+        line, at = given.get("q", ""), given.get("at", "")
+        place = int(at) if at.isascii() and at.isdecimal() and len(at) < 6 else len(line) * 2
+        before = line.encode("utf-16-le", "surrogatepass")[: 2 * place].decode("utf-16-le", "replace")
+        found = complete(line, len(before), self._words.now(), service=given.get("service", ""))
+        document = {
+            "begin": _in_utf_16(line[: found.begin]),
+            "end": _in_utf_16(line[: found.end]),
+            "offers": [{"text": offer.text, "note": offer.note} for offer in found.offers],
+        }
+        return JSONResponse(document, headers=HEADERS)
+
+    async def count(self, request: Request) -> Response:
+        """How many traces match, for programs and for the page's script."""
+        try:
+            query = SearchForm.read(request.query_params).query(time.time_ns())
+        except FormError as error:
+            return JSONResponse({"mistakes": dict(error.fields)}, status_code=400, headers=HEADERS)
+        ask = partial(self._reader.count, query, seconds=_COUNT_SECONDS)
+        counted = await to_thread.run_sync(ask, limiter=self._count_turn)
+        document = {"traces": counted.traces, "complete": counted.complete, "says": total(counted)}
+        return JSONResponse(document, headers=HEADERS)
 
     def jump(self, request: Request) -> Response:
         text = re.sub(r"[\s-]", "", request.query_params.get("trace", "")).lower().removeprefix("0x")
@@ -82,30 +117,32 @@ class _Search:
             query = form.query(now)
         except FormError as error:
             mistakes = dict(error.fields)
-        found = Found(())
+        listed = Listed(form, Found(()))
         if query is not None:
-            found = await to_thread.run_sync(self._reader.search, query)
-        draw = partial(self._search_page, request, form, now, query, mistakes, found)
-        return await self._reading.summaries(found.trace_ids, draw)
+            listed = await to_thread.run_sync(listing, self._reader, form, query)
+        draw = partial(self._search_page, request, listed, now, query, mistakes)
+        return await self._reading.summaries(listed.found.trace_ids, draw)
 
     def _search_page(
         self,
         request: Request,
-        form: SearchForm,
+        listed: Listed,
         now: int,
         query: Query | None,
         mistakes: dict[str, str],
-        found: Found,
         traces: list[Summary],
     ) -> Response:
         services = self._reader.services()
+        form = listed.form
         context = {
             "form": form,
             "defaults": SearchForm(),
             "mistakes": mistakes,
             "query": query,
             "traces": traces,
-            "found": found,
+            "listed": listed,
+            "total": total,
+            "found": listed.found,
             "order": _ORDERS[form.sort],
             "scatter": scatter(traces),
             "services": services,
@@ -129,19 +166,27 @@ class _Search:
         except FormError as error:
             return JSONResponse({"mistakes": dict(error.fields)}, status_code=400, headers=HEADERS)
         found = await to_thread.run_sync(self._reader.search, query)
-        return await self._reading.summaries(found.trace_ids, partial(_document, found))
+        after = None
+        if found.last is not None and len(found.trace_ids) == query.limit:
+            after = str(Place(0, found.last))
+        return await self._reading.summaries(found.trace_ids, partial(_document, found, after))
 
     def _operations(self, service: str) -> list[str]:
         return sorted({operation.name for operation in self._reader.operations(service)}) if service else []
 
 
-def _document(found: Found, traces: list[Summary]) -> Response:
+def _document(found: Found, after: str | None, traces: list[Summary]) -> Response:
     document = {
         "traces": [each.document() for each in traces],
         "complete": found.complete,
         "compared_since_unix_nano": found.since,
+        "next": after,
     }
     return JSONResponse(document, headers=HEADERS)
+
+
+def _in_utf_16(text: str) -> int:
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def _suggestions(form: SearchForm) -> list[tuple[str, str]]:
@@ -152,6 +197,7 @@ def _suggestions(form: SearchForm) -> list[tuple[str, str]]:
         everything = replace(form, start="", end="", lookback=widest)
         found.append(("Search the last 30 days", everything.address()))
     for name, label in (
+        ("q", "Search without the query line"),
         ("tags", "Search without the tags"),
         ("operation", "Search all operations"),
         ("service", "Search all services"),

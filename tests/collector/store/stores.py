@@ -15,7 +15,7 @@ from causal_otel.collector.query import SORTS, Found, Query
 from causal_otel.collector.store import days
 from causal_otel.collector.store.compaction import close_day
 from causal_otel.collector.store.writer import Writer
-from tests.collector.oracle import MemoryReader
+from tests.collector.oracle import BY_TIME, MemoryReader
 from tests.collector.spans import HOUR, NOON, SECOND, request
 
 __all__ = ["EVER", "NOW", "close", "contents", "damage", "same_answer", "starts", "write", "writing"]
@@ -93,7 +93,7 @@ def starts(expected: MemoryReader, query: Query, trace_ids: Iterable[bytes]) -> 
     for trace_id in trace_ids:
         trace = expected.trace(trace_id)
         span = None if trace is None else matching_span(trace, query)
-        if span is None or trace is None or query.sort == "newest":
+        if span is None or trace is None or query.sort in BY_TIME:
             found.append(None if span is None else span.start_time_unix_nano)
         else:
             found.append(SORTS[query.sort](summary(trace)))

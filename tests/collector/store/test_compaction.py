@@ -16,6 +16,7 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from benchmarks.collector.generate import requests
+from causal_otel.collector.expressions import tags
 from causal_otel.collector.query import Query
 from causal_otel.collector.store import days, postings
 from causal_otel.collector.store.committing import Committer, Kept, Taken
@@ -87,9 +88,9 @@ def assert_same(directory: Path, expected: MemoryReader) -> None:
         assert [
             (each.service, each.operation, each.calls, each.errors, each.total, each.longest) for each in found
         ] == [(each.service, each.operation, each.calls, each.errors, each.total, each.longest) for each in wanted]
-        for tags in [(("n", "3"),), (("unique", "77"),), (("in event", "1"),), (("db.query.text", "SELECT"),)]:
+        for pairs in [(("n", "3"),), (("unique", "77"),), (("in event", "1"),), (("db.query.text", "SELECT"),)]:
             for service in (None, "cart"):
-                query = Query(*EVER, service=service, tags=tags)
+                query = Query(*EVER, service=service, where=tags(pairs))
                 assert same_answer(reader.search(query, seconds=30), expected, query)
 
 

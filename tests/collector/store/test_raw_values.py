@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from causal_otel.collector.attributes import plain, text
-from causal_otel.collector.conditions import Condition
+from causal_otel.collector.expressions import Compare
 from causal_otel.collector.query import Query
 from causal_otel.collector.store import chunks
 from causal_otel.collector.store.raw_values import RawValues
@@ -95,8 +95,8 @@ def test_a_comparison_makes_messages_of_those_traces_only_that_satisfy_it(
     monkeypatch.setattr(chunks, "joined", counting)
     with Reader(tmp_path) as reader:
         for query in (
-            Query(*EVER, service=service, conditions=(Condition(key, ">=", "500"),)),
-            Query(*EVER, service=service, conditions=(Condition(key, "!=", "200"),)),
+            Query(*EVER, service=service, where=Compare(key, ">=", "500")),
+            Query(*EVER, service=service, where=Compare(key, "!=", "200")),
         ):
             assert reader.search(query).trace_ids == (trace_id(7),)
             assert len(made) == 1

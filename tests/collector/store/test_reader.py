@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
 
+from causal_otel.collector.expressions import tags
 from causal_otel.collector.query import OperationStatistics, Query, TraceReader
 from causal_otel.collector.store import days
 from causal_otel.collector.store.open_days import OpenDays
@@ -169,7 +170,7 @@ def test_what_is_committed_is_seen_at_once(tmp_path: Path, reader: Reader) -> No
             assert contents(reader.trace(trace_id(number))) == contents(message)
             assert set(reader.search(Query(*EVER)).trace_ids) == {trace_id(each) for each in range(1, number + 1)}
             assert trace_id(number) in reader.recent(10).trace_ids
-            assert reader.search(Query(*EVER, tags=(("number", str(number)),))).trace_ids == (trace_id(number),)
+            assert reader.search(Query(*EVER, where=tags((("number", str(number)),)))).trace_ids == (trace_id(number),)
 
 
 def test_recent_traces_are_those_received_last(tmp_path: Path, reader: Reader) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from causal_otel.collector.expressions import tags
 from causal_otel.collector.query import Query
 from causal_otel.collector.store import days
 from causal_otel.collector.store.reader import Reader
@@ -52,7 +53,7 @@ def test_a_file_that_cannot_be_read_is_reported_and_left_out(
     db.close()
     bad = days.path_of(tmp_path, TODAY - 1)
     spoil(bad)
-    assert reader.search(Query(*EVER, tags=(("a", "b"),))).complete
+    assert reader.search(Query(*EVER, where=tags((("a", "b"),)))).complete
     assert reader.search(Query(*EVER)).trace_ids == (trace_id(1),)
     assert reader.services() == ["shop"]
     assert reader.trace(trace_id(1)) is not None

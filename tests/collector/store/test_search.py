@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import tempfile
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from hypothesis import strategies as st
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from causal_otel.collector.attributes import plain, text
-from causal_otel.collector.conditions import parse
-from causal_otel.collector.query import Query
+from causal_otel.collector.expressions import And, Expression, Not, Or, tags, whole
+from causal_otel.collector.query import SORTS, Query
+from causal_otel.collector.query_line import parse
 from causal_otel.collector.store import chunks
 from causal_otel.collector.store.literals import Literals
 from causal_otel.collector.store.reader import Reader
@@ -105,35 +107,49 @@ def _optional(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.one_of(st.none(), st.none(), values)
 
 
-CONDITIONS = tuple(
-    condition
-    for text in (
+LEAVES = tuple(
+    expression
+    for line in (
         "n>0", "n!=1", "n<=1.0", "n=true", "n=1.00", "!n", "user", "!user", "user~Ü|O", "user=*b", "user!=bob",
-        "host!=a", "host=*", "host~span", "error~t", "!error", "long~xx", "db.query.text=SELECT*", '"in*"=x',
-        "nobody>1", "!nobody",
-        "event~MISS", "otel.status_code!=OK", "span.kind!=server", "service.name~sh.p", "list~a,null", "raw~ap8",
+        "host!=a", "host=*", "host~span", "error~t", "!error", "error", "long~xx", "db.query.text=SELECT*", '"in*"=x',
+        "nobody>1", "!nobody", "event~MISS", "otel.status_code!=OK", "span.kind!=server", "service.name~sh.p",
+        "list~a,null", "raw~ap8", "service=shop", "service!=shop", "service=*a*", "service~sh.p", "name=buy",
+        "name!=buy", "name=*ä*", "name~AY", "kind=server", "kind!=client", "system=redis", "system!=redis", 'system=""',
+        "system=http*", "status=error", "status!=error", "status=ok", "status=unset", "duration>0s", "duration>=1s",
+        "duration<3ms", "duration<=0s", "duration=1ms", "duration!=1s", "duration!=0ns",
     )
-    for condition in parse(text).conditions
-)  # fmt: skip
+    if (expression := parse(line).where) is not None
+) + tuple(expression for pair in WANTED if (expression := tags((pair,))) is not None)  # fmt: skip
 """Conditions that a part of the spans satisfy."""
-LIKE = ("B", "ay", "p*", "*Ä*", "nothing", "")
-QUERIES = st.builds(
-    Query,
-    start=st.one_of(st.just(0), TIMES),
-    end=st.one_of(st.just(2**64), TIMES),
-    service=_optional(st.sampled_from(["shop", "cart", "missing-service-name", "nobody", "\ud800"])),
-    operation=_optional(st.sampled_from([*OPERATIONS, "nothing"])),
-    operation_like=_optional(st.sampled_from(LIKE)),
-    kind=_optional(st.sampled_from(["server", "client", "unspecified", "internal", "odd"])),
-    tags=st.lists(st.sampled_from(WANTED), max_size=2).map(tuple),
-    conditions=st.one_of(st.just(()), st.lists(st.sampled_from(CONDITIONS), max_size=2).map(tuple)),
-    shortest=_optional(st.sampled_from([0, 1, SECOND, MINUTE, 2**70])),
-    longest=_optional(st.sampled_from([0, MILLISECOND, SECOND, 2**70])),
-    system=_optional(st.sampled_from(["redis", "http", "http a.example", "", "\ud800"])),
-    errors=st.sampled_from([False, False, True]),
-    limit=st.sampled_from([0, 1, 2, 20]),
+EXPRESSIONS: st.SearchStrategy[Expression] = st.recursive(
+    st.sampled_from(LEAVES),
+    lambda parts: st.one_of(
+        parts.map(Not),
+        st.lists(parts, min_size=2, max_size=3).map(lambda some: And(tuple(some))),
+        st.lists(parts, min_size=2, max_size=3).map(lambda some: Or(tuple(some))),
+    ),
+    max_leaves=6,
 )
-RANKED = st.builds(replace, QUERIES, sort=st.sampled_from(["longest", "spans", "errors"]))
+LIKE = ("B", "ay", "p*", "*Ä*", "nothing", "")
+FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    "start": st.one_of(st.just(0), TIMES),
+    "end": st.one_of(st.just(2**64), TIMES),
+    "service": _optional(st.sampled_from(["shop", "cart", "missing-service-name", "nobody", "\ud800"])),
+    "operation": _optional(st.sampled_from([*OPERATIONS, "nothing"])),
+    "operation_like": _optional(st.sampled_from(LIKE)),
+    "kind": _optional(st.sampled_from(["server", "client", "unspecified", "internal", "odd"])),
+    "shortest": _optional(st.sampled_from([0, 1, SECOND, MINUTE, 2**62])),
+    "longest": _optional(st.sampled_from([0, MILLISECOND, SECOND, 2**62])),
+    "system": _optional(st.sampled_from(["redis", "http", "http a.example", "", "\ud800"])),
+    "errors": st.sampled_from([False, False, True]),
+    "limit": st.sampled_from([0, 1, 2, 20]),
+}
+QUERIES = st.one_of(
+    st.builds(Query, **FIELDS),
+    st.builds(Query, **FIELDS, where=EXPRESSIONS),
+    st.builds(Query, start=st.just(0), end=st.just(2**64), where=EXPRESSIONS),
+)
+RANKED = st.builds(replace, QUERIES, sort=st.sampled_from(["oldest", "longest", "spans", "errors"]))
 TAGGED = st.builds(
     Query,
     start=st.just(0),
@@ -141,8 +157,7 @@ TAGGED = st.builds(
     service=_optional(st.sampled_from(["shop", "cart"])),
     operation=_optional(st.sampled_from(OPERATIONS)),
     operation_like=_optional(st.sampled_from(LIKE)),
-    tags=st.lists(st.sampled_from(WANTED), min_size=1, max_size=3).map(tuple),
-    conditions=st.lists(st.sampled_from(CONDITIONS), max_size=1).map(tuple),
+    where=st.lists(st.sampled_from(WANTED), min_size=1, max_size=3).map(tags),
     limit=st.sampled_from([1, 20]),
 )
 """Those that only the index of tags can help with."""
@@ -186,6 +201,7 @@ def test_a_search_finds_what_brute_force_finds(messages: list[TracesData], queri
         for query in queries:
             found = reader.search(query, seconds=60)
             assert same_answer(found, expected, query), query
+            assert reader.count(query, seconds=60) == expected.count(query), query
 
 
 @pytest.mark.usefixtures("large")
@@ -205,6 +221,60 @@ def test_the_first_of_an_order_are_the_first_of_all_that_match(
             for query in queries:
                 assert same_answer(reader.search(query, seconds=60), expected, query), query
             close(Path(name))
+
+
+@pytest.mark.usefixtures("large")
+@settings(
+    max_examples=10,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
+)
+@given(
+    messages=_messages(),
+    queries=st.lists(QUERIES | TAGGED, min_size=6, max_size=6),
+    sorts=st.just(list(SORTS)),
+    closed=st.integers(0, 12),
+)
+def test_pages_are_the_whole_list_in_parts(
+    messages: list[TracesData], queries: list[Query], sorts: list[str], closed: int
+) -> None:
+    """Forwards and backwards, in each order, also where traces have matches in several days."""
+    with tempfile.TemporaryDirectory() as name, Reader(Path(name)) as reader:
+        expected = write(Path(name), messages[:closed])
+        if closed:
+            close(Path(name))
+        write(Path(name), messages[closed:], expected)
+        for query in queries:
+            for sort in sorts:
+                paged = replace(query, sort=sort, limit=2)
+                whole_list = expected.search(replace(paged, limit=100)).trace_ids
+                assert _pages(reader, paged) == [whole_list[at : at + 2] for at in range(0, len(whole_list), 2)], paged
+
+
+def _pages(reader: Reader, query: Query) -> list[tuple[bytes, ...]]:
+    """The pages of a query, up to the last one and back again."""
+    pages = [reader.search(query, seconds=60)]
+    while pages[-1].last is not None:
+        pages.append(reader.search(replace(query, after=pages[-1].last), seconds=60))
+    pages.pop()
+    for page, before in pairwise(reversed(pages)):
+        assert reader.search(replace(query, before=page.first), seconds=60) == before
+    return [page.trace_ids for page in pages]
+
+
+@pytest.mark.parametrize("sort", SORTS)
+def test_the_next_page_goes_on_where_the_last_one_ended(sort: str, tmp_path: Path) -> None:
+    """What arrived meanwhile neither shifts it nor is in it, if it comes first; traces that are equal have an order."""
+    spans = [span(trace=number, start=NOON + number // 3, duration=SECOND, error=True) for number in range(1, 10)]
+    expected = write(tmp_path, [traces(each) for each in spans])
+    query = Query(*EVER, sort=sort, limit=4)
+    with Reader(tmp_path) as reader:
+        first = reader.search(query)
+        rest = expected.search(replace(query, after=first.last, limit=9)).trace_ids
+        start = NOON - HOUR if sort == "oldest" else NOON + HOUR
+        write(tmp_path, [traces(*(span(trace=99, id=n + 1, start=start, duration=HOUR, error=True) for n in range(2)))])
+        assert trace_id(99) in reader.search(query).trace_ids
+        assert reader.search(replace(query, after=first.last, limit=9)).trace_ids == rest
 
 
 @pytest.mark.parametrize("sort", ["longest", "spans", "errors"])
@@ -236,7 +306,7 @@ def test_a_small_trace_over_midnight_is_found_behind_all_others(tmp_path: Path) 
         for query in (
             Query(*EVER, sort="spans"),
             Query(midnight, midnight + 2 * HOUR, sort="spans"),
-            Query(midnight - 2 * HOUR, midnight, sort="spans", tags=()),
+            Query(midnight - 2 * HOUR, midnight, sort="spans", where=None),
         ):
             assert same_answer(reader.search(query), expected, query), query
             assert reader.search(query).trace_ids[-1] == trace_id(1)
@@ -263,7 +333,7 @@ def test_any_value_can_be_searched_for_as_text(value: Any, tmp_path: Path) -> No
     )
     wanted = text(plain(any_value(value)))
     with Reader(tmp_path) as reader:
-        found = reader.search(Query(*EVER, tags=(("key", wanted),)))
+        found = reader.search(Query(*EVER, where=tags((("key", wanted),))))
     assert set(found.trace_ids) == {trace_id(1), trace_id(2), trace_id(3)}
 
 
@@ -288,9 +358,9 @@ def test_a_span_is_not_passed_over_for_its_bytes_if_it_has_the_tag(key: str, val
     having, other = made.SerializeToString(), span(elsewhere).SerializeToString()
     wanted, nowhere = (key, text(plain(any_value(value)))), ("key", "no span says this")
 
-    def found(*tags: tuple[str, str], operation: str | None = None, of_resource: bool = False) -> list[bytes]:
+    def found(*pairs: tuple[str, str], operation: str | None = None, of_resource: bool = False) -> list[bytes]:
         resource_tags = {1: frozenset({nowhere})} if of_resource else {}
-        literals = Literals(Query(*EVER, tags=tags, operation=operation), resource_tags)
+        literals = Literals(whole(Query(*EVER, where=tags(pairs), operation=operation)), resource_tags)
         field = chunks.spans_field([having, other])
         narrowed = literals.narrowed([(1, 1, field)])
         assert literals.may_be_in(field) or not narrowed
@@ -309,8 +379,8 @@ def test_a_tag_that_nothing_can_have_is_found_nowhere(tmp_path: Path) -> None:
     """A lone surrogate is no text that a span can have; asking for it is no mistake."""
     write(tmp_path, [traces(span(tags={"key": "value"}))])
     with Reader(tmp_path) as reader:
-        assert reader.search(Query(*EVER, tags=(("key", "\udcff"),))).trace_ids == ()
-        assert reader.search(Query(*EVER, tags=(("\udcff", "value"),))).trace_ids == ()
+        assert reader.search(Query(*EVER, where=tags((("key", "\udcff"),)))).trace_ids == ()
+        assert reader.search(Query(*EVER, where=tags((("\udcff", "value"),)))).trace_ids == ()
         assert reader.search(Query(*EVER, service="\udcff")).trace_ids == ()
         assert reader.search(Query(*EVER, operation="\udcff")).trace_ids == ()
         assert reader.operations("\udcff") == []
@@ -328,9 +398,9 @@ def test_all_conditions_are_on_one_span(tmp_path: Path) -> None:
     )
     with Reader(tmp_path) as reader:
         for query in (
-            Query(*EVER, tags=(("a", "1"), ("b", "2"))),
-            Query(*EVER, operation="pay", tags=(("a", "1"),)),
-            Query(*EVER, errors=True, tags=(("a", "1"),)),
-            Query(*EVER, tags=(("a", "1"), ("error", "true"))),
+            Query(*EVER, where=tags((("a", "1"), ("b", "2")))),
+            Query(*EVER, operation="pay", where=tags((("a", "1"),))),
+            Query(*EVER, errors=True, where=tags((("a", "1"),))),
+            Query(*EVER, where=tags((("a", "1"), ("error", "true")))),
         ):
             assert reader.search(query).trace_ids == (trace_id(2),), query

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
 
-from causal_otel.collector.conditions import Condition
+from causal_otel.collector.expressions import Compare, tags
 from causal_otel.collector.query import Query
 from causal_otel.collector.store import days
 from causal_otel.collector.store.open_days import Deadline, OpenDays
@@ -66,28 +66,30 @@ def many(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     [
         Query(*EVER),
         Query(*EVER, limit=2500),
-        Query(*EVER, tags=(("number", "17"),)),
-        Query(*EVER, tags=(("even", "true"),), limit=1400),
-        Query(*EVER, tags=(("even", "true"), ("index", "1")), limit=1400),
-        Query(*EVER, tags=(("even", "true"), ("number", "16"))),
-        Query(*EVER, tags=(("index", "0"), ("index", "1"))),
-        Query(*EVER, operation="operation 3", tags=(("index", "1"),)),
-        Query(*EVER, operation="operation 3", tags=(("index", "1"), ("even", "true")), shortest=50 * MILLISECOND),
-        Query(*EVER, tags=(("even", "false"),), shortest=50 * MILLISECOND),
-        Query(*EVER, tags=(("even", "true"),), shortest=50 * MILLISECOND),
-        Query(*EVER, tags=(("even", "true"), ("error", "true"))),
+        Query(*EVER, where=tags((("number", "17"),))),
+        Query(*EVER, where=tags((("even", "true"),)), limit=1400),
+        Query(*EVER, where=tags((("even", "true"), ("index", "1"))), limit=1400),
+        Query(*EVER, where=tags((("even", "true"), ("number", "16")))),
+        Query(*EVER, where=tags((("index", "0"), ("index", "1")))),
+        Query(*EVER, operation="operation 3", where=tags((("index", "1"),))),
+        Query(
+            *EVER, operation="operation 3", where=tags((("index", "1"), ("even", "true"))), shortest=50 * MILLISECOND
+        ),
+        Query(*EVER, where=tags((("even", "false"),)), shortest=50 * MILLISECOND),
+        Query(*EVER, where=tags((("even", "true"),)), shortest=50 * MILLISECOND),
+        Query(*EVER, where=tags((("even", "true"), ("error", "true")))),
         Query(*EVER, service="shop", operation="operation 3", errors=True),
         Query(NOON + 100 * SECOND, NOON + 200 * SECOND, limit=1000),
-        Query(NOON + 100 * SECOND, NOON + 200 * SECOND, tags=(("even", "true"),), limit=10),
-        Query(*EVER, tags=(("nobody", "has this"),)),
+        Query(NOON + 100 * SECOND, NOON + 200 * SECOND, where=tags((("even", "true"),)), limit=10),
+        Query(*EVER, where=tags((("nobody", "has this"),))),
         Query(*EVER, sort="longest"),
         Query(*EVER, sort="spans", limit=700),
-        Query(*EVER, sort="longest", tags=(("even", "true"),)),
+        Query(*EVER, sort="longest", where=tags((("even", "true"),))),
         Query(*EVER, sort="errors", operation="operation 3", limit=100),
-        Query(*EVER, sort="longest", tags=(("number", "16"),)),
+        Query(*EVER, sort="longest", where=tags((("number", "16"),))),
         Query(NOON + 100 * SECOND, NOON + 200 * SECOND, sort="longest", limit=30),
-        Query(*EVER, sort="longest", conditions=(Condition("number", "<", "40"),)),
-        Query(*EVER, sort="longest", tags=(("index", "0"), ("index", "1"))),
+        Query(*EVER, sort="longest", where=Compare("number", "<", "40")),
+        Query(*EVER, sort="longest", where=tags((("index", "0"), ("index", "1")))),
     ],
 )
 def test_every_way_through_a_large_day_leads_to_the_same(query: Query, many: tuple[Path, MemoryReader]) -> None:
@@ -170,9 +172,9 @@ def test_frequent_tags_that_are_never_on_one_span_are_not_looked_for_in_every_tr
     write(tmp_path, [traces(*[span(trace=9, tags={"index": index}) for index in range(2)])], expected)
     looks = _Patience(50)
     for query in (
-        Query(*EVER, tags=(("index", "0"), ("index", "1"))),
-        Query(*EVER, tags=(("index", "0"), ("even", "true"), ("even", "false"))),
-        Query(*EVER, operation="operation 8", tags=(("index", "1"),)),
+        Query(*EVER, where=tags((("index", "0"), ("index", "1")))),
+        Query(*EVER, where=tags((("index", "0"), ("even", "true"), ("even", "false")))),
+        Query(*EVER, operation="operation 8", where=tags((("index", "1"),))),
     ):
         with closing(OpenDays(tmp_path)) as open_days:
             found = search(open_days.present(), query, looks)

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from causal_otel.collector.conditions import Condition, quoted
-from causal_otel.collector.query import Query
-from causal_otel.collector.web.forms import LIMIT, FormError, SearchForm
+from causal_otel.collector.expressions import And, Compare, Field, quoted
+from causal_otel.collector.query import Cursor, Query
+from causal_otel.collector.web.forms import LIMIT, FormError, Place, SearchForm
 
 NOW = 1_795_348_800 * 10**9
 
@@ -23,7 +24,9 @@ def test_every_field_reaches_the_query() -> None:
             "service": "shop",
             "operation": '"GET /orders "',
             "kind": "server",
-            "tags": "a=1 b=2 c>5 duration<1s",
+            "q": "x=y log:declined",
+            "tags": "a=1 c>5 duration<1s",
+            "logs": "twice card",
             "start": "2026-11-22T11:00",
             "end": "2026-11-22T12:00",
             "shortest": "20ms",
@@ -38,10 +41,15 @@ def test_every_field_reaches_the_query() -> None:
         service="shop",
         operation="GET /orders ",
         kind="server",
-        tags=(("a", "1"), ("b", "2")),
-        conditions=(Condition("c", ">", "5"),),
+        where=And(
+            (
+                Compare("x", "=", "y"),
+                And((Compare("a", "=", "1"), Compare("c", ">", "5"), Field("duration", "<", "1s"))),
+            )
+        ),
+        logs=("card", "declined", "twice"),
         shortest=20_000_000,
-        longest=10**9 - 1,
+        longest=15 * 10**8,
         errors=True,
         limit=7,
     )
@@ -64,11 +72,21 @@ def test_one_end_of_a_range_is_enough() -> None:
 def test_all_mistakes_are_told_at_once() -> None:
     """Every field that cannot be understood is named, with what it takes."""
     form = SearchForm(
-        operation='"', tags='"', start="x", end="y", shortest="3", longest="z", limit=str(LIMIT + 1), kind="odd"
+        q="(", operation='"', tags='"', start="x", end="y", shortest="3", longest="z", limit=str(LIMIT + 1), kind="odd"
     )
     with pytest.raises(FormError) as caught:
         form.query(NOW)
-    assert caught.value.fields.keys() == {"operation", "tags", "start", "end", "shortest", "longest", "limit", "kind"}
+    assert caught.value.fields.keys() == {
+        "q",
+        "operation",
+        "tags",
+        "start",
+        "end",
+        "shortest",
+        "longest",
+        "limit",
+        "kind",
+    }
 
 
 @pytest.mark.parametrize(
@@ -92,7 +110,9 @@ def test_what_does_not_go_together_is_a_mistake(form: SearchForm, field: str) ->
 
 def test_a_form_and_its_address_are_the_same() -> None:
     """Reading a form's address gives the form; what is as by default is not in it."""
-    form = SearchForm(service="a&b=ü", operation=" x y ", tags='k="v w"', errors="1", lookback="7d", sort="longest")
+    form = SearchForm(
+        q="a OR (b c)", service="a&b=ü", operation=" x y ", tags='k="v w"', errors="1", lookback="7d", sort="longest"
+    )
     address = form.address()
     assert SearchForm.read(dict(parse_qsl(urlsplit(address).query))) == form
     assert "limit" not in address
@@ -103,3 +123,15 @@ def test_a_form_and_its_address_are_the_same() -> None:
 def test_an_unknown_order_is_the_default() -> None:
     """An order that does not exist is no reason to show nothing."""
     assert SearchForm.read({"sort": "__class__"}).sort == "newest"
+
+
+def test_a_place_in_the_list_is_in_the_address() -> None:
+    """Until anything else is asked for; what is no place is the first page."""
+    place = Place(20, Cursor(3, NOW, bytes(range(16))))
+    form = SearchForm(sort="longest", after=str(place))
+    assert SearchForm.read(dict(parse_qsl(urlsplit(form.address(after=form.after)).query))) == form
+    assert form.query(NOW).after == place.cursor
+    assert replace(form, after="", before=form.after).query(NOW).before == place.cursor
+    assert form.address() == SearchForm(sort="longest").address()
+    for text in ("", "20", f"{place}0", f"x{place}", str(place).upper()):
+        assert SearchForm.read({"after": text, "before": text}) == SearchForm()

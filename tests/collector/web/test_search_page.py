@@ -86,6 +86,10 @@ def test_a_row_tells_the_trace(client: TestClient) -> None:
         ("/?limit=2", [1, 2]),
         ("/?sort=longest", [3, 1, 2]),
         ("/?sort=spans", [1, 2, 3]),
+        ("/?sort=oldest", [3, 2, 1]),
+        ("/?q=error+OR+duration>1s", [1, 3]),
+        ("/?q=service%3Dfront&tags=!error", [2]),
+        ("/?q=-service%3Dfront+-service%3Dback", [3]),
         ("/?sort=longest&limit=1", [3]),
         ("/?tags=duration>10ms+otel.scope.name~T.STS", [1, 3]),
         ("/?operation=get+*a", [1]),
@@ -165,6 +169,7 @@ def test_mistakes_are_told_at_their_fields(client: TestClient) -> None:
     answer = client.get("/?tags=%22open&shortest=3&limit=9999")
     assert answer.status_code == 400
     assert _rows(answer.text) == []
+    assert "column 1: this quote has no other after it" in unescape(answer.text)
     for field in ("tags", "shortest", "limit"):
         assert f'aria-invalid="true" aria-describedby="{field}-mistake"' in answer.text
         assert f'id="{field}-mistake"' in answer.text
@@ -266,7 +271,7 @@ def test_the_keyboard_is_enough(open_page: OpenPage, serve: Serve) -> None:
     """Slash goes to the form, j and k through the results, Enter opens, a question mark helps."""
     page = open_page(serve(site(_three())))
     page.keyboard.press("/")
-    assert page.evaluate("document.activeElement.id") == "service"
+    assert page.evaluate("document.activeElement.id") == "q"
     page.keyboard.press("Escape")
     focused = "document.activeElement.closest('.trace').id"
     seen = []

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from causal_otel.collector.conditions import Conditions
-from causal_otel.collector.conditions import parse as read_conditions
 from causal_otel.collector.mcp.answers import Refused, milliseconds, name, utc
 from causal_otel.collector.mcp.arguments import DURATIONS, OfOperation, Paged, duration, read
 from causal_otel.collector.mcp.sources import SEARCH_SECONDS, furthest
 from causal_otel.collector.mcp.tools.tool import Tool, capped
 from causal_otel.collector.query import Query
+from causal_otel.collector.query_line import Line
+from causal_otel.collector.query_line import parse as read_line
 
 if TYPE_CHECKING:
     from causal_otel.collector.mcp.sources import Traces
@@ -29,15 +29,16 @@ _MOST_SERVICES = 8
 
 
 class _Search(OfOperation, Paged):
-    conditions: str = Field(
+    query: str = Field(
         "",
-        description="on attributes of the span, with spaces between them: key=value key=GET* key!=value key>=500 "
-        "key>20ms key~regex key (has it) !key (has it not); values with spaces in double quotes",
+        description="conditions on the span, with spaces between them: key=value key=GET* key!=value key>=500 "
+        "key>20ms key~regex key (has it) !key (has it not), also of service, name, kind, system, status, "
+        "duration>20ms, error; a OR b, NOT a, ( ); values with spaces in double quotes; log:words of its log records",
     )
     errors: bool = Field(False, description="only spans that failed")
     min_duration: str = Field("", description=f"of the span, {DURATIONS}")
     max_duration: str = Field("", description="likewise")
-    sort: Literal["newest", "longest", "spans", "errors"] = Field("newest", description="which come first")
+    sort: Literal["newest", "oldest", "longest", "spans", "errors"] = Field("newest", description="which come first")
     limit: int = Field(20, ge=1, le=_MOST, description="traces a page")
 
 
@@ -65,11 +66,10 @@ def _answer(traces: Traces, wanted: _Search) -> str:
 
 
 def _query(wanted: _Search, start: int, end: int, limit: int) -> Query:
-    conditions = read("conditions", read_conditions, wanted.conditions) or Conditions()
+    line = read("query", read_line, wanted.query) or Line()
     shortest, longest = duration("min_duration", wanted.min_duration), duration("max_duration", wanted.max_duration)
     if longest is not None and longest < (shortest or 0):
         raise Refused("max_duration is shorter than min_duration")
-    shortest, longest = conditions.within(shortest, longest)
     operation, like = wanted.names()
     return Query(
         start=start,
@@ -77,8 +77,8 @@ def _query(wanted: _Search, start: int, end: int, limit: int) -> Query:
         service=wanted.service or None,
         operation=operation,
         operation_like=like,
-        tags=conditions.tags,
-        conditions=conditions.conditions,
+        where=line.where,
+        logs=line.logs,
         shortest=shortest,
         longest=longest,
         errors=wanted.errors,

@@ -1,5 +1,5 @@
 // The search page: j and k through the results, two of them to compare, the operations of the chosen service, short
-// addresses.
+// addresses, a better count where the page's own had no time.
 
 import { walk } from "./walk.js";
 
@@ -78,3 +78,15 @@ if (picks.length) {
   addEventListener("change", limitPicks);
   addEventListener("pageshow", limitPicks); // going back, the browser has them ticked again
 }
+
+const total = document.querySelector("#total[data-count]");
+
+async function count() {
+  const answer = await fetch(`/ui/count${location.search}`);
+  if (!answer.ok) return;
+  const { traces, says } = await answer.json();
+  const shown = Number(total.textContent.replace(/\D/g, ""));
+  if (traces >= shown) total.textContent = says;
+}
+
+if (total) count().catch(() => {}); // the page's own count stays
