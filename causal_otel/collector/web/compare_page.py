@@ -12,7 +12,7 @@ from causal_otel.collector.analysis import build
 from causal_otel.collector.matching import summary
 from causal_otel.collector.units import format_duration
 from causal_otel.collector.web.page_state import parse_trace_id
-from causal_otel.collector.web.templating import page, service_colours
+from causal_otel.collector.web.templating import colours, page
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -91,7 +91,7 @@ class _ComparePage:
                 "left_out": max(0, len(rows) - _ROWS_LIMIT),
                 "explained": sum(row.explains for row in rows),
             }
-        context["colours"] = service_colours(self._reader, services)
+        context["colours"] = colours(services)
         return page(request, "compare.html", context, status=404 if problems else 200)
 
 

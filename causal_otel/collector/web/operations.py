@@ -108,7 +108,7 @@ def routes(reader: TraceReader, status: Callable[[], dict[str, Any]]) -> list[Ro
             "hidden": max(0, len(found) - _ROWS),
             "columns": COLUMNS,
             "lookbacks": LOOKBACKS,
-            "colours": colours([*services, *(each.service for each in found)]),
+            "colours": colours(each.service for each in found),
             "histogram": histogram,
             "search": search,
             "endpoint": "" if services else otlp_endpoint(request, status),
