@@ -373,5 +373,5 @@ def test_colours_can_be_told_from_what_is_behind_them(theme: int) -> None:
     for name in ("text", "muted", "accent", "error", "warn", "ok"):
         assert min(_contrast(token[name], ground) for ground in grounds) >= 4.5, name
     assert _contrast(token["accent-text"], token["accent"]) >= 4.5
-    for name in (*(f"s{number}" for number in range(16)), "focus"):
+    for name in (*(f"s{number}" for number in range(32)), "focus"):
         assert min(_contrast(token[name], ground) for ground in grounds) >= 3, name
