@@ -17,6 +17,7 @@ from causal_otel.collector.reading import Reading
 from causal_otel.collector.receive.otlp_http import otlp_app, refusal
 from causal_otel.collector.security import Guard, login_routes
 from causal_otel.collector.status import collect
+from causal_otel.collector.troubles import Troubles, counts
 from causal_otel.collector.web import pages
 from causal_otel.collector.web.errors import EXCEPTION_HANDLERS
 
@@ -61,6 +62,7 @@ def query_app(parts: Parts, span_metrics: SpanMetrics, access: Access) -> ASGIAp
         ],
         exception_handlers=EXCEPTION_HANDLERS,
     )
+    app.state.troubles = Troubles(parts.not_ready, partial(counts, parts))
     return Guard(Compression(app), access, pages=True, open_paths=health.PATHS)
 
 

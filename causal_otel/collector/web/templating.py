@@ -136,4 +136,13 @@ _environment.filters.update(
     duration=units.format_duration, utc=utc, age=age, count=count, plural=plural, share=share, size=size
 )
 _environment.globals.update(static=static)
-_templates = Jinja2Templates(env=_environment)
+
+
+def _troubles(request: Request) -> dict[str, Any]:
+    """What the collector has to say on every page, if the application says what that is by ``state.troubles``."""
+    app = request.scope.get("app")
+    ask = getattr(app.state, "troubles", None) if app is not None else None
+    return {"troubles": ask() if ask is not None else []}
+
+
+_templates = Jinja2Templates(env=_environment, context_processors=[_troubles])
