@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.templating import Jinja2Templates
 
 from causal_otel.collector import units
+from causal_otel.collector.web.keyboard import keys_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -138,11 +139,14 @@ _environment.filters.update(
 _environment.globals.update(static=static)
 
 
-def _troubles(request: Request) -> dict[str, Any]:
-    """What the collector has to say on every page, if the application says what that is by ``state.troubles``."""
+def _of_every_page(request: Request) -> dict[str, Any]:
+    """What the frame of the pages shows: the page's keys, and the collector's troubles.
+
+    The application says what these are by its ``state.troubles``, if it knows.
+    """
     app = request.scope.get("app")
     ask = getattr(app.state, "troubles", None) if app is not None else None
-    return {"troubles": ask() if ask is not None else []}
+    return {"keys": keys_of(request.url.path), "troubles": ask() if ask is not None else []}
 
 
-_templates = Jinja2Templates(env=_environment, context_processors=[_troubles])
+_templates = Jinja2Templates(env=_environment, context_processors=[_of_every_page])

@@ -34,6 +34,7 @@ PAGES = {
     "compare-groups": "/compare?a.service=gateway&b.service=gateway&b.shortest=600ms",
     "compare-groups-choose": "/compare?groups=1",
     "live-filtered": "/live?service=gateway&operation=POST&shortest=1ms&first=worst",
+    "keys": "/keys",
     "login": "/login",
     "error": "/nowhere",
     "no-trace": f"/trace/{'ab' * 16}",

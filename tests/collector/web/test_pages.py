@@ -207,9 +207,9 @@ def test_operations_of_one_name_are_told_apart_by_system() -> None:
     ]
     client = TestClient(site(MemoryReader([traces(*spans)])))
     html = client.get("/operations").text
-    rows = re.findall(r'<a class="name" href="([^"]+)">GET</a>[^/]*/span> <span class="system">([^<]+)<', html)
+    rows = re.findall(r'<a class="name" href="([^"]+)"[^>]*>GET</a>[^/]*/span> <span class="system">([^<]+)<', html)
     systems = ["none", "redis", "http a.example", "http b.example"]
-    (plain,) = re.findall(r'<a class="name" href="([^"]+system=none[^"]*)">GET</a>', html)
+    (plain,) = re.findall(r'<a class="name" href="([^"]+system=none[^"]*)"[^>]*>GET</a>', html)
     assert sorted(system for _, system in rows) == sorted(systems[1:])
     for address, system in [*rows, (plain, "none")]:
         found = client.get(unescape(address)).text

@@ -132,7 +132,7 @@ if (list.dataset.stream) {
   listen();
   pause.hidden = false;
   pause.addEventListener("click", toggle);
-  bind("p", "Pause or resume", toggle);
+  bind("p", toggle);
 }
 walk(list);
 for (const row of list.children) row.dataset.came = String(Date.now());
