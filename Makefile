@@ -22,7 +22,8 @@ test: $(VENV)/installed-test $(VENV)/installed-browser
 	$(BIN)/python -m pytest $(IN_PARALLEL) $(TESTS)
 
 # It builds nothing: of the true programs it runs those that `make interop` has built here before.
-test-long: $(VENV)/installed-test $(VENV)/installed-browser $(VENV)/installed-promtool $(VENV)/installed-rabbitmq
+test-long: $(VENV)/installed-test $(VENV)/installed-browser $(VENV)/installed-promtool $(VENV)/installed-rabbitmq \
+    $(VENV)/installed-axe
 	$(BIN)/python -m pytest $(IN_PARALLEL) -m "long or interop"
 
 interop: $(VENV)/installed-test $(VENV)/installed-promtool programs
@@ -54,6 +55,16 @@ $(VENV)/installed-browser: | $(BIN)/python
 	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing chromium, for the tests of the pages" && \
 	  apt-get update -qq >/dev/null && apt-get install -y -qq --no-install-recommends chromium >/dev/null 2>&1; } || \
 	  echo "there is no chromium: the tests of the pages will be skipped (Debian: apt-get install chromium)"
+	@touch $@
+
+# axe-core looks for what keeps people from using the pages, in `make test-long`. It is npm's: unpacked, nothing of it runs
+# but in the browser of the tests. Where there is no npm, those tests are skipped.
+AXE = axe-core@4.14.1
+$(VENV)/installed-axe: | $(BIN)/python
+	@{ command -v npm >/dev/null && echo "getting axe-core, for the tests of the pages" && folder=$$(mktemp -d) && \
+	  (cd "$$folder" && npm pack --silent --ignore-scripts $(AXE) >/dev/null && tar -xzf axe-core-*.tgz) 2>/dev/null && \
+	  rm -rf $(VENV)/axe-core && mv "$$folder/package" $(VENV)/axe-core && rm -rf "$$folder"; } || \
+	  echo "there is no axe-core: the tests of whom the pages keep out will be skipped (Debian: apt-get install npm)"
 	@touch $@
 
 # promtool tests the alerts of deploy/, in `make test-long`. It is taken out of Debian's package, which would start a service

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
@@ -437,6 +437,9 @@ class TraceReader(Protocol):
 
     def trace(self, trace_id: bytes) -> TracesData | None:
         """All spans of a trace, each once; None if there is none."""
+
+    def traces(self, trace_ids: Iterable[bytes]) -> Iterator[TracesData]:
+        """All spans of each of those traces that are there, in the order asked for; read some at a time, as needed."""
 
     def logs(self, trace_id: bytes, *, most: int = 5000) -> TraceLogs | None:
         """The log records of a trace, each once, about ``most`` of them; None if there is none."""

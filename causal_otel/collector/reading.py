@@ -54,6 +54,10 @@ class Reading:
         limiter = self._list_turn if await self._are_large(trace_ids) else None
         return await to_thread.run_sync(lambda: work(self.reader.summaries(trace_ids)), limiter=limiter)
 
+    async def lists(self, work: Callable[[], _Answer]) -> _Answer:
+        """What ``work`` returns, which may read large traces and shows a line of each; in the turn of summaries."""
+        return await to_thread.run_sync(work, limiter=self._list_turn)
+
     async def search(self, query: Query) -> Found:
         """Find traces to be read whole. One such search at a time: Grafana asks several, for seconds each."""
         return await to_thread.run_sync(self.reader.search, query, limiter=self._search_turn)

@@ -18,6 +18,7 @@ from causal_otel.collector.app import query_app, receiver_app
 from causal_otel.collector.certificates import Certificate
 from causal_otel.collector.forward.forwarder import forwarder
 from causal_otel.collector.forward.queue import Queue
+from causal_otel.collector.heavy import Workers
 from causal_otel.collector.receive.intake import Intake
 from causal_otel.collector.receive.listening import authority, listen
 from causal_otel.collector.remote_sampling import ServedStrategies
@@ -107,13 +108,14 @@ async def _serve(
 ) -> None:
     settings, access, stopping = parts.settings, parts.access, asyncio.Event()
     anyio.to_thread.current_default_thread_limiter().total_tokens = _READERS
-    pages = _Server(EndStreams(query_app(parts, metrics, access), stopping), parts.certificate)
+    workers = Workers(Path(settings.data_dir))
+    pages = _Server(EndStreams(query_app(parts, metrics, access, workers), stopping), parts.certificate)
     otlp = _Server(receiver_app(parts, access), parts.certificate)
     scheme = "https" if settings.tls else "http"
     parts.addresses["pages"] = f"{scheme}://{authority(*pages_socket.getsockname()[:2])}"
     parts.addresses["otlp_http"] = f"{scheme}://{authority(*otlp_socket.getsockname()[:2])}"
     with _signals_set(stopping):
-        async with _grpc(parts, access), asyncio.TaskGroup() as group:
+        async with workers, _grpc(parts, access), asyncio.TaskGroup() as group:
             running = [
                 group.create_task(server.serve(sockets=[listener]))
                 for server, listener in ((pages, pages_socket), (otlp, otlp_socket))

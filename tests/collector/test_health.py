@@ -9,13 +9,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
 
 from causal_otel.collector.store.writer import QueueFull, StoreError, Writer
-from tests.collector.running import Running, one_span, running
+from tests.collector.running import Running, now, one_span, running
 from tests.collector.spans import request, span, traces
 from tests.waiting import wait_until
 
@@ -73,6 +74,39 @@ def _ready(collector: Running) -> tuple[int, str]:
     return response.status_code, response.text
 
 
+_PAGES = ("/", "/live", "/operations", "/map", "/compare", "/status", f"/trace/{1:032x}", "/nowhere")
+
+
+def _banner(collector: Running, path: str) -> str:
+    """What a page says of the collector; empty: nothing."""
+    html = collector.get(path, accept="text/html").text
+    assert html.startswith("<!doctype html>")
+    return html.partition('<aside class="troubles"')[2].partition("</aside>")[0]
+
+
+def _tells(collector: Running, path: str, text: str) -> bool:
+    return text in _banner(collector, path)
+
+
+def _is_quiet(collector: Running, path: str) -> bool:
+    return not _banner(collector, path)
+
+
+def test_pages_tell_of_clocks_that_are_wrong(tmp_path: Path) -> None:
+    """Spans from next week and of last year, and ids that are none, are told on every page, with what is the matter."""
+    with running(tmp_path / "traces") as collector:
+        assert _banner(collector, "/") == ""
+        day = 86400 * 10**9
+        late = [span(trace=n, start=now() + 7 * day) for n in (1, 2)]
+        early, invalid = span(trace=3, start=now() - 300 * day), span(trace=0, start=now())
+        assert collector.post(request(traces(*late, early, invalid))).status_code == 200
+        for path in _PAGES:
+            told = _banner(collector, path)
+            assert "A clock is wrong: 2 spans say that they start over an hour from now" in told
+            assert "A clock is wrong: 1 span says that it started before the days that are kept" in told
+            assert "1 span was refused: its ids are not valid" in told
+
+
 def test_not_ready_while_the_disk_is_full(small_disk: Running, tmp_path: Path) -> None:
     """A full disk is noticed without a request that fails; when there is room again it is ready, and keeps spans."""
     assert _ready(small_disk) == (200, "ready\n")
@@ -85,8 +119,13 @@ def test_not_ready_while_the_disk_is_full(small_disk: Running, tmp_path: Path) -
     assert small_disk.get("/health").status_code == 200
     assert small_disk.get("/status.json").json()["not_ready"]
     assert small_disk.metrics()["causal_collector_ready"] == 0
+    for path in _PAGES:
+        wait_until(partial(_tells, small_disk, path, "the disk is full: make room"))
+    assert '<a href="/status">' in _banner(small_disk, "/")
     filler.unlink()
     wait_until(lambda: _ready(small_disk)[0] == 200)
+    for path in _PAGES:
+        wait_until(partial(_is_quiet, small_disk, path))
     assert small_disk.post(one_span(1)).status_code == 200
     assert small_disk.metrics()["causal_collector_ready"] == 1
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from causal_otel._internal.durations import format_duration
-from causal_otel.causality.explanation.comparison import Row, compare
+from causal_otel.causality.explanation.comparison import Row, compare_scenes
 from causal_otel.causality.explanation.explain import MOST_BYTES
 from causal_otel.causality.explanation.scene import Scene
 from causal_otel.causality.explanation.targets import named, system_name
@@ -157,7 +157,7 @@ def difference(a: Trace[Span], b: Trace[Span]) -> Difference:
     """Why ``b`` took longer than ``a`` to its answer, or less."""
     scenes = Scene(a), Scene(b)
     phases = scenes[0].answer, scenes[1].answer
-    rows = [row for row in compare(a, b, "answer").rows if row.change in _CHANGED]
+    rows = [row for row in compare_scenes(*scenes, "answer").paths if row.change in _CHANGED]
     rows.sort(key=lambda row: (-abs(row.explains), -abs(row.delta), row.service, row.operation))
     operations = [_operation(row) for row in rows]
     found = Difference(

@@ -109,6 +109,10 @@ class Scene:
             self.paths[until] = critical_path(self.trace, self.root if until == "answer" else None, until)
         return self.paths[until]
 
+    def pieces(self, until: Until) -> list[Piece]:
+        """Those of the critical path to the answer, or of that of the whole trace to the end of all work."""
+        return self.path if until == "answer" else self._pieces("end")
+
     def share(self, nanoseconds: int, at: int) -> float:
         """How much of the time to the answer it is, or if it began later, of the time from then on."""
         late = self.afterwards is not None and at >= self.afterwards.start

@@ -53,6 +53,7 @@ __all__ = ["Reader"]
 
 _SUMMARIES_AT_ONCE = 100
 _OPPOSITE = {"newest": "oldest", "oldest": "newest"}
+_TRACES_AT_ONCE = 100
 
 
 class Reader:
@@ -118,12 +119,14 @@ class Reader:
 
     def summaries(self, trace_ids: Iterable[bytes]) -> list[Summary]:
         """One for each of those traces that are there, in the order asked for."""
-        found = []
+        return [summary(trace) for trace in self.traces(trace_ids)]
+
+    def traces(self, trace_ids: Iterable[bytes]) -> Iterator[TracesData]:
+        """All spans of each of those traces that are there, in the order asked for; read some at a time, as needed."""
         wanted = iter(trace_ids)
-        while some := list(itertools.islice(wanted, _SUMMARIES_AT_ONCE)):
+        while some := list(itertools.islice(wanted, _TRACES_AT_ONCE)):
             parts = self._parts(some)
-            found += [summary(assembled(parts[trace_id])) for trace_id in some if trace_id in parts]
-        return found
+            yield from (assembled(parts[trace_id]) for trace_id in some if trace_id in parts)
 
     def trace(self, trace_id: bytes) -> TracesData | None:
         """All spans of a trace, each once; None if there is none."""

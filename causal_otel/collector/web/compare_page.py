@@ -1,4 +1,4 @@
-"""The page that compares two traces, or offers those that can be."""
+"""The page that compares two traces, or offers those that can be; see :mod:`.compare_groups` for groups of them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 from anyio import to_thread
 from starlette.routing import Route
 
-from causal_otel.causality.explanation.comparison import Change, Comparison, compare
+from causal_otel.causality.explanation.comparison import Change, Comparison, compare, folded
 from causal_otel.collector.analysis import build
 from causal_otel.collector.matching import summary
 from causal_otel.collector.units import format_duration
+from causal_otel.collector.web.compare_groups import asks_for_groups, groups_page
 from causal_otel.collector.web.page_state import parse_trace_id
-from causal_otel.collector.web.templating import page, service_colours
+from causal_otel.collector.web.templating import colours, page
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -45,6 +46,8 @@ class _ComparePage:
         self._reader = reading.reader
 
     async def compare(self, request: Request) -> Response:
+        if asks_for_groups(request.query_params):
+            return await self._reading.run(lambda: groups_page(self._reader, request), large=True)
         chosen = request.query_params.getlist("trace")  # in the search's results
         given = [*chosen, ""][:2] if chosen else [request.query_params.get(name, "") for name in ("a", "b")]
         written = [text.strip() for text in given]
@@ -74,24 +77,31 @@ class _ComparePage:
         services = [candidate.root_service for candidate in candidates]
         first, second = messages
         if first is not None and second is not None:
-            sides = summary(first), summary(second)
-            comparison = compare(build(first), build(second))
-            show = request.query_params.get("show", "")
-            rows = [row for row in comparison.rows if show not in _CHANGES or row.change == show]
-            services += [row.service for row in comparison.rows]
+            views = build(first), build(second)
+            comparison = compare(*views)
+            show, unfold = request.query_params.get("show", ""), bool(request.query_params.get("unfold"))
+            wanted = [row for row in comparison.rows if show not in _CHANGES or row.change == show]
+            lines = wanted if unfold else folded(wanted)
+            rows, left_out = lines[:_ROWS_LIMIT], lines[_ROWS_LIMIT:]
+            services += [row.service for row in (*rows, *(cause.row for cause in comparison.causes))]
+            shown = sum(row.explains for row in rows)
             context |= {
-                "a": sides[0].trace_id.hex(),
-                "b": sides[1].trace_id.hex(),
-                "sides": sides,
+                "a": views[0].trace_id,
+                "b": views[1].trace_id,
+                "sides": (summary(first), summary(second)),
                 "comparison": comparison,
-                "verdict": _verdict(sides[0].duration, sides[1].duration, comparison),
+                "verdict": _verdict(views[0].duration, views[1].duration, comparison),
                 "changes": _CHANGES,
                 "show": show if show in _CHANGES else "",
-                "rows": rows[:_ROWS_LIMIT],
-                "left_out": max(0, len(rows) - _ROWS_LIMIT),
-                "explained": sum(row.explains for row in rows),
+                "unfold": unfold,
+                "folds": len(lines) < len(wanted),
+                "rows": rows,
+                "left_out": sum(max(row.a.spans, row.b.spans) for row in left_out),
+                "left_out_explains": sum(row.explains for row in left_out),
+                "others": len(comparison.rows) - len(wanted),
+                "others_explain": comparison.explained - shown - sum(row.explains for row in left_out),
             }
-        context["colours"] = service_colours(self._reader, services)
+        context["colours"] = colours(services)
         return page(request, "compare.html", context, status=404 if problems else 200)
 
 
@@ -107,5 +117,5 @@ def _verdict(a: int, b: int, comparison: Comparison) -> str:
         for change, label in _CHANGES.items()
         if change != "same" and comparison.counts[change]
     ]
-    paths = f"of {len(comparison.rows)} paths, {', '.join(differing)}" if differing else "no path differs notably"
-    return f"{first}; {paths}."
+    calls = f"of {len(comparison.rows)} calls, {', '.join(differing)}" if differing else "no call differs notably"
+    return f"{first}; {calls}."

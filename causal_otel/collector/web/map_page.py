@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from causal_otel.collector.units import parse_duration
 from causal_otel.collector.web.service_map import rates, service_map
-from causal_otel.collector.web.templating import page, service_colours
+from causal_otel.collector.web.templating import colours, page
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -49,7 +49,7 @@ def _map_page(reader: TraceReader, request: Request) -> Response:
         "lookback": asked,
         "lookbacks": _LOOKBACKS,
         "problem": problem,
-        "colours": service_colours(reader, [*services, *(node.name for node in drawn.nodes)]),
+        "colours": colours([*services, *(node.name for node in drawn.nodes)]),
         "rate": rates(max((call.calls for call in calls), default=0), lookback / 10**9),
         "share": _share,
     }

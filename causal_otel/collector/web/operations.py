@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from starlette.routing import Route
 
+from causal_otel.collector.attributes import KINDS
+from causal_otel.collector.conditions import is_like, quoted
 from causal_otel.collector.expressions import quoted
 from causal_otel.collector.web.first_steps import otlp_endpoint
 from causal_otel.collector.web.forms import LOOKBACKS, NO_SYSTEM, SearchForm
@@ -24,10 +26,12 @@ if TYPE_CHECKING:
 
     from causal_otel.collector.query import OperationStatistics, TraceReader
 
-__all__ = ["COLUMNS", "histogram", "routes"]
+__all__ = ["COLUMNS", "ROWS", "histogram", "routes"]
 
 _DEFAULT_LOOKBACK = "24h"
-_ROWS = 500
+ROWS = 100
+"""Operations on one page."""
+
 _BARS = 24
 
 
@@ -53,27 +57,53 @@ class _View:
     """The page's state, as its address has it."""
 
     service: str = ""
+    operation: str = ""
+    kind: str = ""
+    system: str = ""
     lookback: str = _DEFAULT_LOOKBACK
     sort: str = "p95"
     order: str = "desc"
+    page: int = 1
 
     @classmethod
     def read(cls, request: Request) -> _View:
         """The state; what the address says that does not exist is as by default."""
         given = request.query_params.get
-        lookback, sort = given("lookback", ""), given("sort", "")
+        lookback, sort, kind, number = (given(name, "") for name in ("lookback", "sort", "kind", "page"))
         return cls(
             service=given("service", ""),
+            operation=given("operation", "").strip(),
+            kind=kind if kind in KINDS else "",
+            system=given("system", ""),
             lookback=lookback if lookback in LOOKBACKS else _DEFAULT_LOOKBACK,
             sort=sort if sort in COLUMNS else "p95",
             order="asc" if given("order") == "asc" else "desc",
+            page=int(number) if number.isascii() and number.isdecimal() and 0 < len(number) < 7 and int(number) else 1,
         )
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether some operations are left out."""
+        return bool(self.service or self.operation or self.kind or self.system)
+
+    def address(self, **changes: str | int) -> str:
+        """The page's address with this state, after ``changes``: on the first page if not told otherwise."""
+        given = {**asdict(self), "page": 1, **changes}
+        parameters = {name: value for name, value in given.items() if value != getattr(_DEFAULT, name)}
+        return f"/operations?{urlencode(parameters)}" if parameters else "/operations"
 
     def sorted_by(self, column: str) -> str:
         """The address with the rows in the order of ``column``: the other way round if they are already."""
         order = "asc" if column == self.sort and self.order == "desc" else "desc"
-        given = {"service": self.service, "lookback": self.lookback, "sort": column, "order": order}
-        return f"/operations?{urlencode({name: value for name, value in given.items() if value})}"
+        return self.address(sort=column, order=order)
+
+    def wants(self, each: OperationStatistics) -> bool:
+        """Whether an operation is among those that are asked for; of which service was asked before."""
+        return (
+            (not self.operation or is_like(self.operation, each.operation))
+            and (not self.kind or each.kind == self.kind)
+            and (not self.system or each.system == ("" if self.system == NO_SYSTEM else self.system))
+        )
 
     def search(self, each: OperationStatistics, *, alone: bool, **more: str) -> str:
         """The search for the traces of an operation; ``alone``: there is none of its name and kind in other systems."""
@@ -85,15 +115,20 @@ class _View:
         return form.address(**more)
 
 
+_DEFAULT = _View()
+
+
 def routes(reader: TraceReader, status: Callable[[], dict[str, Any]]) -> list[Route]:
     """``/operations``."""
 
     def operations(request: Request) -> Response:  # not async: it is called from a thread
         view, now = _View.read(request), time.time_ns()
         services = reader.services()
-        found = reader.statistics(now - LOOKBACKS[view.lookback][1], now, view.service or None)
+        everything = reader.statistics(now - LOOKBACKS[view.lookback][1], now, view.service or None)
+        systems = sorted({each.system for each in everything if each.system})
+        found = [each for each in everything if view.wants(each)]
         value = COLUMNS[view.sort][2]
-        rows = Counter(map(_without_system, found))
+        rows = Counter(map(_without_system, everything))
 
         def search(each: OperationStatistics, **more: str) -> str:
             return view.search(each, alone=rows[_without_system(each)] == 1, **more)
@@ -101,14 +136,23 @@ def routes(reader: TraceReader, status: Callable[[], dict[str, Any]]) -> list[Ro
         # Equals stay in the order of their names, whichever way the column goes.
         found.sort(key=lambda each: (each.service, each.operation, each.kind, each.system))
         found.sort(key=value, reverse=view.order == "desc")
+        pages = max(1, math.ceil(len(found) / ROWS))
+        number = min(view.page, pages)
+        shown = found[(number - 1) * ROWS : number * ROWS]
         context = {
             "view": view,
             "services": services,
-            "operations": found[:_ROWS],
-            "hidden": max(0, len(found) - _ROWS),
+            "systems": systems,
+            "kinds": KINDS,
+            "no_system": NO_SYSTEM,
+            "operations": shown,
+            "total": len(found),
+            "first": (number - 1) * ROWS + 1,
+            "before": view.address(page=number - 1) if number > 1 else "",
+            "after": view.address(page=number + 1) if number < pages else "",
             "columns": COLUMNS,
             "lookbacks": LOOKBACKS,
-            "colours": colours([*services, *(each.service for each in found)]),
+            "colours": colours(each.service for each in shown),
             "histogram": histogram,
             "search": search,
             "endpoint": "" if services else otlp_endpoint(request, status),

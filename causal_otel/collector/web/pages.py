@@ -10,6 +10,7 @@ from starlette.staticfiles import StaticFiles
 from causal_otel.collector.web import (
     compare_page,
     import_page,
+    keys_page,
     live,
     map_page,
     operations,
@@ -57,6 +58,7 @@ def routes(
         *compare_page.routes(reading),
         *map_page.routes(reading.reader),
         *import_page.routes(reading, put),
+        *keys_page.routes(),
         Mount("/static", _Static(directory=STATIC), name="static"),
     ]
 

@@ -147,7 +147,7 @@ class _Search:
             "scatter": scatter(traces),
             "services": services,
             "operations": self._operations(form.service),
-            "colours": colours([*services, *(count.name for trace in traces for count in trace.services)]),
+            "colours": colours(count.name for trace in traces for count in trace.services),
             "longest": max((trace.duration for trace in traces), default=0),
             "suggestions": _suggestions(form) if query and not traces else [],
             "now": now,

@@ -13,14 +13,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.templating import Jinja2Templates
 
 from causal_otel.collector import units
+from causal_otel.collector.web.keyboard import keys_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from starlette.requests import Request
     from starlette.responses import Response
-
-    from causal_otel.collector.query import TraceReader
 
 __all__ = [
     "HEADERS",
@@ -29,7 +28,6 @@ __all__ = [
     "colours",
     "fragment",
     "page",
-    "service_colours",
     "share",
     "size",
     "static",
@@ -49,7 +47,7 @@ HEADERS = {
 }
 """What every page is sent with: nothing inline and nothing from elsewhere runs, whatever a span holds."""
 
-_COLOURS = 16
+_COLOURS = 32
 
 
 def page(
@@ -76,27 +74,12 @@ def static(name: str) -> str:
 
 
 def colours(services: Iterable[str]) -> dict[str, int]:
-    """A number from 0 to 15 for each service: the class ``s<number>`` of whatever has its colour.
+    """A number from 0 to 31 for each service: the class ``s<number>`` of whatever has its colour.
 
-    A service keeps its colour from page to page, and no two share one while there are at most sixteen, if pages pass
-    all services known rather than those they show.
+    It is a hash of the name alone. So a service has one colour on all pages for good, whatever others come and go. Of
+    ten services two have the same one more often than not: every colour stands beside the name.
     """
-    chosen: dict[str, int] = {}
-    taken: set[int] = set()
-    for service in sorted(set(services)):
-        colour = zlib.crc32(service.encode("utf-8", "surrogatepass")) % _COLOURS
-        if len(taken) == _COLOURS:
-            taken.clear()
-        while colour in taken:
-            colour = (colour + 1) % _COLOURS
-        taken.add(colour)
-        chosen[service] = colour
-    return chosen
-
-
-def service_colours(reader: TraceReader, services: Iterable[str]) -> dict[str, int]:
-    """The :func:`colours` of ``services`` and of all that ``reader`` knows."""
-    return colours([*reader.services(), *services])
+    return {service: zlib.crc32(service.encode("utf-8", "surrogatepass")) % _COLOURS for service in services}
 
 
 def utc(nanoseconds: int, form: str = "%Y-%m-%d %H:%M:%S") -> str:
@@ -154,4 +137,16 @@ _environment.filters.update(
     duration=units.format_duration, utc=utc, age=age, count=count, plural=plural, share=share, size=size
 )
 _environment.globals.update(static=static)
-_templates = Jinja2Templates(env=_environment)
+
+
+def _of_every_page(request: Request) -> dict[str, Any]:
+    """What the frame of the pages shows: the page's keys, and the collector's troubles.
+
+    The application says what these are by its ``state.troubles``, if it knows.
+    """
+    app = request.scope.get("app")
+    ask = getattr(app.state, "troubles", None) if app is not None else None
+    return {"keys": keys_of(request.url.path), "troubles": ask() if ask is not None else []}
+
+
+_templates = Jinja2Templates(env=_environment, context_processors=[_of_every_page])

@@ -15,7 +15,7 @@ from causal_otel.collector.matching import summary
 from causal_otel.collector.receive import otlp_json
 from causal_otel.collector.web.page_state import PageState, parse_trace_id
 from causal_otel.collector.web.span_details import LONG, LONGEST, SpanDetails, span_details
-from causal_otel.collector.web.templating import HEADERS, page, service_colours
+from causal_otel.collector.web.templating import HEADERS, colours, page
 from causal_otel.collector.web.trace_logs import placed
 from causal_otel.collector.web.views import Shown, Views
 from causal_otel.collector.web.waterfall import CHUNK, find_spans, parents, waterfall
@@ -74,7 +74,7 @@ class _TracePages:
             collapsed.difference_update(_above(view.span(state.open[-1])))
         hits = find_spans(view, state.find, records) if state.find else []
         errors = [span for span in view.spans if span.error]
-        chosen = service_colours(self._reader, (each.name for each in view.services))
+        chosen = colours(each.name for each in view.services)
         opened = {each: self._details(explained, each, chosen) for each in state.open}
         at = _index(view, state)
         return page(
@@ -155,7 +155,7 @@ class _TracePages:
         if shown is None or shown.view.span(span_id) is None:
             return Response("There is no such span here.", 404, HEADERS, "text/plain")
         view = shown.view
-        chosen = service_colours(self._reader, (each.name for each in view.services))
+        chosen = colours(each.name for each in view.services)
         context = {
             "details": self._details(shown.explained, span_id, chosen),
             "path": f"/trace/{view.trace_id}",

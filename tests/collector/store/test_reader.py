@@ -96,6 +96,9 @@ def _same(reader: TraceReader, expected: MemoryReader, begin: int, end: int) -> 
         for span_kind in (None, "server", "internal", "odd"):
             assert reader.operations(service, span_kind) == expected.operations(service, span_kind)
     assert reader.summaries(everything) == expected.summaries(everything)
+    assert [contents(each) for each in reader.traces(everything)] == [
+        contents(each) for each in expected.traces(everything)
+    ]
     for each in everything:
         wanted = expected.trace(each)
         found = reader.trace(each)

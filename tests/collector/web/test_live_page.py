@@ -8,7 +8,9 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
-from causal_otel.collector.web.live import SHOWN
+from causal_otel.collector.query import Query
+from causal_otel.collector.units import parse_duration
+from causal_otel.collector.web.live_feed import SHOWN
 from tests.collector.oracle import MemoryReader
 from tests.collector.spans import SECOND, merged, span, trace_id, traces
 from tests.collector.web.browser import serving
@@ -17,6 +19,7 @@ from tests.collector.web.traffic import EVIL, evil_trace, shop
 
 if TYPE_CHECKING:
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+    from playwright.sync_api import Page
     from starlette.types import ASGIApp
 
     from tests.collector.web.browser import OpenPage
@@ -26,6 +29,14 @@ Serve = Callable[["ASGIApp"], str]
 
 def _one(trace: int, name: str = "work", service: str = "shop", *, error: bool = False, id: int = 1) -> TracesData:
     return traces(span(name, trace=trace, id=id, start=time.time_ns() - SECOND, error=error), service=service)
+
+
+def _slow(trace: int, name: str, duration: int, *, error: bool = False) -> TracesData:
+    return traces(span(name, trace=trace, start=time.time_ns() - SECOND, duration=duration, error=error))
+
+
+def _shown(page: Page) -> list[str]:
+    return [row.get_attribute("id") or "" for row in page.locator(".trace").all()]
 
 
 def _row(number: int) -> str:
@@ -87,6 +98,51 @@ def test_only_what_was_chosen_is_shown(open_page: OpenPage, serve: Serve) -> Non
     assert [row.get_attribute("id") for row in page.locator(".trace").all()] == [_row(4)[1:], _row(2)[1:]]
 
 
+def test_what_is_shown_is_what_a_search_would_find(open_page: OpenPage, serve: Serve) -> None:
+    """An operation and a least duration hold for what is there and for what comes, on one span, before it is cut."""
+    reader = MemoryReader([_slow(1, "GET /slow", SECOND), _slow(2, "GET /slow", 10), _slow(3, "POST /slow", SECOND)])
+    page = open_page(serve(site(reader)) + "/live")
+    page.fill("[name=operation]", "GET*")
+    page.fill("[name=shortest]", "500ms")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+    assert page.url.endswith("/live?operation=GET*&shortest=500ms")
+    page.wait_for_selector("#state.on")
+    assert _shown(page) == [_row(1)[1:]]
+    # One that is wanted among many more than are shown, which are not.
+    reader.add(merged(_slow(9, "GET /slow", 2 * SECOND), *(_one(1000 + number) for number in range(2 * SHOWN))))
+    page.wait_for_selector(_row(9))
+    wanted = Query(0, 1 << 64, operation_like="GET*", shortest=SECOND // 2, limit=100)
+    assert set(_shown(page)) == {f"t{each.hex()}" for each in reader.search(wanted).trace_ids}
+    assert page.inner_text("#state") == "receiving"
+
+
+def test_the_worst_are_first_if_asked(open_page: OpenPage, serve: Serve) -> None:
+    """Those with errors are on top, then the slowest, also of what comes, however much comes."""
+    reader = MemoryReader([_slow(1, "a", 20), _slow(2, "b", 90), _slow(3, "c", 10, error=True)])
+    page = open_page(serve(site(reader)) + "/live")
+    with page.expect_navigation():
+        page.check("[name=first]")
+    page.wait_for_selector("#state.on")
+    assert _shown(page) == [_row(number)[1:] for number in (3, 2, 1)]
+    reader.add(merged(*(_slow(100 + n, "d", 5) for n in range(SHOWN)), _slow(4, "e", 50), _slow(5, "f", 1, error=True)))
+    page.wait_for_selector(_row(5))
+    assert _shown(page)[:5] == [_row(number)[1:] for number in (3, 5, 2, 4, 1)]
+    assert page.locator(".trace").count() == SHOWN
+
+
+def test_fields_that_are_not_understood_are_named(open_page: OpenPage, serve: Serve) -> None:
+    """The page says what a field takes, and nothing is received."""
+    url = serve(site(MemoryReader([_one(1)])))
+    page = open_page(f"{url}/live?shortest=soon", expected=("400",))
+    with pytest.raises(ValueError, match="soon") as mistake:
+        parse_duration("soon")
+    assert page.inner_text("#shortest-mistake") == str(mistake.value)
+    assert page.get_attribute("[name=shortest]", "aria-invalid") == "true"
+    assert page.is_hidden("#pause")
+    assert httpx.get(f"{url}/ui/live?shortest=soon", trust_env=False).status_code == 400
+
+
 def test_the_first_trace_replaces_the_advice(open_page: OpenPage, serve: Serve) -> None:
     """A page that waits for the first trace shows it when it comes, markup in it as text."""
     reader = MemoryReader()
@@ -122,15 +178,20 @@ def test_a_quiet_service_is_shown_beside_a_busy_one(open_page: OpenPage, serve: 
     reader.add(merged(*messages))
     quiet.wait_for_selector(_row(2))
     assert quiet.locator(".trace").count() == 2
-    all_of_them.wait_for_selector("#state:has-text('more came too quickly to be shown')")
+    all_of_them.wait_for_selector("#state:has-text('more a second')")
     assert all_of_them.locator(".trace").count() == SHOWN
+    # It is a rate: told as long as more come, and no longer.
+    all_of_them.wait_for_selector("#state:text-is('receiving')")
 
 
 def test_without_scripts_there_is_a_list_to_refresh() -> None:
-    """The page itself lists what came last, newest first, and has a button that loads it again."""
-    html = TestClient(site(shop(5))).get("/live").text
-    assert html.count('<li class="trace') == 5
-    assert ">Refresh</button>" in html
+    """The page itself lists what came last, of what is asked for, and has a link that loads it again."""
+    client = TestClient(site(shop(5)))
+    assert client.get("/live").text.count('<li class="trace') == 5
+    reader = MemoryReader([_one(1, "GET /a"), _one(2, "GET /b")])
+    html = TestClient(site(reader)).get("/live?operation=/b").text
+    assert html.count('<li class="trace') == 1
+    assert 'href="/live?operation=%2Fb">Refresh</a>' in html
 
 
 def test_a_collector_that_stops_is_told(open_page: OpenPage) -> None:

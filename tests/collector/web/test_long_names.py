@@ -45,6 +45,10 @@ _PAGES = {
     "no-trace": f"/trace/{'ab' * 16}",
     "no-trace-id": f"/trace/{'xyz' * 30}",
     "compare": "/compare",
+    "compare-groups": "/compare?a.service=orders&b.service=" + _LONG,
+    "keys": "/keys",
+    "operations-filtered": "/operations?operation=o&kind=server&sort=calls&order=asc",
+    "live-filtered": f"/live?service={_LONG}&first=worst",
     "compare-two": f"/compare?a={_SHOP}&b={_OTHER}",
     "compare-deep": f"/compare?a={_SHOP}&b={_DEEP}",
     "compare-missing": f"/compare?a={'ab' * 16}&b=nonsense",
@@ -89,6 +93,20 @@ _WITHOUT_ROOM = """() => {
   }
   return found;
 }"""
+
+
+_CUT_WITHOUT_TITLE = """() => [...document.querySelectorAll("main *")].filter((each) => {
+  const { textOverflow, overflowX, webkitLineClamp } = getComputedStyle(each);
+  const clamped = webkitLineClamp !== "none" && each.scrollHeight > each.clientHeight + 1;
+  const cut = textOverflow === "ellipsis" && overflowX !== "visible" && each.scrollWidth > each.clientWidth + 1;
+  const text = each.textContent.trim().replace(/\\s+/g, " ");
+  if (!(clamped || cut) || !each.checkVisibility({ visibilityProperty: true }) || !text) return false;
+  for (let over = each; over; over = over.parentElement) {
+    if (over.title && over.title.includes(text)) return false;
+  }
+  return true;
+}).map((each) => `${each.tagName}.${each.className}: ${each.textContent.trim().slice(0, 60)}`)"""
+"""What is cut and says nowhere what it is in full."""
 
 
 def _deep(start: int) -> TracesData:
@@ -179,3 +197,21 @@ def test_first_steps_have_room(open_page: OpenPage, serve: Callable[[ASGIApp], s
         page.goto(url + path)
         problems += _problems(page, "first-steps" if path == "/" else "")
     assert not problems, "\n".join(problems)
+
+
+@pytest.mark.long
+def test_what_is_cut_says_in_full_what_it_is(open_page: OpenPage, serve: Callable[[ASGIApp], str]) -> None:
+    """A name that does not fit is cut, and has all of it as its title, on every page and width."""
+    url = serve(_application(_filled(traffic()), status_document()))
+    page = open_page(f"{url}/", expected=("40", "favicon"))
+    _log_in(page)
+    problems, cut = [], 0
+    # The waterfall's names are cut where their column ends, which can be dragged.
+    for path in (each for name, each in _PAGES.items() if not name.startswith("trace")):
+        page.goto(url + path)
+        for width in (390, 768, 1280):
+            page.set_viewport_size({"width": width, "height": 900})
+            problems += [f"{path} at {width} px: {each}" for each in page.evaluate(_CUT_WITHOUT_TITLE)]
+            cut += page.locator("[title*='OrderRepositoryImplementation']").count()
+    assert not problems, "\n".join(problems)
+    assert cut

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from collections.abc import Callable
 from html import unescape
 from itertools import product
@@ -206,9 +207,9 @@ def test_operations_of_one_name_are_told_apart_by_system() -> None:
     ]
     client = TestClient(site(MemoryReader([traces(*spans)])))
     html = client.get("/operations").text
-    rows = re.findall(r'<a class="name" href="([^"]+)">GET</a>[^/]*/span> <span class="system">([^<]+)<', html)
+    rows = re.findall(r'<a class="name" href="([^"]+)"[^>]*>GET</a>[^/]*/span> <span class="system">([^<]+)<', html)
     systems = ["none", "redis", "http a.example", "http b.example"]
-    (plain,) = re.findall(r'<a class="name" href="([^"]+system=none[^"]*)">GET</a>', html)
+    (plain,) = re.findall(r'<a class="name" href="([^"]+system=none[^"]*)"[^>]*>GET</a>', html)
     assert sorted(system for _, system in rows) == sorted(systems[1:])
     for address, system in [*rows, (plain, "none")]:
         found = client.get(unescape(address)).text
@@ -309,12 +310,21 @@ def test_the_status_tells_what_the_size_has_cost() -> None:
 # -- how things are written ---------------------------------------------------------------------------------------
 
 
-def test_services_keep_a_colour_of_their_own() -> None:
-    """Up to sixteen services differ, more share evenly, and the order in which they are named does not matter."""
-    names = [f"service-{number}" for number in range(40)]
-    assert len(set(colours(names[:16]).values())) == 16
-    assert colours(names) == colours(reversed(names))
-    assert set(colours(names).values()) == set(range(16))
+def test_services_keep_their_colour() -> None:
+    """A service has the same colour whatever others there are; many share all that there are evenly."""
+    names = [f"service-{number}" for number in range(400)]
+    alone = {name: colours([name])[name] for name in names}
+    assert colours(names) == colours(reversed(names)) == alone
+    assert set(alone.values()) == set(range(32))
+    assert max(Counter(alone.values()).values()) <= 3 * len(names) / 32
+
+
+def test_each_colour_of_services_has_its_class() -> None:
+    """What the number of a service names is in the style sheet, and no two are the same."""
+    css = (STATIC / "base.css").read_text()
+    values = [re.search(rf"--s{number}: (.+);", css) for number in range(32)]
+    assert len({value[1] for value in values if value}) == 32
+    assert all(f".s{number} {{ --service: var(--s{number}); }}" in css for number in range(32))
 
 
 @pytest.mark.parametrize(
@@ -363,5 +373,5 @@ def test_colours_can_be_told_from_what_is_behind_them(theme: int) -> None:
     for name in ("text", "muted", "accent", "error", "warn", "ok"):
         assert min(_contrast(token[name], ground) for ground in grounds) >= 4.5, name
     assert _contrast(token["accent-text"], token["accent"]) >= 4.5
-    for name in (*(f"s{number}" for number in range(16)), "focus"):
+    for name in (*(f"s{number}" for number in range(32)), "focus"):
         assert min(_contrast(token[name], ground) for ground in grounds) >= 3, name

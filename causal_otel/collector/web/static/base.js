@@ -1,6 +1,6 @@
 // What every page does: the theme's toggle, the help for the keyboard, local times as tooltips.
 
-import { bind, shortcuts } from "./keys.js";
+import { bind, isBound } from "./keys.js";
 import { localTimes } from "./times.js";
 
 const root = document.documentElement;
@@ -17,20 +17,11 @@ function toggleTheme() {
   }
 }
 
-function showHelp() {
+function showHelp(event) {
+  event?.preventDefault();
   const dialog = document.getElementById("help");
-  const list = dialog.querySelector("dl");
-  list.replaceChildren(
-    ...shortcuts().flatMap(([key, description]) => {
-      const term = document.createElement("dt");
-      const name = document.createElement("kbd");
-      name.textContent = key;
-      term.append(name);
-      const meaning = document.createElement("dd");
-      meaning.textContent = description;
-      return [term, meaning];
-    }),
-  );
+  // The page's keys are in its frame. Some are there only if there is something that they could act on.
+  for (const row of dialog.querySelectorAll("[data-key]")) row.hidden = !isBound(row.dataset.key);
   dialog.showModal();
 }
 
@@ -38,10 +29,9 @@ const toggle = document.getElementById("theme");
 toggle.hidden = false;
 toggle.addEventListener("click", toggleTheme);
 const help = document.getElementById("help-open");
-help.hidden = false;
 help.addEventListener("click", showHelp);
 localTimes(document);
 
-bind("/", "Go to the search field", () => document.querySelector("[data-slash]")?.focus());
-bind("?", "Show the keyboard shortcuts", showHelp);
-bind("t", "Switch between light and dark", toggleTheme);
+bind("/", () => document.querySelector("[data-slash]")?.focus());
+bind("?", showHelp);
+bind("t", toggleTheme);

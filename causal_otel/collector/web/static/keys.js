@@ -1,16 +1,21 @@
-// Keyboard shortcuts: bind("j", "Next trace", () => ...). Those bound are listed by "?".
+// Keyboard shortcuts: bind("j", () => ...). What the keys do is told to people by the table in web/keyboard.py.
 
-/** @type {Map<string, {description: string, action: (event: KeyboardEvent) => void}>} */
+/** @type {Map<string, (event: KeyboardEvent) => void>} */
 const bindings = new Map();
 
-/** What a key does while no field is being typed in. An empty description keeps it out of the help. */
-export function bind(key, description, action) {
-  bindings.set(key, { description, action });
+/** What a key does while no field is being typed in; the last argument. */
+export function bind(key, ...rest) {
+  bindings.set(key, rest.at(-1));
 }
 
-/** Key and description of every shortcut that is to be shown. */
-export function shortcuts() {
-  return [...bindings].filter(([, { description }]) => description).map(([key, { description }]) => [key, description]);
+/** Whether the key does anything on this page. */
+export function isBound(key) {
+  return bindings.has(key);
+}
+
+/** The keys that do something on this page. */
+export function bound() {
+  return [...bindings.keys()];
 }
 
 function isTyping(target) {
@@ -24,9 +29,9 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   if (document.querySelector("dialog[open]")) return;
-  const bound = bindings.get(event.key);
-  if (bound) {
+  const action = bindings.get(event.key);
+  if (action) {
     event.preventDefault();
-    bound.action(event);
+    action(event);
   }
 });

@@ -12,6 +12,6 @@ export function walk(list) {
     next?.focus();
     next?.closest(".trace").scrollIntoView({ block: "nearest" });
   };
-  bind("j", "Next trace", () => step(1));
-  bind("k", "Previous trace", () => step(-1));
+  bind("j", () => step(1));
+  bind("k", () => step(-1));
 }

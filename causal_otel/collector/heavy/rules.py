@@ -1,0 +1,63 @@
+"""Which requests are heavy: those that are seconds of Python."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING
+
+from causal_otel.collector.web.compare_groups import asks_for_groups
+from causal_otel.collector.web.forms import LOOKBACKS, FormError, SearchForm
+from causal_otel.collector.web.page_state import parse_trace_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+__all__ = ["HEAVY_SPANS", "key_of", "traces_of"]
+
+HEAVY_SPANS = 5000
+"""Spans of a trace, or of the two that are compared, from which on it is worth while: half a second of Python."""
+
+_LONG = 2 * 86400 * 10**9
+_LONG_LOOKBACKS = frozenset(name for name, (_, length) in LOOKBACKS.items() if length > _LONG)
+_OF_TRACE = re.compile(r"/(?:trace|api/traces|api/v3/traces)/([0-9a-fA-F-]{1,40})(?:\.json|/.*)?")
+
+
+def traces_of(path: str, parameters: Mapping[str, str]) -> list[bytes]:
+    """The traces whose spans decide it; none: it does not depend on them."""
+    if match := _OF_TRACE.fullmatch(path):
+        written: Sequence[str] = (match[1],)
+    elif path == "/compare" and not asks_for_groups(parameters):
+        written = [parameters.get(name, "") for name in ("a", "b")]
+    else:
+        return []
+    return [trace_id for each in written if (trace_id := parse_trace_id(each.strip())) is not None]
+
+
+def key_of(path: str, parameters: Mapping[str, str], span_count: Callable[[], int]) -> str:
+    """What a worker knows already that has answered the same; empty: the request is not heavy.
+
+    Args:
+        path: the request's.
+        parameters: those of its query.
+        span_count: how many spans :func:`traces_of` have together; asked only if it matters.
+    """
+    traces = traces_of(path, parameters)
+    if traces:
+        return traces[0].hex() if span_count() >= HEAVY_SPANS else ""
+    if path == "/compare":
+        return path if asks_for_groups(parameters) and len(parameters) > 1 else ""
+    if path in ("/", "/search.json"):
+        return path if _searches_long(parameters) else ""
+    if path in ("/operations", "/map"):
+        return path if parameters.get("lookback") in _LONG_LOOKBACKS else ""
+    return ""
+
+
+def _searches_long(parameters: Mapping[str, str]) -> bool:
+    """Whether it is a search through days, of all services."""
+    try:
+        query = SearchForm.read(parameters).query(time.time_ns())
+    except FormError:
+        return False
+    return query.service is None and query.end - query.start > _LONG

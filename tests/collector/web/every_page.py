@@ -1,0 +1,65 @@
+"""Every page that there is, with something on it: for what has to hold on all of them."""
+
+from __future__ import annotations
+
+import time
+
+from starlette.applications import Starlette
+
+from causal_otel.collector import web
+from causal_otel.collector.reading import Reading
+from causal_otel.collector.security import Access, login_routes
+from causal_otel.collector.tokens import Tokens
+from tests.collector.oracle import MemoryReader
+from tests.collector.web.sample_logs import shop_logs
+from tests.collector.web.sample_traces import Builder, shop
+from tests.collector.web.sites import status_document
+
+__all__ = ["PAGES", "SHOP", "every_page"]
+
+SHOP, OTHER, DEEP = "5b8aa5a2d2c872e8321cf37308d69df2", "0123456789abcdef0123456789abcdef", "de" * 16
+PAGES = {
+    "search": "/?lookback=1h",
+    "search-nothing": "/?lookback=1h&service=nobody",
+    "operations": "/operations?lookback=1h",
+    "map": "/map?lookback=1h",
+    "live": "/live",
+    "status": "/status",
+    "import": "/import",
+    "trace": f"/trace/{SHOP}",
+    "trace-span": f"/trace/{SHOP}?span={Builder.id(15)}&critical=answer&find=card",
+    "trace-deep": f"/trace/{DEEP}?span={Builder.id(30)}",
+    "compare": f"/compare?a={SHOP}&b={OTHER}",
+    "compare-choose": "/compare",
+    "compare-groups": "/compare?a.service=gateway&b.service=gateway&b.shortest=600ms",
+    "compare-groups-choose": "/compare?groups=1",
+    "live-filtered": "/live?service=gateway&operation=POST&shortest=1ms&first=worst",
+    "keys": "/keys",
+    "login": "/login",
+    "error": "/nowhere",
+    "no-trace": f"/trace/{'ab' * 16}",
+    "no-id": "/jump?trace=nothing",
+}
+
+
+def deep(start: int) -> Builder:
+    """A trace that is thirty deep, whose names and services are long."""
+    made = Builder(DEEP, start)
+    for number in range(30):
+        made.add(
+            f"a-service-with-quite-a-long-name-{number % 3}", "GET /a/rather/long/{path}/with/many/{segments} " * 2,
+            number or None, number, 200 - 2 * number, "server" if number % 2 else "client",
+            a__key=f"{'unbroken' * 40}{number}", error="failed" if number == 29 else None,
+        )  # fmt: skip
+    return made
+
+
+def every_page(*, empty: bool = False) -> Starlette:
+    """All pages over some traces, or over none."""
+    now = time.time_ns() - 10**9
+    traces = [] if empty else [shop(start=now), shop(OTHER, now, slower=1.6), deep(now).message]
+    reader = MemoryReader(traces)
+    for trace in () if empty else (SHOP, DEEP):
+        reader.records[bytes.fromhex(trace)] = shop_logs(now)
+    routes = web.routes(Reading(reader), status=status_document, put=None)
+    return Starlette(routes=[*login_routes(Access(Tokens("t"))), *routes], exception_handlers=web.EXCEPTION_HANDLERS)
