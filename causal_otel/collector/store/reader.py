@@ -51,7 +51,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Reader"]
 
-_SUMMARIES_AT_ONCE = 100
 _OPPOSITE = {"newest": "oldest", "oldest": "newest"}
 _TRACES_AT_ONCE = 100
 

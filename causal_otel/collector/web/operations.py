@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from starlette.routing import Route
 
 from causal_otel.collector.attributes import KINDS
-from causal_otel.collector.conditions import is_like, quoted
+from causal_otel.collector.conditions import is_like
 from causal_otel.collector.expressions import quoted
 from causal_otel.collector.web.first_steps import otlp_endpoint
 from causal_otel.collector.web.forms import LOOKBACKS, NO_SYSTEM, SearchForm
