@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from causal_otel.collector.store.reader import Reader
-from causal_otel.collector.vocabulary import Series, TagCounts
+from causal_otel.collector.vocabulary import SeriesCount, TagCounts
 from tests.collector.spans import HOUR, NOON, event, span, traces
 from tests.collector.store.stores import close, write
 
@@ -34,7 +34,7 @@ def test_the_words_are_those_of_the_spans(tmp_path: Path) -> None:
         with Reader(tmp_path) as reader:
             found = reader.vocabulary(seconds=60)
         assert found.series == expected.series
-        assert found.series[0] == Series(*found.series[0][:3], max(each.spans for each in found.series))
+        assert found.series[0] == SeriesCount(*found.series[0][:3], max(each.spans for each in found.series))
         for key in ("n", "user", "in event", "event", "db.system.name", "otel.scope.name", "span.kind"):
             assert found.values[key] == expected.values[key], key
         assert set(found.values["host"]) == {f"h{first}" for first in range(1, 60, 10)}
@@ -47,7 +47,7 @@ def test_a_large_day_is_sampled(tmp_path: Path) -> None:
     write(tmp_path, [traces(*spans[first : first + 200]) for first in range(0, 2000, 200)])
     with Reader(tmp_path) as reader:
         found = reader.vocabulary(seconds=60)
-        assert found.series == (Series("shop", "work", "", 2000),)
+        assert found.series == (SeriesCount("shop", "work", "", 2000),)
         assert found.values["all"] == ("x",)
         assert "2000" in found.values["n"]
         assert min(map(int, found.values["n"])) < 1900
