@@ -83,7 +83,7 @@ class _DayCount(DaySearch):
                 return
             index, named = self.prepared(db)
             if self._is_told(db, expression):
-                self._by_table(db)
+                self._by_table(db, named)
                 return
             for _, chunk in self._candidates(db, index, named, first, last):
                 self.deadline.check()
@@ -111,13 +111,13 @@ class _DayCount(DaySearch):
     def _is_of_row(self, expression: Expression) -> bool:
         """Whether a row tells if one of its spans satisfies it."""
         if isinstance(expression, Compare):
-            # A tag that columns tell of, where no attribute has its name.
-            return is_column(expression) and self._columns.get((expression.key, expression.value)) == frozenset()
+            # Columns tell of it, but for the chunks with an attribute of its name.
+            return is_column(expression) and self._columns.get((expression.key, expression.value)) is not None
         if not isinstance(expression, Field) or expression.operator not in _ROW_OPERATORS.get(expression.name, ()):
             return False
         return expression.name != "status" or expression.value == "error"
 
-    def _by_table(self, db: DayReading) -> None:
+    def _by_table(self, db: DayReading, named: set[int]) -> None:
         statement = (
             "SELECT f.start, f.chunk FROM series s CROSS JOIN found f ON f.series = s.id"  # noqa: S608 - our own SQL
             f" WHERE {self.conditions.sql('f')} AND f.start BETWEEN :low AND :high"
@@ -126,7 +126,7 @@ class _DayCount(DaySearch):
         # The last of the spans that a row tells of starts in the time; where a row tells of one of them, all have to.
         surely_from = self.start + (SPREAD if self.conditions.on_rows else 0)
         surely_to = min(self.end, LARGEST - 1)
-        doubtful: set[int] = set()
+        doubtful = set(named)
         rows = db.execute(statement, {**self.conditions.values, **times})
         # Some at a time: what was counted when the time is over counts.
         while some := rows.fetchmany(_ROWS_AT_ONCE):
