@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from causal_otel.collector.attributes import KINDS
 from causal_otel.collector.expressions import written_key, written_value
-from causal_otel.collector.query_line import FIELD_NAMES, STATUSES
+from causal_otel.collector.query_terms import FIELD_NAMES, STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -27,80 +27,36 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from causal_otel.collector.attributes import KINDS
-from causal_otel.collector.conditions import nanoseconds, number, seconds
-from causal_otel.collector.expressions import ERROR, Compare, Expression, Field, Has, Not, Or, all_of
+from causal_otel.collector.expressions import Expression, Not, Or, all_of
 from causal_otel.collector.log_words import read_words
-from causal_otel.collector.patterns import Pattern
+from causal_otel.collector.query_terms import (
+    HOW,
+    OPERATORS,
+    SIGN,
+    WORDS,
+    Mistake,
+    Value,
+    alone,
+    compared,
+    other_operator,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["FIELD_NAMES", "STATUSES", "Line", "Mistake", "merged", "operation", "parse"]
+__all__ = ["Line", "Mistake", "merged", "operation", "parse"]
 
 _LONGEST = 4000
 _DEEPEST = 50
+_MOST = 100
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _BARE_KEY = re.compile(r'[^\s"=!<>~()]+')
 _OPERATOR = re.compile(r"(\s*)([=!<>~]+)(\s*)")
 _STARS = re.compile(r"\*+")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
-_OPERATORS = ("=", "!=", ">", ">=", "<", "<=", "~")
-_ORDERS = (">", ">=", "<", "<=")
 _LOG = "log:"
-
-FIELD_NAMES = {
-    "service": "service",
-    "operation": "operation",
-    "name": "operation",
-    "kind": "kind",
-    "system": "system",
-    "status": "status",
-    "duration": "duration",
-}
-"""What fields of a span are called in the language, and in a tree."""
-
-STATUSES = ("error", "ok", "unset")
-"""The values of the field ``status``."""
-
-_INSTEAD = {
-    "==": "=",
-    "=~": "~",
-    "!~": "!key~expression",
-    "<>": "!=",
-    "=>": ">=",
-    "=<": "<=",
-}
-_ALIKE = "{} is not supported: write key=GET* or key~expression"
-_THERE = "{} is not supported: write key or !key"
-_WORDS = {
-    **dict.fromkeys(("&", "&&", ",", ";"), "all conditions have to hold anyway: leave {} out"),
-    **dict.fromkeys(("|", "||"), "{} is not supported: write OR"),
-    "in": "{} is not supported: write (key=one OR key=other)",
-    **dict.fromkeys(("like", "ilike", "contains", "matches", "regexp"), _ALIKE),
-    **dict.fromkeys(("is", "exists"), _THERE),
-    "between": "{} is not supported: write key>=1 key<=2",
-}
-"""What joins or makes conditions in other languages, in lower case; here it would be a key that nobody has."""
-
-_SIGN = re.compile(r"[*?^$&|,;'{}\[\]≠≤≥≈]")
-"""What is in conditions of other languages and in hardly a key: ``key*=x``, ``{key=x}``, ``key≥x``."""
-
-_HOW = 'write key=value, key="some value", key!=value, key>500, key~expression, key or !key'
-
-
-class Mistake(ValueError):
-    """A text cannot be read.
-
-    Attributes:
-        column: where, counted from 1.
-    """
-
-    def __init__(self, column: int, message: str) -> None:
-        super().__init__(f"column {column}: {message}")
-        self.column = column
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +70,6 @@ class Line:
 
     where: Expression | None = None
     logs: tuple[str, ...] = ()
-
-
-class _Value(NamedTuple):
-    """What a tag or a field is compared with: where it begins, and whether a ``*`` in it stands for any text."""
-
-    text: str
-    at: int
-    wild: bool
 
 
 def parse(text: str) -> Line:
@@ -168,6 +116,7 @@ class _Parser:
         self._text = text
         self._at = 0
         self._depth = 0
+        self._count = 0
         self._logs: set[str] = set()
         self._log_at = 0
 
@@ -194,8 +143,8 @@ class _Parser:
         if match is None or match[0].lower() not in words:
             return 0
         operator = _OPERATOR.match(self._text, match.end())
-        compared = operator is not None and not (operator[1] and (operator[2] == "=" or not operator[2].strip("!")))
-        return 0 if compared else match.end()
+        is_key = operator is not None and not (operator[1] and (operator[2] == "=" or not operator[2].strip("!")))
+        return 0 if is_key else match.end()
 
     def _word(self, *words: str) -> bool:
         end = self._is_word(*words)
@@ -280,19 +229,22 @@ class _Parser:
 
     def _condition(self) -> Expression:
         begin = self._at
+        self._count += 1
+        if self._count > _MOST:
+            raise self._wrong(f"a search has at most {_MOST} conditions; for values of one key write key~one|other")
         key, in_quotes = self._key()
         match = _OPERATOR.match(self._text, self._at)
         if match is None or (match[1] and not match[2].strip("!")):
             if self._char() == "(" and not in_quotes:
                 raise self._wrong(f"there is no function {key[:40]}(: write conditions on single spans", begin)
             if not self._char().isspace() and self._char() not in ("", ")"):
-                raise self._wrong(f"{_HOW}; not understood: {self._text[self._at :][:40]}")
+                raise self._wrong(f"{HOW}; not understood: {self._text[self._at :][:40]}")
             self._skip()
-            return _alone(key, begin, in_quotes=in_quotes)
+            return alone(key, begin, in_quotes=in_quotes)
         spaces, operator, _ = match.groups()
         place = match.start(2)
-        if operator not in _OPERATORS:
-            raise self._wrong(_other_operator(operator), place)
+        if operator not in OPERATORS:
+            raise self._wrong(other_operator(operator), place)
         if operator == "=" and spaces:
             raise self._wrong("write no spaces around =", place)
         # An empty value is nothing: what follows the space is the next condition.
@@ -303,11 +255,7 @@ class _Parser:
         if value.wild and operator not in ("=", "!="):
             value = value._replace(wild=False)
         self._skip()
-        if not in_quotes and key in FIELD_NAMES:
-            return _of_field(FIELD_NAMES[key], operator, value, begin)
-        if not in_quotes and key == "error" and operator in ("=", "!=") and value.text in ("true", "false"):
-            return ERROR if (operator == "=") is (value.text == "true") else Not(ERROR)
-        return _of_tag(key, operator, value)
+        return compared(key, operator, value, begin, in_quotes=in_quotes)
 
     def _key(self) -> tuple[str, bool]:
         """A key, and whether it is in quotes."""
@@ -315,12 +263,12 @@ class _Parser:
             return self._in_quotes(), True
         match = _BARE_KEY.match(self._text, self._at)
         if match is None:
-            raise self._wrong(f"{_HOW}; not understood: {self._text[self._at :][:40]}")
+            raise self._wrong(f"{HOW}; not understood: {self._text[self._at :][:40]}")
         key = match[0]
-        if hint := _WORDS.get(key.lower()) if self._is_word(key.lower()) else "":
+        if hint := WORDS.get(key.lower()) if self._is_word(key.lower()) else "":
             raise self._wrong(hint.format(key))
-        if sign := _SIGN.search(key):
-            raise self._wrong(f"{key[:40]} is no key, because of {sign[0]}; if it is one, quote it; else {_HOW}")
+        if sign := SIGN.search(key):
+            raise self._wrong(f"{key[:40]} is no key, because of {sign[0]}; if it is one, quote it; else {HOW}")
         self._at = match.end()
         return key, False
 
@@ -331,7 +279,7 @@ class _Parser:
         self._at = match.end()
         return _unescaped(match[1])
 
-    def _value(self) -> _Value:
+    def _value(self) -> Value:
         begin, stars = self._at, _STARS.match(self._text, self._at)
         if self._text[stars.end() if stars else begin :][:1] != '"':
             return self._bare_value()
@@ -350,9 +298,9 @@ class _Parser:
             raise self._wrong("after the quote of a value there is a space, a ) or a *")
         if wild and any("*" in each for each in parts if each != "*"):
             raise self._wrong("a * that is meant and one that stands for any text cannot be in one value: use ~", begin)
-        return _Value("".join(parts), begin, wild)
+        return Value("".join(parts), begin, wild)
 
-    def _bare_value(self) -> _Value:
+    def _bare_value(self) -> Value:
         """A value up to a space, or to a ``)`` whose ``(`` is not in it."""
         begin, depth = self._at, 0
         while (char := self._char()) and not char.isspace():
@@ -366,72 +314,9 @@ class _Parser:
         if text.startswith("'"):
             raise self._wrong(f'{text[:40]}: quotes are double, as in key="some value"', begin)
         if text[-1:] in (",", ";") and self._at < len(self._text):
-            raise self._wrong(f"{_WORDS[','].format(text[-1])}; or quote the value", self._at - 1)
-        return _Value(text, begin, "*" in text)
+            raise self._wrong(f"{WORDS[','].format(text[-1])}; or quote the value", self._at - 1)
+        return Value(text, begin, "*" in text)
 
 
 def _unescaped(text: str) -> str:
     return _ESCAPE.sub(r"\1", text)
-
-
-def _other_operator(operator: str) -> str:
-    if hint := _INSTEAD.get(operator):
-        return f"{operator} is not supported: write {hint}"
-    signs = " ".join(_OPERATORS)
-    return f'{operator} is none of {signs}; a value that begins with such a sign is quoted, as in key="=value"'
-
-
-def _alone(key: str, at: int, *, in_quotes: bool) -> Expression:
-    if in_quotes:
-        return Has(key)
-    if key in FIELD_NAMES:
-        example = {"duration": ">20ms", "status": "=error", "kind": "=server"}.get(key, "=NAME")
-        raise Mistake(at + 1, f'every span has {key}: write {key}{example}, or "{key}" for a tag of that name')
-    if key[0].isdigit():
-        raise Mistake(at + 1, f"{key[:40]} is no key: write key={key[:40]}, without spaces")
-    if ":" in key:
-        name, _, value = key.partition(":")
-        hint = f'write {name[:40]}={value[:40] or "value"}, or "{key[:40]}" for a key of that name'
-        raise Mistake(at + 1, f"{key[:40]}: {hint}")
-    return ERROR if key == "error" else Has(key)
-
-
-def _of_tag(key: str, operator: str, value: _Value) -> Expression:
-    if operator in _ORDERS and number(value.text) is None and seconds(value.text) is None:
-        raise Mistake(
-            value.at + 1, f"{operator} compares numbers: write one, as in {key}{operator}500 or {key}{operator}20ms"
-        )
-    if operator == "~":
-        _check_pattern(key, value)
-    if value.wild and value.text == "*":
-        if operator == "!=":
-            raise Mistake(value.at + 1, f"write !{key} for spans without the key")
-        return Compare(key, "~", "")
-    return Compare(key, operator, value.text, value.wild)
-
-
-def _of_field(name: str, operator: str, value: _Value, at: int) -> Field:
-    if name == "duration":
-        if nanoseconds(value.text) is None or operator == "~":
-            raise Mistake(
-                at + 1,
-                "duration takes > >= < <= = != and a unit, as in duration>100ms; "
-                'write "duration" for a tag of that name',
-            )
-        return Field(name, operator, value.text)
-    allowed = {"kind": KINDS, "status": STATUSES}.get(name)
-    if operator in _ORDERS or (allowed and operator == "~"):
-        signs = "= and !=" if allowed else "=, != and ~"
-        raise Mistake(at + 1, f'{name} is compared with {signs}; write "{name}" for a tag of that name')
-    if allowed and value.text not in allowed:
-        raise Mistake(value.at + 1, f"{name} is one of {', '.join(allowed)}")
-    if operator == "~":
-        _check_pattern(name, value)
-    return Field(name, operator, value.text, value.wild)
-
-
-def _check_pattern(key: str, value: _Value) -> None:
-    try:
-        Pattern(value.text)
-    except ValueError as error:
-        raise Mistake(value.at + 1, f"{key}~{value.text[:40]}: {error}") from None

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-__all__ = ["Series", "TagCounts", "Vocabulary"]
+__all__ = ["SeriesCount", "TagCounts", "Vocabulary"]
 
 _LONGEST = 120
 _MOST_KEYS, _MOST_VALUES = 1000, 200
 
 
-class Series(NamedTuple):
+class SeriesCount(NamedTuple):
     """An operation of a service, what it talks to, and how many spans it has."""
 
     service: str
@@ -37,7 +37,7 @@ class Vocabulary:
         values: the keys of tags, the most frequent first, and the values of each, likewise; of a sample.
     """
 
-    series: tuple[Series, ...] = ()
+    series: tuple[SeriesCount, ...] = ()
     values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 

@@ -33,7 +33,7 @@ from causal_otel.collector.query import (
 )
 from causal_otel.collector.store.histogram import Histogram
 from causal_otel.collector.systems import system_of
-from causal_otel.collector.vocabulary import Series, TagCounts, Vocabulary
+from causal_otel.collector.vocabulary import SeriesCount, TagCounts, Vocabulary
 from tests.collector import oracle_sums
 
 HOUR = 3600 * 10**9
@@ -92,7 +92,9 @@ class MemoryReader:
         for trace in self._traces.values():
             counts.add_trace(trace)
             spans.update((service, span.name, system_of(span)) for span, service in _spans(trace))
-        series = sorted((Series(*key, count) for key, count in spans.items()), key=lambda each: (-each.spans, each))
+        series = sorted(
+            (SeriesCount(*key, count) for key, count in spans.items()), key=lambda each: (-each.spans, each)
+        )
         return Vocabulary(tuple(series), counts.values())
 
     def search(self, query: Query, *, seconds: float = 2.0) -> Found:

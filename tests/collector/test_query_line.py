@@ -206,6 +206,7 @@ def test_words_of_log_records_are_beside_the_conditions() -> None:
         ("a) b", 2, "this ) has no ( before it"),
         ("(" * 60 + "a" + ")" * 60, 52, "more than 50 deep"),
         ("!" * 60 + "a", 52, "more than 50 deep"),
+        ("a " * 101, 201, "at most 100 conditions"),
         ("service", 1, "write service=NAME"),
         ("!kind", 2, "write kind=server"),
         ("kind=odd", 6, "kind is one of unspecified, internal"),

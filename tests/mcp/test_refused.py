@@ -35,10 +35,10 @@ _UNKNOWN = "ff" * 16
         (
             "search_traces",
             {"sort": "best"},
-            "sort: input should be 'newest', 'longest', 'spans' or 'errors', not",
+            "sort: input should be 'newest', 'oldest', 'longest', 'spans' or 'errors', not",
         ),
         ("search_traces", {"errors": "some"}, "errors: input should be a valid boolean"),
-        ("search_traces", {"query": "x"}, "there is no parameter 'query': there are "),
+        ("search_traces", {"conditions": "x"}, "there is no parameter 'conditions': there are "),
         ("search_traces", {"service": ["api"]}, "service: input should be a valid string, not ['api']"),
         ("search_traces", {"service": "x" * 10_000, "limit": -1}, "limit: "),
         ("search_traces", {"cursor": "20"}, "cursor: '20' is none: give the next_cursor of the answer before"),

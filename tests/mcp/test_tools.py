@@ -70,6 +70,8 @@ def test_search_gives_a_flat_table(agent: Agent) -> None:
         ({"query": "user.id=42 db.system.name=post*"}, [ORDER]),
         ({"query": 'causal.pool.wait>40ms "user.id"="42"'}, [ORDER]),
         ({"query": "duration>=9s"}, [LARGE]),
+        ({"query": "duration>=9s OR (user.id=42 db.system.name)", "sort": "spans"}, [LARGE, ORDER]),
+        ({"query": "-db.system.name user.id=42 db.system.name=post*"}, []),
         ({"operation": "SELECT", "sort": "spans", "limit": 1}, [LARGE]),
         ({"operation": "SELECT orders", "sort": "longest"}, [ORDER, QUICK]),
         ({"service": None, "operation": "POST /orders", "limit": "1"}, [QUICK]),

@@ -9,13 +9,14 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from causal_otel.collector.expressions import And, Expression, Field, Or, conjuncts, whole
+from causal_otel.collector.expressions import And, Compare, Expression, Field, Or, conjuncts, whole
 from causal_otel.collector.query import Counted
 from causal_otel.collector.store.days import HOUR, LARGEST, hour_of
 from causal_otel.collector.store.limits import within_range
 from causal_otel.collector.store.open_days import OutOfTime, Skipped
 from causal_otel.collector.store.schema import SPREAD
 from causal_otel.collector.store.search import DaySearch, satisfiable
+from causal_otel.collector.store.table_conditions import is_column
 from causal_otel.collector.systems import OTHERS
 
 if TYPE_CHECKING:
@@ -79,13 +80,14 @@ class _DayCount(DaySearch):
             expression = whole(self.query)
             if expression is None and self._is_within(within):
                 self._found.update(trace_id for (trace_id,) in db.execute("SELECT trace_id FROM chunk"))
-            elif self._is_told(db, expression):
-                self.prepared(db)
-                self._by_table(db)
-            else:
-                for _, chunk in self._candidates(db, first, last):
-                    self.deadline.check()
-                    self._verify(db, chunk)
+                return
+            index, named = self.prepared(db)
+            if self._is_told(db, expression):
+                self._by_table(db, named)
+                return
+            for _, chunk in self._candidates(db, index, named, first, last):
+                self.deadline.check()
+                self._verify(db, chunk)
 
     def _is_within(self, hours: tuple[int, int]) -> bool:
         """Whether all spans of these hours start in the time."""
@@ -99,15 +101,23 @@ class _DayCount(DaySearch):
         """Whether a chunk has a match if one of its rows satisfies the conditions on the tables."""
         if self.query.system == OTHERS:
             return False
-        of_series = [_is_of_series(each) for each in conjuncts(expression)]
-        on_rows = [each for each, told in zip(conjuncts(expression), of_series, strict=True) if not told]
+        on_rows = [each for each in conjuncts(expression) if not _is_of_series(each)]
         # A row tells the longest span and whether one has failed: not whether that is the same one.
-        if len(on_rows) > 1 or not all(map(_is_of_row, on_rows)):
+        if len(on_rows) > 1 or not all(map(self._is_of_row, on_rows)):
             return False
         others = db.execute("SELECT 1 FROM series WHERE system = ? LIMIT 1", (OTHERS,)).fetchone()
         return others is None
 
-    def _by_table(self, db: DayReading) -> None:
+    def _is_of_row(self, expression: Expression) -> bool:
+        """Whether a row tells if one of its spans satisfies it."""
+        if isinstance(expression, Compare):
+            # Columns tell of it, but for the chunks with an attribute of its name.
+            return is_column(expression) and self._columns.get((expression.key, expression.value)) is not None
+        if not isinstance(expression, Field) or expression.operator not in _ROW_OPERATORS.get(expression.name, ()):
+            return False
+        return expression.name != "status" or expression.value == "error"
+
+    def _by_table(self, db: DayReading, named: set[int]) -> None:
         statement = (
             "SELECT f.start, f.chunk FROM series s CROSS JOIN found f ON f.series = s.id"  # noqa: S608 - our own SQL
             f" WHERE {self.conditions.sql('f')} AND f.start BETWEEN :low AND :high"
@@ -116,7 +126,7 @@ class _DayCount(DaySearch):
         # The last of the spans that a row tells of starts in the time; where a row tells of one of them, all have to.
         surely_from = self.start + (SPREAD if self.conditions.on_rows else 0)
         surely_to = min(self.end, LARGEST - 1)
-        doubtful: set[int] = set()
+        doubtful = set(named)
         rows = db.execute(statement, {**self.conditions.values, **times})
         # Some at a time: what was counted when the time is over counts.
         while some := rows.fetchmany(_ROWS_AT_ONCE):
@@ -152,11 +162,3 @@ def _is_of_series(expression: Expression) -> bool:
     if isinstance(expression, And | Or):
         return all(map(_is_of_series, expression.parts))
     return isinstance(expression, Field) and expression.name not in _ROW_OPERATORS
-
-
-def _is_of_row(expression: Expression) -> bool:
-    """Whether a row tells if one of its spans satisfies it."""
-    return isinstance(expression, Field) and (
-        expression.operator in _ROW_OPERATORS.get(expression.name, ())
-        and (expression.name, expression.value) not in (("status", "ok"), ("status", "unset"))
-    )

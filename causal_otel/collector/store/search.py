@@ -152,7 +152,7 @@ class DaySearch:
                 first, last = max(within[0], hour_of(self.start)), min(within[1], hour_of(self.end))
                 if first <= last:
                     yield self._latest((last + 1) * HOUR), b""
-                    yield from self._verified(db, self._candidates(db, first, last))
+                    yield from self._verified(db, self._candidates(db, *self.prepared(db), first, last))
         except Skipped:
             return
 
@@ -183,8 +183,9 @@ class DaySearch:
         self.filters = self._filtered(index, tags)
         return index, set().union(*(each for each in self._columns.values() if each is not None))
 
-    def _candidates(self, db: DayReading, first: int, last: int) -> Iterator[_Candidate]:
-        index, named = self.prepared(db)
+    def _candidates(
+        self, db: DayReading, index: TagIndex, named: set[int], first: int, last: int
+    ) -> Iterator[_Candidate]:
         hours: dict[int, int] = {}
         chunks = self._few_by_tag(db, index, first, last, hours)
         found = self._by_time(db, index, hours) if chunks is None else self._by_start(db, chunks)

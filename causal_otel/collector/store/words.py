@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from causal_otel.collector.store.open_days import OutOfTime, Skipped
-from causal_otel.collector.vocabulary import Series, TagCounts, Vocabulary
+from causal_otel.collector.vocabulary import SeriesCount, TagCounts, Vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -49,7 +49,7 @@ def vocabulary(days: Sequence[OpenDay], deadline: Deadline) -> Vocabulary:
                         counts.add_trace(trace)
     except OutOfTime:
         pass
-    series = [Series(*key, count) for key, count in spans.items()]
+    series = [SeriesCount(*key, count) for key, count in spans.items()]
     return Vocabulary(tuple(sorted(series, key=lambda each: (-each.spans, each))), counts.values())
 
 

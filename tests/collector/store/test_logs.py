@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 import pytest
 
 from causal_otel.collector.log_words import read_words
-from causal_otel.collector.query import Found, Query, TraceLogs
+from causal_otel.collector.query import SORTS, Counted, Found, Query, TraceLogs
+from causal_otel.collector.query_line import parse
 from causal_otel.collector.store import days, log_tables, slices
 from causal_otel.collector.store.committing import Committer, Kept, Taken
 from causal_otel.collector.store.compaction import close_day
@@ -225,3 +227,29 @@ def test_a_file_without_records_and_a_damaged_one(tmp_path: Path) -> None:
     assert _said(tmp_path, 1) == []
     with Reader(tmp_path) as reader:
         assert reader.trace(trace_id(1)) is not None
+
+
+@pytest.mark.parametrize("sort", SORTS)
+def test_pages_of_a_search_for_words_are_the_whole_list_in_parts(sort: str, tmp_path: Path) -> None:
+    """Forwards and backwards, and as many as are counted; the rest of the conditions narrows both."""
+    with writing(tmp_path) as writer:
+        for number in range(1, 10):
+            at = NOON + number * 3 * HOUR
+            sent = span(trace=number, start=at, duration=number % 4 * SECOND, error=number % 3 == 0)
+            writer.put(request(traces(sent))).result(30)
+            word = "declined" if number != 5 else "paid"
+            writer.put(log_request(record(f"card {word}", trace=number, at=at + SECOND)), logs=True).result(30)
+    where = parse("duration>0s").where
+    query = Query(*EVER, logs=("card", "declined"), where=where, sort=sort, limit=2)
+    with Reader(tmp_path) as reader:
+        everything = reader.search(replace(query, limit=20)).trace_ids
+        assert {int.from_bytes(each) for each in everything} == {1, 2, 3, 6, 7, 9}
+        assert reader.count(query) == Counted(6)
+        assert not reader.count(query, seconds=0.0).complete
+        pages = [reader.search(query)]
+        while pages[-1].last is not None:
+            pages.append(reader.search(replace(query, after=pages[-1].last)))
+        assert [page.trace_ids for page in pages[:-1]] == [everything[at : at + 2] for at in (0, 2, 4)]
+        for page, before in ((pages[1], pages[0]), (pages[2], pages[1])):
+            assert reader.search(replace(query, before=page.first)) == before
+        assert reader.search(replace(query, before=pages[0].first)).trace_ids == ()

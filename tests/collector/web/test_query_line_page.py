@@ -178,7 +178,7 @@ def test_operations_are_those_of_the_service() -> None:
 
 def _offered(page: Page) -> list[str]:
     page.wait_for_selector("#offers:not([hidden])")
-    return page.eval_on_selector_all("#offers .text", "all => all.map(each => each.textContent)")
+    return page.locator("#offers .text").all_text_contents()
 
 
 def test_the_line_is_completed_by_keyboard(open_page: OpenPage, serve: Serve) -> None:

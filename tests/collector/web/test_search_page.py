@@ -159,6 +159,9 @@ def test_programs_get_the_same_as_json(client: TestClient) -> None:
     first, second = answer.json()["traces"]
     assert (first["trace_id"], second["trace_id"]) == (trace_id(3).hex(), trace_id(1).hex())
     assert first["duration_nano"] == 9 * SECOND
+    following = client.get(f"/search.json?sort=longest&limit=2&after={answer.json()['next']}").json()
+    assert [each["trace_id"] for each in following["traces"]] == [trace_id(2).hex()]
+    assert following["next"] is None
     refused = client.get("/search.json?tags=a%3E%3Ex&operation=%22&limit=0")
     assert refused.status_code == 400
     assert refused.json()["mistakes"].keys() == {"tags", "operation", "limit"}
