@@ -63,6 +63,7 @@ class OperationDelta:
         a: nanoseconds in them together, in a.
         b: in b.
         explains: nanoseconds of the difference between the traces that are theirs, by the critical paths.
+        waits: those of them that are waiting, such as for a connection; the rest is their own time.
     """
 
     name: str
@@ -72,6 +73,7 @@ class OperationDelta:
     a: int
     b: int
     explains: int
+    waits: int
 
     def text(self) -> str:
         """The line."""
@@ -90,6 +92,7 @@ class OperationDelta:
             "a": {"spans": self.a_spans, "seconds": self.a / 1e9},
             "b": {"spans": self.b_spans, "seconds": self.b / 1e9},
             "explains_seconds": self.explains / 1e9,
+            "explains": {"own_seconds": (self.explains - self.waits) / 1e9, "waits_seconds": self.waits / 1e9},
         }
 
 
@@ -193,7 +196,7 @@ def _categories(a: Phase, b: Phase) -> list[CategoryDelta]:
 def _operation(row: Row) -> OperationDelta:
     system = system_name(row.system)
     name = f"{named(row.service)}: {named(row.operation)}{f' ({system})' if system else ''}"
-    return OperationDelta(name, row.change, row.a.spans, row.b.spans, row.a.total, row.b.total, row.explains)
+    return OperationDelta(name, row.change, row.a.spans, row.b.spans, row.a.total, row.b.total, row.explains, row.waits)
 
 
 def _lines(found: Difference) -> Iterator[str]:

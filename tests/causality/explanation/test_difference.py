@@ -67,6 +67,7 @@ def test_json_says_the_same() -> None:
         "a": {"spans": 1, "seconds": 0.1},
         "b": {"spans": 2, "seconds": 0.9},
         "explains_seconds": 0.35,
+        "explains": {"own_seconds": 0.0, "waits_seconds": 0.35},
     }
     assert document["operations_left_out"] == 0
 

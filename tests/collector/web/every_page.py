@@ -10,6 +10,7 @@ from causal_otel.collector import web
 from causal_otel.collector.reading import Reading
 from causal_otel.collector.security import Access, login_routes
 from causal_otel.collector.tokens import Tokens
+from causal_otel.collector.troubles import Trouble
 from tests.collector.oracle import MemoryReader
 from tests.collector.web.sample_logs import shop_logs
 from tests.collector.web.sample_traces import Builder, shop
@@ -41,6 +42,11 @@ PAGES = {
     "no-id": "/jump?trace=nothing",
 }
 
+TROUBLES = [
+    Trouble("error", f"Spans cannot be kept now: /var/lib/{'a-directory-with-a-long-name/' * 8}: the disk is full"),
+    Trouble("warn", "A clock is wrong: 1,200 spans say that they start over an hour from now", 1.8e9),
+]
+
 
 def deep(start: int) -> Builder:
     """A trace that is thirty deep, whose names and services are long."""
@@ -54,12 +60,14 @@ def deep(start: int) -> Builder:
     return made
 
 
-def every_page(*, empty: bool = False) -> Starlette:
-    """All pages over some traces, or over none."""
+def every_page(*, empty: bool = False, troubled: bool = False) -> Starlette:
+    """All pages over some traces, or over none; of a collector that is in trouble, or not."""
     now = time.time_ns() - 10**9
     traces = [] if empty else [shop(start=now), shop(OTHER, now, slower=1.6), deep(now).message]
     reader = MemoryReader(traces)
     for trace in () if empty else (SHOP, DEEP):
         reader.records[bytes.fromhex(trace)] = shop_logs(now)
     routes = web.routes(Reading(reader), status=status_document, put=None)
-    return Starlette(routes=[*login_routes(Access(Tokens("t"))), *routes], exception_handlers=web.EXCEPTION_HANDLERS)
+    app = Starlette(routes=[*login_routes(Access(Tokens("t"))), *routes], exception_handlers=web.EXCEPTION_HANDLERS)
+    app.state.troubles = lambda: TROUBLES if troubled else []
+    return app

@@ -74,8 +74,10 @@ def test_an_empty_page_keeps_nobody_out(
 def test_what_opens_keeps_nobody_out(
     open_page: OpenPage, serve: Callable[[ASGIApp], str], axe: str, theme: Literal["light", "dark"]
 ) -> None:
-    """Likewise the help for the keyboard, which lies over the page, and a page as narrow as a phone."""
-    page = open_page(f"{serve(every_page())}/trace/{SHOP}?span={Builder.id(7)}", theme=theme, width=390)
+    """Likewise the help for the keyboard, what is said of the collector, and a page as narrow as a phone."""
+    url = serve(every_page(troubled=True))
+    page = open_page(f"{url}/trace/{SHOP}?span={Builder.id(7)}", theme=theme, width=390)
+    assert page.is_visible(".troubles")
     assert faults(page, axe) == []
     page.keyboard.press("?")
     page.wait_for_selector("dialog[open]")

@@ -94,6 +94,14 @@ def test_first_steps(open_page: OpenPage, serve: Callable[[ASGIApp], str], name:
     _check(open_page, serve(every_page(empty=True)) + PAGES[name].partition("?")[0], f"{name}-empty")
 
 
+@pytest.mark.parametrize("name", ["search", "live", "login"])
+def test_in_trouble(open_page: OpenPage, serve: Callable[[ASGIApp], str], name: str) -> None:
+    """Likewise with what is wrong with the collector, which is nobody's business who has not logged in."""
+    url = serve(every_page(troubled=True)) + PAGES[name]
+    _check(open_page, url, f"{name}-troubled")
+    assert ("the disk is full" in TestClient(every_page(troubled=True)).get(PAGES[name]).text) is (name != "login")
+
+
 def test_logged_in(open_page: OpenPage, serve: Callable[[ASGIApp], str]) -> None:
     """Likewise with the button to log out."""
 

@@ -20,7 +20,9 @@ function toggleTheme() {
 function showHelp(event) {
   event?.preventDefault();
   const dialog = document.getElementById("help");
-  // The page's keys are in its frame. Some are there only if there is something that they could act on.
+  const rows = dialog.querySelector("template").content.cloneNode(true);
+  dialog.querySelector("dl").replaceChildren(rows);
+  // Some keys are there only if there is something that they could act on.
   for (const row of dialog.querySelectorAll("[data-key]")) row.hidden = !isBound(row.dataset.key);
   dialog.showModal();
 }
