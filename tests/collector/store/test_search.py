@@ -225,13 +225,13 @@ def test_the_first_of_an_order_are_the_first_of_all_that_match(
 
 @pytest.mark.usefixtures("large")
 @settings(
-    max_examples=10,
+    max_examples=5,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
 )
 @given(
     messages=_messages(),
-    queries=st.lists(QUERIES | TAGGED, min_size=6, max_size=6),
+    queries=st.lists(QUERIES | TAGGED, min_size=3, max_size=3),
     sorts=st.just(list(SORTS)),
     closed=st.integers(0, 12),
 )
