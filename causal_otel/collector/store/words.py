@@ -34,8 +34,8 @@ def vocabulary(days: Sequence[OpenDay], deadline: Deadline) -> Vocabulary:
         for day in days[:_DAYS]:
             with suppress(Skipped), day.reading(deadline) as db:
                 for service, operation, system, count in db.execute(
-                    "SELECT s.service, s.operation, s.system, (SELECT sum(spans) FROM hour WHERE series = s.id)"
-                    " FROM series s"
+                    "SELECT service, operation, system,"
+                    " (SELECT sum(spans) FROM hour WHERE series = id AND hour >= 0) FROM series"
                 ):
                     key = service, operation, system
                     spans[key] = spans.get(key, 0) + (count or 0)
