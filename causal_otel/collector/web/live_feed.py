@@ -43,6 +43,8 @@ LOOKED_AT = 2000
 _AT_A_TIME = 20
 _LOG = logger(__name__)
 _BUDGET_SECONDS = 0.25
+"""Of CPU, for one look."""
+
 _SECONDS_BETWEEN = 1.0
 _REST = 3
 """The feed rests so many times as long as it was at work, a second at least."""
@@ -73,12 +75,12 @@ def last(reader: TraceReader, wanted: LiveFilter) -> Last:
         return Last(tuple(reader.summaries(recent.trace_ids)), None)
     recent = reader.recent(LOOKED_AT, service=query.service, errors=query.errors)
     found: list[Summary] = []
-    looked_at, until = 0, time.monotonic() + _BUDGET_SECONDS
+    looked_at, until = 0, time.thread_time() + _BUDGET_SECONDS
     for trace in _read(reader, recent.trace_ids):
         looked_at += 1
         if wanted.holds(trace):
             found.append(summary(trace))
-        if time.monotonic() > until or (len(found) == SHOWN and not wanted.worst_first):
+        if time.thread_time() > until or (len(found) == SHOWN and not wanted.worst_first):
             break
     everything = looked_at == len(recent.trace_ids) < LOOKED_AT or (len(found) == SHOWN and not wanted.worst_first)
     return Last(tuple(ordered(found, wanted)[:SHOWN]), None if everything else looked_at)
@@ -236,7 +238,7 @@ def _look(
         chosen = reader.summaries(recent.trace_ids)
         return recent.mark, {alone: _Batch(_rows(chosen[::-1]), len(chosen), recent.more, 0, seconds)}
     found: dict[LiveFilter, list[Summary]] = {each: [] for each in filters}
-    looked_at, until = 0, time.monotonic() + _BUDGET_SECONDS
+    looked_at, until = 0, time.thread_time() + _BUDGET_SECONDS
     for trace in _read(reader, recent.trace_ids):
         wanting = [each for each in filters if each.holds(trace)]
         if wanting:
@@ -244,7 +246,7 @@ def _look(
             for each in wanting:
                 found[each].append(line)
         looked_at += 1
-        if time.monotonic() > until:
+        if time.thread_time() > until:
             break
     left = recent.more + len(recent.trace_ids) - looked_at
     batches = {}
