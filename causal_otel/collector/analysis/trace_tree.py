@@ -27,12 +27,15 @@ if TYPE_CHECKING:
 
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-__all__ = ["build"]
+__all__ = ["build", "corrected"]
 
 _ELSEWHERE = SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK | SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
 """The flags of a span whose parent is known to be in another process."""
 
 _FOR_OTHERS = frozenset({Span.SPAN_KIND_SERVER, Span.SPAN_KIND_CONSUMER})
+
+
+_AT_THE_EDGE = "it stands at the edge, without a length"
 
 
 class _Said(TypedDict, total=False):
@@ -52,6 +55,37 @@ def build(trace: TracesData) -> TraceView:
     """
     found = list(_spans(trace))
     _place_untimed(found)
+    return _arranged(found)
+
+
+def corrected(view: TraceView) -> TraceView:
+    """A trace with what its spans' clocks seem to differ by added to their times. The messages are as they were."""
+    found = []
+    for span in view.spans:
+        moved = SpanView(
+            span.message,
+            span.service,
+            span.resource,
+            span.scope,
+            detached=span.detached,
+            open_only=span.open_only,
+            task=span.task,
+            waiter=span.waiter,
+            unawaited=span.unawaited,
+        )
+        moved.start, moved.end, moved.duration = span.start + span.skew, span.end + span.skew, span.duration
+        moved.untimed = span.untimed
+        if span.untimed:
+            moved.warnings = tuple(each for each in span.warnings if each.endswith(_AT_THE_EDGE))
+        elif span.skew:
+            added = f"{'+' if span.skew > 0 else ''}{format_duration(span.skew)}"
+            _warn(moved, f"its clock is corrected: {added} was added to its times")
+        found.append(moved)
+    return _arranged(found)
+
+
+def _arranged(found: list[SpanView]) -> TraceView:
+    """The trace of these spans."""
     found.sort(key=lambda span: (span.start, -span.end, span.span_id))  # the same, in whichever order they came
     roots = _connect(found)
     ordered = _depth_first(roots)
@@ -110,7 +144,7 @@ def _place_untimed(spans: list[SpanView]) -> None:
     first, last = min(span.start for span in timed), max(span.end for span in timed)
     for span in spans:
         if not is_time(span.start):
-            _warn(span, f"it starts at {span.start}, which is no time: it stands at the edge, without a length")
+            _warn(span, f"it starts at {span.start}, which is no time: {_AT_THE_EDGE}")
             span.untimed = True
             span.duration = 0
             span.start = span.end = first if span.start < first else last
@@ -164,7 +198,7 @@ def _from_elsewhere(span: SpanView, parent: SpanView) -> bool:
     Where neither the two resources nor the span's flags tell, as with an exporter that writes none, a span that works
     for others is taken to.
     """
-    if span.service != parent.service or span.resource != parent.resource:
+    if span.resource is not parent.resource and (span.service != parent.service or span.resource != parent.resource):
         return True
     flags = span.message.flags
     if flags & SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK:
@@ -232,7 +266,7 @@ def _skew(span: SpanView, parent: SpanView) -> int:
     Clocks can only be told to disagree between machines, when a child starts before its parent, or a server is called
     after its client has its answer. Such a server is put in the middle of its client's time.
     """
-    if span.untimed or parent.untimed or _clock(span) == _clock(parent):
+    if span.untimed or parent.untimed or span.resource is parent.resource or _clock(span) == _clock(parent):
         return parent.skew
     start = parent.start + parent.skew
     called = span.kind == "server" and parent.kind == "client"

@@ -12,13 +12,14 @@ from causal_otel.collector.attributes import plain_dict, text
 from causal_otel.collector.units import format_duration
 from causal_otel.collector.web.bars import Axis, PartView, parts
 from causal_otel.collector.web.legend import path_says
+from causal_otel.collector.web.trace_logs import LogList, of_span
 from causal_otel.names import CAUSAL_LINK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from causal_otel.causality.critical_path import TaskRun, Until
-    from causal_otel.collector.analysis import Explained, SpanView, TraceView
+    from causal_otel.collector.analysis import Explained, SpanView, TraceLogsView, TraceView
 
 __all__ = ["LONG", "LONGEST", "Event", "Relation", "SpanDetails", "TaskRelation", "span_details"]
 
@@ -93,12 +94,20 @@ class SpanDetails:
     attributes: _Pairs
     events: tuple[Event, ...]
     links: tuple[Relation, ...]
+    logs: LogList
     resource: _Pairs
     scope: _Pairs
 
 
-def span_details(explained: Explained, span: SpanView, colour: int) -> SpanDetails:
-    """Put together what is shown of ``span``, one of the trace's."""
+def span_details(explained: Explained, span: SpanView, colour: int, logs: TraceLogsView) -> SpanDetails:
+    """Put together what is shown of ``span``, one of the trace's.
+
+    Args:
+        explained: the trace.
+        span: which one.
+        colour: of its service.
+        logs: the trace's log records.
+    """
     trace, message = explained.view, span.message
     notes = [warning[0].upper() + warning[1:] + "." for warning in span.warnings]
     lost = (
@@ -129,6 +138,7 @@ def span_details(explained: Explained, span: SpanView, colour: int) -> SpanDetai
             for event in span.events
         ),
         links=(*_links(trace, span), *_linked_from(trace, span)),
+        logs=of_span(logs, span.span_id, trace.start),
         resource=_pairs(span.resource),
         scope=scope + _pairs(plain_dict(span.scope.attributes)),
     )
