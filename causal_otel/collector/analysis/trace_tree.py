@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, TypedDict
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, SpanFlags
 
 from causal_otel.collector.analysis.view import SpanView, TraceView
-from causal_otel.collector.attributes import plain_dict, service_name, text
+from causal_otel.collector.attributes import plain, plain_dict, service_name, text
 from causal_otel.collector.query import ServiceCount
+from causal_otel.collector.systems import KEYS, named
 from causal_otel.collector.times import LONGEST, is_time
 from causal_otel.collector.units import format_duration
 from causal_otel.names import (
@@ -38,7 +39,11 @@ _FOR_OTHERS = frozenset({Span.SPAN_KIND_SERVER, Span.SPAN_KIND_CONSUMER})
 _AT_THE_EDGE = "it stands at the edge, without a length"
 
 
+_READ = KEYS | {CAUSAL_OPEN, CAUSAL_TASK, CAUSAL_TASK_UNAWAITED, CAUSAL_TASK_WAITER}
+
+
 class _Said(TypedDict, total=False):
+    system: str
     open_only: bool
     task: int
     waiter: int
@@ -67,6 +72,7 @@ def corrected(view: TraceView) -> TraceView:
             span.service,
             span.resource,
             span.scope,
+            system=span.system,
             detached=span.detached,
             open_only=span.open_only,
             task=span.task,
@@ -122,11 +128,17 @@ def _spans(trace: TracesData) -> Iterator[SpanView]:
 
 
 def _said(span: Span) -> _Said:
-    """What its attributes say of its place among tasks; the others, which are the most, are not read."""
+    """What its attributes say of its place among tasks, and its system; the others, which are the most, are not read."""
     said: _Said = {}
+    system: dict[str, str] = {}
     for pair in span.attributes:
-        key, value = pair.key, pair.value
-        if key == CAUSAL_OPEN:
+        key = pair.key
+        if key not in _READ:
+            continue
+        value = pair.value
+        if key in KEYS:
+            system[key] = text(plain(value))
+        elif key == CAUSAL_OPEN:
             said["open_only"] = value.bool_value
         elif key == CAUSAL_TASK_UNAWAITED:
             said["unawaited"] = value.bool_value
@@ -134,6 +146,7 @@ def _said(span: Span) -> _Said:
             said["task"] = value.int_value
         elif key == CAUSAL_TASK_WAITER and value.HasField("int_value"):
             said["waiter"] = value.int_value
+    said["system"] = named(system, span.kind) if system else ""
     return said
 
 
@@ -166,15 +179,13 @@ def _connect(spans: list[SpanView]) -> list[SpanView]:
     by_id: dict[bytes, list[SpanView]] = defaultdict(list)
     for span in spans:
         by_id[span.message.span_id].append(span)
+    # One parent for each service and id: looking through all of an id's spans for each child could take forever.
+    chosen: dict[tuple[bytes, str], SpanView] = {}
     for same in by_id.values():
         if len(same) > 1:
             for span in same:
                 _warn(span, f"{len(same)} spans have this id")
-    # One parent for each service and id: looking through all of an id's spans for each child could take forever.
-    chosen: dict[tuple[bytes, str], SpanView] = {}
-    for same in by_id.values():
-        for span in same:
-            chosen.setdefault((span.message.span_id, span.service), span)
+                chosen.setdefault((span.message.span_id, span.service), span)
     for span in spans:
         parent_id = span.message.parent_span_id
         if parent_id:
@@ -183,7 +194,8 @@ def _connect(spans: list[SpanView]) -> list[SpanView]:
                 span.orphan = True
                 _warn(span, "the span that it names as its parent is not in the trace")
             else:
-                span.parent = chosen.get((parent_id, span.service), candidates[0])
+                several = len(candidates) > 1
+                span.parent = chosen.get((parent_id, span.service), candidates[0]) if several else candidates[0]
     _cut_circles(spans)
     for span in spans:
         if span.parent is not None:
@@ -210,6 +222,9 @@ def _cut_circles(spans: list[SpanView]) -> None:
     """Make the earliest span of every circle of parents a root."""
     done: set[int] = set()
     for span in spans:
+        if span.parent is None or id(span.parent) in done:  # as it is with nearly all: parents start before children
+            done.add(id(span))
+            continue
         way: dict[int, SpanView] = {}
         at: SpanView | None = span
         while at is not None and id(at) not in done and id(at) not in way:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from causal_otel.causality.critical_path import Segment
     from causal_otel.collector.analysis import Explained, PlacedPart, SpanView
 
-__all__ = ["Axis", "PartView", "drawing", "gap_drawing", "parts", "path_rects", "run_drawing", "shape", "strokes"]
+__all__ = ["Axis", "PartView", "drawing", "gap_drawing", "parts", "path_rects", "path_shapes", "run_drawing", "strokes"]
 
 _LEAST_WIDTH = 0.08
 _LEFT, _RIGHT = -5.0, 105.0
@@ -125,10 +125,19 @@ def gap_drawing(says: str, x: float, width: float, others: Iterable[str]) -> Mar
     return Markup(f'<title>{says}</title><rect class="gap-bar" x="{x}%" width="{width}%"/>{"".join(others)}')  # noqa: S704
 
 
-def strokes(stretches: Iterable[tuple[float, float]]) -> list[tuple[int, int]]:
-    """Stretches (x and width in per cent) as one shape: begin and end in thousandths, without overlaps, in order."""
+def strokes(times: Iterable[tuple[int, int]], axis: Axis) -> list[tuple[int, int]]:
+    """Times as one shape: where it begins and ends, in thousandths of the axis, without overlaps and in order.
+
+    Args:
+        times: from when until when each is.
+        axis: what it is drawn on.
+    """
+    first, length, most = axis.start, axis.length, _UNITS + 1
+    places = {((start - first) * _UNITS // length, (end - first) * _UNITS // length) for start, end in times}
     found: list[tuple[int, int]] = []
-    for left, right in sorted(_thousandths(stretches)):
+    for place, until in sorted(places):
+        left = min(most, max(-2, place))
+        right = min(most, max(left + 1, until))
         if found and left <= found[-1][1]:
             found[-1] = found[-1][0], max(found[-1][1], right)
         else:
@@ -136,22 +145,26 @@ def strokes(stretches: Iterable[tuple[float, float]]) -> list[tuple[int, int]]:
     return found
 
 
-def _thousandths(stretches: Iterable[tuple[float, float]]) -> set[tuple[int, int]]:
-    return {
-        (left, max(left + 1, round((x + width) * _UNITS / 100)))
-        for x, width in stretches
-        for left in (round(x * _UNITS / 100),)
-    }
-
-
-def shape(stretches: Iterable[tuple[float, float]]) -> str:
+def shape(drawn: Iterable[tuple[int, int]]) -> str:
     """The path of that shape, one unit high."""
-    return "".join(f"M{left} 0h{right - left}v1h{left - right}z" for left, right in strokes(stretches))
+    return "".join(f"M{left} 0h{right - left}v1h{left - right}z" for left, right in drawn)
 
 
-def run_drawing(says: str, bars: str, paths: Iterable[tuple[str, str]]) -> Markup:
-    """The bars of a run, and below them what of it is on the critical path: shapes, with the classes of the paths."""
-    view = f'viewBox="0 0 {_UNITS} 1" preserveAspectRatio="none" width="100%"'
-    drawn = [f'<title>{says}</title><svg class="bars" {view}><path class="bar" d="{bars}"/></svg>']
-    drawn += [f'<svg class="paths" {view}><path class="{name}" d="{d}"/></svg>' for name, d in paths]
-    return Markup("".join(drawn))  # noqa: S704
+def path_shapes(segments: Iterable[Segment[SpanView]], axis: Axis) -> Iterable[tuple[str, str]]:
+    """The same of many segments: for each of the classes that they have one shape."""
+    times: dict[str, list[tuple[int, int]]] = {}
+    for segment in segments:
+        start = segment.local_start
+        times.setdefault(path_class(segment), []).append((start, start + segment.duration))
+    for name, some in sorted(times.items()):
+        drawn = f'<path class="{name}" d="{shape(strokes(some, axis))}"/>'
+        yield name, f'<svg class="paths" {_SHAPES}>{drawn}</svg>'
+
+
+_SHAPES = f'viewBox="0 0 {_UNITS} 1" preserveAspectRatio="none" width="100%"'
+
+
+def run_drawing(says: str, drawn: Iterable[tuple[int, int]], others: Iterable[str]) -> Markup:
+    """The bars of a run as one shape."""
+    bars = f'<svg class="bars" {_SHAPES}><path class="bar" d="{shape(drawn)}"/></svg>'
+    return Markup(f"<title>{says}</title>{bars}{''.join(others)}")  # noqa: S704

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from causal_otel.collector.units import format_duration
-from causal_otel.collector.web.bars import run_drawing, shape
-from causal_otel.collector.web.legend import path_class
+from causal_otel.collector.web.bars import path_shapes, run_drawing, strokes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -112,10 +111,7 @@ def run_view(
         expanded: whether its members are shown.
     """
     segments = path.within(run.first.index, end)
-    by_class: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
-    for segment in segments:
-        place = axis.place(segment.local_start, segment.local_start + segment.duration)
-        by_class[path_class(segment)].append(place)
+    shapes = list(path_shapes(segments, axis))
     longest = run.longest
     count, total, p50 = len(run.spans), run.total, run.p50
     failed = next((span for span in run.spans if span.error or span.errors_below), None)
@@ -135,11 +131,9 @@ def run_view(
         path_id=segments[0].span.span_id if segments else "",
         finding=next((findings[span.span_id] for span in run.spans if span.span_id in findings), 0) if findings else 0,
         expanded=expanded,
-        classes=frozenset(by_class),
+        classes=frozenset(name for name, _ in shapes),
         drawing=run_drawing(
-            says,
-            shape(axis.place(span.start, span.end) for span in run.spans),
-            ((name, shape(places)) for name, places in sorted(by_class.items())),
+            says, strokes(((span.start, span.end) for span in run.spans), axis), (shape for _, shape in shapes)
         ),
     )
 

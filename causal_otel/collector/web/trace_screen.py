@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from causal_otel.collector.attributes import KINDS
 from causal_otel.collector.web.by_operation import COLUMNS, by_operation
 from causal_otel.collector.web.flame import flame
 from causal_otel.collector.web.layout import Shown as Asked
@@ -146,7 +147,9 @@ class TraceScreen:
             "zoom": zoom(view, state, path),
             "marks": marks(self._shown.logs),
             "opened": opened,
-            "kinds": sorted({span.kind for span in view.spans}),
+            "kinds": [
+                KINDS[kind] for kind in sorted({span.message.kind for span in view.spans}) if 0 <= kind < len(KINDS)
+            ],
             "hits": hits,
             "hit_stops": stops(layout, hits),
             "error_stops": stops(layout, errors),

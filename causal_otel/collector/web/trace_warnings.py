@@ -17,12 +17,13 @@ _MOST_SERVICES = 5
 def warnings(view: TraceView) -> list[str]:
     """A sentence for each thing."""
     found = []
-    orphans = sum(span.orphan for span in view.spans)
+    marked = [span for span in view.spans if span.warnings]
+    orphans = sum(span.orphan for span in marked)
     if orphans:
         found.append(
             f"{_spans(orphans)} a parent that is not here: it may be on its way still, was not sampled, or was lost."
         )
-    untimed = sum(span.untimed for span in view.spans)
+    untimed = sum(span.untimed for span in marked)
     if untimed:
         are = (
             "1 span has an impossible time and stands"
@@ -30,7 +31,7 @@ def warnings(view: TraceView) -> list[str]:
             else f"{untimed} spans have impossible times and stand"
         )
         found.append(f"{are} at the edge.")
-    others = sum(bool(span.warnings) and not (span.orphan or span.skew or span.untimed) for span in view.spans)
+    others = sum(not (span.orphan or span.skew or span.untimed) for span in marked)
     if others:
         found.append(f"{others} span{'s have' if others > 1 else ' has'} a warning; the details say which.")
     return found

@@ -13,7 +13,7 @@ from causal_otel.collector.attributes import tags
 from causal_otel.collector.units import format_duration, ticks
 from causal_otel.collector.web import legend
 from causal_otel.collector.web.axis import AxisLabel
-from causal_otel.collector.web.bars import Axis, PartView, drawing, gap_drawing, parts, path_rects, strokes
+from causal_otel.collector.web.bars import Axis, PartView, drawing, gap_drawing, parts, path_rects, path_shapes, strokes
 from causal_otel.collector.web.flags import Flag, flags
 from causal_otel.collector.web.run_rows import PathIndex, RunView, n_plus_one, run_view
 from causal_otel.collector.web.task_lines import task_lines
@@ -38,6 +38,9 @@ _ROWS_AT_ONCE = 200
 _DEEPEST_INDENT = 24
 _LEAST_PARTED = 0.25
 """Bars of some three pixels show no parts but those before them."""
+
+_MOST_RECTS = 50
+"""Segments of the critical path in one span that each say what they are. More are a shape."""
 
 _MINIMAP_FROM = 12
 _TICKS = 9
@@ -194,10 +197,12 @@ class _Drawing:
         span, axis = place.span, self._axis
         index = span.index
         x, width = axis.place(span.start, span.end)
-        self._stroke(number, span.service, [self._whole.place(span.start, span.end)])
+        self._stroke(number, span.service, [(span.start, span.end)])
         inside = self._inside(span, width)
         self._drawn.update(part.kind for part in inside)
-        critical = list(path_rects(self._path.of(index), axis)) if index in self._path else []
+        segments = self._path.of(index)
+        draw = path_rects if len(segments) <= _MOST_RECTS else path_shapes
+        critical = list(draw(segments, axis)) if segments else []
         self._drawn.update(name for name, _ in critical)
         took = format_duration(span.duration)
         is_collapsed = bool(place.below) and span.span_id in self._collapsed
@@ -235,7 +240,7 @@ class _Drawing:
             run, axis=self._axis, path=self._path, end=end, findings=self._findings, expanded=place.expanded
         )
         self._drawn.update(view.classes)
-        self._stroke(number, span.service, [self._whole.place(each.start, each.end) for each in run.spans])
+        self._stroke(number, span.service, [(each.start, each.end) for each in run.spans])
         has_hit = not place.expanded and any(run.first.index <= hit < end for hit in self._hits)
         return Row(
             kind="run",
@@ -293,8 +298,8 @@ class _Drawing:
             return ()
         return [part for part in parts(self._explained, span, self._axis) if part.before]
 
-    def _stroke(self, row: int, service: str, places: Iterable[tuple[float, float]]) -> None:
-        drawn = (f"M{left} {row}.5H{max(left + 2, right)}" for left, right in strokes(places))
+    def _stroke(self, row: int, service: str, times: Iterable[tuple[int, int]]) -> None:
+        drawn = (f"M{left} {row}.5H{max(left + 2, right)}" for left, right in strokes(times, self._whole))
         self._minimap[self._colours[service]].append("".join(drawn))
 
 

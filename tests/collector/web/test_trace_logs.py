@@ -34,7 +34,6 @@ def _records() -> tuple[LogView, ...]:
     return log_views(shop_logs()).records
 
 
-
 @pytest.fixture(scope="module")
 def app() -> Starlette:
     """The pages over traces with log records."""
