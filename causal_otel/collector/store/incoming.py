@@ -132,6 +132,9 @@ class SpanParser:
             hashes |= of_status
         if events := span.events:
             self._add_events(events, hashes)
+        if links := span.links:
+            linked = {Span.Link.FromString(link).trace_id for link in links}
+            hashes.update(indexing.link_hash(trace_id) for trace_id in linked if trace_id != span.trace_id)
         if state := span.trace_state:
             hashes |= indexing.hashes([(W3C_TRACESTATE, state)])
         start = span.start
