@@ -128,7 +128,7 @@ def _spans(trace: TracesData) -> Iterator[SpanView]:
 
 
 def _said(span: Span) -> _Said:
-    """What its attributes say of its place among tasks, and its system; the others, which are the most, are not read."""
+    """What its attributes say of its place among tasks, and its system; the others, the most, are not read."""
     said: _Said = {}
     system: dict[str, str] = {}
     for pair in span.attributes:

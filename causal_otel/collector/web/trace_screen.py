@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from causal_otel.causality.critical_path import Until
     from causal_otel.collector.analysis import SpanView
+    from causal_otel.collector.query import LinkingSpan
     from causal_otel.collector.web.layout import Layout
     from causal_otel.collector.web.page_state import PageState
     from causal_otel.collector.web.views import Shown
@@ -146,6 +147,8 @@ class TraceScreen:
             "layout": layout,
             "zoom": zoom(view, state, path),
             "marks": marks(self._shown.logs),
+            "linking": {span_id: len(links) for span_id, links in self._linking.items()},
+            "linking_cut": not self._shown.linking.complete,
             "opened": opened,
             "kinds": [
                 KINDS[kind] for kind in sorted({span.message.kind for span in view.spans}) if 0 <= kind < len(KINDS)
@@ -164,7 +167,16 @@ class TraceScreen:
     def _details(self, span_id: str) -> SpanDetails:
         span = self._view.span(span_id)
         assert span is not None
-        return span_details(self._explained, span, self._colours[span.service], self._shown.logs)
+        linking = self._linking.get(span_id, ())
+        return span_details(self._explained, span, self._colours[span.service], self._shown.logs, linking)
+
+    @cached_property
+    def _linking(self) -> dict[str, list[LinkingSpan]]:
+        """The spans of other traces that link to each of this one's, by its id."""
+        found: dict[str, list[LinkingSpan]] = {}
+        for link in self._shown.linking.links:
+            found.setdefault(link.linked.hex(), []).append(link)
+        return found
 
 
 def above(span: SpanView | None) -> set[str]:

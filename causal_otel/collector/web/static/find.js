@@ -69,7 +69,8 @@ function show(found) {
   tell();
 }
 
-function tell() {
+/** Say how many were found, and which of them is current. */
+export function tell() {
   const at = hits.number();
   steps.hidden = !hits.count;
   if (!field.value.trim()) count.textContent = "";

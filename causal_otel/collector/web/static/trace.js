@@ -3,7 +3,7 @@
 import { collapseAll, expandAll, isCollapsed, loadCollapsed, reveal, toggle } from "./collapse.js";
 import { loadColumn } from "./column.js";
 import { closeHidden, closeInside, goTo, loadDetails, showCopyButtons, toggleDetails } from "./details.js";
-import { loadFind } from "./find.js";
+import { loadFind, tell } from "./find.js";
 import { onShown, showInPlace } from "./in_place.js";
 import { bind } from "./keys.js";
 import { currentPlace, isExpanded, isParent, isRun, length, level, loadRows, move, parentOf, placeAround, placeOf, row, setCurrent, spanId, waterfall } from "./rows.js";
@@ -117,7 +117,7 @@ document.addEventListener("click", (event) => {
 function clickRow(target, event) {
   const place = placeAround(target);
   if (place === undefined || place === null) return;
-  if (target.matches(".op, .time")) {
+  if (target.matches(".op, .time, .linking")) {
     event.preventDefault();
     setCurrent(place);
     toggleDetails(place);
@@ -197,6 +197,7 @@ function load(target) {
     } else if (length) {
       setCurrent(placeOf(before) ?? 0, { focus: false });
     }
+    tell();
   }
   // What takes long to work out comes when the page can be used already.
   const later = document.getElementById("explain");
