@@ -269,7 +269,7 @@ def test_no_span_is_lost(
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(layouts, "ROWS_LIMIT", limit)
         patched.setattr(layouts, "PAGE", page)
-        layout = lay_out(explained, Shown(*ids, narrowing, window), gaps=gaps)
+        layout = lay_out(explained, Shown(ids[0], ids[1], ids[2], narrowing, window), gaps=gaps)
     _homes(explained, layout)
     shown = [explained.view.span(each) for each in ids[1]]
     if not layout.partial and not ids[0] and len(shown) == 1 and shown[0] is not None:

@@ -6,28 +6,29 @@ import { currentPlace, length, row, setCurrent, spanId } from "./rows.js";
 
 /** The way through what the server has told: `count`, and `stops`, each a span's id, its row, and its number. */
 export function stopsOf({ count, stops }) {
-  const known = stops.filter(([, place]) => place < length);
+  const isThere = ([id, place]) => place < length && spanId(place) === id;
 
   function here() {
-    return known.findIndex(([id, place]) => place === currentPlace() && spanId(place) === id);
+    return stops.findIndex((stop) => stop[1] === currentPlace() && isThere(stop));
   }
 
   return {
     count,
     /** The rows of those that have one, and of the runs that others are in. */
-    rows: () => [...new Set(known.map(([, place]) => place))],
+    rows: () => [...new Set(stops.map(([, place]) => place))].filter((place) => place < length),
     /** The number of the one that is current, from 1; 0 if none is. */
-    number: () => known[here()]?.[2] ?? 0,
+    number: () => stops[here()]?.[2] ?? 0,
     /** Go to the next one in the direction of `step`, going round. False if there is none, or another page has it. */
     async go(step, { focus = true } = {}) {
-      if (!known.length) return false;
+      if (!stops.length) return false;
       const at = here();
       const place = currentPlace();
       let next = at + step;
-      if (at < 0 && step > 0) next = known.findIndex(([id, where]) => where > place || (where === place && spanId(where) !== id));
-      if (at < 0 && step < 0) next = known.findLastIndex(([, where]) => where < place);
-      const [id, where] = known[next < 0 ? (step > 0 && at < 0 ? 0 : known.length - 1) : next % known.length];
-      if (spanId(where) !== id) {
+      if (at < 0 && step > 0) next = Math.max(0, stops.findIndex((stop) => stop[1] > place || (stop[1] === place && !isThere(stop))));
+      if (at < 0 && step < 0) next = stops.findLastIndex((stop) => stop[1] < place);
+      const stop = stops.at(next % stops.length);
+      const [id, where] = stop;
+      if (!isThere(stop)) {
         await goTo(id); // the run that it is in has to be opened first
         return false;
       }

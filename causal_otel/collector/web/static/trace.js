@@ -15,6 +15,7 @@ import { loadZoom } from "./zoom.js";
 let errors = stopsOf({ count: 0, stops: [] });
 
 async function goToError(step) {
+  if (!waterfall) return;
   if (!errors.count) announce("No span has failed");
   else if (await errors.go(step)) announce(`Error ${errors.number()} of ${errors.count}`);
 }
@@ -151,10 +152,12 @@ document.addEventListener("focusin", (event) => {
 
 /** Go to the row at a height of the overview, from 0 to `length`. */
 function goToHeight(y) {
+  if (!length) return;
   const nearest = Math.min(Math.max(Math.floor(y), 0), length - 1);
   reveal(nearest);
   setCurrent(nearest, { focus: false });
-  row(nearest).scrollIntoView({ block: "center" });
+  // A double click, which is something else, needs the overview to stay where it is.
+  setTimeout(() => nearest === currentPlace() && row(nearest).scrollIntoView({ block: "center" }), 300);
 }
 
 bind("j", "Next span (also ↓)", () => move(1));
