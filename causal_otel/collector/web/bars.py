@@ -158,7 +158,7 @@ def path_shapes(segments: Iterable[Segment[SpanView]], axis: Axis) -> Iterable[t
         times.setdefault(path_class(segment), []).append((start, start + segment.duration))
     for name, some in sorted(times.items()):
         drawn = f'<path class="{name}" d="{shape(strokes(some, axis))}"/>'
-        yield name, f'<svg class="paths" {_SHAPES}>{drawn}</svg>'
+        yield name, f'<svg class="paths" y="20" height="3" {_SHAPES}>{drawn}</svg>'
 
 
 _SHAPES = f'viewBox="0 0 {_UNITS} 1" preserveAspectRatio="none" width="100%"'
@@ -166,5 +166,5 @@ _SHAPES = f'viewBox="0 0 {_UNITS} 1" preserveAspectRatio="none" width="100%"'
 
 def run_drawing(says: str, drawn: Iterable[tuple[int, int]], others: Iterable[str]) -> Markup:
     """The bars of a run as one shape."""
-    bars = f'<svg class="bars" {_SHAPES}><path class="bar" d="{shape(drawn)}"/></svg>'
+    bars = f'<svg class="bars" y="7" height="12" {_SHAPES}><path class="bar" d="{shape(drawn)}"/></svg>'
     return Markup(f"<title>{says}</title>{bars}{''.join(others)}")  # noqa: S704

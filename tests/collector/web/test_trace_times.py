@@ -79,7 +79,7 @@ def test_a_trace_whose_clocks_agree_is_the_same() -> None:
 
 @pytest.mark.parametrize("javascript", [True, False])
 def test_a_switch_corrects_clocks_and_says_by_how_much(base: str, open_page: OpenPage, javascript: bool) -> None:
-    """The line above the waterfall tells what each service's clock differs by; a link adds that, another takes it back."""
+    """A line tells by how much each service's clock differs; a link adds that, and another takes it back."""
     skew = next(span.skew for span in build(_skewed().message).spans if span.service == "pay")
     page = open_page(f"{base}/trace/{_SKEWED}", javascript=javascript)
     told = page.inner_text(".notice.warn")

@@ -106,6 +106,11 @@ export function row(place) {
   return elements[place];
 }
 
+/** Have every row be an element, as for printing. */
+export function materialiseAll() {
+  chunks.forEach((_, number) => materialise(number));
+}
+
 function link(place) {
   return row(place).querySelector(".op");
 }

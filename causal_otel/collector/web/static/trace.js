@@ -6,7 +6,7 @@ import { closeHidden, closeInside, goTo, loadDetails, showCopyButtons, toggleDet
 import { loadFind, tell } from "./find.js";
 import { onShown, showInPlace } from "./in_place.js";
 import { bind } from "./keys.js";
-import { currentPlace, isExpanded, isParent, isRun, length, level, loadRows, move, parentOf, placeAround, placeOf, row, setCurrent, spanId, waterfall } from "./rows.js";
+import { currentPlace, isExpanded, isParent, isRun, length, level, loadRows, materialiseAll, move, parentOf, placeAround, placeOf, row, setCurrent, spanId, waterfall } from "./rows.js";
 import { announce, ids, loadState, merged, remember, visit } from "./state.js";
 import { stopsOf } from "./stops.js";
 import { loadZone } from "./zone.js";
@@ -207,5 +207,6 @@ function load(target) {
   if (later) setTimeout(() => later.isConnected && showInPlace(merged(later.getAttribute("href")), { remembered: false }), 50);
 }
 
+addEventListener("beforeprint", materialiseAll);
 onShown(load);
 load();
