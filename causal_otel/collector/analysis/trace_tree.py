@@ -131,11 +131,8 @@ def _said(span: Span) -> _Said:
     """What its attributes say of its place among tasks, and its system; the others, the most, are not read."""
     said: _Said = {}
     system: dict[str, str] = {}
-    for pair in span.attributes:
-        key = pair.key
-        if key not in _READ:
-            continue
-        value = pair.value
+    for pair in [each for each in span.attributes if each.key in _READ]:
+        key, value = pair.key, pair.value
         if key in KEYS:
             system[key] = text(plain(value))
         elif key == CAUSAL_OPEN:

@@ -159,7 +159,7 @@ class _Rows:
 
     def lay(self) -> bool:
         """Make the rows; False: there are too many, and it was not told to leave any out."""
-        frames = [_Frame(grouped(self._spans, self._left.children[-1]), 0, hidden=False)]
+        frames = [_Frame(grouped(self._spans, self._left.children.get(-1, ())), 0, hidden=False)]
         while frames:
             if len(self._places) > ROWS_LIMIT and not self._partial:
                 return False

@@ -5,6 +5,7 @@ A span that is hidden takes nothing with it: what is below it moves up to the ne
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -128,14 +129,14 @@ class Narrowed:
     """What is left of a trace, by its spans' indexes.
 
     Attributes:
-        children: of each span that is shown those that are shown below it, and at last the outermost.
+        children: of each span those that are shown below it, if there are any; those below none are at -1.
         shown: whether each span is.
         above: of each span the nearest one above it that is shown; -1: none.
         hidden: how many spans are hidden.
         outside: how many others are not in the window.
     """
 
-    children: list[list[int]]
+    children: Mapping[int, list[int]]
     shown: Sequence[bool]
     above: list[int]
     hidden: int
@@ -165,7 +166,7 @@ def narrowed(trace: TraceView, narrowing: Narrowing, window: Window | None, alwa
             elif window is not None and (span.end < start or span.start > end):
                 shown[index] = False
                 outside += 1
-    children: list[list[int]] = [[] for _ in range(len(spans) + 1)]
+    children: defaultdict[int, list[int]] = defaultdict(list)
     above = [-1] * len(spans)
     for index, span in enumerate(spans):  # parents before their children
         parent = span.parent
@@ -173,7 +174,7 @@ def narrowed(trace: TraceView, narrowing: Narrowing, window: Window | None, alwa
             at = parent.index
             above[index] = at if shown[at] else above[at]
         if shown[index]:
-            children[above[index]].append(index)  # the last for -1
+            children[above[index]].append(index)
     return Narrowed(children, shown, above, hidden, outside)
 
 

@@ -59,10 +59,7 @@ def test_what_is_hidden_takes_nothing_with_it(narrowing: Narrowing) -> None:
             over = over.parent
         if not hidden(span.index):
             expected.setdefault(-1 if over is None else over.index, []).append(span.index)
-    assert {at: found for at, found in enumerate(left.children[:-1]) if found} == {
-        at: found for at, found in expected.items() if at >= 0
-    }
-    assert left.children[-1] == expected.get(-1, [])
+    assert left.children == expected
 
 
 def test_an_address_says_what_is_hidden() -> None:
