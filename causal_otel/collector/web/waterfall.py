@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -159,6 +160,7 @@ class _Drawing:
         trace = explained.view
         self._explained, self._trace, self._colours, self._layout = explained, trace, colours, layout
         self._collapsed, self._opened, self._hits = collapsed, opened, hits
+        self._sorted_hits = sorted(hits)
         self._whole = Axis(trace.start, max(1, trace.duration))
         self._axis = self._whole if window is None else Axis(trace.start + window.start, window.length)
         self._from = 0 if window is None else window.start
@@ -241,7 +243,9 @@ class _Drawing:
         )
         self._drawn.update(view.classes)
         self._stroke(number, span.service, [(each.start, each.end) for each in run.spans])
-        has_hit = not place.expanded and any(run.first.index <= hit < end for hit in self._hits)
+        has_hit = not place.expanded and bisect_left(self._sorted_hits, run.first.index) < bisect_left(
+            self._sorted_hits, end
+        )
         return Row(
             kind="run",
             span=span,

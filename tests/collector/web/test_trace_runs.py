@@ -77,6 +77,11 @@ def test_the_row_says_what_the_members_were(base: str, open_page: OpenPage) -> N
     assert page.locator(".row").count() < 15
     finding = str(row.locator(".n-plus-one").get_attribute("href"))
     assert "N+1" in page.inner_text(finding)
+    page.evaluate("() => { window.before = document.getElementById('waterfall'); }")
+    row.locator(".n-plus-one").click()
+    assert page.evaluate("[location.hash, window.before.isConnected]") == [finding, True]
+    page.go_back()
+    assert page.evaluate("[location.hash, window.before.isConnected]") == ["", True]
     screenshot(page, "trace-runs")
 
 

@@ -5,10 +5,16 @@
 const HEADER = "X-Causal-Otel-In-Place";
 let show = () => {};
 let asking = null;
+let here = location.pathname + location.search;
 
 /** Have `action` look at each page that is shown. It is given what the address names: the element to be scrolled to. */
 export function onShown(action) {
   show = action;
+}
+
+/** Take it that the address that is now in the browser's bar is the page's. */
+export function addressChanged() {
+  here = location.pathname + location.search;
 }
 
 /** Show the page of an address in the place of this one. */
@@ -24,6 +30,7 @@ export async function showInPlace(address, { remembered = true } = {}) {
     const text = await answer.text();
     const begin = text.indexOf(">", text.indexOf("<main")) + 1;
     if (remembered) history.pushState(null, "", address);
+    addressChanged();
     const focused = document.activeElement?.id;
     // Escaped by the server, as all of the page is, and the page's policy runs nothing inline.
     main.innerHTML = text.slice(begin, text.lastIndexOf("</main>"));
@@ -36,4 +43,7 @@ export async function showInPlace(address, { remembered = true } = {}) {
   }
 }
 
-addEventListener("popstate", () => showInPlace(location.href, { remembered: false }));
+addEventListener("popstate", () => {
+  // A link to another place of the same page needs no other page.
+  if (location.pathname + location.search !== here) showInPlace(location.href, { remembered: false });
+});

@@ -3,7 +3,7 @@
 // A link to another state of the page was written by the server for the state that it knew. What has changed here since
 // is not in it, and is added.
 
-import { showInPlace } from "./in_place.js";
+import { addressChanged, showInPlace } from "./in_place.js";
 
 let url = new URL(location.href);
 let known = new URL(location.href);
@@ -31,6 +31,7 @@ export function remember(name, value) {
   change(url, name, value);
   url.hash = "";
   history.replaceState(null, "", url);
+  addressChanged();
 }
 
 /** Go to the page with that parameter, beside all that has changed since this one was made. */
