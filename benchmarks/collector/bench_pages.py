@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.testclient import TestClient
 
 from causal_otel.collector.matching import summary
-from causal_otel.collector.query import Recent
+from causal_otel.collector.query import Linking, Recent
 from causal_otel.collector.reading import Reading
 from causal_otel.collector.web import compare_page, import_page, trace_page
 from causal_otel.collector.web.templating import STATIC
@@ -63,6 +63,9 @@ class _Reader:
 
     def logs(self, trace_id: bytes, *, most: int = 5000) -> None:
         """It has none."""
+
+    def linked_from(self, trace_id: bytes, limit: int = 200) -> Linking:
+        return Linking()
 
     def span_count(self, trace_ids: Iterable[bytes]) -> int:
         return sum(_SPANS for trace_id in trace_ids if trace_id.hex() == _ID)

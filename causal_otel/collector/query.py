@@ -28,6 +28,8 @@ __all__ = [
     "DayVolume",
     "Dependency",
     "Found",
+    "Linking",
+    "LinkingSpan",
     "MeasureSum",
     "Operation",
     "OperationStatistics",
@@ -404,6 +406,42 @@ class Recent:
     mark: object
 
 
+@dataclass(frozen=True, slots=True)
+class LinkingSpan:
+    """A span with a link to a span of another trace.
+
+    Attributes:
+        trace_id: its own trace's.
+        span_id: its own.
+        service: its service.
+        operation: its name.
+        start: when it starts, Unix time in nanoseconds.
+        linked: the id of the span that the link names.
+        role: what the link is, as ``causal.link`` says; empty: it does not say.
+    """
+
+    trace_id: bytes
+    span_id: bytes
+    service: str
+    operation: str
+    start: int
+    linked: bytes
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class Linking:
+    """Links to the spans of a trace from other traces.
+
+    Attributes:
+        links: one for each, the last received first.
+        complete: whether these are all that are kept.
+    """
+
+    links: tuple[LinkingSpan, ...] = ()
+    complete: bool = True
+
+
 SORTS: dict[str, Callable[[Summary], int]] = {
     "newest": lambda trace: 0,
     "oldest": lambda trace: 0,
@@ -446,6 +484,9 @@ class TraceReader(Protocol):
 
     def span_count(self, trace_ids: Sequence[bytes]) -> int:
         """How many spans these traces have together, at the most: one received twice may count twice. It is quick."""
+
+    def linked_from(self, trace_id: bytes, limit: int = 200, *, seconds: float = 0.5) -> Linking:
+        """The links to a trace's spans from other traces, at most ``limit``, found within about ``seconds``."""
 
     def dependencies(self, start: int, end: int) -> list[Dependency]:
         """Who called whom between two Unix times in nanoseconds, to the hour."""

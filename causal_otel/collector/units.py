@@ -78,7 +78,7 @@ def moment(text: str) -> int:
     return since
 
 
-def ticks(total: int, most: int = 6) -> list[Tick]:
+def ticks(total: int, most: int = 6, *, begin: int = 0) -> list[Tick]:
     """Evenly spaced marks from 0 to at most ``total`` nanoseconds, a step of 1, 2 or 5 times a power of ten apart.
 
     From a minute on, steps are those of a clock.
@@ -86,9 +86,23 @@ def ticks(total: int, most: int = 6) -> list[Tick]:
     Args:
         total: the axis's length.
         most: how many marks at most, 0 included; at least 2.
+        begin: where the axis begins, if not at 0: the marks are multiples of the step, and say how far from 0 they are.
     """
     step = _step(max(1, total), max(2, most) - 1)
-    return [Tick(at, format_duration(at) if at else "0") for at in range(0, max(0, total) + 1, step)]
+    first = -(-begin // step) * step
+    return [Tick(at, _label(at, step)) for at in range(first, begin + max(0, total) + 1, step)]
+
+
+def _label(at: int, step: int) -> str:
+    """The duration; with as many digits as it takes to tell it from that of the next mark."""
+    if not at:
+        return "0"
+    if at < 100 * step:
+        return format_duration(at)
+    for size, unit in ((10**9, "s"), (10**6, "ms"), (10**3, "µs")):
+        if at >= size:
+            return f"{Decimal(at) / size:f} {unit}"
+    return f"{at} ns"
 
 
 def _step(total: int, intervals: int) -> int:

@@ -19,6 +19,8 @@ from causal_otel.collector.query import (
     DayVolume,
     Dependency,
     Found,
+    Linking,
+    LinkingSpan,
     MeasureSum,
     Operation,
     OperationStatistics,
@@ -142,6 +144,24 @@ class MemoryReader:
     def span_count(self, trace_ids: Sequence[bytes]) -> int:
         traces = [self._traces[trace_id] for trace_id in set(trace_ids) if trace_id in self._traces]
         return sum(1 for trace in traces for _ in _spans(trace))
+
+    def linked_from(self, trace_id: bytes, limit: int = 200, *, seconds: float = 0.5) -> Linking:
+        found = [
+            LinkingSpan(
+                span.trace_id,
+                span.span_id,
+                service,
+                span.name,
+                span.start_time_unix_nano,
+                link.span_id,
+                next((pair.value.string_value for pair in link.attributes if pair.key == "causal.link"), ""),
+            )
+            for trace in self._traces.values()
+            for span, service in _spans(trace)
+            for link in span.links
+            if link.trace_id == trace_id != span.trace_id
+        ]
+        return Linking(tuple(found[:limit]), complete=len(found) <= limit)
 
     def dependencies(self, start: int, end: int) -> list[Dependency]:
         calls: dict[tuple[str, str], list[int]] = {}

@@ -129,3 +129,19 @@ def test_what_is_no_time_is_refused(text: str) -> None:
     """What is no time, or none that a span can have, is an error."""
     with pytest.raises(ValueError, match="time"):
         moment(text)
+
+
+@pytest.mark.parametrize(
+    ("begin", "total", "labels"),
+    [
+        (100_000_000, 100_000_000, ["100 ms", "120 ms", "140 ms", "160 ms", "180 ms", "200 ms"]),
+        (1_234_500_000, 500_000, ["1.2345 s", "1.2346 s", "1.2347 s", "1.2348 s", "1.2349 s", "1.235 s"]),
+        (0, 10, ["0", "2 ns", "4 ns", "6 ns", "8 ns", "10 ns"]),
+        (999, 3, ["999 ns", "1 µs", "1.001 µs", "1.002 µs"]),
+    ],
+)
+def test_marks_of_a_part_of_an_axis_are_told_apart(begin: int, total: int, labels: list[str]) -> None:
+    """They say how far from the whole axis' start they are, with as many digits as that takes."""
+    found = ticks(total, 6, begin=begin)
+    assert [tick.label for tick in found] == labels
+    assert all(begin <= tick.at <= begin + total for tick in found)

@@ -93,7 +93,7 @@ def test_in_fastapi_and_its_threads(collector: tuple[Running, Path]) -> None:
             assert httpx.get(url + path, headers=headers).status_code == 200
         under = _under(directory, _TRACE_ID, 9)
     assert under == {"GET /async": _each("in the loop", "in to_thread"), "GET /sync": _each("in the pool")}
-    page = kept.get(f"/trace/{_TRACE_ID}").text
+    page = kept.get(f"/trace/{_TRACE_ID}?tab=logs").text
     assert page.count("in to_thread") == 3
     assert "in a thread of its own" not in page  # of no trace: refused, and counted
     assert kept.metrics()['causal_store_log_records_dropped_total{reason="no_trace"}'] >= 3

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 from causal_otel.causality.critical_path import task_runs
 from causal_otel.causality.explanation import Scene, explanation_of, gaps
 from causal_otel.collector.analysis.placed_parts import PlacedPart, placed_parts
+from causal_otel.collector.analysis.trace_tree import corrected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,6 +34,16 @@ class Explained:
         self.view = view
         self._beside = beside
         self._alone = Scene(view)
+
+    @cached_property
+    def corrected(self) -> Explained:
+        """The same trace with clocks that disagree corrected, see :func:`~.trace_tree.corrected`."""
+        return Explained(corrected(self.view), self._beside)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the explanation was found out already, which takes seconds for a trace of 50,000 spans."""
+        return "explanation" in vars(self)
 
     @cached_property
     def explanation(self) -> Explanation:
@@ -60,13 +71,13 @@ class Explained:
         for gap in self.gaps:
             span = spans[gap.span.index]
             after = (child.index for child in span.children if child.start >= gap.local_start)
-            found[next(after, self._end_of[span.index])].append(gap)
+            found[next(after, self.end_of[span.index])].append(gap)
         for gaps_there in found.values():  # at one place, those of deeper spans belong to what ends there
             gaps_there.sort(key=lambda gap: (-spans[gap.span.index].depth, gap.start))
         return found
 
     @cached_property
-    def _end_of(self) -> list[int]:
+    def end_of(self) -> list[int]:
         """Of each span the index behind the last one below it."""
         ends = [span.index + 1 for span in self.view.spans]
         for span in reversed(self.view.spans):

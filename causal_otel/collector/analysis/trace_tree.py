@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, TypedDict
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, SpanFlags
 
 from causal_otel.collector.analysis.view import SpanView, TraceView
-from causal_otel.collector.attributes import plain_dict, service_name, text
+from causal_otel.collector.attributes import plain, plain_dict, service_name, text
 from causal_otel.collector.query import ServiceCount
+from causal_otel.collector.systems import KEYS, named
 from causal_otel.collector.times import LONGEST, is_time
 from causal_otel.collector.units import format_duration
 from causal_otel.names import (
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-__all__ = ["build"]
+__all__ = ["build", "corrected"]
 
 _ELSEWHERE = SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK | SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
 """The flags of a span whose parent is known to be in another process."""
@@ -35,7 +36,14 @@ _ELSEWHERE = SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK | SpanFlags.SPAN_FL
 _FOR_OTHERS = frozenset({Span.SPAN_KIND_SERVER, Span.SPAN_KIND_CONSUMER})
 
 
+_AT_THE_EDGE = "it stands at the edge, without a length"
+
+
+_READ = KEYS | {CAUSAL_OPEN, CAUSAL_TASK, CAUSAL_TASK_UNAWAITED, CAUSAL_TASK_WAITER}
+
+
 class _Said(TypedDict, total=False):
+    system: str
     open_only: bool
     task: int
     waiter: int
@@ -52,6 +60,38 @@ def build(trace: TracesData) -> TraceView:
     """
     found = list(_spans(trace))
     _place_untimed(found)
+    return _arranged(found)
+
+
+def corrected(view: TraceView) -> TraceView:
+    """A trace with what its spans' clocks seem to differ by added to their times. The messages are as they were."""
+    found = []
+    for span in view.spans:
+        moved = SpanView(
+            span.message,
+            span.service,
+            span.resource,
+            span.scope,
+            system=span.system,
+            detached=span.detached,
+            open_only=span.open_only,
+            task=span.task,
+            waiter=span.waiter,
+            unawaited=span.unawaited,
+        )
+        moved.start, moved.end, moved.duration = span.start + span.skew, span.end + span.skew, span.duration
+        moved.untimed = span.untimed
+        if span.untimed:
+            moved.warnings = tuple(each for each in span.warnings if each.endswith(_AT_THE_EDGE))
+        elif span.skew:
+            added = f"{'+' if span.skew > 0 else ''}{format_duration(span.skew)}"
+            _warn(moved, f"its clock is corrected: {added} was added to its times")
+        found.append(moved)
+    return _arranged(found)
+
+
+def _arranged(found: list[SpanView]) -> TraceView:
+    """The trace of these spans."""
     found.sort(key=lambda span: (span.start, -span.end, span.span_id))  # the same, in whichever order they came
     roots = _connect(found)
     ordered = _depth_first(roots)
@@ -88,11 +128,14 @@ def _spans(trace: TracesData) -> Iterator[SpanView]:
 
 
 def _said(span: Span) -> _Said:
-    """What its attributes say of its place among tasks; the others, which are the most, are not read."""
+    """What its attributes say of its place among tasks, and its system; the others, the most, are not read."""
     said: _Said = {}
-    for pair in span.attributes:
+    system: dict[str, str] = {}
+    for pair in [each for each in span.attributes if each.key in _READ]:
         key, value = pair.key, pair.value
-        if key == CAUSAL_OPEN:
+        if key in KEYS:
+            system[key] = text(plain(value))
+        elif key == CAUSAL_OPEN:
             said["open_only"] = value.bool_value
         elif key == CAUSAL_TASK_UNAWAITED:
             said["unawaited"] = value.bool_value
@@ -100,6 +143,7 @@ def _said(span: Span) -> _Said:
             said["task"] = value.int_value
         elif key == CAUSAL_TASK_WAITER and value.HasField("int_value"):
             said["waiter"] = value.int_value
+    said["system"] = named(system, span.kind) if system else ""
     return said
 
 
@@ -110,7 +154,7 @@ def _place_untimed(spans: list[SpanView]) -> None:
     first, last = min(span.start for span in timed), max(span.end for span in timed)
     for span in spans:
         if not is_time(span.start):
-            _warn(span, f"it starts at {span.start}, which is no time: it stands at the edge, without a length")
+            _warn(span, f"it starts at {span.start}, which is no time: {_AT_THE_EDGE}")
             span.untimed = True
             span.duration = 0
             span.start = span.end = first if span.start < first else last
@@ -132,15 +176,13 @@ def _connect(spans: list[SpanView]) -> list[SpanView]:
     by_id: dict[bytes, list[SpanView]] = defaultdict(list)
     for span in spans:
         by_id[span.message.span_id].append(span)
+    # One parent for each service and id: looking through all of an id's spans for each child could take forever.
+    chosen: dict[tuple[bytes, str], SpanView] = {}
     for same in by_id.values():
         if len(same) > 1:
             for span in same:
                 _warn(span, f"{len(same)} spans have this id")
-    # One parent for each service and id: looking through all of an id's spans for each child could take forever.
-    chosen: dict[tuple[bytes, str], SpanView] = {}
-    for same in by_id.values():
-        for span in same:
-            chosen.setdefault((span.message.span_id, span.service), span)
+                chosen.setdefault((span.message.span_id, span.service), span)
     for span in spans:
         parent_id = span.message.parent_span_id
         if parent_id:
@@ -149,7 +191,8 @@ def _connect(spans: list[SpanView]) -> list[SpanView]:
                 span.orphan = True
                 _warn(span, "the span that it names as its parent is not in the trace")
             else:
-                span.parent = chosen.get((parent_id, span.service), candidates[0])
+                several = len(candidates) > 1
+                span.parent = chosen.get((parent_id, span.service), candidates[0]) if several else candidates[0]
     _cut_circles(spans)
     for span in spans:
         if span.parent is not None:
@@ -164,7 +207,7 @@ def _from_elsewhere(span: SpanView, parent: SpanView) -> bool:
     Where neither the two resources nor the span's flags tell, as with an exporter that writes none, a span that works
     for others is taken to.
     """
-    if span.service != parent.service or span.resource != parent.resource:
+    if span.resource is not parent.resource and (span.service != parent.service or span.resource != parent.resource):
         return True
     flags = span.message.flags
     if flags & SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK:
@@ -176,6 +219,9 @@ def _cut_circles(spans: list[SpanView]) -> None:
     """Make the earliest span of every circle of parents a root."""
     done: set[int] = set()
     for span in spans:
+        if span.parent is None or id(span.parent) in done:  # as it is with nearly all: parents start before children
+            done.add(id(span))
+            continue
         way: dict[int, SpanView] = {}
         at: SpanView | None = span
         while at is not None and id(at) not in done and id(at) not in way:
@@ -232,7 +278,7 @@ def _skew(span: SpanView, parent: SpanView) -> int:
     Clocks can only be told to disagree between machines, when a child starts before its parent, or a server is called
     after its client has its answer. Such a server is put in the middle of its client's time.
     """
-    if span.untimed or parent.untimed or _clock(span) == _clock(parent):
+    if span.untimed or parent.untimed or span.resource is parent.resource or _clock(span) == _clock(parent):
         return parent.skew
     start = parent.start + parent.skew
     called = span.kind == "server" and parent.kind == "client"

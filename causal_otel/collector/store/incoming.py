@@ -167,6 +167,9 @@ class SpanParser:
             error_type = exception[0] or text(told.get(ERROR_TYPE)) or _UNTYPED
             label = f"{error_type[:_LONGEST]}\n{exception[1][:_LONGEST]}"
             measures = *measures, Measure(ERROR_TYPE, label, duration)
+        if links := span.links:
+            linked = {Span.Link.FromString(link).trace_id for link in links}
+            hashes.update(indexing.link_hash(trace_id) for trace_id in linked if trace_id != span.trace_id)
         if state := span.trace_state:
             hashes |= indexing.hashes([(W3C_TRACESTATE, state)])
         if start > LARGEST:

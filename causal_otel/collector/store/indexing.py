@@ -19,7 +19,7 @@ from causal_otel.names import DB_QUERY_TEXT, EXCEPTION_STACKTRACE, URL_FULL, URL
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["NOT_INDEXED", "TagHashes", "hashes", "indexed", "resource_hash"]
+__all__ = ["NOT_INDEXED", "TagHashes", "hashes", "indexed", "link_hash", "resource_hash"]
 
 NOT_INDEXED = -1
 """In place of the hash of a tag that is not indexed."""
@@ -46,6 +46,11 @@ def indexed(key: str, text: str) -> bool:
 def resource_hash(resource: int) -> int:
     """The hash that a chunk is indexed by in place of all the attributes of the resource with that id."""
     return tag_hash("\0resource", str(resource))
+
+
+def link_hash(trace_id: bytes) -> int:
+    """The hash that the chunks are indexed by that have a span with a link to that trace, from another one."""
+    return tag_hash("\0link", trace_id.hex())
 
 
 class TagHashes(dict[bytes, int]):

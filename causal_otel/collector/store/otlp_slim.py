@@ -33,6 +33,7 @@ _MESSAGES: dict[str, tuple[tuple[str, int, Any, Any], ...]] = {
         ("end", 8, _ONE, _Field.TYPE_FIXED64),
         ("attributes", 9, _MANY, _Field.TYPE_BYTES),
         ("events", 11, _MANY, _Field.TYPE_BYTES),
+        ("links", 13, _MANY, _Field.TYPE_BYTES),
         ("status", 15, _ONE, _Field.TYPE_BYTES),
     ),
 }
@@ -65,4 +66,4 @@ RawScopeSpans: Any = _made["RawScopeSpans"]
 """A ``ScopeSpans`` with nothing but the bytes of its spans."""
 
 SlimSpan: Any = _made["SlimSpan"]
-"""A ``Span`` with attributes, events and status as their bytes, and without what the writer does not need."""
+"""A ``Span`` with attributes, events, links and status as their bytes, and without what the writer does not need."""

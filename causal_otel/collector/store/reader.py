@@ -13,6 +13,7 @@ from causal_otel.collector.query import (
     DayVolume,
     Dependency,
     Found,
+    Linking,
     Operation,
     OperationStatistics,
     Query,
@@ -26,6 +27,7 @@ from causal_otel.collector.store.arrivals import recent
 from causal_otel.collector.store.assembling import assembled, assembled_logs
 from causal_otel.collector.store.counting import counted
 from causal_otel.collector.store.limits import is_unicode, within_range
+from causal_otel.collector.store.linked import linked_from
 from causal_otel.collector.store.log_search import log_count, log_search
 from causal_otel.collector.store.oldest import oldest
 from causal_otel.collector.store.open_days import Deadline, OpenDays, Skipped
@@ -160,6 +162,10 @@ class Reader:
         marks = ",".join("?" * len(trace_ids))
         statement = f"SELECT coalesce(sum(spans), 0) FROM trace WHERE id IN ({marks})"  # noqa: S608
         return sum(count for (count,) in self._rows(statement, *trace_ids))
+
+    def linked_from(self, trace_id: bytes, limit: int = 200, *, seconds: float = 0.5) -> Linking:
+        """The links to a trace's spans from other traces, at most ``limit``, found within about ``seconds``."""
+        return linked_from(self._days.present(), trace_id, limit, Deadline(seconds))
 
     def dependencies(self, start: int, end: int) -> list[Dependency]:
         """Who called whom between two Unix times in nanoseconds, to the hour."""

@@ -12,13 +12,15 @@ from causal_otel.collector.attributes import plain_dict, text
 from causal_otel.collector.units import format_duration
 from causal_otel.collector.web.bars import Axis, PartView, parts
 from causal_otel.collector.web.legend import path_says
+from causal_otel.collector.web.trace_logs import LogList, of_span
 from causal_otel.names import CAUSAL_LINK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from causal_otel.causality.critical_path import TaskRun, Until
-    from causal_otel.collector.analysis import Explained, SpanView, TraceView
+    from causal_otel.collector.analysis import Explained, SpanView, TraceLogsView, TraceView
+    from causal_otel.collector.query import LinkingSpan
 
 __all__ = ["LONG", "LONGEST", "Event", "Relation", "SpanDetails", "TaskRelation", "span_details"]
 
@@ -31,8 +33,38 @@ LONGEST = 200_000
 _MOST = 5
 """Segments of the critical path, and tasks, that are told one by one."""
 
-_LINKED = {"detached": "detached from", HOLDER: "waited for what was held by"}
+_MOST_LINKING = 20
+"""Spans of other traces that link to one and are told one by one."""
+
+_LINKED = {
+    "detached": "detached from",
+    HOLDER: "waited for what was held by",
+    "sender": "scheduled by",
+    "reschedule": "scheduled by",
+    "retry": "tried again after",
+    "redelivery": "delivered again after",
+    "chain": "follows in a chain",
+    "callback": "called back by",
+    "errback": "called back on the error of",
+    "chord-header": "waited for the chord's member",
+    "group": "follows the group's",
+}
 """What a span says of another that it links to, by the link's role."""
+
+_LINKING = {
+    "detached": "started, without waiting for it,",
+    HOLDER: "was waited for by",
+    "sender": "scheduled",
+    "reschedule": "scheduled",
+    "retry": "was tried again as",
+    "redelivery": "was delivered again as",
+    "chain": "is followed in a chain by",
+    "callback": "called back",
+    "errback": "called back on its error",
+    "chord-header": "was waited for by the chord's",
+    "group": "is followed by the group's",
+}
+"""What a span says of another that links to it."""
 
 _Pairs = tuple[tuple[str, str], ...]
 
@@ -78,7 +110,7 @@ class SpanDetails:
     """What the page shows of ``span`` when it is opened.
 
     ``parts`` are where its time went, ``shares`` what a stall of the event loop was spent on, ``path`` its parts of the
-    critical path, and how each is known.
+    critical path, and how each is known, ``linking`` how many spans of other traces link to it.
     """
 
     span: SpanView
@@ -93,12 +125,24 @@ class SpanDetails:
     attributes: _Pairs
     events: tuple[Event, ...]
     links: tuple[Relation, ...]
+    linking: int
+    logs: LogList
     resource: _Pairs
     scope: _Pairs
 
 
-def span_details(explained: Explained, span: SpanView, colour: int) -> SpanDetails:
-    """Put together what is shown of ``span``, one of the trace's."""
+def span_details(
+    explained: Explained, span: SpanView, colour: int, logs: TraceLogsView, linking: Sequence[LinkingSpan] = ()
+) -> SpanDetails:
+    """Put together what is shown of ``span``, one of the trace's.
+
+    Args:
+        explained: the trace.
+        span: which one.
+        colour: of its service.
+        logs: the trace's log records.
+        linking: the spans of other traces that link to it.
+    """
     trace, message = explained.view, span.message
     notes = [warning[0].upper() + warning[1:] + "." for warning in span.warnings]
     lost = (
@@ -128,7 +172,9 @@ def span_details(explained: Explained, span: SpanView, colour: int) -> SpanDetai
             Event(event.name, format_duration(event.time - span.start), _pairs(event.attributes))
             for event in span.events
         ),
-        links=(*_links(trace, span), *_linked_from(trace, span)),
+        links=(*_links(trace, span), *_linked_from(trace, span), *map(_linking, linking[:_MOST_LINKING])),
+        linking=len(linking),
+        logs=of_span(logs, span.span_id, trace.start),
         resource=_pairs(span.resource),
         scope=scope + _pairs(plain_dict(span.scope.attributes)),
     )
@@ -215,7 +261,7 @@ def _links(trace: TraceView, span: SpanView) -> list[Relation]:
 
 
 def _linked_from(trace: TraceView, span: SpanView) -> list[Relation]:
-    """Links in this trace that name the span; of those in others nothing is known here."""
+    """Links in this trace that name the span."""
     wanted = span.message.trace_id, span.message.span_id
     return [
         Relation(
@@ -230,6 +276,19 @@ def _linked_from(trace: TraceView, span: SpanView) -> list[Relation]:
         for other in trace.spans
         if any((link.trace_id, link.span_id) == wanted for link in other.message.links)
     ]
+
+
+def _linking(other: LinkingSpan) -> Relation:
+    trace_id, span_id = other.trace_id.hex(), other.span_id.hex()
+    return Relation(
+        says=_LINKING.get(other.role, "linked from"),
+        trace_id=trace_id,
+        span_id=span_id,
+        href=_address(trace_id, span_id),
+        here=False,
+        name=f"{other.service} {other.operation}",
+        attributes=(),
+    )
 
 
 def _address(trace_id: str, span_id: str) -> str:

@@ -14,6 +14,7 @@ from starlette.templating import Jinja2Templates
 
 from causal_otel.collector import units
 from causal_otel.collector.web.keyboard import keys_of
+from causal_otel.collector.web.value_links import value_links
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -106,9 +107,9 @@ def count(number: int) -> str:
     return f"{number:,}".replace(",", "\u202f")
 
 
-def plural(number: int, noun: str) -> str:
-    """``1 span``, ``2 spans``."""
-    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+def plural(number: int, noun: str, several: str = "") -> str:
+    """``1 span``, ``2 spans``; ``several`` is the plural of a noun that takes more than an s."""
+    return f"{count(number)} {noun if number == 1 else several or f'{noun}s'}"
 
 
 def share(part: float) -> str:
@@ -136,7 +137,7 @@ _environment = Environment(
 _environment.filters.update(
     duration=units.format_duration, utc=utc, age=age, count=count, plural=plural, share=share, size=size
 )
-_environment.globals.update(static=static)
+_environment.globals.update(static=static, value_links=value_links)
 
 
 def _of_every_page(request: Request) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,26 +10,28 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from causal_otel.collector.analysis import log_views
-from causal_otel.collector.matching import summary
 from causal_otel.collector.receive import otlp_json
+from causal_otel.collector.web.layout import stops
 from causal_otel.collector.web.page_state import PageState, parse_trace_id
-from causal_otel.collector.web.span_details import LONG, LONGEST, SpanDetails, span_details
+from causal_otel.collector.web.span_details import LONG, LONGEST
 from causal_otel.collector.web.templating import HEADERS, colours, page
-from causal_otel.collector.web.trace_logs import placed
+from causal_otel.collector.web.trace_logs import listed
+from causal_otel.collector.web.trace_screen import TraceScreen, above
 from causal_otel.collector.web.views import Shown, Views
-from causal_otel.collector.web.waterfall import CHUNK, find_spans, parents, waterfall
-from causal_otel.collector.web.why import why
+from causal_otel.collector.web.waterfall import parents
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from causal_otel.collector.analysis import Explained, SpanView, TraceView
+    from causal_otel.collector.analysis import TraceView
     from causal_otel.collector.reading import Reading
     from causal_otel.collector.web.trace_logs import LogList
 
 __all__ = ["routes"]
 
-_LONG_COLLAPSED = 20
+IN_PLACE = "x-causal-otel-in-place"
+"""The header by which a page asks for itself in another state: it is answered with the trace as it was a moment ago."""
+
 _MOST_RECORDS = 100_000
 """Log records of a download."""
 
@@ -59,61 +60,17 @@ class _TracePages:
         trace_id, toggled = parse_trace_id(request.path_params["trace_id"]), request.query_params.get("toggle")
         if toggled:
             return await self._views.recent(trace_id, partial(_toggle, request, toggled))
+        if IN_PLACE in request.headers:
+            explains = PageState.parse(request.query_params).why
+            return await self._views.recent(trace_id, partial(self._trace_page, request), all_spans=explains)
         return await self._views.fresh(trace_id, partial(self._trace_page, request))
 
     def _trace_page(self, request: Request, shown: Shown | None) -> Response:
         if shown is None:
             return self._no_spans(request)
-        message, view, records, explained = shown
-        path = f"/trace/{view.trace_id}"
         state = PageState.parse(request.query_params)
-        over = parents(view)
-        state = replace(state, open=tuple(each for each in state.open if view.span(each)))
-        collapsed = state.collapsed_among(over)
-        if state.open:
-            collapsed.difference_update(_above(view.span(state.open[-1])))
-        hits = find_spans(view, state.find, records) if state.find else []
-        errors = [span for span in view.spans if span.error]
-        chosen = colours(each.name for each in view.services)
-        opened = {each: self._details(explained, each, chosen) for each in state.open}
-        at = _index(view, state)
-        return page(
-            request,
-            "trace.html",
-            {
-                "trace": view,
-                "trace_id": view.trace_id,
-                "path": path,
-                "summary": summary(message),
-                "depth": 1 + max(span.depth for span in view.spans),
-                "warnings": _warnings(view),
-                "state": state,
-                "address": _row_addresses(state),
-                "colours": chosen,
-                "why": why(explained),
-                "waterfall": waterfall(
-                    explained,
-                    chosen,
-                    collapsed=collapsed,
-                    opened=opened,
-                    hits={span.index for span in hits},
-                    until=state.critical or "answer",
-                ),
-                "logs": placed(records, view.start),
-                "goes_on": view.root is not None and view.end > view.root.end,
-                "opened": opened,
-                "long": LONG,
-                "longest": LONGEST,
-                "hits": hits,
-                "chunk_size": CHUNK,
-                "found": _found(hits, at),
-                "hit_before": _step(hits, at, -1, state, path),
-                "hit_after": _step(hits, at, 1, state, path),
-                "errors": errors,
-                "error_before": _step(errors, at, -1, state, path),
-                "error_after": _step(errors, at, 1, state, path),
-            },
-        )
+        chosen = colours(each.name for each in shown.view.services)
+        return page(request, "trace.html", TraceScreen(shown, state, chosen).context())
 
     async def trace_json(self, request: Request) -> Response:
         trace_id = parse_trace_id(request.path_params["trace_id"])
@@ -142,9 +99,7 @@ class _TracePages:
     def _no_spans(self, request: Request) -> Response:
         """The page of a trace without spans, which may have log records all the same."""
         trace_id = parse_trace_id(request.path_params["trace_id"])
-        records = log_views(None if trace_id is None else self._reader.logs(trace_id))
-        start = records.records[0].time if records.records else 0
-        return _no_trace(request, placed(records, start).elsewhere)
+        return _no_trace(request, listed(log_views(None if trace_id is None else self._reader.logs(trace_id))))
 
     async def span(self, request: Request) -> Response:
         """A span's details alone, for the page to put in its place."""
@@ -154,19 +109,12 @@ class _TracePages:
         span_id = request.path_params["span_id"].lower()
         if shown is None or shown.view.span(span_id) is None:
             return Response("There is no such span here.", 404, HEADERS, "text/plain")
-        view = shown.view
-        chosen = colours(each.name for each in view.services)
-        context = {
-            "details": self._details(shown.explained, span_id, chosen),
-            "path": f"/trace/{view.trace_id}",
-            "trace_id": view.trace_id,
-            "long": LONG,
-            "longest": LONGEST,
-        }
-        return page(request, "span_details.html", context)
+        chosen = colours(each.name for each in shown.view.services)
+        screen = TraceScreen(shown, PageState.parse(request.query_params), chosen)
+        return page(request, "span_details.html", screen.span_context(span_id))
 
     async def find(self, request: Request) -> Response:
-        """The ids of the spans that hold a text."""
+        """Which spans hold a text, and where they are on the page whose parameters these are."""
         trace_id = parse_trace_id(request.path_params["trace_id"])
         return await self._views.recent(trace_id, partial(self._find, request), all_spans=True)
 
@@ -174,15 +122,12 @@ class _TracePages:
     def _find(request: Request, shown: Shown | None) -> Response:
         if shown is None:
             return Response("There is no such trace here.", 404, HEADERS, "text/plain")
-        text = PageState.parse({"find": request.query_params.get("text", "")}).find
-        found = find_spans(shown.view, text, shown.logs) if text else []
-        return JSONResponse({"spans": [span.span_id for span in found]}, headers=HEADERS)
-
-    @staticmethod
-    def _details(explained: Explained, span_id: str, chosen: dict[str, int]) -> SpanDetails:
-        span = explained.view.span(span_id)
-        assert span is not None
-        return span_details(explained, span, chosen[span.service])
+        state = replace(
+            PageState.parse(request.query_params),
+            find=PageState.parse({"find": request.query_params.get("text", "")}).find,
+        )
+        screen = TraceScreen(shown, state, {})
+        return JSONResponse({"count": len(screen.hits), "stops": stops(screen.layout, screen.hits)}, headers=HEADERS)
 
 
 def _no_trace(request: Request, logs: LogList | None = None) -> Response:
@@ -202,14 +147,6 @@ def _download(name: str, content: bytes) -> Response:
     return Response(content, media_type="application/json", headers=headers)
 
 
-def _above(span: SpanView | None) -> set[str]:
-    found: set[str] = set()
-    while span is not None and span.parent is not None:
-        span = span.parent
-        found.add(span.span_id)
-    return found
-
-
 def _toggle(request: Request, what: str, shown: Shown | None) -> Response:
     if shown is None:
         return _no_trace(request)
@@ -222,70 +159,5 @@ def _toggled(view: TraceView, state: PageState, what: str, over: list[str]) -> P
     """The state after ``what`` is collapsed or expanded; details that are hidden by it are closed."""
     state = state.toggled(what.lower(), over)
     collapsed = state.collapsed_among(over)
-    shown = tuple(each for each in state.open if collapsed.isdisjoint(_above(view.span(each))))
+    shown = tuple(each for each in state.open if collapsed.isdisjoint(above(view.span(each))))
     return replace(state, open=shown)
-
-
-def _row_addresses(state: PageState) -> Callable[[str], str]:
-    """Where the rows' links lead without JavaScript: to the same page with the details open, or closed if they are.
-
-    They are relative and short, since there are thousands of them.
-    """
-    if len(state.collapsed) > _LONG_COLLAPSED:
-        state = replace(state, collapsed=())
-    prefix = replace(state, open=()).address("") or "?"
-    prefix += "span=" if prefix == "?" else "&span="
-    opened = "".join(f"{each}," for each in state.open)
-
-    def address(span_id: str) -> str:
-        if span_id in state.open:
-            return state.closed(span_id).address("") or "?"
-        return f"{prefix}{opened}{span_id}#s-{span_id}"
-
-    return address
-
-
-def _index(view: TraceView, state: PageState) -> int:
-    span = view.span(state.open[-1]) if state.open else None
-    return span.index if span is not None else -1
-
-
-def _step(spans: list[SpanView], at: int, step: int, state: PageState, path: str) -> str:
-    """The page with the next of ``spans`` open, counted from the index ``at``; going round."""
-    if not spans:
-        return state.address(path)
-    if step > 0:
-        chosen = next((span for span in spans if span.index > at), spans[0])
-    else:
-        chosen = next((span for span in reversed(spans) if span.index < at), spans[-1])
-    return replace(state, open=(chosen.span_id,)).address(path)
-
-
-def _found(hits: list[SpanView], at: int) -> str:
-    place = next((number for number, span in enumerate(hits, 1) if span.index == at), None)
-    if not hits:
-        return "none"
-    return f"{place} of {len(hits)}" if place else f"{len(hits)} found"
-
-
-def _warnings(view: TraceView) -> list[str]:
-    found = []
-    orphans = sum(span.orphan for span in view.spans)
-    if orphans:
-        found.append(
-            f"{_spans(orphans)} a parent that is not here: it may be on its way still, was not sampled, or was lost."
-        )
-    skewed = sorted({span.service for span in view.spans if span.skew})
-    if skewed:
-        found.append(
-            f"The clocks of {', '.join(skewed[:5])}{' and others' if len(skewed) > 5 else ''} seem to differ from "
-            "their callers'. Times are shown as they were received."
-        )
-    others = sum(bool(span.warnings) and not span.orphan and not span.skew for span in view.spans)
-    if others:
-        found.append(f"{others} span{'s have' if others > 1 else ' has'} a warning; the details say which.")
-    return found
-
-
-def _spans(count: int) -> str:
-    return "1 span names" if count == 1 else f"{count} spans name"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from causal_otel.collector.analysis import Explained, build, log_views
 from causal_otel.collector.analysis.neighbours import traces_beside
+from causal_otel.collector.query import Linking
 from causal_otel.collector.reading import LARGE
 
 if TYPE_CHECKING:
@@ -30,13 +31,18 @@ _KEPT_SECONDS = 60.0
 _BESIDE_SECONDS = 0.5
 
 
+_NO_LINKS = Linking()
+
+
 class Shown(NamedTuple):
-    """A trace as it was received and as it is shown, its log records, and what explains it."""
+    """A trace as it was received and as it is shown, its log records, what explains it, and what links to it."""
 
     message: TracesData
     view: TraceView
     logs: TraceLogsView
     explained: Explained
+    linking: Linking = _NO_LINKS
+    """The spans of other traces that link to it."""
 
 
 class Views:
@@ -92,7 +98,8 @@ class Views:
         self.built += 1
         view = build(message)
         logs = log_views(self._reading.reader.logs(trace_id), view)
-        shown = Shown(message, view, logs, Explained(view, partial(self._beside, view)))
+        linking = self._reading.reader.linked_from(trace_id)
+        shown = Shown(message, view, logs, Explained(view, partial(self._beside, view)), linking)
         if len(shown.view.spans) >= LARGE:
             self._keep(trace_id, shown)
         return shown

@@ -19,6 +19,7 @@ from tests.collector.web.sites import status_document
 __all__ = ["PAGES", "SHOP", "every_page"]
 
 SHOP, OTHER, DEEP = "5b8aa5a2d2c872e8321cf37308d69df2", "0123456789abcdef0123456789abcdef", "de" * 16
+RUNS = "4e" * 16
 PAGES = {
     "search": "/?lookback=1h",
     "search-nothing": "/?lookback=1h&service=nobody",
@@ -30,6 +31,11 @@ PAGES = {
     "trace": f"/trace/{SHOP}",
     "trace-span": f"/trace/{SHOP}?span={Builder.id(15)}&critical=answer&find=card",
     "trace-deep": f"/trace/{DEEP}?span={Builder.id(30)}",
+    "trace-zoomed": f"/trace/{SHOP}?from=100000000&to=200000000&hide=payments&hide-kind=internal&shortest=1ms",
+    "trace-runs": f"/trace/{RUNS}?runs={Builder.id(2)}",
+    "trace-flame": f"/trace/{SHOP}?tab=flame",
+    "trace-operations": f"/trace/{DEEP}?tab=operations",
+    "trace-logs": f"/trace/{DEEP}?tab=logs",
     "compare": f"/compare?a={SHOP}&b={OTHER}",
     "compare-choose": "/compare",
     "compare-groups": "/compare?a.service=gateway&b.service=gateway&b.shortest=600ms",
@@ -60,10 +66,23 @@ def deep(start: int) -> Builder:
     return made
 
 
+def runs(start: int) -> Builder:
+    """A trace of loops, of calls with long names and of short ones."""
+    made = Builder(RUNS, start)
+    made.add("web", "GET /", None, 0, 1000, "server")
+    for number in range(60):
+        name = f"SELECT {'a_table_with_a_long_name ' * 4}" if number < 40 else "GET"
+        made.add(
+            "web", name, 1, 10 * number, 9, "client", error="failed" if number % 9 == 8 else None,
+            db__system__name="postgresql", db__query__text="SELECT 1 FROM t WHERE id = $1",
+        )  # fmt: skip
+    return made
+
+
 def every_page(*, empty: bool = False, troubled: bool = False) -> Starlette:
     """All pages over some traces, or over none; of a collector that is in trouble, or not."""
     now = time.time_ns() - 10**9
-    traces = [] if empty else [shop(start=now), shop(OTHER, now, slower=1.6), deep(now).message]
+    traces = [] if empty else [shop(start=now), shop(OTHER, now, slower=1.6), deep(now).message, runs(now).message]
     reader = MemoryReader(traces)
     for trace in () if empty else (SHOP, DEEP):
         reader.records[bytes.fromhex(trace)] = shop_logs(now)

@@ -10,6 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from causal_otel.collector.analysis import Explained, build
+from causal_otel.collector.web.layout import Shown, lay_out
 from causal_otel.collector.web.waterfall import Waterfall, waterfall
 from tests.collector.oracle import MemoryReader
 from tests.collector.web.sample_causes import CAUSES, causes
@@ -37,14 +38,15 @@ def _nested() -> Builder:
 
 def _rows(made: Waterfall) -> list[str]:
     return [
-        f"{'  ' * row.indent}{f'({row.took})' if row.gap else row.span.name}{' hidden' if row.hidden else ''}"
+        f"{'  ' * row.indent}{f'({row.took})' if row.kind == 'gap' else row.span.name}{' hidden' if row.hidden else ''}"
         for chunk in made.chunks
         for row in chunk.rows
     ]
 
 
 def _waterfall(builder: Builder, *collapsed: str) -> Waterfall:
-    return waterfall(Explained(build(builder.message)), {"web": 1}, collapsed=collapsed)
+    explained = Explained(build(builder.message))
+    return waterfall(explained, {"web": 1}, lay_out(explained, Shown(collapsed)), collapsed=collapsed)
 
 
 def test_gaps_stand_among_the_children_by_time() -> None:
@@ -102,7 +104,7 @@ def test_a_leaf_with_a_gap_cannot_be_collapsed() -> None:
 
 def test_what_is_left_out_of_a_page_is_told_to_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a trace with too many spans, one that is collapsed hides no row of the page, and can be expanded."""
-    monkeypatch.setattr("causal_otel.collector.web.waterfall.ROWS_LIMIT", 4)
+    monkeypatch.setattr("causal_otel.collector.web.layout.ROWS_LIMIT", 4)
     made = _waterfall(_nested(), Builder.id(2))
     assert [each[2] for each in made.index if each[0] == Builder.id(2)] == [-1]
 
@@ -124,7 +126,7 @@ def test_a_trace_has_few_gaps() -> None:
     b = Builder(SHOP)
     b.add("web", "GET /", None, 0, 1000, "server")
     for number in range(500):
-        b.add("web", "GET", 1, 2 * number, 1, "client", db__system__name="redis")
+        b.add("web", f"GET {number}", 1, 2 * number, 1, "client", db__system__name="redis")
     assert len(_rows(_waterfall(b))) == 501
 
 
@@ -147,7 +149,7 @@ def test_what_follows_a_collapsed_span_of_a_cut_trace_is_shown(
     monkeypatch: pytest.MonkeyPatch, serve: Callable[[ASGIApp], str], open_page: OpenPage
 ) -> None:
     """The rows that the page lacks are not taken from those behind them."""
-    monkeypatch.setattr("causal_otel.collector.web.waterfall.ROWS_LIMIT", 4)
+    monkeypatch.setattr("causal_otel.collector.web.layout.ROWS_LIMIT", 4)
     page = open_page(f"{serve(application(MemoryReader([_nested().message])))}/trace/{SHOP}?collapsed={Builder.id(2)}")
     assert page.locator(f"#s-{Builder.id(2)} .fold:visible").count() == 1
     assert page.locator(".row:visible").count() == page.locator(".row").count() == 4

@@ -11,6 +11,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from causal_otel.collector.analysis import LogView, log_views
 from causal_otel.collector.query import TraceLogs
 from causal_otel.collector.web.templating import count
 from tests.collector.oracle import MemoryReader
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
     from tests.collector.web.browser import OpenPage
 
 _ALONE = "77" * 16
+_SPANS = {Builder.id(number) for number in range(1, 24)}
+
+
+def _records() -> tuple[LogView, ...]:
+    return log_views(shop_logs()).records
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +43,14 @@ def app() -> Starlette:
     return application(reader)
 
 
-@pytest.mark.long
-def test_in_their_place(base: str, open_page: OpenPage) -> None:
-    """Records stand under their span, by time, with level and logger, and are hidden with it, or by themselves."""
+def test_a_span_marks_and_tells_its_records(base: str, open_page: OpenPage) -> None:
+    """A row says how many it has, coloured by the worst; the details list them by time, with level and logger."""
     page = open_page(f"{base}/trace/{SHOP}?span={FAILED}", width=390)
-    under = page.locator(f"#s-{FAILED} + .details + .logs li")
+    mark = page.locator(f"#s-{FAILED} .logs-mark")
+    assert mark.inner_text() == "2 logs"
+    assert "level-error" in str(mark.get_attribute("class"))
+    assert page.locator(".logs-mark").count() == len({each.span_id for each in _records() if each.span_id in _SPANS})
+    under = page.locator(".details .records li")
     assert [each.split("\n")[0] for each in under.locator(".said").all_inner_texts()] == [
         "shop.cart paying with a card",
         "shop.cart card declined",
@@ -51,37 +60,47 @@ def test_in_their_place(base: str, open_page: OpenPage) -> None:
     colours = under.locator(".level").evaluate_all("all => all.map((each) => getComputedStyle(each).color)")
     assert len(set(colours)) == 2
     assert under.nth(1).locator("details").count() >= 1
-    assert "slow answer" in page.inner_text(f"#s-{Builder.id(1)} + .logs")
-    assert page.inner_text(".logs.elsewhere .said").split("\n")[0] == "shop shop.cart unplaced"
     screenshot(page, "trace-logs-390")
     page.fill("#find input[name=find]", "declined")
     page.wait_for_selector(f"#s-{FAILED}.hit")
-    page.click("#collapse-all")
-    assert not under.first.is_visible()
-    page.click("#expand-all")
-    page.click("#show-logs")
-    assert parameter(page, "logs") == "off"
-    assert not page.locator(".logs").first.is_visible()
-    page.reload()
-    assert page.get_attribute("#show-logs", "aria-pressed") == "false"
-    page.click("#show-logs")
-    assert page.locator(".logs").first.is_visible()
 
 
-def test_without_scripts(base: str, open_page: OpenPage) -> None:
-    """The page has them as it comes, and its button hides them."""
-    page = open_page(f"{base}/trace/{SHOP}", javascript=False)
-    assert page.locator(f"#s-{FAILED} + .logs li").count() == 2
-    page.click("#show-logs")
-    assert parameter(page, "logs") == "off"
-    assert not page.locator(".logs").first.is_visible()
+@pytest.mark.parametrize("javascript", [True, False])
+def test_the_tab_has_all_by_time(base: str, open_page: OpenPage, javascript: bool) -> None:
+    """The tab lists every record, with those whose span is not here; each leads to its span, and a span to its own."""
+    page = open_page(f"{base}/trace/{SHOP}", javascript=javascript)
+    page.click("#tab-logs")
+    page.wait_for_selector(".logs.all")
+    assert parameter(page, "tab") == "logs"
+    ordered = sorted(_records(), key=lambda each: each.time)
+    said = [each.split("\n")[0] for each in page.locator(".records .said").all_inner_texts()]
+    assert len(said) == len(ordered)
+    assert all(text.startswith(f"{each.service} {each.logger} ") for text, each in zip(said, ordered, strict=True))
+    assert [bool(each.locator(".in").count()) for each in page.locator(".records > li").all()] == [
+        each.span_id in _SPANS for each in ordered
+    ]
+    page.click(".records .in >> nth=0")
+    page.wait_for_selector(".details")
+    assert parameter(page, "span") == next(each.span_id for each in ordered if each.span_id in _SPANS)
+    page.click(f"#s-{FAILED} .logs-mark")
+    page.wait_for_selector(".logs.all")
+    assert page.locator(".records > li").count() == 2
+    page.click("text=All of the trace")
+    page.wait_for_function(f"() => document.querySelectorAll('.records > li').length === {len(ordered)}")
+    if javascript:
+        page.click("#tab-waterfall")
+        page.wait_for_selector("#waterfall")
+        page.keyboard.press("g")
+        page.wait_for_selector(".logs.all")
 
 
 def test_they_attack_nobody(base: str, open_page: OpenPage) -> None:
     """Nothing that a sender has written into a record becomes part of the page."""
-    page = open_page(f"{base}/trace/{ATTACKED}")
-    assert page.locator(".logs li").count() == 2
-    assert page.evaluate("window.pwned") is None
+    for tab in ("?tab=logs", f"?span={Builder.id(1)},{Builder.id(2)}"):
+        page = open_page(f"{base}/trace/{ATTACKED}{tab}")
+        assert page.locator(".records li").count() >= 1
+        assert page.evaluate("window.pwned") is None
+        assert page.evaluate("document.querySelectorAll('main img, main [onload]').length") == 0
 
 
 def test_of_a_trace_without_spans(client: TestClient) -> None:
@@ -100,11 +119,12 @@ def test_of_one_span_a_page_shows_some() -> None:
     reader = MemoryReader([shop()])
     many = [record(f"number {number}", span=1, at=NOON + number) for number in range(130)]
     reader.records = {bytes.fromhex(SHOP): TraceLogs(LogsData.FromString(log_request(*many)), left_out=99_870)}
-    text = TestClient(application(reader)).get(f"/trace/{SHOP}").text
+    client = TestClient(application(reader))
+    text = client.get(f"/trace/{SHOP}/span/{Builder.id(1)}").text
     assert "number 99<" in text.replace(" <", "<")
     assert "number 100" not in text
     assert "30 more" in text
-    assert f"{count(99_870)} more" in text
+    assert f"{count(99_870)} more" in client.get(f"/trace/{SHOP}?tab=logs").text
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +149,8 @@ def test_search_by_words(collector: tuple[Running, Path], open_page: OpenPage) -
     page.wait_for_url("**logs=Declined*")
     assert page.locator(".traces > li").count() == 1
     page.click(".traces > li a")
+    page.click("#tab-logs")
+    page.wait_for_selector(".logs .said")
     assert page.inner_text(".logs .said") == "shop shop.cart card declined"  # no span of this id is here
     for words, expected in (("declined", 1), ("absent", 0)):
         document = found.get(f"/search.json?start=2000-01-01&logs={words}").json()

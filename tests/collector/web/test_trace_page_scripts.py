@@ -35,7 +35,7 @@ def test_clicking_opens_and_closes_details(base: str, open_page: OpenPage) -> No
     assert parameter(page, "span") == SELECT
     details = page.locator(".details")
     assert "postgresql" in details.inner_text()
-    details.locator("summary").click()
+    details.locator(".long summary").click()
     assert details.locator(".long[open] pre").count() == 1
     page.click(f"#s-{FAILED} .time")
     page.wait_for_selector(f"#s-{FAILED} + .details .events")
@@ -193,7 +193,7 @@ def test_the_id_is_copied(base: str, open_page: OpenPage) -> None:
     page.keyboard.press("c")
     page.wait_for_selector("#copy-trace.copied")
     assert page.evaluate("navigator.clipboard.readText()") == SHOP
-    page.click(".details .copy")
+    page.click(f".details .copy[data-copy='{SELECT}']")
     page.wait_for_selector(".details .copied")
     assert page.evaluate("navigator.clipboard.readText()") == SELECT
 

@@ -48,7 +48,7 @@ def test_a_click_builds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(built) == 1
     for number in (7, 70, 700):
         assert f"r-{number}" in client.get(f"{path}/span/{Builder.id(number)}").text
-    assert client.get(f"{path}/find", params={"text": "r-700"}).json()["spans"]
+    assert client.get(f"{path}/find", params={"text": "r-700"}).json()["stops"]
     assert client.get(path, params={"toggle": Builder.id(1)}, follow_redirects=False).status_code == 303
     assert len(built) == 1
     assert client.get(path).status_code == 200  # a page shows what has come since

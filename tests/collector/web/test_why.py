@@ -76,7 +76,9 @@ def test_no_two_shares_look_the_same() -> None:
 
 def test_findings_lead_to_their_spans(text: str) -> None:
     """Each has a link to the first of its spans, and to some of the others."""
-    findings = re.findall(r"<li>(.*?)</li>", text[text.index('<ul class="findings">') : text.index("</section>")])
+    findings = re.findall(
+        r"<li id=\"finding-\d+\">(.*?)</li>", text[text.index('<ul class="findings">') : text.index("</section>")]
+    )
     queued = next(each for each in findings if "waited 400 ms in the queue archive" in each)
     assert f'href="/trace/{CAUSES}?span={Builder.id(8)}#s-{Builder.id(8)}" data-span="{Builder.id(8)}"' in queued
     assert any("prices.py:12 parse() (computing) blocked the event loop for 60 ms" in each for each in findings)

@@ -4,11 +4,18 @@ import { currentPlace, hideBelow, isHidden, isParent, length, parentOf, row, set
 import { ids, remember } from "./state.js";
 
 // Of a very large trace the page has only the rows that are shown: the server must be asked for others.
-const partial = "partial" in waterfall.dataset;
-const parents = [];
-for (let place = 0; place < length; place += 1) if (isParent(place)) parents.push(spanId(place));
-let collapsed = read();
-hideBelow(collapsed);
+let partial = false;
+let parents = [];
+let collapsed = new Set();
+
+/** Look at the page as it is now. */
+export function loadCollapsed() {
+  partial = "partial" in waterfall.dataset;
+  parents = [];
+  for (let place = 0; place < length; place += 1) if (isParent(place)) parents.push(spanId(place));
+  collapsed = read();
+  hideBelow(collapsed);
+}
 
 function read() {
   const asked = new Set(ids("collapsed"));

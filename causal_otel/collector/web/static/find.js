@@ -1,19 +1,45 @@
 // Find in the trace. The server looks, as it does without JavaScript, for it has the attributes.
 
-import { reveal } from "./collapse.js";
-import { currentPlace, mark, nextAmong, placeOf, row, setCurrent, waterfall } from "./rows.js";
+import { mark, waterfall } from "./rows.js";
 import { remember } from "./state.js";
+import { stopsOf } from "./stops.js";
 
 const DELAY = 150; // milliseconds without a key after which it is looked for
 
-const form = document.getElementById("find");
-const field = form.elements.find;
-const count = document.getElementById("find-count");
-const steps = document.getElementById("find-steps");
-let hits = [];
-show(JSON.parse(document.getElementById("hits").textContent));
+let form = null;
+let field = null;
+let count = null;
+let steps = null;
+let hits = stopsOf({ count: 0, stops: [] });
 let looking = null;
 let timer = 0;
+
+/** Look at the page as it is now. */
+export function loadFind() {
+  form = document.getElementById("find");
+  field = form.elements.find;
+  count = document.getElementById("find-count");
+  steps = document.getElementById("find-steps");
+  show(JSON.parse(document.getElementById("hits").textContent));
+  field.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(look, DELAY);
+  });
+  // Enter goes from hit to hit and leaves the field to be typed in.
+  form.addEventListener("submit", (event) => event.preventDefault());
+  field.addEventListener("keydown", async (event) => {
+    if (event.key !== "Enter") return;
+    event.preventDefault();
+    if (new URL(location.href).searchParams.get("find") !== (field.value.trim() || null)) await look();
+    goToHit(event.shiftKey ? -1 : 1, { focus: false });
+  });
+  for (const [id, step] of [["find-next", 1], ["find-previous", -1]]) {
+    document.getElementById(id).addEventListener("click", (event) => {
+      event.preventDefault();
+      goToHit(step);
+    });
+  }
+}
 
 async function look() {
   clearTimeout(timer);
@@ -21,59 +47,37 @@ async function look() {
   const text = field.value.trim();
   remember("find", text);
   if (!text) {
-    show([]);
+    show({ count: 0, stops: [] });
     return;
   }
   looking = new AbortController();
   try {
-    const address = `${waterfall.dataset.trace}/find?${new URLSearchParams({ text })}`;
+    const asked = new URLSearchParams(location.search);
+    asked.set("text", text);
+    const address = `${waterfall.dataset.trace}/find?${asked}`;
     const answer = await fetch(address, { signal: looking.signal });
     if (!answer.ok) throw new Error(`the collector said ${answer.status}`);
-    const { spans } = await answer.json();
-    show(spans);
+    show(await answer.json());
   } catch (problem) {
     if (problem.name !== "AbortError") count.textContent = `not found out: ${problem.message}`;
   }
 }
 
 function show(found) {
-  hits = found.map(placeOf).filter((place) => place !== undefined).sort((a, b) => a - b);
-  mark("hit", hits);
+  hits = stopsOf(found);
+  mark("hit", hits.rows());
   tell();
 }
 
-function tell() {
-  const at = hits.indexOf(currentPlace());
-  steps.hidden = !hits.length;
+/** Say how many were found, and which of them is current. */
+export function tell() {
+  const at = hits.number();
+  steps.hidden = !hits.count;
   if (!field.value.trim()) count.textContent = "";
-  else if (!hits.length) count.textContent = "none";
-  else count.textContent = at < 0 ? `${hits.length} found` : `${at + 1} of ${hits.length}`;
+  else if (!hits.count) count.textContent = "none";
+  else count.textContent = at ? `${at} of ${hits.count}` : `${hits.count} found`;
 }
 
-export function goToHit(step, { focus = true } = {}) {
-  const place = nextAmong(hits, step);
-  if (place === undefined) return;
-  reveal(place);
-  setCurrent(place, { focus });
-  if (!focus) row(place).scrollIntoView({ block: "nearest" });
-  tell();
-}
-
-field.addEventListener("input", () => {
-  clearTimeout(timer);
-  timer = setTimeout(look, DELAY);
-});
-// Enter goes from hit to hit and leaves the field to be typed in.
-form.addEventListener("submit", (event) => event.preventDefault());
-field.addEventListener("keydown", async (event) => {
-  if (event.key !== "Enter") return;
-  event.preventDefault();
-  if (new URL(location.href).searchParams.get("find") !== (field.value.trim() || null)) await look();
-  goToHit(event.shiftKey ? -1 : 1, { focus: false });
-});
-for (const [id, step] of [["find-next", 1], ["find-previous", -1]]) {
-  document.getElementById(id).addEventListener("click", (event) => {
-    event.preventDefault();
-    goToHit(step);
-  });
+export async function goToHit(step, { focus = true } = {}) {
+  if (await hits.go(step, { focus })) tell();
 }

@@ -3,23 +3,53 @@
 // Of a long trace, most rows come as the text of <noscript> elements: a browser reads that hundred times as fast as
 // elements. A chunk of them becomes elements when it comes near the view, or when one of its rows is needed.
 
-export const waterfall = document.getElementById("waterfall");
+/** The waterfall; null on a page that shows another view of the trace. */
+export let waterfall = null;
 
-/** Every row's span id (a gap's is empty), level from 1, and how many rows collapsing it hides: 0 it cannot, -1 not here. */
-const spans = JSON.parse(document.getElementById("spans").textContent);
-export const length = spans.length;
+/** Every row's span id, level from 1, and how many rows collapsing it hides: 0 it cannot, -1 not here.
+ *
+ * The id of a run of equal spans is that of its first behind "r-". Gaps and the ways to other members have none. */
+let spans = [];
+export let length = 0;
 
-const CHUNK = Number(waterfall.dataset.chunk);
-const chunks = [...waterfall.querySelectorAll(".chunk")];
-const elements = new Array(length);
-const placesOfElements = new WeakMap();
-const marks = { hit: new Set(), open: new Set() };
-const hidden = new Uint8Array(length);
+let chunkSize = 1;
+let chunks = [];
+let elements = [];
+let placesOfElements = new WeakMap();
+let marks = {};
+let hidden = new Uint8Array(0);
 let collapsed = new Set();
 let current = -1;
+let places = new Map();
+let observer = null;
 
-const places = new Map();
-for (let place = length - 1; place >= 0; place -= 1) if (!isGap(place)) places.set(spans[place][0], place);
+/** Look at the page as it is now. */
+export function loadRows() {
+  observer?.disconnect();
+  waterfall = document.getElementById("waterfall");
+  spans = waterfall ? JSON.parse(document.getElementById("spans").textContent) : [];
+  length = spans.length;
+  chunkSize = Number(waterfall?.dataset.chunk ?? 1);
+  chunks = [...(waterfall?.querySelectorAll(".chunk") ?? [])];
+  elements = new Array(length);
+  placesOfElements = new WeakMap();
+  marks = { hit: new Set(), open: new Set() };
+  hidden = new Uint8Array(length);
+  collapsed = new Set();
+  current = -1;
+  places = new Map();
+  for (let place = length - 1; place >= 0; place -= 1) if (spanId(place)) places.set(spanId(place), place);
+  observer = new IntersectionObserver(
+    (entries) => {
+      for (const entry of entries) if (entry.isIntersecting) materialise(chunks.indexOf(entry.target));
+    },
+    { rootMargin: "1000px" },
+  );
+  chunks.forEach((chunk, number) => {
+    if (chunk.querySelector(":scope > noscript")) observer.observe(chunk);
+    else materialise(number);
+  });
+}
 
 export function spanId(place) {
   return spans[place][0];
@@ -35,7 +65,17 @@ export function isParent(place) {
 
 /** Whether the row shows a gap in the time of the span above it, and no span. */
 export function isGap(place) {
-  return spans[place][0] === "";
+  return spans[place][0] === "" && row(place).matches(".gap");
+}
+
+/** Whether the row stands for several spans, or leads to them: it has a link to a page that shows them. */
+export function isRun(place) {
+  return spans[place][0] === "" ? row(place).matches(".more") : spans[place][0].startsWith("r-");
+}
+
+/** Whether the row is one of a run that is open. */
+export function isExpanded(place) {
+  return row(place).getAttribute("aria-expanded") === "true";
 }
 
 export function isHidden(place) {
@@ -62,8 +102,13 @@ export function parentOf(place) {
 
 /** The row's element, which it becomes if it is none yet. */
 export function row(place) {
-  materialise(Math.floor(place / CHUNK));
+  materialise(Math.floor(place / chunkSize));
   return elements[place];
+}
+
+/** Have every row be an element, as for printing. */
+export function materialiseAll() {
+  chunks.forEach((_, number) => materialise(number));
 }
 
 function link(place) {
@@ -72,7 +117,7 @@ function link(place) {
 
 function materialise(number) {
   const chunk = chunks[number];
-  const first = number * CHUNK;
+  const first = number * chunkSize;
   if (elements[first]) return;
   const waiting = chunk.querySelector(":scope > noscript");
   if (waiting) {
@@ -84,7 +129,7 @@ function materialise(number) {
     elements[first + index] = element;
     placesOfElements.set(element, first + index);
     dress(first + index);
-    for (const stop of element.querySelectorAll(".op, .fold")) stop.tabIndex = -1;
+    for (const stop of element.querySelectorAll("a, .fold")) stop.tabIndex = -1;
   });
 }
 
@@ -92,7 +137,7 @@ function materialise(number) {
 function dress(place) {
   const element = elements[place];
   element.hidden = isHidden(place);
-  if (isParent(place)) element.ariaExpanded = String(!collapsed.has(spanId(place)));
+  if (isParent(place) && spanId(place)) element.ariaExpanded = String(!collapsed.has(spanId(place)));
   for (const [mark, marked] of Object.entries(marks)) element.classList.toggle(mark, marked.has(place));
 }
 
@@ -113,11 +158,11 @@ export function hideBelow(ids) {
     if (place >= until && collapsed.has(spanId(place))) until = place + 1 + Math.max(0, spans[place][2]);
     shown += 1 - hidden[place];
     if (elements[place]) dress(place);
-    if (place % CHUNK === CHUNK - 1 || place === length - 1) {
-      const number = Math.floor(place / CHUNK);
+    if (place % chunkSize === chunkSize - 1 || place === length - 1) {
+      const number = Math.floor(place / chunkSize);
       chunks[number].hidden = shown === 0;
       // Rows that are not elements yet take the place that they will.
-      if (!elements[number * CHUNK]) chunks[number].style.height = `calc(var(--row) * ${shown})`;
+      if (!elements[number * chunkSize]) chunks[number].style.height = `calc(var(--row) * ${shown})`;
       shown = 0;
     }
   }
@@ -131,11 +176,11 @@ export function currentPlace() {
 export function setCurrent(place, { focus = true } = {}) {
   if (current >= 0) {
     row(current).classList.remove("current");
-    link(current).tabIndex = -1;
+    for (const stop of row(current).querySelectorAll("a")) stop.tabIndex = -1;
   }
   current = place;
   row(place).classList.add("current");
-  link(place).tabIndex = 0;
+  for (const stop of row(place).querySelectorAll("a:not(.fold)")) stop.tabIndex = 0;
   if (focus) {
     link(place).focus({ preventScroll: true });
     row(place).scrollIntoView({ block: "nearest" });
@@ -154,14 +199,3 @@ export function nextAmong(wanted, step) {
   if (step > 0) return wanted.find((place) => place > current) ?? wanted[0];
   return wanted.findLast((place) => place < current) ?? wanted.at(-1);
 }
-
-const observer = new IntersectionObserver(
-  (entries) => {
-    for (const entry of entries) if (entry.isIntersecting) materialise(chunks.indexOf(entry.target));
-  },
-  { rootMargin: "1000px" },
-);
-chunks.forEach((chunk, number) => {
-  if (chunk.querySelector(":scope > noscript")) observer.observe(chunk);
-  else materialise(number);
-});

@@ -1,23 +1,23 @@
 // The trace page: what its keys and buttons do. Everything but copying works without this, by links and forms.
 
-import { collapseAll, expandAll, isCollapsed, reveal, toggle } from "./collapse.js";
-import { closeHidden, goTo, showCopyButtons, toggleDetails } from "./details.js";
-import "./find.js";
+import { collapseAll, expandAll, isCollapsed, loadCollapsed, reveal, toggle } from "./collapse.js";
+import { loadColumn } from "./column.js";
+import { closeHidden, closeInside, goTo, loadDetails, showCopyButtons, toggleDetails } from "./details.js";
+import { loadFind, tell } from "./find.js";
+import { onShown, showInPlace } from "./in_place.js";
 import { bind } from "./keys.js";
-import { currentPlace, isParent, length, level, move, nextAmong, parentOf, placeAround, placeOf, row, setCurrent, waterfall } from "./rows.js";
-import { announce, ids, remember, visit } from "./state.js";
+import { currentPlace, isExpanded, isParent, isRun, length, level, loadRows, materialiseAll, move, parentOf, placeAround, placeOf, row, setCurrent, spanId, waterfall } from "./rows.js";
+import { announce, ids, loadState, merged, remember, visit } from "./state.js";
+import { stopsOf } from "./stops.js";
+import { loadZone } from "./zone.js";
+import { loadZoom } from "./zoom.js";
 
-const errors = JSON.parse(document.getElementById("errors").textContent).map(placeOf).filter((place) => place !== undefined);
+let errors = stopsOf({ count: 0, stops: [] });
 
-function goToError(step) {
-  const place = nextAmong(errors, step);
-  if (place === undefined) {
-    announce("No span has failed");
-    return;
-  }
-  reveal(place);
-  setCurrent(place);
-  announce(`Error ${errors.indexOf(place) + 1} of ${errors.length}`);
+async function goToError(step) {
+  if (!waterfall) return;
+  if (!errors.count) announce("No span has failed");
+  else if (await errors.go(step)) announce(`Error ${errors.number()} of ${errors.count}`);
 }
 
 function toggleCritical() {
@@ -28,13 +28,15 @@ function toggleCritical() {
   remember("critical", on ? button.dataset.until : "");
 }
 
-function toggleLogs() {
-  const button = document.getElementById("show-logs");
-  if (!button) return;
-  const off = waterfall.classList.toggle("no-logs");
-  document.querySelector(".logs.elsewhere")?.classList.toggle("off", off);
-  button.ariaPressed = String(!off);
-  remember("logs", off ? "off" : "");
+function showLogs() {
+  follow(document.querySelector(".tabs a:last-child"));
+}
+
+/** Go where a link leads, in place. */
+function follow(link) {
+  const place = link.closest(".run, .more") ? placeAround(link) : undefined;
+  if (place !== undefined && link.matches(".op, .fold")) closeInside(row(place).matches(".more") ? parentOf(place) : place);
+  return showInPlace(merged(link.getAttribute("href")));
 }
 
 function fold(place) {
@@ -49,13 +51,18 @@ function foldAll() {
 
 function left() {
   const place = currentPlace();
-  if (isParent(place) && !isCollapsed(place)) fold(place);
+  if (place < 0) return;
+  if (isRun(place) && isExpanded(place)) toggleDetails(place);
+  else if (isParent(place) && !isCollapsed(place)) fold(place);
   else if (level(place) > 1) setCurrent(parentOf(place));
 }
 
 function right() {
   const place = currentPlace();
-  if (isCollapsed(place)) fold(place);
+  if (place < 0) return;
+  if (isRun(place) && !isExpanded(place)) toggleDetails(place);
+  else if (isRun(place)) move(1);
+  else if (isCollapsed(place)) fold(place);
   else if (isParent(place)) move(1);
 }
 
@@ -72,19 +79,46 @@ async function copy(button) {
   }
 }
 
-function onClick(id, action) {
-  document.getElementById(id)?.addEventListener("click", (event) => {
-    event.preventDefault();
-    action();
-  });
+const clicks = {
+  "error-next": () => goToError(1),
+  "error-previous": () => goToError(-1),
+  critical: toggleCritical,
+  "collapse-all": foldAll,
+  "expand-all": expandAll,
+};
+
+function isPlain(event) {
+  return !(event.ctrlKey || event.metaKey || event.shiftKey || event.altKey || event.button || event.defaultPrevented);
 }
 
-waterfall.addEventListener("click", (event) => {
-  if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
-  const target = event.target.closest("a, button, .time");
-  const place = target && placeAround(target);
+document.addEventListener("click", (event) => {
+  const target = event.target.closest("a, button, .row .time");
+  if (!target || !isPlain(event)) return;
+  const action = clicks[target.id];
+  if (action) {
+    event.preventDefault();
+    action();
+  } else if (target.matches("button[data-copy]")) {
+    copy(target);
+  } else if (target.matches("a[data-in-place]")) {
+    event.preventDefault();
+    follow(target);
+  } else if (target.matches("#until a")) {
+    event.preventDefault();
+    visit("critical", target.dataset.until);
+  } else if (target.dataset.span) {
+    event.preventDefault();
+    if (waterfall) goTo(target.dataset.span);
+    else showInPlace(merged(target.getAttribute("href")));
+  } else if (waterfall?.contains(target)) {
+    clickRow(target, event);
+  }
+});
+
+function clickRow(target, event) {
+  const place = placeAround(target);
   if (place === undefined || place === null) return;
-  if (target.matches(".op, .time")) {
+  if (target.matches(".op, .time, .linking")) {
     event.preventDefault();
     setCurrent(place);
     toggleDetails(place);
@@ -92,58 +126,39 @@ waterfall.addEventListener("click", (event) => {
     event.preventDefault();
     setCurrent(place);
     fold(place);
-  } else if (target.dataset.span && placeOf(target.dataset.span) !== undefined) {
-    event.preventDefault();
-    goTo(target.dataset.span);
   }
+}
+
+document.addEventListener("submit", (event) => {
+  if (!event.target.matches("form[data-in-place]")) return;
+  event.preventDefault();
+  const address = new URL(event.target.action);
+  address.search = new URLSearchParams([...new FormData(event.target)].filter(([, value]) => value));
+  showInPlace(merged(address));
 });
 
-waterfall.addEventListener("keydown", (event) => {
-  if (event.key === " " && event.target.matches(".op")) {
+document.addEventListener("keydown", (event) => {
+  if (event.key === " " && event.target.matches("#waterfall .op")) {
     event.preventDefault();
     toggleDetails(placeAround(event.target));
   }
 });
 
-waterfall.addEventListener("focusin", (event) => {
+document.addEventListener("focusin", (event) => {
+  if (!waterfall?.contains(event.target)) return;
   const place = placeAround(event.target);
   if (place !== undefined && place !== currentPlace()) setCurrent(place, { focus: false });
 });
 
-document.getElementById("why")?.addEventListener("click", (event) => {
-  const id = event.target.closest("a[data-span]")?.dataset.span;
-  if (event.ctrlKey || event.metaKey || event.shiftKey || event.button || placeOf(id) === undefined) return;
-  event.preventDefault();
-  goTo(id);
-});
-
-document.addEventListener("click", (event) => {
-  const button = event.target.closest("button[data-copy]");
-  if (button) copy(button);
-});
-
-document.getElementById("minimap")?.addEventListener("click", (event) => {
-  const screen = event.currentTarget.getScreenCTM().inverse();
-  const { y } = new DOMPoint(event.clientX, event.clientY).matrixTransform(screen);
+/** Go to the row at a height of the overview, from 0 to `length`. */
+function goToHeight(y) {
+  if (!length) return;
   const nearest = Math.min(Math.max(Math.floor(y), 0), length - 1);
   reveal(nearest);
   setCurrent(nearest, { focus: false });
-  row(nearest).scrollIntoView({ block: "center" });
-});
-
-onClick("error-next", () => goToError(1));
-onClick("error-previous", () => goToError(-1));
-onClick("critical", toggleCritical);
-onClick("show-logs", toggleLogs);
-for (const link of document.querySelectorAll("#until a")) {
-  link.addEventListener("click", (event) => {
-    event.preventDefault();
-    visit("critical", link.dataset.until);
-  });
+  // A double click, which is something else, needs the overview to stay where it is.
+  setTimeout(() => nearest === currentPlace() && row(nearest).scrollIntoView({ block: "center" }), 300);
 }
-onClick("collapse-all", foldAll);
-onClick("expand-all", expandAll);
-showCopyButtons(document);
 
 bind("j", () => move(1));
 bind("k", () => move(-1));
@@ -153,21 +168,45 @@ bind("ArrowLeft", left);
 bind("ArrowRight", right);
 bind("h", left);
 bind("l", right);
-bind("o", () => toggleDetails(currentPlace()));
+bind("o", () => currentPlace() >= 0 && toggleDetails(currentPlace()));
 bind("n", () => goToError(1));
 bind("p", () => goToError(-1));
-bind("f", () => document.getElementById("find").elements.find.select());
-bind("x", toggleCritical);
-bind("g", toggleLogs);
-bind("e", expandAll);
-bind("w", foldAll);
+bind("f", () => document.getElementById("find")?.elements.find.select());
+bind("x", () => waterfall && toggleCritical());
+bind("g", showLogs);
+bind("e", () => waterfall && expandAll());
+bind("w", () => waterfall && foldAll());
 bind("c", () => copy(document.getElementById("copy-trace")));
 
-const asked = ids("span").at(-1);
-if (asked && placeOf(asked) !== undefined) {
-  reveal(placeOf(asked));
-  setCurrent(placeOf(asked));
-  row(placeOf(asked)).scrollIntoView({ block: "center" });
-} else if (length) {
-  setCurrent(0, { focus: false });
+/** Look at the page as it is now. `target` is the id of the element to be scrolled to, if the address names one. */
+function load(target) {
+  const before = currentPlace() < 0 ? "" : spanId(currentPlace());
+  loadState();
+  loadRows();
+  loadZone();
+  showCopyButtons(document);
+  if (waterfall) {
+    loadCollapsed();
+    loadDetails();
+    loadFind();
+    errors = stopsOf(JSON.parse(document.getElementById("errors").textContent));
+    loadZoom(goToHeight);
+    loadColumn();
+    const asked = target === undefined ? ids("span").at(-1) : target.startsWith("r-") ? target : target.replace(/^s-/, "");
+    if (asked && placeOf(asked) !== undefined) {
+      reveal(placeOf(asked));
+      setCurrent(placeOf(asked));
+      row(placeOf(asked)).scrollIntoView({ block: target === undefined ? "center" : "nearest" });
+    } else if (length) {
+      setCurrent(placeOf(before) ?? 0, { focus: false });
+    }
+    tell();
+  }
+  // What takes long to work out comes when the page can be used already.
+  const later = document.getElementById("explain");
+  if (later) setTimeout(() => later.isConnected && showInPlace(merged(later.getAttribute("href")), { remembered: false }), 50);
 }
+
+addEventListener("beforeprint", materialiseAll);
+onShown(load);
+load();
