@@ -48,6 +48,11 @@ class TimePart(NamedTuple):
             return "own"
         return LABELS[self.key]
 
+    @property
+    def order(self) -> tuple[int, str]:
+        """What happens first has the least; calls and the rest have the most."""
+        return _PLACES[self.key], self.system
+
 
 OWN = TimePart("own")
 """What nothing was measured of: the code's own time, and waits that nothing traces."""
@@ -93,7 +98,7 @@ def time_parts(measures: Iterable[MeasureSum], total: int) -> TimeParts:
         found[OWN] = own
     elif found:  # what integers lose
         found[max(found, key=lambda part: found[part])] += own
-    parts = {part: found[part] for part in sorted(found, key=_place) if found[part]}
+    parts = {part: found[part] for part in sorted(found, key=lambda part: part.order) if found[part]}
     return TimeParts(total, parts, before, scaled)
 
 
@@ -109,7 +114,3 @@ def time_parts_of_bins(measures: Iterable[MeasureSum], totals: Iterable[int], wi
     for each in measures:
         by_start.setdefault(each.start, []).append(each)
     return [time_parts(by_start.get(each.start, ()), total) for each, total in zip(window.bins, totals, strict=True)]
-
-
-def _place(part: TimePart) -> tuple[int, str]:
-    return _PLACES[part.key], part.system
