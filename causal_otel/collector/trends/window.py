@@ -14,8 +14,8 @@ __all__ = ["DAY", "HOUR", "Bin", "Window"]
 HOUR = 3600 * 10**9
 DAY = 24 * HOUR
 
-_MOST_HOURS = 7 * 24
-"""Bins of an hour at most. A longer time has bins of a day, which a store has ready."""
+_MOST_HOURS = 7 * 24 + 1
+"""Bins of an hour at most, a week's and the current one. A longer time has bins of a day, which a store has ready."""
 
 _MOST_DAYS = 366
 """Bins of a day at most: a longer time begins later."""

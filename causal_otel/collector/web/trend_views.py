@@ -39,7 +39,6 @@ __all__ = ["PartView", "Trend", "rate", "says_of_change", "trend"]
 _COLOURS = {
     CAUSAL_SERVER: 0,
     CAUSAL_POOL_WAIT: 1,
-    OWN.key: 13,
     CAUSAL_CONNECT: 3,
     CAUSAL_FETCH: 9,
     CAUSAL_LOCK_WAIT: 8,
@@ -57,6 +56,9 @@ _OF_CALLS = (4, 2, 10, 14, 15, 7, 11, 9)
 """Those of calls, of the system with the most time first."""
 
 _MOST_PARTS = 9
+_NOTHING = 10_000
+"""A part of which the time is so many times as long is left out."""
+
 _LONG_TIMES = ((1.0, "s"), (60.0, "min"), (3600.0, "h"), (86400.0, "d"))
 
 
@@ -66,7 +68,7 @@ class PartView:
 
     Attributes:
         label: what it is called.
-        colour: as :func:`~causal_otel.collector.web.templating.colours` numbers them.
+        look: its CSS class.
         mean: nanoseconds of it in a call on average.
         share: of the time of the calls.
         largest: nanoseconds of it in one span; 0 if that is not known.
@@ -75,7 +77,7 @@ class PartView:
     """
 
     label: str
-    colour: int
+    look: str
     mean: int
     share: float
     largest: int
@@ -152,7 +154,7 @@ def trend(
             window,
             duration_ticks(max((found.mean for _, found in bins), default=0)),
             told,
-            stacks=[[(f"s{part.colour}", part.means[place]) for part in parts] for place in range(len(bins))],
+            stacks=[[(part.look, part.means[place]) for part in parts] for place in range(len(bins))],
             moment=moment,
         ),
     )
@@ -165,12 +167,15 @@ def _parts(
     totals: Counter[TimePart] = Counter()
     for each in by_bin:
         totals.update(each.parts)
+    # What integers lose in the parts of a span is a nanosecond here and there.
+    for part in [part for part, total in totals.items() if total * _NOTHING < whole.total]:
+        del totals[part]
     shown = {part for part, _ in totals.most_common(_MOST_PARTS if len(totals) > _MOST_PARTS + 1 else None)}
-    colours = _colours([part for part, _ in totals.most_common() if part in shown])
+    looks = _looks([part for part, _ in totals.most_common() if part in shown])
     order = sorted(totals, key=lambda part: part.order)
     calls = max(1, whole.calls)
 
-    def view(label: str, colour: int, some: Sequence[TimePart]) -> PartView:
+    def view(label: str, look: str, some: Sequence[TimePart]) -> PartView:
         total = sum(totals[part] for part in some)
         largest, trace = max(
             (
@@ -184,18 +189,18 @@ def _parts(
             sum(each.parts.get(part, 0) for part in some) // max(1, found.calls)
             for each, (_, found) in zip(by_bin, bins, strict=True)
         )
-        return PartView(label, colour, total // calls, total / max(1, whole.total), largest, trace, means)
+        return PartView(label, look, total // calls, total / max(1, whole.total), largest, trace, means)
 
-    found = [view(part.label, colours[part], [part]) for part in order if part in shown]
+    found = [view(part.label, looks[part], [part]) for part in order if part in shown]
     if others := [part for part in order if part not in shown]:
-        found.append(view(f"{len(others)} others", 12, others))
+        found.append(view(f"{len(others)} others", "rest", others))
     return found
 
 
-def _colours(parts: Sequence[TimePart]) -> dict[TimePart, int]:
+def _looks(parts: Sequence[TimePart]) -> dict[TimePart, str]:
     calls = [part for part in parts if part.key == CALLED]
     of_calls = {part: _OF_CALLS[place % len(_OF_CALLS)] for place, part in enumerate(calls)}
-    return {part: of_calls.get(part, _COLOURS.get(part.key, 12)) for part in parts}
+    return {part: "own" if part == OWN else f"s{of_calls.get(part, _COLOURS.get(part.key, 12))}" for part in parts}
 
 
 def _says(each: Bin, found: Rates) -> str:
