@@ -17,6 +17,7 @@ from causal_otel.collector import web
 from causal_otel.collector.reading import Reading
 from causal_otel.collector.security import Access, login_routes
 from causal_otel.collector.tokens import Tokens
+from causal_otel.collector.web.addresses import operation_address, service_address
 from causal_otel.collector.web.templating import page
 from tests.collector.oracle import MemoryReader
 from tests.collector.web.browser import screenshot
@@ -30,10 +31,17 @@ if TYPE_CHECKING:
     from tests.collector.web.browser import OpenPage
 
 SHOP, OTHER, DEEP = "5b8aa5a2d2c872e8321cf37308d69df2", "0123456789abcdef0123456789abcdef", "de" * 16
+LONG, PATH = "a-service-with-quite-a-long-name-1", "GET /a/rather/long/{path}/with/many/{segments} " * 2
 PAGES = {
     "search": "/?lookback=1h",
     "search-nothing": "/?lookback=1h&service=nobody",
     "operations": "/operations?lookback=1h",
+    "operation": "/operation?service=orders&operation=POST+%2Forders&kind=server&lookback=24h",
+    "operation-long": operation_address(LONG, PATH, kind="server", lookback="24h"),
+    "operation-nothing": "/operation?service=nobody&operation=",
+    "operation-which": "/operation",
+    "service": service_address(LONG, lookback="24h", version="none", against="9"),
+    "service-nothing": "/service?service=nobody",
     "map": "/map?lookback=1h",
     "live": "/live",
     "status": "/status",
