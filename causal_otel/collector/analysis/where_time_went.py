@@ -26,12 +26,12 @@ from causal_otel.names import (
 if TYPE_CHECKING:
     from causal_otel.collector.analysis.view import SpanView
 
-__all__ = ["LOOP_BLOCKED", "Part", "waited_before", "where_time_went"]
+__all__ = ["BEFORE_LABELS", "LABELS", "LOOP_BLOCKED", "Part", "waited_before", "where_time_went"]
 
 LOOP_BLOCKED = "loop blocked"
 """What that part is called."""
 
-_LABELS = {
+LABELS = {
     CAUSAL_RECEIVE: "receive",
     CAUSAL_THREADPOOL_WAIT: "thread pool",
     CAUSAL_DISCOVERY: "discovery",
@@ -45,7 +45,11 @@ _LABELS = {
     CAUSAL_SEND: "send",
     CAUSAL_LOOP_BLOCKED: LOOP_BLOCKED,
 }
-_BEFORE_LABELS = {CAUSAL_QUEUE_WAIT: "queue wait", CAUSAL_THREADPOOL_WAIT: "thread wait"}
+"""What the parts inside a span are called, by their attributes."""
+
+BEFORE_LABELS = {CAUSAL_QUEUE_WAIT: "queue wait", CAUSAL_THREADPOOL_WAIT: "thread wait"}
+"""What the parts before it are called."""
+
 _KEYS = frozenset((*INSIDE, *BEFORE))
 
 
@@ -78,7 +82,7 @@ def where_time_went(span: SpanView) -> list[Part]:
         return []
     inside = CAUSAL_THREADPOOL_WAIT if thread_wait_is_inside(span.scope.name) else None
     parts = [
-        Part(key, _BEFORE_LABELS[key], measured.pop(key), 0.0, before=True)
+        Part(key, BEFORE_LABELS[key], measured.pop(key), 0.0, before=True)
         for key in BEFORE
         if key in measured and key != inside
     ]
@@ -87,7 +91,7 @@ def where_time_went(span: SpanView) -> list[Part]:
         spent = min(left, measured.get(key, 0))
         if spent:
             left -= spent
-            parts.append(Part(key, _LABELS[key], spent, spent / span.duration))
+            parts.append(Part(key, LABELS[key], spent, spent / span.duration))
     if 0 < left < span.duration:
         parts.append(Part("rest", "rest", left, left / span.duration))
     return parts

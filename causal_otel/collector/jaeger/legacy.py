@@ -11,7 +11,6 @@ Jaeger's demonstration data (``/api/quality-metrics``, ``/api/deep-dependencies`
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
@@ -19,15 +18,16 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from causal_otel.collector.attributes import KINDS
 from causal_otel.collector.expressions import tags as tags_wanted
-from causal_otel.collector.jaeger import parameters
-from causal_otel.collector.jaeger.answers import MAX_TRACES, Refused, endpoint, json_answer, load
+from causal_otel.collector.jaeger import metrics, parameters
+from causal_otel.collector.jaeger.answers import MAX_TRACES, Refused, endpoint, load
 from causal_otel.collector.jaeger.legacy_model import short_id, ui_trace
+from causal_otel.collector.jaeger.legacy_requests import answer, boolean, enveloped, failure, integer, named
 from causal_otel.collector.query import Query
 from causal_otel.collector.reading import LARGE_DOCUMENT
 from causal_otel.collector.receive import otlp_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from starlette.datastructures import QueryParams
     from starlette.requests import Request
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from causal_otel.collector.query import Found
     from causal_otel.collector.reading import Reading
 
-__all__ = ["BODY_LIMIT", "failure", "routes"]
+__all__ = ["BODY_LIMIT", "routes"]
 
 BODY_LIMIT = 64 * 1024 * 1024
 """Bytes that a document for ``/api/transform`` may have."""
@@ -61,19 +61,10 @@ def routes(reading: Reading, *, now: Callable[[], int] = time.time_ns) -> list[B
         endpoint("/api/archive/{trace_id}", api.archive, failure, method="POST"),
         endpoint("/api/transform", api.transform, failure, method="POST"),
         endpoint("/api/dependencies", api.dependencies, failure),
-        endpoint("/api/metrics/{metric:str}", _metrics, failure),
+        *metrics.routes(reading, now),
         endpoint("/api/quality-metrics", _not_kept, failure),
         endpoint("/api/deep-dependencies", _not_kept, failure),
     ]
-
-
-def failure(status: int, message: str) -> dict[str, Any]:
-    """The envelope of an error."""
-    return _envelope(None, errors=[{"code": status, "msg": message}])
-
-
-def _envelope(data: Any, *, total: int = 0, errors: list[dict[str, Any]] | None = None) -> dict[str, Any]:
-    return {"data": data, "total": total, "limit": 0, "offset": 0, "errors": errors or None}
 
 
 class _Legacy:
@@ -84,12 +75,12 @@ class _Legacy:
 
     async def services(self, request: Request) -> Response:
         found = await to_thread.run_sync(self._reader.services)
-        return _answer(request, _envelope(found, total=len(found)))
+        return answer(request, enveloped(found, total=len(found)))
 
     async def operation_names(self, request: Request) -> Response:
         found = await to_thread.run_sync(self._reader.operations, request.path_params["service"])
         names = sorted({each.name for each in found})
-        return _answer(request, _envelope(names or None, total=len(names)))
+        return answer(request, enveloped(names or None, total=len(names)))
 
     async def operations(self, request: Request) -> Response:
         service = request.query_params.get("service")
@@ -99,14 +90,14 @@ class _Legacy:
         known = kind is None or kind in KINDS
         found = await to_thread.run_sync(self._reader.operations, service, kind) if known else []
         data = [{"name": each.name, "spanKind": "" if each.kind == "unspecified" else each.kind} for each in found]
-        return _answer(request, _envelope(data, total=len(data)))
+        return answer(request, enveloped(data, total=len(data)))
 
     async def search(self, request: Request) -> Response:
         params = request.query_params
         query = self._query(params)
-        with _named("cannot parse traceID param: "):
+        with named("cannot parse traceID param: "):
             trace_ids = [parameters.parse_trace_id(text) for text in params.getlist("traceID")]
-        raw = _boolean(params, "raw")
+        raw = boolean(params, "raw")
         if trace_ids:
             asked = list(dict.fromkeys(trace_ids))
             return await self._reading.traces(asked, lambda: self._by_ids(request, asked, raw))
@@ -117,22 +108,22 @@ class _Legacy:
         if query.shortest is not None and query.longest is not None and query.longest < query.shortest:
             raise Refused(400, "'maxDuration' should be greater than 'minDuration'")
         if query.start < 0 or (query.shortest or 0) < 0:
-            return _answer(request, _envelope([]))  # as in Jaeger: no such time, no such duration
+            return answer(request, enveloped([]))  # as in Jaeger: no such time, no such duration
         found = await self._reading.search(query)
         return await self._reading.traces(found.trace_ids, lambda: self._found(request, found, raw))
 
     async def trace(self, request: Request) -> Response:
         trace_id = _trace_id(request)
         # Jaeger's stores may need the time to find a trace; here it only has to be well-formed.
-        _integer(request.query_params, "start")
-        _integer(request.query_params, "end")
-        raw = _boolean(request.query_params, "raw")
+        integer(request.query_params, "start")
+        integer(request.query_params, "end")
+        raw = boolean(request.query_params, "raw")
 
         def read() -> Response:
             trace = self._reader.trace(trace_id)
             if trace is None:
                 raise Refused(404, "trace not found")
-            return _answer(request, _envelope([ui_trace(trace, adjusted=not raw)]))
+            return answer(request, enveloped([ui_trace(trace, adjusted=not raw)]))
 
         return await self._reading.traces([trace_id], read)
 
@@ -143,15 +134,15 @@ class _Legacy:
 
     async def dependencies(self, request: Request) -> Response:
         params = request.query_params
-        until, lookback = _integer(params, "endTs"), _integer(params, "lookback")
+        until, lookback = integer(params, "endTs"), integer(params, "lookback")
         end = self._now() if until is None else until * _MILLISECOND
         start = end - (_DAY if lookback is None else lookback * _MILLISECOND)
         service = params.get("service")
         window = parameters.clamped(start), parameters.clamped(end)
         found = await to_thread.run_sync(self._reader.dependencies, *window) if start <= end else []
-        return _answer(
+        return answer(
             request,
-            _envelope(
+            enveloped(
                 [
                     {"parent": each.parent, "child": each.child, "callCount": each.calls}
                     for each in found
@@ -172,16 +163,16 @@ class _Legacy:
                 traces = _by_trace(otlp_json.loads(bytes(body)))
             except ValueError as error:
                 raise Refused(400, f"cannot unmarshal OTLP: {error}") from None
-            return _answer(request, _envelope([ui_trace(trace, notes=False, adjusted=False) for trace in traces]))
+            return answer(request, enveloped([ui_trace(trace, notes=False, adjusted=False) for trace in traces]))
 
         return await self._reading.run(transformed, large=len(body) >= LARGE_DOCUMENT)
 
     def _query(self, params: QueryParams) -> Query:
         now = self._now()
-        start, end = _integer(params, "start"), _integer(params, "end")
+        start, end = integer(params, "start"), integer(params, "end")
         last = now if end is None else end * _MICROSECOND
         tags = _tags(params)
-        with _named():
+        with named():
             limit = parameters.parse_integer(params.get("limit") or str(_DEFAULT_LIMIT), bits=32)
         return Query(
             start=parameters.clamped(last - _LOOKBACK if start is None else start * _MICROSECOND),
@@ -201,7 +192,7 @@ class _Legacy:
             errors.append({"msg": "the search took too long and was ended: ask for a shorter time or add conditions"})
         if not all_read:
             errors.append({"msg": f"only {len(traces)} of {len(found.trace_ids)} traces fit in one answer"})
-        return _answer(request, _envelope([ui_trace(trace, adjusted=not raw) for trace in traces], errors=errors))
+        return answer(request, enveloped([ui_trace(trace, adjusted=not raw) for trace in traces], errors=errors))
 
     def _by_ids(self, request: Request, trace_ids: list[bytes], raw: bool) -> Response:
         traces, all_read = load(self._reader, trace_ids)
@@ -210,7 +201,7 @@ class _Legacy:
         why = "trace not found" if all_read else "trace not found, or too much for one answer: ask for it by itself"
         missing = [short_id(trace_id) for trace_id in trace_ids]
         errors = [{"msg": why, "traceID": each} for each in missing if each not in there]
-        return _answer(request, _envelope(documents, errors=errors))
+        return answer(request, enveloped(documents, errors=errors))
 
 
 def _by_trace(document: TracesData) -> list[TracesData]:
@@ -230,67 +221,18 @@ def _by_trace(document: TracesData) -> list[TracesData]:
     return list(traces.values())
 
 
-async def _metrics(request: Request) -> Response:
-    """Check the parameters, and say as Jaeger without a metrics store says that there are none."""
-    params = request.query_params
-    metric = request.path_params["metric"]
-    if metric not in ("latencies", "calls", "errors", "minstep"):
-        raise Refused(404, f"there is no metric {metric!r}")
-    if metric == "latencies":
-        with _named("unable to parse param 'quantile': "):
-            parameters.parse_number(params.get("quantile", ""))
-    if metric != "minstep":
-        if "service" not in params:
-            raise Refused(400, "unable to parse param 'service': please provide at least one service name")
-        _boolean(params, "groupByOperation")
-        for kind in params.getlist("spanKind"):
-            if kind not in KINDS:
-                raise Refused(400, f"unable to parse param 'spanKind': unsupported span kind: '{kind}'")
-        for name in ("endTs", "lookback", "step", "ratePer"):
-            _integer(params, name)
-    raise Refused(501, "metrics querying is currently disabled")
-
-
 async def _not_kept(request: Request) -> Response:
     raise Refused(501, f"nothing is kept that {request.url.path} could tell")
 
 
-def _answer(request: Request, document: dict[str, Any]) -> Response:
-    pretty = request.query_params.get("prettyPrint", "") not in ("", "false")
-    return json_answer(document, indent=4 if pretty else None)
-
-
-@contextmanager
-def _named(prefix: str = "") -> Iterator[None]:
-    """Refuse the request for what is malformed, with ``prefix`` before the reason."""
-    try:
-        yield
-    except parameters.Malformed as error:
-        raise Refused(400, f"{prefix}{error}") from None
-
-
 def _trace_id(request: Request) -> bytes:
-    with _named():
+    with named():
         return parameters.parse_trace_id(request.path_params["trace_id"])
-
-
-def _integer(params: QueryParams, name: str) -> int | None:
-    text = params.get(name)
-    if not text:
-        return None
-    with _named(f"unable to parse param '{name}': "):
-        return parameters.parse_integer(text)
-
-
-def _boolean(params: QueryParams, name: str) -> bool:
-    text = params.get(name)
-    with _named(f"unable to parse param '{name}': "):
-        return parameters.parse_boolean(text) if text else False
 
 
 def _duration(params: QueryParams, name: str) -> int | None:
     text = params.get(name)
-    with _named(f"unable to parse param '{name}': "):
+    with named(f"unable to parse param '{name}': "):
         return (parameters.parse_duration(text) or None) if text else None
 
 
@@ -302,6 +244,6 @@ def _tags(params: QueryParams) -> dict[str, str]:
             raise Refused(400, f"malformed 'tag' parameter, expecting key:value, received: {text}")
         tags[key] = value
     for text in params.getlist("tags"):
-        with _named("malformed 'tags' parameter, cannot unmarshal JSON: "):
+        with named("malformed 'tags' parameter, cannot unmarshal JSON: "):
             tags |= parameters.parse_string_map(text)
     return tags

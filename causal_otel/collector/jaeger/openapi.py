@@ -69,11 +69,18 @@ def _legacy_paths() -> Schema:
         *window,
     ]
     metric = [
-        _list("service", "the services' names"),
-        _query("quantile", "of latencies", {"type": "number"}),
+        _list("service", "the services' names; required"),
+        _query("quantile", "of latencies, which need it: above 0, at most 1", {"type": "number"}),
         _query("groupByOperation", "true or false"),
-        _list("spanKind", "span kinds"),
-        *(_query(name, _MILLISECONDS, {"type": "integer"}) for name in ("endTs", "lookback", "step", "ratePer")),
+        _list("spanKind", "span kinds; server"),
+        _query("endTs", "Unix time in milliseconds; now", {"type": "integer"}),
+        _query("lookback", f"{_MILLISECONDS}; an hour", {"type": "integer"}),
+        _query(
+            "step",
+            f"{_MILLISECONDS} from point to point; 5000, or more where points would be too many",
+            {"type": "integer"},
+        ),
+        _query("ratePer", f"{_MILLISECONDS} before a point that it tells of, to the hour; 600000", {"type": "integer"}),
     ]
     error = ref("LegacyError")
     traces = enveloped({"type": "array", "items": ref("LegacyTrace")})
@@ -114,13 +121,17 @@ def _legacy_paths() -> Schema:
         "/api/archive/{trace_id}": {
             "post": _operation("There is no archive", None, [trace_id], error, (400, 404, 501)),
         },
+        "/api/metrics/minstep": get(
+            "Milliseconds between points of which each tells something else",
+            enveloped({"type": "integer", "minimum": 1}),
+            [],
+        ),
         "/api/metrics/{metric}": get(
-            "There are no metrics here",
-            None,
-            [_path("metric", "latencies, calls, errors, minstep"), *metric],
+            "Latencies in milliseconds, calls a second, or the share of calls with an error, by the hour",
+            ref("MetricFamily"),
+            [_path("metric", "latencies, calls or errors"), *metric],
             400,
             404,
-            501,
         ),
         "/api/quality-metrics": get("Not kept", None, [], 501),
         "/api/deep-dependencies": get("Not kept", None, [], 501),

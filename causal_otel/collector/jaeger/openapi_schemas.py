@@ -80,6 +80,28 @@ def schemas() -> Schema:
         ),
         "Operation": object_of({"name": string, "spanKind": {"enum": ["", *KINDS]}}),
         "Dependency": object_of({"parent": string, "child": string, "callCount": count}),
+        "MetricFamily": object_of(
+            {
+                "name": string,
+                "type": {"const": "GAUGE"},
+                "help": string,
+                "metrics": {
+                    "type": "array",
+                    "items": object_of(
+                        {
+                            "labels": {"type": "array", "items": object_of({"name": string, "value": string})},
+                            "metricPoints": several("MetricPoint"),
+                        }
+                    ),
+                },
+            }
+        ),
+        "MetricPoint": object_of(
+            {
+                "gaugeValue": object_of({"doubleValue": {"anyOf": [{"type": "number"}, {"const": "NaN"}]}}),
+                "timestamp": {"type": "string", "format": "date-time"},
+            }
+        ),
         "Error": object_of({"error": object_of({"httpCode": integer, "message": string})}),
         "Summary": object_of(
             {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from causal_otel.collector.jaeger.answers import Refused, endpoint
-from causal_otel.collector.jaeger.legacy import failure as legacy_failure
+from causal_otel.collector.jaeger.legacy_requests import failure as legacy_failure
 from causal_otel.collector.jaeger.v3 import failure as v3_failure
 
 if TYPE_CHECKING:

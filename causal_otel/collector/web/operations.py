@@ -1,4 +1,4 @@
-"""The page of operations: which are slow, which fail, and the searches that show their traces."""
+"""The page of operations: which are slow, which fail, with links to their pages and to searches for their traces."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from starlette.routing import Route
 from causal_otel.collector.attributes import KINDS
 from causal_otel.collector.conditions import is_like
 from causal_otel.collector.expressions import quoted
+from causal_otel.collector.web.addresses import operation_address, service_address
 from causal_otel.collector.web.first_steps import otlp_endpoint
 from causal_otel.collector.web.forms import LOOKBACKS, NO_SYSTEM, SearchForm
 from causal_otel.collector.web.templating import colours, page
@@ -104,6 +105,16 @@ class _View:
             and (not self.kind or each.kind == self.kind)
             and (not self.system or each.system == ("" if self.system == NO_SYSTEM else self.system))
         )
+
+    def of_operation(self, each: OperationStatistics) -> str:
+        """The page of an operation."""
+        return operation_address(
+            each.service, each.operation, kind=each.kind, system=each.system, lookback=self.lookback
+        )
+
+    def of_service(self, each: OperationStatistics) -> str:
+        """The page of its service."""
+        return service_address(each.service, lookback=self.lookback)
 
     def search(self, each: OperationStatistics, *, alone: bool, **more: str) -> str:
         """The search for the traces of an operation; ``alone``: there is none of its name and kind in other systems."""

@@ -53,6 +53,7 @@ KIND = "Badger forgets the kinds of operations"
 ONE_SPAN = "tag, name and duration have to hold for one span; Badger is content with several of a trace"
 ORDER = "later Jaeger versions say 400 to a start that is not before the end"
 MADE_UP = "Jaeger's demonstration data"
+MEASURED = "the store sums up how calls went; that Jaeger had no store of metrics"
 
 DIFFERENT: dict[str, tuple[int, Any, str]] = {
     "analytics": (404, None, NO_SUCH_PATH),
@@ -64,6 +65,9 @@ DIFFERENT: dict[str, tuple[int, Any, str]] = {
     "trace_head": (200, None, "as GET, without the body; Jaeger serves its page"),
     "deep_dependencies": (501, None, MADE_UP),
     "quality_metrics": (501, None, MADE_UP),
+    "metrics_calls": (200, None, MEASURED),
+    "metrics_latencies": (200, None, MEASURED),
+    "metrics_minstep": (200, _nothing(3_600_000), MEASURED),
     "operations": (200, _operations(CART, PROCESS, PUBLISH), KIND),
     "operations_kind_bogus": (200, _operations(), KIND),
     "operations_kind_client": (200, _operations(), KIND),

@@ -11,6 +11,7 @@ from causal_otel.collector.reading import Reading
 from causal_otel.collector.security import Access, login_routes
 from causal_otel.collector.tokens import Tokens
 from causal_otel.collector.troubles import Trouble
+from causal_otel.collector.web.addresses import operation_address, service_address
 from tests.collector.oracle import MemoryReader
 from tests.collector.web.sample_logs import shop_logs
 from tests.collector.web.sample_traces import Builder, shop
@@ -20,10 +21,17 @@ __all__ = ["PAGES", "SHOP", "every_page"]
 
 SHOP, OTHER, DEEP = "5b8aa5a2d2c872e8321cf37308d69df2", "0123456789abcdef0123456789abcdef", "de" * 16
 RUNS = "4e" * 16
+LONG, PATH = "a-service-with-quite-a-long-name-1", "GET /a/rather/long/{path}/with/many/{segments} " * 2
 PAGES = {
     "search": "/?lookback=1h",
     "search-nothing": "/?lookback=1h&service=nobody",
     "operations": "/operations?lookback=1h",
+    "operation": "/operation?service=orders&operation=POST+%2Forders&kind=server&lookback=24h",
+    "operation-long": operation_address(LONG, PATH, kind="server", lookback="24h"),
+    "operation-nothing": "/operation?service=nobody&operation=",
+    "operation-which": "/operation",
+    "service": service_address(LONG, lookback="24h", version="none", against="9"),
+    "service-nothing": "/service?service=nobody",
     "map": "/map?lookback=1h",
     "live": "/live",
     "status": "/status",

@@ -182,7 +182,9 @@ def test_an_error_is_a_page_for_people_and_text_for_programs(
 def _operations(html: str) -> list[str]:
     return [
         f"{service} {name}"
-        for name, service in re.findall(r'class="name"[^>]*>([^<]+)</a>\s*<small class="service">(\S+)', html)
+        for name, service in re.findall(
+            r'class="name"[^>]*>([^<]+)</a>\s*<small class="service"><a[^>]*>([^<]+)</a>', html
+        )
     ]
 
 
@@ -193,7 +195,7 @@ def _column(html: str, place: int) -> list[int]:
 
 
 def test_operations_of_one_name_are_told_apart_by_system() -> None:
-    """Redis' GET has a row beside HTTP's to each host, and the row's search finds its traces only."""
+    """Redis' GET has a row beside HTTP's to each host; the row's page and search are of its spans only."""
     hosts = ("a.example", "b.example")
     tags = [
         {},
@@ -207,15 +209,22 @@ def test_operations_of_one_name_are_told_apart_by_system() -> None:
     ]
     client = TestClient(site(MemoryReader([traces(*spans)])))
     html = client.get("/operations").text
-    rows = re.findall(r'<a class="name" href="([^"]+)"[^>]*>GET</a>[^/]*/span> <span class="system">([^<]+)<', html)
+    rows = html.partition("<tbody>")[2].split("<tr")[1:]
     systems = ["none", "redis", "http a.example", "http b.example"]
-    (plain,) = re.findall(r'<a class="name" href="([^"]+system=none[^"]*)"[^>]*>GET</a>', html)
-    assert sorted(system for _, system in rows) == sorted(systems[1:])
-    for address, system in [*rows, (plain, "none")]:
-        found = client.get(unescape(address)).text
+    shown = []
+    for row in rows:
+        (system,) = re.findall(r'<span class="system">([^<]+)<', row) or ["none"]
+        shown.append(system)
+        own, address = re.search(r'class="name" href="([^"]+)"', row), re.search(r'href="(/\?[^"]+)"', row)
+        assert own
+        assert address
+        page = client.get(unescape(own[1])).text
+        assert re.search(r"<dt>Calls</dt><dd>1 ", page)
+        found = client.get(unescape(address[1])).text
         number = systems.index(system) + 1
         assert re.findall(r'<li class="trace[^"]*" id="t([0-9a-f]{32})"', found) == [trace_id(number).hex()]
         assert f'name="system" value="{system}"' in found
+    assert sorted(shown) == sorted(systems)
 
 
 def test_operations_are_sorted_by_link(client: TestClient) -> None:
@@ -235,7 +244,7 @@ def test_operations_are_sorted_by_link(client: TestClient) -> None:
 
 
 def test_an_operation_leads_to_its_traces(client: TestClient) -> None:
-    """The name links to a search for the operation, the errors to one for those that failed."""
+    """The calls link to a search for the operation, the errors to one for those that failed, the name to its page."""
     html = client.get("/operations?service=payments&lookback=24h").text
     assert _operations(html) == ["payments charge"]
     for extra, number in (("", _column(html, 1)[0]), ("&amp;errors=1", _column(html, 2)[0])):
@@ -243,6 +252,9 @@ def test_an_operation_leads_to_its_traces(client: TestClient) -> None:
         assert f'href="{address}"' in html
         found = client.get(f"{unescape(address)}&limit=100").text
         assert found.count('<li class="trace') == number > 0
+    address = "/operation?service=payments&amp;operation=charge&amp;kind=consumer&amp;system=none&amp;lookback=24h"
+    assert f'href="{address}"' in html
+    assert f"<dt>Calls</dt><dd>{_column(html, 1)[0]} " in client.get(unescape(address)).text
 
 
 @pytest.mark.parametrize("query", ["?sort=nothing", "?order=odd", "?lookback=3y", "?service=nobody", "?sort=__class__"])

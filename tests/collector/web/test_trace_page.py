@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from starlette.testclient import TestClient
 
-from causal_otel.collector.analysis.where_time_went import _BEFORE_LABELS, _LABELS
+from causal_otel.collector.analysis.where_time_went import BEFORE_LABELS, LABELS
 from causal_otel.collector.receive import otlp_json
 from causal_otel.collector.web.legend import PARTS
 from causal_otel.collector.web.templating import STATIC
@@ -113,7 +113,7 @@ def test_parts_of_the_time_are_drawn_and_said(client: TestClient) -> None:
 def test_every_part_has_a_pattern_and_a_line_in_the_legend() -> None:
     """No part that can be measured is drawn in black, or unexplained."""
     styles = (STATIC / "trace.css").read_text()
-    for label in (*_LABELS.values(), *_BEFORE_LABELS.values()):
+    for label in (*LABELS.values(), *BEFORE_LABELS.values()):
         kind = label.replace(" ", "-")
         assert PARTS[kind][0] == label
         assert re.search(rf"\.part[^{{]*\.{kind}\b[^{{]*{{ fill: ", styles), kind
