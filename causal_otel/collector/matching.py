@@ -100,6 +100,7 @@ _FIELDS: dict[str, Callable[[_Subject], str]] = {
     "kind": lambda subject: kind_name(subject.span),
     "system": lambda subject: system_of(subject.span),
     "status": lambda subject: _STATUSES.get(subject.span.status.code, "unset"),
+    "root": lambda subject: "false" if subject.span.parent_span_id else "true",
 }
 
 
