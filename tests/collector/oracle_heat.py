@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status, TracesData
 
-from causal_otel.collector.expressions import Field, whole
+from causal_otel.collector.expressions import ERROR, And, Expression, Field, Or, conjuncts, leaves, whole
 from causal_otel.collector.heat import column_edges
 from causal_otel.collector.heat import limits_of_row as limits
 from causal_otel.collector.matching import matching_span, span_duration
@@ -43,7 +43,17 @@ def heat(traces: Collection[TracesData], query: Query, columns: int) -> HeatMap:
 
 def per_span(query: Query) -> bool:
     """Whether every span counts, not one of each trace."""
-    return query.where is None or query.where == Field("root", "=", "true")
+    return all(map(_is_told, conjuncts(whole(query))))
+
+
+def _is_told(part: Expression) -> bool:
+    if isinstance(part, And | Or):
+        return all(isinstance(each, Field) and each.name not in ("duration", "status") for each in leaves(part))
+    if isinstance(part, Field) and part.name == "duration":
+        return part.operator not in ("=", "!=")
+    if isinstance(part, Field) and part.name == "status":
+        return (part.operator, part.value) == ("=", "error")
+    return isinstance(part, Field) or part == ERROR
 
 
 def matching_spans(traces: Collection[TracesData], query: Query) -> Iterator[Span]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import heapq
 from contextlib import suppress
 from dataclasses import replace
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
@@ -36,7 +37,7 @@ from causal_otel.collector.store.whole_days import SUMMED, hours_of
 from causal_otel.collector.times import FIRST_TIME
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
 
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
@@ -171,14 +172,10 @@ def _by_day(reading: Iterable[_DayHeat], *, long: bool) -> int | None:
 
 def _newest_first(reading: Sequence[_DayHeat]) -> int | None:
     """Count the matches of all days in one order; returns the same."""
-    streams = [day.matches() for day in reading]
+    streams = [day.own_matches() for day in reading]
     reached = LARGEST
     try:
-        for day, (start, trace_id) in heapq.merge(
-            *(((day, match) for match in stream) for day, stream in zip(reading, streams, strict=True)),
-            key=lambda each: each[1][0],
-            reverse=True,
-        ):
+        for start, trace_id, day in heapq.merge(*streams, key=itemgetter(0), reverse=True):
             reached = min(reached, start)
             if trace_id:
                 day.mark(trace_id, start)
@@ -248,6 +245,11 @@ class _DayHeat(DaySearch):
         failed = span.status.code == Status.STATUS_CODE_ERROR
         self._seen[trace_id, span.start_time_unix_nano] = span_duration(span), failed
         return -span.start_time_unix_nano, trace_id
+
+    def own_matches(self) -> Generator[tuple[int, bytes, _DayHeat], None, None]:
+        """Each match with the day that it is of."""
+        for start, trace_id in self.matches():
+            yield start, trace_id, self
 
     def mark(self, trace_id: bytes, start: int) -> None:
         """Count a match, unless its trace is counted already."""

@@ -35,7 +35,7 @@ def _week(rng: random.Random, count: int = 120) -> list[TracesData]:
             traces(
                 span(
                     name, trace=number, id=number * 10 + place, parent=number * 10 if place else 0,
-                    start=start + place * rng.choice((0, SECOND, 40 * SECOND)), duration=took // (1 + place),
+                    start=start + place * rng.choice((1, SECOND, 40 * SECOND)), duration=took // (1 + place),
                     kind=rng.choice(KINDS), error=rng.random() < 0.2,
                     tags={"user": rng.choice(("ann", "bob")), "db.system.name": rng.choice(("redis", "mysql"))},
                 ),
