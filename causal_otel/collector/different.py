@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from causal_otel.collector.attributes import plain, scope_tags, service_name, text
@@ -22,7 +22,9 @@ from causal_otel.collector.systems import system_of
 from causal_otel.names import OTEL_STATUS_DESCRIPTION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
     from causal_otel.collector.expressions import Expression
     from causal_otel.collector.matching import Matched
@@ -33,6 +35,9 @@ __all__ = ["SAMPLED", "Difference", "Differences", "differences", "unlike"]
 SAMPLED = 500
 """Spans of the part, and of the rest, at most."""
 _SLICES = 10
+_ORDER = (0, 5, 2, 7, 4, 9, 1, 6, 3, 8)
+"""Of the slices: those after each other are far from each other."""
+_OF_A_SLICE = SAMPLED // _SLICES
 _AT_ONCE = 25
 """Traces that are read between two looks at the clock."""
 _MOST = 40
@@ -99,12 +104,6 @@ class Differences:
     complete: bool
 
 
-@dataclass
-class _Group:
-    spans: list[dict[Key, set[str]]] = field(default_factory=list)
-    traces: set[bytes] = field(default_factory=set)
-
-
 def differences(reader: TraceReader, part: Query, whole: Query, *, seconds: float = 1.0) -> Differences:
     """Compare a part of what a search finds with the rest.
 
@@ -117,54 +116,86 @@ def differences(reader: TraceReader, part: Query, whole: Query, *, seconds: floa
     end = time.monotonic() + seconds
     whole, _ = with_roots(whole)
     part = replace(part, where=whole.where)
-    inside, outside = _Group(), _Group()
-    complete = True
-    # In turns, so that both are sampled when the time is over; slices that are far from each other first.
-    for one, other in zip(_slices(part), _slices(whole), strict=True):
-        complete &= _sample(reader, one, inside, end, None)
-        complete &= _sample(reader, other, outside, end, part)
+    inside, outside = _Sample(reader, part, None, end), _Sample(reader, whole, part, end)
+    # In turns, so that both are sampled when the time is over.
+    for at in _ORDER:
+        inside.read(at, _OF_A_SLICE)
+        outside.read(at, _OF_A_SLICE)
+    # Those slices that have more make up for those that have little.
+    for at in _ORDER:
+        inside.read(at, SAMPLED)
+        outside.read(at, SAMPLED)
     rows = unlike(inside.spans, outside.spans)
-    return Differences(tuple(rows), len(inside.spans), len(outside.spans), complete)
+    return Differences(tuple(rows), len(inside.spans), len(outside.spans), inside.complete and outside.complete)
 
 
-def _slices(query: Query) -> Iterator[Query]:
-    length = query.end - query.start + 1
-    for at in (0, 5, 2, 7, 4, 9, 1, 6, 3, 8):
-        start = query.start + length * at // _SLICES
-        until = query.start + length * (at + 1) // _SLICES - 1
-        yield replace(
-            query, start=start, end=max(start, until), limit=SAMPLED // _SLICES, sort="newest", after=None, before=None
-        )
-
-
-def _sample(reader: TraceReader, query: Query, group: _Group, end: float, without: Query | None) -> bool:
-    """Add the spans that a query finds; returns whether there was time for it.
+class _Sample:
+    """Spans that a query finds, one of each trace, of ten slices of its time.
 
     Args:
         reader: where to search.
         query: what for.
-        group: gets the spans.
-        end: when to stop, on the monotonic clock.
         without: not those in this part.
+        end: when to stop, on the monotonic clock.
+
+    Attributes:
+        spans: what each has.
+        complete: whether there was time for all.
     """
-    if (left := end - time.monotonic()) <= 0:
-        return False
-    if without is not None:
-        # Some of what is found is in the part.
-        query = replace(query, limit=query.limit * 2)
-    found = reader.search(query, seconds=left / 2)
-    wanted = [each for each in found.trace_ids if each not in group.traces]
-    most = len(group.spans) + SAMPLED // _SLICES
-    for at in range(0, len(wanted), _AT_ONCE):
-        if time.monotonic() >= end:
-            return False
-        for trace in reader.traces(wanted[at : at + _AT_ONCE]):
-            match = matched(trace, query)
-            if match is None or len(group.spans) >= most or (without is not None and _is_in(without, match)):
-                continue
-            group.traces.add(match.span.trace_id)
-            group.spans.append(_values(match))
-    return found.complete
+
+    def __init__(self, reader: TraceReader, query: Query, without: Query | None, end: float) -> None:
+        self.spans: list[dict[Key, set[str]]] = []
+        self.complete = True
+        self._reader = reader
+        self._query = replace(query, sort="newest", after=None, before=None)
+        self._without = without
+        self._end = end
+        self._seen: set[bytes] = set()
+        self._exhausted: set[int] = set()
+
+    def read(self, slice: int, count: int) -> None:
+        """Add spans of a slice, so many at the most."""
+        count = min(count, SAMPLED - len(self.spans))
+        if count <= 0 or slice in self._exhausted:
+            return
+        if (left := self._end - time.monotonic()) <= 0:
+            self.complete = False
+            return
+        query = self._slice(slice)
+        # Some of what is found was found before, or is in the part.
+        most = count + (_OF_A_SLICE if self._without is None else _OF_A_SLICE + count)
+        found = self._reader.search(replace(query, limit=most), seconds=left / 2)
+        self.complete &= found.complete
+        if len(found.trace_ids) < most:
+            self._exhausted.add(slice)
+        wanted = [each for each in found.trace_ids if each not in self._seen]
+        enough = len(self.spans) + count
+        for at in range(0, len(wanted), _AT_ONCE):
+            if len(self.spans) >= enough:
+                self._exhausted.discard(slice)
+                return
+            if time.monotonic() >= self._end:
+                self.complete = False
+                return
+            for trace in self._reader.traces(wanted[at : at + _AT_ONCE]):
+                if len(self.spans) < enough:
+                    self._add(trace, query)
+                else:
+                    self._exhausted.discard(slice)
+
+    def _add(self, trace: TracesData, query: Query) -> None:
+        match = matched(trace, query)
+        if match is None:
+            return
+        self._seen.add(match.span.trace_id)
+        if self._without is None or not _is_in(self._without, match):
+            self.spans.append(_values(match))
+
+    def _slice(self, number: int) -> Query:
+        start, length = self._query.start, self._query.end - self._query.start + 1
+        last = start + length * (number + 1) // _SLICES - 1
+        first = start + length * number // _SLICES
+        return replace(self._query, start=first, end=max(first, last))
 
 
 def _is_in(part: Query, match: Matched) -> bool:
@@ -265,15 +296,21 @@ def _of_numbers(key: Key, groups: Sequence[Sequence[Mapping[Key, set[str]]]]) ->
         if (read := number(value)) is not None
     }
     largest = [sorted(max(texts[value] for value in each[key]) for each in group if each.get(key)) for group in groups]
-    both = sorted(texts.items(), key=lambda each: each[1])
-    limits = dict.fromkeys(both[len(both) * part // 20] for part in range(1, 20))
+    both = sorted(texts.values())
+    limits = dict.fromkeys(_short(both[len(both) * part // 20]) for part in range(1, 20))
     rows = []
-    for value, limit in limits:
+    for limit in limits:
+        least = float(limit)
         inside, outside = (
-            sum(each >= limit for each in numbers) / len(group) for numbers, group in zip(largest, groups, strict=True)
+            sum(each >= least for each in numbers) / len(group) for numbers, group in zip(largest, groups, strict=True)
         )
-        rows.append(Difference(key.name, ">=", value, inside, outside, _condition(key, ">=", value)))
+        rows.append(Difference(key.name, ">=", limit, inside, outside, _condition(key, ">=", limit)))
     return sorted(rows, key=_order)[:1]
+
+
+def _short(limit: float) -> str:
+    """A limit in three digits, if it is no whole number."""
+    return str(limit) if isinstance(limit, int) else f"{limit:.3g}"
 
 
 def _is_sure(each: Difference, inside: int, outside: int) -> bool:
