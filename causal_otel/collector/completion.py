@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from causal_otel.collector.attributes import KINDS
 from causal_otel.collector.expressions import written_key, written_value
-from causal_otel.collector.query_terms import FIELD_NAMES, STATUSES
+from causal_otel.collector.query_terms import FIELD_NAMES, ROOTS, STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -32,6 +32,7 @@ _WORDS = {
     "status": "error, ok or unset",
     "kind": "server, client, …",
     "system": "what it talks to",
+    "root": "true: it has no parent",
     "log:": "words of a log record",
 }
 """What a condition can begin with besides tags, and what that is about."""
@@ -133,7 +134,7 @@ def _values(key: str, vocabulary: Vocabulary, service: str) -> Iterable[tuple[st
                 name = getattr(each, field)
                 spans[name] = spans.get(name, 0) + each.spans
         return [(name, _spans(spans[name])) for name in sorted(spans, key=lambda name: (-spans[name], name)) if name]
-    told = {"kind": KINDS, "status": STATUSES, "duration": _DURATIONS}.get(field or "")
+    told = {"kind": KINDS, "status": STATUSES, "duration": _DURATIONS, "root": ROOTS}.get(field or "")
     if told is None and key == "error":
         told = ("true", "false")
     return [(value, "") for value in (vocabulary.values.get(key, ()) if told is None else told)]

@@ -42,7 +42,7 @@ __all__ = [
     "written_value",
 ]
 
-FIELDS = ("service", "operation", "kind", "system", "status", "duration")
+FIELDS = ("service", "operation", "kind", "system", "status", "duration", "root")
 """What every span has exactly one value of, beside its tags."""
 
 

@@ -32,9 +32,11 @@ from causal_otel.collector.systems import system_of
 from causal_otel.collector.times import is_time, length
 
 if TYPE_CHECKING:
+    from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
+    from opentelemetry.proto.resource.v1.resource_pb2 import Resource
     from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span, TracesData
 
-__all__ = ["kind_name", "matching_span", "span_duration", "summary"]
+__all__ = ["Matched", "kind_name", "matched", "matching_span", "span_duration", "status_name", "summary"]
 
 
 def span_duration(span: Span) -> int:
@@ -47,9 +49,29 @@ def kind_name(span: Span) -> str:
     return KINDS[span.kind] if 0 <= span.kind < len(KINDS) else KINDS[0]
 
 
+def status_name(span: Span) -> str:
+    """The span's status as queries name it."""
+    return _STATUSES.get(span.status.code, "unset")
+
+
+class Matched(NamedTuple):
+    """A span with its resource and its scope."""
+
+    span: Span
+    resource: Resource
+    scope: InstrumentationScope
+
+
 def matching_span(trace: TracesData, query: Query) -> Span | None:
     """The span that starts last of those that satisfy all of ``query``'s conditions, or None."""
-    best: Span | None = None
+    found = matched(trace, query)
+    return None if found is None else found.span
+
+
+def matched(trace: TracesData, query: Query) -> Matched | None:
+    """The same span with what it is of."""
+    best: Matched | None = None
+    latest = -1
     wanted = _wanted(query)
     for group in trace.resource_spans:
         service = service_name(group.resource)
@@ -61,10 +83,10 @@ def matching_span(trace: TracesData, query: Query) -> Span | None:
         for scoped in group.scope_spans:
             for span in scoped.spans:
                 start = span.start_time_unix_nano
-                if not query.start <= start <= query.end or (best is not None and start <= best.start_time_unix_nano):
+                if not query.start <= start <= query.end or start <= latest:
                     continue
                 if wanted.holds is None or wanted.holds(_Subject(span, scoped, service, of_resource, wanted.keys)):
-                    best = span
+                    best, latest = Matched(span, group.resource, scoped.scope), start
     return best
 
 
@@ -99,7 +121,8 @@ _FIELDS: dict[str, Callable[[_Subject], str]] = {
     "operation": lambda subject: subject.span.name,
     "kind": lambda subject: kind_name(subject.span),
     "system": lambda subject: system_of(subject.span),
-    "status": lambda subject: _STATUSES.get(subject.span.status.code, "unset"),
+    "status": lambda subject: status_name(subject.span),
+    "root": lambda subject: "false" if subject.span.parent_span_id else "true",
 }
 
 

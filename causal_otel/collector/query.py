@@ -28,6 +28,8 @@ __all__ = [
     "DayVolume",
     "Dependency",
     "Found",
+    "HeatCell",
+    "HeatMap",
     "Linking",
     "LinkingSpan",
     "MeasureSum",
@@ -142,6 +144,43 @@ class Counted:
 
     traces: int
     complete: bool = True
+
+
+class HeatCell(NamedTuple):
+    """A cell of a :class:`HeatMap`: its column and its row, how many are in it, and how many of these failed."""
+
+    column: int
+    row: int
+    count: int
+    errors: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeatMap:
+    """How many of the spans that satisfy a query took how long, over time; see :mod:`causal_otel.collector.heat`.
+
+    Attributes:
+        edges: when columns begin, Unix time in nanoseconds, and after the last one when it ends, which is not in it.
+        cells: those that are not empty, by column, then by row.
+        roots: whether the query asks for nothing but a time, so that only spans without a parent are counted.
+        since: if time did not suffice for all, only those that start at this Unix time in nanoseconds or later were
+            counted; None: all.
+    """
+
+    edges: tuple[int, ...]
+    cells: tuple[HeatCell, ...]
+    roots: bool = False
+    since: int | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether all were counted."""
+        return self.since is None
+
+    @property
+    def count(self) -> int:
+        """How many were counted."""
+        return sum(cell.count for cell in self.cells)
 
 
 @dataclass(frozen=True, slots=True)
@@ -469,6 +508,13 @@ class TraceReader(Protocol):
 
     def count(self, query: Query, *, seconds: float = 0.5) -> Counted:
         """Count all traces that satisfy a query, whatever its limit and its place, for at most about ``seconds``."""
+
+    def heat(self, query: Query, *, columns: int = 60, seconds: float = 0.25) -> HeatMap:
+        """How many of the spans that satisfy a query took how long, over time, for at most about ``seconds``.
+
+        A trace may count once for each of its operations, or once in all, where that is quicker than to count each of
+        its spans. Durations are compared to the tenth. More than a day is counted by whole hours or days.
+        """
 
     def summaries(self, trace_ids: Iterable[bytes]) -> list[Summary]:
         """One for each of those traces that are there, in the order asked for."""

@@ -14,6 +14,7 @@ __all__ = [
     "FIELD_NAMES",
     "HOW",
     "OPERATORS",
+    "ROOTS",
     "SIGN",
     "STATUSES",
     "WORDS",
@@ -37,11 +38,15 @@ FIELD_NAMES = {
     "system": "system",
     "status": "status",
     "duration": "duration",
+    "root": "root",
 }
 """What fields of a span are called in the language, and in a tree."""
 
 STATUSES = ("error", "ok", "unset")
 """The values of the field ``status``."""
+
+ROOTS = ("true", "false")
+"""The values of the field ``root``: whether the span has no parent."""
 
 _INSTEAD = {
     "==": "=",
@@ -123,7 +128,7 @@ def alone(key: str, at: int, *, in_quotes: bool) -> Expression:
     if in_quotes:
         return Has(key)
     if key in FIELD_NAMES:
-        example = {"duration": ">20ms", "status": "=error", "kind": "=server"}.get(key, "=NAME")
+        example = {"duration": ">20ms", "status": "=error", "kind": "=server", "root": "=true"}.get(key, "=NAME")
         raise Mistake(at + 1, f'every span has {key}: write {key}{example}, or "{key}" for a tag of that name')
     if key[0].isdigit():
         raise Mistake(at + 1, f"{key[:40]} is no key: write key={key[:40]}, without spaces")
@@ -157,7 +162,7 @@ def _of_field(name: str, operator: str, value: Value, at: int) -> Field:
                 'write "duration" for a tag of that name',
             )
         return Field(name, operator, value.text)
-    allowed = {"kind": KINDS, "status": STATUSES}.get(name)
+    allowed = {"kind": KINDS, "status": STATUSES, "root": ROOTS}.get(name)
     if operator in _ORDERS or (allowed and operator == "~"):
         signs = "= and !=" if allowed else "=, != and ~"
         raise Mistake(at + 1, f'{name} is compared with {signs}; write "{name}" for a tag of that name')

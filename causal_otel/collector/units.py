@@ -10,7 +10,16 @@ from typing import NamedTuple
 
 from causal_otel._internal.durations import format_duration
 
-__all__ = ["Tick", "clock", "format_duration", "moment", "parse_duration", "ticks"]
+__all__ = [
+    "Tick",
+    "clock",
+    "format_duration",
+    "moment",
+    "parse_duration",
+    "ticks",
+    "written_duration",
+    "written_moment",
+]
 
 _SIZES = {
     "ns": 1,
@@ -23,6 +32,8 @@ _SIZES = {
 }
 _SIZES |= {"µs": 10**3, "μs": 10**3, "min": 60 * 10**9}
 _PART = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?)\s*([a-zµμ]+)\s*")
+_WRITTEN = (("s", 10**9), ("ms", 10**6), ("us", 10**3), ("ns", 1))
+_NANOSECONDS = re.compile(r"(.*T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6})([0-9]{1,3})([^0-9].*|)", re.ASCII)
 _LONGEST = 2**63 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -68,14 +79,29 @@ def moment(text: str) -> int:
         ValueError: It is none.
     """
     try:
-        read = datetime.fromisoformat(text)
+        # Python's times have microseconds.
+        match = _NANOSECONDS.fullmatch(text)
+        read = datetime.fromisoformat(match[1] + match[3] if match else text)
         read = read if read.tzinfo else read.replace(tzinfo=UTC)
-        since = (read - _EPOCH) // timedelta(microseconds=1) * 1000
+        since = (read - _EPOCH) // timedelta(microseconds=1) * 1000 + (int(match[2].ljust(3, "0")) if match else 0)
     except (ValueError, OverflowError):
         raise ValueError("write the time in UTC, as in 2026-11-22T14:30") from None
     if not 0 <= since < 1 << 63:
         raise ValueError("the time must be between 1970 and 2262")
     return since
+
+
+def written_moment(nanoseconds: int) -> str:
+    """The text that :func:`moment` reads as this Unix time, up to the nanosecond; no longer than need be."""
+    seconds, rest = divmod(nanoseconds, 10**9)
+    text = (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S").removesuffix("" if rest else ":00")
+    return f"{text}.{rest:09}".rstrip("0") if rest else text
+
+
+def written_duration(nanoseconds: int) -> str:
+    """The text that :func:`parse_duration` reads as exactly so many nanoseconds: ``1.562us``."""
+    unit, size = next((unit, size) for unit, size in _WRITTEN if nanoseconds >= size or size == 1)
+    return f"{Decimal(nanoseconds) / size:f}{unit}"
 
 
 def ticks(total: int, most: int = 6, *, begin: int = 0) -> list[Tick]:

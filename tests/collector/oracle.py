@@ -19,6 +19,7 @@ from causal_otel.collector.query import (
     DayVolume,
     Dependency,
     Found,
+    HeatMap,
     Linking,
     LinkingSpan,
     MeasureSum,
@@ -36,7 +37,7 @@ from causal_otel.collector.query import (
 from causal_otel.collector.store.histogram import Histogram
 from causal_otel.collector.systems import system_of
 from causal_otel.collector.vocabulary import SeriesCount, TagCounts, Vocabulary
-from tests.collector import oracle_sums
+from tests.collector import oracle_heat, oracle_sums
 
 HOUR = 3600 * 10**9
 BY_TIME = ("newest", "oldest")
@@ -128,6 +129,9 @@ class MemoryReader:
 
     def count(self, query: Query, *, seconds: float = 0.5) -> Counted:
         return Counted(len(self._places(query)))
+
+    def heat(self, query: Query, *, columns: int = 60, seconds: float = 0.25) -> HeatMap:
+        return oracle_heat.heat(self._traces.values(), query, columns)
 
     def summaries(self, trace_ids: Iterable[bytes]) -> list[Summary]:
         return [summary(self._traces[trace_id]) for trace_id in trace_ids if trace_id in self._traces]

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from causal_otel.collector.units import format_duration, moment, parse_duration, ticks
+from causal_otel.collector.units import (
+    format_duration,
+    moment,
+    parse_duration,
+    ticks,
+    written_duration,
+    written_moment,
+)
 from tests.collector.spans import NOON
 
 
@@ -145,3 +152,25 @@ def test_marks_of_a_part_of_an_axis_are_told_apart(begin: int, total: int, label
     found = ticks(total, 6, begin=begin)
     assert [tick.label for tick in found] == labels
     assert all(begin <= tick.at <= begin + total for tick in found)
+
+
+@given(nanoseconds=st.integers(0, 2**63 - 1))
+def test_what_is_written_for_an_address_is_read_back_to_the_nanosecond(nanoseconds: int) -> None:
+    """A time and a duration survive being written, whatever they are."""
+    assert moment(written_moment(nanoseconds)) == nanoseconds
+    assert parse_duration(written_duration(nanoseconds)) == nanoseconds
+    assert moment(f"{written_moment(nanoseconds)}Z") == nanoseconds
+
+
+def test_what_is_written_is_short() -> None:
+    """Whole minutes have no seconds, and durations the unit that a person would choose."""
+    assert written_moment(NOON) == "2026-11-22T12:00"
+    assert written_moment(NOON + 10**9) == "2026-11-22T12:00:01"
+    assert written_moment(NOON - 1) == "2026-11-22T11:59:59.999999999"
+    assert [written_duration(each) for each in (0, 973, 1562, 1_500_000, 10**11)] == [
+        "0ns",
+        "973ns",
+        "1.562us",
+        "1.5ms",
+        "100s",
+    ]

@@ -47,6 +47,8 @@ def key_of(path: str, parameters: Mapping[str, str], span_count: Callable[[], in
         return traces[0].hex() if span_count() >= HEAVY_SPANS else ""
     if path == "/compare":
         return path if asks_for_groups(parameters) and len(parameters) > 1 else ""
+    if path == "/different":
+        return path
     if path in ("/", "/search.json"):
         return path if _searches_long(parameters) else ""
     if path in ("/operations", "/map"):

@@ -9,15 +9,14 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from causal_otel.collector.expressions import And, Compare, Expression, Field, Or, conjuncts, whole
+from causal_otel.collector.expressions import whole
 from causal_otel.collector.query import Counted
 from causal_otel.collector.store.days import HOUR, LARGEST, hour_of
 from causal_otel.collector.store.limits import within_range
 from causal_otel.collector.store.open_days import OutOfTime, Skipped
 from causal_otel.collector.store.schema import SPREAD
 from causal_otel.collector.store.search import DaySearch, satisfiable
-from causal_otel.collector.store.table_conditions import is_column
-from causal_otel.collector.systems import OTHERS
+from causal_otel.collector.store.told import is_told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["counted"]
 
-_ROW_OPERATORS = {"duration": (">", ">=", "<", "<="), "status": ("=",)}
 _IDS_AT_ONCE = 500
 _ROWS_AT_ONCE = 20_000
 _FEW = 8
@@ -82,7 +80,7 @@ class _DayCount(DaySearch):
                 self._found.update(trace_id for (trace_id,) in db.execute("SELECT trace_id FROM chunk"))
                 return
             index, named = self.prepared(db)
-            if self._is_told(db, expression):
+            if is_told(self, db, expression):
                 self._by_table(db, named)
                 return
             for _, chunk in self._candidates(db, index, named, first, last):
@@ -96,26 +94,6 @@ class _DayCount(DaySearch):
     def _verify(self, db: DayReading, chunk: int) -> None:
         if chunk and (match := self.match(db, chunk)):
             self._found.add(match[1])
-
-    def _is_told(self, db: DayReading, expression: Expression | None) -> bool:
-        """Whether a chunk has a match if one of its rows satisfies the conditions on the tables."""
-        if self.query.system == OTHERS:
-            return False
-        on_rows = [each for each in conjuncts(expression) if not _is_of_series(each)]
-        # A row tells the longest span and whether one has failed: not whether that is the same one.
-        if len(on_rows) > 1 or not all(map(self._is_of_row, on_rows)):
-            return False
-        others = db.execute("SELECT 1 FROM series WHERE system = ? LIMIT 1", (OTHERS,)).fetchone()
-        return others is None
-
-    def _is_of_row(self, expression: Expression) -> bool:
-        """Whether a row tells if one of its spans satisfies it."""
-        if isinstance(expression, Compare):
-            # Columns tell of it, but for the chunks with an attribute of its name.
-            return is_column(expression) and self._columns.get((expression.key, expression.value)) is not None
-        if not isinstance(expression, Field) or expression.operator not in _ROW_OPERATORS.get(expression.name, ()):
-            return False
-        return expression.name != "status" or expression.value == "error"
 
     def _by_table(self, db: DayReading, named: set[int]) -> None:
         statement = (
@@ -155,10 +133,3 @@ def _traces_of(db: DayReading, chunks: Iterable[int]) -> Iterable[bytes]:
             trace_id
             for (trace_id,) in db.execute(f"SELECT trace_id FROM chunk WHERE id IN ({marks})", some)  # noqa: S608
         )
-
-
-def _is_of_series(expression: Expression) -> bool:
-    """Whether all spans of a series satisfy it, or none does."""
-    if isinstance(expression, And | Or):
-        return all(map(_is_of_series, expression.parts))
-    return isinstance(expression, Field) and expression.name not in _ROW_OPERATORS

@@ -26,6 +26,7 @@ from causal_otel.collector.store import days, sums
 from causal_otel.collector.store.arrivals import recent
 from causal_otel.collector.store.assembling import assembled, assembled_logs
 from causal_otel.collector.store.counting import counted
+from causal_otel.collector.store.heat import heat, log_heat
 from causal_otel.collector.store.limits import is_unicode, within_range
 from causal_otel.collector.store.linked import linked_from
 from causal_otel.collector.store.log_search import log_count, log_search
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-    from causal_otel.collector.query import CallSum, MeasureSum, Selected, SeriesSum, Step
+    from causal_otel.collector.query import CallSum, HeatMap, MeasureSum, Selected, SeriesSum, Step
     from causal_otel.collector.store.day_reading import DayReading
     from causal_otel.collector.store.open_days import OpenDay
     from causal_otel.collector.vocabulary import Vocabulary
@@ -117,6 +118,14 @@ class Reader:
         if query.logs:
             return log_count(present, query, deadline, self.trace)
         return counted(present, query, deadline)
+
+    def heat(self, query: Query, *, columns: int = 60, seconds: float = 0.25) -> HeatMap:
+        """How many of the spans that satisfy a query took how long, over time, for at most about ``seconds``."""
+        present, deadline = self._days.present(), Deadline(seconds)
+        query = replace(query, limit=1, sort="newest", after=None, before=None)
+        if query.logs:
+            return log_heat(present, query, columns, deadline, self.trace)
+        return heat(present, query, columns, deadline)
 
     def summaries(self, trace_ids: Iterable[bytes]) -> list[Summary]:
         """One for each of those traces that are there, in the order asked for."""

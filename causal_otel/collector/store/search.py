@@ -40,6 +40,8 @@ from causal_otel.collector.systems import OTHERS
 if TYPE_CHECKING:
     from collections.abc import Container, Generator, Iterable, Iterator, Mapping, Sequence
 
+    from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
     from causal_otel.collector.query import Query
     from causal_otel.collector.store.day_reading import DayReading
     from causal_otel.collector.store.open_days import Deadline, OpenDay
@@ -135,7 +137,7 @@ class DaySearch:
         self.filters: list[_Filter] = []
         self.literals: Literals | None = None
         self._in_vain = 0
-        self._columns: dict[tuple[str, str], frozenset[int] | None] = {}
+        self.columns: dict[tuple[str, str], frozenset[int] | None] = {}
 
     def _in_place(self, query: Query) -> Query:
         if query.after is None or query.sort != "newest":
@@ -181,7 +183,7 @@ class DaySearch:
         )
         tags = [each for part in conjuncts(expression) if (each := index.leading_to(part)) is not None]
         self.filters = self._filtered(index, tags)
-        return index, set().union(*(each for each in self._columns.values() if each is not None))
+        return index, set().union(*(each for each in self.columns.values() if each is not None))
 
     def _candidates(
         self, db: DayReading, index: TagIndex, named: set[int], first: int, last: int
@@ -225,11 +227,11 @@ class DaySearch:
     def _attributes(self, index: TagIndex, key: str, text: str) -> frozenset[int] | None:
         """The chunks with an attribute that is named as what a column tells; None: they may be many."""
         tag = key, text
-        if tag not in self._columns:
+        if tag not in self.columns:
             wanted = index.wanted(key, text)
             chunks = None if wanted is None else frozenset(index.chunks(wanted))
-            self._columns[tag] = None if chunks is None or len(chunks) > _FEW_NAMED else chunks
-        return self._columns[tag]
+            self.columns[tag] = None if chunks is None or len(chunks) > _FEW_NAMED else chunks
+        return self.columns[tag]
 
     def _hours(self, db: DayReading, first: int, last: int) -> dict[int, int]:
         """The hours in which a span may match, latest first, and how many spans they have of the series."""
@@ -325,6 +327,13 @@ class DaySearch:
 
     def match(self, db: DayReading, chunk: int) -> tuple[int, bytes] | None:
         """When the last matching span of a chunk starts, negated, and the trace's id; None if there is none."""
+        found = self.matching(db, chunk)
+        if found is None or self._came_before(found[0]):
+            return None
+        return -found[1].start_time_unix_nano, found[0]
+
+    def matching(self, db: DayReading, chunk: int) -> tuple[bytes, Span] | None:
+        """The last matching span of a chunk with the trace's id; None if there is none, or the trace was found."""
         row = db.execute("SELECT trace_id, body FROM chunk WHERE id = ? AND start <= ?", (chunk, self.end)).fetchone()
         if row is None or row[0] in self._taken:
             return None
@@ -333,7 +342,7 @@ class DaySearch:
         if span is None:
             self._in_vain += 1
             return None
-        return None if self._came_before(row[0]) else (-span.start_time_unix_nano, row[0])
+        return row[0], span
 
     def _came_before(self, trace_id: bytes) -> bool:
         """Whether a trace comes before the first one that is wanted, because it has a later match as well."""

@@ -118,6 +118,8 @@ class TableConditions:
         if name == "kind":
             number = KINDS.index(value) if value in KINDS else -1
             return f"s.kind {operator} {number}"
+        if name == "root":
+            return f"s.root {operator} {int(value == 'true')}"
         if operator in ("like", "~") or compared.wild:
             return self._of_pattern(compared)
         if not is_unicode(value):

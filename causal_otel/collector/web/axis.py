@@ -1,4 +1,4 @@
-"""The labels of a drawn axis, which waterfall, scatter plot and the status page's bars have alike."""
+"""The labels of a drawn axis, which waterfall, heat map and the status page's bars have alike."""
 
 from __future__ import annotations
 

@@ -106,6 +106,7 @@ class SearchForm:
         sort: a key of :data:`SORTS`.
         after: a :class:`Place`: the page begins after it; empty: with the first trace.
         before: likewise: the page ends before it.
+        outer: the time and the durations of the search that this one was narrowed down from, as an address has them.
     """
 
     q: str = ""
@@ -125,6 +126,7 @@ class SearchForm:
     sort: str = "newest"
     after: str = ""
     before: str = ""
+    outer: str = ""
 
     @classmethod
     def read(cls, parameters: Mapping[str, str]) -> SearchForm:

@@ -37,6 +37,16 @@ SECTIONS = (
         ("/", "/live"),
         (Key("j", "Next trace"), Key("k", "Previous trace")),
     ),
+    Section(
+        "The heat map of the search",
+        ("/",),
+        (
+            Key("← → ↑ ↓", "Choose a cell, once the map is focused"),
+            Key("Shift ←", "Choose a box, likewise →, ↑, ↓"),
+            Key("Enter", "Search in it"),
+            Key("Esc", "Choose none"),
+        ),
+    ),
     Section("Live", ("/live",), (Key("p", "Pause or resume"),)),
     Section(
         "A trace",

@@ -9,6 +9,7 @@ from starlette.staticfiles import StaticFiles
 
 from causal_otel.collector.web import (
     compare_page,
+    different_page,
     import_page,
     keys_page,
     live,
@@ -53,6 +54,7 @@ def routes(
     """
     return [
         *search.routes(reading, status),
+        *different_page.routes(reading),
         *live.routes(reading, status),
         *operations.routes(reading.reader, status),
         *operation_page.routes(reading),

@@ -15,10 +15,11 @@ from starlette.routing import Route
 from causal_otel.collector.attributes import KINDS
 from causal_otel.collector.completion import complete
 from causal_otel.collector.query import Found
+from causal_otel.collector.web.box import different_address, is_narrowed, outer_form
 from causal_otel.collector.web.first_steps import otlp_endpoint
 from causal_otel.collector.web.forms import LIMIT, LOOKBACKS, SORTS, FormError, Place, SearchForm
+from causal_otel.collector.web.heat_map import draw as draw_heat
 from causal_otel.collector.web.listing import Listed, listing, total
-from causal_otel.collector.web.scatter import scatter
 from causal_otel.collector.web.templating import HEADERS, colours, page
 from causal_otel.collector.web.words import Words
 
@@ -28,12 +29,14 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from causal_otel.collector.query import Query, Summary
+    from causal_otel.collector.query import HeatMap, Query, Summary
     from causal_otel.collector.reading import Reading
 
 __all__ = ["routes"]
 
 _COUNT_SECONDS = 0.5
+_HEAT_SECONDS = 0.12
+"""How long a page may be held up for the heat map."""
 _TRACE_ID = re.compile(r"[0-9a-f]{1,32}")
 
 _ORDERS = {
@@ -117,16 +120,19 @@ class _Search:
             query = form.query(now)
         except FormError as error:
             mistakes = dict(error.fields)
-        listed = Listed(form, Found(()))
+        listed, heat = Listed(form, Found(())), None
         if query is not None:
             listed = await to_thread.run_sync(listing, self._reader, form, query)
-        draw = partial(self._search_page, request, listed, now, query, mistakes)
+            if listed.found.trace_ids:
+                heat = await to_thread.run_sync(partial(self._reader.heat, query, seconds=_HEAT_SECONDS))
+        draw = partial(self._search_page, request, listed, heat, now, query, mistakes)
         return await self._reading.summaries(listed.found.trace_ids, draw)
 
     def _search_page(
         self,
         request: Request,
         listed: Listed,
+        heat: HeatMap | None,
         now: int,
         query: Query | None,
         mistakes: dict[str, str],
@@ -134,6 +140,7 @@ class _Search:
     ) -> Response:
         services = self._reader.services()
         form = listed.form
+        narrowed = is_narrowed(form)
         context = {
             "form": form,
             "defaults": SearchForm(),
@@ -144,7 +151,9 @@ class _Search:
             "total": total,
             "found": listed.found,
             "order": _ORDERS[form.sort],
-            "scatter": scatter(traces),
+            "heat": draw_heat(heat, form) if heat is not None else None,
+            "different": different_address(form, query, now) if narrowed and query else "",
+            "outer": outer_form(form, query, now).address() if narrowed and query else "",
             "services": services,
             "operations": self._operations(form.service),
             "colours": colours(count.name for trace in traces for count in trace.services),

@@ -56,6 +56,7 @@ def test_large_traces_are_heavy(address: str) -> None:
         ("/compare?groups=1", False),
         ("/compare?a.service=shop&b.service=shop", True),
         ("/compare?a=%2F%3Fservice%3Dshop&b=service%3Dshop", True),
+        ("/different?service=shop&box.start=2026-01-01T10:00", True),
         ("/live", False),
         ("/status", False),
         (f"/trace/{'x' * 32}", False),

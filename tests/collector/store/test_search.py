@@ -116,7 +116,7 @@ LEAVES = tuple(
         "list~a,null", "raw~ap8", "service=shop", "service!=shop", "service=*a*", "service~sh.p", "name=buy",
         "name!=buy", "name=*ä*", "name~AY", "kind=server", "kind!=client", "system=redis", "system!=redis", 'system=""',
         "system=http*", "status=error", "status!=error", "status=ok", "status=unset", "duration>0s", "duration>=1s",
-        "duration<3ms", "duration<=0s", "duration=1ms", "duration!=1s", "duration!=0ns",
+        "duration<3ms", "duration<=0s", "duration=1ms", "duration!=1s", "duration!=0ns", "root=true", "root!=true",
     )
     if (expression := parse(line).where) is not None
 ) + tuple(expression for pair in WANTED if (expression := tags((pair,))) is not None)  # fmt: skip

@@ -117,15 +117,6 @@ def test_the_form_shows_what_was_asked(client: TestClient) -> None:
     assert '<option value="6h" selected>' in html
 
 
-def test_the_scatter_links_every_trace_found(client: TestClient) -> None:
-    """The server draws a dot for each trace, a link to it; failed ones differ by more than their colour."""
-    chart = client.get("/").text.partition("<figure")[2].partition("</figure>")[0]
-    assert set(re.findall(r'href="/trace/([0-9a-f]{32})"', chart)) == {trace_id(number).hex() for number in (1, 2, 3)}
-    assert chart.count("<circle") == 2
-    assert len(re.findall(r'class="dot failed">.*?<rect', chart, re.DOTALL)) == 1
-    assert "<title>worker job\n9 s · 1 span</title>" in chart
-
-
 def test_a_partial_result_is_told() -> None:
     """When the reader ran out of time, the page says that there may be more."""
 

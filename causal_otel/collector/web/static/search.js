@@ -55,16 +55,6 @@ document.getElementById("tags").addEventListener("keydown", (event) => {
 showRange();
 walk(document.getElementById("traces"));
 
-// A dot and its row point at each other.
-for (const dot of document.querySelectorAll("[data-trace]")) {
-  const row = document.getElementById(dot.dataset.trace);
-  if (!row) continue;
-  for (const [one, other] of [[dot, row], [row, dot]]) {
-    one.addEventListener("pointerenter", () => other.classList.add("near"));
-    one.addEventListener("pointerleave", () => other.classList.remove("near"));
-  }
-}
-
 // Two traces can be compared, no more.
 const picks = [...document.querySelectorAll(".pick")];
 
