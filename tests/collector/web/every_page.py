@@ -23,6 +23,8 @@ PAGES = {
     "search": "/?lookback=1h",
     "search-nothing": "/?lookback=1h&service=nobody",
     "operations": "/operations?lookback=1h",
+    "search-box": "/?service=gateway&start=2026-01-01&end=2099-01-01&shortest=1ms",
+    "different": "/different?lookback=1h&box.shortest=600ms",
     "map": "/map?lookback=1h",
     "live": "/live",
     "status": "/status",
