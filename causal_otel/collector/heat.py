@@ -16,7 +16,7 @@ from causal_otel.collector.query import HeatCell, HeatMap
 from causal_otel.collector.store.histogram import BOUNDS, bucket
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from causal_otel.collector.query import Query
 
@@ -124,7 +124,8 @@ def _width(least: float) -> int:
         return -int(-least // _DAY) * _DAY
     if least > _SECOND // 2:
         return next(width for width in _CLOCK if width >= least)
-    return next(factor * 10**power for power in range(10) for factor in (1, 2, 5) if factor * 10**power >= least)
+    sizes: Iterator[int] = (factor * int(10**power) for power in range(10) for factor in (1, 2, 5))
+    return next(size for size in sizes if size >= least)
 
 
 class Marks:
@@ -160,4 +161,4 @@ class Marks:
     def map(self, *, roots: bool, since: int | None) -> HeatMap:
         """The map of what was counted; the arguments are as in :class:`~causal_otel.collector.query.HeatMap`."""
         cells = (HeatCell(*place, *counts) for place, counts in sorted(self._counts.items()))
-        return HeatMap(self._edges, tuple(each for each in cells if each.count), roots, since)
+        return HeatMap(self._edges, tuple(each for each in cells if each.found), roots, since)

@@ -151,7 +151,7 @@ class HeatCell(NamedTuple):
 
     column: int
     row: int
-    count: int
+    found: int
     errors: int
 
 
@@ -180,7 +180,7 @@ class HeatMap:
     @property
     def count(self) -> int:
         """How many were counted."""
-        return sum(cell.count for cell in self.cells)
+        return sum(cell.found for cell in self.cells)
 
 
 @dataclass(frozen=True, slots=True)

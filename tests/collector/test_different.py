@@ -21,7 +21,7 @@ HOURS = Query(NOON - 2 * HOUR, NOON)
 SLOW = replace(HOURS, shortest=500 * MILLISECOND)
 
 
-def _planted(count: int = 400) -> list[TracesData]:
+def planted_requests(count: int = 400) -> list[TracesData]:
     """Requests of two versions and many users. The new one is slow for a group of them: it waits for a pool."""
     rng = random.Random(4)
     messages = []
@@ -49,7 +49,7 @@ def _planted(count: int = 400) -> list[TracesData]:
 @pytest.fixture(scope="module")
 def planted() -> MemoryReader:
     """The planted requests."""
-    return MemoryReader(_planted())
+    return MemoryReader(planted_requests())
 
 
 def test_what_was_planted_is_told_first(planted: MemoryReader) -> None:
@@ -99,7 +99,7 @@ def test_what_there_is_no_time_for_is_told(planted: MemoryReader) -> None:
         def search(self, query: Query, *, seconds: float = 2.0) -> Found:
             return replace(super().search(query), complete=False)
 
-    assert not differences(Hurried(_planted(40)), SLOW, HOURS, seconds=60).complete
+    assert not differences(Hurried(planted_requests(40)), SLOW, HOURS, seconds=60).complete
 
 
 def test_groups_that_are_alike_differ_in_nothing() -> None:

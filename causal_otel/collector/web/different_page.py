@@ -58,7 +58,7 @@ class _DifferentPage:
         context: dict[str, Any] = {}
         try:
             whole = form.query(now)
-            inner = replace(narrowed(form, roots=False), **box.fields())
+            inner = _inner(form, box)
             part = inner.query(now)
             found = differences(self._reading.reader, part, whole, seconds=_SECONDS)
             context = {"part": part, "whole": whole}
@@ -75,6 +75,13 @@ class _DifferentPage:
             "bounded": any(getattr(box, name) for name in BOUNDS[3:]),
         }
         return page(request, "different.html", context, status=400 if mistakes else 200)
+
+
+def _inner(form: SearchForm, box: Box) -> SearchForm:
+    """The search in the box; where this is no limit of the time, over the whole of it."""
+    if box.start or box.end:
+        return replace(narrowed(form, roots=False), **box.fields())
+    return replace(form, shortest=box.shortest, longest=box.longest, after="", before="")
 
 
 def _row(told: Difference, inner: SearchForm) -> _Row:

@@ -141,7 +141,7 @@ def draw(heat: HeatMap, form: SearchForm) -> Drawing | None:
     of_columns = [_given({"start": each.start, "end": each.end}) for each in columns]
     of_rows = [_given({"shortest": each.shortest, "longest": each.longest}) for each in rows]
     joined = f"{base}{'&' if '?' in base else '?'}"
-    largest = max(cell.count for cell in heat.cells)
+    largest = max(cell.found for cell in heat.cells)
     labels = [_row_label(row) for row in range(first, last + 1)]
     times = [_time_label(edges, column) for column in range(len(columns))]
     cells = [
@@ -151,8 +151,8 @@ def draw(heat: HeatMap, form: SearchForm) -> Drawing | None:
             x=xs[cell.column],
             y=tops[cell.row - first],
             width=round(xs[cell.column + 1] - xs[cell.column], 2),
-            step=_step(cell.count, largest),
-            failed=bisect_left(_SHARES, cell.errors / cell.count) + 1 if cell.errors else 0,
+            step=_step(cell.found, largest),
+            failed=bisect_left(_SHARES, cell.errors / cell.found) + 1 if cell.errors else 0,
             address=f"{joined}{of_columns[cell.column]}{of_rows[cell.row - first]}".rstrip("&"),
             title=f"{_in_words(cell)}\n{labels[cell.row - first]}\n{times[cell.column]}",
         )
@@ -203,7 +203,7 @@ def _step(count: int, largest: int) -> int:
 
 
 def _in_words(cell: HeatCell) -> str:
-    return f"{with_spaces(cell.count)} found" + (f", {with_spaces(cell.errors)} failed" if cell.errors else "")
+    return f"{with_spaces(cell.found)} found" + (f", {with_spaces(cell.errors)} failed" if cell.errors else "")
 
 
 def _row_label(row: int) -> str:
@@ -228,7 +228,7 @@ def _totals(cells: Sequence[HeatCell], joined: str, rows: Sequence[Box], first: 
     for row, box in reversed(list(enumerate(rows, first))):
         inside = [cell for cell in cells if cell.row == row]
         if inside:
-            count, errors = sum(cell.count for cell in inside), sum(cell.errors for cell in inside)
+            count, errors = sum(cell.found for cell in inside), sum(cell.errors for cell in inside)
             found.append(RowTotal(_row_label(row), count, errors, f"{joined}{_given(box.fields())}".rstrip("&")))
     return found
 

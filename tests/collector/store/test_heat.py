@@ -105,8 +105,8 @@ def test_the_search_of_a_cell_finds_what_is_in_it(seed: int, column: int, row: i
     inner = replace(
         query, start=found.edges[column], end=found.edges[column + 1] - 1, shortest=shortest, longest=longest
     )
-    assert reader.count(inner).traces == (cell.count if cell else 0)
-    assert reader.heat(inner).count == (cell.count if cell else 0)
+    assert reader.count(inner).traces == (cell.found if cell else 0)
+    assert reader.heat(inner).count == (cell.found if cell else 0)
 
 
 def test_several_spans_of_an_operation_in_a_trace_are_one_mark_up_to_a_day(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_several_spans_of_an_operation_in_a_trace_are_one_mark_up_to_a_day(tmp_p
         between = replace(hour, shortest=took[0] + 1, longest=took[2] - 1)
         assert [cell.row for cell in reader.heat(between).cells] == [heat.row_of(took[1])]
         week = replace(hour, start=NOON - 7 * DAY)
-        assert [(cell.row, cell.count) for cell in reader.heat(week).cells] == [(heat.row_of(each), 1) for each in took]
+        assert [(cell.row, cell.found) for cell in reader.heat(week).cells] == [(heat.row_of(each), 1) for each in took]
 
 
 def test_what_there_was_no_time_for_is_told(tmp_path: Path) -> None:

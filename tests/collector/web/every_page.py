@@ -32,6 +32,8 @@ PAGES = {
     "operation-which": "/operation",
     "service": service_address(LONG, lookback="24h", version="none", against="9"),
     "service-nothing": "/service?service=nobody",
+    "search-box": "/?service=gateway&start=2026-01-01&end=2099-01-01&shortest=1ms",
+    "different": "/different?lookback=1h&box.shortest=600ms",
     "map": "/map?lookback=1h",
     "live": "/live",
     "status": "/status",

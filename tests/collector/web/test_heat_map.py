@@ -26,7 +26,7 @@ from tests.collector.web.trace_site import application
 RANGE = "start=2026-11-22T11:00&end=2026-11-22T13:00"
 
 
-def _many(count: int = 60, *, seed: int = 1) -> list[TracesData]:
+def busy(count: int = 60, *, seed: int = 1) -> list[TracesData]:
     """Traces of an hour around noon, a third of which fail, with a child each."""
     rng = random.Random(seed)
     found = []
@@ -52,7 +52,7 @@ def _cells(html: str) -> dict[str, tuple[int, int]]:
 @pytest.mark.parametrize("query", ["", "service=shop&", "operation=SELECT&", "q=duration%3E1ms&", "errors=1&"])
 def test_the_search_of_a_cell_finds_its_traces(query: str) -> None:
     """As many as the cell says; those of all cells are all that match, and its failed ones are with errors."""
-    reader = MemoryReader(_many())
+    reader = MemoryReader(busy())
     client = TestClient(application(reader))
     cells = _cells(client.get(f"/?{query}{RANGE}").text)
     all_found: list[str] = []
@@ -73,7 +73,7 @@ def test_the_search_of_a_cell_finds_its_traces(query: str) -> None:
 
 def test_a_search_for_nothing_but_a_time_counts_roots() -> None:
     """The map says so, and its cells ask for them."""
-    html = TestClient(application(MemoryReader(_many(7)))).get(f"/?{RANGE}").text
+    html = TestClient(application(MemoryReader(busy(7)))).get(f"/?{RANGE}").text
     assert re.search(r"7\s+root spans", html)
     for address in _cells(html):
         assert parse_qs(urlsplit(address).query)["q"] == ["root=true"]
@@ -122,7 +122,7 @@ def test_what_was_not_counted_is_told() -> None:
             found = super().heat(query, columns=columns)
             return HeatMap(found.edges, found.cells, found.roots, NOON - MINUTE)
 
-    html = TestClient(application(Hurried(_many(7)))).get(f"/?{RANGE}").text
+    html = TestClient(application(Hurried(busy(7)))).get(f"/?{RANGE}").text
     assert "the newest 7" in html
     assert "since Nov 22 11:59:00 UTC" in html
 
@@ -166,7 +166,7 @@ def test_all_that_is_drawn_is_inside(cells: list[tuple[int, int, int, int]], wid
 
 def test_rows_are_told_in_a_table() -> None:
     """Every row with its durations, how many took so long, and a search for them."""
-    messages = _many()
+    messages = busy()
     client = TestClient(application(MemoryReader(messages)))
     html = client.get(f"/?{RANGE}").text
     rows = re.findall(r'<tr><td><a href="([^"]+)">[^<]+</a></td><td class="number">(\d+)</td>', html)
