@@ -132,7 +132,7 @@ def _assert_told(html: str, week: Week) -> None:
         (row,) = [row for row in rows if row[0] == name]
         assert row[1:3] == [format_duration(before[name]), format_duration(after[name])]
     foot = text(html.partition("<tfoot>")[2].partition("</tfoot>")[0])
-    assert foot.endswith(f"+{format_duration(after['all'] - before['all'])}")
+    assert foot.endswith(f"+{format_duration(after['all'] - before['all'])} 100 %")
 
 
 def test_versions_are_compared(client: TestClient, week: Week) -> None:
