@@ -119,7 +119,8 @@ def test_small_parts_are_together() -> None:
     counted.add(whole)
     sums = [SeriesSum(SERIES, WEEK.bins[5].start, 1, 0, whole, whole, counted, Histogram())]
     systems = [_measure(CALLED, f"http host{place}", (place + 1) * MILLISECOND) for place in range(30)]
-    found = trend(WEEK, sums, [*systems, _measure("causal.queue.wait", "mail", SECOND)])
+    waits = [_measure("causal.queue.wait", "mail", SECOND), _measure("causal.threadpool.wait", "before", 7)]
+    found = trend(WEEK, sums, [*systems, *waits])
     assert len(found.parts) == 10
     labels = [part.label for part in found.parts]
     assert labels[-2:] == ["own", "22 others"]
@@ -127,7 +128,7 @@ def test_small_parts_are_together() -> None:
     assert "calls to host0" not in labels
     assert sum(part.mean for part in found.parts) == whole
     assert sum(part.share for part in found.parts) == pytest.approx(1)
-    assert found.before == (("queue wait", SECOND),)
+    assert found.before == (("queue wait", SECOND), ("thread wait", 7))
     assert found.scaled == 0
 
 
