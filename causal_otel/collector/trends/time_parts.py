@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from causal_otel.collector.query import MeasureSum
     from causal_otel.collector.trends.window import Window
 
-__all__ = ["KEYS", "OWN", "TimePart", "TimeParts", "time_parts", "time_parts_of_bins"]
+__all__ = ["KEYS", "OWN", "TimePart", "TimeParts", "part_of", "time_parts", "time_parts_of_bins"]
 
 KEYS = (*INSIDE, CAUSAL_QUEUE_WAIT, CALLED)
 """The measures that it is made of."""
@@ -77,17 +77,24 @@ class TimeParts:
     scaled: float = 1.0
 
 
+def part_of(measure: MeasureSum) -> TimePart | None:
+    """The part that a measure tells of; None: of what passed before the calls began, or of something else."""
+    if measure.key not in _PLACES or (measure.key in BEFORE and measure.label == BEFORE_LABEL):
+        return None
+    return TimePart(measure.key, measure.label if measure.key == CALLED else "")
+
+
 def time_parts(measures: Iterable[MeasureSum], total: int) -> TimeParts:
     """Where ``total`` nanoseconds went, which calls took that told ``measures`` of themselves."""
     found: dict[TimePart, int] = {}
     before: dict[str, int] = {}
     for each in measures:
-        if each.key in BEFORE and (each.key == CAUSAL_QUEUE_WAIT or each.label == BEFORE_LABEL):
+        part = part_of(each)
+        if part is not None:
+            found[part] = found.get(part, 0) + each.total
+        elif each.key in BEFORE:
             label = BEFORE_LABELS[each.key]
             before[label] = before.get(label, 0) + each.total
-        elif each.key in _PLACES:
-            part = TimePart(each.key, each.label if each.key == CALLED else "")
-            found[part] = found.get(part, 0) + each.total
     measured = sum(found.values())
     scaled = 1.0
     if measured > total:

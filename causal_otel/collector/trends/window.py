@@ -78,6 +78,10 @@ class Window:
         """The time before ``now``, as many nanoseconds as ``lookback``, with the bin that is not over."""
         return cls.around(max(0, now - lookback), now, now)
 
+    def by_day(self) -> Window:
+        """The UTC days that it touches."""
+        return Window(self.start // DAY * DAY, _round_up(self.end, DAY), "day", self.now, self.cut)
+
     @property
     def last(self) -> int:
         """The last moment that is part of it, as readers of traces take it."""

@@ -52,13 +52,13 @@ def comparing(
         window: the time that is shown.
     """
     version, against = version_name(state.version), version_name(state.against)
-    if against is not None and version is not None and version != against:
+    if against is not None and version is not None:
+        if version == against:
+            return None, "Choose two versions to compare them."
         change = between_versions(reader, selected, window, against, version)
         before, after = (f"version {name}" if name else "no version" for name in (against, version))
         says = says_of_change(change, f"{before[0].upper()}{before[1:]} took", f"{after} took")
         return Comparing(change, before, after, says, None, ""), ""
-    if against is not None:
-        return None, "Choose two versions to compare them."
     try:
         moment = state.moment_in(window)
     except ValueError as error:

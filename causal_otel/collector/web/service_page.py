@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from causal_otel.collector.query import MeasureSum, SeriesSum, TraceReader
     from causal_otel.collector.trends.window import Window
 
-__all__ = ["Pool", "routes"]
+__all__ = ["MANY", "Pool", "routes"]
+
+MANY = 1000
+"""Operations of a service; one with more has figures by the day, of which a store has the sums ready."""
 
 _MOST_OPERATIONS = 200
 _MOST_POOLS = 50
@@ -102,6 +105,9 @@ def routes(reader: TraceReader) -> list[Route]:
 
 def _show(request: Request, reader: TraceReader, state: TrendState, now: int) -> Response:
     window, problem = read_window(state, now)
+    many = window.step == "hour" and len(reader.operations(state.service)) > MANY
+    if many:
+        window = window.by_day()
     selected = state.selected(any_version=True, entries=True)
     everything = reader.series(Selected(state.service), window.start, window.last, window.step)
     version = version_name(state.version)
@@ -122,6 +128,7 @@ def _show(request: Request, reader: TraceReader, state: TrendState, now: int) ->
         "path": "/service",
         "trend": drawn,
         "comparing": compared,
+        "many": MANY if many else 0,
         "operations": rows[:_MOST_OPERATIONS],
         "hidden": max(0, len(rows) - _MOST_OPERATIONS),
         "pools": pools[:_MOST_POOLS],

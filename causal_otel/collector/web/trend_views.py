@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from causal_otel.collector.store.measures import CALLED
 from causal_otel.collector.trends.rates import Rates, rates, rates_of_bins
-from causal_otel.collector.trends.time_parts import OWN, TimePart, TimeParts, time_parts_of_bins
+from causal_otel.collector.trends.time_parts import OWN, TimePart, TimeParts, part_of, time_parts_of_bins
 from causal_otel.collector.units import format_duration
 from causal_otel.collector.web.charts import TimeChart, count_ticks, duration_ticks, time_chart
 from causal_otel.collector.web.templating import count, plural, share, utc
@@ -178,11 +178,7 @@ def _parts(
     def view(label: str, look: str, some: Sequence[TimePart]) -> PartView:
         total = sum(totals[part] for part in some)
         largest, trace = max(
-            (
-                (each.largest, each.trace.hex())
-                for each in measures
-                if len(some) == 1 and TimePart(each.key, each.label if each.key == CALLED else "") == some[0]
-            ),
+            ((each.largest, each.trace.hex()) for each in measures if len(some) == 1 and part_of(each) == some[0]),
             default=(0, ""),
         )
         means = tuple(

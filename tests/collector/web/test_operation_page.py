@@ -14,7 +14,8 @@ from starlette.testclient import TestClient
 
 from causal_otel.collector.store.histogram import BOUNDS, bucket
 from causal_otel.collector.store.reader import Reader
-from causal_otel.collector.units import format_duration
+from causal_otel.collector.units import format_duration, moment
+from causal_otel.collector.web import service_page
 from causal_otel.collector.web.addresses import operation_address, service_address
 from causal_otel.collector.web.templating import count, share
 from causal_otel.collector.web.trend_state import written
@@ -82,15 +83,16 @@ def test_figures_are_those_of_its_spans(client: TestClient, week: Week, query: s
 @pytest.mark.parametrize(("query", "width"), [("", HOUR), ("&lookback=30d", 24 * HOUR)])
 def test_charts_and_their_table_have_every_step(client: TestClient, week: Week, query: str, width: int) -> None:
     """Each hour or day has a column in each chart and a row in the table, with the figures of its spans."""
+    earliest = time.time_ns() // width * width
     html = client.get(PAGE + query).text
     rows = table(html, "The same as a table")
-    last = week.now // width * width
-    starts = [last - (len(rows) - 1 - place) * width for place in range(len(rows))]
     titles = re.findall(r'data-at="([^"]+)"><title>([^<]*)</title>', html)
     assert len(titles) == 3 * len(rows)
-    for start, row, (at, title) in zip(starts, rows, titles, strict=False):
+    starts = [moment(at) for at, _ in titles[: len(rows)]]
+    assert earliest <= starts[-1] <= time.time_ns()
+    assert starts == list(range(starts[0], starts[-1] + 1, width))
+    for start, row, (_, title) in zip(starts, rows, titles, strict=False):
         lengths = week.durations(lambda one, _, first=start: first <= one.start_time_unix_nano < first + width)  # type: ignore[misc]
-        assert at == written(start)
         assert row[1] == count(len(lengths))
         assert f": {len(lengths)} call" in title
         if lengths:
@@ -118,8 +120,8 @@ def _means(week: Week, start: int, end: int) -> dict[str, int]:
 
 def _assert_told(html: str, week: Week) -> None:
     """The page tells that the new version waits for connections, and by how much."""
-    moment = deployed(week.now)
-    before, after = _means(week, 0, moment), _means(week, moment, week.now)
+    begun = deployed(week.now)
+    before, after = _means(week, 0, begun), _means(week, begun, week.now)
     (said,) = re.findall(r'<p class="verdict">([^<]*)</p>', html)
     assert format_duration(before["all"]) in said
     assert format_duration(after["all"]) in said
@@ -130,7 +132,7 @@ def _assert_told(html: str, week: Week) -> None:
         (row,) = [row for row in rows if row[0] == name]
         assert row[1:3] == [format_duration(before[name]), format_duration(after[name])]
     foot = text(html.partition("<tfoot>")[2].partition("</tfoot>")[0])
-    assert foot.endswith(f"+{format_duration(after['all'] - before['all'])}")
+    assert foot.endswith(f"+{format_duration(after['all'] - before['all'])} 100 %")
 
 
 def test_versions_are_compared(client: TestClient, week: Week) -> None:
@@ -240,7 +242,7 @@ def test_callers_and_callees(client: TestClient, week: Week) -> None:
         ("&start=2026-11-22T10:00&end=2026-11-21T10:00", 400, "the end is before the start"),
         ("&moment=then", 400, "Before and after cannot be compared"),
         ("&moment=1999-01-01T00:00", 400, "the moment is not within the time that is shown"),
-        (f"&against={OLD}", 400, "Choose two versions"),
+        (f"&against={OLD}", 200, "What changed"),
         (f"&version={OLD}&against={OLD}", 400, "Choose two versions"),
         (f"&version=9&against={OLD}", 200, "It was not called"),
         ("&version=none", 200, "It was not called"),
@@ -275,6 +277,18 @@ def test_a_span_without_a_name_has_a_page() -> None:
     assert client.get(link(html, "Search all its traces")).text.count('<li class="trace') == 1
 
 
+def test_a_service_with_very_many_operations(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its figures are by the day, which takes less to read, and the page says so; rows left out are counted."""
+    by_hour = client.get(service_address("shop")).text
+    monkeypatch.setattr(service_page, "MANY", 2)
+    monkeypatch.setattr(service_page, "_MOST_OPERATIONS", 1)
+    html = client.get(service_address("shop")).text
+    assert "more than 2 operations" in html
+    assert "2 operations with less time are not shown" in html
+    assert tiles(html)["Mean"] == tiles(by_hour)["Mean"]
+    assert len(table(html, "The same as a table")) in (8, 9)
+
+
 def test_nothing_that_spans_say_becomes_markup() -> None:
     """Names of services, operations and versions, systems and parameters are text on both pages."""
     start = time.time_ns() - SECOND
@@ -304,17 +318,17 @@ def test_a_click_on_a_chart_compares(
     reader: Reader, week: Week, serve: Callable[[ASGIApp], str], open_page: OpenPage
 ) -> None:
     """A click where the version came sets the moment, and the page tells what changed; without scripts a form does."""
-    base, moment = serve(site(reader)), written(deployed(week.now))
+    base, came = serve(site(reader)), written(deployed(week.now))
     page = open_page(base + PAGE)
     screenshot(page, "operation")
     with page.expect_navigation():
-        page.locator(f'#chart-durations [data-at="{moment}"] .reach').click()
-    assert f"moment={moment.replace(':', '%3A')}" in page.url
+        page.locator(f'#chart-durations [data-at="{came}"] .reach').click()
+    assert f"moment={came.replace(':', '%3A')}" in page.url
     _assert_told(page.content(), week)
     screenshot(page, "operation-moment")
     plain = open_page(base + PAGE, javascript=False)
     assert not plain.locator(".hint").is_visible()
-    plain.fill("#moment", moment)
+    plain.fill("#moment", came)
     with plain.expect_navigation():
         plain.locator("form:has(#moment) button").click()
     _assert_told(plain.content(), week)
