@@ -9,6 +9,7 @@ from starlette.staticfiles import StaticFiles
 
 from causal_otel.collector.web import (
     compare_page,
+    error_pages,
     import_page,
     live,
     map_page,
@@ -52,6 +53,7 @@ def routes(
         *search.routes(reading, status),
         *live.routes(reading, status),
         *operations.routes(reading.reader, status),
+        *error_pages.routes(reading.reader, status),
         *status_page.routes(status),
         *trace_page.routes(reading),
         *compare_page.routes(reading),

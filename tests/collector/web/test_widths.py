@@ -34,6 +34,8 @@ PAGES = {
     "search": "/?lookback=1h",
     "search-nothing": "/?lookback=1h&service=nobody",
     "operations": "/operations?lookback=1h",
+    "errors": "/errors?lookback=1h",
+    "error-group": "/error?lookback=1h&type=error",
     "map": "/map?lookback=1h",
     "live": "/live",
     "status": "/status",
@@ -137,7 +139,7 @@ def test_page(open_page: OpenPage, serve: Callable[[ASGIApp], str], name: str, t
     _check(open_page, serve(_app(empty=False)) + PAGES[name], name, theme)
 
 
-@pytest.mark.parametrize("name", ["search", "compare-choose", "live", "map", "operations"])
+@pytest.mark.parametrize("name", ["search", "compare-choose", "live", "map", "operations", "errors"])
 def test_first_steps(open_page: OpenPage, serve: Callable[[ASGIApp], str], name: str) -> None:
     """Likewise where nothing was received yet."""
     _check(open_page, serve(_app(empty=True)) + PAGES[name].partition("?")[0], f"{name}-empty")
