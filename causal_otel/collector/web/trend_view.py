@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
+from time import time_ns
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlencode
 
 from causal_otel.collector.query import Selected
 from causal_otel.collector.trends.periods import Period
+from causal_otel.collector.units import format_duration
 from causal_otel.collector.web.forms import LOOKBACKS
 from causal_otel.collector.web.templating import utc
 
@@ -64,7 +65,7 @@ class TrendView:
             lookback=lookback if lookback in LOOKBACKS else _DEFAULT_LOOKBACK,
             sort=sort if sort in sorts else default,
             number=int(number) if number.isascii() and number.isdecimal() and 0 < len(number) < 6 else 1,
-            now=time.time_ns(),
+            now=time_ns(),
         )
 
     @property
@@ -94,12 +95,19 @@ def seen(at: int, period: Period, form: str = "%b %d %H:%M") -> str:
     return utc(at, form if period.step == "hour" else "%b %d")
 
 
-def bars(amounts: Sequence[int], period: Period) -> list[Bar]:
-    """A trend as bars, the highest as high as the drawing; none where there is nothing."""
+def bars(amounts: Sequence[int], period: Period, *, time: bool = False) -> list[Bar]:
+    """A trend as bars, the highest as high as the drawing; none where there is nothing.
+
+    Args:
+        amounts: of each step.
+        period: whose steps these are.
+        time: whether they are nanoseconds, and no counts.
+    """
     highest = max(amounts, default=0)
     drawn = []
     for place, (at, amount) in enumerate(zip(period.steps, amounts, strict=True)):
         if amount > 0:
+            shown = format_duration(amount) if time else f"{amount:,}"
             height = round(max(1.5, amount / highest * (_HEIGHT - 2)), 1)
-            drawn.append(Bar(4 * place, _HEIGHT - 1 - height, height, f"{seen(at, period)}: {amount:,}"))
+            drawn.append(Bar(4 * place, _HEIGHT - 1 - height, height, f"{seen(at, period)}: {shown}"))
     return drawn

@@ -20,6 +20,7 @@ from causal_otel.collector.tokens import Tokens
 from causal_otel.collector.web.templating import page
 from tests.collector.oracle import MemoryReader
 from tests.collector.web.browser import screenshot
+from tests.collector.web.sample_causes import causes
 from tests.collector.web.sample_logs import shop_logs
 from tests.collector.web.sample_traces import Builder, shop
 from tests.collector.web.sites import status_document
@@ -36,6 +37,7 @@ PAGES = {
     "operations": "/operations?lookback=1h",
     "errors": "/errors?lookback=1h",
     "error-group": "/error?lookback=1h&type=error",
+    "runtime": "/runtime?lookback=1h",
     "map": "/map?lookback=1h",
     "live": "/live",
     "status": "/status",
@@ -94,7 +96,7 @@ def deep(start: int) -> Builder:
 
 def _app(empty: bool) -> Starlette:
     now = time.time_ns() - 10**9
-    traces = [] if empty else [shop(start=now), shop(OTHER, now, slower=1.6), deep(now).message]
+    traces = [] if empty else [shop(start=now), shop(OTHER, now, slower=1.6), deep(now).message, causes(now)]
     reader = MemoryReader(traces)
     for trace in () if empty else (SHOP, DEEP):
         reader.records[bytes.fromhex(trace)] = shop_logs(now)
@@ -139,7 +141,7 @@ def test_page(open_page: OpenPage, serve: Callable[[ASGIApp], str], name: str, t
     _check(open_page, serve(_app(empty=False)) + PAGES[name], name, theme)
 
 
-@pytest.mark.parametrize("name", ["search", "compare-choose", "live", "map", "operations", "errors"])
+@pytest.mark.parametrize("name", ["search", "compare-choose", "live", "map", "operations", "errors", "runtime"])
 def test_first_steps(open_page: OpenPage, serve: Callable[[ASGIApp], str], name: str) -> None:
     """Likewise where nothing was received yet."""
     _check(open_page, serve(_app(empty=True)) + PAGES[name].partition("?")[0], f"{name}-empty")
