@@ -4,14 +4,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from causal_otel.collector.query import Selected
+from causal_otel.collector.trends.errors import errors
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from causal_otel.collector.query import Dependency, OperationStatistics
+    from causal_otel.collector.query import Dependency, OperationStatistics, TraceReader
     from causal_otel.collector.trends.errors import Errors
     from causal_otel.collector.trends.periods import Period
 
-__all__ = ["errors_document", "map_document", "operations_document"]
+__all__ = ["errors_document", "figures", "map_document", "operations_document"]
+
+
+def figures(reader: TraceReader, name: str, service: str | None, period: Period) -> dict[str, Any]:
+    """The document ``operations``, ``errors`` or ``map`` of a time.
+
+    Args:
+        reader: what has the figures.
+        name: of the document.
+        service: only what this one did; in the map: what it called, and who called it. None: all.
+        period: the time.
+    """
+    if name == "operations":
+        return operations_document(reader.statistics(period.start, period.end, service), period)
+    if name == "errors":
+        return errors_document(errors(reader, Selected(service), period), period)
+    calls = reader.dependencies(period.start, period.end)
+    return map_document([each for each in calls if service in (None, each.parent, each.child)], period)
 
 
 def operations_document(operations: Iterable[OperationStatistics], period: Period) -> dict[str, Any]:

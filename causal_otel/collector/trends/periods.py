@@ -13,6 +13,7 @@ __all__ = ["DAY", "HOUR", "Period"]
 HOUR = 3600 * 10**9
 DAY = 24 * HOUR
 
+_LONGEST = 367 * DAY
 _HOURS = 49
 """Steps of an hour at the most; a longer time has steps of a day, which are cheap to read."""
 
@@ -23,6 +24,19 @@ class Period:
 
     start: int
     end: int
+
+    @classmethod
+    def checked(cls, start: int, end: int) -> Period:
+        """One that somebody asks for.
+
+        Raises:
+            ValueError: It ends before it begins, or is longer than a year.
+        """
+        if end < start:
+            raise ValueError("the end is before the start")
+        if end - start > _LONGEST:
+            raise ValueError("the time is longer than a year")
+        return cls(start, end)
 
     @property
     def step(self) -> Literal["hour", "day"]:

@@ -6,16 +6,14 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from causal_otel.collector.conditions import quoted
 from causal_otel.collector.error_labels import LONGEST, UNTYPED, ErrorLabel
 from causal_otel.collector.trends import errors as trends
-from causal_otel.collector.trends.documents import errors_document
 from causal_otel.collector.web.first_steps import otlp_endpoint
 from causal_otel.collector.web.forms import LOOKBACKS, SearchForm
-from causal_otel.collector.web.templating import HEADERS, colours, page
+from causal_otel.collector.web.templating import colours, page
 from causal_otel.collector.web.trend_view import TrendView, bars, seen
 from causal_otel.names import ERROR_TYPE, EXCEPTION_TYPE
 
@@ -45,25 +43,16 @@ COLUMNS: dict[str, tuple[str, str]] = {
 
 
 def routes(reader: TraceReader, status: Callable[[], dict[str, Any]]) -> list[Route]:
-    """``/errors``, ``/errors.json`` and ``/error``."""
+    """``/errors`` and ``/error``."""
     pages = _Errors(reader, status)
     # Starlette calls what is not async from threads, where it may wait for the disk.
-    return [
-        Route("/errors", pages.errors),
-        Route("/errors.json", pages.document),
-        Route("/error", pages.error),
-    ]
+    return [Route("/errors", pages.errors), Route("/error", pages.error)]
 
 
 class _Errors:
     def __init__(self, reader: TraceReader, status: Callable[[], dict[str, Any]]) -> None:
         self._reader = reader
         self._status = status
-
-    def document(self, request: Request) -> Response:
-        view = TrendView.read(request, trends.SORTS, "count")
-        found = trends.errors(self._reader, view.selected, view.period)
-        return JSONResponse(errors_document(found, view.period), headers=HEADERS)
 
     def errors(self, request: Request) -> Response:
         view = TrendView.read(request, trends.SORTS, "count")

@@ -10,6 +10,7 @@ from starlette.staticfiles import StaticFiles
 from causal_otel.collector.web import (
     compare_page,
     error_pages,
+    figures_json,
     import_page,
     live,
     map_page,
@@ -56,6 +57,7 @@ def routes(
         *operations.routes(reading.reader, status),
         *error_pages.routes(reading.reader, status),
         *runtime_page.routes(reading.reader, status),
+        *figures_json.routes(reading.reader),
         *status_page.routes(status),
         *trace_page.routes(reading),
         *compare_page.routes(reading),

@@ -60,7 +60,7 @@ class TrendView:
         given = request.query_params.get
         lookback, sort, number = given("lookback", ""), given("sort", ""), given("page", "")
         return cls(
-            path=request.url.path.removesuffix(".json"),
+            path=request.url.path,
             service=given("service", ""),
             lookback=lookback if lookback in LOOKBACKS else _DEFAULT_LOOKBACK,
             sort=sort if sort in sorts else default,
