@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from causal_otel.causality.explanation.failures import failure
 from causal_otel.collector.analysis import build
@@ -16,11 +16,30 @@ from causal_otel.collector.query import Query, Selected
 from causal_otel.names import ERROR_TYPE, EXCEPTION_STACKTRACE, EXCEPTION_TYPE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+
+    from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
     from causal_otel.collector.analysis import SpanView, TraceView
-    from causal_otel.collector.query import MeasureSum, TraceReader
+    from causal_otel.collector.query import MeasureSum, Series, SeriesSum, Step, TraceReader
     from causal_otel.collector.trends.periods import Period
+
+    class Sums(Protocol):
+        """The part of a reader that has the sums."""
+
+        def measures(
+            self, selected: Selected, start: int, end: int, step: Step, keys: Collection[str] = ()
+        ) -> list[MeasureSum]: ...
+
+        def series(self, selected: Selected, start: int, end: int, step: Step) -> list[SeriesSum]: ...
+
+    class Whole(Protocol):
+        """The part of a reader that has whole traces."""
+
+        def trace(self, trace_id: bytes) -> TracesData | None: ...
+
+        def span_count(self, trace_ids: Sequence[bytes]) -> int: ...
+
 
 __all__ = ["SORTS", "ErrorExample", "ErrorGroup", "Errors", "FailedOperation", "errors", "example", "examples"]
 
@@ -135,25 +154,29 @@ SORTS: dict[str, Callable[[ErrorGroup], int]] = {
 """The orders of groups, the largest first."""
 
 
-def errors(reader: TraceReader, selected: Selected, period: Period) -> Errors:
+def errors(
+    reader: Sums, selected: Selected, period: Period, wants: Callable[[Series], bool] = lambda series: True
+) -> Errors:
     """Group the errors of a time.
 
     Args:
         reader: what has them.
         selected: of which series.
         period: the time.
+        wants: of these, which ones.
     """
-    told = reader.measures(selected, period.start, period.end, period.step, (ERROR_TYPE,))
+    read = reader.measures(selected, period.start, period.end, period.step, (ERROR_TYPE,))
+    told = [each for each in read if wants(each.series)]
     by_label: defaultdict[str, list[MeasureSum]] = defaultdict(list)
     for each in told:
         by_label[each.label].append(each)
-    known = _before(reader, selected, period) if told else None
+    known = _before(reader, selected, period, wants) if told else None
     groups = [_group(label, sums, period, known) for label, sums in by_label.items()]
     groups.sort(key=lambda each: (-each.count, each.label))
     return Errors(tuple(groups), sum(each.spans for each in told))
 
 
-def example(reader: TraceReader, group: ErrorGroup) -> ErrorExample:
+def example(reader: Whole, group: ErrorGroup) -> ErrorExample:
     """The group's trace, and the innermost span in it that failed so."""
     return _example(reader, group.label, group.trace_id)
 
@@ -175,11 +198,14 @@ def examples(
     return sorted(found.values(), key=lambda each: -(0 if each.span is None else each.span.start))
 
 
-def _before(reader: TraceReader, selected: Selected, period: Period) -> frozenset[str] | None:
+def _before(reader: Sums, selected: Selected, period: Period, wants: Callable[[Series], bool]) -> frozenset[str] | None:
     """The labels of the time before; None: nothing is kept of it."""
     before = period.before
-    labels = frozenset(each.label for each in reader.measures(selected, before.start, before.end, "all", (ERROR_TYPE,)))
-    return labels if labels or reader.series(selected, before.start, before.end, "all") else None
+    sums = reader.measures(selected, before.start, before.end, "all", (ERROR_TYPE,))
+    labels = frozenset(each.label for each in sums if wants(each.series))
+    if labels or any(wants(each.series) for each in reader.series(selected, before.start, before.end, "all")):
+        return labels
+    return None
 
 
 def _group(label: str, sums: Sequence[MeasureSum], period: Period, known: frozenset[str] | None) -> ErrorGroup:
@@ -234,7 +260,7 @@ def _queries(label: ErrorLabel, selected: Selected, period: Period) -> Iterator[
         )
 
 
-def _example(reader: TraceReader, label: ErrorLabel, trace_id: bytes) -> ErrorExample:
+def _example(reader: Whole, label: ErrorLabel, trace_id: bytes) -> ErrorExample:
     if reader.span_count([trace_id]) > _MOST_SPANS:
         return ErrorExample(trace_id)
     message = reader.trace(trace_id)
