@@ -3,22 +3,65 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["own_frame"]
 
-_FRAME = re.compile(r'File "([^"\n]+)", line (\d+), in ([^\n]+)')
+_HEADER = re.compile(r"([ |+-]*)(?:Exception Group )?Traceback \(most recent call last\):")
+_FRAME = re.compile(r'\s*File "([^"\n]{1,1000})", line \d+, in ([^\n]+)')
+_BETWEEN = (
+    "The above exception was the direct cause of the following exception:",
+    "During handling of the above exception, another exception occurred:",
+)
+_PART = re.compile(r"[ |+-]*\+-{2,}(?: \d+ -+)?")
+"""What stands before each exception of a group, and after the last one."""
+
+_WIDEST = 1000
 _SEPARATOR = re.compile(r"[/\\]")
-_INSTALLED = ("/site-packages/", "/dist-packages/", "\\site-packages\\", "\\dist-packages\\")
-_STANDARD = re.compile(r"[/\\]lib(?:64)?[/\\]python3[^/\\]*[/\\]|^<")
+_COMPREHENSION = re.compile(r"<(?:listcomp|setcomp|dictcomp|genexpr)>")
+_OUTERMOST = 4
+"""Columns before the lines of a group's own traceback, at the most. Those of its parts have more."""
+
+_FOREIGN = re.compile(
+    r"""
+    [/\\](?:site|dist)-packages[/\\]                 # installed, whatever the environment's name is
+    | [/\\]\.pex[/\\] | \.egg[/\\] | [/\\]__pypackages__[/\\]
+    | [/\\]lib(?:64|32)?[/\\](?:python|pypy)\d[^/\\]*[/\\]  # the standard library
+    | [/\\](?:python|pypy)\d[^/\\]*\.zip[/\\]
+    | \\[^\\]*[Pp]ython[^\\]*\\[Ll]ib\\              # the same on Windows
+    | \\(?:mini|ana)conda\d?\\(?:envs\\[^\\]+\\)?[Ll]ib\\
+    | ^<                                             # made at run time, or frozen
+    | \.p(?:yx|xd|xi)$                               # of Cython, which are told by a path inside their distribution
+    | [/\\]causal_otel[/\\](?:_internal|causality|engine|export|instrument|logs|metrics|patches|sampling)[/\\]
+    """,
+    re.VERBOSE,
+)
 _MOST = 200_000
 """Characters that are looked at: of a longer one the last, where the exception itself is."""
+
+
+class _Frame(NamedTuple):
+    path: str
+    function: str
+
+
+class _Traceback(NamedTuple):
+    """One of the tracebacks of a stack trace: whether it is a group's part, and its frames, the deepest last."""
+
+    inner: bool
+    frames: list[_Frame]
 
 
 def own_frame(stacktrace: str) -> str:
     """``shop/orders.py load()``: the deepest frame that is not installed, the standard library's or made at run time.
 
     Without such a frame it is the deepest one. The line is left out, since it moves with every release. Of chained
-    exceptions the last one counts, which is the one that was raised in the end.
+    exceptions the last one counts, which is the one that was raised in the end, and one before it only if that has no
+    such frame. So it is with the exceptions of a group: the order in which these failed is mostly chance. An
+    application that is installed like a library, other than as editable, cannot be told from one.
 
     Args:
         stacktrace: as Python prints one.
@@ -26,13 +69,45 @@ def own_frame(stacktrace: str) -> str:
     Returns:
         The last folder, the file and the function; empty if there is no frame of Python's.
     """
-    frames = _FRAME.findall(stacktrace[-_MOST:])
-    if not frames:
-        return ""
-    path, _, function = next((each for each in reversed(frames) if _is_own(each[0])), frames[-1])
-    place = "/".join(_SEPARATOR.split(path)[-2:])
-    return f"{place} {function.strip().rpartition('.<locals>.')[2]}()"
+    found = list(_tracebacks(stacktrace[-_MOST:]))
+    last = max((place for place, each in enumerate(found) if not each.inner), default=0)
+    ordered = [*found[last:], *reversed(found[:last])]
+    for traceback in ordered:
+        for place in range(len(traceback.frames) - 1, -1, -1):
+            if not _FOREIGN.search(traceback.frames[place].path):
+                return _named(traceback.frames, place)
+    deepest = next((each.frames for each in ordered if each.frames), None)
+    return _named(deepest, len(deepest) - 1) if deepest else ""
 
 
-def _is_own(path: str) -> bool:
-    return not (any(part in path for part in _INSTALLED) or _STANDARD.search(path))
+def _tracebacks(text: str) -> Iterator[_Traceback]:
+    """Each of them, as they are printed. What an exception says may look like one, and is none."""
+    frames: list[_Frame] | None = []  # of a text that was cut, the first lines are frames
+    inner, margin, may_begin = False, 0, True
+    for line in text.splitlines():
+        header = _HEADER.match(line) if may_begin else None
+        if header is not None:
+            if frames:
+                yield _Traceback(inner, frames)
+            margin = len(header[1])
+            frames, inner, may_begin = [], margin > _OUTERMOST, False
+        elif frames is not None:
+            rest = line[margin:]
+            if match := _FRAME.match(rest):
+                frames.append(_Frame(match[1], match[2].strip()))
+            elif rest[:1] not in ("", " ") and not may_begin:  # what was raised, and what it says
+                yield _Traceback(inner, frames)
+                frames, may_begin = None, False
+        may_begin = may_begin or any(each in line for each in _BETWEEN) or bool(_PART.fullmatch(line[:_WIDEST]))
+    if frames:
+        yield _Traceback(inner, frames)
+
+
+def _named(frames: list[_Frame], place: int) -> str:
+    path, function = frames[place]
+    while place and _COMPREHENSION.fullmatch(function) and frames[place - 1].path == path:
+        place -= 1
+        function = frames[place].function  # from Python 3.12 on, most comprehensions have no frame
+    function = function.rpartition(".<locals>.")[2]
+    shown = function if function.startswith("<") else f"{function}()"
+    return f"{'/'.join(_SEPARATOR.split(path)[-2:])} {shown}"

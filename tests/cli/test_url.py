@@ -81,6 +81,12 @@ def _both(capsys: pytest.CaptureFixture[str], directory: Path, collector: Runnin
         ("traces", "--errors", "--max-duration", "50ms", *_TIME),
         ("traces", "--start", BEFORE),
         ("traces", "--lookback", "1h"),
+        ("operations", *_TIME),
+        ("operations", "--json", "--sort", "calls", "--service", "api", *_TIME),
+        ("errors", *_TIME),
+        ("errors", "--json", *_TIME),
+        ("map", *_TIME),
+        ("map", "--json", *_TIME),
     ],
 )
 def test_a_collector_says_what_its_files_say(

@@ -9,6 +9,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 
 from causal_otel.collector.attributes import plain_dict, service_name, text
 from causal_otel.collector.matching import kind_name, span_duration
+from causal_otel.collector.own_frames import own_frame
 from causal_otel.collector.query import CallSum, MeasureSum, Selected, Series, SeriesSum, Step
 from causal_otel.collector.store.histogram import Histogram
 from causal_otel.collector.systems import system_of
@@ -155,7 +156,14 @@ def _told(seen: _Seen) -> Iterator[tuple[str, str, int]]:
     if "causal.block.frame" in given:
         yield "causal.block.frame", given["causal.block.frame"], span_duration(seen.span)
     if seen.span.status.code == Status.STATUS_CODE_ERROR:
-        yield "error.type", given.get("error.type", "error") + "\n", span_duration(seen.span)
+        yield "error.type", _error(seen), span_duration(seen.span)
+
+
+def _error(seen: _Seen) -> str:
+    exceptions = [plain_dict(each.attributes) for each in seen.span.events if each.name == "exception"]
+    last = exceptions[-1] if exceptions else {}
+    kind = text(last.get("exception.type")) or text(seen.attributes.get("error.type")) or "error"
+    return f"{kind[:100]}\n{own_frame(text(last.get('exception.stacktrace')))[:100]}"
 
 
 def calls(traces: Iterable[TracesData], parent: Selected, child: Selected, start: int, end: int) -> list[CallSum]:

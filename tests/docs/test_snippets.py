@@ -48,6 +48,7 @@ async def poll(): ...
 _SEARCHING = {
     "docs/how-to/terminal.md",
     "docs/how-to/find-traces.md",
+    "docs/how-to/errors.md",
     "docs/how-to/why.md",
     "docs/how-to/coding-agents.md",
 }

@@ -72,7 +72,7 @@ def test_all_pages_of_a_large_outline(over_stdin: Agent) -> None:
         ("services", "services", {"limit": 9}, 0),
         ("operations", "operations", {"operation": "GET /item", "limit": 50}, ITEMS),
         ("operations", "operations", {"operation": "SELECT inventory", "limit": 3, "sort": "p95"}, 14),
-        ("errors", "errors", {"operation": "GET /item", "limit": 50}, ITEMS),
+        ("errors", "errors", {"operation": "GET /item", "limit": 50}, ITEMS // 2),
         ("trace_outline", "outline", {"trace_id": LARGE, "errors": True, "limit": 7}, (LARGE_SPANS - 1) // 100),
     ],
 )

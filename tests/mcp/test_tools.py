@@ -229,26 +229,29 @@ def test_operations_say_where_their_time_goes(agent: Agent) -> None:
 
 
 def test_errors_are_grouped(agent: Agent) -> None:
-    """By service, operation and type, each with the last one as an example."""
+    """By type and frame, counted in all spans of the hours, each with an example."""
     answer = agent.ask("errors", operation='"GET"', **TIME)
     assert answer["errors"] == [
         {
-            "service": "api",
-            "operation": "GET",
             "type": "timeout",
             "count": 1,
-            "origin": 1,
-            "last": "2023-11-14T22:13:20.020Z",
+            "requests": 0,
+            "operations": ["api: GET (1)"],
+            "first": "2023-11-14T22:00:00.000Z",
+            "last": "2023-11-14T22:00:00.000Z",
             "trace_id": ORDER,
             "span_id": span_id("call"),
+            "at": "2023-11-14T22:13:20.020Z",
             "ms": 40.0,
+            "origin": True,
             "message": "timeout: no answer",
         }
     ]
-    assert answer["counted"] == "traces that were looked at: 1, all that match"
-    inventory = agent.ask("errors", service="inventory-service", **TIME)
-    assert sum(row["count"] for row in inventory["errors"]) == (LARGE_SPANS - 1) // 100
-    assert {row["type"] for row in inventory["errors"]} == {"57014"}
+    assert answer["counted"] == "all spans of the hours that the time is in"
+    (inventory,) = agent.ask("errors", service="inventory-service", **TIME)["errors"]
+    assert (inventory["type"], inventory["count"]) == ("57014", (LARGE_SPANS - 1) // 100)
+    assert len(inventory["operations"]) == 4
+    assert inventory["operations"][-1].endswith(" more")
 
 
 def test_services_are_listed(agent: Agent) -> None:

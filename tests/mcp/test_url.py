@@ -36,7 +36,6 @@ def test_traces_are_found_and_explained(remote: Agent, over_stdin: Agent) -> Non
         ("trace_outline", {"trace_id": ORDER}),
         ("span_details", {"trace_id": ORDER, "span_id": span_id("query")}),
         ("diff_traces", {"a": QUICK, "b": ORDER}),
-        ("errors", {"operation": '"GET"', **TIME}),
     ):
         assert remote.ask(tool, **arguments) == over_stdin.ask(tool, **arguments)
 
@@ -66,6 +65,15 @@ def test_operations_are_counted_in_traces(remote: Agent) -> None:
     }
     services = remote.ask("services", **TIME)
     assert {"service": "web", "spans": 1, "errors": 0, "operations": 1} in services["services"]
+
+
+def test_errors_are_counted_in_traces(remote: Agent, over_stdin: Agent) -> None:
+    """Of traces that are looked at: as in the directory itself, but for what only sums over hours tell."""
+    looked_at, summed = (each.ask("errors", operation='"GET"', **TIME) for each in (remote, over_stdin))
+    assert looked_at["counted"] == "traces that were looked at: 1, all that match"
+    ((row,), (expected,)) = looked_at["errors"], summed["errors"]
+    assert row.pop("last") == row["at"]
+    assert row == {key: value for key, value in expected.items() if key not in ("first", "last")}
 
 
 def test_what_cannot_be_asked_is_told(tmp_path: Path, collector: Running) -> None:

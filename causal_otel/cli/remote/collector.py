@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from causal_otel.cli.remote.asking import Asked
     from causal_otel.collector.query import Query
+    from causal_otel.collector.trends.periods import Period
 
 __all__ = ["CollectorSource", "parameters"]
 
@@ -72,6 +73,23 @@ class CollectorSource:
 
         answer = self._asked.get(f"/trace/{trace_id.hex()}/logs.json")
         return TraceLogs(otlp_json.read(answer.body, LogsData())) if answer.found else None
+
+    def figures(self, name: str, service: str | None, period: Period) -> dict[str, Any]:
+        """See :func:`causal_otel.collector.trends.documents.figures`.
+
+        Raises:
+            CommandError: There are none.
+        """
+        given = {"service": service or "", "start": _moment(period.start // 1000), "end": _moment(period.end // 1000)}
+        answer = self._asked.get(f"/{name}.json", {key: value for key, value in given.items() if value})
+        document = answer.document()
+        if answer.found and isinstance(document, dict):
+            return document
+        mistakes = document.get("mistakes") if isinstance(document, dict) else None
+        if mistakes:
+            told = "; ".join(f"{key}: {said}" for key, said in mistakes.items())
+            raise CommandError(f"{self._asked.shown} refuses the question: {told}")
+        raise CommandError(f"{self._asked.shown} has no /{name}.json: it is a collector of an older release")
 
 
 def parameters(query: Query) -> dict[str, str]:

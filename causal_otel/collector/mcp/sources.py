@@ -8,14 +8,23 @@ from causal_otel.collector.analysis.trace_tree import build
 from causal_otel.collector.mcp.answers import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
     from causal_otel.collector.analysis.view import TraceView
-    from causal_otel.collector.query import Found, OperationStatistics, Query, Summary
+    from causal_otel.collector.query import (
+        Found,
+        MeasureSum,
+        OperationStatistics,
+        Query,
+        Selected,
+        SeriesSum,
+        Step,
+        Summary,
+    )
 
-__all__ = ["SEARCH_SECONDS", "Bounded", "Counted", "Traces", "each_trace", "furthest", "trace_of"]
+__all__ = ["SEARCH_SECONDS", "Bounded", "Counted", "Summed", "Traces", "each_trace", "furthest", "trace_of"]
 
 SEARCH_SECONDS = 5.0
 """How long one search may take."""
@@ -42,6 +51,22 @@ class Counted(Protocol):
 
     def statistics(self, start: int, end: int, service: str | None = None) -> list[OperationStatistics]:
         """How every operation (of a service) went between two Unix times in nanoseconds, to the hour."""
+
+
+@runtime_checkable
+class Summed(Traces, Protocol):
+    """What sums up what spans tell besides, as the store does."""
+
+    def measures(
+        self, selected: Selected, start: int, end: int, step: Step, keys: Collection[str] = ()
+    ) -> list[MeasureSum]:
+        """See :meth:`causal_otel.collector.query.TraceReader.measures`."""
+
+    def series(self, selected: Selected, start: int, end: int, step: Step) -> list[SeriesSum]:
+        """See :meth:`causal_otel.collector.query.TraceReader.series`."""
+
+    def span_count(self, trace_ids: Sequence[bytes]) -> int:
+        """See :meth:`causal_otel.collector.query.TraceReader.span_count`."""
 
 
 @runtime_checkable

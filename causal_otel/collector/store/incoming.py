@@ -10,6 +10,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 
 from causal_otel.causality.explanation.parts import thread_wait_is_inside
 from causal_otel.collector.attributes import KINDS, plain, service_name, text
+from causal_otel.collector.error_labels import joined
 from causal_otel.collector.own_frames import own_frame
 from causal_otel.collector.store import indexing
 from causal_otel.collector.store.days import LARGEST
@@ -40,10 +41,8 @@ __all__ = ["Observation", "Origin", "Piece", "SpanParser", "origin_of", "pieces"
 _NO_ID = {bytes(8), bytes(16)}
 _ERROR = Status.STATUS_CODE_ERROR
 _OF_EXCEPTIONS = (EXCEPTION_TYPE, EXCEPTION_STACKTRACE)
-_UNTYPED = "error"
-"""The type of an error that tells none."""
 _LONGEST = 100
-"""Characters of a version, a type or a frame."""
+"""Characters of a version."""
 
 
 class Origin(NamedTuple):
@@ -164,9 +163,7 @@ class SpanParser:
             exception = self._add_events(events, hashes)
         if error:
             told = self._tags.told(attributes) if told is None else told
-            error_type = exception[0] or text(told.get(ERROR_TYPE)) or _UNTYPED
-            label = f"{error_type[:_LONGEST]}\n{exception[1][:_LONGEST]}"
-            measures = *measures, Measure(ERROR_TYPE, label, duration)
+            measures = *measures, Measure(ERROR_TYPE, joined(told, exception), duration)
         if links := span.links:
             linked = {Span.Link.FromString(link).trace_id for link in links}
             hashes.update(indexing.link_hash(trace_id) for trace_id in linked if trace_id != span.trace_id)

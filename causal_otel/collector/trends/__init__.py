@@ -1,1 +1,1 @@
-"""How operations and services went over time: pure functions over :class:`~causal_otel.collector.query.TraceReader`."""
+"""What sums over hours and days tell: figures for pages, the command line and agents, all over one ``TraceReader``."""

@@ -13,6 +13,7 @@ from causal_otel.collector.tokens import Tokens
 from causal_otel.collector.troubles import Trouble
 from causal_otel.collector.web.addresses import operation_address, service_address
 from tests.collector.oracle import MemoryReader
+from tests.collector.web.sample_causes import causes
 from tests.collector.web.sample_logs import shop_logs
 from tests.collector.web.sample_traces import Builder, shop
 from tests.collector.web.sites import status_document
@@ -26,6 +27,9 @@ PAGES = {
     "search": "/?lookback=1h",
     "search-nothing": "/?lookback=1h&service=nobody",
     "operations": "/operations?lookback=1h",
+    "errors": "/errors?lookback=1h",
+    "error-group": "/error?lookback=1h&type=error",
+    "runtime": "/runtime?lookback=1h",
     "operation": "/operation?service=orders&operation=POST+%2Forders&kind=server&lookback=24h",
     "operation-long": operation_address(LONG, PATH, kind="server", lookback="24h"),
     "operation-nothing": "/operation?service=nobody&operation=",
@@ -92,8 +96,12 @@ def runs(start: int) -> Builder:
 def every_page(*, empty: bool = False, troubled: bool = False) -> Starlette:
     """All pages over some traces, or over none; of a collector that is in trouble, or not."""
     now = time.time_ns() - 10**9
-    traces = [] if empty else [shop(start=now), shop(OTHER, now, slower=1.6), deep(now).message, runs(now).message]
-    reader = MemoryReader(traces)
+    traces = (
+        []
+        if empty
+        else [shop(start=now), shop(OTHER, now, slower=1.6), deep(now).message, runs(now).message, causes(now)]
+    )
+    reader = MemoryReader([] if empty else traces)
     for trace in () if empty else (SHOP, DEEP):
         reader.records[bytes.fromhex(trace)] = shop_logs(now)
     routes = web.routes(Reading(reader), status=status_document, put=None)

@@ -88,7 +88,7 @@ def test_page(open_page: OpenPage, serve: Callable[[ASGIApp], str], name: str, t
     _check(open_page, serve(every_page()) + PAGES[name], name, theme)
 
 
-@pytest.mark.parametrize("name", ["search", "compare-choose", "live", "map", "operations"])
+@pytest.mark.parametrize("name", ["search", "compare-choose", "live", "map", "operations", "errors", "runtime"])
 def test_first_steps(open_page: OpenPage, serve: Callable[[ASGIApp], str], name: str) -> None:
     """Likewise where nothing was received yet."""
     _check(open_page, serve(every_page(empty=True)) + PAGES[name].partition("?")[0], f"{name}-empty")

@@ -1,57 +1,113 @@
-"""``errors``: what fails, by service, operation and type, each with an example."""
+"""``errors``: what fails, by the error's type and the application's own frame, each with an example."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from causal_otel.causality.explanation.failures import failure
 from causal_otel.collector.analysis.lookup import matching
+from causal_otel.collector.conditions import is_like
+from causal_otel.collector.error_labels import ErrorLabel, error_of
 from causal_otel.collector.mcp.answers import milliseconds, name, utc
 from causal_otel.collector.mcp.arguments import OfOperation, Paged
-from causal_otel.collector.mcp.error_types import error_type
-from causal_otel.collector.mcp.sources import SEARCH_SECONDS, each_trace
+from causal_otel.collector.mcp.sources import SEARCH_SECONDS, Summed, each_trace
 from causal_otel.collector.mcp.statistics import looked
 from causal_otel.collector.mcp.tools.tool import Tool, capped
-from causal_otel.collector.query import Query
+from causal_otel.collector.query import Query, Selected
+from causal_otel.collector.trends.errors import ErrorGroup, errors, example
+from causal_otel.collector.trends.periods import Period
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from causal_otel.collector.analysis import SpanView, TraceView
+    from causal_otel.collector.mcp.paging import Page
     from causal_otel.collector.mcp.sources import Traces
+    from causal_otel.collector.query import Series
 
 __all__ = ["ERRORS"]
 
 _MOST = 50
 _MOST_TRACES, _MOST_SPANS = 300, 100_000
 _LONGEST_MESSAGE = 160
+_EXAMPLE_SECONDS = 5.0
+_OPERATIONS = 3
 
 
 class _Errors(OfOperation, Paged):
     limit: int = Field(20, ge=1, le=_MOST, description="groups a page")
 
 
+def _answer(traces: Traces, wanted: _Errors) -> str:
+    page = wanted.page(ERRORS.name, wanted.limit, *wanted.time())
+    return _counted(traces, wanted, page) if isinstance(traces, Summed) else _looked_at(traces, wanted, page)
+
+
+def _head(wanted: _Errors, of: str, rows: Sequence[object]) -> dict[str, Any]:
+    if rows:
+        return {"counted": of}
+    return {"counted": of, "hint": f"no span that matches has failed {wanted.when}: try a longer last, such as 7d"}
+
+
+# -- where errors are summed up ---------------------------------------------------------------------------------------
+
+
+def _counted(traces: Summed, wanted: _Errors, page: Page) -> str:
+    operation, like = wanted.names()
+
+    def wants(series: Series) -> bool:
+        return like is None or is_like(like, series.operation)
+
+    found = errors(traces, Selected(wanted.service or None, operation), Period(page.start, page.end), wants)
+    head = _head(wanted, "all spans of the hours that the time is in", found.groups)
+    show = partial(_group_row, traces, time.monotonic() + _EXAMPLE_SECONDS)
+    return page.answer(head, "errors", found.groups, lambda group: "\n".join(group.label), show)
+
+
+def _group_row(traces: Summed, until: float, group: ErrorGroup) -> dict[str, Any]:
+    row = {
+        **_labelled(group.label),
+        "count": group.count,
+        "requests": group.requests,
+        "operations": _operations((each.service, each.operation, each.count) for each in group.operations),
+        "new": group.new,
+        "first": utc(group.first),
+        "last": utc(group.last),
+        "trace_id": group.trace_id.hex(),
+    }
+    if group.new is None:
+        del row["new"]
+    if time.monotonic() < until and (span := example(traces, group).span) is not None:
+        row |= _example(span)
+    return row
+
+
+# -- where they are not: some of the newest traces --------------------------------------------------------------------
+
+
 @dataclass
 class _Group:
-    service: str
-    operation: str
-    kind: str
+    label: ErrorLabel
     count: int = 0
-    origins: int = 0
-    last: int = -1
-    example: tuple[TraceView, SpanView] | None = None
+    requests: int = 0
+    operations: Counter[tuple[str, str]] = field(default_factory=Counter)
+    newest: tuple[TraceView, SpanView] | None = None
 
     def add(self, view: TraceView, span: SpanView) -> None:
         self.count += 1
-        self.origins += not span.errors_below
-        if span.start > self.last:
-            self.last = span.start
-            self.example = view, span
+        self.requests += span.kind in ("server", "consumer") or not span.parent_id
+        self.operations[span.service, span.name] += 1
+        if self.newest is None or (span.start, span.depth) > (self.newest[1].start, self.newest[1].depth):
+            self.newest = view, span
 
 
-def _answer(traces: Traces, wanted: _Errors) -> str:
-    page = wanted.page(ERRORS.name, wanted.limit, *wanted.time())
+def _looked_at(traces: Traces, wanted: _Errors, page: Page) -> str:
     operation, like = wanted.names()
     query = Query(
         start=page.start,
@@ -63,38 +119,54 @@ def _answer(traces: Traces, wanted: _Errors) -> str:
         limit=_MOST_TRACES,
     )
     found = traces.search(query, seconds=SEARCH_SECONDS)
-    groups: dict[tuple[str, str, str], _Group] = {}
+    groups: dict[ErrorLabel, _Group] = {}
     looked_at = 0
     for view in each_trace(traces, found, _MOST_SPANS):
         looked_at += 1
         for span in matching(view, query):
-            key = span.service, span.name, error_type(span)
-            groups.setdefault(key, _Group(*key)).add(view, span)
-    rows = sorted(groups.values(), key=lambda each: (-each.count, each.service, each.operation, each.kind))
+            label = error_of(span)
+            groups.setdefault(label, _Group(label)).add(view, span)
+    rows = sorted(groups.values(), key=lambda each: (-each.count, each.label))
     complete = found.complete and looked_at == len(found.trace_ids) < _MOST_TRACES
-    head: dict[str, Any] = {"counted": looked(looked_at, complete=complete)}
-    if not rows:
-        head["hint"] = f"no span that matches has failed {wanted.when}: try a longer last, such as 7d"
-    return page.answer(head, "errors", rows, _key, _row)
-
-
-def _key(each: _Group) -> str:
-    return f"{each.service}\n{each.operation}\n{each.kind}"
+    head = _head(wanted, looked(looked_at, complete=complete), rows)
+    return page.answer(head, "errors", rows, lambda group: "\n".join(group.label), _row)
 
 
 def _row(each: _Group) -> dict[str, Any]:
-    assert each.example is not None  # a group has at least one
-    view, span = each.example
+    assert each.newest is not None  # a group has at least one
+    view, span = each.newest
+    operations = sorted(each.operations.items(), key=lambda of: (-of[1], of[0]))
     return {
-        "service": name(each.service),
-        "operation": name(each.operation),
-        "type": each.kind,
+        **_labelled(each.label),
         "count": each.count,
-        "origin": each.origins,
-        "last": utc(each.last),
+        "requests": each.requests,
+        "operations": _operations((*key, count) for key, count in operations),
+        "last": utc(span.start),
         "trace_id": view.trace_id,
+        **_example(span),
+    }
+
+
+# -- both -------------------------------------------------------------------------------------------------------------
+
+
+def _labelled(label: ErrorLabel) -> dict[str, str]:
+    return {"type": name(label.type), **({"frame": name(label.frame)} if label.frame else {})}
+
+
+def _operations(counted: Iterable[tuple[str, str, int]]) -> tuple[str, ...]:
+    """The operations in which most failed, and how many others."""
+    found = list(counted)
+    shown = [f"{name(service)}: {name(operation)} ({count})" for service, operation, count in found[:_OPERATIONS]]
+    return (*shown, f"{len(found) - _OPERATIONS} more") if len(found) > _OPERATIONS else tuple(shown)
+
+
+def _example(span: SpanView) -> dict[str, Any]:
+    return {
         "span_id": span.span_id,
+        "at": utc(span.start),
         "ms": milliseconds(span.duration),
+        "origin": not span.errors_below,
         "message": failure(span, _LONGEST_MESSAGE),
     }
 
@@ -102,10 +174,10 @@ def _row(each: _Group) -> dict[str, Any]:
 ERRORS = Tool(
     "errors",
     "List errors",
-    "Group the spans that failed by service, operation and error type, the most frequent first: count, origin (how "
-    "many began there, with no failed span below them), last (when), and of the last one trace, span, ms, message. Of "
-    f"the newest {_MOST_TRACES} traces with errors. {capped(_MOST)} Next: why(trace_id) or "
-    "span_details(trace_id, span_id).",
+    "Group the spans that failed by error type and the application's own frame, the most frequent first: count of "
+    "spans (an error counts in each span it passes through), requests among them, operations, first and last (when, to "
+    "the hour), new (not there before). Of an example: trace, span, at, ms, message, origin (no span below it failed). "
+    f"{capped(_MOST)} Next: why(trace_id) or span_details(trace_id, span_id).",
     _Errors,
     _answer,
 )

@@ -1,0 +1,149 @@
+"""What the commands that print tables of figures have in common: where the figures are from, their order and totals."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from causal_otel.cli.source import add_source, source
+from causal_otel.cli.stored import CommandError, UsageError, add_times, carry_out, read, stored, times
+from causal_otel.terminal.columns import table
+from causal_otel.terminal.screen import Screen
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Container, Mapping, Sequence
+
+__all__ = ["Row", "Table", "configure_table", "failing", "print_table"]
+
+Row = dict[str, Any]
+"""A row of a document, see :mod:`causal_otel.collector.trends.documents`."""
+
+_LOOKBACK = "24h"
+_MOST = 100_000
+
+
+class Table:
+    """How one of the documents is printed.
+
+    Args:
+        name: of the document and the command.
+        rows: the name of its rows, and of the document's member that has them.
+        titles: of the columns; the last one may be cut by the terminal.
+        right: the numbers of the columns whose cells stand on their right.
+        sorts: the orders, the largest first: by what.
+        cells: a row's cells, pairs of text and style.
+        key: what orders rows that are equal.
+        totals: a line about all rows.
+        empty: what is said if there is no row.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        rows: str,
+        *,
+        titles: Sequence[str],
+        right: Container[int],
+        sorts: Mapping[str, Callable[[Row], float]],
+        cells: Callable[[Row], Sequence[tuple[str, str]]],
+        key: Callable[[Row], Any],
+        totals: Callable[[Sequence[Row]], str],
+        empty: str,
+    ) -> None:
+        self.name = name
+        self.rows = rows
+        self.titles = titles
+        self.right = right
+        self.sorts = sorts
+        self.cells = cells
+        self.key = key
+        self.totals = totals
+        self.empty = empty
+
+
+def configure_table(parser: argparse.ArgumentParser, shown: Table, *, service: str) -> None:
+    """Add the options of a command that prints a table.
+
+    Args:
+        parser: the command's.
+        shown: the table.
+        service: what the option ``--service`` means.
+    """
+    default = next(iter(shown.sorts))
+    parser.add_argument("--service", metavar="NAME", help=service)
+    add_times(parser, lookback=_LOOKBACK)
+    parser.add_argument(
+        "--sort",
+        metavar="ORDER",
+        default=default,
+        help=f"which come first, the largest: {', '.join(shown.sorts)}; default: %(default)s",
+    )
+    parser.add_argument("--limit", metavar="N", default="50", help="how many rows at most; default: %(default)s")
+    parser.add_argument("--json", action="store_true", help="print each row as a line of JSON")
+    add_source(parser)
+
+
+def print_table(shown: Table, arguments: argparse.Namespace) -> int:
+    """Print the table; returns the exit status."""
+    return carry_out(shown.name, lambda given: _print(shown, given), arguments)
+
+
+def failing(row: Row, of: str = "calls") -> str:
+    """The share of calls that failed, as a cell."""
+    percent = 100 * row["errors"] / row[of] if row[of] else 0
+    return "-" if not percent else "<0.1 %" if percent < 0.1 else f"{percent:.3g} %"
+
+
+def _print(shown: Table, arguments: argparse.Namespace) -> int:
+    limit = read("--limit", _limit, arguments.limit) or 1
+    if arguments.sort not in shown.sorts:
+        raise UsageError(f"--sort: one of {', '.join(shown.sorts)} is needed, not {arguments.sort!r}")
+    rows: list[Row] = _document(shown, arguments)[shown.rows]
+    value = shown.sorts[arguments.sort]
+    rows.sort(key=lambda row: (-value(row), shown.key(row)))
+    if arguments.json:
+        for row in rows[:limit]:
+            print(json.dumps(row, ensure_ascii=False))
+        return 0
+    screen = Screen()
+    if not rows:
+        screen.print(shown.empty)
+        return 0
+    lines = [[(title, "dim") for title in shown.titles], *(shown.cells(row) for row in rows[:limit])]
+    screen.write(table(lines, right=shown.right), cut=True)
+    more = f"; {len(rows) - limit} more rows: give --limit" if len(rows) > limit else ""
+    screen.print((f"{shown.totals(rows)}{more}", "dim"))
+    return 0
+
+
+def _document(shown: Table, arguments: argparse.Namespace) -> dict[str, Any]:
+    from causal_otel.cli.remote.collector import CollectorSource
+    from causal_otel.cli.remote.fetched import FetchedSource
+    from causal_otel.collector.trends.documents import figures
+    from causal_otel.collector.trends.periods import Period
+
+    start, end = times(arguments, lookback=_LOOKBACK)
+    try:
+        period = Period.checked(start, min(end, max(start, time.time_ns())))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    if arguments.url is None:
+        with stored(arguments) as reader:
+            return figures(reader, shown.name, arguments.service, period)
+    with source(arguments) as asked:
+        if isinstance(asked, CollectorSource):
+            return asked.figures(shown.name, arguments.service, period)
+        other = asked.name if isinstance(asked, FetchedSource) else "no collector of ours"
+        raise CommandError(
+            f"{arguments.url} is {other}, which keeps no sums of {shown.rows}: ask a collector of causal_otel, or "
+            "search it with `causal-otel traces`"
+        )
+
+
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and 1 <= int(text) <= _MOST):
+        raise ValueError(f"a whole number from 1 to {_MOST} is needed, not {text!r}")
+    return int(text)

@@ -1,0 +1,66 @@
+"""The figures of pages for programs: ``/operations.json``, ``/errors.json`` and ``/map.json``."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from causal_otel.collector.trends.documents import figures
+from causal_otel.collector.trends.periods import Period
+from causal_otel.collector.units import moment, parse_duration
+from causal_otel.collector.web.templating import HEADERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from causal_otel.collector.query import TraceReader
+
+__all__ = ["routes"]
+
+_DEFAULT = "24h"
+
+
+def routes(reader: TraceReader) -> list[Route]:
+    """The documents. All take ``service``, and ``lookback`` or ``start`` and ``end``."""
+    # Starlette calls what is not async from threads, where it may wait for the disk.
+    return [Route(f"/{name}.json", partial(_answer, reader, name)) for name in ("operations", "errors", "map")]
+
+
+def _answer(reader: TraceReader, name: str, request: Request) -> Response:
+    given = request.query_params
+    mistakes: dict[str, str] = {}
+    period = _period(given, time.time_ns(), mistakes)
+    if period is None:
+        return JSONResponse({"mistakes": mistakes}, status_code=400, headers=HEADERS)
+    document: dict[str, Any] = figures(reader, name, given.get("service") or None, period)
+    return JSONResponse(document, headers=HEADERS)
+
+
+def _period(given: Mapping[str, str], now: int, mistakes: dict[str, str]) -> Period | None:
+    def read(name: str, reader: Callable[[str], int], text: str) -> int | None:
+        try:
+            return reader(text) if text else None
+        except ValueError as error:
+            mistakes[name] = str(error)
+            return None
+
+    end = read("end", moment, given.get("end", ""))
+    start = read("start", moment, given.get("start", ""))
+    back = read("lookback", parse_duration, given.get("lookback", "") or _DEFAULT)
+    until = now if end is None else end
+    if start is None:
+        start = max(0, until - (back or 0))
+    if mistakes:
+        return None
+    try:
+        return Period.checked(start, until)
+    except ValueError as error:
+        mistakes["start"] = str(error)
+        return None
