@@ -9,7 +9,6 @@ there are graphs for which no drawing is found in minutes.
 from __future__ import annotations
 
 import json
-import logging
 import subprocess
 import sys
 import threading
@@ -17,6 +16,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+
+from causal_otel._internal.log import logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,7 +54,7 @@ _SPACING = {
     "isolated_max_columns": 6,
 }
 
-_log = logging.getLogger(__name__)
+_logger = logger(__name__)
 
 Point = tuple[float, float]
 _Rectangle = tuple[float, float, float, float]
@@ -147,11 +148,11 @@ def _layout(boxes: int, edges: tuple[tuple[int, int], ...]) -> Layout | None:
             check=True,
         )
     except subprocess.TimeoutExpired:
-        _log.warning("causal_otel: the map is not drawn: it takes longer than %s seconds", _SECONDS)
+        _logger.warning("the map is not drawn: it takes longer than %s seconds", _SECONDS)
         return None
     except (OSError, subprocess.SubprocessError) as error:
         told = (getattr(error, "stderr", None) or b"").decode(errors="replace").strip().rpartition("\n")[2]
-        _log.warning("causal_otel: the map is not drawn: %s", told or error)
+        _logger.warning("the map is not drawn: %s", told or error)
         return None
     drawn = json.loads(answer.stdout)
     return _moved(
