@@ -1,4 +1,4 @@
-"""``causal-otel map``: which service called which, how often, and how long that took."""
+"""``causal-otel map``: who called whom, how often, and how long that took: services, databases, brokers and hosts."""
 
 from __future__ import annotations
 
@@ -14,15 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = ["HELP", "configure", "run"]
 
-HELP = "Print a table of which service called which."
+HELP = "Print a table of who called whom: services, databases, brokers and hosts."
 
 _SORTS = {
     "calls": lambda row: row["calls"],
     "errors": lambda row: row["errors"],
     "failing": lambda row: row["errors"] / row["calls"] if row["calls"] else 0,
-    "p50": lambda row: row["p50_nano"],
     "p95": lambda row: row["p95_nano"],
-    "total": lambda row: row["total_nano"],
 }
 
 
@@ -42,22 +40,22 @@ def _cells(row: Row) -> list[tuple[str, str]]:
         (str(row["calls"]), ""),
         (str(row["errors"]), "red") if row["errors"] else ("-", ""),
         (failing(row), "red" if row["errors"] else ""),
-        *((format_duration(row[f"{name}_nano"]), "") for name in ("p50", "p95", "total")),
+        (format_duration(row["p95_nano"]), ""),
         (printable(f"{row['parent']} -> {row['child']}"), ""),
     ]
 
 
 def _totals(rows: Sequence[Row]) -> str:
-    services = {row[end] for row in rows for end in ("parent", "child")}
+    nodes = {row[end] for row in rows for end in ("parent", "child")}
     calls, errors = sum(row["calls"] for row in rows), sum(row["errors"] for row in rows)
-    return f"{len(services)} services, {calls} calls, {errors} errors"
+    return f"{len(nodes)} nodes, {calls} calls, {errors} errors"
 
 
 _TABLE = Table(
     "map",
-    "calls",
-    titles=("CALLS", "ERRORS", "FAILING", "P50", "P95", "TOTAL", "FROM -> TO"),
-    right=range(6),
+    "edges",
+    titles=("CALLS", "ERRORS", "FAILING", "P95", "FROM -> TO"),
+    right=range(4),
     sorts=_SORTS,
     cells=_cells,
     key=lambda row: (row["parent"], row["child"]),

@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from causal_otel.collector.query import Selected
 from causal_otel.collector.trends.errors import errors
+from causal_otel.collector.trends.topology import topology
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from causal_otel.collector.query import Dependency, OperationStatistics, TraceReader
+    from causal_otel.collector.query import OperationStatistics, TraceReader
     from causal_otel.collector.trends.errors import Errors
     from causal_otel.collector.trends.periods import Period
 
-__all__ = ["errors_document", "figures", "map_document", "operations_document"]
+__all__ = ["errors_document", "figures", "operations_document"]
 
 
 def figures(reader: TraceReader, name: str, service: str | None, period: Period) -> dict[str, Any]:
@@ -30,8 +31,7 @@ def figures(reader: TraceReader, name: str, service: str | None, period: Period)
         return operations_document(reader.statistics(period.start, period.end, service), period)
     if name == "errors":
         return errors_document(errors(reader, Selected(service), period), period)
-    calls = reader.dependencies(period.start, period.end)
-    return map_document([each for each in calls if service in (None, each.parent, each.child)], period)
+    return topology(reader, period.start, period.end).around(service).document()
 
 
 def operations_document(operations: Iterable[OperationStatistics], period: Period) -> dict[str, Any]:
@@ -86,23 +86,6 @@ def errors_document(errors: Errors, period: Period) -> dict[str, Any]:
         for each in errors.groups
     ]
     return {**_time(period), "step": period.step, "spans": errors.count, "errors": rows}
-
-
-def map_document(calls: Iterable[Dependency], period: Period) -> dict[str, Any]:
-    """Who called whom."""
-    rows = [
-        {
-            "parent": each.parent,
-            "child": each.child,
-            "calls": each.calls,
-            "errors": each.errors,
-            "p50_nano": each.p50,
-            "p95_nano": each.p95,
-            "total_nano": each.total,
-        }
-        for each in calls
-    ]
-    return {**_time(period), "calls": rows}
 
 
 def _time(period: Period) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The figures of pages for programs: ``/operations.json``, ``/errors.json`` and ``/map.json``."""
+"""The figures of pages for programs: ``/operations.json`` and ``/errors.json``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _DEFAULT = "24h"
 def routes(reader: TraceReader) -> list[Route]:
     """The documents. All take ``service``, and ``lookback`` or ``start`` and ``end``."""
     # Starlette calls what is not async from threads, where it may wait for the disk.
-    return [Route(f"/{name}.json", partial(_answer, reader, name)) for name in ("operations", "errors", "map")]
+    return [Route(f"/{name}.json", partial(_answer, reader, name)) for name in ("operations", "errors")]
 
 
 def _answer(reader: TraceReader, name: str, request: Request) -> Response:

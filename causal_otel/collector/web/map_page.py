@@ -1,61 +1,122 @@
-"""The page that draws which services call which."""
+"""The page that draws which services call what, and the same as JSON."""
 
 from __future__ import annotations
 
 import time
-from functools import partial
+from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
+from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from causal_otel.collector.trends.topology import topology
 from causal_otel.collector.units import parse_duration
-from causal_otel.collector.web.service_map import rates, service_map
-from causal_otel.collector.web.templating import colours, page
+from causal_otel.collector.web.forms import LOOKBACKS, SearchForm
+from causal_otel.collector.web.map_view import RATES, MapState, draw, rate, shown
+from causal_otel.collector.web.templating import HEADERS, colours, page
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
     from causal_otel.collector.query import TraceReader
+    from causal_otel.collector.trends.topology import Node
 
-__all__ = ["routes"]
+__all__ = ["ROWS", "routes"]
+
+ROWS = 500
+"""Rows of a table."""
 
 _LOOKBACKS = ("1h", "6h", "24h", "7d", "30d")
 _LONGEST_LOOKBACK = 366 * 86400 * 10**9
+_MATCHES = 20
 
 
 def routes(reader: TraceReader) -> list[Route]:
-    """``/map``."""
+    """``/map`` and ``/map.json``."""
+    pages = _Pages(reader)
     # Starlette calls what is not async from threads, where it may wait for the disk.
-    return [Route("/map", partial(_map_page, reader))]
+    return [Route("/map", pages.page), Route("/map.json", pages.document)]
 
 
-def _map_page(reader: TraceReader, request: Request) -> Response:
-    asked = request.query_params.get("lookback", "24h").strip()
-    problem = ""
-    try:
-        lookback = parse_duration(asked)
-        if not 0 < lookback <= _LONGEST_LOOKBACK:
-            raise ValueError(f"{asked[:40]!r} is not between nothing and a year")
-    except ValueError as error:
-        asked, lookback, problem = "24h", parse_duration("24h"), f"The time cannot be used: {error}."
-    now = time.time_ns()
-    calls = reader.dependencies(now - lookback, now)
-    drawn = service_map(calls, reader.statistics(now - lookback, now))
-    services = {name for call in calls for name in (call.parent, call.child)}
-    context = {
-        "map": drawn,
-        "calls": sorted(calls, key=lambda call: (-call.calls, call.parent, call.child)),
-        "lookback": asked,
-        "lookbacks": _LOOKBACKS,
-        "problem": problem,
-        "colours": colours([*services, *(node.name for node in drawn.nodes)]),
-        "rate": rates(max((call.calls for call in calls), default=0), lookback / 10**9),
-        "share": _share,
-    }
-    return page(request, "map.html", context, status=400 if problem else 200)
+class _Pages:
+    def __init__(self, reader: TraceReader) -> None:
+        self._reader = reader
+
+    def page(self, request: Request) -> Response:
+        state, problem = MapState.read(request.query_params), ""
+        try:
+            lookback = _lookback(state.lookback)
+        except ValueError as error:
+            problem = f"The time cannot be used: {error}."
+            state = MapState()
+            lookback = _lookback(state.lookback)
+        now = time.time_ns()
+        whole = topology(self._reader, now - lookback, now)
+        nodes = {node.name: node for node in whole.nodes}
+        focus = nodes.get(state.focus)
+        missing = state.focus if focus is None else ""
+        if missing:
+            state = replace(state, focus="")
+        seen = shown(whole, state)
+        matches = [name for name in nodes if state.find and state.find.casefold() in name.casefold()]
+        context = {
+            "state": state,
+            "map": seen,
+            "drawing": draw(seen, state.focus) if seen.nodes else None,
+            "focus": focus,
+            "missing": missing,
+            "links": _links(focus, lookback) if focus else [],
+            "nodes": sorted(seen.nodes, key=lambda node: (-node.calls, node.name)),
+            "edges": sorted(seen.edges, key=lambda edge: (-edge.calls, edge.parent, edge.child)),
+            "rows": ROWS,
+            "kinds": {node.name: node.kind for node in whole.nodes},
+            "names": list(nodes)[:ROWS],
+            "matches": matches,
+            "first_matches": matches[:_MATCHES],
+            "lookbacks": _LOOKBACKS,
+            "rates": RATES,
+            "problem": problem,
+            "colours": colours([node.name for node in whole.nodes if node.kind == "service"]),
+            "rate": lambda calls: rate(calls, whole.seconds),
+        }
+        return page(request, "map.html", context, status=400 if problem else 200)
+
+    def document(self, request: Request) -> Response:
+        state = MapState.read(request.query_params)
+        try:
+            lookback = _lookback(state.lookback)
+        except ValueError as error:
+            return JSONResponse({"mistakes": {"lookback": str(error)}}, status_code=400, headers=HEADERS)
+        now = time.time_ns()
+        found = shown(topology(self._reader, now - lookback, now), state)
+        return JSONResponse(found.document(), headers=HEADERS)
 
 
-def _share(part: int, whole: int) -> str:
-    percent = 100 * part / whole
-    return "<0.1\u202f%" if percent < 0.1 else f"{percent:.2g}\u202f%" if percent < 99.5 else "100\u202f%"
+def _lookback(text: str) -> int:
+    """Nanoseconds.
+
+    Raises:
+        ValueError: It is no time that a map can be of.
+    """
+    lookback = parse_duration(text)
+    if not 0 < lookback <= _LONGEST_LOOKBACK:
+        raise ValueError(f"{text[:40]!r} is not between nothing and a year")
+    return lookback
+
+
+def _links(node: Node, lookback: int) -> list[tuple[str, str]]:
+    """Where a node leads to: what each link says, and its address."""
+    back = next((name for name, (_, length) in LOOKBACKS.items() if length >= lookback), "30d")
+    if node.kind != "service":
+        form = SearchForm(system=node.system, lookback=back)
+        return [("Traces", form.address()), ("Failed calls", form.address(errors="1"))]
+    form = SearchForm(service=node.name, lookback=back)
+    query = urlencode({"service": node.name, "lookback": back})
+    return [
+        ("Service", f"/service?{query}"),
+        ("Operations", f"/operations?{query}"),
+        ("Traces", form.address()),
+        ("Failed spans", form.address(errors="1")),
+    ]
