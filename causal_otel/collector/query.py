@@ -163,8 +163,8 @@ class HeatMap:
         edges: when columns begin, Unix time in nanoseconds, and after the last one when it ends, which is not in it.
         cells: those that are not empty, by column, then by row.
         roots: whether the query asks for nothing but a time, so that only spans without a parent are counted.
-        since: if time did not suffice for all, only those that start at this Unix time in nanoseconds or later were
-            counted; None: all.
+        since: if time did not suffice for all, those that start at this Unix time in nanoseconds or later were counted,
+            of others at most some; None: all.
     """
 
     edges: tuple[int, ...]

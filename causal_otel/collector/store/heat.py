@@ -66,7 +66,7 @@ def heat(days: Sequence[OpenDay], query: Query, columns: int, deadline: Deadline
         columns: see :func:`~causal_otel.collector.heat.column_edges`.
         deadline: when to stop.
     """
-    start, end = asked_time(query, _hours_with_spans(days))
+    start, end = _time_of(query, days)
     query, roots = with_roots(query)
     expression = whole(query)
     bounds = _Bounds.of(expression)
@@ -99,7 +99,9 @@ def log_heat(
         deadline: see there.
         trace: reads a whole trace, of all days.
     """
-    marks = Marks(column_edges(*asked_time(query, _hours_with_spans(days)), columns))
+    start, end = _time_of(query, days)
+    query = replace(query, start=start)
+    marks = Marks(column_edges(start, end, columns))
     found = log_search(days, replace(query, limit=_MOST_LOGGED), deadline, trace)
     complete, reached = found.complete and len(found.trace_ids) < _MOST_LOGGED, query.end
     for trace_id in found.trace_ids:
@@ -112,6 +114,12 @@ def log_heat(
             reached = min(reached, span.start_time_unix_nano)
             marks.add(span.start_time_unix_nano, span_duration(span), span.status.code == Status.STATUS_CODE_ERROR)
     return marks.map(roots=False, since=None if complete else reached)
+
+
+def _time_of(query: Query, days: Sequence[OpenDay]) -> tuple[int, int]:
+    """The first and the last nanosecond of a query's map."""
+    open_ended = query.start <= 0 or query.end >= LARGEST
+    return asked_time(query, _hours_with_spans(days) if open_ended else None)
 
 
 def _hours_with_spans(days: Iterable[OpenDay]) -> tuple[int, int] | None:

@@ -320,14 +320,6 @@ def test_the_range_appears_when_it_is_chosen(open_page: OpenPage, serve: Serve) 
     assert page.url.endswith("/?lookback=5m")
 
 
-def test_a_dot_and_its_row_point_at_each_other(open_page: OpenPage, serve: Serve) -> None:
-    """Pointing at a row marks its dot."""
-    page = open_page(serve(site(_three())))
-    row = f"#t{trace_id(3).hex()}"
-    page.hover(row)
-    assert page.locator(".dot.near").get_attribute("data-trace") == row[1:]
-
-
 def test_the_theme_is_kept(open_page: OpenPage, serve: Serve) -> None:
     """The theme follows the system until it is switched; the choice is there before the next page's first paint."""
     page = open_page(serve(site(_three())), theme="dark")
