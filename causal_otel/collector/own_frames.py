@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
+from itertools import starmap
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -10,16 +12,18 @@ if TYPE_CHECKING:
 
 __all__ = ["own_frame"]
 
-_HEADER = re.compile(r"([ |+-]*)(?:Exception Group )?Traceback \(most recent call last\):")
-_FRAME = re.compile(r'\s*File "([^"\n]{1,1000})", line \d+, in ([^\n]+)')
-_BETWEEN = (
-    "The above exception was the direct cause of the following exception:",
-    "During handling of the above exception, another exception occurred:",
+_HEADER = re.compile(r"^([ |+-]*)(?:Exception Group )?Traceback \(most recent call last\):", re.MULTILINE)
+_FRAME = re.compile(r'  File "([^"\n]{1,1000})", line \d+, in ([^\n]+)')  # literal at first, which is found fast
+_NEXT = re.compile(
+    r"""
+    ^[ |]*(?:The[ ]above[ ]exception[ ]was[ ]the[ ]direct[ ]cause[ ]of[ ]the[ ]following[ ]exception:
+           |During[ ]handling[ ]of[ ]the[ ]above[ ]exception,[ ]another[ ]exception[ ]occurred:)
+    | ^[ |+-]*\+-{2,}(?:[ ]\d+[ ]-+)?$  # before each exception of a group, and after the last one
+    """,
+    re.VERBOSE | re.MULTILINE,
 )
-_PART = re.compile(r"[ |+-]*\+-{2,}(?: \d+ -+)?")
-"""What stands before each exception of a group, and after the last one."""
+"""What stands between two tracebacks."""
 
-_WIDEST = 1000
 _SEPARATOR = re.compile(r"[/\\]")
 _COMPREHENSION = re.compile(r"<(?:listcomp|setcomp|dictcomp|genexpr)>")
 _OUTERMOST = 4
@@ -74,33 +78,33 @@ def own_frame(stacktrace: str) -> str:
     ordered = [*found[last:], *reversed(found[:last])]
     for traceback in ordered:
         for place in range(len(traceback.frames) - 1, -1, -1):
-            if not _FOREIGN.search(traceback.frames[place].path):
+            if not _is_foreign(traceback.frames[place].path):
                 return _named(traceback.frames, place)
     deepest = next((each.frames for each in ordered if each.frames), None)
     return _named(deepest, len(deepest) - 1) if deepest else ""
 
 
+@lru_cache(maxsize=2048)
+def _is_foreign(path: str) -> bool:
+    return _FOREIGN.search(path) is not None
+
+
 def _tracebacks(text: str) -> Iterator[_Traceback]:
     """Each of them, as they are printed. What an exception says may look like one, and is none."""
-    frames: list[_Frame] | None = []  # of a text that was cut, the first lines are frames
-    inner, margin, may_begin = False, 0, True
-    for line in text.splitlines():
-        header = _HEADER.match(line) if may_begin else None
-        if header is not None:
-            if frames:
-                yield _Traceback(inner, frames)
-            margin = len(header[1])
-            frames, inner, may_begin = [], margin > _OUTERMOST, False
-        elif frames is not None:
-            rest = line[margin:]
-            if match := _FRAME.match(rest):
-                frames.append(_Frame(match[1], match[2].strip()))
-            elif rest[:1] not in ("", " ") and not may_begin:  # what was raised, and what it says
-                yield _Traceback(inner, frames)
-                frames, may_begin = None, False
-        may_begin = may_begin or any(each in line for each in _BETWEEN) or bool(_PART.fullmatch(line[:_WIDEST]))
-    if frames:
-        yield _Traceback(inner, frames)
+    header = _HEADER.search(text)
+    if cut := _frames(text if header is None else text[: header.start()]):
+        yield _Traceback(False, cut)
+    while header is not None:
+        margin = len(header[1])
+        # The first line that is not indented says what was raised.
+        end = re.compile(rf"\n.{{{margin}}}(?=[^ \n])").search(text, header.end())
+        yield _Traceback(margin > _OUTERMOST, _frames(text[header.end() : len(text) if end is None else end.start()]))
+        following = None if end is None else _NEXT.search(text, end.start())
+        header = None if following is None else _HEADER.search(text, following.end())
+
+
+def _frames(text: str) -> list[_Frame]:
+    return list(starmap(_Frame, _FRAME.findall(text)))
 
 
 def _named(frames: list[_Frame], place: int) -> str:
