@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from causal_otel.collector.query import TraceReader
-    from causal_otel.collector.trends.topology import Node
+    from causal_otel.collector.trends.topology import Node, Topology
 
 __all__ = ["ROWS", "routes"]
 
@@ -31,6 +32,7 @@ ROWS = 500
 _LOOKBACKS = ("1h", "6h", "24h", "7d", "30d")
 _LONGEST_LOOKBACK = 366 * 86400 * 10**9
 _MATCHES = 20
+_KEPT_SECONDS = 60.0
 
 
 def routes(reader: TraceReader) -> list[Route]:
@@ -40,9 +42,34 @@ def routes(reader: TraceReader) -> list[Route]:
     return [Route("/map", pages.page), Route("/map.json", pages.document)]
 
 
+class _Topologies:
+    """What was asked for last. Each is kept for fifty times as long as it took to read: the next click needs it again.
+
+    Over thirty days of fifty services that is a second; so clicks never keep the collector busy with reading.
+    """
+
+    def __init__(self, reader: TraceReader) -> None:
+        self._reader = reader
+        self._kept: dict[int, tuple[float, Topology]] = {}
+        self._turn = threading.Lock()
+
+    def last(self, lookback: int) -> Topology:
+        """Of the last ``lookback`` nanoseconds."""
+        with self._turn:
+            began = time.monotonic()
+            self._kept = {key: each for key, each in self._kept.items() if each[0] > began}
+            if lookback not in self._kept:
+                now = time.time_ns()
+                found = topology(self._reader, now - lookback, now)
+                took = time.monotonic() - began
+                self._kept[lookback] = began + took + min(_KEPT_SECONDS, 50 * took), found
+            return self._kept[lookback][1]
+
+
 class _Pages:
     def __init__(self, reader: TraceReader) -> None:
         self._reader = reader
+        self._topologies = _Topologies(reader)
 
     def page(self, request: Request) -> Response:
         state, problem = MapState.read(request.query_params), ""
@@ -52,8 +79,7 @@ class _Pages:
             problem = f"The time cannot be used: {error}."
             state = MapState()
             lookback = _lookback(state.lookback)
-        now = time.time_ns()
-        whole = topology(self._reader, now - lookback, now)
+        whole = self._topologies.last(lookback)
         nodes = {node.name: node for node in whole.nodes}
         focus = nodes.get(state.focus)
         missing = state.focus if focus is None else ""
@@ -89,8 +115,7 @@ class _Pages:
             lookback = _lookback(state.lookback)
         except ValueError as error:
             return JSONResponse({"mistakes": {"lookback": str(error)}}, status_code=400, headers=HEADERS)
-        now = time.time_ns()
-        found = shown(topology(self._reader, now - lookback, now), state)
+        found = shown(self._topologies.last(lookback), state)
         return JSONResponse(found.document(), headers=HEADERS)
 
 

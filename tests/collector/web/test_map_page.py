@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from starlette.testclient import TestClient
 
+from causal_otel.collector.query import Dependency
 from causal_otel.collector.web import map_layout
 from tests.collector.oracle import MemoryReader
 from tests.collector.spans import HOUR, merged
@@ -239,6 +240,26 @@ def test_the_tables_are_there_without_a_drawing(monkeypatch: pytest.MonkeyPatch)
     assert answer.status_code == 200
     assert "could not be drawn" in answer.text
     assert 'id="calls"' in answer.text
+
+
+def test_what_takes_long_to_read_is_read_once_for_several_clicks() -> None:
+    """A focus and a zoom are of what was read for the page before."""
+
+    class Slow(MemoryReader):
+        asked = 0
+
+        def dependencies(self, start: int, end: int) -> list[Dependency]:
+            self.asked += 1
+            time.sleep(0.3)
+            return super().dependencies(start, end)
+
+    reader = Slow(dense_spans(5, 6))
+    client = TestClient(application(reader))
+    for query in ("", "&focus=service-001", "&zoom=200"):
+        assert client.get(f"/map?lookback=1h{query}").status_code == 200
+    assert reader.asked == 1
+    client.get("/map?lookback=6h")
+    assert reader.asked == 2
 
 
 def test_an_unusable_time_is_told_of() -> None:
