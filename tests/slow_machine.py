@@ -1,9 +1,10 @@
 """Bounds of times, which a test may assert only if a busy machine cannot fail it for good.
 
-What has been planted is a bound from below of the whole. It is none of a part, whose beginning is noticed late on a busy
-machine; and there is no bound from above at all.
+What has been planted is a bound from below of the whole. It is none of a part, whose beginning is noticed late on a
+busy machine; and there is no bound from above at all.
 
-A test that asserts such a bound is run again where it was not kept, twice at the most: a fault of ours fails it each time.
+A test that asserts such a bound is run again where it was not kept, twice at the most: a fault of ours fails it each
+time.
 """
 
 from __future__ import annotations
