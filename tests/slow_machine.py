@@ -1,17 +1,21 @@
-"""Bounds from above, which a test may assert of a time only if a busy machine cannot fail it for good.
+"""Bounds of times, which a test may assert only if a busy machine cannot fail it for good.
 
-A test that asserts one is run again where it was not kept, twice at the most: a fault of ours fails it each time.
+What has been planted is a bound from below of the whole. It is none of a part, whose beginning is noticed late on a
+busy machine; and there is no bound from above at all.
+
+A test that asserts such a bound is run again where it was not kept, twice at the most: a fault of ours fails it each
+time.
 """
 
 from __future__ import annotations
 
 import pytest
 
-__all__ = ["SlowMachine", "assert_below", "run_again"]
+__all__ = ["SlowMachine", "assert_at_least", "assert_below", "run_again"]
 
 
 class SlowMachine(AssertionError):
-    """Something took longer than it should, which a busy machine explains."""
+    """Something took longer, or was seen to begin later, than it should, which a busy machine explains."""
 
 
 def assert_below(bound: float, *times: float) -> None:
@@ -24,7 +28,17 @@ def assert_below(bound: float, *times: float) -> None:
         raise SlowMachine(f"below {bound:g} s should be {', '.join(f'{time:g}' for time in times)}")
 
 
-_ASSERT = {"SlowMachine", "assert_below", "assert_no_part", "assert_part"}
+def assert_at_least(bound: float, *times: float) -> None:
+    """Assert that each of these times, parts of something longer, is at least ``bound``.
+
+    Raises:
+        SlowMachine: One of them is shorter.
+    """
+    if any(time < bound for time in times):
+        raise SlowMachine(f"at least {bound:g} s should be {', '.join(f'{time:g}' for time in times)}")
+
+
+_ASSERT = {"SlowMachine", "assert_at_least", "assert_below", "assert_no_part", "assert_part"}
 
 
 def run_again(items: list[pytest.Item]) -> None:

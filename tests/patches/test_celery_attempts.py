@@ -237,6 +237,7 @@ def test_nothing_of_ours_is_in_the_tasks_request() -> None:
     """The time of receipt, which the main process adds to a request, is gone when the task sees it."""
     seen: list[Any] = []
     app = Celery("memory", broker="memory://", set_as_current=False)
+    app.conf.task_default_queue = "looks"  # the process has one such broker, whatever app it is of
 
     @app.task(shared=False, name="local.look", bind=True)
     def look(self: Any) -> None:
@@ -249,7 +250,7 @@ def test_nothing_of_ours_is_in_the_tasks_request() -> None:
 
     look.delay()
     with recording(["celery"]) as recorded, app.connection_for_read() as connection, connection.channel() as channel:
-        message = app.amqp.queues["celery"].bind(channel).get(no_ack=True)
+        message = app.amqp.queues["looks"].bind(channel).get(no_ack=True)
         assert message is not None
         received = Request(message, app=app)
         assert "causal-received" in received.request_dict["delivery_info"]

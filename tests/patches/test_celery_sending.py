@@ -19,7 +19,7 @@ from opentelemetry import trace
 from causal_otel.testing.process import claim_port
 from tests.recording import Recording, recording
 from tests.services.slow import slow
-from tests.slow_machine import assert_below
+from tests.slow_machine import assert_at_least, assert_below
 from tests.span_relations import PARTS, assert_span
 from tests.waiting import pause, wait_until
 
@@ -55,7 +55,7 @@ def assert_part(recorded: Recording, part: str | None) -> dict[str, Any]:
     found = assert_span(recorded.only(), None, lasts=PLANTED)
     for key in PARTS:
         if key == part:
-            assert found[key] >= 0.8 * PLANTED
+            assert_at_least(0.8 * PLANTED, found[key])
         else:
             assert_below(PLANTED / 3, found.get(key, 0.0))
     return found

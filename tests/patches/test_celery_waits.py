@@ -16,7 +16,7 @@ from tests.patches import celery_app
 from tests.patches.celery_local import execute
 from tests.patches.celery_worker import executions, running_worker
 from tests.recording import recording
-from tests.slow_machine import SlowMachine, assert_below
+from tests.slow_machine import assert_at_least, assert_below
 from tests.span_relations import assert_span
 
 if TYPE_CHECKING:
@@ -44,12 +44,6 @@ def parts(attributes: Any) -> tuple[float, float]:
     return attributes["causal.queue.wait"] - held, held
 
 
-def assert_waited(found: float) -> None:
-    """Assert that a task has waited as long as its worker was busy, unless it came only when that was almost over."""
-    if found < 0.8 * BUSY:
-        raise SlowMachine(found)
-
-
 def test_task_behind_a_long_one(busy_queue: str, receiver: ReceivedSpans) -> None:
     """A task that a busy worker has received waits there; the solo pool receives nothing while it is busy."""
     with recording(["celery"]) as recorded:
@@ -61,7 +55,7 @@ def test_task_behind_a_long_one(busy_queue: str, receiver: ReceivedSpans) -> Non
     in_broker, in_worker = parts(assert_span(executed, send))
     if busy_queue == "waits-solo":
         in_broker, in_worker = in_worker, in_broker
-    assert_waited(in_worker)
+    assert_at_least(0.8 * BUSY, in_worker)  # less where it came only when that was almost over
     assert_below(in_worker / 3, in_broker)
 
 
@@ -75,7 +69,7 @@ def test_clock_of_the_sender_is_wrong(busy_queue: str, receiver: ReceivedSpans, 
     [executed] = receiver.wait_for(bool, trace_id=trace_id)
     in_broker, in_worker = parts(executed["attributes"])
     if busy_queue != "waits-solo":
-        assert_waited(in_worker)
+        assert_at_least(0.8 * BUSY, in_worker)  # less where it came only when that was almost over
     assert in_broker == pytest.approx(0, abs=1e-6) if skew > 0 else in_broker >= -skew
 
 

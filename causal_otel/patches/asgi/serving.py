@@ -67,6 +67,9 @@ async def serve(tracing: Tracing[AsgiOptions], app: App, scope: Scope, receive: 
             if exchange is not None or span.get_span_context().is_valid:
                 marks = {EXCHANGE: exchange, MOUNTED: "", **_TAKEN}
                 activation = context.attach(where)
+        elif context.is_suppressed(context.current()):
+            # FastAPI's own telemetry would begin a context in which nothing is suppressed, and ours inside it.
+            marks = {key: value for key, value in _TAKEN.items() if key not in scope}
     except Exception:
         faults.report("asgi: request")
         if running is not None and exchange is None:

@@ -20,7 +20,7 @@ from causal_otel.names import (
     CAUSAL_SERVER,
     CAUSAL_THREADPOOL_WAIT,
 )
-from tests.slow_machine import assert_below
+from tests.slow_machine import assert_at_least, assert_below
 from tests.span_relations import seconds
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def assert_part(span: ReadableSpan, key: str, wait: float = WAIT) -> None:
         wait: what was planted, in seconds.
     """
     found = parts(span)
-    assert found.get(key, 0) >= 0.8 * wait, found
+    assert_at_least(0.8 * wait, found.get(key, 0))
     expected = {key, CAUSAL_CONNECT} if key in _INSIDE else {key}
     others = {other: value for other, value in found.items() if other not in expected}
     assert_below(found[key] / 3, *others.values())
