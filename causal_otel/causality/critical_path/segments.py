@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal
+from typing import TYPE_CHECKING, Generic, Literal
 
 from causal_otel.causality.spans import SpanT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from causal_otel.causality.spans import Span
 
 __all__ = ["Segment", "Stretch", "Until", "Via", "time_on_path"]
 
@@ -36,7 +38,7 @@ class Stretch:
     """A time of a span, by the clock of the critical path."""
 
     __slots__ = ()
-    span: Any
+    span: Span
     start: int
     end: int
 
@@ -48,14 +50,12 @@ class Stretch:
     @property
     def local_start(self) -> int:
         """``start`` by the clock of its span: where to draw it beside the span's own times."""
-        local: int = self.start - self.span.skew
-        return local
+        return self.start - self.span.skew
 
     @property
     def local_end(self) -> int:
         """``end`` by the clock of its span."""
-        local: int = self.end - self.span.skew
-        return local
+        return self.end - self.span.skew
 
 
 @dataclass(frozen=True, slots=True)

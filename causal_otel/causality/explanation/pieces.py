@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from causal_otel.causality.critical_path.segments import Stretch
 from causal_otel.causality.explanation.parts import (
     INSIDE,
     begin,
@@ -46,18 +47,13 @@ _UNKNOWN = frozenset({"not_due", "own_code", "queue_wait", "unawaited_task", "un
 
 
 @dataclass(slots=True)
-class Piece:
+class Piece(Stretch):
     """A time of the critical path, in Unix nanoseconds by its clock, that ``span`` spent on one thing."""
 
     span: Span
     start: int
     end: int
     category: Category
-
-    @property
-    def duration(self) -> int:
-        """Nanoseconds from start to end."""
-        return self.end - self.start
 
 
 def laid_out(trace: Trace[Span], path: Sequence[Segment[Span]], namer: Namer, stalls: KnownStalls) -> list[Piece]:
