@@ -115,15 +115,16 @@ def test_the_search_of_a_cell_finds_what_is_in_it(seed: int, column: int, row: i
     assert reader.heat(inner).count == (cell.found if cell else 0)
 
 
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @pytest.mark.usefixtures("large")
 @settings(
-    max_examples=12,
+    max_examples=8,
     deadline=None,
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],
 )
 @given(
-    messages=some_messages(), queries=st.lists(QUERIES | TAGGED, min_size=20, max_size=20), closed=st.integers(0, 12)
+    messages=some_messages(), queries=st.lists(QUERIES | TAGGED, min_size=10, max_size=10), closed=st.integers(0, 12)
 )
 def test_any_other_search_is_counted_by_traces(messages: list[TracesData], queries: list[Query], closed: int) -> None:
     """Whatever it asks for, if that is more than the tables tell, and whatever times the spans have."""
