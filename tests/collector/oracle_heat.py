@@ -28,6 +28,8 @@ def heat(traces: Collection[TracesData], query: Query, columns: int) -> HeatMap:
     query = replace(query, where=Field("root", "=", "true")) if roots else query
     spans = [span for trace in traces for span in _spans(trace)]
     hours = [span.start_time_unix_nano // HOUR for span in spans if is_time(span.start_time_unix_nano)]
+    # In the last hour that a table can tell are those whose time is none.
+    hours = [hour for hour in hours if hour < (2**63 - 1) // HOUR]
     start, end = asked_time(query, (min(hours), max(hours)) if hours else None)
     told = per_span(query)
     width = 0 if not told or end - start <= DAY else DAY if end - start > 8 * DAY else HOUR

@@ -137,7 +137,8 @@ def test_any_other_search_is_counted_by_traces(messages: list[TracesData], queri
         with Reader(path) as reader:
             for query in queries:
                 if not (per_span(query) or whole(query) is None or query.limit <= 0):
-                    assert _same(reader.heat(query, seconds=60), expected.heat(query)), query
+                    found, wanted = reader.heat(query, seconds=60), expected.heat(query)
+                    assert _same(found, wanted), query
 
 
 def test_several_spans_of_an_operation_in_a_trace_are_one_mark_up_to_a_day(tmp_path: Path) -> None:
