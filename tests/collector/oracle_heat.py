@@ -9,7 +9,7 @@ from dataclasses import replace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status, TracesData
 
 from causal_otel.collector.expressions import ERROR, And, Expression, Field, Or, conjuncts, leaves, whole
-from causal_otel.collector.heat import column_edges
+from causal_otel.collector.heat import asked_time, column_edges
 from causal_otel.collector.heat import limits_of_row as limits
 from causal_otel.collector.matching import matching_span, span_duration
 from causal_otel.collector.query import HeatCell, HeatMap, Query
@@ -28,9 +28,9 @@ def heat(traces: Collection[TracesData], query: Query, columns: int) -> HeatMap:
     query = replace(query, where=Field("root", "=", "true")) if roots else query
     spans = [span for trace in traces for span in _spans(trace)]
     hours = [span.start_time_unix_nano // HOUR for span in spans if is_time(span.start_time_unix_nano)]
-    start = query.start or min(hours, default=0) * HOUR
-    end = (max(hours, default=0) + 1) * HOUR - 1 if query.end >= 2**63 - 1 else query.end
-    start = min(start, end)
+    # In the last hour that a table can tell are those whose time is none.
+    hours = [hour for hour in hours if hour < (2**63 - 1) // HOUR]
+    start, end = asked_time(query, (min(hours), max(hours)) if hours else None)
     told = per_span(query)
     width = 0 if not told or end - start <= DAY else DAY if end - start > 8 * DAY else HOUR
     edges = column_edges(start, end, columns, whole=width)

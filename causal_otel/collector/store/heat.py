@@ -53,6 +53,8 @@ _WHOLE_DAYS = 8 * DAY
 _LONG = DAY
 """Nanoseconds. A longer time has columns of whole hours, where that is quicker."""
 _FIRST_HOUR = FIRST_TIME // HOUR
+_LAST_HOUR = LARGEST // HOUR - 1
+"""In the one after it are those whose time is none."""
 _ROWS_AT_ONCE = 5000
 _MOST_LOGGED = 500
 
@@ -126,12 +128,12 @@ def _hours_with_spans(days: Iterable[OpenDay]) -> tuple[int, int] | None:
     """The first and the last hour in which spans start that have a real time; None: there are none."""
     found: list[tuple[int, int]] = []
     statement = (
-        "SELECT min((SELECT min(hour) FROM hour WHERE series = id AND hour >= :first)),"
-        " max((SELECT max(hour) FROM hour WHERE series = id AND hour >= :first)) FROM series"
+        "SELECT min((SELECT min(hour) FROM hour WHERE series = id AND hour BETWEEN :first AND :last)),"
+        " max((SELECT max(hour) FROM hour WHERE series = id AND hour BETWEEN :first AND :last)) FROM series"
     )
     for day in days:
         with suppress(Skipped), day.reading() as db:
-            first, last = db.execute(statement, {"first": _FIRST_HOUR}).fetchone()
+            first, last = db.execute(statement, {"first": _FIRST_HOUR, "last": _LAST_HOUR}).fetchone()
             if first is not None:
                 found.append((first, last))
     return (min(first for first, _ in found), max(last for _, last in found)) if found else None

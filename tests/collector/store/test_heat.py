@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import random
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from causal_otel.collector import heat
+from causal_otel.collector.expressions import whole
 from causal_otel.collector.query import HeatMap, Query
 from causal_otel.collector.query_line import parse
 from causal_otel.collector.store.histogram import BOUNDS
 from causal_otel.collector.store.reader import Reader
 from tests.collector.oracle import MemoryReader
+from tests.collector.oracle_heat import per_span
 from tests.collector.spans import HOUR, MILLISECOND, MINUTE, NOON, SECOND, merged, span, traces
 from tests.collector.store.stores import close, write
+from tests.collector.store.test_search import QUERIES, TAGGED, large, some_messages
+
+__all__ = ["large"]
 
 DAY = 24 * HOUR
 KINDS = (1, 2, 3)
@@ -107,6 +113,32 @@ def test_the_search_of_a_cell_finds_what_is_in_it(seed: int, column: int, row: i
     )
     assert reader.count(inner).traces == (cell.found if cell else 0)
     assert reader.heat(inner).count == (cell.found if cell else 0)
+
+
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
+@pytest.mark.usefixtures("large")
+@settings(
+    max_examples=8,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],
+)
+@given(
+    messages=some_messages(), queries=st.lists(QUERIES | TAGGED, min_size=10, max_size=10), closed=st.integers(0, 12)
+)
+def test_any_other_search_is_counted_by_traces(messages: list[TracesData], queries: list[Query], closed: int) -> None:
+    """Whatever it asks for, if that is more than the tables tell, and whatever times the spans have."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory)
+        expected = write(path, messages[:closed])
+        if closed:
+            close(path)
+        write(path, messages[closed:], expected)
+        with Reader(path) as reader:
+            for query in queries:
+                if not (per_span(query) or whole(query) is None or query.limit <= 0):
+                    found, wanted = reader.heat(query, seconds=60), expected.heat(query)
+                    assert _same(found, wanted), query
 
 
 def test_several_spans_of_an_operation_in_a_trace_are_one_mark_up_to_a_day(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ TIMES = st.one_of(
 
 
 @st.composite
-def _messages(draw: st.DrawFn) -> list[TracesData]:
+def some_messages(draw: st.DrawFn) -> list[TracesData]:
     """Requests, each with spans of a few traces; some come twice."""
     rng = random.Random(draw(st.integers(0, 2**32)))
     times = draw(st.lists(TIMES, min_size=1, max_size=4))
@@ -190,7 +190,9 @@ def _some_tags(traces: list[list[tuple[object, set[int]]]], _most: int) -> froze
     # What the fixture sets holds for all examples.
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
 )
-@given(messages=_messages(), queries=st.lists(QUERIES | TAGGED, min_size=40, max_size=40), closed=st.integers(0, 12))
+@given(
+    messages=some_messages(), queries=st.lists(QUERIES | TAGGED, min_size=40, max_size=40), closed=st.integers(0, 12)
+)
 def test_a_search_finds_what_brute_force_finds(messages: list[TracesData], queries: list[Query], closed: int) -> None:
     """Whatever was sent in whatever order, and whatever is asked for: in open and closed days, and what came late."""
     with tempfile.TemporaryDirectory() as name, Reader(Path(name)) as reader:
@@ -210,7 +212,7 @@ def test_a_search_finds_what_brute_force_finds(messages: list[TracesData], queri
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
 )
-@given(messages=_messages(), queries=st.lists(RANKED, min_size=12, max_size=12))
+@given(messages=some_messages(), queries=st.lists(RANKED, min_size=12, max_size=12))
 def test_the_first_of_an_order_are_the_first_of_all_that_match(
     messages: list[TracesData], queries: list[Query]
 ) -> None:
@@ -230,7 +232,7 @@ def test_the_first_of_an_order_are_the_first_of_all_that_match(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
 )
 @given(
-    messages=_messages(),
+    messages=some_messages(),
     queries=st.lists(QUERIES | TAGGED, min_size=3, max_size=3),
     sorts=st.just(list(SORTS)),
     closed=st.integers(0, 12),

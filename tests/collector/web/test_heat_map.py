@@ -23,7 +23,7 @@ from tests.collector.oracle import MemoryReader
 from tests.collector.spans import HOUR, MINUTE, NOON, SECOND, span, traces
 from tests.collector.web.trace_site import application
 
-RANGE = "start=2026-11-22T11:00&end=2026-11-22T13:00"
+RANGE = "start=2026-11-22T11%3A00&end=2026-11-22T13%3A00"
 
 
 def busy(count: int = 60, *, seed: int = 1) -> list[TracesData]:
