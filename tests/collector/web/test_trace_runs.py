@@ -205,7 +205,7 @@ def test_a_large_trace_is_a_short_page(serve: Callable[[ASGIApp], str], open_pag
 
 @pytest.mark.long
 def test_50_000_spans_are_a_small_page_before_they_are_explained() -> None:
-    """The page of a trace of 50,000 spans in runs is small, and takes less than half as long as when it is explained."""
+    """The page of a trace of 50,000 spans in runs is small, and takes less than half of what its explanation takes."""
     client = TestClient(application(MemoryReader([_large(50_000).message])))
 
     def asked(query: str) -> tuple[bytes, float]:
