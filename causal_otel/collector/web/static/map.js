@@ -90,8 +90,9 @@ if (drawing) {
   }, { passive: false });
   canvas.addEventListener("pointerdown", drag);
   for (const [start, end] of [["pointerover", "pointerout"], ["focusin", "focusout"]]) {
-    drawing.addEventListener(start, (event) => standOut(event.target.closest(".node")?.dataset.name));
-    drawing.addEventListener(end, () => standOut(undefined));
+    // Not the drawing's listeners: Chromium has Tab stop at an SVG that listens for the focus.
+    canvas.addEventListener(start, (event) => standOut(event.target.closest(".node")?.dataset.name));
+    canvas.addEventListener(end, () => standOut(undefined));
   }
   drawing.querySelector(".hit")?.scrollIntoView({ block: "nearest", inline: "center" });
 }
