@@ -228,13 +228,13 @@ class _Found:
     def __init__(self, calls: Iterable[CallSum], sums: Iterable[SeriesSum]) -> None:
         self._brokers = {each.series.system for each in sums if each.series.kind in ("producer", "consumer")}
         self.answered: set[tuple[str, str]] = set()
-        """A service and a system that answered it with spans of a service."""
+        """A service and a host, or an RPC system, that answered it with spans of a service."""
         self._hosts: dict[str, set[str]] = defaultdict(set)
         messages: set[tuple[str, str]] = set()
         others: set[tuple[str, str]] = set()
         for call in calls:
             parent, child = call.parent, call.child
-            if parent.kind == "client" and child.kind == "server" and parent.system:
+            if parent.kind == "client" and child.kind == "server" and self.kind(parent.system) == "external":
                 self.answered.add((parent.service, parent.system))
                 self._hosts[parent.system].add(child.service)
             pair = parent.service, child.service

@@ -191,14 +191,14 @@ def _moved(boxes: Sequence[Point], edges: Sequence[dict[str, Any]]) -> Layout:
 
 
 def _places(edge: dict[str, Any]) -> Iterator[Point]:
-    """Where an edge's label may be, best first: graphlay does not find a free place for each."""
-    if anchor := edge.get("label_anchor"):
-        yield _point(anchor)
+    """Where an edge's label may be, best first: on its line, else where graphlay has made room, which may be off it."""
     pieces = [(_point(left), _point(right)) for left, right in pairwise(edge["points"])]
     pieces.sort(key=lambda piece: -abs(piece[0][0] - piece[1][0]) - abs(piece[0][1] - piece[1][1]))
     for (x, y), (to_x, to_y) in pieces:
         for share in (0.5, 0.3, 0.7):
             yield x + (to_x - x) * share, y + (to_y - y) * share
+    if anchor := edge.get("label_anchor"):
+        yield _point(anchor)
 
 
 def _around(label: Point) -> _Rectangle:

@@ -128,6 +128,12 @@ def test_a_host_with_several_services_behind_it_is_those() -> None:
     assert edges(found) == {("a", "b"): 1, ("a", "c"): 1}
 
 
+def test_a_database_is_one_also_if_something_traced_is_behind_it() -> None:
+    """As a proxy of a database may be."""
+    found = of(one("a", CLIENT, 1, 0, **query()), one("proxy", SERVER, 2, 1))
+    assert edges(found) == {("a", "postgresql"): 1, ("a", "proxy"): 1}
+
+
 def test_what_goes_through_a_broker_and_directly_has_both_lines() -> None:
     """Only where all calls are messages is there no line between the services themselves."""
     through = [one("a", PRODUCER, 1, **message()), one("b", CONSUMER, 2, 1, **message())]

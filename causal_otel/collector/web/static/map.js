@@ -6,6 +6,7 @@ import { remember } from "./state.js";
 const STEPS = [25, 50, 75, 100, 125, 150, 200];
 const canvas = document.querySelector(".canvas");
 const drawing = canvas?.querySelector("svg.drawing");
+let wheeled = 0;
 
 function percent() {
   return (100 * drawing.getBoundingClientRect().width) / Number(drawing.dataset.width);
@@ -82,12 +83,16 @@ if (drawing) {
   canvas.addEventListener("wheel", (event) => {
     if (!event.ctrlKey) return;
     event.preventDefault();
-    step(-event.deltaY, event.clientX, event.clientY);
+    wheeled += event.deltaY; // a touch pad tells of a pinch in many small steps
+    if (Math.abs(wheeled) < 50) return;
+    step(-wheeled, event.clientX, event.clientY);
+    wheeled = 0;
   }, { passive: false });
   canvas.addEventListener("pointerdown", drag);
   for (const [start, end] of [["pointerover", "pointerout"], ["focusin", "focusout"]]) {
-    drawing.addEventListener(start, (event) => standOut(event.target.closest(".node")?.dataset.name));
-    drawing.addEventListener(end, () => standOut(undefined));
+    // Not the drawing's listeners: Chromium has Tab stop at an SVG that listens for the focus.
+    canvas.addEventListener(start, (event) => standOut(event.target.closest(".node")?.dataset.name));
+    canvas.addEventListener(end, () => standOut(undefined));
   }
-  (drawing.querySelector(".hit") ?? drawing.querySelector(".focused"))?.scrollIntoView({ block: "nearest", inline: "center" });
+  drawing.querySelector(".hit")?.scrollIntoView({ block: "nearest", inline: "center" });
 }
