@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from causal_otel.causality.explanation.failures import failure
 from causal_otel.collector.analysis import build
 from causal_otel.collector.attributes import text
-from causal_otel.collector.conditions import Condition
-from causal_otel.collector.error_labels import LONGEST, UNTYPED, ErrorLabel, error_of, split
+from causal_otel.collector.conditions import parse
+from causal_otel.collector.error_labels import ErrorLabel, error_of, searches, split
 from causal_otel.collector.query import Query, Selected
-from causal_otel.names import ERROR_TYPE, EXCEPTION_STACKTRACE, EXCEPTION_TYPE
+from causal_otel.names import ERROR_TYPE, EXCEPTION_STACKTRACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -237,26 +237,19 @@ def _most_first(counted: Counter[_Key]) -> Iterable[tuple[_Key, int]]:
 
 
 def _queries(label: ErrorLabel, selected: Selected, period: Period) -> Iterator[Query]:
-    """What finds traces with such an error. Which key tells its type is not known; that of an exception comes first."""
-    if label.type == UNTYPED and not label.frame:
-        wanted: list[dict[str, Any]] = [
-            {"conditions": (Condition(ERROR_TYPE, "lacks"), Condition(EXCEPTION_TYPE, "lacks"))}
-        ]
-    elif len(label.type) >= LONGEST:  # it may go on
-        wanted = [{}]
-    else:
-        keys = (EXCEPTION_TYPE,) if label.frame else (ERROR_TYPE, EXCEPTION_TYPE)
-        wanted = [{"tags": ((key, label.type),)} for key in keys]
-    for more in wanted:
+    """What finds traces with such an error."""
+    for search in searches(label):
+        wanted = parse(search)
         yield Query(
             start=period.start,
             end=period.end,
             service=selected.service,
             operation=selected.operation,
             kind=selected.kind,
+            tags=wanted.tags,
+            conditions=wanted.conditions,
             errors=True,
             limit=_LOOKED_AT,
-            **more,
         )
 
 
