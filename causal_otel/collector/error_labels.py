@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from causal_otel.collector.attributes import plain, text
+from causal_otel.collector.expressions import And, Compare, Expression, Has, Not
 from causal_otel.collector.own_frames import own_frame
+from causal_otel.collector.store.measures import OTHERS
 from causal_otel.names import ERROR_TYPE, EXCEPTION_STACKTRACE, EXCEPTION_TYPE
 
 if TYPE_CHECKING:
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
     from causal_otel.collector.analysis import SpanView
 
-__all__ = ["LONGEST", "UNTYPED", "ErrorLabel", "error_of", "joined", "split"]
+__all__ = ["UNTYPED", "ErrorLabel", "error_of", "joined", "searches", "split"]
 
 UNTYPED = "error"
 """The type of an error that tells none."""
@@ -45,6 +47,21 @@ def split(label: str) -> ErrorLabel:
     """What a label tells."""
     kind, _, frame = label.rpartition("\n")
     return ErrorLabel(kind, frame) if kind else ErrorLabel(label.strip("\n"), "")
+
+
+def searches(label: ErrorLabel) -> tuple[Expression | None, ...]:
+    """What finds spans with such an error: each of these; no search knows frames.
+
+    Of an error without a stack trace nobody knows which key told its type. None finds all that failed: types that were
+    cut, and the errors of which there were too many kinds.
+    """
+    kind, frame = label
+    if len(kind) >= LONGEST or (kind == OTHERS and not frame):
+        return (None,)
+    if kind == UNTYPED and not frame:
+        return (And((Not(Has(ERROR_TYPE)), Not(Has(EXCEPTION_TYPE)))),)
+    keys = (EXCEPTION_TYPE,) if frame else (ERROR_TYPE, EXCEPTION_TYPE)
+    return tuple(Compare(key, "=", kind) for key in keys)
 
 
 def error_of(span: SpanView) -> ErrorLabel:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["own_frame"]
 
-_HEADER = re.compile(r"^([ |+-]*)(?:Exception Group )?Traceback \(most recent call last\):", re.MULTILINE)
+_HEADER = re.compile(r"^([ |+-]{0,200})(?:Exception Group )?Traceback \(most recent call last\):", re.MULTILINE)
 _FRAME = re.compile(r'  File "([^"\n]{1,1000})", line \d+, in ([^\n]+)')  # literal at first, which is found fast
 _NEXT = re.compile(
     r"""
@@ -40,6 +40,7 @@ _FOREIGN = re.compile(
     | ^<                                             # made at run time, or frozen
     | \.p(?:yx|xd|xi)$                               # of Cython, which are told by a path inside their distribution
     | [/\\]causal_otel[/\\](?:_internal|causality|engine|export|instrument|logs|metrics|patches|sampling)[/\\]
+    | [/\\]causal_otel[/\\](?:api|client_span)\.py$
     """,
     re.VERBOSE,
 )

@@ -143,6 +143,7 @@ INSTALLED = [
     "<frozen importlib._bootstrap>",
     "<string>",
     "/src/checkout/causal_otel/instrument/operation.py",
+    "/src/checkout/causal_otel/api.py",
     "/src/checkout/causal_otel/patches/asyncpg/connections.py",
 ]
 
@@ -165,6 +166,7 @@ def test_frames_that_are_not_the_applications_are_passed_over(path: str) -> None
         ("/work/editable/our_library/client.py", "our_library/client.py"),
         ("/work/my_causal_otel/engine.py", "my_causal_otel/engine.py"),
         ("/work/causal_otel_demo/app.py", "causal_otel_demo/app.py"),
+        ("/work/causal_otel/app.py", "causal_otel/app.py"),
         ("/app/lib/python/shop/orders.py", "shop/orders.py"),
     ],
 )

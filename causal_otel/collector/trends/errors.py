@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from causal_otel.causality.explanation.failures import failure
 from causal_otel.collector.analysis import build
 from causal_otel.collector.attributes import text
-from causal_otel.collector.error_labels import LONGEST, UNTYPED, ErrorLabel, error_of, split
-from causal_otel.collector.expressions import And, Compare, Expression, Has, Not
+from causal_otel.collector.error_labels import ErrorLabel, error_of, searches, split
 from causal_otel.collector.query import Query, Selected
-from causal_otel.names import ERROR_TYPE, EXCEPTION_STACKTRACE, EXCEPTION_TYPE
+from causal_otel.names import ERROR_TYPE, EXCEPTION_STACKTRACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -237,15 +236,8 @@ def _most_first(counted: Counter[_Key]) -> Iterable[tuple[_Key, int]]:
 
 
 def _queries(label: ErrorLabel, selected: Selected, period: Period) -> Iterator[Query]:
-    """What finds traces with such an error. Which key tells its type is not known; that of an exception comes first."""
-    if label.type == UNTYPED and not label.frame:
-        wanted: list[Expression | None] = [And((Not(Has(ERROR_TYPE)), Not(Has(EXCEPTION_TYPE))))]
-    elif len(label.type) >= LONGEST:  # it may go on
-        wanted = [None]
-    else:
-        keys = (EXCEPTION_TYPE,) if label.frame else (ERROR_TYPE, EXCEPTION_TYPE)
-        wanted = [Compare(key, "=", label.type) for key in keys]
-    for where in wanted:
+    """What finds traces with such an error."""
+    for where in searches(label):
         yield Query(
             start=period.start,
             end=period.end,

@@ -125,7 +125,7 @@ class Queue:
         waits: from when a message could be worked at until it was.
         held: that part of it in which a worker had the message already.
         messages: how many were worked at, by the spans of the operations that told this queue.
-        failed: how many of them failed; None: not known, since an operation has messages of several queues.
+        failed: how many of them failed; None: not known, since an operation that failed has messages of several queues.
     """
 
     service: str
@@ -237,7 +237,7 @@ def _queues(
     }
     rows = []
     for queue, of in series.items():
-        alone = all(len(queues[each]) == 1 for each in of)
+        known = all(len(queues[each]) == 1 or not failed.get(each) for each in of)
         told = _told(waits[queue], period)
         rows.append(
             Queue(
@@ -245,7 +245,7 @@ def _queues(
                 waits=told,
                 held=_told(held[queue], period),
                 messages=told.spans,
-                failed=sum(failed.get(each, 0) for each in of) if alone else None,
+                failed=sum(failed.get(each, 0) for each in of) if known else None,
             )
         )
     return tuple(sorted(rows, key=lambda each: (-each.waits.total, each.service, each.queue)))

@@ -8,14 +8,13 @@ from urllib.parse import urlencode
 
 from starlette.routing import Route
 
-from causal_otel.collector.error_labels import LONGEST, UNTYPED, ErrorLabel
-from causal_otel.collector.expressions import quoted
+from causal_otel.collector.error_labels import ErrorLabel, searches
+from causal_otel.collector.expressions import quoted, written
 from causal_otel.collector.trends import errors as trends
 from causal_otel.collector.web.first_steps import otlp_endpoint
 from causal_otel.collector.web.forms import LOOKBACKS, SearchForm
 from causal_otel.collector.web.templating import colours, page
 from causal_otel.collector.web.trend_view import TrendView, bars, seen
-from causal_otel.names import ERROR_TYPE, EXCEPTION_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -123,18 +122,13 @@ def _address(view: TrendView, label: ErrorLabel, **changes: str) -> str:
 
 
 def _search(view: TrendView, label: ErrorLabel, *, service: str = "", operation: str = "", kind: str = "") -> str:
-    """The search for traces with such errors; a search does not know frames."""
-    if label.type == UNTYPED and not label.frame:
-        tags = f"!{ERROR_TYPE} !{EXCEPTION_TYPE}"
-    elif len(label.type) >= LONGEST:
-        tags = ""
-    else:
-        tags = f"{EXCEPTION_TYPE if label.frame else ERROR_TYPE}={quoted(label.type)}"
+    """The search for traces with such errors."""
+    where = searches(label)[0]
     form = SearchForm(
         service=service or view.service,
         operation=quoted(operation) if operation else "",
         kind=kind,
-        tags=tags,
+        tags="" if where is None else written(where),
         errors="1",
         lookback=view.lookback,
     )
