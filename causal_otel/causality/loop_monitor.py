@@ -121,6 +121,12 @@ class LoopMonitor:
         """See :class:`~causal_otel.causality.watchdog.Watched`."""
         if not (self._entered or self._loop.is_running()):
             return 0
+        try:
+            return self._look(planned)
+        except OSError:  # the loop and its thread have ended since, which has no times any more
+            return 0
+
+    def _look(self, planned: int) -> int:
         monitoring, settled, last, times = self._monitoring, self._settled, self._last, self._times
         self._last = glance = None if times is None else times.glance()
         # From here on nothing gives the GIL away, so that the loop stays where it is.
@@ -207,7 +213,11 @@ class LoopMonitor:
             return
         if holder is not None and holder.ident == self.ident:
             return  # what it did itself is a turn that takes long
-        before, now = times.reading(last), times.reading(times.glance())
+        before = times.reading(last)
+        try:
+            now = times.reading(times.glance())
+        except OSError:  # the thread has ended since
+            return
         turn = self._turns(frame_of(self.ident))
         # It has asked for the GIL at least so often. Without that it was nothing but a loop that waited for I/O.
         asked = (now.switches - before.switches - 2) * int(sys.getswitchinterval() * 1e9)

@@ -70,7 +70,11 @@ class ThreadTimes:
             os.close(self._file)
 
     def glance(self) -> Glance:
-        """Note what it has spent until now, for :meth:`reading`. It takes a tenth of the time of :meth:`read`."""
+        """Note what it has spent until now, for :meth:`reading`. It takes a tenth of the time of :meth:`read`.
+
+        Raises:
+            OSError: the thread has ended.
+        """
         if self._file is None:
             return perf_counter_ns(), time.clock_gettime_ns(self._clock)
         return perf_counter_ns(), os.pread(self._file, 128, 0)
@@ -84,7 +88,11 @@ class ThreadTimes:
         return Reading(at, cpu, -1, starved, switches)
 
     def complete(self, glance: Glance) -> Reading:
-        """What was noted just now, and what others have spent. The GIL is not given away meanwhile."""
+        """What was noted just now, and what others have spent. The GIL is not given away meanwhile.
+
+        Raises:
+            OSError: the thread has ended.
+        """
         cpu = time.clock_gettime_ns(self._clock)
         others = max(0, time.process_time_ns() - cpu - _watching())
         return self.reading(glance)._replace(cpu=cpu, others=others)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 from time import perf_counter_ns
@@ -9,9 +10,12 @@ from time import perf_counter_ns
 import pytest
 
 from causal_otel.causality import thread_times
-from causal_otel.causality.thread_times import Reading, Shares, not_counted, shares, times_here
+from causal_otel.causality.loop_monitor import LoopMonitor
+from causal_otel.causality.loop_monitoring import LoopMonitoring
+from causal_otel.causality.thread_times import Reading, Shares, ThreadTimes, not_counted, shares, times_here
 from tests.causality.blocking import burn, hogged, nap
 from tests.engine.forking import forked
+from tests.waiting import wait_until
 
 MS = 1_000_000
 
@@ -189,3 +193,37 @@ def test_what_others_did_before_anybody_asked() -> None:
     readings = [first, second, reading(50, switches=20), reading(100, others=50, switches=40)]
     found = in_milliseconds(readings, 0, 100)
     assert found == (0, 0, 100, 0)
+
+
+def _has_ended(times: ThreadTimes) -> bool:
+    try:
+        times.read()
+    except OSError:
+        return True
+    return False
+
+
+def test_a_loop_whose_thread_has_ended() -> None:
+    """It is not looked at any more, and that is no fault: the system has no times of such a thread."""
+    monitoring = LoopMonitoring(3600.0, emit=lambda record: None)
+    monitors: list[LoopMonitor | None] = []
+
+    def attach() -> None:
+        loop = asyncio.new_event_loop()
+        monitors.append(monitoring.attach(loop, sys._getframe()))
+        loop.close()
+
+    thread = threading.Thread(target=attach)
+    thread.start()
+    thread.join()
+    [monitor] = monitors
+    assert monitor is not None
+    assert monitor._times is not None
+    times = monitor._times
+    try:
+        wait_until(lambda: _has_ended(times))
+        assert monitor.look(perf_counter_ns()) == 0
+        monitor.waited_for_gil(None)
+    finally:
+        monitor.detach()
+        monitoring.close()

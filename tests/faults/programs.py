@@ -14,9 +14,14 @@ __all__ = ["environment", "finish", "run", "send_spool", "start"]
 def environment(**variables: str) -> dict[str, str]:
     """PATH, ``variables``, and nothing that is here for other tests only.
 
-    On a busy machine any turn of an event loop may be long; programs of tests of that say what is.
+    On a busy machine any turn of an event loop may be long, and so may sending what is left at the end; programs of
+    tests of those say how long.
     """
-    always = {"PYDANTIC_DISABLE_PLUGINS": "logfire-plugin", "TRACING_LOOP_BLOCK_THRESHOLD": "3600"}
+    always = {
+        "PYDANTIC_DISABLE_PLUGINS": "logfire-plugin",
+        "TRACING_EXIT_TIMEOUT": "30",
+        "TRACING_LOOP_BLOCK_THRESHOLD": "3600",
+    }
     return {"PATH": os.environ["PATH"], **always, **variables}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import urllib.error
@@ -84,7 +85,10 @@ def served(receiver: ReceivedSpans, command: Sequence[str], install: str = "impo
         ),
         ready=is_ready,
     ) as running:
-        yield Served(url, running)
+        try:
+            yield Served(url, running)
+        finally:
+            print(running.output())  # shown where the test fails
 
 
 def _traceparent(number: int) -> str:
@@ -143,5 +147,6 @@ def assert_requests(received: ReceivedSpans, parameter: str) -> None:
 
 def stop(server: Served) -> None:
     """End a server by SIGTERM, which it survives without a complaint."""
-    server.process.stop(signal.SIGTERM, timeout=30.0)
+    os.kill(server.process.pid, signal.SIGTERM)
+    server.process.wait(60.0)
     assert "Traceback" not in server.process.output(), server.process.output()
