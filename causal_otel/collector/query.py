@@ -43,6 +43,7 @@ __all__ = [
     "ServiceCount",
     "Step",
     "Summary",
+    "Sums",
     "TraceLogs",
     "TraceReader",
     "Volume",
@@ -281,8 +282,8 @@ class Dependency:
     p95: int = 0
 
 
-Step = Literal["hour", "day", "all"]
-"""How finely sums are told: for every hour, for every UTC day, or for the whole time."""
+Step = Literal["minute", "hour", "day", "all"]
+"""How finely sums are told: for every hour, for every UTC day, or for the whole time; a store keeps no minutes."""
 
 
 class Series(NamedTuple):
@@ -320,6 +321,17 @@ class Selected:
     system: str | None = None
     version: str | None = None
     entries: bool = False
+
+    def includes(self, series: Series) -> bool:
+        """Whether a series is meant."""
+        return (
+            self.service in (None, series.service)
+            and self.operation in (None, series.operation)
+            and self.kind in (None, series.kind)
+            and self.system in (None, series.system)
+            and self.version in (None, series.version)
+            and (series.entry or not self.entries)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -491,7 +503,25 @@ SORTS: dict[str, Callable[[Summary], int]] = {
 """The orders of a search, and what of a trace each of them compares, the largest first."""
 
 
-class TraceReader(Protocol):
+class Sums(Protocol):
+    """Has the figures of series."""
+
+    def series(self, selected: Selected, start: int, end: int, step: Step) -> list[SeriesSum]:
+        """How series went between two Unix times in nanoseconds, to the hour: by series, then by time.
+
+        Steps of days, or of the whole time, take a day of reading for each closed day, not 24 hours.
+        """
+
+    def measures(
+        self, selected: Selected, start: int, end: int, step: Step, keys: Collection[str] = ()
+    ) -> list[MeasureSum]:
+        """What the spans of series told of themselves, likewise; only these ``keys``, if there are any."""
+
+    def calls(self, parent: Selected, child: Selected, start: int, end: int) -> list[CallSum]:
+        """Which series called which on the UTC days that the time between two Unix times in nanoseconds is in."""
+
+
+class TraceReader(Sums, Protocol):
     """Reads traces. All methods may block on the disk: call them from a thread, never from an event loop."""
 
     def services(self) -> list[str]:
@@ -539,20 +569,6 @@ class TraceReader(Protocol):
 
     def statistics(self, start: int, end: int, service: str | None = None) -> list[OperationStatistics]:
         """How every operation (of a service) went between two Unix times in nanoseconds, to the hour."""
-
-    def series(self, selected: Selected, start: int, end: int, step: Step) -> list[SeriesSum]:
-        """How series went between two Unix times in nanoseconds, to the hour: by series, then by time.
-
-        Steps of days, or of the whole time, take a day of reading for each closed day, not 24 hours.
-        """
-
-    def measures(
-        self, selected: Selected, start: int, end: int, step: Step, keys: Collection[str] = ()
-    ) -> list[MeasureSum]:
-        """What the spans of series told of themselves, likewise; only these ``keys``, if there are any."""
-
-    def calls(self, parent: Selected, child: Selected, start: int, end: int) -> list[CallSum]:
-        """Which series called which on the UTC days that the time between two Unix times in nanoseconds is in."""
 
     def volume(self) -> Volume:
         """What is there, day by day."""

@@ -18,6 +18,7 @@ __all__ = ["calls", "measures", "series"]
 
 _HOUR = 3600 * 10**9
 _STEPS: dict[Step, Callable[[int], int]] = {
+    "minute": lambda start: start // (_HOUR // 60) * (_HOUR // 60),
     "hour": lambda start: start // _HOUR * _HOUR,
     "day": lambda start: start // (24 * _HOUR) * 24 * _HOUR,
     "all": lambda start: 0,

@@ -10,7 +10,7 @@ from causal_otel.collector.query import Selected
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from causal_otel.collector.query import CallSum, Series, TraceReader
+    from causal_otel.collector.query import CallSum, Series, Sums
 
 __all__ = ["Called", "Other", "called_by", "callees", "callers"]
 
@@ -48,13 +48,13 @@ class Called:
         return self.total // self.calls if self.calls else 0
 
 
-def callers(reader: TraceReader, selected: Selected, start: int, end: int) -> list[Called]:
+def callers(reader: Sums, selected: Selected, start: int, end: int) -> list[Called]:
     """Who called ``selected`` on the UTC days of a time, most calls first."""
     sums = reader.calls(Selected(), selected, start, end)
     return called_by(sums, lambda each: each.parent, lambda each: each.calls)
 
 
-def callees(reader: TraceReader, selected: Selected, start: int, end: int) -> list[Called]:
+def callees(reader: Sums, selected: Selected, start: int, end: int) -> list[Called]:
     """What ``selected`` called on the UTC days of a time, most time first."""
     sums = reader.calls(selected, Selected(), start, end)
     return called_by(sums, lambda each: each.child, lambda each: each.total)

@@ -15,22 +15,13 @@ from causal_otel.collector.query import Query, Selected
 from causal_otel.names import ERROR_TYPE, EXCEPTION_STACKTRACE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
     from causal_otel.collector.analysis import SpanView, TraceView
-    from causal_otel.collector.query import MeasureSum, Series, SeriesSum, Step, TraceReader
+    from causal_otel.collector.query import MeasureSum, Series, Sums, TraceReader
     from causal_otel.collector.trends.periods import Period
-
-    class Sums(Protocol):
-        """The part of a reader that has the sums."""
-
-        def measures(
-            self, selected: Selected, start: int, end: int, step: Step, keys: Collection[str] = ()
-        ) -> list[MeasureSum]: ...
-
-        def series(self, selected: Selected, start: int, end: int, step: Step) -> list[SeriesSum]: ...
 
     class Whole(Protocol):
         """The part of a reader that has whole traces."""

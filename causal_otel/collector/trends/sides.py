@@ -12,7 +12,7 @@ from causal_otel.collector.trends.time_parts import KEYS, time_parts
 from causal_otel.collector.trends.window import DAY, HOUR, passed
 
 if TYPE_CHECKING:
-    from causal_otel.collector.query import Selected, TraceReader
+    from causal_otel.collector.query import Selected, Sums
     from causal_otel.collector.trends.window import Window
 
 __all__ = ["around", "between_versions", "days_around"]
@@ -20,7 +20,7 @@ __all__ = ["around", "between_versions", "days_around"]
 Days = tuple[int, int]
 
 
-def between_versions(reader: TraceReader, selected: Selected, window: Window, before: str, after: str) -> Change:
+def between_versions(reader: Sums, selected: Selected, window: Window, before: str, after: str) -> Change:
     """What changed from one version to another, both in the whole of ``window``.
 
     Calls a second are of the hours or days in which there were calls of the version.
@@ -28,7 +28,7 @@ def between_versions(reader: TraceReader, selected: Selected, window: Window, be
     return changes(_of_version(reader, selected, window, before), _of_version(reader, selected, window, after))
 
 
-def _of_version(reader: TraceReader, selected: Selected, window: Window, version: str) -> Side:
+def _of_version(reader: Sums, selected: Selected, window: Window, version: str) -> Side:
     selected = replace(selected, version=version)
     seen = {each.start for each in reader.series(selected, window.start, window.last, window.step)}
     seconds = sum(each.seconds for each in window.bins if each.start in seen)
@@ -36,13 +36,14 @@ def _of_version(reader: TraceReader, selected: Selected, window: Window, version
     return _side(reader, selected, window.start, window.end, days, seconds)
 
 
-def around(reader: TraceReader, selected: Selected, window: Window, moment: int) -> Change:
-    """What changed from the part of ``window`` before a moment to the part after it, to the hour.
+def around(reader: Sums, selected: Selected, window: Window, moment: int) -> Change:
+    """What changed from the part of ``window`` before a moment to the part after it, to the hour or the minute.
 
     Callers and callees, which are counted by the day, are those of the days of :func:`days_around`; without such days
     there are none.
     """
-    moment = moment // HOUR * HOUR
+    width = min(window.width, HOUR)
+    moment = moment // width * width
     first, second = days_around(window, moment) or (None, None)
     seconds = passed(window.start, moment, window.now), passed(moment, window.end, window.now)
     return changes(
@@ -58,7 +59,7 @@ def days_around(window: Window, moment: int) -> tuple[Days, Days] | None:
     return ((start, before), (after, end)) if start < before and after < end else None
 
 
-def _side(reader: TraceReader, selected: Selected, start: int, end: int, days: Days | None, seconds: float) -> Side:
+def _side(reader: Sums, selected: Selected, start: int, end: int, days: Days | None, seconds: float) -> Side:
     found = rates(reader.series(selected, start, end - 1, "all") if start < end else ())
     told = reader.measures(selected, start, end - 1, "all", KEYS) if start < end else ()
     time = time_parts(told, found.total)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from causal_otel.collector.trends.window import HOUR
+from causal_otel.collector.trends.window import DAY, HOUR, MINUTE
 from causal_otel.collector.units import ticks
 from causal_otel.collector.web.axis import AxisLabel
 from causal_otel.collector.web.templating import utc
@@ -23,7 +23,8 @@ __all__ = ["Column", "Line", "Mark", "TimeChart", "count_ticks", "duration_ticks
 WIDTH, HEIGHT = 960, 210
 LEFT, RIGHT, TOP, BOTTOM = 66, 14, 12, 28
 _TIME_TICKS = 8
-_HOURS = (1, 2, 3, 6, 12)
+_STEPS = tuple(minutes * MINUTE for minutes in (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720))
+"""Of a clock."""
 _GAP = 0.12
 """The share of a column that is left free between bars."""
 
@@ -38,7 +39,7 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """An hour or a day of the chart.
+    """A minute, an hour or a day of the chart.
 
     Attributes:
         at: when it begins, as addresses have it.
@@ -195,15 +196,15 @@ def _runs(heights: Sequence[float | None], x: _Place) -> Iterator[str]:
 
 
 def _times(bins: Sequence[Bin], step: str) -> Iterator[tuple[float, str]]:
-    """Where the axis of time is labelled: at whole hours of a clock, or at days."""
+    """Where the axis of time is labelled: at whole steps of a clock, or at days."""
     if step == "day":
         every = math.ceil(len(bins) / _TIME_TICKS)
         for place in range(0, len(bins), every):
             yield place + 0.5, utc(bins[place].start, "%b %d")
         return
-    wanted = len(bins) / _TIME_TICKS
-    every = next((hours for hours in _HOURS if hours >= wanted), 24 * math.ceil(wanted / 24))
+    width = HOUR if step == "hour" else MINUTE
+    wanted = len(bins) * width / _TIME_TICKS
+    every = next((each for each in _STEPS if each >= max(wanted, width)), DAY * math.ceil(wanted / DAY))
     for place, each in enumerate(bins):
-        hour = each.start // HOUR
-        if hour % every == 0:
-            yield place, utc(each.start, "%b %d" if hour % 24 == 0 else "%H:%M")
+        if each.start % every == 0:
+            yield place, utc(each.start, "%b %d" if each.start % DAY == 0 else "%H:%M")

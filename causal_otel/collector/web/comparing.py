@@ -11,7 +11,7 @@ from causal_otel.collector.web.trend_state import version_name
 from causal_otel.collector.web.trend_views import says_of_change
 
 if TYPE_CHECKING:
-    from causal_otel.collector.query import Selected, TraceReader
+    from causal_otel.collector.query import Selected, Sums
     from causal_otel.collector.trends.changes import Change
     from causal_otel.collector.trends.window import Window
     from causal_otel.collector.web.trend_state import TrendState
@@ -40,9 +40,7 @@ class Comparing:
     days: str
 
 
-def comparing(
-    reader: TraceReader, selected: Selected, state: TrendState, window: Window
-) -> tuple[Comparing | None, str]:
+def comparing(reader: Sums, selected: Selected, state: TrendState, window: Window) -> tuple[Comparing | None, str]:
     """The comparison that an address asks for; None and the reason if it cannot be made, or none if it asks for none.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from anyio import to_thread
 from starlette.routing import Route
 
 from causal_otel.collector.trends.callers import Called, callees, callers
+from causal_otel.collector.trends.minutes import minutes
 from causal_otel.collector.trends.time_parts import KEYS
 from causal_otel.collector.web.addresses import operation_address, service_address
 from causal_otel.collector.web.comparing import Comparing, comparing
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from causal_otel.collector.query import Summary, TraceReader
+    from causal_otel.collector.query import Query, Summary, Sums, TraceReader
     from causal_otel.collector.reading import Reading
     from causal_otel.collector.trends.window import Window
 
-__all__ = ["common", "read_window", "routes"]
+__all__ = ["by_minute", "common", "read_window", "routes"]
 
 _MOST_CALLED = 50
 """Callers, and operations that are called, that are listed."""
@@ -72,15 +73,16 @@ def routes(reading: Reading) -> list[Route]:
 
 def _read(reader: TraceReader, state: TrendState, now: int) -> _Shown:
     window, problem = read_window(state, now)
+    figures, window = by_minute(reader, replace(state.query(window), where=None), window)
     of_all, selected = state.selected(any_version=True), state.selected()
-    sums = reader.series(of_all, window.start, window.last, window.step)
-    measures = reader.measures(of_all, window.start, window.last, window.step, KEYS)
+    sums = figures.series(of_all, window.start, window.last, window.step)
+    measures = figures.measures(of_all, window.start, window.last, window.step, KEYS)
     versions = tuple(sorted({each.series.version for each in sums}))
     version = version_name(state.version)
     if version is not None:
         sums = [each for each in sums if each.series.version == version]
         measures = [each for each in measures if each.series.version == version]
-    compared, mistake = comparing(reader, of_all, state, window)
+    compared, mistake = comparing(figures, of_all, state, window)
     drawn = trend(window, sums, measures, compared.moment if compared else None)
     return _Shown(
         window,
@@ -100,6 +102,14 @@ def read_window(state: TrendState, now: int) -> tuple[Window, str]:
         return state.window(now), ""
     except ValueError as error:
         return TrendState().window(now), f"The time cannot be used: {error}."
+
+
+def by_minute(reader: TraceReader, query: Query, window: Window) -> tuple[Sums, Window]:
+    """What has the figures of a time, and how much of it there was time to read, where that is by the minute."""
+    if window.step != "minute":
+        return reader, window
+    found = minutes(reader, query)
+    return found, window.since(found.since)
 
 
 def common(reader: TraceReader, state: TrendState, window: Window, versions: tuple[str, ...]) -> dict[str, Any]:

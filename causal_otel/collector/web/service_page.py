@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from starlette.routing import Route
 
-from causal_otel.collector.query import Selected
+from causal_otel.collector.query import Query, Selected
 from causal_otel.collector.store.measures import BELOW_LABEL
 from causal_otel.collector.trends.rates import Rates, rates, rates_of_bins
 from causal_otel.collector.trends.time_parts import KEYS
 from causal_otel.collector.web.comparing import comparing
-from causal_otel.collector.web.operation_page import common, read_window
+from causal_otel.collector.web.operation_page import by_minute, common, read_window
 from causal_otel.collector.web.templating import colours, page
 from causal_otel.collector.web.trend_state import TrendState, version_name
 from causal_otel.collector.web.trend_views import trend
@@ -108,20 +108,21 @@ def _show(request: Request, reader: TraceReader, state: TrendState, now: int) ->
     many = window.step == "hour" and len(reader.operations(state.service)) > MANY
     if many:
         window = window.by_day()
+    figures, window = by_minute(reader, Query(window.start, window.last, state.service), window)
     selected = state.selected(any_version=True, entries=True)
-    everything = reader.series(Selected(state.service), window.start, window.last, window.step)
+    everything = figures.series(Selected(state.service), window.start, window.last, window.step)
     version = version_name(state.version)
     versions = _versions([each for each in everything if each.series.entry])
     sums = [each for each in everything if version in (None, each.series.version)]
     measures = [
         each
-        for each in reader.measures(selected, window.start, window.last, window.step, KEYS)
+        for each in figures.measures(selected, window.start, window.last, window.step, KEYS)
         if version in (None, each.series.version)
     ]
-    compared, mistake = comparing(reader, selected, state, window)
+    compared, mistake = comparing(figures, selected, state, window)
     drawn = trend(window, [each for each in sums if each.series.entry], measures, compared.moment if compared else None)
     rows = _rows(sums, window)
-    pools = _pools(reader.measures(Selected(state.service), window.start, window.last, "all", _POOL_KEYS))
+    pools = _pools(figures.measures(Selected(state.service), window.start, window.last, "all", _POOL_KEYS))
     others = [each.other.service for each in (*compared.change.callers, *compared.change.callees)] if compared else []
     problem = " ".join(filter(None, (problem, mistake)))
     context = common(reader, state, window, tuple(each.name for each in versions)) | {

@@ -24,7 +24,7 @@ __all__ = ["NO_VERSION", "OFFERED", "TrendState", "version_name", "written"]
 NO_VERSION = "none"
 """The version of spans that tell none, as addresses have it."""
 
-OFFERED = ("6h", "24h", "2d", "7d", "30d")
+OFFERED = ("1h", "6h", "24h", "2d", "7d", "30d")
 """The look-backs that the pages offer."""
 
 _DEFAULT = "7d"
@@ -93,22 +93,23 @@ class TrendState:
             ValueError: The start or the end is no time, or the end is before the start.
         """
         if not (self.start or self.end):
-            return Window.back(lookback(self.lookback), now)
+            return Window.back(lookback(self.lookback), now, minutes=True)
         end = units.moment(self.end) if self.end else now
         start = units.moment(self.start) if self.start else max(0, end - lookback(self.lookback))
         if end < start:
             raise ValueError("the end is before the start")
-        return Window.around(start, end, now)
+        return Window.around(start, end, now, minutes=True)
 
     def moment_in(self, window: Window) -> int | None:
-        """The moment, to the hour; None if there is none.
+        """The moment, to the hour or the minute; None if there is none.
 
         Raises:
             ValueError: It is no time, or not within the time that is shown.
         """
         if not self.moment:
             return None
-        moment = units.moment(self.moment) // HOUR * HOUR
+        width = min(window.width, HOUR)
+        moment = units.moment(self.moment) // width * width
         if not window.start < moment < window.end:
             raise ValueError("the moment is not within the time that is shown")
         return moment

@@ -25,6 +25,28 @@ def test_a_look_back_has_bins(lookback: int, step: str, bins: int) -> None:
     assert window.bins[0].seconds in (3600, 86400) or bins == 1
 
 
+@pytest.mark.parametrize(("lookback", "bins"), [(0, 1), (SECOND, 1), (5 * MINUTE, 6), (3 * HOUR, 181)])
+def test_a_short_time_has_minutes_where_they_are_asked_for(lookback: int, bins: int) -> None:
+    """Up to three hours, the one that is not over among them."""
+    now = NOON + 90 * SECOND
+    window = Window.back(lookback, now, minutes=True)
+    assert (window.step, window.width, len(window.bins)) == ("minute", MINUTE, bins)
+    assert window.start <= now - lookback < window.start + MINUTE
+    assert [each.over for each in window.bins] == [True] * (bins - 1) + [False]
+    assert Window.back(3 * HOUR + 1, now, minutes=True).step == "hour"
+
+
+@pytest.mark.parametrize(
+    ("moment", "left"), [(0, 6), (NOON + MINUTE, 1), (NOON + 10 * HOUR, 1), (NOON - 2 * MINUTE - 1, 4)]
+)
+def test_what_was_not_read_is_not_shown(moment: int, left: int) -> None:
+    """A window begins with the first bin that is known wholly, and has its last one whatever is known."""
+    window = Window.back(5 * MINUTE, NOON + 90 * SECOND, minutes=True)
+    known = window.since(moment)
+    assert len(known.bins) == left
+    assert (known.end, known.step, known.cut) == (window.end, "minute", left < 6)
+
+
 @settings(deadline=None)
 @given(TIMES, TIMES, TIMES)
 def test_bins_cover_whatever_time(start: int, end: int, now: int) -> None:

@@ -20,7 +20,7 @@ from causal_otel.collector.web.addresses import operation_address, service_addre
 from causal_otel.collector.web.templating import count, share
 from causal_otel.collector.web.trend_state import written
 from tests.collector.oracle import MemoryReader
-from tests.collector.spans import HOUR, MILLISECOND, SECOND, span, traces
+from tests.collector.spans import HOUR, MILLISECOND, MINUTE, SECOND, span, traces
 from tests.collector.web.browser import screenshot
 from tests.collector.web.sites import site
 from tests.collector.web.slow_version import NEW, OLD, POOL, ROUTE, deployed
@@ -100,6 +100,48 @@ def test_charts_and_their_table_have_every_step(client: TestClient, week: Week, 
     assert rows[-1][0].endswith("not over")
     assert sum(int(row[1]) for row in rows) == len(week.spans)
     assert len(re.findall(r'<rect class="mark calls', html)) == sum(row[1] != "0" for row in rows)
+
+
+def test_a_short_time_is_shown_by_the_minute(client: TestClient, week: Week) -> None:
+    """Three hours of it: each minute has the figures of its spans, and a moment in it is compared to the minute."""
+    start = (week.now - 4 * HOUR) // MINUTE * MINUTE
+    end = start + 3 * HOUR
+    address = f"{PAGE}&start={written(start)}&end={written(end)}"
+    html = client.get(address).text
+    rows = table(html, "The same as a table")
+    assert len(rows) == 180
+    spans = [one for one, _ in week.spans if start <= one.start_time_unix_nano < end]
+    for place, row in enumerate(rows):
+        first = start + place * MINUTE
+        lengths = week.durations(lambda one, _, at=first: at <= one.start_time_unix_nano < at + MINUTE)  # type: ignore[misc]
+        assert row[1] == count(len(lengths))
+        if lengths:
+            assert row[7] == format_duration(lengths[-1])
+    assert sum(int(row[1]) for row in rows) == len(spans) > 5
+    assert "by the minute" in html
+    moment = (spans[3].start_time_unix_nano // MINUTE + 1) * MINUTE
+    changed = table(client.get(f"{address}&moment={written(moment)}").text, "What changed")
+    calls = next(row for row in changed if row[0] == "Calls")
+    assert calls[1:3] == [
+        str(sum(one.start_time_unix_nano < moment for one in spans)),
+        str(sum(one.start_time_unix_nano >= moment for one in spans)),
+    ]
+
+
+def test_minutes_that_were_not_read_are_not_shown(
+    client: TestClient, week: Week, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there are more spans than there is time for, the page begins where it knows all, and says so."""
+    monkeypatch.setattr("causal_otel.collector.trends.minutes._MOST_TRACES", 4)
+    start = (week.now - 4 * HOUR) // MINUTE * MINUTE
+    end = start + 3 * HOUR
+    spans = sorted(one.start_time_unix_nano for one, _ in week.spans if start <= one.start_time_unix_nano < end)
+    for address in (PAGE, service_address("shop")):
+        html = client.get(f"{address}&start={written(start)}&end={written(end)}").text
+        assert "there was not the time to read all" in text(html)
+        rows = table(html, "The same as a table")
+        assert 0 < len(rows) < 180
+        assert sum(int(row[1]) for row in rows) == sum(each >= end - len(rows) * MINUTE for each in spans)
 
 
 def _means(week: Week, start: int, end: int) -> dict[str, int]:
