@@ -49,7 +49,7 @@ def reader() -> MemoryReader:
 
 def shown(html: str) -> list[tuple[str, str]]:
     """Service and operation of the rows."""
-    rows = re.findall(r'<a class="name"[^>]*>(.*?)</a>\s*<small class="service">(\S+)', html)
+    rows = re.findall(r'<a class="name"[^>]*>(.*?)</a>\s*<small class="service">(?:<a[^>]*>)?([^<\s]+)', html)
     return [(service, unescape(name)) for name, service in rows]
 
 
