@@ -48,9 +48,12 @@ def test_a_trace_of_50_000_spans_can_be_used_in_a_moment(
         page = open_page(f"{collector.pages}/trace/{trace_id}")
         seconds, sent = page.evaluate(_TIMES)
         print(f"{seconds:.2f} s, {sent / 1000:.0f} kB")
-        assert page.locator("dt:text-is('Spans') + dd").inner_text() == "50\u202f000"
-        assert page.evaluate("JSON.parse(document.getElementById('spans').textContent).length") >= rows
+        spans = page.locator("dt:text-is('Spans') + dd").inner_text()
+        found = page.evaluate("JSON.parse(document.getElementById('spans').textContent).length")
         page.keyboard.press("j")
-        assert page.locator(".row.current").count() == 1
-        assert sent < _BYTES
-        assert_below(_SECONDS, seconds)
+        current = page.locator(".row.current").count()
+        page.close()  # it asks for its explanation, which the end of the collector would cut off
+    assert (spans, current) == ("50\u202f000", 1)
+    assert found >= rows
+    assert sent < _BYTES
+    assert_below(_SECONDS, seconds)
