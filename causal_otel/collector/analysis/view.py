@@ -10,6 +10,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from causal_otel.collector.attributes import plain_dict
 from causal_otel.collector.matching import kind_name, span_duration
+from causal_otel.collector.systems import system_of
 
 if TYPE_CHECKING:
     from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
@@ -49,7 +50,6 @@ class SpanView:
         service: its service's name.
         resource: its resource's attributes.
         scope: what recorded it: name, version and attributes.
-        system: what it talks to, see :mod:`causal_otel.collector.systems`; empty: none that it tells of.
         index: its place in the trace's ``spans``; ids may be there twice, this is not.
         start: when it starts, Unix time in nanoseconds. A span without a time that can be meant stands at the edge
             of the trace.
@@ -79,7 +79,6 @@ class SpanView:
     service: str
     resource: dict[str, Any]
     scope: InstrumentationScope
-    system: str = ""
     index: int = 0
     parent: SpanView | None = None
     children: list[SpanView] = field(default_factory=list)
@@ -117,6 +116,11 @@ class SpanView:
     def kind(self) -> str:
         """``internal``, ``server``, ``client``, ``producer``, ``consumer`` or ``unspecified``."""
         return kind_name(self.message)
+
+    @cached_property
+    def system(self) -> str:
+        """What it talks to, see :mod:`causal_otel.collector.systems`; empty: none that it tells of."""
+        return system_of(self.message)
 
     @property
     def status(self) -> str:

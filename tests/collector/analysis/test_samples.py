@@ -31,7 +31,7 @@ def test_few_are_all_taken() -> None:
 
 def test_many_are_from_all_of_the_time() -> None:
     """Each tenth of it has its share, and there are no more than asked for; all match."""
-    found = sample(reader(1000), Query(NOW - 10 * HOUR, NOW), 50)
+    found = sample(reader(1000), Query(NOW - 10 * HOUR, NOW), 50, seconds=60)
     assert not found.all_of_them
     assert len(found.trace_ids) == 50 == len(set(found.trace_ids))
     tenths = sorted((int.from_bytes(each, "big") - 1) * 10 // 1000 for each in found.trace_ids)

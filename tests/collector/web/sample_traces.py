@@ -9,7 +9,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, Instr
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span, Status, TracesData
 
-__all__ = ["ATTACK", "START", "Builder", "attack", "broken", "large", "shop"]
+__all__ = ["ATTACK", "START", "Builder", "attack", "broken", "large", "loops", "shop"]
 
 START = 1_795_392_000_000_000_000
 MS = 1_000_000
@@ -207,4 +207,18 @@ def large(spans: int = 5000, trace_id: str = "1a" * 16, seed: int = 7) -> Traces
             inside.append((number, start, took, depth + 1))
         if random_numbers.random() < 0.02:
             inside.append((1, 0.0, float(spans), 1))
+    return b.message
+
+
+def loops(spans: int, trace_id: str = "5b8aa5a2d2c872e8321cf37308d69df2") -> TracesData:
+    """Loops of equal statements, 999 each."""
+    b = Builder(trace_id)
+    b.add("web", "POST /import", None, 0, spans, "server")
+    while b.count < spans:
+        at = b.count
+        b.add("web", f"batch {at}", 1, at, 900)
+        batch = b.count
+        for number in range(min(999, spans - b.count)):
+            b.add("web", "INSERT items", batch, at + 0.9 * number, 0.5, "client",
+                  db__system__name="postgresql", db__query__text="INSERT INTO items VALUES ($1)")  # fmt: skip
     return b.message

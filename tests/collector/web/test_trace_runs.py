@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from causal_otel.collector.web.runs import PAGE
 from tests.collector.oracle import MemoryReader
 from tests.collector.web.browser import screenshot
-from tests.collector.web.sample_traces import ATTACK, Builder
+from tests.collector.web.sample_traces import ATTACK, Builder, loops
 from tests.collector.web.trace_site import ATTACKED, SHOP, application, current, parameter, parameter_of
 from tests.slow_machine import assert_below
 
@@ -38,20 +38,6 @@ def _many(count: int = _COUNT) -> Builder:
     for number in range(6):
         b.add("web", "job", 1, 3 * count + 50 * number, 40)
         b.add("web", "step", b.count, 3 * count + 50 * number, 20, error="late" if number == 4 else None)
-    return b
-
-
-def _large(spans: int) -> Builder:
-    """Fifty loops of equal statements."""
-    b = Builder(SHOP)
-    b.add("web", "POST /import", None, 0, spans, "server")
-    while b.count < spans:
-        at = b.count
-        b.add("web", f"batch {at}", 1, at, 900)
-        batch = b.count
-        for number in range(min(999, spans - b.count)):
-            b.add("web", "INSERT items", batch, at + 0.9 * number, 0.5, "client",
-                  db__system__name="postgresql", db__query__text="INSERT INTO items VALUES ($1)")  # fmt: skip
     return b
 
 
@@ -189,7 +175,7 @@ def test_scripts_in_runs_are_inert(serve: Callable[[ASGIApp], str], open_page: O
 
 def test_a_large_trace_is_a_short_page(serve: Callable[[ASGIApp], str], open_page: OpenPage) -> None:
     """A row stands for a thousand spans: the page is small, can be used at once, and is explained a little later."""
-    app = application(MemoryReader([_large(6000).message]))
+    app = application(MemoryReader([loops(6000)]))
     text = TestClient(app).get(f"/trace/{SHOP}").text
     assert len(gzip.compress(text.encode())) < 50_000
     assert len(re.findall(r'role="row" aria-level', text)) < 30
@@ -206,7 +192,7 @@ def test_a_large_trace_is_a_short_page(serve: Callable[[ASGIApp], str], open_pag
 @pytest.mark.long
 def test_50_000_spans_are_a_small_page_before_they_are_explained() -> None:
     """The page of a trace of 50,000 spans in runs is small, and takes less than half of what its explanation takes."""
-    client = TestClient(application(MemoryReader([_large(50_000).message])))
+    client = TestClient(application(MemoryReader([loops(50_000)])))
 
     def asked(query: str) -> tuple[bytes, float]:
         began = time.process_time()
