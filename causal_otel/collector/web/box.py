@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from causal_otel.collector.query import Query
     from causal_otel.collector.web.forms import SearchForm
 
-__all__ = ["BOUNDS", "Box", "different_address", "is_narrowed", "narrowed", "outer_form"]
+__all__ = ["BOUNDS", "Box", "box_address", "different_address", "is_narrowed", "narrowed", "outer_form"]
 
 BOUNDS = ("lookback", "start", "end", "shortest", "longest")
 """The fields of the form that a box sets, and those that it replaces."""
@@ -91,7 +91,12 @@ def outer_form(form: SearchForm, query: Query, now: int) -> SearchForm:
 
 def different_address(form: SearchForm, query: Query, now: int) -> str:
     """The page that tells what is different in the box that a search was narrowed down to; see :func:`outer_form`."""
-    outer = outer_form(form, query, now)
-    box = {f"box.{name}": value for name in BOUNDS[1:] if (value := getattr(form, name))}
-    rest = outer.address().removeprefix("/").removeprefix("?")
-    return f"/different?{rest}{'&' if rest else ''}{urlencode(box)}"
+    box = Box(**{name: getattr(form, name) for name in BOUNDS[1:]})
+    return box_address(outer_form(form, query, now), box)
+
+
+def box_address(form: SearchForm, box: Box) -> str:
+    """The page that tells what is different in a box of what a search finds."""
+    given = {f"box.{name}": value for name, value in box.fields().items() if value}
+    rest = form.address().removeprefix("/").removeprefix("?")
+    return f"/different?{rest}{'&' if rest else ''}{urlencode(given)}"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from causal_otel.collector.query import Query, TraceReader
     from causal_otel.collector.trends.rates import Rates
 
-__all__ = ["Example", "examples"]
+__all__ = ["Example", "examples", "least_of_slowest"]
 
 _MOST = 4
 _SECONDS = 0.3
@@ -50,7 +50,7 @@ def examples(reader: TraceReader, query: Query, found: Rates) -> Iterator[Exampl
     """
     if not found.calls:
         return
-    slow = _least_of_slowest(found)
+    slow = least_of_slowest(found, _MOST)
     yield _example(
         reader,
         replace(query, shortest=slow),
@@ -71,14 +71,14 @@ def examples(reader: TraceReader, query: Query, found: Rates) -> Iterator[Exampl
     )
 
 
-def _least_of_slowest(found: Rates) -> int:
-    """A duration that a few calls at least have reached, and not many more."""
+def least_of_slowest(found: Rates, most: int) -> int:
+    """A duration that so many calls at least have reached, and not many more."""
     calls = 0
     least = 0
     for bound, count in reversed(found.durations.buckets()):
         place = bucket(bound)
         least, calls = (BOUNDS[place - 1] + 1 if place else 0), calls + count
-        if calls >= _MOST:
+        if calls >= most:
             break
     return least
 

@@ -15,7 +15,7 @@ from causal_otel.collector.trends.minutes import minutes
 from causal_otel.collector.trends.time_parts import KEYS
 from causal_otel.collector.web.addresses import operation_address, service_address
 from causal_otel.collector.web.comparing import Comparing, comparing
-from causal_otel.collector.web.examples import Example, examples
+from causal_otel.collector.web.examples import Example, examples, least_of_slowest
 from causal_otel.collector.web.forms import LOOKBACKS
 from causal_otel.collector.web.templating import colours, page
 from causal_otel.collector.web.trend_state import NO_VERSION, OFFERED, TrendState, version_name, written
@@ -150,6 +150,9 @@ def _draw(request: Request, reader: TraceReader, state: TrendState, shown: _Show
             for each in shown.examples
         ],
         "search": state.search(shown.window),
+        "different": state.different(
+            shown.window, least_of_slowest(shown.trend.whole, -(-shown.trend.whole.calls // 20))
+        ),
         "problem": shown.problem,
         "colours": colours({state.service, *others, *(each.root_service for each in traces)}),
     }

@@ -9,7 +9,9 @@ from causal_otel.collector import expressions, units
 from causal_otel.collector.attributes import KINDS
 from causal_otel.collector.query import Query, Selected
 from causal_otel.collector.trends.window import HOUR, Window
+from causal_otel.collector.units import written_duration
 from causal_otel.collector.web.addresses import with_parameters
+from causal_otel.collector.web.box import Box, box_address
 from causal_otel.collector.web.forms import LOOKBACKS, NO_SYSTEM, SearchForm, lookback
 from causal_otel.collector.web.templating import utc
 from causal_otel.names import SERVICE_VERSION
@@ -141,9 +143,16 @@ class TrendState:
 
     def search(self, window: Window, **more: str) -> str:
         """The address of the search for their traces."""
+        return self._form(window).address(**more)
+
+    def different(self, window: Window, shortest: int) -> str:
+        """The page of what is different in those that took so many nanoseconds or more."""
+        return box_address(self._form(window), Box("", "", written_duration(shortest)))
+
+    def _form(self, window: Window) -> SearchForm:
         version = version_name(self.version)
         tags = "" if version is None else expressions.written(_of_version(version))
-        form = SearchForm(
+        return SearchForm(
             service=self.service,
             operation=expressions.quoted(self.operation),
             kind=self.kind,
@@ -152,7 +161,6 @@ class TrendState:
             start=written(window.start),
             end=written(window.end) if window.end <= window.now else "",
         )
-        return form.address(**more)
 
 
 def version_name(text: str) -> str | None:

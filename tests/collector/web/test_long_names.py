@@ -14,6 +14,7 @@ from causal_otel.collector import web
 from causal_otel.collector.reading import Reading
 from causal_otel.collector.security import Access, Guard, login_routes
 from causal_otel.collector.tokens import Tokens
+from causal_otel.collector.web.addresses import operation_address
 from tests.collector.oracle import MemoryReader
 from tests.collector.web.browser import screenshot
 from tests.collector.web.sample_traces import Builder, shop
@@ -55,6 +56,13 @@ _PAGES = {
     "map": "/map?lookback=1h",
     "map-empty": "/map?lookback=1ms",
     "operations": "/operations",
+    "operation": operation_address(_LONG, f"GET {_LONG}"),
+    "service": f"/service?service={_LONG}",
+    "service-orders": "/service?service=orders&lookback=24h",
+    "errors": "/errors",
+    "error-group": "/error?type=error&lookback=24h",
+    "runtime": "/runtime?lookback=1h",
+    "different": f"/different?lookback=1h&q=service%3D{_LONG}&box.shortest=100ms",
     "live": "/live",
     "status": "/status",
     "import": "/import",
