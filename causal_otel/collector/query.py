@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from causal_otel.collector.vocabulary import Vocabulary
 
 __all__ = [
+    "FIGURES_SECONDS",
     "SORTS",
     "CallSum",
     "Counted",
@@ -491,6 +492,10 @@ SORTS: dict[str, Callable[[Summary], int]] = {
 """The orders of a search, and what of a trace each of them compares, the largest first."""
 
 
+FIGURES_SECONDS = 8.0
+"""How long the figures of a page may take to read."""
+
+
 class TraceReader(Protocol):
     """Reads traces. All methods may block on the disk: call them from a thread, never from an event loop."""
 
@@ -553,6 +558,17 @@ class TraceReader(Protocol):
 
     def calls(self, parent: Selected, child: Selected, start: int, end: int) -> list[CallSum]:
         """Which series called which on the UTC days that the time between two Unix times in nanoseconds is in."""
+
+    def bounded(self, *, seconds: float = FIGURES_SECONDS) -> TraceReader:
+        """The same, for one page: all figures that it is asked for take at most about so many seconds together.
+
+        Figures are what :meth:`dependencies`, :meth:`statistics`, :meth:`series`, :meth:`measures` and :meth:`calls`
+        answer. If there is no time for all days, they are of the newest ones, and :attr:`since` tells which.
+        """
+
+    @property
+    def since(self) -> int:
+        """Figures of what started before this Unix time in nanoseconds were not all read; 0: they were."""
 
     def volume(self) -> Volume:
         """What is there, day by day."""

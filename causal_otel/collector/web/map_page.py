@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlencode
 
 from starlette.responses import JSONResponse
@@ -15,6 +15,7 @@ from causal_otel.collector.trends.topology import topology
 from causal_otel.collector.units import parse_duration
 from causal_otel.collector.web.forms import LOOKBACKS, SearchForm
 from causal_otel.collector.web.map_view import RATES, MapState, draw, rate, shown
+from causal_otel.collector.web.partial import incomplete, partial_result
 from causal_otel.collector.web.templating import HEADERS, colours, page
 
 if TYPE_CHECKING:
@@ -42,6 +43,13 @@ def routes(reader: TraceReader) -> list[Route]:
     return [Route("/map", pages.page), Route("/map.json", pages.document)]
 
 
+class _Read(NamedTuple):
+    """What was read, and the reader's ``since``."""
+
+    topology: Topology
+    since: int
+
+
 class _Topologies:
     """What was asked for last. Each is kept for fifty times as long as it took to read: the next click needs it again.
 
@@ -50,17 +58,18 @@ class _Topologies:
 
     def __init__(self, reader: TraceReader) -> None:
         self._reader = reader
-        self._kept: dict[int, tuple[float, Topology]] = {}
+        self._kept: dict[int, tuple[float, _Read]] = {}
         self._turn = threading.Lock()
 
-    def last(self, lookback: int) -> Topology:
+    def last(self, lookback: int) -> _Read:
         """Of the last ``lookback`` nanoseconds."""
         with self._turn:
             began = time.monotonic()
             self._kept = {key: each for key, each in self._kept.items() if each[0] > began}
             if lookback not in self._kept:
                 now = time.time_ns()
-                found = topology(self._reader, now - lookback, now)
+                reader = self._reader.bounded()
+                found = _Read(topology(reader, now - lookback, now), reader.since)
                 took = time.monotonic() - began
                 self._kept[lookback] = began + took + min(_KEPT_SECONDS, 50 * took), found
             return self._kept[lookback][1]
@@ -79,7 +88,7 @@ class _Pages:
             problem = f"The time cannot be used: {error}."
             state = MapState()
             lookback = _lookback(state.lookback)
-        whole = self._topologies.last(lookback)
+        whole, since = self._topologies.last(lookback)
         nodes = {node.name: node for node in whole.nodes}
         focus = nodes.get(state.focus)
         missing = state.focus if focus is None else ""
@@ -104,6 +113,7 @@ class _Pages:
             "lookbacks": _LOOKBACKS,
             "rates": RATES,
             "problem": problem,
+            **partial_result(since, whole.start),
             "colours": colours([node.name for node in whole.nodes if node.kind == "service"]),
             "rate": lambda calls: rate(calls, whole.seconds),
         }
@@ -115,8 +125,9 @@ class _Pages:
             lookback = _lookback(state.lookback)
         except ValueError as error:
             return JSONResponse({"mistakes": {"lookback": str(error)}}, status_code=400, headers=HEADERS)
-        found = shown(self._topologies.last(lookback), state)
-        return JSONResponse(found.document(), headers=HEADERS)
+        whole, since = self._topologies.last(lookback)
+        found = shown(whole, state)
+        return JSONResponse({**found.document(), **incomplete(since, whole.start)}, headers=HEADERS)
 
 
 def _lookback(text: str) -> int:
