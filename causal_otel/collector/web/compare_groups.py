@@ -12,6 +12,7 @@ from causal_otel.causality.explanation.groups import Group, compare_groups, rank
 from causal_otel.collector.analysis import build
 from causal_otel.collector.analysis.samples import Sample, sample
 from causal_otel.collector.units import format_duration
+from causal_otel.collector.web.addresses import operation_address
 from causal_otel.collector.web.forms import LOOKBACKS, FormError, SearchForm
 from causal_otel.collector.web.page_state import parse_trace_id
 from causal_otel.collector.web.templating import colours, page, utc
@@ -35,6 +36,9 @@ _READ_SECONDS = 4.0
 """For the traces of both groups together."""
 
 _ROWS = 200
+_OF_LISTS = ("limit", "sort", "after", "before", "outer")
+"""What of a search is no condition: which of the traces its page lists, and which search it came from."""
+
 _SHOWN = ("service", "operation", "tags", "shortest", "longest", "lookback", "start", "end")
 """The fields of the form that the page has; what else an address says is kept."""
 
@@ -91,7 +95,7 @@ def groups_page(reader: TraceReader, request: Request) -> Response:
         "verdict": _verdict(comparison) if comparison else "",
         "rows": rows,
         "left_out": len(left_out),
-        "left_out_explains": round(sum((row.explains for row in left_out), Fraction(0))),
+        "left_out_explains": sum((row.explains for row in left_out), Fraction(0)),
         "cut": cut,
         "sampled": SAMPLED,
         "seconds": _READ_SECONDS,
@@ -103,6 +107,7 @@ def groups_page(reader: TraceReader, request: Request) -> Response:
         "swapped": address(b.form, a.form),
         "colours": colours(row.service for row in rows),
         "rank": rank,
+        "operation_address": operation_address,
     }
     return page(request, "compare_groups.html", context, status=400 if mistakes else 200)
 
@@ -121,7 +126,7 @@ def _read(side: str, parameters: Mapping[str, str]) -> SearchForm:
     given = dict(parse_qsl(urlsplit(written).query or written)) if written else {}
     prefix = f"{side}."
     given |= {name.removeprefix(prefix): value for name, value in parameters.items() if name.startswith(prefix)}
-    return SearchForm.read(given)
+    return SearchForm.read({name: value for name, value in given.items() if name not in _OF_LISTS})
 
 
 def _given(form: SearchForm) -> dict[str, str]:
@@ -129,7 +134,7 @@ def _given(form: SearchForm) -> dict[str, str]:
     return {
         field.name: value
         for field in fields(form)
-        if (value := getattr(form, field.name)) != field.default and field.name not in ("limit", "sort")
+        if (value := getattr(form, field.name)) != field.default and field.name not in _OF_LISTS
     }
 
 

@@ -6,24 +6,26 @@ import threading
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlencode
 
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from causal_otel.collector.trends.topology import topology
 from causal_otel.collector.units import parse_duration
+from causal_otel.collector.web.addresses import service_address, with_parameters
 from causal_otel.collector.web.forms import LOOKBACKS, SearchForm
 from causal_otel.collector.web.map_view import RATES, MapState, draw, rate, shown
 from causal_otel.collector.web.partial import incomplete, partial_result
 from causal_otel.collector.web.templating import HEADERS, colours, page
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.requests import Request
     from starlette.responses import Response
 
     from causal_otel.collector.query import TraceReader
-    from causal_otel.collector.trends.topology import Node, Topology
+    from causal_otel.collector.trends.topology import Edge, Node, Topology
 
 __all__ = ["ROWS", "routes"]
 
@@ -103,6 +105,7 @@ class _Pages:
             "focus": focus,
             "missing": missing,
             "links": _links(focus, lookback) if focus else [],
+            "searches": _Searches(nodes, lookback),
             "nodes": sorted(seen.nodes, key=lambda node: (-node.calls, node.name)),
             "edges": sorted(seen.edges, key=lambda edge: (-edge.calls, edge.parent, edge.child)),
             "rows": ROWS,
@@ -142,17 +145,55 @@ def _lookback(text: str) -> int:
     return lookback
 
 
+class _Searches:
+    """Where nodes and edges lead to.
+
+    Args:
+        nodes: by name.
+        lookback: nanoseconds.
+    """
+
+    def __init__(self, nodes: Mapping[str, Node], lookback: int) -> None:
+        self._nodes = nodes
+        self._back = _back(lookback)
+
+    def node(self, node: Node, **more: str) -> str:
+        """The search for traces with spans of a service, or of others that call it."""
+        if node.kind == "service":
+            return SearchForm(service=node.name, lookback=self._back).address(**more)
+        return SearchForm(system=node.system, lookback=self._back).address(**more)
+
+    def edge(self, edge: Edge, **more: str) -> str:
+        """The search for traces with such calls; of a service's calls of another: with any requests of the other."""
+        parent, child = self._nodes[edge.parent], self._nodes[edge.child]
+        if child.kind != "service":
+            form = SearchForm(service=parent.name, system=child.system)
+        elif parent.kind != "service":
+            form = SearchForm(service=child.name, system=parent.system, kind="consumer")
+        else:
+            form = SearchForm(service=child.name)
+        return form.address(lookback=self._back, **more)
+
+    def service(self, name: str) -> str:
+        """The page of a service."""
+        return service_address(name, lookback=self._back)
+
+
+def _back(lookback: int) -> str:
+    """What other pages call a time that is at least as long, if there is any."""
+    return next((name for name, (_, length) in LOOKBACKS.items() if length >= lookback), "30d")
+
+
 def _links(node: Node, lookback: int) -> list[tuple[str, str]]:
     """Where a node leads to: what each link says, and its address."""
-    back = next((name for name, (_, length) in LOOKBACKS.items() if length >= lookback), "30d")
+    back = _back(lookback)
     if node.kind != "service":
         form = SearchForm(system=node.system, lookback=back)
         return [("Traces", form.address()), ("Failed calls", form.address(errors="1"))]
     form = SearchForm(service=node.name, lookback=back)
-    query = urlencode({"service": node.name, "lookback": back})
     return [
-        ("Service", f"/service?{query}"),
-        ("Operations", f"/operations?{query}"),
+        ("Service", service_address(node.name, lookback=back)),
+        ("Operations", with_parameters("/operations", {"service": node.name, "lookback": back})),
         ("Traces", form.address()),
         ("Failed spans", form.address(errors="1")),
     ]
