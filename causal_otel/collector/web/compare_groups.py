@@ -12,7 +12,6 @@ from causal_otel.causality.explanation.groups import Group, compare_groups, rank
 from causal_otel.collector.analysis import build
 from causal_otel.collector.analysis.samples import Sample, sample
 from causal_otel.collector.units import format_duration
-from causal_otel.collector.web.addresses import operation_address
 from causal_otel.collector.web.forms import LOOKBACKS, FormError, SearchForm
 from causal_otel.collector.web.page_state import parse_trace_id
 from causal_otel.collector.web.templating import colours, page, utc
@@ -107,7 +106,6 @@ def groups_page(reader: TraceReader, request: Request) -> Response:
         "swapped": address(b.form, a.form),
         "colours": colours(row.service for row in rows),
         "rank": rank,
-        "operation_address": operation_address,
     }
     return page(request, "compare_groups.html", context, status=400 if mistakes else 200)
 

@@ -11,7 +11,6 @@ from causal_otel.causality.explanation.comparison import Change, Comparison, com
 from causal_otel.collector.analysis import build
 from causal_otel.collector.matching import summary
 from causal_otel.collector.units import format_duration
-from causal_otel.collector.web.addresses import operation_address
 from causal_otel.collector.web.compare_groups import asks_for_groups, groups_page
 from causal_otel.collector.web.page_state import parse_trace_id
 from causal_otel.collector.web.templating import colours, page
@@ -74,7 +73,6 @@ class _ComparePage:
             "chosen": len(request.query_params.getlist("trace")),
             "comparison": None,
             "candidates": candidates,
-            "operation_address": operation_address,
         }
         services = [candidate.root_service for candidate in candidates]
         first, second = messages
