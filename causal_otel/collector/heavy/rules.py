@@ -64,11 +64,11 @@ def _has_many_figures(path: str, parameters: Mapping[str, str]) -> bool:
     """Whether it shows figures of many days."""
     if path in ("/operations", "/errors", "/error", "/runtime"):
         return parameters.get("lookback") in _LONG_LOOKBACKS
-    if path in ("/operations.json", "/errors.json"):
+    if path in ("/operations.json", "/errors.json", "/map.json"):
         period = period_of(parameters, time.time_ns(), {})
         return period is not None and period.end - period.start > _LONG
     try:
-        if path in ("/map", "/map.json"):
+        if path == "/map":
             return parse_duration(parameters.get("lookback", "").strip() or "24h") > _LONG
         if path in ("/operation", "/service"):
             window = TrendState.read(parameters).window(time.time_ns())

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from causal_otel.collector.trends.topology import topology
 from causal_otel.collector.units import parse_duration
 from causal_otel.collector.web.addresses import service_address, with_parameters
+from causal_otel.collector.web.figures_json import period_of
 from causal_otel.collector.web.forms import LOOKBACKS, SearchForm
 from causal_otel.collector.web.map_view import RATES, MapState, draw, rate, shown
 from causal_otel.collector.web.partial import incomplete, partial_result
@@ -70,11 +71,15 @@ class _Topologies:
             self._kept = {key: each for key, each in self._kept.items() if each[0] > began}
             if lookback not in self._kept:
                 now = time.time_ns()
-                reader = self._reader.bounded()
-                found = _Read(topology(reader, now - lookback, now), reader.since)
+                found = self.between(now - lookback, now)
                 took = time.monotonic() - began
                 self._kept[lookback] = began + took + min(_KEPT_SECONDS, 50 * took), found
             return self._kept[lookback][1]
+
+    def between(self, start: int, end: int) -> _Read:
+        """Of a time that nobody may ask for again."""
+        reader = self._reader.bounded()
+        return _Read(topology(reader, start, end), reader.since)
 
 
 class _Pages:
@@ -123,13 +128,16 @@ class _Pages:
         return page(request, "map.html", context, status=400 if problem else 200)
 
     def document(self, request: Request) -> Response:
-        state = MapState.read(request.query_params)
-        try:
-            lookback = _lookback(state.lookback)
-        except ValueError as error:
-            return JSONResponse({"mistakes": {"lookback": str(error)}}, status_code=400, headers=HEADERS)
-        whole, since = self._topologies.last(lookback)
-        found = shown(whole, state)
+        given, mistakes = request.query_params, dict[str, str]()
+        period = period_of(given, time.time_ns(), mistakes)
+        if period is None or period.start >= period.end:
+            mistakes = mistakes or {"lookback": "there is nothing in no time"}
+            return JSONResponse({"mistakes": mistakes}, status_code=400, headers=HEADERS)
+        if given.get("start") or given.get("end"):
+            whole, since = self._topologies.between(period.start, period.end)
+        else:
+            whole, since = self._topologies.last(period.end - period.start)
+        found = shown(whole, MapState.read(given)).around(given.get("service") or None)
         return JSONResponse({**found.document(), **incomplete(since, whole.start)}, headers=HEADERS)
 
 

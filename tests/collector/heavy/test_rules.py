@@ -54,6 +54,7 @@ def test_large_traces_are_heavy(address: str) -> None:
         ("/map?lookback=2d", False),
         ("/map?lookback=100h&focus=shop", True),
         ("/map.json?lookback=30d", True),
+        ("/map.json?start=2026-01-01&end=2026-01-02", False),
         ("/map?lookback=soon", False),
         ("/errors", False),
         ("/errors?lookback=30d&service=shop", True),
