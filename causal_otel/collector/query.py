@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from causal_otel.collector.vocabulary import Vocabulary
 
 __all__ = [
+    "FIGURES_SECONDS",
     "SORTS",
     "CallSum",
     "Counted",
@@ -503,8 +504,16 @@ SORTS: dict[str, Callable[[Summary], int]] = {
 """The orders of a search, and what of a trace each of them compares, the largest first."""
 
 
+FIGURES_SECONDS = 8.0
+"""How long the figures of a page may take to read."""
+
+
 class Sums(Protocol):
     """Has the figures of series."""
+
+    @property
+    def since(self) -> int:
+        """Figures of what started before this Unix time in nanoseconds were not all read; 0: they were."""
 
     def series(self, selected: Selected, start: int, end: int, step: Step) -> list[SeriesSum]:
         """How series went between two Unix times in nanoseconds, to the hour: by series, then by time.
@@ -569,6 +578,13 @@ class TraceReader(Sums, Protocol):
 
     def statistics(self, start: int, end: int, service: str | None = None) -> list[OperationStatistics]:
         """How every operation (of a service) went between two Unix times in nanoseconds, to the hour."""
+
+    def bounded(self, *, seconds: float = FIGURES_SECONDS) -> TraceReader:
+        """The same, for one page: all figures that it is asked for take at most about so many seconds together.
+
+        Figures are what :meth:`dependencies`, :meth:`statistics`, :meth:`series`, :meth:`measures` and :meth:`calls`
+        answer. If there is no time for all days, they are of the newest ones, and :attr:`since` tells which.
+        """
 
     def volume(self) -> Volume:
         """What is there, day by day."""

@@ -12,6 +12,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status, TracesData
 from causal_otel.collector.attributes import service_name
 from causal_otel.collector.matching import kind_name, matching_span, span_duration, summary
 from causal_otel.collector.query import (
+    FIGURES_SECONDS,
     SORTS,
     CallSum,
     Counted,
@@ -32,6 +33,7 @@ from causal_otel.collector.query import (
     Step,
     Summary,
     TraceLogs,
+    TraceReader,
     Volume,
 )
 from causal_otel.collector.store.histogram import Histogram
@@ -198,6 +200,13 @@ class MemoryReader:
 
     def calls(self, parent: Selected, child: Selected, start: int, end: int) -> list[CallSum]:
         return oracle_sums.calls(self._traces.values(), parent, child, start, end)
+
+    @property
+    def since(self) -> int:
+        return 0
+
+    def bounded(self, *, seconds: float = FIGURES_SECONDS) -> TraceReader:
+        return self
 
     def volume(self) -> Volume:
         count = sum(1 for trace in self._traces.values() for _ in _spans(trace))

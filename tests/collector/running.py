@@ -45,7 +45,7 @@ class Running:
     def get(self, path: str, **headers: str) -> httpx.Response:
         """Ask the query port."""
         given = {name.replace("_", "-"): value for name, value in headers.items()}
-        return httpx.get(self.pages + path, headers=given, trust_env=False, timeout=30)
+        return httpx.get(self.pages + path, headers=given, trust_env=False, timeout=90)
 
     def trace(self, trace: int) -> list[str]:
         """The names of a trace's spans, sorted; none if there is no such trace."""

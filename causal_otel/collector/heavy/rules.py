@@ -6,9 +6,12 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+from causal_otel.collector.units import parse_duration
 from causal_otel.collector.web.compare_groups import asks_for_groups
+from causal_otel.collector.web.figures_json import period_of
 from causal_otel.collector.web.forms import LOOKBACKS, FormError, SearchForm
 from causal_otel.collector.web.page_state import parse_trace_id
+from causal_otel.collector.web.trend_state import TrendState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +21,10 @@ __all__ = ["HEAVY_SPANS", "key_of", "traces_of"]
 HEAVY_SPANS = 5000
 """Spans of a trace, or of the two that are compared, from which on it is worth while: half a second of Python."""
 
-_LONG = 2 * 86400 * 10**9
+_DAY = 86400 * 10**9
+_LONG = 2 * _DAY
+_LONG_OF_OPERATION = 7 * _DAY
+"""One operation has so few figures that those of a week, which its page shows first, are read at once."""
 _LONG_LOOKBACKS = frozenset(name for name, (_, length) in LOOKBACKS.items() if length > _LONG)
 _OF_TRACE = re.compile(r"/(?:trace|api/traces|api/v3/traces)/([0-9a-fA-F-]{1,40})(?:\.json|/.*)?")
 
@@ -51,9 +57,27 @@ def key_of(path: str, parameters: Mapping[str, str], span_count: Callable[[], in
         return path
     if path in ("/", "/search.json"):
         return path if _searches_long(parameters) else ""
-    if path in ("/operations", "/map"):
-        return path if parameters.get("lookback") in _LONG_LOOKBACKS else ""
-    return ""
+    return path if _has_many_figures(path, parameters) else ""
+
+
+def _has_many_figures(path: str, parameters: Mapping[str, str]) -> bool:
+    """Whether it shows figures of many days."""
+    if path in ("/operations", "/errors", "/error", "/runtime"):
+        return parameters.get("lookback") in _LONG_LOOKBACKS
+    if path in ("/operations.json", "/errors.json", "/map.json"):
+        period = period_of(parameters, time.time_ns(), {})
+        return period is not None and period.end - period.start > _LONG
+    try:
+        if path == "/map":
+            return parse_duration(parameters.get("lookback", "").strip() or "24h") > _LONG
+        if path in ("/operation", "/service"):
+            window = TrendState.read(parameters).window(time.time_ns())
+            # It begins and ends with whole hours or days.
+            length = window.end - window.start - 2 * window.width
+            return length > (_LONG_OF_OPERATION if path == "/operation" else _LONG)
+    except ValueError:
+        pass
+    return False
 
 
 def _searches_long(parameters: Mapping[str, str]) -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from causal_otel.collector.query import TraceReader
 
-__all__ = ["MAX_SPANS", "MAX_TRACES", "Refused", "endpoint", "json_answer", "load"]
+__all__ = ["MAX_SPANS", "MAX_TRACES", "TOO_MUCH", "Refused", "endpoint", "json_answer", "load"]
 
 MAX_TRACES = 1500
 """Whole traces in one answer, the most that Jaeger's own page asks for."""
@@ -25,6 +25,10 @@ MAX_SPANS = 100_000
 """Spans in one answer; it ends with the trace that reaches them."""
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+
+
+TOO_MUCH = "there was no time to count all of this: ask for a shorter lookback, or for fewer services"
+"""Why figures are not answered at all: Jaeger's answers cannot tell that they are incomplete."""
 
 
 class Refused(Exception):

@@ -19,7 +19,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from causal_otel.collector.attributes import KINDS
 from causal_otel.collector.expressions import tags as tags_wanted
 from causal_otel.collector.jaeger import metrics, parameters
-from causal_otel.collector.jaeger.answers import MAX_TRACES, Refused, endpoint, load
+from causal_otel.collector.jaeger.answers import MAX_TRACES, TOO_MUCH, Refused, endpoint, load
 from causal_otel.collector.jaeger.legacy_model import short_id, ui_trace
 from causal_otel.collector.jaeger.legacy_requests import answer, boolean, enveloped, failure, integer, named
 from causal_otel.collector.query import Query
@@ -139,7 +139,10 @@ class _Legacy:
         start = end - (_DAY if lookback is None else lookback * _MILLISECOND)
         service = params.get("service")
         window = parameters.clamped(start), parameters.clamped(end)
-        found = await to_thread.run_sync(self._reader.dependencies, *window) if start <= end else []
+        reader = self._reader.bounded()
+        found = await to_thread.run_sync(reader.dependencies, *window) if start <= end else []
+        if reader.since > window[0]:
+            raise Refused(503, TOO_MUCH)
         return answer(
             request,
             enveloped(

@@ -15,7 +15,7 @@ from anyio import to_thread
 
 from causal_otel.collector.attributes import KINDS
 from causal_otel.collector.jaeger import parameters
-from causal_otel.collector.jaeger.answers import Refused, endpoint
+from causal_otel.collector.jaeger.answers import TOO_MUCH, Refused, endpoint
 from causal_otel.collector.jaeger.legacy_requests import answer, boolean, enveloped, failure, integer, named
 from causal_otel.collector.query import Selected
 from causal_otel.collector.trends.rates import Rates, rates
@@ -154,10 +154,13 @@ class _Metrics:
         """The answer: a metric family as Jaeger's protobuf has it."""
         window = Window.around(max(0, question.start - question.rate_per), question.end, now)
         found: dict[tuple[str, str], list[SeriesSum]] = {}
+        reader = self._reader.bounded()
         for service in question.services:
-            for each in self._reader.series(Selected(service), window.start, window.last, window.step):
+            for each in reader.series(Selected(service), window.start, window.last, window.step):
                 if question.wants(each):
                     found.setdefault(question.key(each), []).append(each)
+        if reader.since > window.start:
+            raise Refused(503, TOO_MUCH)
         most = sorted(found, key=lambda key: -sum(each.calls for each in found[key]))[:MOST_SERIES]
         name, told = _NAMES[question.metric]
         by = "service & operation" if question.by_operation else "service"

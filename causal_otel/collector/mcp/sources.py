@@ -49,6 +49,13 @@ class Traces(Protocol):
 class Counted(Protocol):
     """What counts calls besides, as the store does. Of others, a tool looks at some traces."""
 
+    def bounded(self) -> Counted:
+        """See :meth:`causal_otel.collector.query.TraceReader.bounded`."""
+
+    @property
+    def since(self) -> int:
+        """See :attr:`causal_otel.collector.query.TraceReader.since`."""
+
     def statistics(self, start: int, end: int, service: str | None = None) -> list[OperationStatistics]:
         """How every operation (of a service) went between two Unix times in nanoseconds, to the hour."""
 
@@ -64,6 +71,13 @@ class Summed(Traces, Protocol):
 
     def series(self, selected: Selected, start: int, end: int, step: Step) -> list[SeriesSum]:
         """See :meth:`causal_otel.collector.query.TraceReader.series`."""
+
+    def bounded(self) -> Summed:
+        """See :meth:`causal_otel.collector.query.TraceReader.bounded`."""
+
+    @property
+    def since(self) -> int:
+        """See :attr:`causal_otel.collector.query.TraceReader.since`."""
 
     def span_count(self, trace_ids: Sequence[bytes]) -> int:
         """See :meth:`causal_otel.collector.query.TraceReader.span_count`."""

@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from causal_otel.collector.mcp.answers import utc
 from causal_otel.collector.mcp.sources import SEARCH_SECONDS, Counted, each_trace
 from causal_otel.collector.query import OperationStatistics, Query
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from causal_otel.collector.mcp.sources import Traces
 
-__all__ = ["Statistics", "looked", "statistics"]
+__all__ = ["Statistics", "all_spans", "looked", "statistics"]
 
 _MOST_TRACES, _MOST_SPANS = 200, 100_000
 
@@ -30,7 +31,8 @@ class Statistics:
 def statistics(traces: Traces, start: int, end: int, service: str | None) -> Statistics:
     """How every operation (of a service) went between two Unix times in nanoseconds."""
     if isinstance(traces, Counted):
-        return Statistics(traces.statistics(start, end, service), "all spans of the hours that the time is in")
+        counted = traces.bounded()
+        return Statistics(counted.statistics(start, end, service), all_spans(counted.since, start))
     query = Query(start=start, end=end, service=service, limit=_MOST_TRACES)
     found = traces.search(query, seconds=SEARCH_SECONDS)
     durations: defaultdict[tuple[str, str, str, str], list[int]] = defaultdict(list)
@@ -46,6 +48,18 @@ def statistics(traces: Traces, start: int, end: int, service: str | None) -> Sta
     operations = [_counted(key, sorted(each), errors[key]) for key, each in sorted(durations.items())]
     complete = found.complete and looked_at == len(found.trace_ids) < _MOST_TRACES
     return Statistics(operations, looked(looked_at, complete=complete))
+
+
+def all_spans(since: int, start: int) -> str:
+    """What figures of a store are of, as far as it has read them.
+
+    Args:
+        since: see :attr:`causal_otel.collector.query.TraceReader.since`.
+        start: when the time that is asked for starts, Unix time in nanoseconds.
+    """
+    if since > start:
+        return f"spans since {utc(since)} only: there was no time to read more, ask for a shorter time or one service"
+    return "all spans of the hours that the time is in"
 
 
 def looked(number: int, *, complete: bool) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from causal_otel.collector.attributes import KINDS
 from causal_otel.collector.matching import matching_span, summary
 from causal_otel.collector.query import (
+    FIGURES_SECONDS,
     Counted,
     DayVolume,
     Dependency,
@@ -31,7 +32,7 @@ from causal_otel.collector.store.limits import is_unicode, within_range
 from causal_otel.collector.store.linked import linked_from
 from causal_otel.collector.store.log_search import log_count, log_search
 from causal_otel.collector.store.oldest import oldest
-from causal_otel.collector.store.open_days import Deadline, OpenDays, Skipped
+from causal_otel.collector.store.open_days import Deadline, OpenDays, OutOfTime, Skipped
 from causal_otel.collector.store.ranking import ranked
 from causal_otel.collector.store.schema import SPREAD
 from causal_otel.collector.store.search import search
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-__all__ = ["Reader"]
+__all__ = ["BoundedReader", "Reader"]
 
 _OPPOSITE = {"newest": "oldest", "oldest": "newest"}
 _TRACES_AT_ONCE = 100
@@ -178,25 +179,34 @@ class Reader:
 
     def dependencies(self, start: int, end: int) -> list[Dependency]:
         """Who called whom between two Unix times in nanoseconds, to the hour."""
-        return sums.dependencies(self._ask, start, end)
+        return sums.dependencies(self._figures, start, end)
 
     def statistics(self, start: int, end: int, service: str | None = None) -> list[OperationStatistics]:
         """How every operation (of a service) went between two Unix times in nanoseconds, to the hour."""
-        return sums.statistics(self._ask, start, end, service)
+        return sums.statistics(self._figures, start, end, service)
 
     def series(self, selected: Selected, start: int, end: int, step: Step) -> list[SeriesSum]:
         """How series went, by the hour or the day, see :class:`~causal_otel.collector.query.TraceReader`."""
-        return sums.series(self._ask, selected, start, end, step)
+        return sums.series(self._figures, selected, start, end, step)
 
     def measures(
         self, selected: Selected, start: int, end: int, step: Step, keys: Collection[str] = ()
     ) -> list[MeasureSum]:
         """What the spans of series tell of themselves, likewise."""
-        return sums.measures(self._ask, selected, start, end, step, keys)
+        return sums.measures(self._figures, selected, start, end, step, keys)
 
     def calls(self, parent: Selected, child: Selected, start: int, end: int) -> list[CallSum]:
         """Which series called which on the UTC days that the time between two Unix times in nanoseconds is in."""
-        return sums.calls(self._ask, parent, child, start, end)
+        return sums.calls(self._figures, parent, child, start, end)
+
+    @property
+    def since(self) -> int:
+        """Figures are read wholly, see :class:`BoundedReader`."""
+        return 0
+
+    def bounded(self, *, seconds: float = FIGURES_SECONDS) -> BoundedReader:
+        """The same, but that all figures that it is asked for take at most about so many seconds together."""
+        return BoundedReader(self._days, seconds)
 
     def volume(self) -> Volume:
         """What is there, day by day."""
@@ -255,6 +265,10 @@ class Reader:
     def _rows(self, statement: str, *values: str | bytes | int | None) -> Iterator[tuple[Any, ...]]:
         return itertools.chain.from_iterable(self._ask(lambda _, db: db.execute(statement, values).fetchall()))
 
+    def _figures(self, question: Callable[[OpenDay, DayReading], T]) -> Iterator[T]:
+        """The answers that figures are made of, newest first."""
+        return self._ask(question)
+
     def _ask(self, question: Callable[[OpenDay, DayReading], T], *, oldest_first: bool = False) -> Iterator[T]:
         """The answers of all days that can be read, newest first if not told otherwise."""
         present = self._days.present()
@@ -264,6 +278,44 @@ class Reader:
                     answer = question(day, db)
             except Skipped:
                 continue
+            yield answer
+
+
+class BoundedReader(Reader):
+    """A reader whose figures are all read within a time: of the newest days, if there is no time for all of them.
+
+    A read of figures takes half of the time that is left at the most, so that there is some for those that follow. What
+    one had to leave out is left out of the following ones, too.
+
+    Args:
+        opened: the day files.
+        seconds: for all figures together.
+    """
+
+    def __init__(self, opened: OpenDays, seconds: float) -> None:
+        self._days = opened
+        self._time = Deadline(seconds)
+        self._since = 0
+
+    @property
+    def since(self) -> int:
+        """Figures of what started before this Unix time in nanoseconds were not all read; 0: they were."""
+        return self._since
+
+    def _figures(self, question: Callable[[OpenDay, DayReading], T]) -> Iterator[T]:
+        deadline = Deadline(self._time.left() / 2)
+        for day in self._days.present():
+            if day.day * days.DAY < self._since:
+                return
+            try:
+                deadline.check()
+                with day.reading(deadline) as db:
+                    answer = question(day, db)
+            except Skipped:
+                continue
+            except OutOfTime:
+                self._since = (day.day + 1) * days.DAY
+                return
             yield answer
 
 

@@ -69,7 +69,7 @@ class ErrorGroup:
         operations: that failed so, most spans first.
         versions: service, version and how many spans; an empty version: it does not tell one.
         trace_id: a trace that has it: of those in the last step the one whose failed span took longest.
-        new: whether there was none in the time before, which is as long; None: nothing is kept of that.
+        new: whether there was none in the time before, which is as long; None: nothing is known of that.
     """
 
     label: ErrorLabel
@@ -189,10 +189,12 @@ def examples(
 
 
 def _before(reader: Sums, selected: Selected, period: Period, wants: Callable[[Series], bool]) -> frozenset[str] | None:
-    """The labels of the time before; None: nothing is kept of it."""
+    """The labels of the time before; None: nothing is kept of it, or there was no time to read all of it."""
     before = period.before
     sums = reader.measures(selected, before.start, before.end, "all", (ERROR_TYPE,))
     labels = frozenset(each.label for each in sums if wants(each.series))
+    if reader.since > before.start:
+        return None
     if labels or any(wants(each.series) for each in reader.series(selected, before.start, before.end, "all")):
         return labels
     return None

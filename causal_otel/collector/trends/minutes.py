@@ -45,12 +45,12 @@ class Minutes:
     Made by :func:`minutes`.
 
     Args:
-        since: from which Unix time in nanoseconds on all spans were read.
+        complete_since: from which Unix time in nanoseconds on all spans were read.
         days: what knows the calls, which are counted by the day.
     """
 
-    def __init__(self, since: int, days: Sums) -> None:
-        self.since = since
+    def __init__(self, complete_since: int, days: Sums) -> None:
+        self.complete_since = complete_since
         self._days = days
         self._seen: list[tuple[Series, Observation]] = []
         self._told: list[_Told] = []
@@ -104,6 +104,11 @@ class Minutes:
             for key, each in sorted(found.items(), key=lambda item: item[0])
         ]
 
+    @property
+    def since(self) -> int:
+        """Calls of what started before this Unix time in nanoseconds were not all read; 0: they were."""
+        return self._days.since
+
     def calls(self, parent: Selected, child: Selected, start: int, end: int) -> list[CallSum]:
         """Which series called which on the UTC days of a time."""
         return self._days.calls(parent, child, start, end)
@@ -130,7 +135,7 @@ def minutes(reader: TraceReader, query: Query, *, seconds: float = 0.75) -> Minu
         if found.complete and len(found.trace_ids) < _MOST_TRACES:
             return made
     # Traces come in the order of the matching span that starts last: of those that are left all start before.
-    made.since = reached + 1
+    made.complete_since = reached + 1
     return made
 
 

@@ -35,6 +35,9 @@ _READ_SECONDS = 4.0
 """For the traces of both groups together."""
 
 _ROWS = 200
+_OF_LISTS = ("limit", "sort", "after", "before", "outer")
+"""What of a search is no condition: which of the traces its page lists, and which search it came from."""
+
 _SHOWN = ("service", "operation", "tags", "shortest", "longest", "lookback", "start", "end")
 """The fields of the form that the page has; what else an address says is kept."""
 
@@ -91,7 +94,7 @@ def groups_page(reader: TraceReader, request: Request) -> Response:
         "verdict": _verdict(comparison) if comparison else "",
         "rows": rows,
         "left_out": len(left_out),
-        "left_out_explains": round(sum((row.explains for row in left_out), Fraction(0))),
+        "left_out_explains": sum((row.explains for row in left_out), Fraction(0)),
         "cut": cut,
         "sampled": SAMPLED,
         "seconds": _READ_SECONDS,
@@ -121,7 +124,7 @@ def _read(side: str, parameters: Mapping[str, str]) -> SearchForm:
     given = dict(parse_qsl(urlsplit(written).query or written)) if written else {}
     prefix = f"{side}."
     given |= {name.removeprefix(prefix): value for name, value in parameters.items() if name.startswith(prefix)}
-    return SearchForm.read(given)
+    return SearchForm.read({name: value for name, value in given.items() if name not in _OF_LISTS})
 
 
 def _given(form: SearchForm) -> dict[str, str]:
@@ -129,7 +132,7 @@ def _given(form: SearchForm) -> dict[str, str]:
     return {
         field.name: value
         for field in fields(form)
-        if (value := getattr(form, field.name)) != field.default and field.name not in ("limit", "sort")
+        if (value := getattr(form, field.name)) != field.default and field.name not in _OF_LISTS
     }
 
 

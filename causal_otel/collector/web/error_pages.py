@@ -13,6 +13,7 @@ from causal_otel.collector.expressions import quoted, written
 from causal_otel.collector.trends import errors as trends
 from causal_otel.collector.web.first_steps import otlp_endpoint
 from causal_otel.collector.web.forms import LOOKBACKS, SearchForm
+from causal_otel.collector.web.partial import partial_result
 from causal_otel.collector.web.templating import colours, page
 from causal_otel.collector.web.trend_view import TrendView, bars, seen
 
@@ -56,7 +57,8 @@ class _Errors:
     def errors(self, request: Request) -> Response:
         view = TrendView.read(request, trends.SORTS, "count")
         services = self._reader.services()
-        found = trends.errors(self._reader, view.selected, view.period)
+        reader = self._reader.bounded()
+        found = trends.errors(reader, view.selected, view.period)
         groups = sorted(found.groups, key=trends.SORTS[view.sort], reverse=True)
         rows, pages = view.rows(len(groups), _ROWS)
         context = {
@@ -71,6 +73,7 @@ class _Errors:
             "endpoint": "" if services else otlp_endpoint(request, self._status),
             "shown_operations": _SHOWN_OPERATIONS,
             **self._common(view, services, groups[rows]),
+            **partial_result(reader.since, view.period.start),
         }
         return page(request, "errors.html", context)
 
@@ -78,7 +81,8 @@ class _Errors:
         view = TrendView.read(request, (), "")
         label = ErrorLabel(request.query_params.get("type", ""), request.query_params.get("frame", ""))
         services = self._reader.services()
-        found = trends.errors(self._reader, view.selected, view.period)
+        reader = self._reader.bounded()
+        found = trends.errors(reader, view.selected, view.period)
         group = next((each for each in found.groups if each.label == label), None)
         examples = []
         if group is not None:
@@ -91,8 +95,9 @@ class _Errors:
             "example": next((each for each in examples if each.span is not None), None),
             "lookback_addresses": {name: _address(view, label, lookback=name) for name in LOOKBACKS},
             **self._common(view, services, [] if group is None else [group]),
+            **partial_result(reader.since, view.period.start),
         }
-        return page(request, "error_group.html", context, status=404 if group is None else 200)
+        return page(request, "error_group.html", context, status=200 if group or context["partial"] else 404)
 
     def _examples(self, groups: Sequence[ErrorGroup]) -> dict[ErrorLabel, ErrorExample]:
         """An example of each, of as many as there is time for."""

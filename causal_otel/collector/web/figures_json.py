@@ -12,6 +12,7 @@ from starlette.routing import Route
 from causal_otel.collector.trends.documents import figures
 from causal_otel.collector.trends.periods import Period
 from causal_otel.collector.units import moment, parse_duration
+from causal_otel.collector.web.partial import incomplete
 from causal_otel.collector.web.templating import HEADERS
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from causal_otel.collector.query import TraceReader
 
-__all__ = ["routes"]
+__all__ = ["period_of", "routes"]
 
 _DEFAULT = "24h"
 
@@ -36,14 +37,17 @@ def routes(reader: TraceReader) -> list[Route]:
 def _answer(reader: TraceReader, name: str, request: Request) -> Response:
     given = request.query_params
     mistakes: dict[str, str] = {}
-    period = _period(given, time.time_ns(), mistakes)
+    period = period_of(given, time.time_ns(), mistakes)
     if period is None:
         return JSONResponse({"mistakes": mistakes}, status_code=400, headers=HEADERS)
-    document: dict[str, Any] = figures(reader, name, given.get("service") or None, period)
-    return JSONResponse(document, headers=HEADERS)
+    bounded = reader.bounded()
+    document: dict[str, Any] = figures(bounded, name, given.get("service") or None, period)
+    return JSONResponse({**document, **incomplete(bounded.since, period.start)}, headers=HEADERS)
 
 
-def _period(given: Mapping[str, str], now: int, mistakes: dict[str, str]) -> Period | None:
+def period_of(given: Mapping[str, str], now: int, mistakes: dict[str, str]) -> Period | None:
+    """The time that an address is about; None if it cannot be understood, with what is wrong in ``mistakes``."""
+
     def read(name: str, reader: Callable[[str], int], text: str) -> int | None:
         try:
             return reader(text) if text else None

@@ -47,6 +47,16 @@ SECTIONS = (
             Key("Esc", "Choose none"),
         ),
     ),
+    Section(
+        "The map",
+        ("/map",),
+        (
+            Key("+", "Larger drawing"),
+            Key("-", "Smaller drawing"),
+            Key("0", "Drawing at 100 %"),
+            Key("f", "Fit the drawing into the window"),
+        ),
+    ),
     Section("Live", ("/live",), (Key("p", "Pause or resume"),)),
     Section(
         "A trace",

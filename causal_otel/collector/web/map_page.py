@@ -5,24 +5,28 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
-from urllib.parse import urlencode
+from typing import TYPE_CHECKING, NamedTuple
 
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from causal_otel.collector.trends.topology import topology
 from causal_otel.collector.units import parse_duration
+from causal_otel.collector.web.addresses import service_address, with_parameters
+from causal_otel.collector.web.figures_json import period_of
 from causal_otel.collector.web.forms import LOOKBACKS, SearchForm
 from causal_otel.collector.web.map_view import RATES, MapState, draw, rate, shown
+from causal_otel.collector.web.partial import incomplete, partial_result
 from causal_otel.collector.web.templating import HEADERS, colours, page
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.requests import Request
     from starlette.responses import Response
 
     from causal_otel.collector.query import TraceReader
-    from causal_otel.collector.trends.topology import Node, Topology
+    from causal_otel.collector.trends.topology import Edge, Node, Topology
 
 __all__ = ["ROWS", "routes"]
 
@@ -42,6 +46,13 @@ def routes(reader: TraceReader) -> list[Route]:
     return [Route("/map", pages.page), Route("/map.json", pages.document)]
 
 
+class _Read(NamedTuple):
+    """What was read, and the reader's ``since``."""
+
+    topology: Topology
+    since: int
+
+
 class _Topologies:
     """What was asked for last. Each is kept for fifty times as long as it took to read: the next click needs it again.
 
@@ -50,20 +61,25 @@ class _Topologies:
 
     def __init__(self, reader: TraceReader) -> None:
         self._reader = reader
-        self._kept: dict[int, tuple[float, Topology]] = {}
+        self._kept: dict[int, tuple[float, _Read]] = {}
         self._turn = threading.Lock()
 
-    def last(self, lookback: int) -> Topology:
+    def last(self, lookback: int) -> _Read:
         """Of the last ``lookback`` nanoseconds."""
         with self._turn:
             began = time.monotonic()
             self._kept = {key: each for key, each in self._kept.items() if each[0] > began}
             if lookback not in self._kept:
                 now = time.time_ns()
-                found = topology(self._reader, now - lookback, now)
+                found = self.between(now - lookback, now)
                 took = time.monotonic() - began
                 self._kept[lookback] = began + took + min(_KEPT_SECONDS, 50 * took), found
             return self._kept[lookback][1]
+
+    def between(self, start: int, end: int) -> _Read:
+        """Of a time that nobody may ask for again."""
+        reader = self._reader.bounded()
+        return _Read(topology(reader, start, end), reader.since)
 
 
 class _Pages:
@@ -79,7 +95,7 @@ class _Pages:
             problem = f"The time cannot be used: {error}."
             state = MapState()
             lookback = _lookback(state.lookback)
-        whole = self._topologies.last(lookback)
+        whole, since = self._topologies.last(lookback)
         nodes = {node.name: node for node in whole.nodes}
         focus = nodes.get(state.focus)
         missing = state.focus if focus is None else ""
@@ -94,6 +110,7 @@ class _Pages:
             "focus": focus,
             "missing": missing,
             "links": _links(focus, lookback) if focus else [],
+            "searches": _Searches(nodes, lookback),
             "nodes": sorted(seen.nodes, key=lambda node: (-node.calls, node.name)),
             "edges": sorted(seen.edges, key=lambda edge: (-edge.calls, edge.parent, edge.child)),
             "rows": ROWS,
@@ -104,19 +121,24 @@ class _Pages:
             "lookbacks": _LOOKBACKS,
             "rates": RATES,
             "problem": problem,
+            **partial_result(since, whole.start),
             "colours": colours([node.name for node in whole.nodes if node.kind == "service"]),
             "rate": lambda calls: rate(calls, whole.seconds),
         }
         return page(request, "map.html", context, status=400 if problem else 200)
 
     def document(self, request: Request) -> Response:
-        state = MapState.read(request.query_params)
-        try:
-            lookback = _lookback(state.lookback)
-        except ValueError as error:
-            return JSONResponse({"mistakes": {"lookback": str(error)}}, status_code=400, headers=HEADERS)
-        found = shown(self._topologies.last(lookback), state)
-        return JSONResponse(found.document(), headers=HEADERS)
+        given, mistakes = request.query_params, dict[str, str]()
+        period = period_of(given, time.time_ns(), mistakes)
+        if period is None or period.start >= period.end:
+            mistakes = mistakes or {"lookback": "there is nothing in no time"}
+            return JSONResponse({"mistakes": mistakes}, status_code=400, headers=HEADERS)
+        if given.get("start") or given.get("end"):
+            whole, since = self._topologies.between(period.start, period.end)
+        else:
+            whole, since = self._topologies.last(period.end - period.start)
+        found = shown(whole, MapState.read(given)).around(given.get("service") or None)
+        return JSONResponse({**found.document(), **incomplete(since, whole.start)}, headers=HEADERS)
 
 
 def _lookback(text: str) -> int:
@@ -131,17 +153,55 @@ def _lookback(text: str) -> int:
     return lookback
 
 
+class _Searches:
+    """Where nodes and edges lead to.
+
+    Args:
+        nodes: by name.
+        lookback: nanoseconds.
+    """
+
+    def __init__(self, nodes: Mapping[str, Node], lookback: int) -> None:
+        self._nodes = nodes
+        self._back = _back(lookback)
+
+    def node(self, node: Node, **more: str) -> str:
+        """The search for traces with spans of a service, or of others that call it."""
+        if node.kind == "service":
+            return SearchForm(service=node.name, lookback=self._back).address(**more)
+        return SearchForm(system=node.system, lookback=self._back).address(**more)
+
+    def edge(self, edge: Edge, **more: str) -> str:
+        """The search for traces with such calls; of a service's calls of another: with any requests of the other."""
+        parent, child = self._nodes[edge.parent], self._nodes[edge.child]
+        if child.kind != "service":
+            form = SearchForm(service=parent.name, system=child.system)
+        elif parent.kind != "service":
+            form = SearchForm(service=child.name, system=parent.system, kind="consumer")
+        else:
+            form = SearchForm(service=child.name)
+        return form.address(lookback=self._back, **more)
+
+    def service(self, name: str) -> str:
+        """The page of a service."""
+        return service_address(name, lookback=self._back)
+
+
+def _back(lookback: int) -> str:
+    """What other pages call a time that is at least as long, if there is any."""
+    return next((name for name, (_, length) in LOOKBACKS.items() if length >= lookback), "30d")
+
+
 def _links(node: Node, lookback: int) -> list[tuple[str, str]]:
     """Where a node leads to: what each link says, and its address."""
-    back = next((name for name, (_, length) in LOOKBACKS.items() if length >= lookback), "30d")
+    back = _back(lookback)
     if node.kind != "service":
         form = SearchForm(system=node.system, lookback=back)
         return [("Traces", form.address()), ("Failed calls", form.address(errors="1"))]
     form = SearchForm(service=node.name, lookback=back)
-    query = urlencode({"service": node.name, "lookback": back})
     return [
-        ("Service", f"/service?{query}"),
-        ("Operations", f"/operations?{query}"),
+        ("Service", service_address(node.name, lookback=back)),
+        ("Operations", with_parameters("/operations", {"service": node.name, "lookback": back})),
         ("Traces", form.address()),
         ("Failed spans", form.address(errors="1")),
     ]

@@ -17,6 +17,7 @@ from causal_otel.collector.web.addresses import operation_address, service_addre
 from causal_otel.collector.web.comparing import Comparing, comparing
 from causal_otel.collector.web.examples import Example, examples, least_of_slowest
 from causal_otel.collector.web.forms import LOOKBACKS
+from causal_otel.collector.web.partial import partial_result
 from causal_otel.collector.web.templating import colours, page
 from causal_otel.collector.web.trend_state import NO_VERSION, OFFERED, TrendState, version_name, written
 from causal_otel.collector.web.trend_views import Trend, rate, trend
@@ -37,7 +38,7 @@ _MOST_CALLED = 50
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """What was read for the page."""
+    """What was read for the page; ``since`` is of the reader."""
 
     window: Window
     trend: Trend
@@ -47,6 +48,7 @@ class _Shown:
     callees: list[Called]
     examples: tuple[Example, ...]
     problem: str
+    since: int
 
     @property
     def trace_ids(self) -> list[bytes]:
@@ -65,7 +67,7 @@ def routes(reading: Reading) -> list[Route]:
                 "has links to all of them.",
             }
             return page(request, "error.html", context, status=400)
-        shown = await to_thread.run_sync(_read, reading.reader, state, now)
+        shown = await to_thread.run_sync(_read, reading.reader.bounded(), state, now)
         return await reading.summaries(shown.trace_ids, partial(_draw, request, reading.reader, state, shown))
 
     return [Route("/operation", operation)]
@@ -93,6 +95,7 @@ def _read(reader: TraceReader, state: TrendState, now: int) -> _Shown:
         callees(reader, selected, window.start, window.last),
         tuple(examples(reader, state.query(window), drawn.whole)),
         " ".join(filter(None, (problem, mistake))),
+        reader.since,
     )
 
 
@@ -109,7 +112,7 @@ def by_minute(reader: TraceReader, query: Query, window: Window) -> tuple[Sums, 
     if window.step != "minute":
         return reader, window
     found = minutes(reader, query)
-    return found, window.since(found.since)
+    return found, window.since(found.complete_since)
 
 
 def common(reader: TraceReader, state: TrendState, window: Window, versions: tuple[str, ...]) -> dict[str, Any]:
@@ -154,6 +157,7 @@ def _draw(request: Request, reader: TraceReader, state: TrendState, shown: _Show
             shown.window, least_of_slowest(shown.trend.whole, -(-shown.trend.whole.calls // 20))
         ),
         "problem": shown.problem,
+        **partial_result(shown.since, shown.window.start),
         "colours": colours({state.service, *others, *(each.root_service for each in traces)}),
     }
     return page(request, "operation.html", context, status=400 if shown.problem else 200)

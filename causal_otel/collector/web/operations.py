@@ -17,6 +17,7 @@ from causal_otel.collector.expressions import quoted
 from causal_otel.collector.web.addresses import operation_address, service_address
 from causal_otel.collector.web.first_steps import otlp_endpoint
 from causal_otel.collector.web.forms import LOOKBACKS, NO_SYSTEM, SearchForm
+from causal_otel.collector.web.partial import partial_result
 from causal_otel.collector.web.templating import colours, page
 
 if TYPE_CHECKING:
@@ -135,7 +136,8 @@ def routes(reader: TraceReader, status: Callable[[], dict[str, Any]]) -> list[Ro
     def operations(request: Request) -> Response:  # not async: it is called from a thread
         view, now = _View.read(request), time.time_ns()
         services = reader.services()
-        everything = reader.statistics(now - LOOKBACKS[view.lookback][1], now, view.service or None)
+        bounded, start = reader.bounded(), now - LOOKBACKS[view.lookback][1]
+        everything = bounded.statistics(start, now, view.service or None)
         systems = sorted({each.system for each in everything if each.system})
         found = [each for each in everything if view.wants(each)]
         value = COLUMNS[view.sort][2]
@@ -167,6 +169,7 @@ def routes(reader: TraceReader, status: Callable[[], dict[str, Any]]) -> list[Ro
             "histogram": histogram,
             "search": search,
             "endpoint": "" if services else otlp_endpoint(request, status),
+            **partial_result(bounded.since, start),
         }
         return page(request, "operations.html", context)
 

@@ -11,6 +11,7 @@ from causal_otel.collector.expressions import quoted
 from causal_otel.collector.trends.runtime import runtime
 from causal_otel.collector.web.first_steps import otlp_endpoint
 from causal_otel.collector.web.forms import LOOKBACKS, SearchForm
+from causal_otel.collector.web.partial import partial_result
 from causal_otel.collector.web.templating import colours, page
 from causal_otel.collector.web.trend_view import TrendView, bars
 from causal_otel.names import (
@@ -48,7 +49,8 @@ def routes(reader: TraceReader, status: Callable[[], dict[str, Any]]) -> list[Ro
 def _page(reader: TraceReader, status: Callable[[], dict[str, Any]], request: Request) -> Response:
     view = TrendView.read(request, (), "")
     services = reader.services()
-    found = runtime(reader, view.service or None, view.period)
+    bounded = reader.bounded()
+    found = runtime(bounded, view.service or None, view.period)
     context = {
         "view": view,
         "services": services,
@@ -61,6 +63,7 @@ def _page(reader: TraceReader, status: Callable[[], dict[str, Any]], request: Re
         "steps": len(view.period.steps),
         "searches": _Searches(view),
         "endpoint": "" if services else otlp_endpoint(request, status),
+        **partial_result(bounded.since, view.period.start),
     }
     return page(request, "runtime.html", context)
 

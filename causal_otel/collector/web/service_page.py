@@ -14,6 +14,7 @@ from causal_otel.collector.trends.rates import Rates, rates, rates_of_bins
 from causal_otel.collector.trends.time_parts import KEYS
 from causal_otel.collector.web.comparing import comparing
 from causal_otel.collector.web.operation_page import by_minute, common, read_window
+from causal_otel.collector.web.partial import partial_result
 from causal_otel.collector.web.templating import colours, page
 from causal_otel.collector.web.trend_state import TrendState, version_name
 from causal_otel.collector.web.trend_views import trend
@@ -98,7 +99,7 @@ def routes(reader: TraceReader) -> list[Route]:
                 "message": "The address of a service's page has its name. The map has links to all of them.",
             }
             return page(request, "error.html", context, status=400)
-        return _show(request, reader, state, now)
+        return _show(request, reader.bounded(), state, now)
 
     return [Route("/service", service)]
 
@@ -135,6 +136,7 @@ def _show(request: Request, reader: TraceReader, state: TrendState, now: int) ->
         "pools": pools[:_MOST_POOLS],
         "rows": versions,
         "problem": problem,
+        **partial_result(reader.since, window.start),
         "colours": colours([state.service, *others]),
     }
     return page(request, "service.html", context, status=400 if problem else 200)

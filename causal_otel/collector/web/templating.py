@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.templating import Jinja2Templates
 
 from causal_otel.collector import units
+from causal_otel.collector.web.addresses import operation_address, service_address
 from causal_otel.collector.web.keyboard import keys_of
 from causal_otel.collector.web.value_links import value_links
 
@@ -137,7 +138,9 @@ _environment = Environment(
 _environment.filters.update(
     duration=units.format_duration, utc=utc, age=age, count=count, plural=plural, share=share, size=size
 )
-_environment.globals.update(static=static, value_links=value_links)
+_environment.globals.update(
+    static=static, value_links=value_links, operation_address=operation_address, service_address=service_address
+)
 
 
 def _of_every_page(request: Request) -> dict[str, Any]:

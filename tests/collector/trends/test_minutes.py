@@ -86,7 +86,7 @@ def _told(found: Sequence[MeasureSum]) -> list[tuple[Any, ...]]:
 def test_every_minute_is_that_of_its_spans(reader: TraceReader, query: Query, selected: Selected) -> None:
     """Calls, failures, durations, and what spans and those below them told; nothing of before or after."""
     found = minutes(reader, query, seconds=60)
-    assert found.since == START
+    assert found.complete_since == START
     sums = found.series(selected, START, END, "minute")
     assert _sums(sums) == _sums(oracle_sums.series(MESSAGES, selected, START, END, "minute"))
     assert len({each.start for each in sums}) > 20
@@ -118,8 +118,8 @@ def test_what_is_told_of_a_part_is_complete(reader: TraceReader, most: int, monk
     """Where not all could be read, it says since when all were, and from then on nothing is missing."""
     monkeypatch.setattr(by_minute, "_MOST_TRACES", most)
     found, selected = minutes(reader, ROUTE, seconds=60), Selected("shop", "GET /")
-    assert START < found.since <= END
-    first = -(-found.since // MINUTE) * MINUTE
+    assert START < found.complete_since <= END
+    first = -(-found.complete_since // MINUTE) * MINUTE
     whole = [each for each in oracle_sums.series(MESSAGES, selected, START, END, "minute") if each.start >= first]
     assert _sums(found.series(selected, first, END, "minute")) == _sums(whole)
     assert bool(whole) is (most >= 7)
@@ -129,7 +129,7 @@ def test_no_time_to_read_anything(reader: TraceReader) -> None:
     """Then nothing is told of any time."""
     found = minutes(reader, ROUTE, seconds=0)
     assert isinstance(found, Minutes)
-    assert found.since > END
+    assert found.complete_since > END
     assert found.series(Selected("shop"), START, END, "all") == []
 
 
@@ -137,7 +137,7 @@ def test_a_time_without_spans(reader: TraceReader) -> None:
     """There is nothing, and that is known of all of the time."""
     query = Query(START - 8 * HOUR, START - 7 * HOUR, "shop", "GET /")
     found = minutes(reader, query, seconds=60)
-    assert found.since == query.start
+    assert found.complete_since == query.start
     assert found.series(Selected("shop"), query.start, query.end, "minute") == []
 
 

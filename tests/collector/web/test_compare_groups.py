@@ -105,6 +105,49 @@ def test_a_search_can_be_given_by_its_address() -> None:
     assert '<input type="checkbox" name="a.kind" value="server" checked>' in html
 
 
+def test_the_place_in_a_list_is_no_condition() -> None:
+    """Whatever page of a search is taken over, all that it finds is compared; and what was left is not carried on."""
+    client = TestClient(application(MemoryReader([*old_and_new()[0], *old_and_new()[1]])))
+    page = {"after": f"5-0-{NOW - 6 * SECOND}-{6:032x}", "outer": "lookback=7d", "sort": "oldest", "limit": "5"}
+    html = client.get("/compare", params={"a": A.address(**page), "b": B.address(**page)}).text
+    assert "12 traces</b>, all that match" in html
+    assert "9 traces</b>, all that match" in html
+    named = {f"a.{name}": value for name, value in page.items()}
+    html += client.get("/compare", params={"a.tags": A.tags, "b.tags": B.tags, **named}).text
+    assert html.count("12 traces</b>, all that match") == 2
+    for name in page:
+        assert f"a.{name}" not in html
+        assert f"{name}=" not in html
+
+
+def test_operations_that_are_left_out_are_part_of_the_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows add up to the difference of the means, exactly, with those that there is no room for."""
+    monkeypatch.setattr(compare_groups_page, "_ROWS", 1)
+    old, new = old_and_new()
+    html = TestClient(application(MemoryReader([*old, *new]))).get(address(A, B)).text
+    assert "1 operation that add less, together" in html
+    *rows, total = map(Fraction, re.findall(r'data-nanoseconds="([^"]*)"', html))
+    means = [Fraction(sum(build(each).duration for each in some), len(some)) for some in (old, new)]
+    assert len(rows) == 2
+    assert sum(rows) == total == means[1] - means[0]
+
+
+def test_operations_lead_to_their_pages() -> None:
+    """In both comparisons, by name and system."""
+    old, new = old_and_new()
+    client = TestClient(application(MemoryReader([*old, *new])))
+    for path in (address(A, B), f"/compare?a={1:032x}&b={21:032x}"):
+        html = client.get(path).text
+        for query in (
+            "service=shop&amp;operation=SELECT+orders&amp;system=postgresql",
+            "service=shop&amp;operation=GET+%2Forders&amp;system=none",
+        ):
+            assert f'href="/operation?{query}"' in html
+            page = client.get(f"/operation?{query}".replace("&amp;", "&"))
+            assert "It was not called" not in page.text
+            assert page.status_code == 200
+
+
 def test_one_search_is_compared_with_the_time_before_it() -> None:
     """If only A is filled in, as much time before its own is what it is measured against."""
     client = TestClient(application(MemoryReader([*old_and_new()[0], *old_and_new()[1]])))

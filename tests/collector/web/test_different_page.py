@@ -8,9 +8,11 @@ from html import unescape
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
+import pytest
 from starlette.testclient import TestClient
 
 from causal_otel.collector.query import Found, Query
+from causal_otel.collector.web import different_page
 from tests.collector.oracle import MemoryReader
 from tests.collector.spans import MILLISECOND, NOON, SECOND, span, traces
 from tests.collector.test_different import planted_requests
@@ -38,8 +40,9 @@ def _rows(html: str) -> list[tuple[str, str, str]]:
     ]
 
 
-def test_each_row_is_a_search_for_its_value_and_one_for_the_rest() -> None:
+def test_each_row_is_a_search_for_its_value_and_one_for_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the box the two find all that is there, none of them twice."""
+    monkeypatch.setattr(different_page, "_SECONDS", 60.0)
     client = TestClient(application(MemoryReader(planted_requests())))
     html = client.get(f"/different?{AROUND}&{BOX}").text
     assert re.search(r"58 traces in the box were compared with 342 of\s+the rest", html)

@@ -103,7 +103,7 @@ def test_an_error_leads_to_its_examples_and_their_stack(base: str, reader: Memor
     shown = {}
     for line in page.locator("section:has(h2:text-is('Operations')) tbody tr").all():
         service = line.locator(".service").inner_text().split()[0]
-        shown[service, line.locator("a").inner_text()] = int(line.locator(".number").inner_text())
+        shown[service, line.locator("td:first-child a").inner_text()] = int(line.locator(".number").inner_text())
     assert shown == operations
     assert stack_of(path, function, kind, said).strip() == page.locator(".stack").inner_text().strip()
     newest = max(found, key=lambda each: each.span.start_time_unix_nano).span

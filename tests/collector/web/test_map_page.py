@@ -107,6 +107,26 @@ def test_a_broker_tells_its_wait_and_a_host_its_searches(base: str, open_page: O
     assert page.locator(".traces tbody tr, .trace, ol.traces li").count() > 0
 
 
+def test_lines_and_rows_lead_to_searches(base: str, open_page: OpenPage) -> None:
+    """Each to what its figures are of: a line of the drawing, the calls and the errors of a row, a service's page."""
+    page = open_page(f"{base}/map?lookback=1h")
+    row = page.locator("#calls tr", has=page.locator("td:nth-child(2) a[title='api.example.com']"))
+    caller = row.locator("td:nth-child(1) a").get_attribute("title") or ""
+    line = page.locator(f"a.to-search:has([data-from='{caller}'][data-to='api.example.com'])")
+    address = row.locator("td:nth-child(3) a").get_attribute("href") or ""
+    assert parse_qs(urlsplit(address).query) == {"service": [caller], "system": ["http api.example.com"]}
+    assert line.get_attribute("href") == address
+    with page.expect_navigation():
+        line.locator(".reach").dispatch_event("click")
+    assert page.locator("#traces .trace").count() > 0
+    page = open_page(f"{base}/map?lookback=1h")
+    row = page.locator("#nodes tr", has=page.locator("td:nth-child(1) a[title='stock & co']"))
+    assert row.locator("td:nth-child(5) a").get_attribute("href") == "/?service=stock+%26+co&errors=1"
+    assert row.locator("td:nth-child(3) a").get_attribute("href") == "/?service=stock+%26+co"
+    row.locator("td:nth-child(2) a").click()
+    page.wait_for_url("**/service?service=stock+%26+co&lookback=1h")
+
+
 def test_nodes_can_be_reached_by_keyboard(base: str, open_page: OpenPage) -> None:
     """Tab goes to the nodes, what they call stands out, and Enter follows."""
     page = open_page(f"{base}/map")
@@ -271,7 +291,10 @@ def test_an_unusable_time_is_told_of() -> None:
         assert "cannot be used" in answer.text
         assert "<b>" not in answer.text
         answer = client.get("/map.json", params={"lookback": lookback})
-        assert (answer.status_code, list(answer.json()["mistakes"])) == (400, ["lookback"])
+        assert (answer.status_code, list(answer.json()["mistakes"])) == (
+            400,
+            ["start" if lookback == "9000d" else "lookback"],
+        )
 
 
 def test_a_focus_on_what_is_not_there_shows_all() -> None:

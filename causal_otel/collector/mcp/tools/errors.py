@@ -17,7 +17,7 @@ from causal_otel.collector.error_labels import ErrorLabel, error_of
 from causal_otel.collector.mcp.answers import milliseconds, name, utc
 from causal_otel.collector.mcp.arguments import OfOperation, Paged
 from causal_otel.collector.mcp.sources import SEARCH_SECONDS, Summed, each_trace
-from causal_otel.collector.mcp.statistics import looked
+from causal_otel.collector.mcp.statistics import all_spans, looked
 from causal_otel.collector.mcp.tools.tool import Tool, capped
 from causal_otel.collector.query import Query, Selected
 from causal_otel.collector.trends.errors import ErrorGroup, errors, example
@@ -64,8 +64,9 @@ def _counted(traces: Summed, wanted: _Errors, page: Page) -> str:
     def wants(series: Series) -> bool:
         return like is None or is_like(like, series.operation)
 
-    found = errors(traces, Selected(wanted.service or None, operation), Period(page.start, page.end), wants)
-    head = _head(wanted, "all spans of the hours that the time is in", found.groups)
+    bounded = traces.bounded()
+    found = errors(bounded, Selected(wanted.service or None, operation), Period(page.start, page.end), wants)
+    head = _head(wanted, all_spans(bounded.since, page.start), found.groups)
     show = partial(_group_row, traces, time.monotonic() + _EXAMPLE_SECONDS)
     return page.answer(head, "errors", found.groups, lambda group: "\n".join(group.label), show)
 

@@ -1,5 +1,7 @@
 // The heat map: a box is dragged over it, or chosen with the arrow keys, and the search is narrowed down to it.
 
+import { tell } from "./keys.js";
+
 const HINT = "Drag a box to search in it, or choose one with the arrow keys and Shift";
 
 const figure = document.getElementById("heat");
@@ -89,6 +91,7 @@ if (svg) {
     if (dragged) event.preventDefault();
   }, true);
 
+  tell("← → ↑ ↓", "Shift ←", "Enter", "Esc");
   const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
   svg.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;

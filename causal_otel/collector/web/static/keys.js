@@ -3,19 +3,27 @@
 /** @type {Map<string, (event: KeyboardEvent) => void>} */
 const bindings = new Map();
 
-/** What a key does while no field is being typed in; the last argument. */
-export function bind(key, ...rest) {
-  bindings.set(key, rest.at(-1));
+/** What a key does while no field is being typed in. */
+export function bind(key, action) {
+  bindings.set(key, action);
+}
+
+/** @type {Set<string>} */
+const told = new Set();
+
+/** The help is to list these keys, which a part of the page listens for itself, as the table calls them. */
+export function tell(...keys) {
+  for (const key of keys) told.add(key);
 }
 
 /** Whether the key does anything on this page. */
 export function isBound(key) {
-  return bindings.has(key);
+  return bindings.has(key) || told.has(key);
 }
 
 /** The keys that do something on this page. */
 export function bound() {
-  return [...bindings.keys()];
+  return [...bindings.keys(), ...told];
 }
 
 function isTyping(target) {

@@ -75,10 +75,10 @@ if (drawing) {
       event.preventDefault();
       act();
     });
-  bind("+", "Larger drawing", buttons["zoom-in"]);
-  bind("-", "Smaller drawing", buttons["zoom-out"]);
-  bind("0", "Drawing at 100 %", buttons["zoom-100"]);
-  bind("f", "Fit the drawing into the window", buttons["zoom-fit"]);
+  bind("+", buttons["zoom-in"]);
+  bind("-", buttons["zoom-out"]);
+  bind("0", buttons["zoom-100"]);
+  bind("f", buttons["zoom-fit"]);
   // The wheel alone scrolls, as everywhere; with Ctrl, which is also what a pinch on a touch pad says, it zooms.
   canvas.addEventListener("wheel", (event) => {
     if (!event.ctrlKey) return;
