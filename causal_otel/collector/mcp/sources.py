@@ -6,21 +6,18 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from causal_otel.collector.analysis.trace_tree import build
 from causal_otel.collector.mcp.answers import Refused
+from causal_otel.collector.query import Sums
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
     from causal_otel.collector.analysis.view import TraceView
     from causal_otel.collector.query import (
         Found,
-        MeasureSum,
         OperationStatistics,
         Query,
-        Selected,
-        SeriesSum,
-        Step,
         Summary,
     )
 
@@ -61,23 +58,11 @@ class Counted(Protocol):
 
 
 @runtime_checkable
-class Summed(Traces, Protocol):
+class Summed(Traces, Sums, Protocol):
     """What sums up what spans tell besides, as the store does."""
-
-    def measures(
-        self, selected: Selected, start: int, end: int, step: Step, keys: Collection[str] = ()
-    ) -> list[MeasureSum]:
-        """See :meth:`causal_otel.collector.query.TraceReader.measures`."""
-
-    def series(self, selected: Selected, start: int, end: int, step: Step) -> list[SeriesSum]:
-        """See :meth:`causal_otel.collector.query.TraceReader.series`."""
 
     def bounded(self) -> Summed:
         """See :meth:`causal_otel.collector.query.TraceReader.bounded`."""
-
-    @property
-    def since(self) -> int:
-        """See :attr:`causal_otel.collector.query.TraceReader.since`."""
 
     def span_count(self, trace_ids: Sequence[bytes]) -> int:
         """See :meth:`causal_otel.collector.query.TraceReader.span_count`."""
