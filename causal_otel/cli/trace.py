@@ -42,6 +42,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", metavar="ID", help="the trace's id, 32 hexadecimal digits (or 16, of a 64-bit id)")
     parser.add_argument("--logs", action="store_true", help="show its log records, under their spans")
     parser.add_argument(
+        "--expand",
+        action="store_true",
+        help="give each span a row: without it, equal siblings that follow each other are one row",
+    )
+    parser.add_argument(
         "--json", action="store_true", help="print it as OTLP JSON instead; with --logs its log records"
     )
     parser.add_argument(
@@ -82,7 +87,7 @@ def _show(arguments: argparse.Namespace) -> int:
         return 0
     screen, logs, explained = Screen(), log_views(records, view), Explained(view, lambda: others)
     path = explained.path(arguments.until)
-    lines = explained_tree(explained, screen.width, path=path, ascii_only=screen.ascii_only)
+    lines = explained_tree(explained, screen.width, path=path, expand=arguments.expand, ascii_only=screen.ascii_only)
     sections: list[tuple[str, Iterable[Line]]] = [
         ("", _sentence(explained)),
         ("", _headline(view)),

@@ -12,9 +12,10 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from causal_otel.collector.trends.topology import topology
-from causal_otel.collector.units import parse_duration
+from causal_otel.collector.units import parse_duration, rate
+from causal_otel.collector.web.figures_json import period_of
 from causal_otel.collector.web.forms import LOOKBACKS, SearchForm
-from causal_otel.collector.web.map_view import RATES, MapState, draw, rate, shown
+from causal_otel.collector.web.map_view import RATES, MapState, draw, shown
 from causal_otel.collector.web.templating import HEADERS, colours, page
 
 if TYPE_CHECKING:
@@ -52,6 +53,11 @@ class _Topologies:
         self._reader = reader
         self._kept: dict[int, tuple[float, Topology]] = {}
         self._turn = threading.Lock()
+
+    def between(self, start: int, end: int) -> Topology:
+        """Of a time that is told by its ends, which nobody asks for twice; one such is read at a time."""
+        with self._turn:
+            return topology(self._reader, start, end)
 
     def last(self, lookback: int) -> Topology:
         """Of the last ``lookback`` nanoseconds."""
@@ -110,12 +116,17 @@ class _Pages:
         return page(request, "map.html", context, status=400 if problem else 200)
 
     def document(self, request: Request) -> Response:
-        state = MapState.read(request.query_params)
-        try:
-            lookback = _lookback(state.lookback)
-        except ValueError as error:
-            return JSONResponse({"mistakes": {"lookback": str(error)}}, status_code=400, headers=HEADERS)
-        found = shown(self._topologies.last(lookback), state)
+        given, mistakes = request.query_params, dict[str, str]()
+        period = period_of(given, mistakes)
+        if period is None:
+            return JSONResponse({"mistakes": mistakes}, status_code=400, headers=HEADERS)
+        if given.get("start") or given.get("end"):
+            whole = self._topologies.between(period.start, period.end)
+        else:
+            whole = self._topologies.last(period.end - period.start)
+        state = MapState.read(given)
+        # A service is a node: what the other documents call it is another word for the focus.
+        found = shown(whole, replace(state, focus=given.get("service", "") or state.focus))
         return JSONResponse(found.document(), headers=HEADERS)
 
 
