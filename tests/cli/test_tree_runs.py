@@ -115,7 +115,9 @@ def test_what_is_below_a_run_is_behind_its_row() -> None:
     """Its failures are told, and a span of the run that other spans are below is a member as any other."""
     loads = [span(f"l{number}", "root", 10 * number, 10 * number + 9, operation="load") for number in range(6)]
     below = [
-        span(f"b{number}", f"l{number}", 10 * number, 10 * number + 5, operation="GET", kind="client", error=number == 3)
+        span(
+            f"b{number}", f"l{number}", 10 * number, 10 * number + 5, operation="GET", kind="client", error=number == 3
+        )
         for number in range(6)
     ]
     last = span("last", "root", 80, 90, operation="render")
@@ -123,7 +125,7 @@ def test_what_is_below_a_run_is_behind_its_row() -> None:
     names = [_text(each).split("  ")[0] for each in lines]
     assert names[:3] == ["GET /orders", "├╴6× load", "│"]
     assert "p50 9 ms, max 9 ms, 1 below" in _text(lines[2])
-    assert names[-1].endswith("render") or names[-2].endswith("render")
+    assert "├╴render" in names
     assert [len(each.spans) for each in lines if each.spans] == [1, 12, 1]
 
 
@@ -133,7 +135,8 @@ def test_gaps_between_members_stand_behind_their_run() -> None:
     lines = lines_of(*spans)
     names = [_text(each) for each in lines]
     assert names[-1].startswith("╰╴own code, nothing traced")
-    assert "750 ms" in names[-1] or "749 ms" in names[-1] or "748" in names[-1]
+    rest = 1000 - (1 + 5 * 50.25 - 0.25)  # behind the last query
+    assert f" {format_duration(round(rest * MS))} " in names[-1]
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
@@ -192,7 +195,8 @@ def test_calls_of_a_run_that_differ_are_counted() -> None:
 def test_what_a_call_says_of_itself(kind: str, attributes: dict[str, object], said: str | None) -> None:
     """By the stable conventions and by older ones, on one line; a server's own address is no news."""
     lines = lines_of(span("a", operation="called", kind=kind, attributes=attributes))
-    assert [_text(each).strip() for each in lines[1:]] == ([] if said is None else [said])
+    found = [_text(each).strip() for each in lines[1:] if "nothing traced" not in _text(each)]
+    assert found == ([] if said is None else [said])
 
 
 def test_log_records_of_a_run_stand_below_its_row() -> None:
@@ -203,7 +207,7 @@ def test_log_records_of_a_run_stand_below_its_row() -> None:
     records = {
         span_id: [
             LogView(
-                time=at, level="info", label="INFO", logger="app", body=f"said {number}", attributes={},
+                time=at, level="info", label="INFO", logger="app", said=f"said {number}", attributes={},
                 service="api", span_id=span_id,
             )
         ]
