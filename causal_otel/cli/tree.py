@@ -66,7 +66,7 @@ def tree(
         width: columns of the terminal.
         path: the critical path, whose parts of the bars are drawn heavy and all else light; None: all is heavy.
         marks: by span id, a character to stand before that line.
-        ascii_only: whether nothing else may be drawn with; the screen writes the ``µ`` of durations as ``u``.
+        ascii_only: whether nothing else may be drawn with; the screen writes ``µ`` as ``u`` and ``×`` as ``x``.
     """
     for each in _Tree(view, width, ascii_only, path, marks=marks).lines(list(plain_rows(view))):
         yield each.line
@@ -77,7 +77,7 @@ def explained_tree(
     width: int,
     *,
     path: Sequence[Segment[SpanView]],
-    expand: bool = False,
+    rows: Sequence[Row] | None = None,
     ascii_only: bool = False,
 ) -> Iterator[TreeLine]:
     """Likewise, with where the time of each span went, a line for each gap, and what tasks spans ran in.
@@ -89,10 +89,11 @@ def explained_tree(
         explained: the trace.
         width: columns of the terminal.
         path: the critical path.
-        expand: whether each span has a row of its own, also those of runs.
+        rows: see :func:`~causal_otel.cli.tree_rows.explained_rows`; None: those in which runs are one row.
         ascii_only: whether nothing else may be drawn with.
     """
-    rows = list(explained_rows(explained, expand=expand))
+    if rows is None:
+        rows = list(explained_rows(explained, expand=False))
     return _Tree(explained.view, width, ascii_only, path, explained=explained).lines(rows)
 
 
@@ -171,7 +172,7 @@ class _Tree:
         if row.gap is not None:
             yield row.gap.label, "dim"
         elif row.run is not None:
-            yield from _described_run(row.run, cross, "x" if self._ascii_only else "×")
+            yield from _described_run(row.run, cross)
         else:
             yield from _described(row.span, cross)
             yield from _task(row.span, self._explained)
@@ -267,10 +268,10 @@ def _task(span: SpanView, explained: Explained | None) -> Iterator[tuple[str, st
         yield " (nobody awaited it)", "yellow"
 
 
-def _described_run(run: Run, cross: str, times: str) -> Iterator[tuple[str, str]]:
+def _described_run(run: Run, cross: str) -> Iterator[tuple[str, str]]:
     if run.errors:
         yield f"{cross} ", "red"
-    yield f"{len(run.spans)}{times} ", "bold"
+    yield f"{len(run.spans)}× ", "bold"
     if system := run.first.attributes.get(DB_SYSTEM_NAME):
         yield printable(f"{system}: "), "dim"
     yield printable(run.first.name), "red" if run.errors else ""

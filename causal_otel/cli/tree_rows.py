@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from causal_otel.collector.analysis.runs import Run, grouped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from causal_otel.causality.explanation import Gap
     from causal_otel.collector.analysis import Explained, SpanView, TraceView
 
-__all__ = ["Row", "explained_rows", "guided", "plain_rows"]
+__all__ = ["Row", "explained_rows", "guided", "plain_rows", "runs_of"]
 
 
 class Row(NamedTuple):
@@ -91,6 +91,11 @@ class _Gaps:
             for gap in self._left.pop()[1]:
                 if gap.span.index in self._own:
                     yield Row(self._spans[gap.span.index], gap)
+
+
+def runs_of(rows: Iterable[Row]) -> dict[int, Run]:
+    """The run that a span is a member of, by the span's index, as far as runs have rows."""
+    return {index: row.run for row in rows if row.run is not None for index in row.run.members}
 
 
 def guided(rows: Sequence[Row]) -> list[tuple[int, bool]]:

@@ -58,4 +58,5 @@ def test_a_narrow_terminal_has_fewer_columns(width: int | None, shown: list[int]
 def test_a_last_column_that_is_short_needs_no_more() -> None:
     """Nothing is left out where all fits."""
     rows = [[("0123456789", ""), ("ab", "")]]
-    assert len(next(table(rows, width=14, spare=(0,)))) == 3
+    (line,) = table(rows, width=14, spare=(0,))
+    assert "".join(text for text, _ in line) == "0123456789  ab"
