@@ -12,8 +12,6 @@ from causal_otel.cli.links import described_links
 from causal_otel.cli.lookup import beside, missing, parse_trace_id
 from causal_otel.cli.source import add_source, source
 from causal_otel.cli.stored import carry_out, utc
-from causal_otel.cli.tree import explained_tree
-from causal_otel.cli.tree_rows import explained_rows, runs_of
 from causal_otel.collector.units import format_duration
 from causal_otel.names import CAUSAL_PREFETCH_WAIT, CAUSAL_QUEUE_WAIT
 from causal_otel.terminal.screen import Screen
@@ -72,6 +70,8 @@ def _show(arguments: argparse.Namespace) -> int:
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
     from causal_otel.cli.logs import log_lines, with_logs
+    from causal_otel.cli.tree import explained_tree
+    from causal_otel.cli.tree_rows import explained_rows, runs_of
     from causal_otel.collector.analysis import Explained, build, log_views
     from causal_otel.collector.receive import otlp_json
 
