@@ -81,8 +81,7 @@ def parts_of(placed: Iterable[PlacedPart], start: int) -> list[Part]:
 
 
 def bar(
-    start: int,
-    end: int,
+    times: Iterable[tuple[int, int]],
     total: int,
     width: int,
     *,
@@ -90,13 +89,12 @@ def bar(
     parts: Sequence[Part] = (),
     ascii_only: bool = False,
 ) -> str:
-    """A line of ``width`` characters, drawn from ``start`` to ``end`` where ``total`` is all of it.
+    """A line of ``width`` characters, drawn in ``times`` where ``total`` is all of it.
 
     It is exact to half a character, and at least that long, so that the shortest span is seen.
 
     Args:
-        start: where it begins.
-        end: where it ends.
+        times: where it begins and ends, of a run where each of its members does.
         total: what the whole width stands for, in the same unit.
         width: in characters.
         heavy: the parts that are drawn heavy, the others light; None: all of it.
@@ -113,8 +111,9 @@ def bar(
 
     drawn = bytearray(halves)
     groups: list[str] = [""] * halves if parts else []
-    for half in covered(start, end):
-        drawn[half] = 2 if heavy is None else 1
+    for start, end in times:
+        for half in covered(start, end):
+            drawn[half] = 2 if heavy is None else 1
     for part in parts:
         for half in covered(part.start, part.end, 0):
             groups[half], drawn[half] = part.group, drawn[half] or (2 if heavy is None else 1)

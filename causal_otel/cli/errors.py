@@ -63,6 +63,7 @@ _TABLE = Table(
     "errors",
     titles=("SPANS", "REQUESTS", "FIRST (UTC)", "LAST (UTC)", "NEW", "EXAMPLE", "ERROR"),
     right=range(2),
+    spare=(2, 1, 3, 4),
     sorts=_SORTS,
     cells=_cells,
     key=lambda row: (row["type"], row["frame"]),

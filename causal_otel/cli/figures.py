@@ -14,7 +14,7 @@ from causal_otel.terminal.screen import Screen
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
 __all__ = ["Row", "Table", "configure_table", "failing", "print_table"]
 
@@ -32,9 +32,11 @@ class Table:
         name: of the document and the command.
         rows: the name of its rows, and of the document's member that has them.
         titles: of the columns; the last one may be cut by the terminal.
+        spare: the numbers of columns that a narrow terminal leaves out, in that order, but not what it is sorted by.
         right: the numbers of the columns whose cells stand on their right.
         sorts: the orders, the largest first: by what.
         cells: a row's cells, pairs of text and style.
+        joined: puts into the rows what else the document tells of them.
         key: what orders rows that are equal.
         totals: a line about all rows.
         empty: what is said if there is no row.
@@ -47,33 +49,43 @@ class Table:
         *,
         titles: Sequence[str],
         right: Container[int],
+        spare: Iterable[int] = (),
         sorts: Mapping[str, Callable[[Row], float]],
         cells: Callable[[Row], Sequence[tuple[str, str]]],
         key: Callable[[Row], Any],
         totals: Callable[[Sequence[Row]], str],
         empty: str,
+        joined: Callable[[dict[str, Any]], None] = lambda document: None,
     ) -> None:
         self.name = name
         self.rows = rows
         self.titles = titles
         self.right = right
+        self.spare = tuple(spare)
         self.sorts = sorts
         self.cells = cells
         self.key = key
         self.totals = totals
         self.empty = empty
+        self.joined = joined
 
 
-def configure_table(parser: argparse.ArgumentParser, shown: Table, *, service: str) -> None:
+def configure_table(parser: argparse.ArgumentParser, shown: Table, *, service: str, operations: bool = True) -> None:
     """Add the options of a command that prints a table.
 
     Args:
         parser: the command's.
         shown: the table.
         service: what the option ``--service`` means.
+        operations: whether it is of operations.
     """
     default = next(iter(shown.sorts))
     parser.add_argument("--service", metavar="NAME", help=service)
+    if operations:
+        said = 'only operations with such a name: a part of it; * is any text, "NAME" in quotes just this name'
+        parser.add_argument("--operation", metavar="NAME", default="", help=said)
+    else:
+        parser.set_defaults(operation="")
     add_times(parser, lookback=_LOOKBACK)
     parser.add_argument(
         "--sort",
@@ -101,7 +113,9 @@ def _print(shown: Table, arguments: argparse.Namespace) -> int:
     limit = read("--limit", _limit, arguments.limit) or 1
     if arguments.sort not in shown.sorts:
         raise UsageError(f"--sort: one of {', '.join(shown.sorts)} is needed, not {arguments.sort!r}")
-    rows: list[Row] = _document(shown, arguments)[shown.rows]
+    document = _document(shown, arguments)
+    shown.joined(document)
+    rows: list[Row] = document[shown.rows]
     value = shown.sorts[arguments.sort]
     rows.sort(key=lambda row: (-value(row), shown.key(row)))
     if arguments.json:
@@ -113,7 +127,9 @@ def _print(shown: Table, arguments: argparse.Namespace) -> int:
         screen.print(shown.empty)
         return 0
     lines = [[(title, "dim") for title in shown.titles], *(shown.cells(row) for row in rows[:limit])]
-    screen.write(table(lines, right=shown.right), cut=True)
+    width = screen.width if screen.terminal else None
+    spare = [each for each in shown.spare if shown.titles[each].partition(" ")[0].lower() != arguments.sort]
+    screen.write(table(lines, right=shown.right, width=width, spare=spare), cut=True)
     more = f"; {len(rows) - limit} more rows: give --limit" if len(rows) > limit else ""
     screen.print((f"{shown.totals(rows)}{more}", "dim"))
     return 0
@@ -122,9 +138,11 @@ def _print(shown: Table, arguments: argparse.Namespace) -> int:
 def _document(shown: Table, arguments: argparse.Namespace) -> dict[str, Any]:
     from causal_otel.cli.remote.collector import CollectorSource
     from causal_otel.cli.remote.fetched import FetchedSource
+    from causal_otel.collector.query_line import operation
     from causal_otel.collector.trends.documents import figures
     from causal_otel.collector.trends.periods import Period
 
+    read("--operation", operation, arguments.operation)
     start, end = times(arguments, lookback=_LOOKBACK)
     try:
         period = Period.checked(start, min(end, max(start, time.time_ns())))
@@ -132,10 +150,10 @@ def _document(shown: Table, arguments: argparse.Namespace) -> dict[str, Any]:
         raise UsageError(str(error)) from None
     if arguments.url is None:
         with stored(arguments) as reader:
-            return figures(reader, shown.name, arguments.service, period)
+            return figures(reader, shown.name, arguments.service, period, arguments.operation)
     with source(arguments) as asked:
         if isinstance(asked, CollectorSource):
-            return asked.figures(shown.name, arguments.service, period)
+            return asked.figures(shown.name, arguments.service, period, arguments.operation)
         other = asked.name if isinstance(asked, FetchedSource) else "no collector of ours"
         raise CommandError(
             f"{arguments.url} is {other}, which keeps no sums of {shown.rows}: ask a collector of causal_otel, or "

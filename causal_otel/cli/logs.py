@@ -22,17 +22,18 @@ _DEEPEST = 20
 
 
 def with_logs(lines: Iterable[TreeLine], view: TraceView, logs: TraceLogsView) -> Iterator[Line]:
-    """The lines of a trace's tree, each span's records below its line.
+    """The lines of a trace's tree, the records of each row's spans below it.
 
     Args:
         lines: see :func:`~causal_otel.cli.tree.explained_tree`.
         view: the trace.
         logs: its records.
     """
-    for span, line in lines:
+    for spans, line in lines:
         yield line
-        if span is not None:
-            yield from log_lines(logs.by_span.get(span.span_id, ()), view.start, 4 + 2 * min(span.depth, _DEEPEST))
+        if records := [record for span in spans for record in logs.by_span.get(span.span_id, ())]:
+            records.sort(key=lambda record: record.time)
+            yield from log_lines(records, view.start, 4 + 2 * min(spans[0].depth, _DEEPEST))
 
 
 def log_lines(records: Sequence[LogView], start: int, indent: int, *, services: bool = False) -> Iterator[Line]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from causal_otel._internal.printable import printable
 from causal_otel.cli.figures import Row, Table, configure_table, failing, print_table
-from causal_otel.collector.units import format_duration
+from causal_otel.collector.units import format_duration, rate
 
 if TYPE_CHECKING:
     import argparse
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["HELP", "configure", "run"]
 
 HELP = "Print a table of who called whom: services, databases, brokers and hosts."
+
+_WAIT = "queue_wait_nano"
 
 _SORTS = {
     "calls": lambda row: row["calls"],
@@ -27,7 +29,8 @@ _SORTS = {
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.epilog = "Figures are of whole hours."
-    configure_table(parser, _TABLE, service="only what this service called, and who called it")
+    said = "only what this service, or another node, called, and who called it"
+    configure_table(parser, _TABLE, service=said, operations=False)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -38,11 +41,29 @@ def run(arguments: argparse.Namespace) -> int:
 def _cells(row: Row) -> list[tuple[str, str]]:
     return [
         (str(row["calls"]), ""),
+        (rate(row["calls"], row["calls"] / row["per_second"]).replace("\u202f", ","), ""),
         (str(row["errors"]), "red") if row["errors"] else ("-", ""),
         (failing(row), "red" if row["errors"] else ""),
         (format_duration(row["p95_nano"]), ""),
-        (printable(f"{row['parent']} -> {row['child']}"), ""),
+        (printable(f"{_named(row, 'parent')} -> {_named(row, 'child')}"), ""),
     ]
+
+
+def _named(row: Row, end: str) -> str:
+    """A node, with what it is if it is no service; of a broker that hands messages on, how long they waited in it."""
+    kind = row[f"{end}_kind"]
+    waited = f", queue wait {format_duration(row[_WAIT])}" if end == "parent" and _WAIT in row else ""
+    return row[end] if kind == "service" else f"{row[end]} ({kind}{waited})"
+
+
+def _joined(document: dict[str, Any]) -> None:
+    """Tell of each edge what the nodes at its ends are, and how long messages waited in a broker, in the mean."""
+    nodes = {node["name"]: node for node in document["nodes"]}
+    for row in document["edges"]:
+        for end in ("parent", "child"):
+            row[f"{end}_kind"] = nodes[row[end]]["kind"]
+        if _WAIT in nodes[row["parent"]]:
+            row[_WAIT] = nodes[row["parent"]][_WAIT]
 
 
 def _totals(rows: Sequence[Row]) -> str:
@@ -54,11 +75,13 @@ def _totals(rows: Sequence[Row]) -> str:
 _TABLE = Table(
     "map",
     "edges",
-    titles=("CALLS", "ERRORS", "FAILING", "P95", "FROM -> TO"),
-    right=range(4),
+    titles=("CALLS", "RATE", "ERRORS", "FAILING", "P95", "FROM -> TO"),
+    right=range(5),
+    spare=(2,),
     sorts=_SORTS,
     cells=_cells,
     key=lambda row: (row["parent"], row["child"]),
     totals=_totals,
     empty="No calls between services: try a longer --lookback.",
+    joined=_joined,
 )

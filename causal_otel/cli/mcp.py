@@ -16,13 +16,16 @@ from causal_otel.settings import SettingError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
+    from causal_otel.cli.remote.collector import CollectorSource
     from causal_otel.cli.source import Source
     from causal_otel.collector.mcp.sources import Traces
-    from causal_otel.collector.query import Found, Query, Summary
+    from causal_otel.collector.query import Found, OperationStatistics, Query, Summary
+    from causal_otel.collector.trends.errors import Errors
+    from causal_otel.collector.trends.periods import Period
 
 __all__ = ["HELP", "configure", "run"]
 
@@ -95,7 +98,7 @@ async def _answer(arguments: argparse.Namespace) -> None:
 def _asked(arguments: argparse.Namespace, work: Callable[[Traces], _Answer]) -> _Answer:
     """What ``work`` returns. Traces are looked for anew each time: a collector may have started or ended meanwhile."""
     with _refusing(), source(arguments) as found:
-        return work(found if arguments.url is None else _Remote(found))
+        return work(found if arguments.url is None else _remote(found))
 
 
 @contextmanager
@@ -107,6 +110,12 @@ def _refusing() -> Iterator[None]:
         yield
     except (CommandError, SettingError, OSError) as error:
         raise Refused(str(error)) from None
+
+
+def _remote(found: Source) -> Traces:
+    from causal_otel.cli.remote.collector import CollectorSource
+
+    return _Collector(found) if isinstance(found, CollectorSource) else _Remote(found)
 
 
 class _Remote:
@@ -128,3 +137,30 @@ class _Remote:
     def trace(self, trace_id: bytes) -> TracesData | None:
         with _refusing():
             return self._source.trace(trace_id)
+
+
+class _Collector(_Remote):
+    """A collector of ours, which has counted everything already.
+
+    See :class:`causal_otel.collector.mcp.sources.Counted` and :class:`causal_otel.collector.mcp.sources.Grouped`.
+    """
+
+    def __init__(self, found: CollectorSource) -> None:
+        super().__init__(found)
+        self._collector = found
+
+    def statistics(self, start: int, end: int, service: str | None = None) -> list[OperationStatistics]:
+        from causal_otel.collector.trends.documents import read_operations
+        from causal_otel.collector.trends.periods import Period
+
+        with _refusing():
+            return read_operations(self._collector.figures("operations", service, Period(start, end)))
+
+    def errors(self, service: str | None, operation: str, period: Period) -> Errors:
+        from causal_otel.collector.trends.documents import read_errors
+
+        with _refusing():
+            return read_errors(self._collector.figures("errors", service, period, operation))
+
+    def span_count(self, trace_ids: Sequence[bytes]) -> int:
+        return 0  # it tells that with the trace only

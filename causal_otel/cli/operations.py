@@ -61,6 +61,7 @@ _TABLE = Table(
     "operations",
     titles=("CALLS", "ERRORS", "FAILING", "P50", "P95", "P99", "LONGEST", "TOTAL", "OPERATION"),
     right=range(8),
+    spare=(6, 5, 1, 3),
     sorts=_SORTS,
     cells=_cells,
     key=lambda row: (row["service"], row["operation"], row["kind"], row["system"]),

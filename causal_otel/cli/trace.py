@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from causal_otel._internal.printable import printable
@@ -11,7 +12,6 @@ from causal_otel.cli.links import described_links
 from causal_otel.cli.lookup import beside, missing, parse_trace_id
 from causal_otel.cli.source import add_source, source
 from causal_otel.cli.stored import carry_out, utc
-from causal_otel.cli.tree import explained_tree
 from causal_otel.collector.units import format_duration
 from causal_otel.names import CAUSAL_PREFETCH_WAIT, CAUSAL_QUEUE_WAIT
 from causal_otel.terminal.screen import Screen
@@ -19,10 +19,11 @@ from causal_otel.terminal.text import plural
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from causal_otel.causality.critical_path import Segment
     from causal_otel.collector.analysis import Explained, Part, SpanView, TraceView
+    from causal_otel.collector.analysis.runs import Run
     from causal_otel.terminal.columns import Line
 
 __all__ = ["HELP", "configure", "run"]
@@ -41,6 +42,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("id", metavar="ID", help="the trace's id, 32 hexadecimal digits (or 16, of a 64-bit id)")
     parser.add_argument("--logs", action="store_true", help="show its log records, under their spans")
+    parser.add_argument(
+        "--expand",
+        action="store_true",
+        help="give each span a row: without it, equal siblings that follow each other are one row",
+    )
     parser.add_argument(
         "--json", action="store_true", help="print it as OTLP JSON instead; with --logs its log records"
     )
@@ -64,6 +70,8 @@ def _show(arguments: argparse.Namespace) -> int:
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
     from causal_otel.cli.logs import log_lines, with_logs
+    from causal_otel.cli.tree import explained_tree
+    from causal_otel.cli.tree_rows import explained_rows, runs_of
     from causal_otel.collector.analysis import Explained, build, log_views
     from causal_otel.collector.receive import otlp_json
 
@@ -82,7 +90,9 @@ def _show(arguments: argparse.Namespace) -> int:
         return 0
     screen, logs, explained = Screen(), log_views(records, view), Explained(view, lambda: others)
     path = explained.path(arguments.until)
-    lines = explained_tree(explained, screen.width, path=path, ascii_only=screen.ascii_only)
+    rows = list(explained_rows(explained, expand=arguments.expand))
+    runs = runs_of(rows)
+    lines = explained_tree(explained, screen.width, path=path, rows=rows, ascii_only=screen.ascii_only)
     sections: list[tuple[str, Iterable[Line]]] = [
         ("", _sentence(explained)),
         ("", _headline(view)),
@@ -90,9 +100,9 @@ def _show(arguments: argparse.Namespace) -> int:
         ("Log records of spans that are not here", log_lines(logs.elsewhere, view.start, 2, services=True)),
         (
             f"Critical path to the {arguments.until}, heavy ({'=' if screen.ascii_only else '━'}) above",
-            _on_path(path),
+            _on_path(path, runs),
         ),
-        ("Where the time went", _inside(view.spans)),
+        ("Where the time went", _inside(view.spans, runs)),
         ("Links", _links(view)),
         ("Errors", _errors(view.spans)),
         ("Warnings", _warnings(view.spans)),
@@ -131,38 +141,57 @@ def _headline(view: TraceView) -> Iterator[Line]:
     yield ((f"{utc(view.start)} UTC, {format_duration(view.duration)}, {', '.join(counts)}", ""),)
 
 
-def _on_path(path: Sequence[Segment[SpanView]]) -> Iterator[Line]:
+def _on_path(path: Sequence[Segment[SpanView]], runs: Mapping[int, Run]) -> Iterator[Line]:
     from causal_otel.causality.critical_path import time_on_path
 
     whole = sum(segment.duration for segment in path)
-    waits = time_on_path(segment for segment in path if segment.waiting)
-    ways = {segment.span: segment.via for segment in path}
-    longest = sorted(time_on_path(path).items(), key=lambda each: (-each[1], each[0].index))
-    for span, spent in longest[:_MOST]:
-        before = f", {format_duration(waits[span])} of it before it started" if span in waits else ""
-        known = _KNOWN_BY.get(ways[span], "")
-        yield (f"{spent / whole:6.1%}  {format_duration(spent):>8}  ", ""), *_name(span), (before, ""), (known, "dim")
+    waits = _by_row(time_on_path(segment for segment in path if segment.waiting), runs)
+    ways = {segment.span.index: segment.via for segment in path}
+    longest = sorted(_by_row(time_on_path(path), runs).items(), key=lambda each: (-each[1], each[0]))
+    spans = {segment.span.index: segment.span for segment in path}
+    for index, spent in longest[:_MOST]:
+        before = f", {format_duration(waits[index])} of it before it started" if index in waits else ""
+        run = runs.get(index)
+        known = _KNOWN_BY.get(ways[index], "") if run is None else ""
+        name = _name(spans[index]) if run is None else _run_name(run)
+        yield (f"{spent / whole:6.1%}  {format_duration(spent):>8}  ", ""), *name, (before, ""), (known, "dim")
     yield from _left_out(len(longest), "span")
 
 
-def _inside(spans: Sequence[SpanView]) -> Iterator[Line]:
-    from causal_otel.collector.analysis import where_time_went
+def _by_row(spent: Mapping[SpanView, int], runs: Mapping[int, Run]) -> Counter[int]:
+    """Times by the index of the span, or of the first of its run."""
+    found: Counter[int] = Counter()
+    for span, time in spent.items():
+        run = runs.get(span.index)
+        found[span.index if run is None else run.first.index] += time
+    return found
 
-    measured = [(span, parts) for span in spans if (parts := where_time_went(span))]
-    measured.sort(key=lambda each: -each[0].duration - sum(part.duration for part in each[1] if part.before))
-    for span, parts in measured[:_MOST]:
+
+def _inside(spans: Sequence[SpanView], runs: Mapping[int, Run]) -> Iterator[Line]:
+    from causal_otel.collector.analysis.where_time_went import where_time_went, where_times_went
+
+    measured: list[tuple[int, Line, list[Part], SpanView | None]] = []
+    for span in spans:
+        run = runs.get(span.index)
+        if run is None:
+            measured.append((span.duration, _name(span), where_time_went(span), span))
+        elif run.first is span:
+            measured.append((run.total, _run_name(run), where_times_went(run.spans), None))
+    measured = [each for each in measured if each[2]]
+    measured.sort(key=lambda each: -each[0] - sum(part.duration for part in each[2] if part.before))
+    for duration, name, parts, of in measured[:_MOST]:
         described = ", ".join(
             f"{part.label} {format_duration(part.duration)}"
-            + (f" before{_prefetched(span, part)}" if part.before else f" ({part.share:.0%})")
+            + (f" before{_prefetched(of, part)}" if part.before else f" ({part.share:.0%})")
             for part in parts
         )
-        yield (f"  {format_duration(span.duration):>8}  ", ""), *_name(span), (f": {described}", "")
+        yield (f"  {format_duration(duration):>8}  ", ""), *name, (f": {described}", "")
     yield from _left_out(len(measured), "span")
 
 
-def _prefetched(span: SpanView, part: Part) -> str:
+def _prefetched(span: SpanView | None, part: Part) -> str:
     """How much of its time in a queue a message lay with a worker that was busy."""
-    seconds = span.attributes.get(CAUSAL_PREFETCH_WAIT) if part.key == CAUSAL_QUEUE_WAIT else None
+    seconds = span.attributes.get(CAUSAL_PREFETCH_WAIT) if span is not None and part.key == CAUSAL_QUEUE_WAIT else None
     if not isinstance(seconds, float) or not math.isfinite(seconds) or seconds < _SHORTEST_PREFETCH:
         return ""
     return f" ({format_duration(round(seconds * 1_000_000_000))} of it prefetched)"
@@ -199,6 +228,15 @@ def _warnings(spans: Sequence[SpanView]) -> Iterator[Line]:
 def _name(span: SpanView) -> Line:
     system = f" ({span.system})" if span.system else ""
     return (printable(f"{span.service}: {span.name}{system}"), ""), (f" [{span.span_id}]", "dim")
+
+
+def _run_name(run: Run) -> Line:
+    system = f" ({run.first.system})" if run.first.system else ""
+    return (
+        (f"{len(run.spans)}× ", ""),
+        (printable(f"{run.first.service}: {run.first.name}{system}"), ""),
+        (f" [{run.first.span_id} +{len(run.spans) - 1}]", "dim"),
+    )
 
 
 def _left_out(number: int, noun: str) -> Iterator[Line]:

@@ -23,6 +23,9 @@ __all__ = ["HELP", "configure", "run"]
 
 HELP = "Search the traces that are kept, on this machine or behind an address."
 
+_SPARE = (5, 3, 1)
+"""Services, spans and when it started: what a narrow terminal has no room for, so that the name has."""
+
 _SORTS = ("newest", "oldest", "longest", "spans", "errors")
 _LOOKBACK = "1h"
 _SECONDS, _COUNT_SECONDS = 10.0, 2.0
@@ -132,7 +135,8 @@ def _print(traces: Sequence[Summary], count: Counted) -> None:
         return
     titles = ("TRACE", "STARTED (UTC)", "DURATION", "SPANS", "ERRORS", "SERVICES", "NAME")
     rows = [[(title, "dim") for title in titles], *map(_row, traces)]
-    screen.write(table(rows, right=range(2, 6)), cut=True)
+    width = screen.width if screen.terminal else None
+    screen.write(table(rows, right=range(2, 6), width=width, spare=_SPARE), cut=True)
     total = max(count.traces, len(traces))
     screen.print(f"{len(traces):,} of {total:,}" if count.complete else f"{len(traces):,} of more than {total:,}")
 

@@ -16,6 +16,7 @@ __all__ = [
     "format_duration",
     "moment",
     "parse_duration",
+    "rate",
     "ticks",
     "written_duration",
     "written_moment",
@@ -34,6 +35,7 @@ _SIZES |= {"µs": 10**3, "μs": 10**3, "min": 60 * 10**9}
 _PART = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?)\s*([a-zµμ]+)\s*")
 _WRITTEN = (("s", 10**9), ("ms", 10**6), ("us", 10**3), ("ns", 1))
 _NANOSECONDS = re.compile(r"(.*T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6})([0-9]{1,3})([^0-9].*|)", re.ASCII)
+_RATES = (("s", 1), ("min", 60), ("h", 3600), ("d", 86400))
 _LONGEST = 2**63 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -102,6 +104,15 @@ def written_duration(nanoseconds: int) -> str:
     """The text that :func:`parse_duration` reads as exactly so many nanoseconds: ``1.562us``."""
     unit, size = next((unit, size) for unit, size in _WRITTEN if nanoseconds >= size or size == 1)
     return f"{Decimal(nanoseconds) / size:f}{unit}"
+
+
+def rate(calls: int, seconds: float) -> str:
+    """So many calls in ``seconds`` as a rate: in a second if there is one in each, else in a minute, hour or day."""
+    for unit, length in _RATES:
+        value = calls * length / seconds
+        if value >= 0.995:
+            return f"{value:.2g}/{unit}" if value < 9.95 else f"{value:,.0f}/{unit}".replace(",", "\u202f")
+    return "<1/d" if calls else "0/h"
 
 
 def ticks(total: int, most: int = 6, *, begin: int = 0) -> list[Tick]:

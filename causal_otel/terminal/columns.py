@@ -16,6 +16,7 @@ __all__ = ["Line", "cells", "fit", "table", "width_of"]
 Line = tuple[tuple[str, str], ...]
 
 _GAP = "  "
+_LEAST_LAST = 32  # columns that the last column of a table should have, which tells what a row is of
 
 
 def cells(text: str) -> int:
@@ -40,21 +41,34 @@ def fit(line: Iterable[tuple[str, str]], width: int, *, ascii_only: bool = False
     return (filling, *pairs) if right else (*pairs, filling)
 
 
-def table(rows: Sequence[Sequence[tuple[str, str]]], *, right: Container[int] = ()) -> Iterator[Line]:
+def table(
+    rows: Sequence[Sequence[tuple[str, str]]],
+    *,
+    right: Container[int] = (),
+    width: int | None = None,
+    spare: Iterable[int] = (),
+) -> Iterator[Line]:
     """The rows as lines, whose cells stand below each other.
 
     Args:
         rows: a pair of text and style for each cell; the first row may hold titles.
         right: the numbers of the columns whose cells stand on their right, such as numbers; the first one is 0.
+        width: columns of the terminal; None: there is room for everything.
+        spare: the numbers of columns that are left out where they leave the last one too little room, in that order.
     """
-    widths = [max(cells(text) for text, _ in column) for column in zip(*rows, strict=True)]
+    widths = {number: max(cells(text) for text, _ in column) for number, column in enumerate(zip(*rows, strict=True))}
     last = len(widths) - 1
+    needed = min(_LEAST_LAST, widths[last])
+    for number in spare:
+        if width is None or sum(widths.values()) - widths[last] + len(_GAP) * (len(widths) - 1) + needed <= width:
+            break
+        del widths[number]
     for row in rows:
         line: list[tuple[str, str]] = []
-        for number, (cell, width) in enumerate(zip(row, widths, strict=True)):
-            at_right = number in right
+        for number, wide in widths.items():
+            cell, at_right = row[number], number in right
             # The last column is not filled up, for a terminal would cut the filling and show that something is missing.
-            line += [cell] if number == last and not at_right else fit([cell], width, right=at_right)
+            line += [cell] if number == last and not at_right else fit([cell], wide, right=at_right)
             line += [(_GAP, "")] if number < last else []
         yield tuple(line)
 

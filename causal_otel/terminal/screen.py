@@ -23,6 +23,7 @@ __all__ = ["Screen"]
 
 _SHOWN_ANYWHERE = "━╴│✗…µ"  # one of each kind that we draw with
 _COLUMNS_OF_A_FILE = 100
+_PLAIN = str.maketrans("µ×", "ux")
 
 
 class Screen:
@@ -52,8 +53,8 @@ class Screen:
     def write(self, lines: Iterable[Line], *, cut: bool = False) -> None:
         """Print lines at one stroke, so that what other threads print does not come between.
 
-        Where only ASCII may be drawn with, ``µ`` becomes ``u``. Other characters that the stream's encoding has not are
-        left to its error handler.
+        Where only ASCII may be drawn with, ``µ`` becomes ``u`` and ``×`` ``x``. Other characters that the stream's
+        encoding has not are left to its error handler.
 
         Args:
             lines: of pairs of text and style.
@@ -66,7 +67,7 @@ class Screen:
                 for line in shown
             ]
         if self.ascii_only:
-            shown = [tuple((text.replace("µ", "u"), style) for text, style in line) for line in shown]
+            shown = [tuple((text.translate(_PLAIN), style) for text, style in line) for line in shown]
         if self._console is not None:
             from rich.console import Group
 

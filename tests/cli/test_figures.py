@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import time
 from collections import Counter, defaultdict
@@ -16,10 +17,14 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status, TracesData
 from causal_otel.cli import main
 from causal_otel.collector.attributes import service_name
 from causal_otel.collector.own_frames import own_frame
+from causal_otel.collector.trends.documents import figures
+from causal_otel.collector.trends.periods import DAY, Period
 from causal_otel.collector.units import format_duration
 from tests.cli.answering import answering
 from tests.cli.storing import keep
+from tests.collector.oracle import MemoryReader
 from tests.collector.spans import HOUR, MILLISECOND, MINUTE, merged, span, traces
+from tests.collector.trends.platform import orders
 from tests.collector.web.failing import failing
 
 NOW = time.time_ns()
@@ -156,13 +161,67 @@ def test_the_map_has_calls_between_services(directory: Path, capsys: pytest.Capt
         if parent not in (None, service):
             expected[str(parent), service].append(each)
     rows = _rows(capsys, directory, "map")
-    assert {(row["parent"], row["child"]): (row["calls"], row["errors"], row["total_nano"]) for row in rows} == {
-        key: (len(spans), sum(map(_failed, spans)), sum(map(_length, spans))) for key, spans in expected.items()
+    assert {(row["parent"], row["child"]): (row["calls"], row["errors"]) for row in rows} == {
+        key: (len(spans), sum(map(_failed, spans))) for key, spans in expected.items()
     }
+    assert {row[f"{end}_kind"] for row in rows for end in ("parent", "child")} == {"service"}
     assert len(rows) == 3
     lines = _printed(capsys, directory, "map", "--service", "orders")
     assert {line.partition(" -> ")[0].split()[-1] for line in lines[1:-1]} == {"gateway", "orders"}
     assert len(lines) == 4
+
+
+def test_the_map_names_what_is_no_service(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Databases, brokers with how long messages waited, and hosts; with rates that a person reads."""
+    chance = random.Random(5)
+    requests = merged(*(each for number in range(1, 40) for each in orders(number, NOW - MINUTE, chance)))
+    directory = keep(tmp_path / "traces", requests)
+    document = figures(MemoryReader([requests]), "map", None, Period(NOW - 2 * DAY, NOW))
+    nodes = {node["name"]: node for node in document["nodes"]}
+    waits = {name: node["queue_wait_nano"] for name, node in nodes.items() if "queue_wait_nano" in node}
+    assert {node["kind"] for node in nodes.values()} == {"service", "database", "broker", "external"}
+    assert waits
+    rows = _rows(capsys, directory, "map")
+    assert {(row["parent"], row["child"]): (row["calls"], row["errors"], row["p95_nano"]) for row in rows} == {
+        (edge["parent"], edge["child"]): (edge["calls"], edge["errors"], edge["p95_nano"]) for edge in document["edges"]
+    }
+    for row in rows:
+        assert [row[f"{end}_kind"] for end in ("parent", "child")] == [
+            nodes[row[end]]["kind"] for end in ("parent", "child")
+        ]
+        assert row.get("queue_wait_nano") == waits.get(row["parent"])
+    head, *lines, _ = _printed(capsys, directory, "map")
+    assert head.split()[:3] == ["CALLS", "RATE", "ERRORS"]
+    for line, row in zip(lines, rows, strict=True):
+        calls, rate, *_, names = re.split(r" {2,}", line.strip())
+        assert calls == str(row["calls"])
+        number, _, unit = rate.partition("/")
+        seconds = {"s": 1, "min": 60, "h": 3600, "d": 86400}[unit]
+        assert number == "<1" or float(number) == pytest.approx(row["per_second"] * seconds, rel=0.06)
+        parent = row["parent"]
+        if parent in waits:
+            parent += f" (broker, queue wait {format_duration(waits[parent])})"
+        child = row["child"] if row["child_kind"] == "service" else f"{row['child']} ({row['child_kind']})"
+        assert names == f"{parent} -> {child}"
+
+
+@pytest.mark.parametrize(
+    ("operation", "like"),
+    [("orders", ".*orders.*"), ("POST *", "POST .*"), ('"load"', "load"), ("call*", "call.*"), ("nothing", "nothing")],
+)
+def test_operations_of_a_name_alone_are_looked_at(
+    directory: Path, capsys: pytest.CaptureFixture[str], operation: str, like: str
+) -> None:
+    """As in a search: a part of it, with a star, or in quotes just this; of operations and of errors."""
+    wanted = [each for _, each in _spans() if re.fullmatch(like, each.name)]
+    rows = _rows(capsys, directory, "operations", "--operation", operation)
+    assert {row["operation"] for row in rows} == {each.name for each in wanted}
+    assert sum(row["calls"] for row in rows) == len(wanted)
+    rows = _rows(capsys, directory, "errors", "--operation", operation)
+    assert sum(row["spans"] for row in rows) == sum(map(_failed, wanted))
+    assert {each["operation"] for row in rows for each in row["operations"]} == {
+        each.name for each in wanted if _failed(each)
+    }
 
 
 def test_one_service_alone_is_looked_at(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:

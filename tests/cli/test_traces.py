@@ -336,12 +336,41 @@ def test_what_a_task_waited_in_a_worker_is_part_of_its_wait(tmp_path: Path, caps
     assert "queue wait 1.5 s before (1.25 s of it prefetched)" in _trace(capsys, directory, "a1" * 16)
 
 
+def test_equal_siblings_are_one_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the tree, on the critical path and where the time went: with the sums of all; expanded each is by itself."""
+    postgresql = {"db.system.name": "postgresql"}
+    lengths = [2 + number % 3 for number in range(12)]
+    starts = [5 * number for number in range(12)]
+    calls = [
+        span(
+            f"c{number}", "root", start, start + length, operation="SELECT items", kind="client",
+            attributes={"causal.server": (length - 1) / 1000, "causal.queue.wait": 0.001, **postgresql},
+        )
+        for number, (start, length) in enumerate(zip(starts, lengths, strict=True))
+    ]  # fmt: skip
+    directory = keep(tmp_path / "traces", trace(span("root", end=100), *calls))
+    text = _trace(capsys, directory, TRACE_ID)
+    total, server = sum(lengths), sum(lengths) - 12
+    name = f"12× api: SELECT items (postgresql) [{span_id('c0')} +11]"
+    assert "├╴12× postgresql: SELECT items" in text
+    assert f" {total:.1f}%  {total:>5} ms  {name}\n" in text
+    went = f"queue wait 12 ms before, server {server} ms ({server / total:.0%}), rest 12 ms ({12 / total:.0%})"
+    assert f"  {total:>5} ms  {name}: {went}\n" in text
+    expanded = _trace(capsys, directory, TRACE_ID, "--expand")
+    assert "×" not in expanded.partition("postgresql")[2]
+    assert expanded.count("╴postgresql: SELECT items") == 12
+    assert "and 3 more spans" in expanded
+
+
 def test_a_large_trace_is_summed_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Below the tree at most ten of a kind are named, the others counted."""
     children = (
-        span(f"c{number}", "root", number, number + 1, error=True, attributes={"causal.server": 0.001})
+        span(
+            f"c{number}", "root", number, number + 1, operation=f"call {number}", error=True,
+            attributes={"causal.server": 0.001},
+        )
         for number in range(30)
-    )
+    )  # fmt: skip
     directory = keep(tmp_path / "traces", trace(span("root", end=31), *children))
     text = _trace(capsys, directory, "a1" * 16)
     assert text.count("and 20 more spans") == 1

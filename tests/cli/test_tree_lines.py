@@ -44,7 +44,7 @@ def _explained(*spans: ResourceSpans, width: int = 120, ascii_only: bool = False
     """The lines of their tree with all that is known of them, without the titles."""
     explained = Explained(build(trace(*spans)))
     lines = list(explained_tree(explained, width, path=explained.path("answer"), ascii_only=ascii_only))
-    shown = [each.span for each in lines if each.span is not None]
+    shown = [span for each in lines for span in each.spans]
     assert shown == list(explained.view.spans)
     return ["".join(text for text, _ in each.line).rstrip() for each in lines[1:]]
 
@@ -103,33 +103,33 @@ def test_the_critical_path_is_heavy() -> None:
 )
 def test_bars_are_exact_to_half_a_character(start: int, end: int, total: int, drawn: str) -> None:
     """Rounding never hides a span, nor draws beyond the axis."""
-    assert bar(start, end, total, 5) == drawn
+    assert bar([(start, end)], total, 5) == drawn
 
 
 def test_parts_have_signs_of_their_own() -> None:
     """Waiting, connecting, reading and stalls are told from the rest, on the critical path and beside it."""
     parts = [Part("waiting", 0, 2), Part("connecting", 2, 4), Part("loop blocked", 6, 8), Part("reading", 8, 10)]
-    assert bar(0, 10, 10, 5, parts=parts) == "▒╍━╳┉"
-    assert bar(0, 10, 10, 5, parts=parts, heavy=[]) == "░╌─×┈"
-    assert bar(0, 10, 10, 5, parts=parts, heavy=[(0, 3)], ascii_only=True) == "WC-xf"
+    assert bar([(0, 10)], 10, 5, parts=parts) == "▒╍━╳┉"
+    assert bar([(0, 10)], 10, 5, parts=parts, heavy=[]) == "░╌─×┈"
+    assert bar([(0, 10)], 10, 5, parts=parts, heavy=[(0, 3)], ascii_only=True) == "WC-xf"
 
 
 def test_a_wait_before_a_span_is_before_its_bar() -> None:
     """It has its own sign, and nothing is drawn where neither was."""
-    assert bar(6, 10, 10, 5, parts=[Part("before", 2, 6)], heavy=[(6, 10)]) == " ··━━"
-    assert bar(6, 10, 10, 5, parts=[Part("before", 2, 6)], heavy=[(4, 10)]) == " ·•━━"
+    assert bar([(6, 10)], 10, 5, parts=[Part("before", 2, 6)], heavy=[(6, 10)]) == " ··━━"
+    assert bar([(6, 10)], 10, 5, parts=[Part("before", 2, 6)], heavy=[(4, 10)]) == " ·•━━"
 
 
 def test_parts_too_short_to_be_seen_are_not_drawn() -> None:
     """A bar keeps its shape where a part is shorter than half a character."""
-    assert bar(0, 10, 10, 5, parts=[Part("waiting", 0, 0), Part("waiting", 3, 3)]) == "━━━━━"
+    assert bar([(0, 10)], 10, 5, parts=[Part("waiting", 0, 0), Part("waiting", 3, 3)]) == "━━━━━"
 
 
 def test_bars_change_their_weight_within_a_character() -> None:
     """Heavy parts meet light ones at half a character."""
-    assert bar(0, 10, 10, 5, heavy=[(3, 5)]) == "─╼╾──"
-    assert bar(1, 9, 10, 5, heavy=[]) == "╶───╴"
-    assert bar(1, 9, 10, 5, heavy=[(3, 5)], ascii_only=True) == "-==--"
+    assert bar([(0, 10)], 10, 5, heavy=[(3, 5)]) == "─╼╾──"
+    assert bar([(1, 9)], 10, 5, heavy=[]) == "╶───╴"
+    assert bar([(1, 9)], 10, 5, heavy=[(3, 5)], ascii_only=True) == "-==--"
 
 
 @given(*(st.integers(-10, 200),) * 3, st.integers(1, 80), st.none() | st.lists(st.tuples(st.integers(), st.integers())))
@@ -137,7 +137,7 @@ def test_bars_fill_their_width(
     start: int, end: int, total: int, width: int, heavy: list[tuple[int, int]] | None
 ) -> None:
     """Whatever the times, a bar has its width, and something is drawn."""
-    drawn = bar(start, end, total, width, heavy=heavy)
+    drawn = bar([(start, end)], total, width, heavy=heavy)
     assert len(drawn) == width
     assert drawn.strip()
 

@@ -85,7 +85,12 @@ def _both(capsys: pytest.CaptureFixture[str], directory: Path, collector: Runnin
         ("operations", "--json", "--sort", "calls", "--service", "api", *_TIME),
         ("errors", *_TIME),
         ("errors", "--json", *_TIME),
+        ("operations", "--operation", "get*", *_TIME),
+        ("errors", "--operation", '"GET"', "--sort", "last", *_TIME),
         ("map", *_TIME),
+        ("map", "--service", "api", *_TIME),
+        ("map", "--service", "postgresql", "--json", *_TIME),
+        ("map", "--service", "nobody", *_TIME),
         ("map", "--json", *_TIME),
     ],
 )

@@ -13,6 +13,7 @@ from causal_otel.cli.remote.jaeger_json import traces
 from causal_otel.cli.remote.tempo import traceql
 from causal_otel.collector.analysis import build
 from causal_otel.collector.query import Query
+from causal_otel.collector.query_line import parse
 from causal_otel.collector.receive import otlp_json
 from tests.cli.answering import Answering, answering
 from tests.cli.storing import AFTER, BEFORE, ORDER, TRACES
@@ -73,8 +74,8 @@ def test_tempo_is_searched_in_its_own_language(capsys: pytest.CaptureFixture[str
         ({"operation_like": "GET */x"}, '{ name =~ "(?i)GET\\\\ .*/x" }'),
         ({"kind": "client", "errors": True}, "{ kind = client && status = error }"),
         ({"shortest": 5, "longest": 7}, "{ duration >= 5ns && duration <= 7ns }"),
-        ({"tags": (("user.id", "42"),)}, '{ ( ."user.id" = "42" || ."user.id" = 42 ) }'),
-        ({"tags": (("a", "b c"),)}, '{ ."a" = "b c" }'),
+        ({"where": parse("user.id=42").where}, '{ ( ."user.id" = "42" || ."user.id" = 42 ) }'),
+        ({"where": parse('a="b c"').where}, '{ ."a" = "b c" }'),
     ],
 )
 def test_a_query_in_traceql(given: dict[str, Any], expected: str) -> None:

@@ -51,7 +51,7 @@ _SAID: list[tuple[str, str, str, float]] = [
     (_COLLECTOR, "While {:.0f} wrong ones", "collector.failed_logins:_MOST_WAITING", 1),
     (_COLLECTOR, "at most {:.0f}), `sort`", "collector.web.forms:LIMIT", 1),
     (_COLLECTOR, "with more than {:,.0f} spans, rows", "collector.web.layout:ROWS_LIMIT", 1),
-    (_COLLECTOR, "shows the members, {:.0f} at a time", "collector.web.runs:PAGE", 1),
+    (_COLLECTOR, "shows the members, {:.0f} at a time", "collector.web.layout:PAGE", 1),
     (_COLLECTOR, "more than {:,.0f} spans is shown before", "collector.web.trace_screen:EXPLAINED_AT_ONCE", 1),
     (_COLLECTOR, "The tab shows {:,.0f} of them", "collector.web.trace_logs:_MOST", 1),
     (_COLLECTOR, "the details of a span {:.0f};", "collector.web.trace_logs:_MOST_OF_SPAN", 1),

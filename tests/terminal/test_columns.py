@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -38,3 +39,24 @@ def test_cells_keep_their_styles() -> None:
     """A cell's style is that of its text in the line."""
     (line,) = table([[("a", "red"), ("b", "dim")]])
     assert [pair for pair in line if pair[0].strip()] == [("a", "red"), ("b", "dim")]
+
+
+_CELLS = [["0123456789"] * 3 + ["n" * 60], ["1", "2", "3", "name"]]
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [(None, [0, 1, 2, 3]), (68, [0, 1, 2, 3]), (67, [0, 2, 3]), (56, [0, 2, 3]), (55, [2, 3]), (10, [2, 3])],
+)
+def test_a_narrow_terminal_has_fewer_columns(width: int | None, shown: list[int]) -> None:
+    """Those that can be spared are left out, one after the other, until the last one has 32 columns."""
+    rows = [[(cell, "") for cell in row] for row in _CELLS]
+    lines = ["".join(text for text, _ in line).split() for line in table(rows, width=width, spare=(1, 0))]
+    assert lines == [[row[number] for number in shown] for row in _CELLS]
+
+
+def test_a_last_column_that_is_short_needs_no_more() -> None:
+    """Nothing is left out where all fits."""
+    rows = [[("0123456789", ""), ("ab", "")]]
+    (line,) = table(rows, width=14, spare=(0,))
+    assert "".join(text for text, _ in line) == "0123456789  ab"

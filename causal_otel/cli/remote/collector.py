@@ -74,13 +74,18 @@ class CollectorSource:
         answer = self._asked.get(f"/trace/{trace_id.hex()}/logs.json")
         return TraceLogs(otlp_json.read(answer.body, LogsData())) if answer.found else None
 
-    def figures(self, name: str, service: str | None, period: Period) -> dict[str, Any]:
+    def figures(self, name: str, service: str | None, period: Period, operation: str = "") -> dict[str, Any]:
         """See :func:`causal_otel.collector.trends.documents.figures`.
 
         Raises:
             CommandError: There are none.
         """
-        given = {"service": service or "", "start": _moment(period.start // 1000), "end": _moment(period.end // 1000)}
+        given = {
+            "service": service or "",
+            "operation": operation,
+            "start": _moment(period.start // 1000),
+            "end": _moment(period.end // 1000),
+        }
         answer = self._asked.get(f"/{name}.json", {key: value for key, value in given.items() if value})
         document = answer.document()
         if answer.found and isinstance(document, dict):

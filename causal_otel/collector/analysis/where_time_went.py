@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,9 +25,19 @@ from causal_otel.names import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from causal_otel.collector.analysis.view import SpanView
 
-__all__ = ["BEFORE_LABELS", "LABELS", "LOOP_BLOCKED", "Part", "waited_before", "where_time_went"]
+__all__ = [
+    "BEFORE_LABELS",
+    "LABELS",
+    "LOOP_BLOCKED",
+    "Part",
+    "waited_before",
+    "where_time_went",
+    "where_times_went",
+]
 
 LOOP_BLOCKED = "loop blocked"
 """What that part is called."""
@@ -95,6 +106,26 @@ def where_time_went(span: SpanView) -> list[Part]:
     if 0 < left < span.duration:
         parts.append(Part("rest", "rest", left, left / span.duration))
     return parts
+
+
+def where_times_went(spans: Iterable[SpanView]) -> list[Part]:
+    """Likewise of several spans together; those of which nothing was measured are all rest."""
+    total = 0
+    spent: Counter[tuple[bool, str]] = Counter()
+    for span in spans:
+        total += span.duration
+        for part in where_time_went(span):
+            spent[part.before, part.key] += part.duration
+    if not spent:
+        return []
+    before = [(key, spent[True, key]) for key in BEFORE if (True, key) in spent]
+    inside = [(key, spent[False, key]) for key in INSIDE if (False, key) in spent]
+    rest = total - sum(duration for _, duration in inside)
+    return [
+        *(Part(key, BEFORE_LABELS[key], duration, 0.0, before=True) for key, duration in before),
+        *(Part(key, LABELS[key], duration, duration / total) for key, duration in inside),
+        *([Part("rest", "rest", rest, rest / total)] if 0 < rest < total else []),
+    ]
 
 
 def waited_before(span: SpanView) -> bool:

@@ -65,7 +65,7 @@ def _has_many_figures(path: str, parameters: Mapping[str, str]) -> bool:
     if path in ("/operations", "/errors", "/error", "/runtime"):
         return parameters.get("lookback") in _LONG_LOOKBACKS
     if path in ("/operations.json", "/errors.json", "/map.json"):
-        period = period_of(parameters, time.time_ns(), {})
+        period = period_of(parameters, {})
         return period is not None and period.end - period.start > _LONG
     try:
         if path == "/map":

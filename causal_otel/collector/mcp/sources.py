@@ -20,8 +20,10 @@ if TYPE_CHECKING:
         Query,
         Summary,
     )
+    from causal_otel.collector.trends.errors import Errors
+    from causal_otel.collector.trends.periods import Period
 
-__all__ = ["SEARCH_SECONDS", "Bounded", "Counted", "Summed", "Traces", "each_trace", "furthest", "trace_of"]
+__all__ = ["SEARCH_SECONDS", "Bounded", "Counted", "Grouped", "Summed", "Traces", "each_trace", "furthest", "trace_of"]
 
 SEARCH_SECONDS = 5.0
 """How long one search may take."""
@@ -44,7 +46,7 @@ class Traces(Protocol):
 
 @runtime_checkable
 class Counted(Protocol):
-    """What counts calls besides, as the store does. Of others, a tool looks at some traces."""
+    """What counts calls besides, as the store and a collector do. Of others, a tool looks at some traces."""
 
     def bounded(self) -> Counted:
         """See :meth:`causal_otel.collector.query.TraceReader.bounded`."""
@@ -55,6 +57,17 @@ class Counted(Protocol):
 
     def statistics(self, start: int, end: int, service: str | None = None) -> list[OperationStatistics]:
         """How every operation (of a service) went between two Unix times in nanoseconds, to the hour."""
+
+
+@runtime_checkable
+class Grouped(Traces, Protocol):
+    """What groups errors, as a collector that is asked from elsewhere does."""
+
+    def errors(self, service: str | None, operation: str, period: Period) -> Errors:
+        """What failed, see :func:`causal_otel.collector.trends.documents.figures`."""
+
+    def span_count(self, trace_ids: Sequence[bytes]) -> int:
+        """See :meth:`causal_otel.collector.query.TraceReader.span_count`; 0: it is not known."""
 
 
 @runtime_checkable

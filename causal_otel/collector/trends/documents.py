@@ -1,24 +1,30 @@
-"""Figures as JSON has them, for programs: durations in nanoseconds, times as Unix times in nanoseconds."""
+"""Figures as JSON has them, for programs: durations in nanoseconds, times as Unix times in nanoseconds.
+
+A collector answers them at ``/operations.json``, ``/errors.json`` and ``/map.json``. The command line prints their
+rows, be they of a directory or such an answer; agents' tools read the answer back.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from causal_otel.collector.query import Selected
-from causal_otel.collector.trends.errors import errors
+from causal_otel.collector.conditions import is_like
+from causal_otel.collector.error_labels import ErrorLabel
+from causal_otel.collector.query import OperationStatistics, Selected
+from causal_otel.collector.query_line import operation as read_operation
+from causal_otel.collector.trends.errors import ErrorGroup, Errors, FailedOperation, errors
 from causal_otel.collector.trends.topology import topology
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from causal_otel.collector.query import OperationStatistics, TraceReader
-    from causal_otel.collector.trends.errors import Errors
+    from causal_otel.collector.query import TraceReader
     from causal_otel.collector.trends.periods import Period
 
-__all__ = ["errors_document", "figures", "operations_document"]
+__all__ = ["errors_document", "figures", "operations_document", "read_errors", "read_operations"]
 
 
-def figures(reader: TraceReader, name: str, service: str | None, period: Period) -> dict[str, Any]:
+def figures(reader: TraceReader, name: str, service: str | None, period: Period, operation: str = "") -> dict[str, Any]:
     """The document ``operations``, ``errors`` or ``map`` of a time.
 
     Args:
@@ -26,11 +32,23 @@ def figures(reader: TraceReader, name: str, service: str | None, period: Period)
         name: of the document.
         service: only what this one did; in the map: what it called, and who called it. None: all.
         period: the time.
+        operation: only operations with such a name, as a search has it: a part of it, ``*`` is any text, ``"NAME"`` in
+            quotes is just this name. The map has none.
+
+    Raises:
+        ValueError: The operation cannot be understood.
     """
+    exactly, like = read_operation(operation)
+
+    def wants(name: str) -> bool:
+        return exactly in (None, name) and (like is None or is_like(like, name))
+
     if name == "operations":
-        return operations_document(reader.statistics(period.start, period.end, service), period)
+        found = reader.statistics(period.start, period.end, service)
+        return operations_document((each for each in found if wants(each.operation)), period)
     if name == "errors":
-        return errors_document(errors(reader, Selected(service), period), period)
+        selected = Selected(service, exactly)
+        return errors_document(errors(reader, selected, period, lambda series: wants(series.operation)), period)
     return topology(reader, period.start, period.end).around(service).document()
 
 
@@ -86,6 +104,51 @@ def errors_document(errors: Errors, period: Period) -> dict[str, Any]:
         for each in errors.groups
     ]
     return {**_time(period), "step": period.step, "spans": errors.count, "errors": rows}
+
+
+def read_operations(document: Mapping[str, Any]) -> list[OperationStatistics]:
+    """The operations of such a document; it has no buckets."""
+    return [
+        OperationStatistics(
+            service=row["service"],
+            operation=row["operation"],
+            kind=row["kind"],
+            system=row["system"],
+            calls=row["calls"],
+            errors=row["errors"],
+            total=row["total_nano"],
+            longest=row["longest_nano"],
+            p50=row["p50_nano"],
+            p95=row["p95_nano"],
+            p99=row["p99_nano"],
+            buckets=(),
+        )
+        for row in document["operations"]
+    ]
+
+
+def read_errors(document: Mapping[str, Any]) -> Errors:
+    """The errors of such a document."""
+    groups = [
+        ErrorGroup(
+            label=ErrorLabel(row["type"], row["frame"]),
+            count=row["spans"],
+            requests=row["requests"],
+            total=row["total_nano"],
+            first=row["first_unix_nano"],
+            last=row["last_unix_nano"],
+            trend=tuple(row["trend"]),
+            operations=tuple(
+                FailedOperation(of["service"], of["operation"], of["kind"], of["system"], of["spans"])
+                for of in row["operations"]
+            ),
+            versions=tuple((of["service"], of["version"], of["spans"]) for of in row["versions"]),
+            trace_id=bytes.fromhex(row["trace_id"]),
+            new=row["new"],
+        )
+        for row in document["errors"]
+    ]
+    return Errors(tuple(groups), document["spans"])
 
 
 def _time(period: Period) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The figures of pages for programs: ``/operations.json`` and ``/errors.json``."""
+"""The figures of pages for programs: ``/operations.json`` and ``/errors.json``. ``/map.json`` is with its page."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from causal_otel.collector.query_line import operation as read_operation
 from causal_otel.collector.trends.documents import figures
 from causal_otel.collector.trends.periods import Period
 from causal_otel.collector.units import moment, parse_duration
@@ -29,7 +30,7 @@ _DEFAULT = "24h"
 
 
 def routes(reader: TraceReader) -> list[Route]:
-    """The documents. All take ``service``, and ``lookback`` or ``start`` and ``end``."""
+    """The documents. They take ``service``, ``operation``, and ``lookback`` or ``start`` and ``end``."""
     # Starlette calls what is not async from threads, where it may wait for the disk.
     return [Route(f"/{name}.json", partial(_answer, reader, name)) for name in ("operations", "errors")]
 
@@ -37,16 +38,28 @@ def routes(reader: TraceReader) -> list[Route]:
 def _answer(reader: TraceReader, name: str, request: Request) -> Response:
     given = request.query_params
     mistakes: dict[str, str] = {}
-    period = period_of(given, time.time_ns(), mistakes)
-    if period is None:
+    period = period_of(given, mistakes)
+    try:
+        read_operation(given.get("operation", ""))
+    except ValueError as error:
+        mistakes["operation"] = str(error)
+    if period is None or mistakes:
         return JSONResponse({"mistakes": mistakes}, status_code=400, headers=HEADERS)
     bounded = reader.bounded()
-    document: dict[str, Any] = figures(bounded, name, given.get("service") or None, period)
+    document: dict[str, Any] = figures(bounded, name, given.get("service") or None, period, given.get("operation", ""))
     return JSONResponse({**document, **incomplete(bounded.since, period.start)}, headers=HEADERS)
 
 
-def period_of(given: Mapping[str, str], now: int, mistakes: dict[str, str]) -> Period | None:
-    """The time that an address is about; None if it cannot be understood, with what is wrong in ``mistakes``."""
+def period_of(given: Mapping[str, str], mistakes: dict[str, str]) -> Period | None:
+    """The time that an address's ``lookback``, or ``start`` and ``end``, tell.
+
+    Args:
+        given: the address's parameters.
+        mistakes: gets a sentence for each parameter that cannot be understood.
+
+    Returns:
+        None: There is a mistake.
+    """
 
     def read(name: str, reader: Callable[[str], int], text: str) -> int | None:
         try:
@@ -58,13 +71,16 @@ def period_of(given: Mapping[str, str], now: int, mistakes: dict[str, str]) -> P
     end = read("end", moment, given.get("end", ""))
     start = read("start", moment, given.get("start", ""))
     back = read("lookback", parse_duration, given.get("lookback", "") or _DEFAULT)
-    until = now if end is None else end
+    until = time.time_ns() if end is None else end
+    told = "lookback" if start is None else "start"
     if start is None:
         start = max(0, until - (back or 0))
+        if back == 0:
+            mistakes[told] = "a time longer than nothing is needed"
     if mistakes:
         return None
     try:
         return Period.checked(start, until)
     except ValueError as error:
-        mistakes["start"] = str(error)
+        mistakes[told] = str(error)
         return None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from causal_otel.collector.analysis.runs import Run, grouped
 from causal_otel.collector.web.narrowing import Narrowed, Narrowing, Window, narrowed
-from causal_otel.collector.web.runs import PAGE, Run, grouped
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from causal_otel.causality.explanation import Gap
     from causal_otel.collector.analysis import Explained, SpanView, TraceView
 
-__all__ = ["ROWS_LIMIT", "Layout", "More", "Place", "Shown", "Stop", "lay_out", "stops"]
+__all__ = ["PAGE", "ROWS_LIMIT", "Layout", "More", "Place", "Shown", "Stop", "lay_out", "stops"]
+
+PAGE = 500
+"""Members of a run that are shown at a time."""
 
 ROWS_LIMIT = 10_000
 """Rows that a page has at most. Of a trace with more, those that are collapsed away are left out first."""

@@ -11,11 +11,11 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from causal_otel.collector.trends.topology import topology
-from causal_otel.collector.units import parse_duration
+from causal_otel.collector.units import parse_duration, rate
 from causal_otel.collector.web.addresses import service_address, with_parameters
 from causal_otel.collector.web.figures_json import period_of
 from causal_otel.collector.web.forms import LOOKBACKS, SearchForm
-from causal_otel.collector.web.map_view import RATES, MapState, draw, rate, shown
+from causal_otel.collector.web.map_view import RATES, MapState, draw, shown
 from causal_otel.collector.web.partial import incomplete, partial_result
 from causal_otel.collector.web.templating import HEADERS, colours, page
 
@@ -129,15 +129,16 @@ class _Pages:
 
     def document(self, request: Request) -> Response:
         given, mistakes = request.query_params, dict[str, str]()
-        period = period_of(given, time.time_ns(), mistakes)
-        if period is None or period.start >= period.end:
-            mistakes = mistakes or {"lookback": "there is nothing in no time"}
+        period = period_of(given, mistakes)
+        if period is None:
             return JSONResponse({"mistakes": mistakes}, status_code=400, headers=HEADERS)
         if given.get("start") or given.get("end"):
             whole, since = self._topologies.between(period.start, period.end)
         else:
             whole, since = self._topologies.last(period.end - period.start)
-        found = shown(whole, MapState.read(given)).around(given.get("service") or None)
+        state = MapState.read(given)
+        # A service is a node: what the other documents call it is another word for the focus.
+        found = shown(whole, replace(state, focus=given.get("service", "") or state.focus))
         return JSONResponse({**found.document(), **incomplete(since, whole.start)}, headers=HEADERS)
 
 

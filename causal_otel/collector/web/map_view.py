@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from causal_otel.collector.trends.topology import Edge, Node, Topology
     from causal_otel.collector.web.map_layout import Layout, Point
 
-__all__ = ["EDGES", "NODES", "RATES", "ZOOMS", "Drawing", "DrawnEdge", "DrawnNode", "MapState", "draw", "rate", "shown"]
+__all__ = ["EDGES", "NODES", "RATES", "ZOOMS", "Drawing", "DrawnEdge", "DrawnNode", "MapState", "draw", "shown"]
 
 NODES = 60
 """Nodes drawn; the busiest are kept. More could not be read."""
@@ -35,8 +35,6 @@ RATES: dict[str, tuple[str, float]] = {
 
 ZOOMS = (25, 50, 75, 100, 125, 150, 200)
 """How large the drawing may be, in percent."""
-
-_UNITS = (("s", 1), ("min", 60), ("h", 3600), ("d", 86400))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +80,6 @@ class MapState:
         """The address with the drawing a step larger (1) or smaller (-1)."""
         at = ZOOMS.index(100 if self.zoom == "fit" else int(self.zoom))
         return self.address(zoom=str(ZOOMS[min(max(at + step, 0), len(ZOOMS) - 1)]))
-
-
-def rate(calls: int, seconds: float) -> str:
-    """So many calls in ``seconds`` as a rate: in a second if there is one in each, else in a minute, hour or day."""
-    for unit, length in _UNITS:
-        value = calls * length / seconds
-        if value >= 0.995:
-            return f"{value:.2g}/{unit}" if value < 9.95 else f"{value:,.0f}/{unit}".replace(",", "\u202f")
-    return "<1/d" if calls else "0/h"
 
 
 def shown(topology: Topology, state: MapState) -> Topology:

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
     from causal_otel.causality.critical_path import Segment
-    from causal_otel.collector.analysis import Explained, SpanView
+    from causal_otel.collector.analysis import SpanView
+    from causal_otel.collector.analysis.runs import Run
     from causal_otel.collector.web.bars import Axis
-    from causal_otel.collector.web.runs import Run
 
-__all__ = ["PathIndex", "RunView", "n_plus_one", "run_view"]
+__all__ = ["PathIndex", "RunView", "run_view"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +87,6 @@ class PathIndex:
         return [segment for index in some for segment in self._by_span[index]]
 
 
-def n_plus_one(explained: Explained) -> dict[str, int]:
-    """For spans of which a finding says that they are N+1 the number of that finding, counted from 1."""
-    return {
-        span_id: number
-        for number, finding in enumerate(explained.explanation.findings, 1)
-        if finding.kind == "n_plus_one"
-        for span_id in finding.span_ids
-    }
-
-
 def run_view(
     run: Run, *, axis: Axis, path: PathIndex, end: int, findings: Mapping[str, int], expanded: bool
 ) -> RunView:
@@ -107,7 +97,7 @@ def run_view(
         axis: of the waterfall.
         path: the critical path.
         end: the index behind the last span below its members.
-        findings: see :func:`n_plus_one`.
+        findings: see :func:`~causal_otel.collector.analysis.runs.n_plus_one`.
         expanded: whether its members are shown.
     """
     segments = path.within(run.first.index, end)

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from causal_otel.collector.analysis import Explained, SpanView
+    from causal_otel.collector.analysis.runs import Run
     from causal_otel.collector.web.flame import Merged
     from causal_otel.collector.web.layout import More
     from causal_otel.collector.web.page_state import PageState, Tab
-    from causal_otel.collector.web.runs import Run
 
 __all__ = ["TraceLinks"]
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Literal
 from markupsafe import Markup
 
 from causal_otel.collector.analysis import waited_before
+from causal_otel.collector.analysis.runs import n_plus_one
 from causal_otel.collector.attributes import tags
 from causal_otel.collector.units import format_duration, ticks
 from causal_otel.collector.web import legend
 from causal_otel.collector.web.axis import AxisLabel
 from causal_otel.collector.web.bars import Axis, PartView, drawing, gap_drawing, parts, path_rects, path_shapes, strokes
 from causal_otel.collector.web.flags import Flag, flags
-from causal_otel.collector.web.run_rows import PathIndex, RunView, n_plus_one, run_view
+from causal_otel.collector.web.run_rows import PathIndex, RunView, run_view
 from causal_otel.collector.web.task_lines import task_lines
 
 if TYPE_CHECKING:
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
     from causal_otel.causality.critical_path import TaskRun, Until
     from causal_otel.causality.explanation import Gap
     from causal_otel.collector.analysis import Explained, SpanView, TraceLogsView, TraceView
+    from causal_otel.collector.analysis.runs import Run
     from causal_otel.collector.web.layout import Layout, More, Place
     from causal_otel.collector.web.narrowing import Window
-    from causal_otel.collector.web.runs import Run
 
 __all__ = ["CHUNK", "Chunk", "Row", "Waterfall", "find_spans", "parents", "system_beside", "waterfall"]
 

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from causal_otel.collector.trends.topology import Edge, Node, Topology
+from causal_otel.collector.units import rate
 from causal_otel.collector.web import map_layout
 from causal_otel.collector.web.map_layout import BOX_HEIGHT, BOX_WIDTH, LABEL_HEIGHT, LABEL_WIDTH, Layout, layout
-from causal_otel.collector.web.map_view import EDGES, NODES, MapState, draw, rate, shown
+from causal_otel.collector.web.map_view import EDGES, NODES, MapState, draw, shown
 from tests.collector.web.map_sites import dense
 
 Rectangle = tuple[float, float, float, float]

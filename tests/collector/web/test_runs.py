@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from causal_otel.collector.analysis import Explained, SpanView, build
+from causal_otel.collector.analysis.runs import LEAST, n_plus_one
 from causal_otel.collector.web import layout as layouts
 from causal_otel.collector.web.bars import Axis
-from causal_otel.collector.web.layout import Layout, Shown, lay_out, stops
+from causal_otel.collector.web.layout import PAGE, Layout, Shown, lay_out, stops
 from causal_otel.collector.web.narrowing import Narrowing, Window
-from causal_otel.collector.web.run_rows import PathIndex, n_plus_one, run_view
-from causal_otel.collector.web.runs import LEAST, PAGE
+from causal_otel.collector.web.run_rows import PathIndex, run_view
 from tests.collector.web.sample_traces import Builder
 
 _TRACE = "5b8aa5a2d2c872e8321cf37308d69df2"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from starlette.testclient import TestClient
 
-from causal_otel.collector.web.runs import PAGE
+from causal_otel.collector.web.layout import PAGE
 from tests.collector.oracle import MemoryReader
 from tests.collector.web.browser import screenshot
 from tests.collector.web.sample_traces import ATTACK, Builder, loops

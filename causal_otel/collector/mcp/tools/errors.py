@@ -16,11 +16,11 @@ from causal_otel.collector.conditions import is_like
 from causal_otel.collector.error_labels import ErrorLabel, error_of
 from causal_otel.collector.mcp.answers import milliseconds, name, utc
 from causal_otel.collector.mcp.arguments import OfOperation, Paged
-from causal_otel.collector.mcp.sources import SEARCH_SECONDS, Summed, each_trace
+from causal_otel.collector.mcp.sources import SEARCH_SECONDS, Grouped, Summed, each_trace
 from causal_otel.collector.mcp.statistics import all_spans, looked
 from causal_otel.collector.mcp.tools.tool import Tool, capped
 from causal_otel.collector.query import Query, Selected
-from causal_otel.collector.trends.errors import ErrorGroup, errors, example
+from causal_otel.collector.trends.errors import ErrorGroup, Errors, errors, example
 from causal_otel.collector.trends.periods import Period
 
 if TYPE_CHECKING:
@@ -46,7 +46,14 @@ class _Errors(OfOperation, Paged):
 
 def _answer(traces: Traces, wanted: _Errors) -> str:
     page = wanted.page(ERRORS.name, wanted.limit, *wanted.time())
-    return _counted(traces, wanted, page) if isinstance(traces, Summed) else _looked_at(traces, wanted, page)
+    if isinstance(traces, Grouped):
+        wanted.names()  # what cannot be understood is refused here, in the same words
+        found = traces.errors(wanted.service or None, wanted.operation, Period(page.start, page.end))
+        return _counted(traces, found, 0, wanted, page)
+    if isinstance(traces, Summed):
+        bounded = traces.bounded()
+        return _counted(bounded, _summed(bounded, wanted, page), bounded.since, wanted, page)
+    return _looked_at(traces, wanted, page)
 
 
 def _head(wanted: _Errors, of: str, rows: Sequence[object]) -> dict[str, Any]:
@@ -58,20 +65,22 @@ def _head(wanted: _Errors, of: str, rows: Sequence[object]) -> dict[str, Any]:
 # -- where errors are summed up ---------------------------------------------------------------------------------------
 
 
-def _counted(traces: Summed, wanted: _Errors, page: Page) -> str:
+def _summed(traces: Summed, wanted: _Errors, page: Page) -> Errors:
     operation, like = wanted.names()
 
     def wants(series: Series) -> bool:
         return like is None or is_like(like, series.operation)
 
-    bounded = traces.bounded()
-    found = errors(bounded, Selected(wanted.service or None, operation), Period(page.start, page.end), wants)
-    head = _head(wanted, all_spans(bounded.since, page.start), found.groups)
+    return errors(traces, Selected(wanted.service or None, operation), Period(page.start, page.end), wants)
+
+
+def _counted(traces: Grouped | Summed, found: Errors, since: int, wanted: _Errors, page: Page) -> str:
+    head = _head(wanted, all_spans(since, page.start), found.groups)
     show = partial(_group_row, traces, time.monotonic() + _EXAMPLE_SECONDS)
     return page.answer(head, "errors", found.groups, lambda group: "\n".join(group.label), show)
 
 
-def _group_row(traces: Summed, until: float, group: ErrorGroup) -> dict[str, Any]:
+def _group_row(traces: Grouped | Summed, until: float, group: ErrorGroup) -> dict[str, Any]:
     row = {
         **_labelled(group.label),
         "count": group.count,

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterator, Sequence
 
-    from causal_otel.collector.analysis import SpanView
+    from causal_otel.collector.analysis.explained import Explained
+    from causal_otel.collector.analysis.view import SpanView
 
-__all__ = ["LEAST", "PAGE", "Run", "grouped"]
+__all__ = ["LEAST", "Run", "grouped", "n_plus_one"]
 
 LEAST = 5
 """Equal siblings in a row that are one."""
-
-PAGE = 500
-"""Members of a run that are shown at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +92,16 @@ def grouped(spans: Sequence[SpanView], siblings: Sequence[int]) -> Iterator[Run 
                 yield from members
             else:
                 yield Run(tuple(spans[index] for index in members), members)
+
+
+def n_plus_one(explained: Explained) -> dict[str, int]:
+    """For spans of which a finding says that they are N+1 the number of that finding, counted from 1."""
+    return {
+        span_id: number
+        for number, finding in enumerate(explained.explanation.findings, 1)
+        if finding.kind == "n_plus_one"
+        for span_id in finding.span_ids
+    }
 
 
 def _looks(span: SpanView) -> Hashable:
