@@ -177,7 +177,7 @@ class _Sample:
             if time.monotonic() >= self._end:
                 self.complete = False
                 return
-            for trace in self._reader.traces(wanted[at : at + _AT_ONCE]):
+            for trace in self._reader.traces(wanted[at : at + _AT_ONCE], within=(query.start, query.end)):
                 if len(self.spans) < enough:
                     self._add(trace, query)
                 else:
