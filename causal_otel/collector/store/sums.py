@@ -41,7 +41,7 @@ __all__ = ["calls", "dependencies", "measures", "series", "statistics"]
 _Name = tuple[str, str, int, str, str, int]
 """What the table ``series`` says of one."""
 
-_SERIES = ("service", "operation", "kind", "system", "version", "root")
+_NAMES = "SELECT id, service, operation, kind, system, version, root FROM series"
 
 
 def series(ask: Ask, selected: Selected, start: int, end: int, step: Step) -> list[SeriesSum]:
@@ -93,8 +93,8 @@ def dependencies(ask: Ask, start: int, end: int) -> list[Dependency]:
     """See :meth:`causal_otel.collector.query.TraceReader.dependencies`."""
     query = _Query("edge", (), ("parent", "child"), Calls.EDGE, EdgeOfHour, {})
     return [
-        Dependency(*edge, each.calls, each.errors, each.total, *map(each.histogram.quantile, (0.5, 0.95)))
-        for (edge, _), each in query.sums(ask, start, end, "all")
+        Dependency(parent, child, each.calls, each.errors, each.total, *map(each.histogram.quantile, (0.5, 0.95)))
+        for ((parent, child), _), each in query.sums(ask, start, end, "all")
     ]
 
 
@@ -166,8 +166,7 @@ class _Query(NamedTuple):
         conditions = []
         for column, selected in self.selected.items():
             where = _conditions(column, selected, values)
-            columns = ", ".join(_SERIES)
-            named = db.execute(f"SELECT id, {columns} FROM series WHERE {where}", values).fetchall()  # noqa: S608
+            named = db.execute(f"{_NAMES} WHERE {where}", values).fetchall()
             if not named:
                 return {}, []
             names |= {series: tuple(name) for series, *name in named}
