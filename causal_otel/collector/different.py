@@ -38,6 +38,8 @@ _SLICES = 10
 _ORDER = (0, 5, 2, 7, 4, 9, 1, 6, 3, 8)
 """Of the slices: those after each other are far from each other."""
 _OF_A_SLICE = SAMPLED // _SLICES
+_BESIDE = 10
+"""Traces that may have been found in another slice already."""
 _AT_ONCE = 25
 """Traces that are read between two looks at the clock."""
 _MOST = 40
@@ -152,6 +154,8 @@ class _Sample:
         self._end = end
         self._seen: set[bytes] = set()
         self._exhausted: set[int] = set()
+        self._taken: Counter[int] = Counter()
+        """Traces that were looked at, by the slice."""
 
     def read(self, slice: int, count: int) -> None:
         """Add spans of a slice, so many at the most."""
@@ -162,8 +166,8 @@ class _Sample:
             self.complete = False
             return
         query = self._slice(slice)
-        # Some of what is found was found before, or is in the part.
-        most = count + (_OF_A_SLICE if self._without is None else _OF_A_SLICE + count)
+        # Some of what is found was found before, in this slice or beside it, or is in the part.
+        most = count + self._taken[slice] + (_BESIDE if self._without is None else count)
         found = self._reader.search(replace(query, limit=most), seconds=left / 2)
         self.complete &= found.complete
         if len(found.trace_ids) < most:
@@ -177,9 +181,10 @@ class _Sample:
             if time.monotonic() >= self._end:
                 self.complete = False
                 return
-            for trace in self._reader.traces(wanted[at : at + _AT_ONCE]):
+            for trace in self._reader.traces(wanted[at : at + _AT_ONCE], within=(query.start, query.end)):
                 if len(self.spans) < enough:
                     self._add(trace, query)
+                    self._taken[slice] += 1
                 else:
                     self._exhausted.discard(slice)
 
@@ -270,7 +275,11 @@ def _counted(group: Iterable[Mapping[Key, set[str]]]) -> dict[Key, Counter[str]]
     found: dict[Key, Counter[str]] = {}
     for each in group:
         for key, values in each.items():
-            found.setdefault(key, Counter()).update(values)
+            counter = found.get(key)
+            if counter is None:
+                counter = found[key] = Counter()
+            for value in values:
+                counter[value] += 1
     return found
 
 

@@ -561,8 +561,14 @@ class TraceReader(Sums, Protocol):
     def trace(self, trace_id: bytes) -> TracesData | None:
         """All spans of a trace, each once; None if there is none."""
 
-    def traces(self, trace_ids: Iterable[bytes]) -> Iterator[TracesData]:
-        """All spans of each of those traces that are there, in the order asked for; read some at a time, as needed."""
+    def traces(self, trace_ids: Iterable[bytes], *, within: tuple[int, int] | None = None) -> Iterator[TracesData]:
+        """All spans of each of those traces that are there, in the order asked for; read some at a time, as needed.
+
+        Args:
+            trace_ids: 16 bytes each.
+            within: two Unix times in nanoseconds: spans that start at other times may be missing, which is quicker;
+                None: all are wanted.
+        """
 
     def logs(self, trace_id: bytes, *, most: int = 5000) -> TraceLogs | None:
         """The log records of a trace, each once, about ``most`` of them; None if there is none."""

@@ -141,7 +141,7 @@ class MemoryReader:
     def trace(self, trace_id: bytes) -> TracesData | None:
         return self._traces.get(trace_id)
 
-    def traces(self, trace_ids: Iterable[bytes]) -> Iterator[TracesData]:
+    def traces(self, trace_ids: Iterable[bytes], *, within: tuple[int, int] | None = None) -> Iterator[TracesData]:
         return (self._traces[trace_id] for trace_id in trace_ids if trace_id in self._traces)
 
     def logs(self, trace_id: bytes, *, most: int = 5000) -> TraceLogs | None:

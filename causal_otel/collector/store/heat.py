@@ -273,27 +273,33 @@ class _DayHeat(DaySearch):
 
     def _by_hours(self, db: DayReading, first: int, last: int) -> None:
         assert self._bounds is not None
-        wanted = "h.hour BETWEEN :first AND :last"
+        failed = self._bounds.failed
+        ranges = [(first, last)]
         own = hours_of(self.day.day)
-        whole_day = first <= own[0] and own[1] <= hour_of(self.end) and self._is_summed(db)
-        if whole_day:
+        if hour_of(self.start) <= own[0] and own[1] <= hour_of(self.end) and self._is_summed(db):
             # The file has spans of other days as well, if few.
-            wanted = f"(h.hour = {WHOLE_DAY} OR {wanted} AND NOT h.hour BETWEEN {own[0]} AND {own[1]})"
+            ranges = [(WHOLE_DAY, WHOLE_DAY), (first, own[0] - 1), (own[1] + 1, last)]
         statement = (
-            "SELECT h.hour, h.histogram, h.failures FROM series s CROSS JOIN hour h ON h.series = s.id"  # noqa: S608
-            f" WHERE {wanted} AND {self.conditions.sql('h')}"
+            f"SELECT h.hour, {'NULL' if failed else 'h.histogram'}, h.failures"  # noqa: S608 - our own SQL
+            " FROM series s CROSS JOIN hour h ON h.series = s.id"
+            f" WHERE h.hour BETWEEN :first AND :last AND {self.conditions.sql('h')}"
         )
         inside = buckets_within(self._bounds.shortest, self._bounds.longest)
         of_hours: dict[int, tuple[Histogram, Histogram]] = {}
-        for hour, *blobs in db.execute(statement, {**self.conditions.values, "first": first, "last": last}):
-            sums = of_hours.setdefault(own[0] if hour == WHOLE_DAY else hour, (Histogram(), Histogram()))
-            for total, blob in zip(sums, blobs, strict=True):
-                total.merge([Histogram.decode(blob)])
-        for hour, (durations, failures) in of_hours.items():
+        for low, high in ranges:
+            for hour, durations, failures in db.execute(
+                statement, {**self.conditions.values, "first": low, "last": high}
+            ):
+                sums = of_hours.setdefault(own[0] if hour == WHOLE_DAY else hour, (Histogram(), Histogram()))
+                if not failed:
+                    sums[0].merge_encoded(durations)
+                if failures:
+                    sums[1].merge_encoded(failures)
+        for hour, (all_spans, failed_spans) in of_hours.items():
             column = self._marks.column(hour * HOUR)
-            for index, count in (failures if self._bounds.failed else durations).counts.items():
+            for index, count in (failed_spans if failed else all_spans).counts.items():
                 if index in inside:
-                    self._marks.add_to(column, row_of_bucket(index), count, failures.counts.get(index, 0))
+                    self._marks.add_to(column, row_of_bucket(index), count, failed_spans.counts.get(index, 0))
         self.reached = own[0] * HOUR
 
     def _is_summed(self, db: DayReading) -> bool:

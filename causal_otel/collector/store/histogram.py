@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from causal_otel.collector.store import varint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 __all__ = ["BOUNDS", "Histogram", "bucket"]
 
@@ -45,8 +45,13 @@ class Histogram:
     @classmethod
     def decode(cls, blob: bytes) -> Histogram:
         """What :meth:`encode` made."""
-        values = varint.decode(blob)
-        return cls(dict(zip(accumulate(values[::2]), values[1::2], strict=True)))
+        return cls(dict(_pairs(blob)) if blob else None)
+
+    def merge_encoded(self, blob: bytes) -> None:
+        """Count what another has counted, which :meth:`encode` made ``blob`` of: quicker than to decode it first."""
+        counts = self.counts
+        for index, count in _pairs(blob) if blob else ():
+            counts[index] = counts.get(index, 0) + count
 
     def encode(self) -> bytes:
         """A few bytes for each bucket that is not empty."""
@@ -85,3 +90,12 @@ class Histogram:
     def buckets(self) -> tuple[tuple[int, int], ...]:
         """Bounds in nanoseconds, and how many took at most that and more than the bound before; ascending."""
         return tuple((BOUNDS[index], count) for index, count in sorted(self.counts.items()))
+
+
+def _pairs(blob: bytes) -> Iterator[tuple[int, int]]:
+    """The buckets and what they have counted."""
+    index, position = varint.read(blob, 0)
+    rest = blob[position:]
+    # Only the first one is far from the one before, as a rule, and in an hour few are counted.
+    values = rest if rest.isascii() else varint.decode(rest)
+    return zip(accumulate(values[1::2], initial=index), values[::2], strict=True)

@@ -27,6 +27,7 @@ from causal_otel.collector.store import days, sums
 from causal_otel.collector.store.arrivals import recent
 from causal_otel.collector.store.assembling import assembled, assembled_logs
 from causal_otel.collector.store.counting import counted
+from causal_otel.collector.store.days import hour_of
 from causal_otel.collector.store.heat import heat, log_heat
 from causal_otel.collector.store.limits import is_unicode, within_range
 from causal_otel.collector.store.linked import linked_from
@@ -132,11 +133,14 @@ class Reader:
         """One for each of those traces that are there, in the order asked for."""
         return [summary(trace) for trace in self.traces(trace_ids)]
 
-    def traces(self, trace_ids: Iterable[bytes]) -> Iterator[TracesData]:
-        """All spans of each of those traces that are there, in the order asked for; read some at a time, as needed."""
+    def traces(self, trace_ids: Iterable[bytes], *, within: tuple[int, int] | None = None) -> Iterator[TracesData]:
+        """All spans of each of those traces that are there, in the order asked for; read some at a time, as needed.
+
+        With ``within``, two Unix times in nanoseconds, only those of the days that have spans of that time.
+        """
         wanted = iter(trace_ids)
         while some := list(itertools.islice(wanted, _TRACES_AT_ONCE)):
-            parts = self._parts(some)
+            parts = self._parts(some, within)
             yield from (assembled(parts[trace_id]) for trace_id in some if trace_id in parts)
 
     def trace(self, trace_id: bytes) -> TracesData | None:
@@ -246,11 +250,17 @@ class Reader:
         """The traces that were received last, as far as their days' files tell."""
         return recent(self._days.present(), limit, service, errors, after)
 
-    def _parts(self, trace_ids: Sequence[bytes]) -> dict[bytes, list[TracesData]]:
+    def _parts(
+        self, trace_ids: Sequence[bytes], within: tuple[int, int] | None = None
+    ) -> dict[bytes, list[TracesData]]:
         """What the chunks of each trace hold, oldest day first."""
         found: dict[bytes, list[TracesData]] = {}
 
         def ask(day: OpenDay, db: DayReading) -> list[tuple[bytes, TracesData]]:
+            if within is not None:
+                hours = db.hours()
+                if hours is None or hours[1] < hour_of(within[0]) or hour_of(within[1]) < hours[0]:
+                    return []
             marks = ",".join("?" * len(trace_ids))
             statement = f"SELECT trace_id, body FROM chunk WHERE trace_id IN ({marks}) ORDER BY id"  # noqa: S608
             rows = db.execute(statement, trace_ids)

@@ -22,7 +22,7 @@ from causal_otel.collector.store.measures import MeasureOfHour, Measures
 from causal_otel.collector.store.whole_days import SUMMED, hours_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from causal_otel.collector.query import Step
     from causal_otel.collector.store.day_reading import DayReading
@@ -38,14 +38,17 @@ if TYPE_CHECKING:
 
 __all__ = ["calls", "dependencies", "measures", "series", "statistics"]
 
-_SERIES = ("service", "operation", "kind", "system", "version", "root")
+_Name = tuple[str, str, int, str, str, int]
+"""What the table ``series`` says of one."""
+
+_NAMES = "SELECT id, service, operation, kind, system, version, root FROM series"
 
 
 def series(ask: Ask, selected: Selected, start: int, end: int, step: Step) -> list[SeriesSum]:
     """See :meth:`causal_otel.collector.query.TraceReader.series`."""
     query = _Query("hour", ("series",), (), Hours.VALUES, HourOfSeries, {"series": selected})
     return [
-        SeriesSum(_series(key), at, each.spans, each.errors, each.total, each.longest, each.histogram, each.failures)
+        SeriesSum(_series(key[0]), at, each.spans, each.errors, each.total, each.longest, each.histogram, each.failures)
         for (key, at), each in query.sums(ask, start, end, step)
     ]
 
@@ -54,7 +57,7 @@ def measures(ask: Ask, selected: Selected, start: int, end: int, step: Step, key
     """See :meth:`causal_otel.collector.query.TraceReader.measures`."""
     query = _Query("measure", ("series",), ("key", "label"), Measures.VALUES, MeasureOfHour, {"series": selected}, keys)
     return [
-        MeasureSum(_series(key), at, key[6], key[7], each.spans, each.total, each.largest, each.trace)
+        MeasureSum(_series(key[0]), at, key[1], key[2], each.spans, each.total, each.largest, each.trace)
         for (key, at), each in query.sums(ask, start, end, step)
     ]
 
@@ -64,7 +67,7 @@ def calls(ask: Ask, parent: Selected, child: Selected, start: int, end: int) -> 
     wanted = {"parent": parent, "child": child}
     query = _Query("call", ("parent", "child"), (), Calls.CALL, SomeCalls, wanted)
     return [
-        CallSum(_series(key), _series(key[6:]), each.calls, each.errors, each.total)
+        CallSum(_series(key[0]), _series(key[1]), each.calls, each.errors, each.total)
         for (key, _), each in query.sums(ask, start, end, "all")
     ]
 
@@ -73,8 +76,8 @@ def statistics(ask: Ask, start: int, end: int, service: str | None) -> list[Oper
     """See :meth:`causal_otel.collector.query.TraceReader.statistics`."""
     found: dict[tuple[str, str, str, str], HourOfSeries] = {}
     query = _Query("hour", ("series",), (), Hours.VALUES, HourOfSeries, {"series": Selected(service)})
-    for (key, _), each in query.sums(ask, start, end, "all"):
-        found.setdefault((key[0], key[1], KINDS[key[2]], key[3]), HourOfSeries()).merge(each)
+    for ((name,), _), each in query.sums(ask, start, end, "all"):
+        found.setdefault((name[0], name[1], KINDS[name[2]], name[3]), HourOfSeries()).merge(each)
     return [_statistics(key, found[key]) for key in sorted(found)]
 
 
@@ -88,18 +91,15 @@ def _statistics(key: tuple[str, str, str, str], each: HourOfSeries) -> Operation
 
 def dependencies(ask: Ask, start: int, end: int) -> list[Dependency]:
     """See :meth:`causal_otel.collector.query.TraceReader.dependencies`."""
-    found: dict[tuple[str, str], EdgeOfHour] = {}
     query = _Query("edge", (), ("parent", "child"), Calls.EDGE, EdgeOfHour, {})
-    for (key, _), each in query.sums(ask, start, end, "all"):
-        found.setdefault((key[0], key[1]), EdgeOfHour()).merge(each)
     return [
-        Dependency(*edge, each.calls, each.errors, each.total, *map(each.histogram.quantile, (0.5, 0.95)))
-        for edge, each in sorted(found.items())
+        Dependency(parent, child, each.calls, each.errors, each.total, *map(each.histogram.quantile, (0.5, 0.95)))
+        for ((parent, child), _), each in query.sums(ask, start, end, "all")
     ]
 
 
-def _series(key: tuple[Any, ...]) -> Series:
-    service, operation, kind, system, version, root = key[:6]
+def _series(name: _Name) -> Series:
+    service, operation, kind, system, version, root = name
     return Series(service, operation, KINDS[kind], system, version, bool(root))
 
 
@@ -124,66 +124,92 @@ class _Query(NamedTuple):
     selected: dict[str, Selected]
     keys: Collection[str] = ()
 
-    def sums(self, ask: Ask, start: int, end: int, step: Step) -> Iterable[tuple[tuple[Any, int], Any]]:
-        """The sums by what tells rows apart and by when the step begins, in the order of both."""
+    def sums(self, ask: Ask, start: int, end: int, step: Step) -> list[tuple[tuple[tuple[Any, ...], int], Any]]:
+        """The sums by what tells rows apart, names of series first, and by when the step begins; in this order."""
         if not all(map(_askable, self.selected.values())):
-            return ()
-        found: dict[tuple[Any, int], Any] = {}
+            return []
+        # Names are six columns of a day's series, and there may be a hundred thousand rows: they are told apart by
+        # a number for each name, which is the same on all days.
+        numbers: dict[_Name, int] = {}
+        found: dict[tuple[Any, ...], Any] = {}
         width = {"hour": 1, "day": 24, "all": 0}[step]
-        count = 6 * len(self.series) + len(self.told)
-        for day, rows in ask(lambda day, db: (day.day, self._rows(day.day, db, start, end, step))):
-            for hour, *row in rows:
+        first, last = 1 + len(self.series), 1 + len(self.series) + len(self.told)
+        for day, names, rows in ask(lambda day, db: (day.day, *self._rows(day.day, db, start, end, step))):
+            numbered = {series: numbers.setdefault(name, len(numbers)) for series, name in names.items()}
+            for row in rows:
+                hour = row[0]
                 at = 0 if not width else day * DAY if hour == WHOLE_DAY else hour // width * width * HOUR
-                key, made = (tuple(row[:count]), at), self.make(*row[count:])
+                key = (at, *[numbered[each] for each in row[1:first]], *row[first:last])
+                made = self.make(*row[last:])
                 known = found.get(key)
                 if known is None:
                     found[key] = made
                 else:
                     known.merge(made)
-        return sorted(found.items(), key=lambda each: each[0])
+        known_names = list(numbers)
+        sums = [
+            (((*[known_names[each] for each in key[1:first]], *key[first:last]), key[0]), each)
+            for key, each in found.items()
+        ]
+        return sorted(sums, key=lambda each: each[0])
 
-    def _rows(self, day: int, db: DayReading, start: int, end: int, step: Step) -> list[tuple[Any, ...]]:
-        values: dict[str, Any] = {"first": hour_of(within_range(start)), "last": hour_of(within_range(end))}
-        conditions = ["t.hour BETWEEN :first AND :last"]
-        hour = "t.hour"
-        first, last = hours_of(day)
-        if self.table == "call":
-            if last < values["first"] or values["last"] < first:
-                return []
-            hour, conditions = "0", ["TRUE"]
-        elif (
-            step != "hour"
-            and values["first"] <= first
-            and last <= values["last"]
-            and db.execute("SELECT 1 FROM meta WHERE key = ?", (SUMMED,)).fetchone()
-        ):
-            # The file has spans of other days as well, if few.
-            conditions = [f"(t.hour = {WHOLE_DAY} OR t.hour BETWEEN :first AND :last)"]
-            conditions += [f"NOT t.hour BETWEEN {first} AND {last}"]
-        joins = [f"JOIN series {column} ON {column}.id = t.{column}" for column in self.series]
+    def _rows(
+        self, day: int, db: DayReading, start: int, end: int, step: Step
+    ) -> tuple[dict[int, _Name], list[tuple[Any, ...]]]:
+        """The names of a day's series by their ids, and its rows: the hour, ids of series, what is told, the values."""
+        asked = hour_of(within_range(start)), hour_of(within_range(end))
+        own = hours_of(day)
+        names: dict[int, _Name] = {}
+        if self.table == "call" and (own[1] < asked[0] or asked[1] < own[0]):
+            return names, []
+        values: dict[str, Any] = {}
+        conditions = []
+        for column, selected in self.selected.items():
+            where = _conditions(column, selected, values)
+            named = db.execute(f"{_NAMES} WHERE {where}", values).fetchall()
+            if not named:
+                return {}, []
+            names |= {series: tuple(name) for series, *name in named}
+            if self._leads(column):
+                conditions.append(f"t.{column} IN (SELECT id FROM series WHERE {where})")  # noqa: S608
+        joined = ""
         if self.table == "measure":
-            joins.append("JOIN measured m ON m.id = t.measured")
+            joined = " JOIN measured m ON m.id = t.measured"
         if self.keys:
             conditions.append(f"m.key IN ({', '.join(f':key{number}' for number in range(len(self.keys)))})")
             values |= {f"key{number}": key for number, key in enumerate(self.keys)}
-        for column, selected in self.selected.items():
-            for name, value in _conditions(selected).items():
-                conditions.append(f"{column}.{name} = :{column}_{name}")
-                values[f"{column}_{name}"] = value
-            if selected.entries:
-                entries = f"{column}.kind IN ({KINDS.index('server')}, {KINDS.index('consumer')})"
-                conditions.append(f"({column}.root OR {entries})")
-        columns = [f"{column}.{name}" for column in self.series for name in _SERIES]
+        hour, ranges = "t.hour", [asked]
+        if self.table == "call":
+            hour, ranges = "0", []
+        elif step != "hour" and asked[0] <= own[0] and own[1] <= asked[1] and _is_summed(db):
+            # The file has spans of other days as well, if few.
+            ranges = [(WHOLE_DAY, WHOLE_DAY), (asked[0], own[0] - 1), (own[1] + 1, asked[1])]
+        columns = [hour, *(f"t.{column}" for column in self.series)]
         columns += [f"{'m' if self.table == 'measure' else 't'}.{name}" for name in self.told]
         columns += [f"t.{name}" for name in self.values]
-        statement = (
-            f"SELECT {hour}, {', '.join(columns)} FROM {self.table} t {' '.join(joins)}"  # noqa: S608 - our own names
-            f" WHERE {' AND '.join(conditions)}"
+        # Each range is one of the primary key: SQLite goes through no rows between them.
+        statement = " UNION ALL ".join(
+            f"SELECT {', '.join(columns)} FROM {self.table} t{joined} WHERE {' AND '.join([*conditions, within])}"  # noqa: S608
+            for within in ([f"t.hour BETWEEN {first} AND {last}" for first, last in ranges] or ["TRUE"])
         )
-        return db.execute(statement, values).fetchall()
+        return names, db.execute(statement, values).fetchall()
+
+    def _leads(self, column: str) -> bool:
+        """Whether SQLite is to look for the rows of the series in a column."""
+        if self.table != "call":
+            return True
+        # The key of "call" begins with the parent. Of a child, all parents are tried if it is a single operation; for
+        # more, going through the table is quicker.
+        selected = self.selected[column]
+        return selected != Selected() or (column == "parent" and self.selected["child"].operation is not None)
 
 
-def _conditions(selected: Selected) -> dict[str, str | int]:
+def _is_summed(db: DayReading) -> bool:
+    return db.execute("SELECT 1 FROM meta WHERE key = ?", (SUMMED,)).fetchone() is not None
+
+
+def _conditions(column: str, selected: Selected, values: dict[str, Any]) -> str:
+    """The condition on the table ``series``, whose values are put into ``values``, named by ``column``."""
     given: dict[str, str | int | None] = {
         "service": selected.service,
         "operation": selected.operation,
@@ -191,7 +217,12 @@ def _conditions(selected: Selected) -> dict[str, str | int]:
         "system": selected.system,
         "version": selected.version,
     }
-    return {name: value for name, value in given.items() if value is not None}
+    wanted = {name: value for name, value in given.items() if value is not None}
+    values |= {f"{column}_{name}": value for name, value in wanted.items()}
+    conditions = ["TRUE", *(f"{name} = :{column}_{name}" for name in wanted)]
+    if selected.entries:
+        conditions.append(f"(root OR kind IN ({KINDS.index('server')}, {KINDS.index('consumer')}))")
+    return " AND ".join(conditions)
 
 
 def _askable(selected: Selected) -> bool:

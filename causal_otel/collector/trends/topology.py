@@ -180,7 +180,10 @@ def topology(reader: TraceReader, start: int, end: int) -> Topology:
 
     What is one and the same, a host and a service or a message's both ends, is looked for on the whole UTC days.
     """
-    calls = reader.calls(Selected(), Selected(entries=True), start, end)
+    messages = reader.calls(Selected(kind="producer"), Selected(kind="consumer"), start, end)
+    # Where there are no messages, only calls of hosts are needed, which are few beside all others.
+    wanted = (Selected(), Selected(entries=True)) if messages else (Selected(kind="client"), Selected(kind="server"))
+    calls = reader.calls(*wanted, start, end)
     entries = reader.series(Selected(entries=True), start, end, "all")
     outward = [
         each

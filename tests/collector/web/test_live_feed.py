@@ -50,7 +50,7 @@ class CountingReader(MemoryReader):
             raise RuntimeError("the disk is gone")
         return super().recent(limit, **how)
 
-    def traces(self, trace_ids: Iterable[bytes]) -> Iterator[TracesData]:
+    def traces(self, trace_ids: Iterable[bytes], *, within: tuple[int, int] | None = None) -> Iterator[TracesData]:
         for trace in super().traces(trace_ids):
             self.asked["trace"] += 1
             yield trace
