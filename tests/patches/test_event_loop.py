@@ -21,7 +21,7 @@ from tests.causality.blocking import burn, collect, hogged, nap
 from tests.causality.loops import LOOPS, run
 from tests.patches.blocked_loops import GRACE, PATCHES, PLANTED, THRESHOLD, assert_blocked, blocked
 from tests.recording import Recording, recording
-from tests.slow_machine import assert_below
+from tests.slow_machine import assert_at_least, assert_below
 from tests.span_relations import attributes
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def test_a_call_that_waits(kind: str, recorded: Recording) -> None:
     told = assert_blocked(recorded.spans, "nap", span)
     line = nap.__code__.co_firstlineno + 2
     assert told["causal.block.frame"] == f"causality/blocking.py:{line} nap()"
-    assert told["causal.block.wait"] >= 0.8 * PLANTED
+    assert_at_least(0.8 * PLANTED, told.get("causal.block.wait", 0.0))
     assert "causal.task.name" not in told, "asyncio's own names are none"
     stack = told["code.stacktrace"].splitlines()
     assert stack[0] == "Stack (most recent call last):"
@@ -72,7 +72,7 @@ def test_a_call_that_computes(kind: str, recorded: Recording) -> None:
     """It is told as computing."""
     span = _in_span(kind, lambda: burn(PLANTED))
     told = assert_blocked(recorded.spans, "burn", span)
-    assert told["causal.block.cpu"] >= 0.8 * PLANTED
+    assert_at_least(0.8 * PLANTED, told.get("causal.block.cpu", 0.0))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -89,8 +89,10 @@ def test_a_collection_of_garbage(kind: str, recorded: Recording) -> None:
             break
     told = assert_blocked(recorded.spans, "collect", span)
     # Each of the collections is told from a millisecond on.
-    assert told["causal.block.gc"] >= 0.5 * PLANTED
-    assert told["causal.block.cpu"] >= 0.5 * PLANTED  # beside others at work a collection does not compute all the time
+    assert_at_least(0.5 * PLANTED, told.get("causal.block.gc", 0.0))
+    assert_at_least(
+        0.5 * PLANTED, told.get("causal.block.cpu", 0.0)
+    )  # beside others at work a collection does not compute all the time
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -99,8 +101,8 @@ def test_another_thread_that_takes_the_gil(kind: str, recorded: Recording) -> No
     with hogged():
         span = _in_span(kind, lambda: burn(PLANTED))
     told = assert_blocked(recorded.spans, "burn", span)
-    assert told["causal.block.cpu"] >= 0.8 * PLANTED
-    assert told["causal.block.gil"] >= 0.1 * PLANTED
+    assert_at_least(0.8 * PLANTED, told.get("causal.block.cpu", 0.0))
+    assert_at_least(0.1 * PLANTED, told.get("causal.block.gil", 0.0))
 
 
 def _library() -> Callable[[Callable[[], None]], None]:
@@ -215,8 +217,8 @@ def test_those_who_wait_know_of_it_at_once(kind: str, recorded: Recording) -> No
         asked["later"] = pauses.between(later, perf_counter_ns())
 
     run(kind, main())
-    assert asked["culprit"] >= 0.8 * PLANTED * 1e9
-    assert asked["victim"] >= 0.8 * PLANTED * 1e9
+    assert_at_least(0.8 * PLANTED * 1e9, asked["culprit"])
+    assert_at_least(0.8 * PLANTED * 1e9, asked["victim"])
     # Only a machine that is too busy blocks the loop at other times.
     others = [span for span in recorded.spans if span not in blocked(recorded.spans, "nap")]
     if not others:
@@ -325,7 +327,7 @@ def test_what_is_suppressed_or_not_sampled(kind: str, recorded: Recording) -> No
         assert pauses is not None
         return pauses.between(began, perf_counter_ns())
 
-    assert run(kind, main()) >= 0.8 * PLANTED * 1e9
+    assert_at_least(0.8 * PLANTED * 1e9, run(kind, main()))
     assert not blocked(recorded.spans, "nap")
 
 
@@ -356,7 +358,7 @@ def test_several_loops_in_several_threads(kind: str, debug: bool, recorded: Reco
         thread.join()
     (span,) = [each for each in recorded.spans if each.name == "blocked"]
     assert_blocked(recorded.spans, "nap", span)
-    assert paused["blocked"] >= 0.8 * PLANTED * 1e9
+    assert_at_least(0.8 * PLANTED * 1e9, paused["blocked"])
     assert paused["well"] < paused["blocked"]
     watching = [thread for thread in threading.enumerate() if thread.name == "causal-otel-loops"]
     assert len(watching) == 1
