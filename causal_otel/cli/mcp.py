@@ -148,13 +148,19 @@ class _Collector(_Remote):
     def __init__(self, found: CollectorSource) -> None:
         super().__init__(found)
         self._collector = found
+        self.since = 0
+
+    def bounded(self) -> _Collector:
+        return self  # the collector bounds it, and its document says what it had no time for
 
     def statistics(self, start: int, end: int, service: str | None = None) -> list[OperationStatistics]:
         from causal_otel.collector.trends.documents import read_operations
         from causal_otel.collector.trends.periods import Period
 
         with _refusing():
-            return read_operations(self._collector.figures("operations", service, Period(start, end)))
+            document = self._collector.figures("operations", service, Period(start, end))
+            self.since = document.get("incomplete_before_unix_nano", 0)
+            return read_operations(document)
 
     def errors(self, service: str | None, operation: str, period: Period) -> Errors:
         from causal_otel.collector.trends.documents import read_errors
