@@ -29,6 +29,10 @@ OUTCOMES = {
     "hang": ("REVOKED", "billiard.exceptions.Terminated"),
 }
 """The state of an attempt's span and its ``error.type``, by the word of the script."""
+LOST = ("REJECTED", "billiard.exceptions.WorkerLostError")
+"""Of an attempt that was lost, where Celery makes another one."""
+UNENDED = frozenset(("kill", "hang", "hard"))
+"""What an attempt comes to that its process does not end."""
 DISCARDED = {
     "revoked": ("REVOKED", None),
     "expired": ("REVOKED", None),
@@ -82,6 +86,7 @@ class _Account:
             self.attempts[line["node"]].append(line)
         self.task_ids = {unit.nodes[0].name: unit.task_id for unit in plan.units if unit.task_id}
         self.task_ids |= {name: lines[0]["task_id"] for name, lines in self.attempts.items()}
+        self.units = {node.name: {each.name for each in unit.nodes} for unit in plan.units for node in unit.nodes}
         self.consumers: dict[str, list[Seen]] = defaultdict(list)
         self.producers: dict[str, list[Seen]] = defaultdict(list)
         for span in self.spans:
@@ -98,7 +103,10 @@ def problems(plan: Plan, ledger: list[dict[str, Any]], spans: Iterable[Seen]) ->
     """Everything in which the spans are not what the plan and the ledger say."""
     account = _Account(plan, ledger, spans)
     found = list(_whole(account))
+    twice = {line["node"] for line in ledger if line["put_back"] and line["word"] not in UNENDED}
     for node in plan.nodes.values():
+        if twice & account.units[node.name]:
+            continue  # Celery did once more what one of them had done, and what comes of that
         try:
             found += [f"{node}: {problem}" for problem in _of_node(account, node)]
         except LookupError as error:
@@ -130,7 +138,8 @@ def _of_node(account: _Account, node: Node) -> Iterator[str]:
     """What holds of a task."""
     lines = account.attempts[node.name]
     words = [line["word"] for line in lines]
-    if words != node.script:
+    again = [word for word in words[len(node.script) :] if word in UNENDED]  # of one that was put back
+    if words != node.script + again or len(again) > sum(line["put_back"] for line in lines):
         yield f"it came to {words}"
     task_id = account.task_ids.get(node.name)
     if task_id is None:
@@ -152,7 +161,9 @@ def _of_node(account: _Account, node: Node) -> Iterator[str]:
 
 def _outcome(node: Node, line: dict[str, Any]) -> tuple[str, str | None]:
     if line["word"] == "kill":
-        return ("REJECTED" if node.late else "FAILURE"), "billiard.exceptions.WorkerLostError"
+        return LOST if node.late or line["put_back"] else ("FAILURE", LOST[1])
+    if line["word"] in UNENDED and line["put_back"]:
+        return LOST
     return OUTCOMES[line["word"]]
 
 
@@ -178,7 +189,9 @@ def _links(account: _Account, node: Node, attempts: list[tuple[dict[str, Any], S
     """Each attempt has the links of its task, and those to the attempts that it repeats."""
     for position, (line, span) in enumerate(attempts):
         wanted = {(role, _target(account, role, name, span)) for role, name in node.links}
-        if line["redelivered"]:
+        if line["redelivered"] or any(
+            each["put_back"] and each["retries"] == line["retries"] for each, _ in attempts[:position]
+        ):
             wanted.add(("redelivery", _first_delivery(attempts, line["retries"])))
         if line["retries"]:
             before = [each for each, _ in attempts[:position] if each["word"] == "retry"]

@@ -1,7 +1,8 @@
 """The Celery app of :mod:`tests.patches.test_celery_chaos`: tasks that do what their scripts say, and write down what.
 
-A script says of each attempt at a task what becomes of it, by a word. Before that the attempt appends a line to the
-list ``LEDGER``, by a client that nobody traces; the ledger knows nothing of what is tested.
+A script says of each attempt at a task what becomes of it, by a word; what comes after the last one comes to that, too.
+Before that the attempt appends a line to the list ``LEDGER``, by a client that nobody traces; the ledger knows nothing
+of what is tested. What Celery executes again, not having heard of the attempt, is in the list ``PUT_BACK``.
 """
 
 from __future__ import annotations
@@ -11,19 +12,22 @@ import json
 import os
 import signal
 import time
+from collections import deque
 from typing import Any
 
 import redis
 from celery import Celery, Task
+from celery.concurrency.asynpool import AsynPool
+from celery.concurrency.prefork import TaskPool
 from celery.exceptions import Ignore, Reject
 from opentelemetry import trace
 
 import causal_otel
 from causal_otel.install import installation
 
-__all__ = ["HARD_LIMIT", "LEDGER", "SOFT_LIMIT", "Expected", "app", "errback", "late", "step"]
+__all__ = ["HARD_LIMIT", "LEDGER", "PUT_BACK", "SOFT_LIMIT", "Expected", "app", "errback", "late", "step"]
 
-LEDGER = "chaos-ledger"
+LEDGER, PUT_BACK = "chaos-ledger", "chaos-put-back"
 SOFT_LIMIT, HARD_LIMIT = 0.3, 1
 
 if "TESTS_CHAOS_WORKER" in os.environ:
@@ -53,7 +57,7 @@ def _client() -> redis.Redis:
 def _write(task: Task[..., Any], node: str, script: list[str]) -> str:
     """Write down that there is an attempt; what becomes of it."""
     request, span = task.request, trace.get_current_span().get_span_context()
-    word = script[int(_client().incr(f"chaos-attempts-{request.id}")) - 1]
+    word = script[min(int(_client().incr(f"chaos-attempts-{request.id}")), len(script)) - 1]
     line = {
         "node": node,
         "task_id": request.id,
@@ -65,6 +69,20 @@ def _write(task: Task[..., Any], node: str, script: list[str]) -> str:
     }
     _client().rpush(LEDGER, json.dumps(line))
     return word
+
+
+class _Pool(AsynPool):
+    """Celery's, which writes down what it does about a message whose process has ended."""
+
+    outbound_buffer: deque[Any]
+
+    def on_partial_read(self, job: Any, proc: Any) -> None:
+        super().on_partial_read(job, proc)
+        if job in self.outbound_buffer:
+            _client().rpush(PUT_BACK, json.dumps({"task_id": job.correlation_id, "pid": proc.pid}))
+
+
+TaskPool.Pool = _Pool
 
 
 def _perform(task: Task[..., Any], node: str, script: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from celery import chain, chord, group
 from tests.patches.celery_chaos_app import HARD_LIMIT, SOFT_LIMIT, app, errback, late, step
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from random import Random
 
 __all__ = ["Node", "Plan", "Unit"]
@@ -76,9 +78,14 @@ class Plan:
         self.units = units
         self.nodes = {node.name: node for unit in units for node in unit.nodes}
 
-    def attempts(self) -> int:
-        """How many attempts there are."""
-        return sum(len(node.script) for node in self.nodes.values())
+    def is_done(self, ledger: Iterable[Mapping[str, Any]]) -> bool:
+        """Whether there are all the attempts that there must be, and those that Celery adds where it puts one back."""
+        missing = Counter({name: len(node.script) for name, node in self.nodes.items()})
+        for line in ledger:
+            missing[line["node"]] -= (
+                0 if line["put_back"] and line["word"] == self.nodes[line["node"]].script[-1] else 1
+            )
+        return max(missing.values()) <= 0
 
     def _node(self, *script: str, late: bool | None = None, **known: Any) -> Node:
         """A node; without a script, one that goes well in the end."""

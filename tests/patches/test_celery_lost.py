@@ -254,3 +254,16 @@ def test_processes_that_share_an_entry() -> None:
     # Whatever that length is: a power of two, of which 32,768 processes were the most that Linux used to allow.
     assert all(attempts.give_up(os.getpid() + (1 << power), "task") is None for power in range(16))
     assert attempts.give_up(os.getpid(), "task") == Attempt(0xABC, 0xDEF, 7, True)
+
+
+def test_a_message_that_is_put_back() -> None:
+    """The main process tells all processes of the messages that it gives to another one; the latest ones are known."""
+    attempts = PoolAttempts()
+    assert not attempts.has_put_back()
+    assert not attempts.is_put_back(0)
+    for first in range(1, 1000):
+        attempts.put_back(first)
+        assert attempts.is_put_back(first)
+    assert attempts.has_put_back()
+    assert attempts.is_put_back(999 - 255)
+    assert not attempts.is_put_back(999 - 256)

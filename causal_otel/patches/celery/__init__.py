@@ -34,8 +34,10 @@ An execution that a process of the pool does not live to end (a hard time limit,
 of memory, ``revoke(terminate=True)``, a cold shutdown) is ended by the worker's main process: it is the same span,
 with the same id, an ERROR until its process was found dead, and nobody else ends it. Its state is what Celery makes
 of it: FAILURE, REVOKED, RETRY, REJECTED (the message goes back to the broker), or SUCCESS if its result had been
-stored before. What the killed process had not exported is lost. Where the broker delivers the message again, that is
-another execution, marked ``celery.task.redelivered``, and linked to the one before.
+stored before. Where the process was lost before the worker had heard that it had begun, Celery gives the message to
+another process of the pool: that is REJECTED as well. What the killed process had not exported is lost. Where the
+message is executed again, that is another execution, linked to the one before, and marked ``celery.task.redelivered``
+if the broker has delivered it again.
 
 A message that a worker discards before there is an execution is a span without length, in every pool: one that is
 revoked or has expired (no error, ``celery.task.revoke.reason``), an ERROR if the task is unknown or nobody can read it.
@@ -100,6 +102,7 @@ from causal_otel.patches.celery.execution import trace_existing, wrap_build_trac
 from causal_otel.patches.celery.main_process import wrap_on_failure, wrap_on_timeout
 from causal_otel.patches.celery.options import CeleryOptions, LinkWhen
 from causal_otel.patches.celery.publishing import connect_senders, wrap_create_task_sender, wrap_send_task
+from causal_otel.patches.celery.put_back import wrap_on_partial_read
 from causal_otel.patches.celery.receivers import connected
 from causal_otel.patches.celery.sending import by_beat, wrap_acquire, wrap_connect
 from causal_otel.patches.celery.waits import wrap_request
@@ -146,6 +149,7 @@ PATCH = Patch(
         Wrap("kombu.connection", "Connection.channel", wrap_connect),
         Wrap("celery.worker.request", "Request.on_failure", wrap_on_failure),
         Wrap("celery.worker.request", "Request.on_timeout", wrap_on_timeout),
+        Wrap("celery.concurrency.asynpool", "AsynPool.on_partial_read", wrap_on_partial_read),
         Wrap("celery.worker.request", "Request._announce_revoked", wrap_announce_revoked),
         Wrap("celery.worker.consumer.consumer", "Consumer.on_unknown_task", wrap_unknown_task),
         Wrap("celery.worker.consumer.consumer", "Consumer.on_invalid_task", wrap_refusal),

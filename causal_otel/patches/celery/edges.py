@@ -75,9 +75,8 @@ def joined(
         return context, None
     if text:
         links += _links(text)
-    delivery = request.get("delivery_info")
-    if delivery and delivery.get("redelivered") and tracing.ours and sender is not None and not root:
-        first = identity.first_delivery(request)
+    if tracing.ours and sender is not None and not root:
+        first = identity.repeated(request)
         if first is not None:
             before = SpanContext(sender.trace_id, first, True, sender.trace_flags, sender.trace_state)
             links.append(Link(before, {CAUSAL_LINK: _REDELIVERY}))

@@ -2,8 +2,8 @@
 
 So the span of an attempt can be linked to where it was executed elsewhere, or has not begun yet: the attempt that a
 redelivery repeats, whose worker may have been killed, and the members of a chord's header, whose body is sent by one of
-them. A message that is delivered again leads to another attempt, which has a random id; so have the attempts at one
-that goes to several workers.
+them. A message that is delivered again, or given to another process of the pool, leads to another attempt, which has a
+random id; so have the attempts at one that goes to several workers.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from causal_otel.engine.context import current_span
 from causal_otel.patches.celery.headers import CHORD_SIZE, FANOUT, PUBLISHED, field
+from causal_otel.patches.celery.pool_table import ATTEMPTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from opentelemetry.context import Context
 
-__all__ = ["first_delivery", "header_member", "identity_of", "span_id"]
+__all__ = ["first_delivery", "header_member", "identity_of", "repeated", "span_id"]
 
 _UUID_LENGTH = 36
 _MASK = (1 << 64) - 1
@@ -27,13 +28,30 @@ _ODD = 0x9E3779B97F4A7C15
 
 
 def span_id(request: Mapping[str, Any]) -> int | None:
-    """The id of the span of an attempt; None: a random one, since the message was delivered before, or is not ours.
+    """The id of the span of an attempt; None: a random one, since it is not the first one, or the message is not ours.
 
     Args:
         request: the message's headers, and ``delivery_info``, as ``celery.worker.request.Request.request_dict``.
     """
+    return None if _is_redelivered(request) or repeated(request) is not None else first_delivery(request)
+
+
+def repeated(request: Mapping[str, Any]) -> int | None:
+    """The id of the span of the first attempt at the message that this attempt repeats; None: it is the first.
+
+    Args:
+        request: likewise.
+    """
+    redelivered = _is_redelivered(request)
+    if not redelivered and not ATTEMPTS.has_put_back():
+        return None
+    first = first_delivery(request)
+    return first if first is not None and (redelivered or ATTEMPTS.is_put_back(first)) else None
+
+
+def _is_redelivered(request: Mapping[str, Any]) -> bool:
     delivery = request.get("delivery_info")
-    return None if delivery and delivery.get("redelivered") else first_delivery(request)
+    return bool(delivery and delivery.get("redelivered"))
 
 
 def first_delivery(request: Mapping[str, Any]) -> int | None:

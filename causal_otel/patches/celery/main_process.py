@@ -32,7 +32,7 @@ from causal_otel.patches.celery.canvas import CHORD_UNLOCK
 from causal_otel.patches.celery.edges import joined
 from causal_otel.patches.celery.headers import PUBLISHED, field
 from causal_otel.patches.celery.identity import identity_of
-from causal_otel.patches.celery.outcome import TERMINATED, fail
+from causal_otel.patches.celery.outcome import REQUEUED, TERMINATED, fail
 from causal_otel.patches.celery.pool_table import ATTEMPTS
 from causal_otel.patches.celery.waits import RECEIVED, receipt, waits
 
@@ -44,8 +44,9 @@ if TYPE_CHECKING:
 
     from causal_otel.instrument.operation import Running
     from causal_otel.instrument.tracing import Tracing
+    from causal_otel.patches.celery.pool_table import Attempt as InTable
 
-__all__ = ["operation_of", "wrap_on_failure", "wrap_on_timeout"]
+__all__ = ["LostAttempt", "end_lost", "lost_attempt", "operation_of", "wrap_on_failure", "wrap_on_timeout"]
 
 _NOT_RECORDED = (INVALID_SPAN_CONTEXT.trace_id, INVALID_SPAN_CONTEXT.span_id)
 """The identity of an attempt that is measured, perhaps, but has no span."""
@@ -63,7 +64,7 @@ _WATCHED = ("reject", "_retry_worker_lost", "_success_was_stored")
 """Methods of the main process's request whose calls tell what becomes of a lost attempt; Celery 5.3 has the first."""
 
 
-class _Lost:
+class LostAttempt:
     """An attempt whose process has been lost.
 
     Attributes:
@@ -109,7 +110,7 @@ def wrap_on_failure(tracing: Tracing[Any], original: Callable[..., Any]) -> Call
                 for method in _WATCHED:
                     vars(self).pop(method, None)
                 if lost.running is not None:
-                    _end(tracing, self, lost, lost.running, answers)
+                    end_lost(tracing, lost, lost.running, _state(self, lost.error, answers))
             except Exception:
                 faults.report("celery: on_failure")
 
@@ -133,7 +134,7 @@ def wrap_on_timeout(tracing: Tracing[Any], original: Callable[..., Any]) -> Call
     return on_timeout
 
 
-def _begin(tracing: Tracing[Any], job: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Lost | None:
+def _begin(tracing: Tracing[Any], job: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LostAttempt | None:
     """An attempt whose process has been lost; None: none has.
 
     Args:
@@ -149,7 +150,22 @@ def _begin(tracing: Tracing[Any], job: Any, args: tuple[Any, ...], kwargs: dict[
     found = ATTEMPTS.give_up(pid, str(job.id)) if pid else None
     if found is None and isinstance(error, _EXITS):
         return None  # the task has raised it, in a process that does not share the table
-    end = _ended(job)
+    lost = lost_attempt(tracing, job, found, error, _ended(job))
+    (job.request_dict.get("delivery_info") or {}).pop(RECEIVED, None)  # Celery may publish what is left of it
+    setattr(job, _LOST, lost.context)
+    return lost
+
+
+def lost_attempt(tracing: Tracing[Any], job: Any, found: InTable | None, error: BaseException, end: int) -> LostAttempt:
+    """An attempt that is ended here, with its span unless nobody wants it.
+
+    Args:
+        tracing: the patch's handle.
+        job: the main process's ``celery.worker.request.Request``.
+        found: what the table says of it.
+        error: what has ended it.
+        end: when it was over, in Unix nanoseconds.
+    """
     if found is not None:
         start = found.start
     else:
@@ -171,12 +187,10 @@ def _begin(tracing: Tracing[Any], job: Any, args: tuple[Any, ...], kwargs: dict[
         running = tracing.running(operation, span, objects=(job.task, job._context))
     else:
         span = NonRecordingSpan(SpanContext(found.trace_id, found.span_id, True, _SAMPLED))
-    (request.get("delivery_info") or {}).pop(RECEIVED, None)  # Celery may publish what is left of it
     context = Context({**parent, ATTEMPT: Attempt(name, request, running)})
     if span.get_span_context().is_valid:
         context = with_span(span, context)
-    setattr(job, _LOST, context)
-    return _Lost(error, start, end, running, context)
+    return LostAttempt(error, start, end, running, context)
 
 
 def _loss(args: tuple[Any, ...], kwargs: dict[str, Any]) -> BaseException | None:
@@ -238,23 +252,24 @@ def _watch(job: Any, answers: dict[str, Any]) -> None:
             setattr(job, method, watched(method, original))
 
 
-def _end(tracing: Tracing[Any], job: Any, lost: _Lost, running: Running, answers: Mapping[str, Any]) -> None:
-    """End the span of a lost attempt: what Celery has made of it is its state."""
+def _state(job: Any, error: BaseException, answers: Mapping[str, Any]) -> dict[str, Any]:
+    """What Celery has made of a lost attempt, as attributes."""
     from billiard.exceptions import Terminated
 
-    error = lost.error
-    learned: dict[str, Any] = {names.CELERY_TASK_STATE: "FAILURE"}
     if answers.get("_success_was_stored"):
-        learned = {names.CELERY_TASK_STATE: "SUCCESS"}
-    elif isinstance(error, Terminated) or job._already_revoked or job._already_cancelled:
-        learned = _CANCELLED if job._already_cancelled else TERMINATED
-    elif answers.get("_retry_worker_lost"):
-        learned = {names.CELERY_TASK_STATE: "RETRY", names.CELERY_TASK_RETRY_REASON: error_name(error)}
-    elif answers.get("reject"):
-        learned = {names.CELERY_TASK_STATE: "REJECTED", names.CELERY_TASK_REJECT_REQUEUE: True}
-    running.learn(learned)
-    if learned[names.CELERY_TASK_STATE] == "SUCCESS":
-        tracing.record_exception(running.span, error)  # it was lost afterwards
+        return {names.CELERY_TASK_STATE: "SUCCESS"}
+    if isinstance(error, Terminated) or job._already_revoked or job._already_cancelled:
+        return _CANCELLED if job._already_cancelled else TERMINATED
+    if answers.get("_retry_worker_lost"):
+        return {names.CELERY_TASK_STATE: "RETRY", names.CELERY_TASK_RETRY_REASON: error_name(error)}
+    return REQUEUED if answers.get("reject") else {names.CELERY_TASK_STATE: "FAILURE"}
+
+
+def end_lost(tracing: Tracing[Any], lost: LostAttempt, running: Running, state: dict[str, Any]) -> None:
+    """End the span of a lost attempt: ``state`` is what Celery has made of it, as attributes."""
+    running.learn(state)
+    if state[names.CELERY_TASK_STATE] == "SUCCESS":
+        tracing.record_exception(running.span, lost.error)  # it was lost afterwards
     else:
-        fail(tracing, running, error)
-    running.end(error, at=lost.end, duration=max(lost.end - lost.start, 0))
+        fail(tracing, running, lost.error)
+    running.end(lost.error, at=lost.end, duration=max(lost.end - lost.start, 0))

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from causal_otel.instrument.operation import Running
     from causal_otel.instrument.tracing import Tracing
 
-__all__ = ["TERMINATED", "end_with", "end_with_error", "fail"]
+__all__ = ["REQUEUED", "TERMINATED", "end_with", "end_with_error", "fail"]
 
 _REASON_LENGTH = 256
 """How many characters of the text that a task gives for its retry are recorded."""
 TERMINATED = {names.CELERY_TASK_STATE: "REVOKED", names.CELERY_TASK_REVOKE_REASON: "terminated"}
 """Of an attempt that was revoked while it ran. Nobody changes it."""
+REQUEUED = {names.CELERY_TASK_STATE: "REJECTED", names.CELERY_TASK_REJECT_REQUEUE: True}
+"""Of an attempt that was lost and is made again. Likewise."""
 _SUCCESS = {names.CELERY_TASK_STATE: "SUCCESS"}
 
 

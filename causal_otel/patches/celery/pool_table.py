@@ -5,6 +5,9 @@ This table tells it which span that is and when it began, so that what the task 
 also settles who ends the span, so that there are never two for one attempt: a process that ends a task says so here
 first, and leaves the span alone if the main process has given the attempt up already.
 
+The main process also says here which messages it gives to another process, since it had lost the one that executed them
+before it heard of the attempt: Celery would not tell the next attempt from the first one.
+
 Each process writes to its own entry, found by its process id. Where a process that was spawned rather than forked does
 not share the table, or another one has taken its entry, the main process knows less of the attempt, and reports it all
 the same.
@@ -26,6 +29,11 @@ __all__ = ["ATTEMPTS", "Attempt", "PoolAttempts", "is_terminated"]
 _ENTRIES = 1024
 _SIZE = 64
 _LAYOUT = struct.Struct("<BQ8s16s8sQ")
+_PUT_BACK = _ENTRIES * _SIZE
+"""Where the messages are that were put back: how many, and the latest ones."""
+_COUNT = struct.Struct("<Q")
+_MESSAGES = 256
+_MESSAGE = struct.Struct("<Q")
 
 _EXECUTING, _ENDED, _GIVEN_UP = 1, 2, 3
 
@@ -55,7 +63,8 @@ class PoolAttempts:
     """The table. The process that makes it is the main one for all that are forked from it."""
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, _ENTRIES * _SIZE)  # shared with forked children; pages take memory once written
+        self._memory = mmap.mmap(-1, _PUT_BACK + _COUNT.size + _MESSAGES * _MESSAGE.size)
+        # Shared with forked children; pages take memory once written.
         self._main = os.getpid()
 
     def watched(self) -> bool:
@@ -104,6 +113,24 @@ class PoolAttempts:
             if entry is not None:
                 self._write(entry._replace(state=_GIVEN_UP))
         return attempt
+
+    def put_back(self, first: int) -> None:
+        """The main process gives a message to another process; the first attempt at it has the span ``first``."""
+        [count] = _COUNT.unpack_from(self._memory, _PUT_BACK)
+        _MESSAGE.pack_into(self._memory, _PUT_BACK + _COUNT.size + count % _MESSAGES * _MESSAGE.size, first)
+        _COUNT.pack_into(self._memory, _PUT_BACK, count + 1)
+
+    def has_put_back(self) -> bool:
+        """Whether there is any such message."""
+        return self._memory[_PUT_BACK : _PUT_BACK + _COUNT.size] != bytes(_COUNT.size)
+
+    def is_put_back(self, first: int) -> bool:
+        """Whether that was said of the message whose first attempt has the span ``first``."""
+        [count] = _COUNT.unpack_from(self._memory, _PUT_BACK)
+        places = range(
+            _PUT_BACK + _COUNT.size, _PUT_BACK + _COUNT.size + min(count, _MESSAGES) * _MESSAGE.size, _MESSAGE.size
+        )
+        return any(_MESSAGE.unpack_from(self._memory, place)[0] == first for place in places)
 
     def _read(self, pid: int, task_id: str) -> _Entry | None:
         """The entry of that process, if the task is its latest."""
