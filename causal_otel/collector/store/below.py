@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from causal_otel.collector.attributes import KINDS
 from causal_otel.collector.store.measures import BEFORE_LABEL, BELOW_LABEL, CALLED, INSIDE_KEYS, Measure
 
 if TYPE_CHECKING:
@@ -17,9 +16,6 @@ if TYPE_CHECKING:
     from causal_otel.collector.store.incoming import Observation
 
 __all__ = ["below"]
-
-_CALLS = (KINDS.index("client"), KINDS.index("producer"))
-_ENTRIES = (KINDS.index("server"), KINDS.index("consumer"))
 
 
 def below(observations: Sequence[Observation]) -> Iterator[tuple[Observation, Measure]]:
@@ -30,9 +26,8 @@ def below(observations: Sequence[Observation]) -> Iterator[tuple[Observation, Me
     """
     by_id: dict[bytes, Observation] = {}
     for each in observations:
-        key = each.series.key
-        is_call = key.kind in _CALLS
-        if not (is_call or each.measures) or key.root or key.kind in _ENTRIES:
+        series = each.series
+        if series.is_entry or not (series.is_call or each.measures):
             continue
         if not by_id:
             by_id = {other.span_id: other for other in observations}
@@ -44,21 +39,18 @@ def below(observations: Sequence[Observation]) -> Iterator[tuple[Observation, Me
             if measure.key in INSIDE_KEYS:
                 left -= 0 if measure.label == BEFORE_LABEL else measure.value
                 yield entry, Measure(measure.key, BELOW_LABEL, measure.value)
-        if is_call and left > 0:
-            yield entry, Measure(CALLED, key.system, left)
+        if left > 0 and series.is_call:
+            yield entry, Measure(CALLED, series.key.system, left)
 
 
 def _entry(span: Observation, by_id: dict[bytes, Observation]) -> Observation | None:
     """The nearest span above that begins something in the same service; None: it is not there."""
-    service = span.series.key.service
-    found: Observation | None = span
+    service = span.series.service
+    found = by_id.get(span.parent_id)
     for _ in range(len(by_id)):  # ids that name each other in a circle lead nowhere
-        found = by_id.get(found.parent_id)  # type: ignore[union-attr]
-        if found is None:
+        if found is None or found.series.service != service:
             return None
-        key = found.series.key
-        if key.service != service:
-            return None
-        if key.root or key.kind in _ENTRIES:
+        if found.series.is_entry:
             return found
+        found = by_id.get(found.parent_id)
     return None

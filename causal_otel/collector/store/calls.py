@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from causal_otel.collector.store.days import LARGEST, hour_of
+from causal_otel.collector.store.days import LARGEST
 from causal_otel.collector.store.histogram import Histogram
 from causal_otel.collector.store.recently import Recently
 from causal_otel.collector.store.tallies import Tallies
@@ -34,14 +34,6 @@ class SomeCalls:
         self.total = total
         self.histogram: dict[int, int] = {}
         """The durations' buckets, as long as they are on their way to an edge."""
-
-    def add(self, child: Observation) -> None:
-        """Count a call."""
-        self.calls += 1
-        self.errors += child.error
-        self.total += child.duration
-        bucket = child.bucket
-        self.histogram[bucket] = self.histogram.get(bucket, 0) + 1
 
     def merge(self, other: SomeCalls) -> None:
         """Count what another has counted, but for the buckets."""
@@ -95,12 +87,16 @@ class Calls:
         self._edges = Tallies(connection, "edge", ("hour", "parent", "child"), self.EDGE, EdgeOfHour)
 
     def add(self, found: Mapping[Call, SomeCalls]) -> None:
-        """Count calls."""
+        """Count calls, to be saved before the transaction ends."""
+        series = self._names.series
         for (hour, parent, child), counted in found.items():
-            ids = self._names.series(parent), self._names.series(child)
+            ids = series(parent), series(child)
             self._calls.touch(ids).merge(counted)
-            if parent.key.service != child.key.service:
-                self._edges.touch((hour, parent.key.service, child.key.service)).merge(counted)
+            if parent.service != child.service:
+                self._edges.touch((hour, parent.service, child.service)).merge(counted)
+
+    def save(self) -> None:
+        """Write what was counted."""
         self._calls.save()
         self._edges.save()
 
@@ -140,6 +136,7 @@ class RecentSpans:
             pieces: the spans.
             found: where to count them, by the day whose file the child is in.
         """
+        of_day = found.setdefault(day, {})
         for piece in pieces:
             trace_id = piece.trace_id
             for each in piece.observations:
@@ -151,7 +148,7 @@ class RecentSpans:
                     if parent is None:
                         self._wait(parent_key, day, each)
                     else:
-                        _count(found.setdefault(day, {}), parent, each)
+                        _count(of_day, parent, each)
                 for child_day, child in self._orphans.pop(key) or ():
                     _count(found.setdefault(child_day, {}), each.series, child)
 
@@ -164,8 +161,12 @@ class RecentSpans:
 
 
 def _count(found: dict[Call, SomeCalls], parent: Series, child: Observation) -> None:
-    call = hour_of(child.start), parent, child.series
+    call = child.hour, parent, child.series
     counted = found.get(call)
     if counted is None:
         counted = found[call] = SomeCalls()
-    counted.add(child)
+    counted.calls += 1
+    counted.errors += child.error
+    counted.total += child.duration
+    bucket, counts = child.bucket, counted.histogram
+    counts[bucket] = counts.get(bucket, 0) + 1

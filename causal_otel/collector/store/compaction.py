@@ -240,7 +240,7 @@ class _Compaction:
         tagged.clear()
         packer = chunks.Packer(dictionary, level=_LEVEL)
         for some in slices(traces):
-            connection.execute("BEGIN")
+            day.begin()
             some_ids = []
             for trace_id in some:
                 some_ids.append(trace_id)
@@ -248,7 +248,7 @@ class _Compaction:
                 day.add_chunks(pieces, packer.pack, self._sorter.add)
                 self._add_calls(trace_id, _observations(pieces))
             day.mark_elsewhere(each for each in some_ids if any(other.has(each) for other in self._others))
-            connection.execute("COMMIT")
+            day.commit()
             yield 0.0
         day.mark_elsewhere(self._source.elsewhere())
         if shapes:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from causal_otel.collector.store import chunks, indexing, whole_days
 from causal_otel.collector.store.below import below
 from causal_otel.collector.store.calls import Calls
-from causal_otel.collector.store.days import LARGEST, hour_of
+from causal_otel.collector.store.days import LARGEST
 from causal_otel.collector.store.dictionary import Dictionary
 from causal_otel.collector.store.hours import Hours
 from causal_otel.collector.store.log_tables import LogTables
@@ -81,6 +81,9 @@ class DayFile:
 
     def commit(self) -> None:
         """End it; what was added outlives the process when this returns."""
+        self._hours.save()
+        self._measures.save()
+        self._calls.save()
         self.connection.execute("COMMIT")
 
     def close(self) -> None:
@@ -153,8 +156,6 @@ class DayFile:
         execute("INSERT INTO chunk VALUES (?, ?, ?, ?, ?)", rows)
         execute(_ADD_TO_TRACE, traces)
         execute("INSERT INTO found VALUES (?, ?, ?, ?, ?, ?)", found)
-        self._hours.save()
-        self._measures.save()
 
     def add_digests(self, digests: Iterable[bytes]) -> None:
         """Note that requests were taken."""
@@ -189,11 +190,11 @@ class DayFile:
         """The rows of ``found`` for a chunk, when its last span ends, and how many have failed."""
         found: dict[int, tuple[int, ...]] = {}
         end = failed = 0
-        series_of = self.names.series
-        touch = self._hours.touch
+        series_of, known_series = self.names.series, self.names.known_series
+        touch, measured = self._hours.touch, self._measures.add
         for each in piece.observations:
-            named, start, duration, bucket, error, _, _, measures = each
-            series = series_of(named)
+            named, start, hour, duration, bucket, error, _, _, measures = each
+            series = known_series(named) or series_of(named)
             before = found.get(series)
             if before is None:
                 found[series] = (series, start, chunk, duration, duration, int(error))
@@ -202,13 +203,12 @@ class DayFile:
                 found[series] = (
                     series, max(start, latest), chunk, min(duration, shortest), max(duration, longest), errors + error,
                 )  # fmt: skip
-            hour = hour_of(start)
             touch((series, hour)).add(duration, bucket, error)
             for measure in measures:
-                self._measures.add(series, hour, measure, piece.trace_id)
+                measured(series, hour, measure, piece.trace_id)
             failed += error
             if start + duration > end:
                 end = start + duration
         for entry, measure in below(piece.observations):
-            self._measures.add(series_of(entry.series), hour_of(entry.start), measure, piece.trace_id)
+            measured(known_series(entry.series) or series_of(entry.series), entry.hour, measure, piece.trace_id)
         return found.values(), end, failed

@@ -48,7 +48,8 @@ class HourOfSeries:
             self.shortest = duration
         if duration > self.longest:
             self.longest = duration
-        self.histogram.count(bucket)
+        counts = self.histogram.counts
+        counts[bucket] = counts.get(bucket, 0) + 1
         if error:
             self.errors += 1
             self.failures.count(bucket)

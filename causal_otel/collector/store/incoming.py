@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -13,13 +14,12 @@ from causal_otel.collector.attributes import KINDS, plain, service_name, text
 from causal_otel.collector.error_labels import joined
 from causal_otel.collector.own_frames import own_frame
 from causal_otel.collector.store import indexing
-from causal_otel.collector.store.days import LARGEST
-from causal_otel.collector.store.histogram import bucket
+from causal_otel.collector.store.days import HOUR, LARGEST
+from causal_otel.collector.store.histogram import BOUNDS
 from causal_otel.collector.store.measures import Measure, measures_of
 from causal_otel.collector.store.otlp_slim import RawRequest, SlimSpan
 from causal_otel.collector.store.schema import SPREAD
 from causal_otel.collector.store.series import Series, SeriesPool
-from causal_otel.collector.systems import named
 from causal_otel.collector.times import length
 from causal_otel.names import (
     ERROR_TYPE,
@@ -68,11 +68,12 @@ class Origin(NamedTuple):
 class Observation(NamedTuple):
     """What the tables need to know of a span; times in nanoseconds, as far as SQLite can count.
 
-    ``bucket`` is where its duration is in a histogram, ``measures`` what it tells of itself.
+    ``hour`` is when it starts, ``bucket`` where its duration is in a histogram, ``measures`` what it tells of itself.
     """
 
     series: Series
     start: int
+    hour: int
     duration: int
     bucket: int
     error: bool
@@ -143,13 +144,10 @@ class SpanParser:
         start = span.start
         duration = length(start, span.end)
         told: dict[str, Any] | None = None
-        system = ""
+        system = self._tags.system(attributes, kind)
         measures: Sequence[Measure] = ()
-        if not self._tags.of_systems.isdisjoint(hashes):
-            told = self._tags.told(attributes)
-            system = named(told, kind)
         if not self._tags.of_measures.isdisjoint(hashes):
-            told = self._tags.told(attributes) if told is None else told
+            told = self._tags.told(attributes)
             measures = measures_of(told, duration, thread_wait_inside=origin.thread_wait_inside)
         error = False
         if status := span.status:
@@ -189,7 +187,17 @@ class SpanParser:
         )
         series = self._series.get(key) or self._series.make(key)
         piece.observations.append(
-            Observation(series, start, duration, bucket(duration), error, span.span_id, parent_id, measures)
+            Observation(
+                series,
+                start,
+                start // HOUR,
+                duration,
+                bisect_left(BOUNDS, duration),
+                error,
+                span.span_id,
+                parent_id,
+                measures,
+            )
         )
         return hashes
 

@@ -13,7 +13,7 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from causal_otel.collector.attributes import plain, text
 from causal_otel.collector.store import measures
 from causal_otel.collector.store.schema import tag_hash
-from causal_otel.collector.systems import KEYS
+from causal_otel.collector.systems import KEYS, named
 from causal_otel.names import DB_QUERY_TEXT, EXCEPTION_STACKTRACE, URL_FULL, URL_QUERY
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ _RAW_KEYS = frozenset(key.encode() for key in _KEYS)
 _MEASURED_KEYS = frozenset(key.encode() for key in measures.KEYS)
 _TOLD_KEYS = frozenset(key.encode() for key in (*KEYS, *measures.KEYS, *measures.LABEL_KEYS))
 _SYSTEM_KEYS = frozenset(key.encode() for key in KEYS)
+_SYSTEMS = 4096
+"""Of spans with the same attributes of systems, that are remembered."""
 _BYTE = 0x80
 """A protobuf length below it is one byte."""
 
@@ -60,15 +62,15 @@ class TagHashes(dict[bytes, int]):
         size: how many to remember.
 
     Attributes:
-        of_systems: the hashes of those that tell a span's system: whoever has none of them need not look further.
-        of_measures: the hashes of those that are summed up, likewise.
+        of_measures: the hashes of those that are summed up: whoever has none of them need not look further.
     """
 
     def __init__(self, size: int = 1 << 16) -> None:
         super().__init__()
         self._size = size
-        self.of_systems: set[int] = set()
         self.of_measures: set[int] = set()
+        self._of_systems: set[bytes] = set()
+        self._systems: dict[tuple[int, tuple[bytes, ...]], str] = {}
         self._told: dict[bytes, tuple[str, Any]] = {}
 
     def make_room(self) -> None:
@@ -76,8 +78,25 @@ class TagHashes(dict[bytes, int]):
         if len(self) >= self._size:
             self.clear()
             self._told.clear()
-            self.of_systems.clear()
+            self._of_systems.clear()
+            self._systems.clear()
             self.of_measures.clear()
+
+    def system(self, attributes: Iterable[bytes], kind: int) -> str:
+        """The system of a span, see :func:`~causal_otel.collector.systems.named`.
+
+        Args:
+            attributes: serialized; the hash of each was asked for before.
+            kind: the span's kind, as OTLP numbers it.
+        """
+        # Of those that tell it there are few, and again and again the same.
+        telling = tuple(filter(self._of_systems.__contains__, attributes))
+        system = self._systems.get((kind, telling))
+        if system is None:
+            if len(self._systems) >= _SYSTEMS:
+                self._systems.clear()
+            system = self._systems[kind, telling] = named(self.told(telling), kind)
+        return system
 
     def told(self, attributes: Iterable[bytes]) -> dict[str, Any]:
         """The plain values of those attributes that tell a span's system, and of what is summed up.
@@ -97,7 +116,7 @@ class TagHashes(dict[bytes, int]):
             pair = KeyValue.FromString(raw)
             self._told[raw] = pair.key, plain(pair.value)
             if key in _SYSTEM_KEYS:
-                self.of_systems.add(hashed)
+                self._of_systems.add(raw)
             elif key in _MEASURED_KEYS and hashed != NOT_INDEXED:
                 self.of_measures.add(hashed)
         return hashed

@@ -20,11 +20,17 @@ _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
 
-def remember(known: dict[_Key, _Value], key: _Key, value: _Value) -> None:
-    """Put a value into a cache, which is emptied first if it is full: what is in use comes back."""
-    if len(known) >= _REMEMBERED:
+def remember(known: dict[_Key, _Value], key: _Key, value: _Value) -> bool:
+    """Put a value into a cache, which is emptied first if it is full: what is in use comes back.
+
+    Returns:
+        Whether there was room for it.
+    """
+    has_room = len(known) < _REMEMBERED
+    if not has_room:
         known.clear()
     known[key] = value
+    return has_room
 
 
 class Names:
@@ -39,6 +45,7 @@ class Names:
         self._resources: dict[bytes, int] = {}
         self._scopes: dict[bytes, int] = {}
         self._series: dict[Series, int] = {}
+        self.known_series = self._series.get
         self._systems = BoundedSystems(connection.execute("SELECT DISTINCT service, system FROM series"))
         self._versions = BoundedSystems(connection.execute("SELECT DISTINCT service, version FROM series"), _VERSIONS)
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from causal_otel.collector.attributes import KINDS
+
 __all__ = ["Series", "SeriesKey", "SeriesPool"]
+
+_CALLS = (KINDS.index("client"), KINDS.index("producer"))
+_ENTRIES = (KINDS.index("server"), KINDS.index("consumer"))
 
 
 class SeriesKey(NamedTuple):
@@ -32,12 +37,21 @@ class Series:
 
     Args:
         key: what it says.
+
+    Attributes:
+        key: likewise.
+        service: the service's name.
+        is_call: whether its spans ask for something elsewhere.
+        is_entry: whether they begin something in their service: a trace, or what was asked for.
     """
 
-    __slots__ = ("key",)
+    __slots__ = ("is_call", "is_entry", "key", "service")
 
     def __init__(self, key: SeriesKey) -> None:
         self.key = key
+        self.service = key.service
+        self.is_call = key.kind in _CALLS
+        self.is_entry = bool(key.root) or key.kind in _ENTRIES
 
 
 class SeriesPool:

@@ -49,6 +49,8 @@ class Tallies(Generic[_Tally]):
         self._connection = connection
         self._make = make
         self._known: dict[tuple[int | str, ...], _Tally] = {}
+        # All that is in the table is known, as long as none is forgotten.
+        self._complete = connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is None  # noqa: S608
         self._touched: dict[tuple[int | str, ...], _Tally] = {}
 
     def touch(self, key: tuple[int | str, ...]) -> _Tally:
@@ -65,7 +67,7 @@ class Tallies(Generic[_Tally]):
             self._touched.clear()
 
     def _load(self, key: tuple[int | str, ...]) -> _Tally:
-        row = self._connection.execute(self._select, key).fetchone()
+        row = None if self._complete else self._connection.execute(self._select, key).fetchone()
         tally = self._make(*row) if row else self._make()
-        remember(self._known, key, tally)
+        self._complete &= remember(self._known, key, tally)
         return tally
