@@ -94,7 +94,7 @@ def test_operations_have_the_figures_of_their_spans(directory: Path, capsys: pyt
     assert head.split()[:3] == ["CALLS", "ERRORS", "FAILING"]
     shown = {}
     for line in lines:
-        calls, errors, _, _, _, _, longest, total, name = re.split(r" {2,}", line.strip())
+        calls, errors, _, _, _, _, _, longest, total, name = re.split(r" {2,}", line.strip())
         service, _, operation = name.rpartition(" (")[0].partition(": ")
         shown[service, operation] = [calls, errors, longest, total]
     assert shown == {

@@ -49,7 +49,7 @@ def _answer(traces: Traces, wanted: _Errors) -> str:
     if isinstance(traces, Grouped):
         wanted.names()  # what cannot be understood is refused here, in the same words
         found = traces.errors(wanted.service or None, wanted.operation, Period(page.start, page.end))
-        return _counted(traces, found, 0, wanted, page)
+        return _counted(traces, found, traces.since, wanted, page)
     if isinstance(traces, Summed):
         bounded = traces.bounded()
         return _counted(bounded, _summed(bounded, wanted, page), bounded.since, wanted, page)
