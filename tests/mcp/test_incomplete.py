@@ -69,7 +69,7 @@ def test_of_a_collector(directory: Path, tmp_path: Path, monkeypatch: pytest.Mon
         plant_endless_day(monkeypatch, TODAY - 1)
         cut = {name: figures(reader.bounded(), name, None, Period(now - 7 * DAY, now)) for name in FIGURES[::2]}
     for documents, counted in ((cut, _counted()), (whole, EXACT)):
-        answers = {"/status.json": {"store": {}, "writer": {}}}
+        answers: dict[str, dict[str, Any]] = {"/status.json": {"store": {}, "writer": {}}}
         answers |= {f"/{name}.json": document for name, document in documents.items()}
         bodies = {path: (200, "application/json", json.dumps(each).encode()) for path, each in answers.items()}
         with answering(bodies) as found, over_stdio("--url", found.url, log=tmp_path / "log") as agent:

@@ -180,7 +180,7 @@ def routes(reader: TraceReader, status: Callable[[], dict[str, Any]]) -> list[Ro
             "change_text": change_text,
             "fewest": FEWEST,
             "notable": NOTABLE,
-            "before_cut": bounded.since > since,
+            "before_cut": bounded.since > period.before.start,
             "search": search,
             "endpoint": "" if services else otlp_endpoint(request, status),
             **partial_result(since, period.start),
