@@ -62,7 +62,7 @@ def figures(reader: TraceReader, name: str, service: str | None, period: Period,
 
     if name == "operations":
         found = reader.statistics(period.start, period.end, service)
-        since = reader.since  # before the time before is read, whose figures these are not
+        since = reader.since  # read now: what is missing of the time before is no figure of this one
         wanted = [each for each in found if wants(each.operation)]
         document = operations_document(compared(reader, wanted, period, service), period)
         return {**document, **incomplete(since, period.start)}

@@ -146,7 +146,7 @@ def routes(reader: TraceReader, status: Callable[[], dict[str, Any]]) -> list[Ro
         services = reader.services()
         bounded, period = reader.bounded(), Period(now - LOOKBACKS[view.lookback][1], now)
         everything = bounded.statistics(period.start, period.end, view.service or None)
-        since = bounded.since  # before the time before is read, whose figures these are not
+        since = bounded.since  # read now: what is missing of the time before is no figure of this one
         systems = sorted({each.system for each in everything if each.system})
         wanted = [each for each in everything if view.wants(each)]
         found = compared(bounded, wanted, period, view.service or None)
