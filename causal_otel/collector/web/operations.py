@@ -43,18 +43,14 @@ def _failing(each: OperationStatistics) -> float:
     return each.errors / each.calls if each.calls else 0.0
 
 
-def _change(each: Compared) -> float:
-    """What cannot be told is in the middle, between what got slower and what got faster."""
-    return 1.0 if each.change is None else each.change
-
-
 COLUMNS: dict[str, tuple[str, str, Callable[[Compared], float]]] = {
     "calls": ("Calls", "Spans of this operation", lambda each: each.calls),
     "errors": ("Errors", "Spans whose status is an error", lambda each: each.errors),
     "failing": ("Failing", "The share of calls with an error", _failing),
     "p50": ("p50", "Half of the calls took at most this", lambda each: each.p50),
     "p95": ("p95", "95 % of the calls took at most this", lambda each: each.p95),
-    "change": ("Change", "p95 as a multiple of what it was in the time before, which is as long", _change),
+    # What has no change stands between what got slower and what got faster.
+    "change": ("Change", "How many times as long p95 is as in the time before", lambda each: each.change or 1.0),
     "p99": ("p99", "99 % of the calls took at most this", lambda each: each.p99),
     "longest": ("Longest", "The longest call", lambda each: each.longest),
     "total": ("Total", "The time of all calls together", lambda each: each.total),
