@@ -8,7 +8,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from causal_otel.cli.source import add_source, source
-from causal_otel.cli.stored import CommandError, UsageError, add_times, carry_out, read, stored, times
+from causal_otel.cli.stored import (
+    CommandError,
+    UsageError,
+    add_times,
+    carry_out,
+    read,
+    stored,
+    tell_incomplete,
+    times,
+    utc,
+)
 from causal_otel.terminal.columns import table
 from causal_otel.terminal.screen import Screen
 
@@ -118,21 +128,39 @@ def _print(shown: Table, arguments: argparse.Namespace) -> int:
     rows: list[Row] = document[shown.rows]
     value = shown.sorts[arguments.sort]
     rows.sort(key=lambda row: (-value(row), shown.key(row)))
+    missing = _missing(document)
     if arguments.json:
         for row in rows[:limit]:
             print(json.dumps(row, ensure_ascii=False))
-        return 0
+    else:
+        _print_rows(shown, rows, limit, arguments.sort, complete=not missing)
+    if missing:
+        tell_incomplete(f"There was no time to read all: {missing} are missing, or too low")
+    return 0
+
+
+def _print_rows(shown: Table, rows: Sequence[Row], limit: int, sort: str, *, complete: bool) -> None:
     screen = Screen()
     if not rows:
-        screen.print(shown.empty)
-        return 0
+        if complete:
+            screen.print(shown.empty)
+        return
     lines = [[(title, "dim") for title in shown.titles], *(shown.cells(row) for row in rows[:limit])]
     width = screen.width if screen.terminal else None
-    spare = [each for each in shown.spare if shown.titles[each].partition(" ")[0].lower() != arguments.sort]
+    spare = [each for each in shown.spare if shown.titles[each].partition(" ")[0].lower() != sort]
     screen.write(table(lines, right=shown.right, width=width, spare=spare), cut=True)
     more = f"; {len(rows) - limit} more rows: give --limit" if len(rows) > limit else ""
     screen.print((f"{shown.totals(rows)}{more}", "dim"))
-    return 0
+
+
+def _missing(document: dict[str, Any]) -> str:
+    """The figures for which there was no time; empty: all are there."""
+    from causal_otel.collector.trends.documents import INCOMPLETE
+
+    since: int = document.get(INCOMPLETE, 0)
+    if not since:
+        return ""
+    return "figures" if since > time.time_ns() else f"figures of before {utc(since)[:16]} UTC"
 
 
 def _document(shown: Table, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -150,7 +178,7 @@ def _document(shown: Table, arguments: argparse.Namespace) -> dict[str, Any]:
         raise UsageError(str(error)) from None
     if arguments.url is None:
         with stored(arguments) as reader:
-            return figures(reader, shown.name, arguments.service, period, arguments.operation)
+            return figures(reader.bounded(), shown.name, arguments.service, period, arguments.operation)
     with source(arguments) as asked:
         if isinstance(asked, CollectorSource):
             return asked.figures(shown.name, arguments.service, period, arguments.operation)

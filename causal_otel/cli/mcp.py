@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from causal_otel._internal.extras import missing
 from causal_otel.cli.source import add_source, source
@@ -158,15 +158,20 @@ class _Collector(_Remote):
         from causal_otel.collector.trends.periods import Period
 
         with _refusing():
-            document = self._collector.figures("operations", service, Period(start, end))
-            self.since = document.get("incomplete_before_unix_nano", 0)
-            return read_operations(document)
+            return read_operations(self._figures("operations", service, Period(start, end)))
 
     def errors(self, service: str | None, operation: str, period: Period) -> Errors:
         from causal_otel.collector.trends.documents import read_errors
 
         with _refusing():
-            return read_errors(self._collector.figures("errors", service, period, operation))
+            return read_errors(self._figures("errors", service, period, operation))
+
+    def _figures(self, name: str, service: str | None, period: Period, operation: str = "") -> dict[str, Any]:
+        from causal_otel.collector.trends.documents import INCOMPLETE
+
+        document = self._collector.figures(name, service, period, operation)
+        self.since = document.get(INCOMPLETE, 0)
+        return document
 
     def span_count(self, trace_ids: Sequence[bytes]) -> int:
         return 0  # it tells that with the trace only

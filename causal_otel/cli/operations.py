@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from causal_otel._internal.printable import printable
 from causal_otel.cli.figures import Row, Table, configure_table, failing, print_table
+from causal_otel.collector.trends.slower import FEWEST, NOTABLE, change_text
 from causal_otel.collector.units import format_duration
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ _SORTS = {
     "failing": lambda row: row["errors"] / row["calls"] if row["calls"] else 0,
     "p50": lambda row: row["p50_nano"],
     "p95": lambda row: row["p95_nano"],
+    "change": lambda row: row.get("change") or 1,
     "p99": lambda row: row["p99_nano"],
     "longest": lambda row: row["longest_nano"],
 }
@@ -30,7 +32,11 @@ _SORTS = {
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.epilog = "Figures are of whole hours. `causal-otel traces --operation NAME` finds an operation's traces."
+    parser.epilog = (
+        "Figures are of whole hours. CHANGE is P95 as a multiple of what it was in the time before, which is as long "
+        f"(new: it was not called then; -: there are fewer than {FEWEST} calls, or were, or nothing is known of that "
+        "time). `causal-otel traces --operation NAME` finds an operation's traces."
+    )
     configure_table(parser, _TABLE, service="only operations of this service")
 
 
@@ -40,15 +46,25 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _cells(row: Row) -> list[tuple[str, str]]:
-    durations = [format_duration(row[f"{name}_nano"]) for name in ("p50", "p95", "p99", "longest", "total")]
+    p50, p95, *others = [format_duration(row[f"{name}_nano"]) for name in ("p50", "p95", "p99", "longest", "total")]
     kind = f"{row['kind']}, {row['system']}" if row["system"] else row["kind"]
     return [
         (str(row["calls"]), ""),
         (str(row["errors"]), "red") if row["errors"] else ("-", ""),
         (failing(row), "red" if row["errors"] else ""),
-        *((each, "") for each in durations),
+        (p50, ""),
+        (p95, ""),
+        _change(row),
+        *((each, "") for each in others),
         (printable(f"{row['service']}: {row['operation']} ({kind})"), ""),
     ]
+
+
+def _change(row: Row) -> tuple[str, str]:
+    change = row.get("change")  # older collectors do not tell it
+    if change is None:
+        return ("new", "yellow") if row.get("calls_before") == 0 else ("-", "")
+    return change_text(change), "red" if change >= NOTABLE else "green" if change * NOTABLE <= 1 else ""
 
 
 def _totals(rows: Sequence[Row]) -> str:
@@ -59,9 +75,9 @@ def _totals(rows: Sequence[Row]) -> str:
 _TABLE = Table(
     "operations",
     "operations",
-    titles=("CALLS", "ERRORS", "FAILING", "P50", "P95", "P99", "LONGEST", "TOTAL", "OPERATION"),
-    right=range(8),
-    spare=(6, 5, 1, 3),
+    titles=("CALLS", "ERRORS", "FAILING", "P50", "P95", "CHANGE", "P99", "LONGEST", "TOTAL", "OPERATION"),
+    right=range(9),
+    spare=(7, 6, 1, 3),
     sorts=_SORTS,
     cells=_cells,
     key=lambda row: (row["service"], row["operation"], row["kind"], row["system"]),

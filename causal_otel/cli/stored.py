@@ -29,6 +29,7 @@ __all__ = [
     "data_dir",
     "read",
     "stored",
+    "tell_incomplete",
     "times",
     "token",
     "utc",
@@ -159,6 +160,11 @@ def read(option: str, reader: Callable[[str], _Value], text: str | None) -> _Val
         return None if text is None else reader(text)
     except ValueError as error:
         raise UsageError(f"{option}: {error}") from None
+
+
+def tell_incomplete(what: str) -> None:
+    """Say on stderr that there was no time for all of what was printed: ``what`` is missing, and how to see it."""
+    print(f"{what}: narrow the time to see all.", file=sys.stderr)
 
 
 def utc(nanoseconds: int) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING
 
 from causal_otel._internal.printable import printable
 from causal_otel.cli.source import add_source, source
-from causal_otel.cli.stored import add_times, carry_out, read, times, utc
+from causal_otel.cli.stored import add_times, carry_out, read, tell_incomplete, times, utc
 from causal_otel.collector.units import format_duration, parse_duration
 from causal_otel.terminal.columns import table
 from causal_otel.terminal.screen import Screen
@@ -105,10 +104,7 @@ def _search(arguments: argparse.Namespace) -> int:
     else:
         _print(summaries, count)
     if not found.complete:
-        print(
-            f"The search ended before all was seen{_compared(found)}: narrow the time to see all.",
-            file=sys.stderr,
-        )
+        tell_incomplete(f"The search ended before all was seen{_compared(found)}")
     return 0
 
 

@@ -19,12 +19,14 @@ from causal_otel.collector.attributes import service_name
 from causal_otel.collector.own_frames import own_frame
 from causal_otel.collector.trends.documents import figures
 from causal_otel.collector.trends.periods import DAY, Period
+from causal_otel.collector.trends.slower import change_text
 from causal_otel.collector.units import format_duration
 from tests.cli.answering import answering
 from tests.cli.storing import keep
 from tests.collector.oracle import MemoryReader
 from tests.collector.spans import HOUR, MILLISECOND, MINUTE, merged, span, traces
 from tests.collector.trends.platform import orders
+from tests.collector.trends.slowing import slowing, went
 from tests.collector.web.failing import failing
 
 NOW = time.time_ns()
@@ -94,7 +96,7 @@ def test_operations_have_the_figures_of_their_spans(directory: Path, capsys: pyt
     assert head.split()[:3] == ["CALLS", "ERRORS", "FAILING"]
     shown = {}
     for line in lines:
-        calls, errors, _, _, _, _, longest, total, name = re.split(r" {2,}", line.strip())
+        calls, errors, _, _, _, _, _, longest, total, name = re.split(r" {2,}", line.strip())
         service, _, operation = name.rpartition(" (")[0].partition(": ")
         shown[service, operation] = [calls, errors, longest, total]
     assert shown == {
@@ -121,6 +123,30 @@ def test_operations_are_sorted_and_cut(directory: Path, capsys: pytest.CaptureFi
     assert _rows(capsys, directory, "operations", "--sort", sort, "--limit", "2") == rows[:2]
     last = _printed(capsys, directory, "operations", "--sort", sort, "--limit", "2")[-1]
     assert last.endswith(f"{len(rows) - 2} more rows: give --limit")
+
+
+def test_operations_that_got_slower_come_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With p95 as a multiple of that before, as exactly as percentiles are known; what is new, or too few calls."""
+    messages = list(slowing(NOW))
+    known = went(messages, NOW)
+    directory = keep(tmp_path / "traces", *messages)
+    command = ["operations", "--data-dir", str(directory), "--sort", "change"]
+    assert main([*command, "--json"]) == 0
+    rows = {row["operation"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
+    changes = [row["change"] or 1 for row in rows.values()]
+    assert changes == sorted(changes, reverse=True)
+    assert rows.keys() == known.keys()
+    for name, each in known.items():
+        assert rows[name]["calls_before"] == len(each.before)
+        assert rows[name]["change"] == (None if each.change is None else pytest.approx(each.change, rel=0.11))
+    assert main(command) == 0
+    head, *lines, _ = capsys.readouterr().out.splitlines()
+    column = re.split(r" {2,}", head.strip()).index("CHANGE")
+    for line, (name, row) in zip(lines, rows.items(), strict=True):
+        cells = re.split(r" {2,}", line.strip())
+        assert cells[-1] == f"shop: {name} (server)"
+        told = "-" if known[name].before else "new"
+        assert cells[column] == (told if row["change"] is None else change_text(row["change"]))
 
 
 def test_errors_are_grouped_by_type_and_frame(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -56,6 +56,8 @@ _SAID: list[tuple[str, str, str, float]] = [
     (_COLLECTOR, "The tab shows {:,.0f} of them", "collector.web.trace_logs:_MOST", 1),
     (_COLLECTOR, "the details of a span {:.0f};", "collector.web.trace_logs:_MOST_OF_SPAN", 1),
     (_COLLECTOR, "Traces of {:,.0f} spans and more", "collector.reading:LARGE", 1),
+    (_COLLECTOR, "what is less than {:.1f} times as long", "collector.trends.slower:NOTABLE", 1),
+    (_COLLECTOR, "Of fewer than {:.0f} calls, now or before", "collector.trends.slower:FEWEST", 1),
     (_COLLECTOR, "and only then cut to {:.0f}", "collector.web.live_feed:SHOWN", 1),
     (_COLLECTOR, "the last {:,.0f} traces received are looked through", "collector.web.live_feed:LOOKED_AT", 1),
     (_COLLECTOR, "at most {:.0f} traces of each", "collector.web.compare_groups:SAMPLED", 1),

@@ -63,6 +63,10 @@ class Counted(Protocol):
 class Grouped(Traces, Protocol):
     """What groups errors, as a collector that is asked from elsewhere does."""
 
+    @property
+    def since(self) -> int:
+        """What :attr:`causal_otel.collector.query.TraceReader.since` was for what was answered last."""
+
     def errors(self, service: str | None, operation: str, period: Period) -> Errors:
         """What failed, see :func:`causal_otel.collector.trends.documents.figures`."""
 

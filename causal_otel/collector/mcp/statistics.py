@@ -22,17 +22,19 @@ _MOST_TRACES, _MOST_SPANS = 200, 100_000
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """How operations went, and what they were counted in."""
+    """How operations went, what they were counted in, and whether that is all: else there may be others."""
 
     operations: list[OperationStatistics]
     of: str
+    complete: bool
 
 
 def statistics(traces: Traces, start: int, end: int, service: str | None) -> Statistics:
     """How every operation (of a service) went between two Unix times in nanoseconds."""
     if isinstance(traces, Counted):
         counted = traces.bounded()
-        return Statistics(counted.statistics(start, end, service), all_spans(counted.since, start))
+        operations = counted.statistics(start, end, service)
+        return Statistics(operations, all_spans(counted.since, start), counted.since <= start)
     query = Query(start=start, end=end, service=service, limit=_MOST_TRACES)
     found = traces.search(query, seconds=SEARCH_SECONDS)
     durations: defaultdict[tuple[str, str, str, str], list[int]] = defaultdict(list)
@@ -47,7 +49,7 @@ def statistics(traces: Traces, start: int, end: int, service: str | None) -> Sta
                 errors[key] += span.error
     operations = [_counted(key, sorted(each), errors[key]) for key, each in sorted(durations.items())]
     complete = found.complete and looked_at == len(found.trace_ids) < _MOST_TRACES
-    return Statistics(operations, looked(looked_at, complete=complete))
+    return Statistics(operations, looked(looked_at, complete=complete), complete)
 
 
 def all_spans(since: int, start: int) -> str:

@@ -13,6 +13,7 @@ from causal_otel.collector.error_labels import ErrorLabel
 from causal_otel.collector.query import OperationStatistics, Selected
 from causal_otel.collector.query_line import operation as read_operation
 from causal_otel.collector.trends.errors import ErrorGroup, Errors, FailedOperation, errors
+from causal_otel.collector.trends.slower import Compared, compared
 from causal_otel.collector.trends.topology import topology
 
 if TYPE_CHECKING:
@@ -21,7 +22,23 @@ if TYPE_CHECKING:
     from causal_otel.collector.query import TraceReader
     from causal_otel.collector.trends.periods import Period
 
-__all__ = ["errors_document", "figures", "operations_document", "read_errors", "read_operations"]
+__all__ = [
+    "INCOMPLETE",
+    "errors_document",
+    "figures",
+    "incomplete",
+    "operations_document",
+    "read_errors",
+    "read_operations",
+]
+
+INCOMPLETE = "incomplete_before_unix_nano"
+"""What documents have if there was no time to read all: figures of what started before this time are missing."""
+
+
+def incomplete(since: int, start: int) -> Mapping[str, int]:
+    """What a document has besides: of a reader's ``since``, and when its time starts."""
+    return {INCOMPLETE: since} if since > start else {}
 
 
 def figures(reader: TraceReader, name: str, service: str | None, period: Period, operation: str = "") -> dict[str, Any]:
@@ -31,7 +48,7 @@ def figures(reader: TraceReader, name: str, service: str | None, period: Period,
         reader: what has the figures.
         name: of the document.
         service: only what this one did; in the map: what it called, and who called it. None: all.
-        period: the time.
+        period: the time. If the reader had no time for all of it, the document has :data:`INCOMPLETE`.
         operation: only operations with such a name, as a search has it: a part of it, ``*`` is any text, ``"NAME"`` in
             quotes is just this name. The map has none.
 
@@ -45,15 +62,20 @@ def figures(reader: TraceReader, name: str, service: str | None, period: Period,
 
     if name == "operations":
         found = reader.statistics(period.start, period.end, service)
-        return operations_document((each for each in found if wants(each.operation)), period)
+        since = reader.since  # read now: what is missing of the time before is no figure of this one
+        wanted = [each for each in found if wants(each.operation)]
+        document = operations_document(compared(reader, wanted, period, service), period)
+        return {**document, **incomplete(since, period.start)}
     if name == "errors":
         selected = Selected(service, exactly)
-        return errors_document(errors(reader, selected, period, lambda series: wants(series.operation)), period)
-    return topology(reader, period.start, period.end).around(service).document()
+        document = errors_document(errors(reader, selected, period, lambda series: wants(series.operation)), period)
+    else:
+        document = topology(reader, period.start, period.end).around(service).document()
+    return {**document, **incomplete(reader.since, period.start)}
 
 
-def operations_document(operations: Iterable[OperationStatistics], period: Period) -> dict[str, Any]:
-    """How operations went."""
+def operations_document(operations: Iterable[Compared], period: Period) -> dict[str, Any]:
+    """How operations went, and how in the time before."""
     rows = [
         {
             "service": each.service,
@@ -67,6 +89,9 @@ def operations_document(operations: Iterable[OperationStatistics], period: Perio
             "p99_nano": each.p99,
             "longest_nano": each.longest,
             "total_nano": each.total,
+            "calls_before": each.calls_before,
+            "p95_before_nano": each.p95_before,
+            "change": each.change,
         }
         for each in operations
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -13,7 +13,6 @@ from causal_otel.collector.query_line import operation as read_operation
 from causal_otel.collector.trends.documents import figures
 from causal_otel.collector.trends.periods import Period
 from causal_otel.collector.units import moment, parse_duration
-from causal_otel.collector.web.partial import incomplete
 from causal_otel.collector.web.templating import HEADERS
 
 if TYPE_CHECKING:
@@ -45,9 +44,8 @@ def _answer(reader: TraceReader, name: str, request: Request) -> Response:
         mistakes["operation"] = str(error)
     if period is None or mistakes:
         return JSONResponse({"mistakes": mistakes}, status_code=400, headers=HEADERS)
-    bounded = reader.bounded()
-    document: dict[str, Any] = figures(bounded, name, given.get("service") or None, period, given.get("operation", ""))
-    return JSONResponse({**document, **incomplete(bounded.since, period.start)}, headers=HEADERS)
+    document = figures(reader.bounded(), name, given.get("service") or None, period, given.get("operation", ""))
+    return JSONResponse(document, headers=HEADERS)
 
 
 def period_of(given: Mapping[str, str], mistakes: dict[str, str]) -> Period | None:

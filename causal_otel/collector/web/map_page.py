@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from causal_otel.collector.trends.documents import incomplete
 from causal_otel.collector.trends.topology import topology
 from causal_otel.collector.units import parse_duration, rate
 from causal_otel.collector.web.addresses import service_address, with_parameters
 from causal_otel.collector.web.figures_json import period_of
 from causal_otel.collector.web.forms import LOOKBACKS, SearchForm
 from causal_otel.collector.web.map_view import RATES, MapState, draw, shown
-from causal_otel.collector.web.partial import incomplete, partial_result
+from causal_otel.collector.web.partial import partial_result
 from causal_otel.collector.web.templating import HEADERS, colours, page
 
 if TYPE_CHECKING:

@@ -14,6 +14,8 @@ from starlette.routing import Route
 from causal_otel.collector.attributes import KINDS
 from causal_otel.collector.conditions import is_like
 from causal_otel.collector.expressions import quoted
+from causal_otel.collector.trends.periods import Period
+from causal_otel.collector.trends.slower import FEWEST, NOTABLE, Compared, change_text, compared
 from causal_otel.collector.web.addresses import operation_address, service_address
 from causal_otel.collector.web.first_steps import otlp_endpoint
 from causal_otel.collector.web.forms import LOOKBACKS, NO_SYSTEM, SearchForm
@@ -41,12 +43,14 @@ def _failing(each: OperationStatistics) -> float:
     return each.errors / each.calls if each.calls else 0.0
 
 
-COLUMNS: dict[str, tuple[str, str, Callable[[OperationStatistics], float]]] = {
+COLUMNS: dict[str, tuple[str, str, Callable[[Compared], float]]] = {
     "calls": ("Calls", "Spans of this operation", lambda each: each.calls),
     "errors": ("Errors", "Spans whose status is an error", lambda each: each.errors),
     "failing": ("Failing", "The share of calls with an error", _failing),
     "p50": ("p50", "Half of the calls took at most this", lambda each: each.p50),
     "p95": ("p95", "95 % of the calls took at most this", lambda each: each.p95),
+    # What has no change stands between what got slower and what got faster.
+    "change": ("Change", "How many times as long p95 is as in the time before", lambda each: each.change or 1.0),
     "p99": ("p99", "99 % of the calls took at most this", lambda each: each.p99),
     "longest": ("Longest", "The longest call", lambda each: each.longest),
     "total": ("Total", "The time of all calls together", lambda each: each.total),
@@ -136,10 +140,12 @@ def routes(reader: TraceReader, status: Callable[[], dict[str, Any]]) -> list[Ro
     def operations(request: Request) -> Response:  # not async: it is called from a thread
         view, now = _View.read(request), time.time_ns()
         services = reader.services()
-        bounded, start = reader.bounded(), now - LOOKBACKS[view.lookback][1]
-        everything = bounded.statistics(start, now, view.service or None)
+        bounded, period = reader.bounded(), Period(now - LOOKBACKS[view.lookback][1], now)
+        everything = bounded.statistics(period.start, period.end, view.service or None)
+        since = bounded.since  # read now: what is missing of the time before is no figure of this one
         systems = sorted({each.system for each in everything if each.system})
-        found = [each for each in everything if view.wants(each)]
+        wanted = [each for each in everything if view.wants(each)]
+        found = compared(bounded, wanted, period, view.service or None)
         value = COLUMNS[view.sort][2]
         rows = Counter(map(_without_system, everything))
 
@@ -167,9 +173,13 @@ def routes(reader: TraceReader, status: Callable[[], dict[str, Any]]) -> list[Ro
             "lookbacks": LOOKBACKS,
             "colours": colours(each.service for each in shown),
             "histogram": histogram,
+            "change_text": change_text,
+            "fewest": FEWEST,
+            "notable": NOTABLE,
+            "before_cut": bounded.since > period.before.start,
             "search": search,
             "endpoint": "" if services else otlp_endpoint(request, status),
-            **partial_result(bounded.since, start),
+            **partial_result(since, period.start),
         }
         return page(request, "operations.html", context)
 

@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from causal_otel.collector.query import FIGURES_SECONDS
 from causal_otel.collector.web.templating import utc
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = ["INCOMPLETE", "incomplete", "partial_result"]
-
-INCOMPLETE = "incomplete_before_unix_nano"
-"""What documents have if there was no time to read all: figures of what started before this time are missing."""
-
-
-def incomplete(since: int, start: int) -> Mapping[str, int]:
-    """What a document has besides: of a reader's ``since``, and when its time starts."""
-    return {INCOMPLETE: since} if since > start else {}
+__all__ = ["partial_result"]
 
 
 def partial_result(since: int, start: int) -> dict[str, str]:

@@ -215,7 +215,7 @@ def test_fifty_dense_services_are_legible(serve: Callable[[ASGIApp], str], open_
     screenshot(page, "map-fifty")
     page.click("#zoom-fit")
     screenshot(page, "map-fifty-fit", full=False)
-    follow(page, "#nodes a >> nth=3")
+    follow(page, "#nodes td:first-child a >> nth=3")
     assert 1 < page.locator(".node").count() < 40
     assert _overlapping(page, ".node .box") == []
     screenshot(page, "map-fifty-focus", full=False)
@@ -291,10 +291,7 @@ def test_an_unusable_time_is_told_of() -> None:
         assert "cannot be used" in answer.text
         assert "<b>" not in answer.text
         answer = client.get("/map.json", params={"lookback": lookback})
-        assert (answer.status_code, list(answer.json()["mistakes"])) == (
-            400,
-            ["start" if lookback == "9000d" else "lookback"],
-        )
+        assert (answer.status_code, list(answer.json()["mistakes"])) == (400, ["lookback"])
 
 
 def test_a_focus_on_what_is_not_there_shows_all() -> None:

@@ -13,13 +13,18 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from starlette.testclient import TestClient
 
 from causal_otel.collector.conditions import is_like
+from causal_otel.collector.trends.periods import Period
+from causal_otel.collector.trends.slower import change_text, compared
 from causal_otel.collector.web.operations import COLUMNS, ROWS
 from tests.collector.oracle import MemoryReader
-from tests.collector.spans import SECOND, span, traces
+from tests.collector.spans import HOUR, SECOND, span, traces
+from tests.collector.trends.slowing import slowing, went
+from tests.collector.web.browser import screenshot
 from tests.collector.web.sites import site
 from tests.collector.web.trace_site import follow
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Page
     from starlette.types import ASGIApp
 
     from causal_otel.collector.query import OperationStatistics
@@ -55,7 +60,8 @@ def shown(html: str) -> list[tuple[str, str]]:
 
 def expected(wants: Callable[[OperationStatistics], bool], sort: str, descending: bool) -> list[tuple[str, str]]:
     """All that are wanted, in order, from the statistics of all."""
-    found = [each for each in reader().statistics(0, NOW) if wants(each)]
+    everything = reader()
+    found = compared(everything, filter(wants, everything.statistics(0, NOW)), Period(0, NOW), None)
     found.sort(key=lambda each: (each.service, each.operation, each.kind, each.system))
     found.sort(key=COLUMNS[sort][2], reverse=descending)
     return [(each.service, each.operation) for each in found]
@@ -120,3 +126,69 @@ def test_a_page_that_is_not_there_shows_one_that_is(number: str, first: int) -> 
     """Beyond the last one the last, and for what is no number the first."""
     html = TestClient(site(reader())).get("/operations", params={"page": number}).text
     assert shown(html) == expected(lambda each: True, "p95", True)[first : first + ROWS]
+
+
+# -- what got slower --------------------------------------------------------------------------------------------------
+
+SLOWING = list(slowing(NOW))
+WENT = went(SLOWING, NOW)
+
+
+def by_change(descending: bool) -> list[str]:
+    """The operations in order: one whose change cannot be told is taken to be as before."""
+    return sorted(sorted(WENT), key=lambda name: WENT[name].change or 1.0, reverse=descending)
+
+
+def changes(page: Page) -> dict[str, str]:
+    """What the column says of each operation, in the order of the rows."""
+    names = page.locator("table.operations a.name").all_inner_texts()
+    column = list(COLUMNS).index("change") + 2
+    cells = page.locator(f"table.operations tbody td:nth-child({column})").all_inner_texts()
+    return dict(zip(names, cells, strict=True))
+
+
+def test_what_got_slower_is_a_click_away(open_page: OpenPage, serve: Callable[[ASGIApp], str]) -> None:
+    """p95 as a multiple of that of the day before, the largest first, then the smallest; what is new says so."""
+    page = open_page(serve(site(MemoryReader(SLOWING))) + "/operations?lookback=24h&sort=calls")
+    follow(page, "thead a >> text=Change")
+    shown = changes(page)
+    assert list(shown) == by_change(True)
+    for name, each in WENT.items():
+        told = "–" if each.before else "new"
+        assert shown[name] == (told if each.change is None else change_text(each.change))
+    slowest = page.locator("table.operations tbody tr").first.locator(".delta.slower")
+    calls = len(WENT[by_change(True)[0]].before)
+    assert (slowest.get_attribute("title") or "").endswith(f" before, of {calls} calls")
+    screenshot(page, "operations-slower")
+    for width in (390, 768, 1280, 1920):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+    follow(page, "thead a >> text=Change")
+    assert list(changes(page)) == by_change(False)
+    assert page.locator("table.operations tbody tr").first.locator(".delta.faster").count() == 1
+
+
+class _Late(MemoryReader):
+    """A reader that had no time for what started more than thirty hours ago."""
+
+    @property
+    def since(self) -> int:
+        return NOW - 30 * HOUR
+
+
+@pytest.mark.parametrize(
+    ("kind", "lookback", "said"),
+    [
+        (MemoryReader, "24h", ""),
+        (MemoryReader, "7d", "Nothing is kept of the time before, so no change is told."),
+        (_Late, "24h", "There was no time to read the time before, so no change is told."),
+        (_Late, "7d", "Partial result."),
+    ],
+)
+def test_where_no_change_is_known_the_page_says_why(kind: type[MemoryReader], lookback: str, said: str) -> None:
+    """Below the table, for all rows at once; figures of the time itself that are missing are told above it."""
+    html = TestClient(site(kind(SLOWING))).get(f"/operations?lookback={lookback}&sort=change").text
+    assert [each for each in ("so no change is told", "Partial result.") if each in html] == [
+        each for each in ("so no change is told", "Partial result.") if each in said
+    ]
+    assert said in html

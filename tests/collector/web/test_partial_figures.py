@@ -11,13 +11,9 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from causal_otel.collector.app import reading_routes
-from causal_otel.collector.query import FIGURES_SECONDS
 from causal_otel.collector.reading import Reading
 from causal_otel.collector.store.days import DAY, day_of
-from causal_otel.collector.store.reader import BoundedReader, Reader
-from causal_otel.collector.store.writer import Writer
-from tests.collector.spans import request, span, traces
-from tests.collector.store.endless import plant_endless_day
+from tests.collector.store.endless import Hurried, keep_failures, plant_endless_day
 from tests.collector.web.sites import status_document
 
 TODAY = day_of(time.time_ns())
@@ -35,31 +31,16 @@ DOCUMENTS = ("/operations.json?lookback=7d", "/errors.json?lookback=7d", "/map.j
 JAEGER = ("/api/dependencies?endTs={now}&lookback=604800000", "/api/metrics/calls?service=shop&lookback=604800000")
 
 
-class _Hurried(Reader):
-    """A reader whose pages have little time."""
-
-    def bounded(self, *, seconds: float = FIGURES_SECONDS) -> BoundedReader:
-        return super().bounded(seconds=min(seconds, 1.0))
-
-
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with a failure at noon of each of the last days, that of today just now."""
-    directory = tmp_path_factory.mktemp("store")
-    writer = Writer(directory)
-    writer.start()
-    for back in range(4):
-        begin = (TODAY - back) * DAY + DAY // 2 if back else time.time_ns() - 10**9
-        failure = span("ask", trace=back + 1, id=1, start=begin, kind=2, error=True, tags={"error.type": "ValueError"})
-        writer.put(request(traces(failure, service="shop"))).result(30)
-    writer.close(30)
-    return directory
+    return keep_failures(tmp_path_factory.mktemp("store"), TODAY)
 
 
 @pytest.fixture
 def client(directory: Path) -> Iterator[TestClient]:
     """The pages over this store."""
-    with _Hurried(directory) as reader:
+    with Hurried(directory) as reader:
         yield TestClient(Starlette(routes=reading_routes(Reading(reader), status=status_document, put=None)))
 
 

@@ -49,15 +49,15 @@ def _answer(traces: Traces, wanted: _Errors) -> str:
     if isinstance(traces, Grouped):
         wanted.names()  # what cannot be understood is refused here, in the same words
         found = traces.errors(wanted.service or None, wanted.operation, Period(page.start, page.end))
-        return _counted(traces, found, 0, wanted, page)
+        return _counted(traces, found, traces.since, wanted, page)
     if isinstance(traces, Summed):
         bounded = traces.bounded()
         return _counted(bounded, _summed(bounded, wanted, page), bounded.since, wanted, page)
     return _looked_at(traces, wanted, page)
 
 
-def _head(wanted: _Errors, of: str, rows: Sequence[object]) -> dict[str, Any]:
-    if rows:
+def _head(wanted: _Errors, of: str, rows: Sequence[object], *, complete: bool) -> dict[str, Any]:
+    if rows or not complete:
         return {"counted": of}
     return {"counted": of, "hint": f"no span that matches has failed {wanted.when}: try a longer last, such as 7d"}
 
@@ -75,7 +75,7 @@ def _summed(traces: Summed, wanted: _Errors, page: Page) -> Errors:
 
 
 def _counted(traces: Grouped | Summed, found: Errors, since: int, wanted: _Errors, page: Page) -> str:
-    head = _head(wanted, all_spans(since, page.start), found.groups)
+    head = _head(wanted, all_spans(since, page.start), found.groups, complete=since <= page.start)
     show = partial(_group_row, traces, time.monotonic() + _EXAMPLE_SECONDS)
     return page.answer(head, "errors", found.groups, lambda group: "\n".join(group.label), show)
 
@@ -138,7 +138,7 @@ def _looked_at(traces: Traces, wanted: _Errors, page: Page) -> str:
             groups.setdefault(label, _Group(label)).add(view, span)
     rows = sorted(groups.values(), key=lambda each: (-each.count, each.label))
     complete = found.complete and looked_at == len(found.trace_ids) < _MOST_TRACES
-    head = _head(wanted, looked(looked_at, complete=complete), rows)
+    head = _head(wanted, looked(looked_at, complete=complete), rows, complete=complete)
     return page.answer(head, "errors", rows, lambda group: "\n".join(group.label), _row)
 
 

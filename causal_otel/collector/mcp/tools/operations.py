@@ -63,7 +63,7 @@ def _answer(traces: Traces, wanted: _Operations) -> str:
     ]
     rows.sort(key=lambda each: (-_SORTS[wanted.sort](each), each.service, each.operation, each.kind, each.system))
     head: dict[str, Any] = {"counted": found.of}
-    if not rows:
+    if not rows and found.complete:
         head["hint"] = f"no operation matches {wanted.when}: try a longer last, such as 7d; services lists the services"
     show = partial(_explained, traces, page) if wanted.where_time_goes else _row
     return page.answer(head, "operations", rows, _key, show)

@@ -44,7 +44,7 @@ def _answer(traces: Traces, wanted: _Services) -> str:
         }
 
     head: dict[str, Any] = {"counted": found.of}
-    if not spans:
+    if not spans and found.complete:
         head["hint"] = (
             f"no service has sent spans {wanted.when}: try a longer last, such as 7d; if nothing is there at all, "
             "no program exports its spans here"
