@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 QUEUE = "memory"
 COUNTING = "-I", "tests.patches.celery_census"
 BATCH, WARM_UP, TASKS = 10_000, 20_000, 100_000
+SCHEDULE_DELAY = 60
+"""In seconds. The last 1,024 exports are remembered: were they more, that would go on growing on a slow machine."""
 TASKS_OF_A_BATCH = (
     *((celery_app.add, (1, 2), 9_400), (celery_app.fail, ("of many",), 100), (celery_app.expected, (), 100)),
     *((celery_app.ignore, (), 100), (celery_app.reject, (), 100), (celery_app.flaky, (1,), 200)),
@@ -92,7 +94,12 @@ def test_memory_is_flat(broker: str) -> None:
     held: list[dict[str, int]] = []
     with redis.Redis.from_url(broker) as client:
         sent = list(samples(client))
-        with receiver() as spans, running_worker(broker, spans, QUEUE, *COUNTING, pool="solo", level="CRITICAL"):
+        with (
+            receiver() as spans,
+            running_worker(
+                broker, spans, QUEUE, *COUNTING, pool="solo", level="CRITICAL", schedule_delay=SCHEDULE_DELAY
+            ),
+        ):
             for _ in range(TASKS // BATCH):
                 client.lpush(QUEUE, *batch(sent))
                 held.append(census.apply_async(queue=QUEUE).get(timeout=800))
