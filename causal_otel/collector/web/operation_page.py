@@ -152,6 +152,7 @@ def _draw(request: Request, reader: TraceReader, state: TrendState, shown: _Show
             )
             for each in shown.examples
         ],
+        "groups": state.groups(shown.window, shown.comparing.moment) if shown.comparing else "",
         "search": state.search(shown.window),
         "different": state.different(
             shown.window, least_of_slowest(shown.trend.whole, -(-shown.trend.whole.calls // 20))

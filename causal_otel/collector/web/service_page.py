@@ -130,6 +130,7 @@ def _show(request: Request, reader: TraceReader, state: TrendState, now: int) ->
         "path": "/service",
         "trend": drawn,
         "comparing": compared,
+        "groups": state.groups(window, compared.moment, any_operation=True) if compared else "",
         "many": MANY if many else 0,
         "operations": rows[:_MOST_OPERATIONS],
         "hidden": max(0, len(rows) - _MOST_OPERATIONS),

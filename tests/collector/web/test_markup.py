@@ -40,6 +40,7 @@ _ADDRESSES = {
     "search": "/?lookback=1h",
     "search-filled": f"/?{urlencode(_SEARCH)}",
     "search-box": f"/?{urlencode({**_BOX, 'shortest': '1ms'})}",
+    "search-beside": f"/?{urlencode({**_BOX, 'beside': urlencode({'service': ATTACK, 'q': ATTACK})})}",
     "different": f"/different?{urlencode({**_BOX, 'box.shortest': '9ms'})}",
     "operations": "/operations?lookback=1h",
     "operations-filtered": f"/operations?{urlencode(_OPERATION)}",

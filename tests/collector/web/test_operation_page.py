@@ -182,6 +182,16 @@ def test_versions_are_compared(client: TestClient, week: Week) -> None:
     html = client.get(f"{PAGE}&version={NEW}&against={OLD}").text
     _assert_told(html, week)
     assert f"Version {OLD} took" in html
+    old, new = (len(week.durations(lambda _, its, wanted=name: its == wanted)) for name in (OLD, NEW))  # type: ignore[misc]
+    assert table(html, "All calls")[0] == [
+        "Calls",
+        count(old),
+        count(new),
+        f"{'+' if new > old else '−'}{count(abs(new - old))}",
+    ]
+    groups = client.get(link(html, "Compare the traces of both")).text
+    assert re.findall(r'name="[ab].tags" value="([^"]*)"', groups) == [f"service.version={each}" for each in (OLD, NEW)]
+    assert re.search(r"A trace takes .* longer in B on average", groups)
     assert re.findall(
         r'<option value="([^"]+)"[^>]*>1\.\d', html.partition('id="against"')[2].partition("</select>")[0]
     ) == [OLD, NEW]
@@ -195,6 +205,12 @@ def test_before_and_after_a_moment(client: TestClient, week: Week) -> None:
     html = client.get(f"{PAGE}&moment={written(deployed(week.now))}").text
     _assert_told(html, week)
     assert html.count('class="moment"') == 3
+    groups = client.get(link(html, "Compare the traces of both")).text
+    moment = written(deployed(week.now))
+    assert re.findall(r'name="b.start" value="([^"]*)"', groups) == [moment]
+    (ends,) = re.findall(r'name="a.end" value="([^"]*)"', groups)
+    assert ends < moment
+    assert re.search(r"A trace takes .* longer in B on average", groups)
     assert "counted by the day" in html
 
 
