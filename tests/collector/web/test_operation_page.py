@@ -255,6 +255,20 @@ def test_the_service_tells_of_its_operations_and_pools(client: TestClient, week:
     assert (mean, longest) == (format_duration(sum(told) // len(told)), format_duration(max(told)))
 
 
+def test_the_service_has_callers_callees_and_traces(client: TestClient, week: Week) -> None:
+    """As its one operation that is called: the same figures, and traces that are as slow, failed, and typical."""
+    html, of_operation = client.get(service_address("shop")).text, client.get(PAGE).text
+    for title in ("<h2>Who calls it", "<h2>What it calls"):
+        assert table(html, title)
+        assert table(html, title) == table(of_operation, title)
+    sections = [each.partition('class="kinds"')[2].partition("</section>")[0] for each in (html, of_operation)]
+    found, expected = (re.findall(r"<h3>(\w+) |/trace/([0-9a-f]{32})", each) for each in sections)
+    assert len(found) == 3 * (1 + 4)
+    assert found == expected
+    for part in sections[0].split("<h3>")[1:]:
+        assert client.get(link(part, "Search all of them")).text.count('<li class="trace') >= 4
+
+
 def test_its_traces(client: TestClient, week: Week) -> None:
     """Slowest ones are among the slowest, failed ones have failed, typical ones are near to the median."""
     html = client.get(PAGE).text
