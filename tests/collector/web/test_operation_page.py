@@ -286,6 +286,7 @@ def test_its_traces(client: TestClient, week: Week) -> None:
     assert list(found) == ["Slowest", "Failed", "Typical"]
     assert {len(each) for each in found.values()} == {4}
     assert min(map(length, found["Slowest"])) >= BOUNDS[bucket(lengths[-4]) - 1]
+    assert list(map(length, found["Slowest"])) == sorted(map(length, found["Slowest"]), reverse=True)
     assert all(map(_failed, found["Failed"]))
     median = lengths[(len(lengths) - 1) // 2]
     assert all(abs(length(each) - median) <= 0.1 * median + 1 for each in found["Typical"])
