@@ -117,10 +117,14 @@ def _below(trace: TracesData) -> Iterator[tuple[_Seen, str, str, int]]:
         if each.series.entry:
             continue
         above: _Seen | None = each
-        while above is not None and not above.series.entry:
+        for _ in by_id:  # spans that name each other as parents are below nothing
+            if above is None or above.series.entry:
+                break
             above = by_id.get(above.span.parent_span_id)
             if above is not None and above.series.service != each.series.service:
                 above = None
+        else:
+            above = None
         if above is None:
             continue
         parts = [told for told in _told(each) if told[0] in _SECONDS[:11] and told[1] != "before"]

@@ -74,7 +74,11 @@ def _ready(collector: Running) -> tuple[int, str]:
     return response.status_code, response.text
 
 
-_PAGES = ("/", "/live", "/operations", "/map", "/compare", "/status", f"/trace/{1:032x}", "/nowhere")
+_PAGES = (
+    *("/", "/live", "/operations", "/map", "/compare", "/compare?groups=1", "/status", f"/trace/{1:032x}", "/nowhere"),
+    *("/errors", "/error?type=none", "/runtime", "/service?service=shop", "/operation?service=shop&operation=work"),
+    *("/different?box.shortest=1ms", "/import", "/keys", "/jump?trace=x"),
+)
 
 
 def _banner(collector: Running, path: str) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from causal_otel.causality.explanation.groups import GroupComparison
     from causal_otel.collector.query import Query, TraceReader
 
-__all__ = ["SAMPLED", "address", "asks_for_groups", "groups_page"]
+__all__ = ["SAMPLED", "Beside", "address", "asks_for_groups", "beside", "groups_page", "put_beside"]
 
 SAMPLED = 100
 """Traces of each group that are looked at, at most."""
@@ -35,8 +35,11 @@ _READ_SECONDS = 4.0
 """For the traces of both groups together."""
 
 _ROWS = 200
-_OF_LISTS = ("limit", "sort", "after", "before", "outer")
+_OF_LISTS = ("limit", "sort", "after", "before", "outer", "beside")
 """What of a search is no condition: which of the traces its page lists, and which search it came from."""
+
+_LONGEST = 2000
+"""Characters of a search that stands in the address of another."""
 
 _SHOWN = ("service", "operation", "tags", "shortest", "longest", "lookback", "start", "end")
 """The fields of the form that the page has; what else an address says is kept."""
@@ -53,6 +56,38 @@ def address(a: SearchForm, b: SearchForm) -> str:
     """The address of the page that compares what two searches find."""
     given = {f"{side}.{name}": value for side, form in (("a", a), ("b", b)) for name, value in _given(form).items()}
     return f"/compare?{urlencode(given)}" if given else "/compare?groups=1"
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A search that another is to be compared with.
+
+    Attributes:
+        says: its conditions.
+        compared: the page that compares the two; empty: they are the same.
+        dropped: the other search without this one beside it.
+    """
+
+    says: str
+    compared: str
+    dropped: str
+
+
+def beside(form: SearchForm) -> Beside | None:
+    """What stands beside a search, if there is anything."""
+    if not form.beside or len(form.beside) > _LONGEST:
+        return None
+    other = SearchForm.read(dict(parse_qsl(form.beside)))
+    given = _given(other)
+    says = " · ".join(value if name == "q" else f"{name}: {value}" for name, value in given.items())
+    compared = address(other, form) if given != _given(form) else ""
+    return Beside(says or "everything of the last hour", compared, form.address(beside=""))
+
+
+def put_beside(form: SearchForm, chosen: SearchForm) -> str:
+    """The address of a search for what ``chosen`` is to be compared with; empty: it would be too long."""
+    text = urlencode(_given(chosen)) or urlencode({"lookback": chosen.lookback})
+    return form.address(beside=text) if len(text) <= _LONGEST else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,7 @@ class SearchForm:
         after: a :class:`Place`: the page begins after it; empty: with the first trace.
         before: likewise: the page ends before it.
         outer: the time and the durations of the search that this one was narrowed down from, as an address has them.
+        beside: the parameters of another search, with whose traces those of this one are to be compared; empty: none.
     """
 
     q: str = ""
@@ -127,6 +128,7 @@ class SearchForm:
     after: str = ""
     before: str = ""
     outer: str = ""
+    beside: str = ""
 
     @classmethod
     def read(cls, parameters: Mapping[str, str]) -> SearchForm:

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from causal_otel.collector.reading import Reading
     from causal_otel.collector.trends.window import Window
 
-__all__ = ["by_minute", "common", "read_window", "routes"]
+__all__ = ["MOST_CALLED", "by_minute", "common", "read_window", "routes"]
 
-_MOST_CALLED = 50
+MOST_CALLED = 50
 """Callers, and operations that are called, that are listed."""
 
 
@@ -141,9 +141,9 @@ def _draw(request: Request, reader: TraceReader, state: TrendState, shown: _Show
         "path": "/operation",
         "trend": shown.trend,
         "comparing": shown.comparing,
-        "callers": shown.callers[:_MOST_CALLED],
-        "callees": shown.callees[:_MOST_CALLED],
-        "hidden": [max(0, len(found) - _MOST_CALLED) for found in (shown.callers, shown.callees)],
+        "callers": shown.callers[:MOST_CALLED],
+        "callees": shown.callees[:MOST_CALLED],
+        "hidden": [max(0, len(found) - MOST_CALLED) for found in (shown.callers, shown.callees)],
         "examples": [
             (
                 each,
@@ -152,6 +152,7 @@ def _draw(request: Request, reader: TraceReader, state: TrendState, shown: _Show
             )
             for each in shown.examples
         ],
+        "groups": state.groups(shown.window, shown.comparing.moment) if shown.comparing else "",
         "search": state.search(shown.window),
         "different": state.different(
             shown.window, least_of_slowest(shown.trend.whole, -(-shown.trend.whole.calls // 20))

@@ -16,6 +16,7 @@ from causal_otel.collector.attributes import KINDS
 from causal_otel.collector.completion import complete
 from causal_otel.collector.query import Found
 from causal_otel.collector.web.box import different_address, is_narrowed, outer_form
+from causal_otel.collector.web.compare_groups import beside, put_beside
 from causal_otel.collector.web.first_steps import otlp_endpoint
 from causal_otel.collector.web.forms import LIMIT, LOOKBACKS, SORTS, FormError, Place, SearchForm
 from causal_otel.collector.web.heat_map import draw as draw_heat
@@ -141,6 +142,7 @@ class _Search:
         services = self._reader.services()
         form = listed.form
         narrowed = is_narrowed(form)
+        around = outer_form(form, query, now) if narrowed and query else form
         context = {
             "form": form,
             "defaults": SearchForm(),
@@ -153,7 +155,9 @@ class _Search:
             "order": _ORDERS[form.sort],
             "heat": draw_heat(heat, form) if heat is not None else None,
             "different": different_address(form, query, now) if narrowed and query else "",
-            "outer": outer_form(form, query, now).address() if narrowed and query else "",
+            "outer": around.address() if narrowed and query else "",
+            "beside": beside(form),
+            "put_beside": put_beside(around, form),
             "services": services,
             "operations": self._operations(form.service),
             "colours": colours(count.name for trace in traces for count in trace.services),

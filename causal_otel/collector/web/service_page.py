@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from starlette.routing import Route
 
+from causal_otel.collector.expressions import Field, all_of
 from causal_otel.collector.query import Query, Selected
 from causal_otel.collector.store.measures import BELOW_LABEL
+from causal_otel.collector.trends.callers import called_by, callers
 from causal_otel.collector.trends.rates import Rates, rates, rates_of_bins
 from causal_otel.collector.trends.time_parts import KEYS
 from causal_otel.collector.web.comparing import comparing
-from causal_otel.collector.web.operation_page import by_minute, common, read_window
+from causal_otel.collector.web.examples import examples
+from causal_otel.collector.web.operation_page import MOST_CALLED, by_minute, common, read_window
 from causal_otel.collector.web.partial import partial_result
 from causal_otel.collector.web.templating import colours, page
 from causal_otel.collector.web.trend_state import TrendState, version_name
@@ -26,8 +30,10 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from causal_otel.collector.query import MeasureSum, SeriesSum, TraceReader
+    from causal_otel.collector.query import MeasureSum, SeriesSum, Summary, TraceReader
+    from causal_otel.collector.trends.callers import Called
     from causal_otel.collector.trends.window import Window
+    from causal_otel.collector.web.examples import Example
 
 __all__ = ["MANY", "Pool", "routes"]
 
@@ -38,6 +44,8 @@ _MOST_OPERATIONS = 200
 _MOST_POOLS = 50
 _SPARK_BARS = 48
 _SPARK_WIDTH, _SPARK_HEIGHT = 96, 20
+_ENTRIES = ("server", "consumer")
+_CALLS = ("client", "producer")
 _POOL_KEYS = (CAUSAL_POOL_SIZE, CAUSAL_POOL_WAIT, CAUSAL_POOL_WAITING)
 
 
@@ -124,22 +132,65 @@ def _show(request: Request, reader: TraceReader, state: TrendState, now: int) ->
     drawn = trend(window, [each for each in sums if each.series.entry], measures, compared.moment if compared else None)
     rows = _rows(sums, window)
     pools = _pools(figures.measures(Selected(state.service), window.start, window.last, "all", _POOL_KEYS))
-    others = [each.other.service for each in (*compared.change.callers, *compared.change.callees)] if compared else []
+    above = callers(reader, replace(selected, version=version), window.start, window.last)
+    below = _callees(reader, Selected(state.service, version=version), window)
+    found = _examples(reader, state, window, [each for each in sums if each.series.entry])
+    others = {each.other.service for each in (*above, *below)}
+    others |= {each.root_service for _, some, _ in found for each in some}
+    if compared:
+        others |= {each.other.service for each in (*compared.change.callers, *compared.change.callees)}
     problem = " ".join(filter(None, (problem, mistake)))
     context = common(reader, state, window, tuple(each.name for each in versions)) | {
         "path": "/service",
         "trend": drawn,
         "comparing": compared,
+        "groups": state.groups(window, compared.moment, any_operation=True) if compared else "",
         "many": MANY if many else 0,
         "operations": rows[:_MOST_OPERATIONS],
         "hidden": max(0, len(rows) - _MOST_OPERATIONS),
+        "examples": found,
+        "callers": above[:MOST_CALLED],
+        "callees": below[:MOST_CALLED],
+        "left_out": [max(0, len(some) - MOST_CALLED) for some in (above, below)],
         "pools": pools[:_MOST_POOLS],
         "rows": versions,
         "problem": problem,
         **partial_result(reader.since, window.start),
-        "colours": colours([state.service, *others]),
+        "colours": colours({state.service, *others}),
     }
     return page(request, "service.html", context, status=400 if problem else 200)
+
+
+def _callees(reader: TraceReader, selected: Selected, window: Window) -> list[Called]:
+    """What the service's spans called: by its own calls, or by what was called where these are not traced."""
+    sums = [
+        each
+        for each in reader.calls(selected, Selected(), window.start, window.last)
+        if (each.child.kind in _CALLS if each.child.service == selected.service else each.parent.kind not in _CALLS)
+    ]
+    return called_by(sums, lambda each: each.child, lambda each: each.total)
+
+
+def _examples(
+    reader: TraceReader, state: TrendState, window: Window, sums: Sequence[SeriesSum]
+) -> list[tuple[Example, list[Summary], str]]:
+    """Traces of what begins in the service, by what most of it is: requests, messages or roots; and where more are."""
+    kinds = Counter[str]()
+    for each in sums:
+        kinds[each.series.kind if each.series.kind in _ENTRIES else ""] += each.calls
+    if not kinds:
+        return []
+    kind = kinds.most_common(1)[0][0]
+    some = [each for each in sums if (each.series.kind if each.series.kind in _ENTRIES else "") == kind]
+    query = replace(state.query(window), operation=None, kind=kind or None)
+    asked = {"operation": "", "kind": kind}
+    if not kind:
+        query = replace(query, where=all_of(query.where, Field("root", "=", "true")))
+        asked["q"] = "root=true"
+    return [
+        (each, reader.summaries(each.trace_ids), state.search(window, **asked, **each.search))
+        for each in examples(reader, query, rates(some))
+    ]
 
 
 def _rows(sums: Iterable[SeriesSum], window: Window) -> list[_Row]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from causal_otel.collector.analysis import Explained, SpanView, TraceLogsView, TraceView
     from causal_otel.collector.query import LinkingSpan
 
-__all__ = ["LONG", "LONGEST", "Event", "Relation", "SpanDetails", "TaskRelation", "span_details"]
+__all__ = ["LONG", "LONGEST", "Event", "Relation", "SpanDetails", "TaskRelation", "says_of_linking", "span_details"]
 
 LONG = 300
 """Characters beyond which a value is folded."""
@@ -65,6 +65,9 @@ _LINKING = {
     "group": "is followed by the group's",
 }
 """What a span says of another that links to it."""
+
+_OF_TASKS = _LINKING.keys() - {"detached", HOLDER}
+"""The roles of links that only tasks have."""
 
 _Pairs = tuple[tuple[str, str], ...]
 
@@ -276,6 +279,14 @@ def _linked_from(trace: TraceView, span: SpanView) -> list[Relation]:
         for other in trace.spans
         if any((link.trace_id, link.span_id) == wanted for link in other.message.links)
     ]
+
+
+def says_of_linking(linking: Sequence[LinkingSpan], *, cut: bool) -> str:
+    """What a row's mark says of the spans of other traces that link to it; ``cut``: there may be more."""
+    number = f"{len(linking)}+" if cut else str(len(linking))
+    if not all(each.role in _OF_TASKS for each in linking):
+        return f"{number} linked here"
+    return f"{number} {'task' if number == '1' else 'tasks'} linked here"
 
 
 def _linking(other: LinkingSpan) -> Relation:

@@ -11,7 +11,7 @@ from causal_otel.collector.web.by_operation import COLUMNS, by_operation
 from causal_otel.collector.web.flame import flame
 from causal_otel.collector.web.layout import Shown as Asked
 from causal_otel.collector.web.layout import lay_out, stops
-from causal_otel.collector.web.span_details import LONG, LONGEST, SpanDetails, span_details
+from causal_otel.collector.web.span_details import LONG, LONGEST, SpanDetails, says_of_linking, span_details
 from causal_otel.collector.web.trace_links import TraceLinks
 from causal_otel.collector.web.trace_logs import listed, marks
 from causal_otel.collector.web.trace_warnings import skews, warnings
@@ -147,8 +147,10 @@ class TraceScreen:
             "layout": layout,
             "zoom": zoom(view, state, path),
             "marks": marks(self._shown.logs),
-            "linking": {span_id: len(links) for span_id, links in self._linking.items()},
-            "linking_cut": not self._shown.linking.complete,
+            "linking": {
+                span_id: says_of_linking(links, cut=not self._shown.linking.complete)
+                for span_id, links in self._linking.items()
+            },
             "opened": opened,
             "kinds": [
                 KINDS[kind] for kind in sorted({span.message.kind for span in view.spans}) if 0 <= kind < len(KINDS)

@@ -12,6 +12,7 @@ from causal_otel.collector.trends.window import HOUR, Window
 from causal_otel.collector.units import written_duration
 from causal_otel.collector.web.addresses import with_parameters
 from causal_otel.collector.web.box import Box, box_address
+from causal_otel.collector.web.compare_groups import address as groups_address
 from causal_otel.collector.web.forms import LOOKBACKS, NO_SYSTEM, SearchForm, lookback
 from causal_otel.collector.web.templating import utc
 from causal_otel.names import SERVICE_VERSION
@@ -148,6 +149,18 @@ class TrendState:
     def different(self, window: Window, shortest: int) -> str:
         """The page of what is different in those that took so many nanoseconds or more."""
         return box_address(self._form(window), Box("", "", written_duration(shortest)))
+
+    def groups(self, window: Window, moment: int | None, *, any_operation: bool = False) -> str:
+        """The page that compares the traces of both versions, or those before and after a moment."""
+        a = b = self._form(window)
+        if moment is None:
+            a = replace(self, version=self.against)._form(window)
+        else:
+            a = replace(a, end=utc(moment - 1, "%Y-%m-%dT%H:%M:%S.%f"))
+            b = replace(b, start=written(moment))
+        if any_operation:
+            a, b = (replace(each, operation="") for each in (a, b))
+        return groups_address(a, b)
 
     def _form(self, window: Window) -> SearchForm:
         version = version_name(self.version)

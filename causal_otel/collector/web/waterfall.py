@@ -46,6 +46,8 @@ _MOST_RECTS = 50
 
 _MINIMAP_FROM = 12
 _TICKS = 9
+_SURELY_SHOWN = 16
+"""Characters of a name that there is room for, also on a phone."""
 _CALLS = frozenset({"client", "producer", "consumer"})
 
 
@@ -63,6 +65,7 @@ class Row:
         drawing: its bar, where its time went, and what of it is on the critical path, as SVG.
         label: what a gap is called.
         system: what a call goes to; empty: it is none, or that is not known.
+        title: all of its name, if it may be cut.
         below: how many spans are below it.
         flags: what is special about it.
         run: what the row of a run says.
@@ -79,6 +82,7 @@ class Row:
     drawing: Markup = field(default_factory=Markup)
     label: str = ""
     system: str = ""
+    title: str = ""
     below: int = 0
     flags: tuple[Flag, ...] = ()
     run: RunView | None = None
@@ -232,6 +236,7 @@ class _Drawing:
                 (*(rect for _, rect in critical), *self._lines.get(number, ())),
             ),
             system=system_beside(span),
+            title=_title(span, place.level),
             below=place.below,
             flags=flags(self._explained, span),
         )
@@ -262,6 +267,7 @@ class _Drawing:
             took=format_duration(run.total),
             drawing=view.drawing,
             system=system_beside(span),
+            title=_title(span, place.level),
             run=view,
             members=run,
         )
@@ -284,6 +290,7 @@ class _Drawing:
                 self._lines.get(number, ()),
             ),
             label=gap.label,
+            title=gap.label,
         )
 
     def _more(self, place: Place, more: More) -> Row:
@@ -311,6 +318,13 @@ class _Drawing:
 def system_beside(span: SpanView) -> str:
     """What a call goes to, to stand beside its name; empty for what is no call, and where that is not known."""
     return span.system if span.kind in _CALLS else ""
+
+
+def _title(span: SpanView, level: int) -> str:
+    """All of what a row names its span by; empty where it is too short to be cut."""
+    system = system_beside(span)
+    name = f"{span.service} {system}: {span.name}" if system else f"{span.service} {span.name}"
+    return name if len(name) + 2 * level > _SURELY_SHOWN else ""
 
 
 def parents(trace: TraceView) -> list[str]:

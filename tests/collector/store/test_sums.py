@@ -153,6 +153,21 @@ def test_where_the_time_of_a_request_went_is_known_at_once(tmp_path: Path) -> No
     }
 
 
+def test_parents_in_a_circle_lead_to_no_request(tmp_path: Path) -> None:
+    """What their spans tell is told once, of themselves, by an open day and by a closed one."""
+    tags = {"causal.server": 0.5}
+    circle = [
+        span("GET", id=own, parent=above, kind=Span.SPAN_KIND_CLIENT, tags=tags)
+        for own, above in ((1, 2), (2, 1), (3, 3))
+    ]
+    expected = write(tmp_path, [traces(*circle)])
+    for _ in ("open", "closed"):
+        with Reader(tmp_path) as reader:
+            assert _sums(reader, ANY, EVER, "all") == _sums(expected, ANY, EVER, "all")
+            assert {each.label for each in reader.measures(ANY, *EVER, "all")} == {""}
+        close(tmp_path)
+
+
 def test_a_closed_day_is_summed_up_until_more_comes(tmp_path: Path) -> None:
     """Its rows for the whole day are there once, deleted when a span comes late, and there again when it is closed."""
     write(tmp_path, [traces(span(trace=1, start=NOON)), traces(span(trace=2, start=NOON + HOUR))])

@@ -37,6 +37,7 @@ PAGES = {
     "service": service_address(LONG, lookback="24h", version="none", against="9"),
     "service-nothing": "/service?service=nobody",
     "search-box": "/?service=gateway&start=2026-01-01&end=2099-01-01&shortest=1ms",
+    "search-beside": "/?service=gateway&start=2026-01-01&end=2099-01-01&beside=service%3Dgateway%26shortest%3D600ms",
     "different": "/different?lookback=1h&box.shortest=600ms",
     "map": "/map?lookback=1h",
     "live": "/live",

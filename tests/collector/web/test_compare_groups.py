@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
+from html import unescape
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -157,6 +159,23 @@ def test_one_search_is_compared_with_the_time_before_it() -> None:
     counts = [int(each) for each in re.findall(r"<b>(\d+) traces?</b>", html)]
     assert counts[1] == 12
     assert 7 <= counts[0] <= 9  # those of the quarter of a minute before, which begins at a whole second
+
+
+def test_a_search_is_put_beside_another_by_its_address() -> None:
+    """It is compared with what is found, unless that is the same; one that is too long, or none, is not offered."""
+    client = TestClient(application(MemoryReader([*old_and_new()[0], *old_and_new()[1]])))
+
+    def offered(form: SearchForm) -> str:
+        html = client.get(form.address()).text
+        found = re.search(r'href="(/compare\?[^"]+)">Compare these with A<', html)
+        return unescape(found[1]) if found else "chosen" if "Choose what to compare with" in html else ""
+
+    other = replace(B, beside="tags=service.version%3D1.0")
+    assert offered(other) == address(A, B)
+    assert offered(replace(A, beside=other.beside)) == "chosen"
+    assert offered(replace(B, beside=f"q={'x' * 2000}")) == offered(B) == ""
+    (first,) = re.findall(r'href="([^"]+)"[^>]*>Compare with others<', client.get(A.address()).text)
+    assert unescape(first) == replace(A, beside=other.beside).address()
 
 
 def test_more_than_can_be_read_are_sampled_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,6 +131,16 @@ def test_columns_sort_and_services_filter(base: str, reader: MemoryReader, open_
     assert "sort=requests" in page.url
 
 
+@pytest.mark.parametrize("path", ["/errors", "/runtime"])
+def test_on_a_desk_the_form_is_one_line(serve: Callable[[ASGIApp], str], open_page: OpenPage, path: str) -> None:
+    """Beside the heading, so that what was asked for comes first."""
+    page = open_page(serve(site(MemoryReader([traces(span(start=time.time_ns() - MINUTE))]))) + path)
+    boxes = [each.bounding_box() for each in page.locator("form.choose select, form.choose button, h1").all()]
+    middles = [box["y"] + box["height"] / 2 for box in boxes if box]
+    assert len(middles) == 4
+    assert max(middles) - min(middles) < 10
+
+
 def test_the_trend_has_a_bar_for_each_hour_with_errors(reader: MemoryReader) -> None:
     """As many bars as there are hours in which spans failed so, and each tells its number."""
     text = TestClient(site(reader)).get("/error?type=TimeoutError&lookback=2d").text

@@ -13,7 +13,7 @@ import pytest
 from tests.collector.oracle import MemoryReader
 from tests.collector.web.browser import screenshot
 from tests.collector.web.test_heat_map import RANGE, busy
-from tests.collector.web.trace_site import application
+from tests.collector.web.trace_site import application, follow
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -98,6 +98,31 @@ def test_a_box_that_is_dragged_is_searched_in(open_page: OpenPage, url: str) -> 
     with page.expect_navigation():
         page.click("#heat [rel=up]")
     assert page.url == url + SERVICE
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_two_boxes_are_compared(open_page: OpenPage, url: str, javascript: bool) -> None:
+    """By clicks alone, with what each had found: one is put aside while the other is looked for."""
+    page = open_page(url + SERVICE, javascript=javascript)
+    cells = page.locator("#heat [data-at]").all()
+    first, other = (cells[place].get_attribute("href") or "" for place in (0, -1))
+    follow(page, "#heat [data-at] >> nth=0")
+    inside = [_counted(page)]
+    follow(page, "text=Compare with others")
+    assert _counted(page) > inside[0]
+    assert _asked(page) == {"start": "2026-11-22T11:00", "end": "2026-11-22T13:00"}
+    follow(page, "#heat [data-at] >> nth=-1")
+    inside.append(_counted(page))
+    said = page.inner_text(".beside .asked")
+    assert "start" in said
+    page.fill("#q", page.input_value("#q"))
+    follow(page, "#search button.primary")
+    assert page.inner_text(".beside .asked") == said
+    follow(page, ".beside .primary")
+    counts = [int(str(each.inner_text()).split()[0]) for each in page.locator(".side p:first-of-type").all()]
+    assert counts == inside
+    sides = [page.input_value(f"[name='{side}.start']") for side in "ab"]
+    assert sides == [parse_qs(urlsplit(address).query)["start"][0] for address in (first, other)]
 
 
 def test_a_click_on_a_cell_searches_in_it(open_page: OpenPage, url: str) -> None:

@@ -182,6 +182,16 @@ def test_versions_are_compared(client: TestClient, week: Week) -> None:
     html = client.get(f"{PAGE}&version={NEW}&against={OLD}").text
     _assert_told(html, week)
     assert f"Version {OLD} took" in html
+    old, new = (len(week.durations(lambda _, its, wanted=name: its == wanted)) for name in (OLD, NEW))  # type: ignore[misc]
+    assert table(html, "All calls")[0] == [
+        "Calls",
+        count(old),
+        count(new),
+        f"{'+' if new > old else '−'}{count(abs(new - old))}",
+    ]
+    groups = client.get(link(html, "Compare the traces of both")).text
+    assert re.findall(r'name="[ab].tags" value="([^"]*)"', groups) == [f"service.version={each}" for each in (OLD, NEW)]
+    assert re.search(r"A trace takes .* longer in B on average", groups)
     assert re.findall(
         r'<option value="([^"]+)"[^>]*>1\.\d', html.partition('id="against"')[2].partition("</select>")[0]
     ) == [OLD, NEW]
@@ -195,6 +205,12 @@ def test_before_and_after_a_moment(client: TestClient, week: Week) -> None:
     html = client.get(f"{PAGE}&moment={written(deployed(week.now))}").text
     _assert_told(html, week)
     assert html.count('class="moment"') == 3
+    groups = client.get(link(html, "Compare the traces of both")).text
+    moment = written(deployed(week.now))
+    assert re.findall(r'name="b.start" value="([^"]*)"', groups) == [moment]
+    (ends,) = re.findall(r'name="a.end" value="([^"]*)"', groups)
+    assert ends < moment
+    assert re.search(r"A trace takes .* longer in B on average", groups)
     assert "counted by the day" in html
 
 
@@ -239,6 +255,20 @@ def test_the_service_tells_of_its_operations_and_pools(client: TestClient, week:
     assert (mean, longest) == (format_duration(sum(told) // len(told)), format_duration(max(told)))
 
 
+def test_the_service_has_callers_callees_and_traces(client: TestClient, week: Week) -> None:
+    """As its one operation that is called: the same figures, and traces that are as slow, failed, and typical."""
+    html, of_operation = client.get(service_address("shop")).text, client.get(PAGE).text
+    for title in ("<h2>Who calls it", "<h2>What it calls"):
+        assert table(html, title)
+        assert table(html, title) == table(of_operation, title)
+    sections = [each.partition('class="kinds"')[2].partition("</section>")[0] for each in (html, of_operation)]
+    found, expected = (re.findall(r"<h3>(\w+) |/trace/([0-9a-f]{32})", each) for each in sections)
+    assert len(found) == 3 * (1 + 4)
+    assert found == expected
+    for part in sections[0].split("<h3>")[1:]:
+        assert client.get(link(part, "Search all of them")).text.count('<li class="trace') >= 4
+
+
 def test_its_traces(client: TestClient, week: Week) -> None:
     """Slowest ones are among the slowest, failed ones have failed, typical ones are near to the median."""
     html = client.get(PAGE).text
@@ -256,6 +286,7 @@ def test_its_traces(client: TestClient, week: Week) -> None:
     assert list(found) == ["Slowest", "Failed", "Typical"]
     assert {len(each) for each in found.values()} == {4}
     assert min(map(length, found["Slowest"])) >= BOUNDS[bucket(lengths[-4]) - 1]
+    assert list(map(length, found["Slowest"])) == sorted(map(length, found["Slowest"]), reverse=True)
     assert all(map(_failed, found["Failed"]))
     median = lengths[(len(lengths) - 1) // 2]
     assert all(abs(length(each) - median) <= 0.1 * median + 1 for each in found["Typical"])

@@ -39,7 +39,7 @@ def test_tasks_lead_to_their_sender_and_it_leads_to_them(serve: Callable[[ASGIAp
     base = serve(application(MemoryReader([_request(), *(_task(number) for number in range(1, 13))])))
     page = open_page(f"{base}/trace/{SHOP}")
     mark = page.locator(f"#s-{Builder.id(2)} .linking")
-    assert mark.inner_text() == "12 linked here"
+    assert mark.inner_text() == "12 tasks linked here"
     mark.click()
     page.wait_for_selector(f"#s-{Builder.id(2)} + .details .relations")
     details = page.locator(".details")
@@ -59,6 +59,14 @@ def test_many_are_told_by_number() -> None:
     text = client.get(f"/trace/{SHOP}/span/{Builder.id(2)}").text
     assert text.count("<li>linked from ") == 20
     assert "20 links, the first 20 of 200 from other traces" in text
+
+
+def test_one_task_and_what_is_none_are_told_apart() -> None:
+    """A mark speaks of tasks only where all that link to the span are some."""
+    one = TestClient(application(MemoryReader([_request(), _task(1, "retry")]))).get(f"/trace/{SHOP}").text
+    assert ">1 task linked here<" in one
+    both = [_request(), _task(1), _task(2, "detached")]
+    assert ">2 linked here<" in TestClient(application(MemoryReader(both))).get(f"/trace/{SHOP}").text
 
 
 def test_scripts_in_names_of_other_traces_are_inert() -> None:

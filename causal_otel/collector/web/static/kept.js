@@ -34,14 +34,14 @@ function write(list, entries) {
 
 function called(address) {
   const asked = new URLSearchParams(address.slice(2));
-  for (const place of ["after", "before"]) asked.delete(place);
+  for (const place of ["after", "before", "beside"]) asked.delete(place);
   const words = [asked.get("q"), ...[...asked].filter(([key]) => key !== "q").map(([key, value]) => `${key}: ${value}`)];
   return words.filter(Boolean).join(" · ") || "Everything";
 }
 
 function withoutPlace(address) {
   const url = new URL(address, location.origin);
-  for (const place of ["after", "before"]) url.searchParams.delete(place);
+  for (const place of ["after", "before", "beside"]) url.searchParams.delete(place);
   return url.pathname + url.search;
 }
 
