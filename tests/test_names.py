@@ -27,7 +27,8 @@ LEGACY = {
 
 NO_ATTRIBUTES = re.compile(
     r"http\.(request|disconnect|response\.(body|pathsend|start|trailers))"  # types of ASGI messages
-    r"|celery\.((app|backends|concurrency|worker)\.[a-z_.]+|beat|canvas|chord_unlock|result|events\.\w+|signals)"  # modules
+    r"|celery\.((app|backends|concurrency|worker)\.[a-z_.]+|beat|canvas|result|events\.\w+|signals)"  # modules
+    r"|celery\.chord_unlock"  # a task
     r"|taskiq\.(kicker|receiver\.receiver|task)"  # likewise
     r"|error\.html|server\.(log|mode|plugins)"  # a template, a file, settings of a server
 )
