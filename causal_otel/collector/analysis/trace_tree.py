@@ -123,10 +123,14 @@ def _spans(trace: TracesData) -> Iterator[SpanView]:
     for group in trace.resource_spans:
         service, resource = service_name(group.resource), plain_dict(group.resource.attributes)
         for scoped in group.scope_spans:
+            scope = scoped.scope
             for message in scoped.spans:
                 said = _said(message) if tells else _Said()
-                detached = bool(message.links) and _detached(message)
-                yield SpanView(message, service, resource, scoped.scope, detached=detached, **said)
+                linked = bool(message.links)
+                span = SpanView(message, service, resource, scope, detached=linked and _detached(message), **said)
+                if not linked:  # as nearly all: nobody has to find out again
+                    span.links = ()
+                yield span
 
 
 def _said(span: Span) -> _Said:
