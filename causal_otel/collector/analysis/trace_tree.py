@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from operator import attrgetter
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, SpanFlags
 
@@ -46,13 +46,6 @@ _IN_BYTES = tuple(key.encode() for key in (CAUSAL_OPEN, CAUSAL_TASK))
 """One of these is in the bytes of a trace of which any span has one of those."""
 
 
-class _Said(TypedDict, total=False):
-    open_only: bool
-    task: int
-    waiter: int
-    unawaited: bool
-
-
 def build(trace: TracesData) -> TraceView:
     """The trace's spans as a tree, in time linear but for sorting.
 
@@ -70,17 +63,9 @@ def corrected(view: TraceView) -> TraceView:
     """A trace with what its spans' clocks seem to differ by added to their times. The messages are as they were."""
     found = []
     for span in view.spans:
-        moved = SpanView(
-            span.message,
-            span.service,
-            span.resource,
-            span.scope,
-            detached=span.detached,
-            open_only=span.open_only,
-            task=span.task,
-            waiter=span.waiter,
-            unawaited=span.unawaited,
-        )
+        moved = SpanView(span.message, span.service, span.resource, span.scope)
+        moved.detached, moved.open_only = span.detached, span.open_only
+        moved.task, moved.waiter, moved.unawaited = span.task, span.waiter, span.unawaited
         moved.start, moved.end, moved.duration = span.start + span.skew, span.end + span.skew, span.duration
         moved.untimed = span.untimed
         if span.untimed:
@@ -125,28 +110,28 @@ def _spans(trace: TracesData) -> Iterator[SpanView]:
         for scoped in group.scope_spans:
             scope = scoped.scope
             for message in scoped.spans:
-                said = _said(message) if tells else _Said()
-                linked = bool(message.links)
-                span = SpanView(message, service, resource, scope, detached=linked and _detached(message), **said)
-                if not linked:  # as nearly all: nobody has to find out again
+                span = SpanView(message, service, resource, scope)
+                if tells:
+                    _tell(span)
+                if message.links:
+                    span.detached = _detached(message)
+                else:  # as nearly all: nobody has to find out again
                     span.links = ()
                 yield span
 
 
-def _said(span: Span) -> _Said:
+def _tell(span: SpanView) -> None:
     """What its attributes say of its place among tasks; the others, the most, are not read."""
-    said: _Said = {}
-    for pair in [each for each in span.attributes if each.key in _READ]:
+    for pair in [each for each in span.message.attributes if each.key in _READ]:
         key, value = pair.key, pair.value
         if key == CAUSAL_OPEN:
-            said["open_only"] = value.bool_value
+            span.open_only = value.bool_value
         elif key == CAUSAL_TASK_UNAWAITED:
-            said["unawaited"] = value.bool_value
+            span.unawaited = value.bool_value
         elif key == CAUSAL_TASK and value.HasField("int_value"):
-            said["task"] = value.int_value
+            span.task = value.int_value
         elif key == CAUSAL_TASK_WAITER and value.HasField("int_value"):
-            said["waiter"] = value.int_value
-    return said
+            span.waiter = value.int_value
 
 
 def _place_untimed(spans: list[SpanView]) -> None:

@@ -84,37 +84,27 @@ class SpanView:
     self_time: int = 0
     errors_below: int = 0
     orphan: bool = False
+    detached: bool = False
+    open_only: bool = False
     untimed: bool = False
     local_root: bool = True
+    task: int | None = None
+    waiter: int | None = None
+    unawaited: bool = False
     skew: int = 0
     warnings: tuple[str, ...] = ()
 
-    def __init__(
-        self,
-        message: Span,
-        service: str,
-        resource: dict[str, Any],
-        scope: InstrumentationScope,
-        *,
-        detached: bool = False,
-        open_only: bool = False,
-        task: int | None = None,
-        waiter: int | None = None,
-        unawaited: bool = False,
-    ) -> None:
+    def __init__(self, message: Span, service: str, resource: dict[str, Any], scope: InstrumentationScope) -> None:
         self.message = message
         self.service = service
         self.resource = resource
         self.scope = scope
         self.children: list[SpanView] = []
-        self.detached = detached
-        self.open_only = open_only
-        self.task = task
-        self.waiter = waiter
-        self.unawaited = unawaited
-        self.start: int = message.start_time_unix_nano
-        self.duration: int = length(self.start, message.end_time_unix_nano)
-        self.end: int = self.start + self.duration
+        start = message.start_time_unix_nano
+        duration = length(start, message.end_time_unix_nano)
+        self.start: int = start
+        self.duration: int = duration
+        self.end: int = start + duration
         self.span_id: str = message.span_id.hex()
         self.name: str = message.name
         self.error: bool = message.status.code == _ERROR
