@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, TypedDict
+from collections import Counter
+from operator import attrgetter
+from typing import TYPE_CHECKING
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, SpanFlags
 
@@ -23,7 +24,7 @@ from causal_otel.names import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
@@ -45,13 +46,6 @@ _IN_BYTES = tuple(key.encode() for key in (CAUSAL_OPEN, CAUSAL_TASK))
 """One of these is in the bytes of a trace of which any span has one of those."""
 
 
-class _Said(TypedDict, total=False):
-    open_only: bool
-    task: int
-    waiter: int
-    unawaited: bool
-
-
 def build(trace: TracesData) -> TraceView:
     """The trace's spans as a tree, in time linear but for sorting.
 
@@ -69,17 +63,9 @@ def corrected(view: TraceView) -> TraceView:
     """A trace with what its spans' clocks seem to differ by added to their times. The messages are as they were."""
     found = []
     for span in view.spans:
-        moved = SpanView(
-            span.message,
-            span.service,
-            span.resource,
-            span.scope,
-            detached=span.detached,
-            open_only=span.open_only,
-            task=span.task,
-            waiter=span.waiter,
-            unawaited=span.unawaited,
-        )
+        moved = SpanView(span.message, span.service, span.resource, span.scope)
+        moved.detached, moved.open_only = span.detached, span.open_only
+        moved.task, moved.waiter, moved.unawaited = span.task, span.waiter, span.unawaited
         moved.start, moved.end, moved.duration = span.start + span.skew, span.end + span.skew, span.duration
         moved.untimed = span.untimed
         if span.untimed:
@@ -93,19 +79,14 @@ def corrected(view: TraceView) -> TraceView:
 
 def _arranged(found: list[SpanView]) -> TraceView:
     """The trace of these spans."""
-    found.sort(key=lambda span: (span.start, -span.end, span.span_id))  # the same, in whichever order they came
+    _sort(found)
     roots = _connect(found)
     ordered = _depth_first(roots)
-    for index, span in enumerate(ordered):
-        span.index = index
-        if span.parent is not None:
-            span.depth = span.parent.depth + 1
     for span in reversed(ordered):  # children before their parents
         span.self_time = _self_time(span) if span.children else span.duration
-        if span.parent is not None:
+        if span.parent is not None and (span.error or span.errors_below):
             span.parent.errors_below += span.errors_below + span.error
-    for span in ordered:
-        _look_at(span)
+    _look_at(ordered)
     start = min((span.start for span in ordered), default=0)
     root = min(roots, key=lambda span: (bool(span.parent_id), not span.orphan, span.start), default=None)
     return TraceView(
@@ -127,26 +108,30 @@ def _spans(trace: TracesData) -> Iterator[SpanView]:
     for group in trace.resource_spans:
         service, resource = service_name(group.resource), plain_dict(group.resource.attributes)
         for scoped in group.scope_spans:
+            scope = scoped.scope
             for message in scoped.spans:
-                said = _said(message) if tells else _Said()
-                detached = bool(message.links) and _detached(message)
-                yield SpanView(message, service, resource, scoped.scope, detached=detached, **said)
+                span = SpanView(message, service, resource, scope)
+                if tells:
+                    _tell(span)
+                if message.links:
+                    span.detached = _detached(message)
+                else:  # as nearly all: nobody has to find out again
+                    span.links = ()
+                yield span
 
 
-def _said(span: Span) -> _Said:
+def _tell(span: SpanView) -> None:
     """What its attributes say of its place among tasks; the others, the most, are not read."""
-    said: _Said = {}
-    for pair in [each for each in span.attributes if each.key in _READ]:
+    for pair in [each for each in span.message.attributes if each.key in _READ]:
         key, value = pair.key, pair.value
         if key == CAUSAL_OPEN:
-            said["open_only"] = value.bool_value
+            span.open_only = value.bool_value
         elif key == CAUSAL_TASK_UNAWAITED:
-            said["unawaited"] = value.bool_value
+            span.unawaited = value.bool_value
         elif key == CAUSAL_TASK and value.HasField("int_value"):
-            said["task"] = value.int_value
+            span.task = value.int_value
         elif key == CAUSAL_TASK_WAITER and value.HasField("int_value"):
-            said["waiter"] = value.int_value
-    return said
+            span.waiter = value.int_value
 
 
 def _place_untimed(spans: list[SpanView]) -> None:
@@ -173,34 +158,62 @@ def _detached(span: Span) -> bool:
     return False
 
 
+def _sort(spans: list[SpanView]) -> None:
+    """By start, then the longer first, then by id: the same, in whichever order they came."""
+    spans.sort(key=attrgetter("start"))
+    at, count = 0, len(spans)
+    for number in range(1, count + 1):
+        if number == count or spans[number].start != spans[at].start:
+            if number - at > 1:  # comparing tuples of all would take several times as long
+                spans[at:number] = sorted(spans[at:number], key=lambda span: (-span.end, span.span_id))
+            at = number
+
+
 def _connect(spans: list[SpanView]) -> list[SpanView]:
     """Tell parents and children of each other; ``spans`` are by their start. Returns the roots."""
-    by_id: dict[bytes, list[SpanView]] = defaultdict(list)
-    for span in spans:
-        by_id[span.message.span_id].append(span)
-    # One parent for each service and id: looking through all of an id's spans for each child could take forever.
-    chosen: dict[tuple[bytes, str], SpanView] = {}
-    for same in by_id.values():
-        if len(same) > 1:
-            for span in same:
-                _warn(span, f"{len(same)} spans have this id")
-                chosen.setdefault((span.message.span_id, span.service), span)
-    for span in spans:
-        parent_id = span.message.parent_span_id
-        if parent_id:
-            candidates = by_id.get(parent_id)
-            if candidates is None:
+    by_id = {span.span_id: span for span in reversed(spans)}
+    chosen = _of_one_id(spans) if len(by_id) < len(spans) else {}
+    in_order = True
+    for index, span in enumerate(spans):
+        span.index = index
+    for index, span in enumerate(spans):
+        named = span.message.parent_span_id
+        if named:
+            parent_id = named.hex()
+            parent = by_id.get(parent_id)
+            if parent is None:
                 span.orphan = True
                 _warn(span, "the span that it names as its parent is not in the trace")
-            else:
-                several = len(candidates) > 1
-                span.parent = chosen.get((parent_id, span.service), candidates[0]) if several else candidates[0]
-    _cut_circles(spans)
+                continue
+            if chosen:
+                parent = chosen.get((parent_id, span.service), parent)
+            span.parent = parent
+            in_order = in_order and parent.index < index
+    if not in_order:  # where all parents are before their children, they cannot go in a circle
+        _cut_circles(spans)
+    roots = []
     for span in spans:
-        if span.parent is not None:
-            span.parent.children.append(span)
-            span.local_root = _from_elsewhere(span, span.parent)
-    return [span for span in spans if span.parent is None]
+        parent = span.parent
+        if parent is None:
+            roots.append(span)
+        else:
+            parent.children.append(span)
+            span.local_root = _from_elsewhere(span, parent)
+    return roots
+
+
+def _of_one_id(spans: list[SpanView]) -> dict[tuple[str, str], SpanView]:
+    """Of several spans with one id the first of each service, by that id and the service.
+
+    So each child finds its parent at once: looking through all of an id's spans for each child could take forever.
+    """
+    counts = Counter(span.span_id for span in spans)
+    chosen: dict[tuple[str, str], SpanView] = {}
+    for span in spans:
+        if (count := counts[span.span_id]) > 1:
+            _warn(span, f"{count} spans have this id")
+            chosen.setdefault((span.span_id, span.service), span)
+    return chosen
 
 
 def _from_elsewhere(span: SpanView, parent: SpanView) -> bool:
@@ -240,12 +253,18 @@ def _cut_circles(spans: list[SpanView]) -> None:
 
 
 def _depth_first(roots: list[SpanView]) -> list[SpanView]:
+    """All spans in the order of the tree, which are told their place in it."""
     ordered: list[SpanView] = []
     left = roots[::-1]
     while left:  # no recursion, since a trace may be deeper than Python's stack
         span = left.pop()
+        span.index = len(ordered)
         ordered.append(span)
-        left.extend(reversed(span.children))
+        if span.children:
+            below = span.depth + 1
+            for child in span.children:
+                child.depth = below
+            left += span.children[::-1]
     return ordered
 
 
@@ -259,51 +278,68 @@ def _self_time(span: SpanView) -> int:
     return span.duration - covered
 
 
-def _look_at(span: SpanView) -> None:
-    """Add its warnings, after those of its parent."""
+def _look_at(ordered: list[SpanView]) -> None:
+    """Add the warnings of spans, parents before their children."""
+    clocks: dict[int, str] = {}
+    for span in ordered:
+        if not span.duration:
+            _look_at_times(span)
+        parent = span.parent
+        if parent is not None and (span.resource is not parent.resource or parent.skew):
+            span.skew = _skew(span, parent, clocks)
+            if span.skew and span.skew != parent.skew:
+                side = "behind" if span.skew > 0 else "ahead of"
+                _warn(span, f"its clock seems to be {format_duration(abs(span.skew))} {side} its parent's")
+
+
+def _look_at_times(span: SpanView) -> None:
     early = span.message.start_time_unix_nano - span.message.end_time_unix_nano
     if early > 0:
         unended = not span.message.end_time_unix_nano
         _warn(span, "it has no end" if unended else f"it ends {format_duration(early)} before it starts")
     elif -early > LONGEST and not span.untimed:
         _warn(span, f"it ends at {span.message.end_time_unix_nano}, which is no time: it is drawn without a length")
-    if span.parent is not None:
-        span.skew = _skew(span, span.parent)
-        if span.skew and span.skew != span.parent.skew:
-            side = "behind" if span.skew > 0 else "ahead of"
-            _warn(span, f"its clock seems to be {format_duration(abs(span.skew))} {side} its parent's")
 
 
-def _skew(span: SpanView, parent: SpanView) -> int:
+def _skew(span: SpanView, parent: SpanView, clocks: dict[int, str]) -> int:
     """What has to be added to its times.
 
     Clocks can only be told to disagree between machines, when a child starts before its parent, or a server is called
     after its client has its answer. Such a server is put in the middle of its client's time.
     """
-    if span.untimed or parent.untimed or span.resource is parent.resource or _clock(span) == _clock(parent):
+    if (
+        span.untimed
+        or parent.untimed
+        or span.resource is parent.resource
+        or _clock(span, clocks) == _clock(parent, clocks)
+    ):
         return parent.skew
     start = parent.start + parent.skew
+    if start <= span.start <= start + parent.duration:
+        return 0
     called = span.kind == "server" and parent.kind == "client"
-    if start <= span.start and not (called and span.start > start + parent.duration):
+    if start <= span.start and not called:
         return 0
     slack = max(0, parent.duration - span.duration) // 2 if called else 0
     return start + slack - span.start
 
 
-def _clock(span: SpanView) -> str:
-    return text(span.resource.get(HOST_ID) or span.resource.get(HOST_NAME) or span.service)
+def _clock(span: SpanView, known: dict[int, str]) -> str:
+    """What its clock is told from others by; ``known`` by the identity of its resource, which lives in the trace."""
+    found = known.get(id(span.resource))
+    if found is None:
+        resource = span.resource
+        found = known[id(resource)] = text(resource.get(HOST_ID) or resource.get(HOST_NAME) or span.service)
+    return found
 
 
 def _warn(span: SpanView, warning: str) -> None:
     span.warnings += (warning,)
 
 
-def _service_counts(spans: Iterable[SpanView]) -> tuple[ServiceCount, ...]:
-    counts: Counter[str] = Counter()
-    errors: Counter[str] = Counter()
-    for span in spans:
-        counts[span.service] += 1
-        errors[span.service] += span.error
+def _service_counts(spans: Sequence[SpanView]) -> tuple[ServiceCount, ...]:
+    counts = Counter([span.service for span in spans])
+    errors = Counter([span.service for span in spans if span.error])
     return tuple(
         ServiceCount(name, count, errors[name])
         for name, count in sorted(counts.items(), key=lambda each: (-each[1], each[0]))

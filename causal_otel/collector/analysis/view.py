@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from causal_otel.collector.attributes import plain_dict
-from causal_otel.collector.matching import kind_name, span_duration
+from causal_otel.collector.matching import kind_name
+from causal_otel.collector.systems import named as system_by
 from causal_otel.collector.systems import system_of
+from causal_otel.collector.times import length
 
 if TYPE_CHECKING:
     from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["EventView", "LinkView", "SpanView", "TraceView"]
 
-_STATUS = {Status.STATUS_CODE_OK: "ok", Status.STATUS_CODE_ERROR: "error"}
+_ERROR = int(Status.STATUS_CODE_ERROR)
+_STATUS = {Status.STATUS_CODE_OK: "ok", _ERROR: "error"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,6 @@ class LinkView:
     attributes: dict[str, Any]
 
 
-@dataclass(eq=False, repr=False)
 class SpanView:
     """A span and its place in the trace. What its message holds is read when it is asked for.
 
@@ -75,13 +77,9 @@ class SpanView:
         warnings: what is wrong with it, a sentence each.
     """
 
-    message: Span
-    service: str
-    resource: dict[str, Any]
-    scope: InstrumentationScope
+    # Nearly all spans have these values. They are the class's, because of 50,000 spans each would be set for each.
     index: int = 0
     parent: SpanView | None = None
-    children: list[SpanView] = field(default_factory=list)
     depth: int = 0
     self_time: int = 0
     errors_below: int = 0
@@ -96,13 +94,20 @@ class SpanView:
     skew: int = 0
     warnings: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        self.start: int = self.message.start_time_unix_nano
-        self.duration: int = span_duration(self.message)
-        self.end: int = self.start + self.duration
-        self.span_id: str = self.message.span_id.hex()
-        self.name: str = self.message.name
-        self.error: bool = self.message.status.code == Status.STATUS_CODE_ERROR
+    def __init__(self, message: Span, service: str, resource: dict[str, Any], scope: InstrumentationScope) -> None:
+        self.message = message
+        self.service = service
+        self.resource = resource
+        self.scope = scope
+        self.children: list[SpanView] = []
+        start = message.start_time_unix_nano
+        duration = length(start, message.end_time_unix_nano)
+        self.start: int = start
+        self.duration: int = duration
+        self.end: int = start + duration
+        self.span_id: str = message.span_id.hex()
+        self.name: str = message.name
+        self.error: bool = message.status.code == _ERROR
 
     def __repr__(self) -> str:
         return f"<span {self.index}: {self.service} {self.name}>"
@@ -120,6 +125,8 @@ class SpanView:
     @cached_property
     def system(self) -> str:
         """What it talks to, see :mod:`causal_otel.collector.systems`; empty: none that it tells of."""
+        if "attributes" in vars(self):  # they have been read, which is most of the work
+            return system_by(self.attributes, self.message.kind)
         return system_of(self.message)
 
     @property

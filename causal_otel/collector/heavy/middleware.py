@@ -58,6 +58,8 @@ class HeavyReads:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
+        if _is_for_people(scope):
+            self._workers.be_ready()
         key = await self._key(scope)
         if not key:
             await self._app(scope, receive, send)
@@ -116,6 +118,13 @@ class HeavyReads:
         if not self._said:
             self._said = True
             _LOG.warning("large traces are read in the collector's own process, as no other can be started: %s", error)
+
+
+def _is_for_people(scope: Scope) -> bool:
+    """Whether a browser asks for a page: the next may be a heavy one."""
+    return scope["type"] == "http" and any(
+        name == b"accept" and b"text/html" in value for name, value in scope["headers"]
+    )
 
 
 async def _gone(receive: Receive) -> None:

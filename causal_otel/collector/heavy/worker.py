@@ -1,4 +1,4 @@
-"""What runs in a worker: ``python -m causal_otel.collector.heavy.worker DIRECTORY``.
+"""What runs in a worker, see :mod:`.workers`.
 
 It reads a line of JSON for each request, and answers with a line of JSON and the body of the answer. It ends when
 nobody can ask any more. Its pages and APIs are the collector's own, over its own reader of the same files.
@@ -24,6 +24,7 @@ from causal_otel.collector.reading import Reading
 from causal_otel.collector.store.reader import Reader
 from causal_otel.collector.troubles import Trouble
 from causal_otel.collector.web.errors import EXCEPTION_HANDLERS
+from causal_otel.collector.web.templating import load_templates
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _LOG = logger(__name__)
-_NICE = 5
-"""Whoever sends spans goes first."""
 _GC_THRESHOLD = 200_000
 """A large trace is a few hundred thousand objects, which stay for the next click: a fifth of its page's time would go
 into looking through them again and again while it is built."""
@@ -41,7 +40,7 @@ into looking through them again and again while it is built."""
 def main(directory: str) -> None:
     """Answer what is asked on the standard input until it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the collector, which ends this process
-    os.nice(_NICE)
+    load_templates("trace.html")
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)
     # What anything prints goes to the log, not between the answers.
@@ -102,7 +101,3 @@ async def _answer(app: ASGIApp, asked: dict[str, Any]) -> tuple[int, list[tuple[
     except Exception:  # it has been answered by then
         _LOG.exception("a page could not be made: %s", path)
     return status, headers, bytes(body)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

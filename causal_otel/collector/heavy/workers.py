@@ -1,4 +1,7 @@
-"""The processes that answer heavy requests: started when first needed, ended when idle, killed when too slow."""
+"""The processes that answer heavy requests: one is ready while pages are looked at, others are started when needed.
+
+They are ended when idle, and killed when too slow.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,9 @@ __all__ = ["Answer", "CannotStart", "WorkerLost", "Workers"]
 
 _START_SECONDS = 30.0
 _BUFFER = 1 << 20
+_NICE = 5
+"""Whoever sends spans goes first, while modules are imported as well."""
+_PROGRAM = f"import os, sys; os.nice({_NICE}); from causal_otel.collector.heavy.worker import main; main(sys.argv[1])"
 
 
 class CannotStart(Exception):
@@ -46,14 +52,24 @@ class Workers:
         most: how many at the same time; others wait.
         seconds: how long a request may take, with its wait for a worker; the one that works on it is killed then.
         idle_seconds: how long a worker stays that nobody needs. It keeps the large traces that it has read last.
+        ready_seconds: how long one is ready after :meth:`be_ready`.
     """
 
     def __init__(
-        self, directory: Path, *, most: int | None = None, seconds: float = 60.0, idle_seconds: float = 60.0
+        self,
+        directory: Path,
+        *,
+        most: int | None = None,
+        seconds: float = 60.0,
+        idle_seconds: float = 60.0,
+        ready_seconds: float = 600.0,
     ) -> None:
         self.seconds = seconds
         self._directory = directory
         self._idle_seconds = idle_seconds
+        self._ready_seconds = ready_seconds
+        self._ready_until = 0.0
+        self._starting: asyncio.Task[None] | None = None
         self._room = asyncio.Semaphore(most or min(2, os.cpu_count() or 1))
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
@@ -63,6 +79,10 @@ class Workers:
 
     async def __aexit__(self, *exception: object) -> None:
         """End all of them."""
+        self._ready_until = 0.0
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
         for worker in list(self._all):
             worker.kill()
         await asyncio.gather(*(worker.ended for worker in list(self._all)), return_exceptions=True)
@@ -71,6 +91,14 @@ class Workers:
     def pids(self) -> list[int]:
         """The processes that there are."""
         return sorted(worker.pid for worker in self._all)
+
+    def be_ready(self) -> None:
+        """Have a worker ready for some time: to start one takes as long as a large page, and somebody looks at pages.
+
+        It returns at once. If the worker ends meanwhile, another one takes its place.
+        """
+        self._ready_until = asyncio.get_running_loop().time() + self._ready_seconds
+        self._start_beforehand()
 
     async def answer(self, request: Mapping[str, Any], key: str) -> Answer:
         """What a worker answers. If the caller is cancelled, the worker is killed.
@@ -85,15 +113,20 @@ class Workers:
             WorkerLost: It has died.
         """
         async with asyncio.timeout(self.seconds), self._room:
-            worker = self._take(key) or await self._start()
+            worker = await self._worker(key)
             try:
                 answer = await worker.ask(request)
             except BaseException:
                 worker.kill()
                 raise
             worker.key = key
-            worker.rest(self._idle_seconds, self._idle)
+            self._rest(worker)
             return answer
+
+    async def _worker(self, key: str) -> _Worker:
+        if self._starting is not None and not self._idle:
+            await asyncio.wait([self._starting])
+        return self._take(key) or await self._start()
 
     def _take(self, key: str) -> _Worker | None:
         """One that is idle, and alive: best of all the one that knows."""
@@ -105,8 +138,48 @@ class Workers:
                 return worker
         return None
 
+    def _rest(self, worker: _Worker) -> None:
+        """Have it be one of those that are idle."""
+        self._idle.append(worker)
+        self._let_rest(worker)
+
+    def _let_rest(self, worker: _Worker) -> None:
+        loop = asyncio.get_running_loop()
+        # What has not answered yet is small.
+        seconds = self._idle_seconds if worker.key else self._ready_until - loop.time()
+        worker.timer = loop.call_later(max(0.0, seconds), self._rested, worker)
+
+    def _rested(self, worker: _Worker) -> None:
+        if not worker.key and asyncio.get_running_loop().time() < self._ready_until:
+            self._let_rest(worker)
+            return
+        self._idle.remove(worker)
+        worker.kill()
+
+    def _ended(self, worker: _Worker) -> None:
+        self._all.discard(worker)
+        if worker in self._idle:
+            self._idle.remove(worker)
+            worker.wake()
+        if worker.key:  # else it has ended of itself, as the next one might
+            self._start_beforehand()
+
+    def _start_beforehand(self) -> None:
+        """Start one, if one is to be ready and there is none."""
+        due = asyncio.get_running_loop().time() < self._ready_until
+        if due and not self._all and self._starting is None:
+            self._starting = asyncio.ensure_future(self._started_beforehand())
+
+    async def _started_beforehand(self) -> None:
+        try:
+            self._rest(await self._start())
+        except CannotStart:  # the next request tries again, and is told why
+            self._ready_until = 0.0
+        finally:
+            self._starting = None
+
     async def _start(self) -> _Worker:
-        command = (sys.executable, "-m", "causal_otel.collector.heavy.worker", str(self._directory))
+        command = (sys.executable, "-c", _PROGRAM, str(self._directory))
         try:
             process = await asyncio.create_subprocess_exec(
                 *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=_BUFFER
@@ -115,7 +188,7 @@ class Workers:
             raise CannotStart(str(error)) from error
         worker = _Worker(process)
         self._all.add(worker)
-        worker.ended.add_done_callback(lambda _: self._all.discard(worker))
+        worker.ended.add_done_callback(lambda _: self._ended(worker))
         try:
             async with asyncio.timeout(_START_SECONDS):
                 await worker.is_ready()
@@ -139,7 +212,7 @@ class _Worker:
         self.ended = asyncio.ensure_future(process.wait())
         self._process = process
         self._requests, self._answers = process.stdin, process.stdout
-        self._timer: asyncio.TimerHandle | None = None
+        self.timer: asyncio.TimerHandle | None = None
 
     @property
     def is_alive(self) -> bool:
@@ -161,15 +234,11 @@ class _Worker:
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in head["headers"]]
         return Answer(head["status"], headers, body)
 
-    def rest(self, seconds: float, idle: list[_Worker]) -> None:
-        """Be one of those that are idle, for so long."""
-        idle.append(self)
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._end, idle)
-
     def wake(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        """Be idle no more."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
 
     def kill(self) -> None:
         """End it, whatever it is doing."""
@@ -177,8 +246,3 @@ class _Worker:
         self._requests.close()
         with suppress(ProcessLookupError):
             self._process.kill()
-
-    def _end(self, idle: list[_Worker]) -> None:
-        if self in idle:
-            idle.remove(self)
-        self.kill()

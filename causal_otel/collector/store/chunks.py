@@ -11,6 +11,8 @@ may grow at its end. Two numbers before the compressed bytes tell where that par
 from __future__ import annotations
 
 import zlib
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
@@ -22,7 +24,7 @@ from causal_otel.collector.store.otlp_slim import RawScopeSpans
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["Group", "Packer", "decompressed", "groups", "joined", "joined_logs", "raw_spans", "spans_field"]
+__all__ = ["Group", "Packer", "decompressed", "groups", "joined", "joined_logs", "merged", "raw_spans", "spans_field"]
 
 Group = tuple[int, int, bytes]
 """The id of a resource, the id of a scope, and spans, each as a field of ``ScopeSpans``."""
@@ -113,6 +115,14 @@ def groups(content: bytes) -> Iterator[Group]:
         raise ValueError(f"a damaged chunk: {error}") from None
 
 
+def merged(content: Iterable[Group]) -> list[Group]:
+    """The groups of several chunks of a day, with one for each resource and scope; those of a resource together."""
+    found: dict[int, dict[int, list[bytes]]] = {}
+    for resource, scope, spans in content:
+        found.setdefault(resource, {}).setdefault(scope, []).append(spans)
+    return [(resource, scope, b"".join(spans)) for resource, scopes in found.items() for scope, spans in scopes.items()]
+
+
 def joined(content: Iterable[Group], resources: Mapping[int, bytes], scopes: Mapping[int, bytes]) -> TracesData:
     """The spans of a chunk with their scopes and resources.
 
@@ -138,8 +148,8 @@ def joined_logs(content: Iterable[Group], resources: Mapping[int, bytes], scopes
 
 def _joined(content: Iterable[Group], resources: Mapping[int, bytes], scopes: Mapping[int, bytes]) -> bytes:
     parts = []
-    for resource, scope, spans in content:
-        inner = _field(_SCOPE_SPANS, scopes[scope] + spans)
+    for resource, same in groupby(content, itemgetter(0)):
+        inner = b"".join(_field(_SCOPE_SPANS, scopes[scope] + spans) for _, scope, spans in same)
         parts.append(_field(_RESOURCE_SPANS, resources[resource] + inner))
     return b"".join(parts)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import suppress
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -15,7 +16,7 @@ from causal_otel.collector.store.log_tables import DICTIONARY
 from causal_otel.collector.store.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
@@ -105,6 +106,18 @@ class DayReading:
                 reason = error
         self.fault = f"a chunk cannot be read: {reason!r}"
         return None
+
+    def unpack_all(self, bodies: Sequence[bytes]) -> list[TracesData]:
+        """The spans of a trace's chunks: one message, if none of them is damaged, of which none has to be copied."""
+        if len(bodies) > 1:
+            for again in (False, True):
+                if again:
+                    self._learn()
+                with suppress(KeyError, ValueError, DecodeError):
+                    content = (chunks.groups(chunks.decompressed(body, self._dictionary)) for body in bodies)
+                    groups = chunks.merged(chain.from_iterable(content))
+                    return [chunks.joined(groups, self._resources, self._scopes)]
+        return [part for part in map(self.unpack, bodies) if part is not None]
 
     def has_logs(self) -> bool:
         """Whether there are tables of log records: they are made for the first record."""

@@ -256,20 +256,22 @@ class Reader:
         """What the chunks of each trace hold, oldest day first."""
         found: dict[bytes, list[TracesData]] = {}
 
-        def ask(day: OpenDay, db: DayReading) -> list[tuple[bytes, TracesData]]:
+        def ask(day: OpenDay, db: DayReading) -> dict[bytes, list[TracesData]]:
+            bodies: dict[bytes, list[bytes]] = {}
             if within is not None:
                 hours = db.hours()
                 if hours is None or hours[1] < hour_of(within[0]) or hour_of(within[1]) < hours[0]:
-                    return []
+                    return {}
             marks = ",".join("?" * len(trace_ids))
             statement = f"SELECT trace_id, body FROM chunk WHERE trace_id IN ({marks}) ORDER BY id"  # noqa: S608
-            rows = db.execute(statement, trace_ids)
-            unpacked = [(trace_id, db.unpack(body)) for trace_id, body in rows.fetchall()]
-            return [(trace_id, part) for trace_id, part in unpacked if part is not None]
+            for trace_id, body in db.execute(statement, trace_ids).fetchall():
+                bodies.setdefault(trace_id, []).append(body)
+            return {trace_id: db.unpack_all(some) for trace_id, some in bodies.items()}
 
         for parts in self._ask(ask, oldest_first=True):
-            for trace_id, part in parts:
-                found.setdefault(trace_id, []).append(part)
+            for trace_id, some in parts.items():
+                if some:
+                    found.setdefault(trace_id, []).extend(some)
         return found
 
     def _rows(self, statement: str, *values: str | bytes | int | None) -> Iterator[tuple[Any, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from causal_otel.collector.analysis.runs import Run, grouped
@@ -14,13 +14,16 @@ if TYPE_CHECKING:
     from causal_otel.causality.explanation import Gap
     from causal_otel.collector.analysis import Explained, SpanView, TraceView
 
-__all__ = ["PAGE", "ROWS_LIMIT", "Layout", "More", "Place", "Shown", "Stop", "lay_out", "stops"]
+__all__ = ["FIRST_ROWS", "PAGE", "ROWS_LIMIT", "Layout", "More", "Place", "Shown", "Stop", "lay_out", "stops"]
 
 PAGE = 500
 """Members of a run that are shown at a time."""
 
 ROWS_LIMIT = 10_000
 """Rows that a page has at most. Of a trace with more, those that are collapsed away are left out first."""
+
+FIRST_ROWS = 2000
+"""Rows of a page that another one follows at once. Nobody has gone through them by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,7 @@ class Layout:
         left_out: how many are left out though they are not hidden, because they are too many.
         folded: how many spans that are collapsed away are left out for that reason.
         partial: whether any were.
+        first: whether they are left out because the page with all of them follows at once.
     """
 
     places: tuple[Place, ...]
@@ -107,24 +111,27 @@ class Layout:
     left_out: int
     folded: int
     partial: bool
+    first: bool = False
 
 
-def lay_out(explained: Explained, shown: Shown, *, gaps: bool = True) -> Layout:
+def lay_out(explained: Explained, shown: Shown, *, gaps: bool = True, first: bool = False) -> Layout:
     """Put a trace's rows in order.
 
     Args:
         explained: the trace.
         shown: what of it.
         gaps: whether those are among them, for which the trace has to be explained.
+        first: whether it is enough to show the first rows; nothing may be collapsed then.
     """
     trace = explained.view
     left = narrowed(trace, shown.narrowing, shown.window, _indexes(trace, shown.opened))
     gaps_before = explained.gaps_before if gaps else {}
-    rows = _Rows(trace, left, shown, gaps_before, partial=False)
+    rows = _Rows(trace, left, shown, gaps_before, FIRST_ROWS if first else ROWS_LIMIT, skips=not shown.collapsed)
     if not rows.lay():
-        rows = _Rows(trace, left, shown, gaps_before, partial=True)
+        rows = _Rows(trace, left, shown, gaps_before, ROWS_LIMIT, skips=True)
         rows.lay()
-    return rows.layout()
+    layout = rows.layout()
+    return replace(layout, partial=False, first=layout.partial) if first else layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +148,7 @@ class _Rows:
     """Makes them."""
 
     def __init__(
-        self, trace: TraceView, left: Narrowed, shown: Shown, gaps: dict[int, list[Gap]], *, partial: bool
+        self, trace: TraceView, left: Narrowed, shown: Shown, gaps: dict[int, list[Gap]], most: int, *, skips: bool
     ) -> None:
         self._trace = trace
         self._spans = trace.spans
@@ -149,7 +156,9 @@ class _Rows:
         self._shown = shown
         self._gaps = sorted(gaps.items())
         self._next_gap = 0
-        self._partial = partial
+        self._most = most
+        self._skips = skips
+        self._full = False
         self._places: list[Place] = []
         self._own: dict[int, int] = {}
         self._at: dict[int, int] = {}
@@ -161,11 +170,16 @@ class _Rows:
         self._left_out = self._folded = 0
 
     def lay(self) -> bool:
-        """Make the rows; False: there are too many, and it was not told to leave any out."""
+        """Make the rows; False: there are too many, and it was not told to skip those that are collapsed away."""
         frames = [_Frame(grouped(self._spans, self._left.children.get(-1, ())), 0, hidden=False)]
         while frames:
-            if len(self._places) > ROWS_LIMIT and not self._partial:
+            if self._full and not self._skips:
                 return False
+            if self._full and not self._shown.collapsed:
+                # The others are left out, and nothing else has to be known of them.
+                told = len(self._own) + sum(place.inside for place in self._places)
+                self._left_out = sum(self._left.shown) - told
+                return True
             frame = frames[-1]
             item = next(frame.items, None)
             if item is None:
@@ -193,12 +207,15 @@ class _Rows:
             outside=self._left.outside,
             left_out=self._left_out,
             folded=self._folded,
-            partial=self._partial,
+            partial=self._full or (self._skips and self._folded > 0),
         )
 
     def _add(self, place: Place) -> bool:
         """Whether there was room for it."""
-        if self._partial and (place.hidden or len(self._places) >= ROWS_LIMIT):
+        if self._skips and place.hidden:
+            return False
+        if len(self._places) >= self._most:
+            self._full = True
             return False
         if place.gap is None:
             self._at[place.span.index] = len(self._places)

@@ -153,19 +153,20 @@ def narrowed(trace: TraceView, narrowing: Narrowing, window: Window | None, alwa
         always: spans that are shown in any case, by their index.
     """
     spans = trace.spans
+    if not narrowing and window is None:
+        return _all(trace)
     shown = [True] * len(spans)
     hidden = outside = 0
-    if narrowing or window is not None:
-        start, end = (trace.start + window.start, trace.start + window.end) if window else (0, 0)
-        for index, span in enumerate(spans):
-            if index in always:
-                continue
-            if narrowing and not narrowing.shows(span):
-                shown[index] = False
-                hidden += 1
-            elif window is not None and (span.end < start or span.start > end):
-                shown[index] = False
-                outside += 1
+    start, end = (trace.start + window.start, trace.start + window.end) if window else (0, 0)
+    for index, span in enumerate(spans):
+        if index in always:
+            continue
+        if narrowing and not narrowing.shows(span):
+            shown[index] = False
+            hidden += 1
+        elif window is not None and (span.end < start or span.start > end):
+            shown[index] = False
+            outside += 1
     children: defaultdict[int, list[int]] = defaultdict(list)
     above = [-1] * len(spans)
     for index, span in enumerate(spans):  # parents before their children
@@ -176,6 +177,14 @@ def narrowed(trace: TraceView, narrowing: Narrowing, window: Window | None, alwa
         if shown[index]:
             children[above[index]].append(index)
     return Narrowed(children, shown, above, hidden, outside)
+
+
+def _all(trace: TraceView) -> Narrowed:
+    """All of it."""
+    children = {span.index: [child.index for child in span.children] for span in trace.spans if span.children}
+    children[-1] = [span.index for span in trace.roots]
+    above = [-1 if span.parent is None else span.parent.index for span in trace.spans]
+    return Narrowed(children, [True] * len(above), above, 0, 0)
 
 
 def _switched(values: tuple[str, ...], value: str) -> tuple[str, ...]:

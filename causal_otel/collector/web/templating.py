@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2.meta import find_referenced_templates
 from starlette.templating import Jinja2Templates
 
 from causal_otel.collector import units
@@ -29,6 +30,7 @@ __all__ = [
     "age",
     "colours",
     "fragment",
+    "load_templates",
     "page",
     "share",
     "size",
@@ -66,6 +68,19 @@ def page(
 def fragment(template: str, macro: str, *arguments: Any) -> str:
     """The HTML that ``macro`` of ``template`` makes of ``arguments``."""
     return str(getattr(_environment.get_template(template).module, macro)(*arguments))
+
+
+def load_templates(name: str) -> None:
+    """Compile a page's template and those that it is made of, which the first page would wait for."""
+    waiting, known = [name], set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name in known:
+            continue
+        known.add(name)
+        source, _, _ = _loader.get_source(_environment, name)
+        _environment.get_template(name)
+        waiting.extend(each for each in find_referenced_templates(_environment.parse(source)) if each)
 
 
 @cache
@@ -128,8 +143,9 @@ def size(count: float) -> str:
     return f"{count:.1f} TB"
 
 
+_loader = FileSystemLoader(Path(__file__).parent / "templates")
 _environment = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    loader=_loader,
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,

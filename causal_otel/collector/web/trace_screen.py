@@ -78,7 +78,9 @@ class TraceScreen:
         """The rows of the waterfall."""
         state = self._state
         asked = Asked(self.collapsed, state.open, state.runs, state.narrowing, state.window)
-        return lay_out(self._explained, asked, gaps=self.explains)
+        # A page without the explanation is followed by one with it, and all rows.
+        first = not (self.explains or state.collapsed or state.open or state.runs or state.find)
+        return lay_out(self._explained, asked, gaps=self.explains, first=first)
 
     def context(self) -> dict[str, Any]:
         """What the template draws."""

@@ -33,6 +33,10 @@ class _Workers:
     def __init__(self, outcome: Answer | Exception) -> None:
         self.outcome = outcome
         self.asked: list[Mapping[str, Any]] = []
+        self.wanted = 0
+
+    def be_ready(self) -> None:
+        self.wanted += 1
 
     async def answer(self, request: Mapping[str, Any], key: str) -> Answer:
         self.asked.append(request)
@@ -64,6 +68,17 @@ def test_only_what_is_heavy_is_handed_over() -> None:
     assert (asked["path"], asked["query"], asked["addresses"]) == ("/", "lookback=30d", {"pages": "here"})
     assert asked["troubles"] == [{"level": "warn", "text": "a clock is wrong", "since": None}]
     assert "secret" not in str(asked)
+
+
+def test_whoever_looks_at_pages_has_a_worker_ready() -> None:
+    """A browser that asks for any page, for the next may be heavy; not a program, nor a page's own styles."""
+    workers = _Workers(Answer(200, [], b""))
+    client = _client(workers)
+    for accept in ("*/*", "application/json", "text/css,*/*;q=0.1"):
+        client.get("/", headers={"accept": accept})
+    assert workers.wanted == 0
+    client.get("/", headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert workers.wanted == 1
 
 
 @pytest.mark.parametrize(

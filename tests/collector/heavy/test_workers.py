@@ -162,6 +162,51 @@ async def test_a_worker_that_dies_is_told_and_replaced(directory: Path) -> None:
 
 
 @pytest.mark.asyncio
+async def test_one_is_ready_while_pages_are_looked_at(directory: Path) -> None:
+    """It answers the first request, and another takes its place when it ends; in the end there is none."""
+    async with Workers(directory, idle_seconds=0.05) as workers:
+        workers.be_ready()
+        workers.be_ready()
+        await until(lambda: len(workers.pids) == 1)
+        (first,) = workers.pids
+        assert (await workers.answer(request("/operations"), "/operations")).status == 200
+        await until(lambda: not is_there(first))  # it was idle for long enough
+        await until(lambda: len(workers.pids) == 1)
+        assert workers.pids != [first]
+        workers._ready_seconds = 0.0
+        workers.be_ready()
+        await workers.answer(request("/operations"), "/operations")
+        await until(lambda: not workers.pids)
+
+
+@pytest.mark.asyncio
+async def test_a_request_waits_for_the_one_that_is_being_started(directory: Path) -> None:
+    """It starts none of its own; one that is not ready in the end is ended with the others."""
+    async with Workers(directory) as workers:
+        workers.be_ready()
+        assert (await workers.answer(request("/operations"), "/operations")).status == 200
+        assert len(workers.pids) == 1
+    assert workers.pids == []
+    async with Workers(directory) as workers:
+        workers.be_ready()
+    assert workers.pids == []
+
+
+@pytest.mark.asyncio
+async def test_one_that_ends_of_itself_is_not_replaced_again_and_again(directory: Path) -> None:
+    """It has never answered: the next page starts one."""
+    async with Workers(directory) as workers:
+        workers.be_ready()
+        await until(lambda: workers._idle)
+        (pid,) = workers.pids
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: not workers.pids)
+        assert workers._starting is None
+        workers.be_ready()
+        await until(lambda: workers._idle)
+
+
+@pytest.mark.asyncio
 async def test_where_none_can_be_started_it_is_said(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that is not there, and one that ends at once."""
     async with Workers(directory) as workers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -251,6 +252,7 @@ def _traces(draw: st.DrawFn) -> Builder:
     limit=st.sampled_from((10_000, 10)),
     page=st.sampled_from((500, 3)),
     gaps=st.booleans(),
+    first=st.booleans(),
 )
 def test_no_span_is_lost(
     b: Builder,
@@ -262,14 +264,22 @@ def test_no_span_is_lost(
     limit: int,
     page: int,
     gaps: bool,
+    first: bool,
 ) -> None:
     """Each span has one row, is in one run, or is counted as hidden, outside, folded or left out."""
     ids = [list(map(Builder.id, each)) for each in (collapsed, opened, runs)]
     explained = Explained(build(b.message))
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(layouts, "ROWS_LIMIT", limit)
+        patched.setattr(layouts, "FIRST_ROWS", limit)
         patched.setattr(layouts, "PAGE", page)
-        layout = lay_out(explained, Shown(ids[0], ids[1], ids[2], narrowing, window), gaps=gaps)
+        shown_now = Shown(ids[0], ids[1], ids[2], narrowing, window)
+        layout = lay_out(explained, shown_now, gaps=gaps)
+        if first and not ids[0]:
+            assert layout.folded == 0
+            assert lay_out(explained, shown_now, gaps=gaps, first=True) == replace(
+                layout, partial=False, first=layout.partial
+            )
     _homes(explained, layout)
     shown = [explained.view.span(each) for each in ids[1]]
     if not layout.partial and not ids[0] and len(shown) == 1 and shown[0] is not None:

@@ -272,6 +272,26 @@ def test_a_trace_with_more_spans_than_a_page_has_rows_is_cut(
     assert page.locator(".notice").count() == 0
 
 
+def test_the_first_rows_of_a_large_trace_come_first(
+    monkeypatch: pytest.MonkeyPatch, serve: Callable[[ASGIApp], str], open_page: OpenPage
+) -> None:
+    """What comes before the explanation has some rows, which fold; those to come are told of, with a link to them."""
+    monkeypatch.setattr("causal_otel.collector.web.layout.FIRST_ROWS", 10)
+    monkeypatch.setattr("causal_otel.collector.web.trace_screen.EXPLAINED_AT_ONCE", 22)
+    site = serve(application(MemoryReader([shop()])))
+    page = open_page(f"{site}/trace/{SHOP}", javascript=False)
+    assert page.inner_text(".notice") == "13 more spans come with why it took so long: show them now."
+    assert page.locator(".row:not(.gap)").count() == 10
+    follow(page, ".notice a")
+    assert page.locator(".row:not(.gap)").count() == 23
+    assert page.locator(".notice").count() == 0
+    page = open_page(f"{site}/trace/{SHOP}?span={Builder.id(22)}", javascript=False)
+    assert page.locator(f"#s-{Builder.id(22)}").count() == 1, "what is asked for is there"
+    page = open_page(f"{site}/trace/{SHOP}")
+    page.wait_for_selector("#why:not(.later)")
+    assert page.locator(".row:not(.gap)").count() == 23
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_it_works_on_a_narrow_screen(base: str, open_page: OpenPage, theme: Any) -> None:
     """Nothing sticks out to the right on a small window in either theme."""

@@ -26,6 +26,7 @@ __all__ = ["Statement", "exactly", "origin", "place", "statement"]
 _READING = frozenset({"SELECT", "MATCH", "GET", "MGET", "HGET", "HGETALL", "HMGET", "LRANGE", "SMEMBERS", "ZRANGE"})
 _READING_METHODS = frozenset({"GET", "HEAD"})
 _COMMANDS = frozenset({"redis", "valkey"})
+_PARAMETER = f"{DB_QUERY_PARAMETER}."
 
 _VALUE = re.compile(r"\?|\$\w|%s|%\(|(?<!:):\w|@\w")
 """What stands in a statement where a value was, ours or the caller's own. (In a key of Redis, ``:`` is just a sign.)"""
@@ -72,7 +73,7 @@ def exactly(span: Span) -> str | None:
         return None
     if text.split(None, 1)[0].upper() not in _READING:
         return None
-    values = sorted((key, str(value)) for key, value in attributes.items() if key.startswith(f"{DB_QUERY_PARAMETER}."))
+    values = sorted([(key, str(value)) for key, value in attributes.items() if key.startswith(_PARAMETER)])
     unknown = "?" in text if span.system in _COMMANDS else _VALUE.search(text) is not None
     return None if unknown and not values else f"{text} {values}"
 
