@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.collector.oracle import MemoryReader
+from tests.collector.web.sample_causes import CAUSES, causes
 from tests.collector.web.sample_traces import Builder
 from tests.collector.web.trace_site import (
     FAILED,
@@ -46,6 +47,16 @@ def test_clicking_opens_and_closes_details(base: str, open_page: OpenPage) -> No
     page.reload()
     assert page.locator(".details").count() == 1
     assert current(page) == FAILED
+
+
+def test_a_click_anywhere_on_a_finding_leads_to_its_span(serve: Callable[[ASGIApp], str], open_page: OpenPage) -> None:
+    """A finding is one chip: its text leads where its first link does, and each other link to its own span."""
+    page = open_page(f"{serve(application(MemoryReader([causes()])))}/trace/{CAUSES}")
+    finding = page.locator("#why .findings li").first
+    span_id = finding.locator("a[data-span]").first.get_attribute("data-span")
+    finding.click(position={"x": 12, "y": 8})
+    page.wait_for_selector(f"#s-{span_id} + .details")
+    assert parameter(page, "span") == span_id
 
 
 def test_keys_move_open_and_collapse(base: str, open_page: OpenPage) -> None:
