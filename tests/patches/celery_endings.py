@@ -51,7 +51,8 @@ def told_to_end() -> None:
 
 @app.task(name="tests.late", acks_late=True)
 def late(seconds: float) -> None:
-    """Works that long in moments, and its message is acknowledged when it is done."""
+    """Says that it is at work, works that long in moments, and its message is acknowledged when it is done."""
+    print("at work")  # in the worker's log
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         time.sleep(0.01)
