@@ -23,6 +23,8 @@ __all__ = ["INCLUDE"]
 
 INCLUDE = ("-I", "tests.patches.celery_put_back")
 PATIENCE = 30.0
+HANGS = 5.0
+"""Seconds, in which the process is killed."""
 
 
 def wait(what: str, condition: Callable[[], bool]) -> None:
@@ -41,8 +43,8 @@ def lost_unheard() -> int:
         installed = installation()
         assert installed is not None
         installed.flush(10)  # of what this process has ended before
-        begun.touch()
-        time.sleep(PATIENCE)
+        begun.write_text(str(os.getpid()))
+        time.sleep(HANGS)
     return os.getpid()
 
 

@@ -32,9 +32,7 @@ def test_path_of_a_chord(broker: str, shared_worker: None, receiver: ReceivedSpa
             chord([app.signature("tests.a"), occupy], occupy).apply_async()
         segments = _path(told(recorded, receiver, 3))
     names = _names(segments)
-    assert names[-4:] == [
-        "process tests.occupy", "send tests.occupy", "until process tests.occupy", "process tests.occupy",
-    ]  # fmt: skip
+    assert names[-3:] == ["process tests.occupy", "send tests.occupy", "process tests.occupy"]
     assert "process tests.a" not in names
     assert _seconds(segments, "process tests.occupy") >= 2 * LONG
 
@@ -51,8 +49,9 @@ def test_path_of_a_chord_that_is_polled(broker: str, receiver: ReceivedSpans, tm
             chord(header, local.signature("tests.c"), app=local).apply_async()
         segments = _path(told(recorded, receiver, 3))
     names = _names(segments)
-    assert names[-4:] == ["until send tests.c", "send tests.c", "until process tests.c", "process tests.c"]
-    assert names[-5] == "process tests.occupy"
+    if names[-1] == "send tests.c":  # the task was over before whoever had sent it had gone on
+        names.pop()
+    assert names[-4:] == ["process tests.occupy", "until send tests.c", "send tests.c", "process tests.c"]
     assert {each.via for each in segments if each.span.name == "process tests.occupy"} == {"link"}
     assert _seconds(segments, "process tests.occupy") >= LONG
 
@@ -99,7 +98,9 @@ def _path(spans: list[Any]) -> list[Segment[PlainSpan]]:
 
 
 def _names(segments: list[Segment[PlainSpan]]) -> list[str]:
+    """What the path leads through, but for the way from sender to worker: the task may begin while it is being sent."""
     names = [f"until {each.span.name}" if each.waiting else each.span.name for each in segments]
+    names = [name for name in names if not name.startswith("until process ")]
     return [name for name, before in zip(names, (None, *names), strict=False) if name != before]
 
 
