@@ -3,7 +3,7 @@
 Code that holds the GIL, such as a long call in C, lets nothing else run, and an event loop least of all. Where there is
 no free CPU, everything is slow, and nothing is wrong. But where the thread neither asked for the GIL nor was ready to
 run, the whole process stood still: a debugger or SIGSTOP has stopped it, or the machine was suspended. That is no stall
-of a loop, and what was one before ends where that began.
+of a loop: what was one before ends where that began, and what follows is another.
 """
 
 from __future__ import annotations

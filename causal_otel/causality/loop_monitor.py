@@ -23,7 +23,7 @@ from causal_otel._internal import faults, process
 from causal_otel.causality.gil_holder import held_up
 from causal_otel.causality.pauses import pauses_here
 from causal_otel.causality.stall import NOTHING, Sample, Stall, looked_at
-from causal_otel.causality.thread_times import times_here
+from causal_otel.causality.thread_times import gil_wait, times_here
 from causal_otel.causality.watchdog import frame_of
 from causal_otel.engine import context
 from causal_otel.engine.span import Span
@@ -146,10 +146,10 @@ class LoopMonitor:
             if now - busy.start < monitoring.suspicious:
                 return min(now + monitoring.period, busy.start + monitoring.threshold * 8 // 10)
             self._suspect(stall, busy, self._sample(turn, busy, glance, planned))
-        elif not (stall.cut or stall.debugged):
+        elif not stall.debugged:
             self._note(stall, self._sample(turn, busy, glance, planned))
         stall = self._stall
-        if stall is None or stall.cut or stall.debugged:
+        if stall is None or stall.debugged:
             return now + monitoring.period
         return now + min(_LONGEST_PAUSE, max(_PAUSE, (now - busy.start) // 8))
 
@@ -198,13 +198,16 @@ class LoopMonitor:
 
     def froze(self, start: int, end: int) -> None:
         """See :class:`~causal_otel.causality.watchdog.Watched`."""
+        self._split(start, end)
+        self._pauses.dismiss(end)
+
+    def _split(self, start: int, end: int) -> None:
+        """What a turn has done until ``start`` is told by itself, and so is what it does from ``end`` on."""
         self._not_before = end
-        if self._busy is not None:
-            self._busy = self._busy._replace(start=max(self._busy.start, end))
+        self._busy = None
         stall = self._stall
-        if stall is not None and not stall.cut:
-            stall.cut = start
-            self._pauses.dismiss(end)
+        if stall is not None:
+            self._settle(stall, start)
 
     def waited_for_gil(self, holder: Holder | None) -> None:
         """See :class:`~causal_otel.causality.watchdog.Watched`."""
@@ -219,23 +222,13 @@ class LoopMonitor:
         except OSError:  # the thread has ended since
             return
         turn = self._turns(frame_of(self.ident))
-        # It has asked for the GIL at least so often. Without that it was nothing but a loop that waited for I/O.
-        asked = (now.switches - before.switches - 2) * int(sys.getswitchinterval() * 1e9)
         end = now.at
-        start = max(before.at, end - asked - (now.starved - before.starved))
-        if asked <= 0 or now.cpu - before.cpu > end - start:
-            return
+        start = max(before.at, end - gil_wait(before, now))
         if turn is not None and turn.start > start:
             end = min(end, turn.start)  # it has got the GIL before the thread that asks has
         if end - start < self._monitoring.threshold:
             return
-        # What a turn has done before is told by itself, and so is what it does from now on.
-        self._not_before = end
-        stall = self._stall
-        if stall is not None and not stall.cut:
-            stall.cut = start
-        elif self._busy is not None:
-            self._busy = self._busy._replace(start=max(self._busy.start, end))
+        self._split(start, end)
         with self._lock:
             self._pauses.add(start, end)
         self._monitoring.record(held_up(start, end, holder))
@@ -283,7 +276,7 @@ class LoopMonitor:
                 return
             self._stall = None
             self._settled += 1
-            end = max(stall.start, min(end, stall.cut or end))
+            end = max(stall.start, end)
             least = self._monitoring.threshold
             if stall.debugged or end - stall.start < least:
                 self._pauses.dismiss(end)

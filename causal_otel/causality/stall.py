@@ -135,16 +135,14 @@ class Stall:
 
     Attributes:
         debugged: whether somebody is debugging there: it is no stall.
-        cut: when the whole process stood still, which is no stall of the loop: it ends there; 0: it has not.
     """
 
-    __slots__ = ("_before", "_samples", "cut", "debugged", "key", "start")
+    __slots__ = ("_before", "_samples", "debugged", "key", "start")
 
     def __init__(self, key: object, start: int, before: Sequence[Reading]) -> None:
         self.key = key
         self.start = start
         self.debugged = False
-        self.cut = 0
         self._before = tuple(before)
         self._samples: list[Sample] = []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import threading
 from time import perf_counter_ns
@@ -12,9 +13,10 @@ import pytest
 from causal_otel.causality import thread_times
 from causal_otel.causality.loop_monitor import LoopMonitor
 from causal_otel.causality.loop_monitoring import LoopMonitoring
-from causal_otel.causality.thread_times import Reading, Shares, ThreadTimes, not_counted, shares, times_here
+from causal_otel.causality.thread_times import Reading, Shares, ThreadTimes, gil_wait, not_counted, shares, times_here
 from tests.causality.blocking import burn, hogged, nap
 from tests.engine.forking import forked
+from tests.slow_machine import assert_at_least
 from tests.waiting import wait_until
 
 MS = 1_000_000
@@ -116,6 +118,56 @@ def test_what_this_thread_does() -> None:
         nap(0.3)
         burn(0.05)
     assert times.read().others > third.others
+
+
+@pytest.mark.parametrize("before", [0.0, 0.05])
+def test_who_waits_for_one_that_holds_the_gil(before: float) -> None:
+    """It has waited in one piece, whatever it has computed before that."""
+
+    def work() -> None:
+        holding.wait()
+        started = perf_counter_ns()
+        sum(numbers)
+        took.append(perf_counter_ns() - started)
+
+    times, holding, numbers = times_here(), threading.Event(), range(20_000_000)
+    took: list[int] = []
+    assert times is not None
+    thread = threading.Thread(target=work)
+    thread.start()
+    first = times.reading(times.glance())
+    burn(before)
+    holding.set()
+    while not took:
+        pass
+    waited = gil_wait(first, times.reading(times.glance()))
+    thread.join()
+    assert_at_least(0.5 * took[0] / 1e9, waited / 1e9)
+
+
+@pytest.mark.parametrize("others", [1, 2])
+def test_who_gets_the_gil_again_and_again(others: int) -> None:
+    """It has not waited in one piece, though others have computed most of the time."""
+    times = times_here()
+    assert times is not None
+    with contextlib.ExitStack() as hogs:
+        for _ in range(others):
+            hogs.enter_context(hogged())
+        burn(0.05)
+        before = times.reading(times.glance())
+        burn(0.2)
+        after = times.reading(times.glance())
+    assert after.at - before.at >= 200 * MS
+    assert gil_wait(before, after) == 0
+
+
+def test_who_only_waits_for_something_else() -> None:
+    """It has not asked for the GIL."""
+    times = times_here()
+    assert times is not None
+    before = times.reading(times.glance())
+    nap(0.1)
+    assert gil_wait(before, times.reading(times.glance())) == 0
 
 
 def test_who_only_watches_is_not_counted() -> None:

@@ -82,9 +82,8 @@ class Plan:
         """Whether there are all the attempts that there must be, and those that Celery adds where it puts one back."""
         missing = Counter({name: len(node.script) for name, node in self.nodes.items()})
         for line in ledger:
-            missing[line["node"]] -= (
-                0 if line["put_back"] and line["word"] == self.nodes[line["node"]].script[-1] else 1
-            )
+            is_again = line["put_back"] and line["word"] == self.nodes[line["node"]].script[-1]
+            missing[line["node"]] -= not is_again
         return max(missing.values()) <= 0
 
     def _node(self, *script: str, late: bool | None = None, **known: Any) -> Node:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 import anyio
+import pytest
 import uvloop
 
 import causal_otel
@@ -22,11 +23,13 @@ __all__ = [
     "WAIT",
     "Kind",
     "assert_waited",
+    "each_kind",
     "hold",
     "run",
     "until",
     "use",
     "waited_for",
+    "waiters",
 ]
 
 PLANTED = 0.3
@@ -53,15 +56,18 @@ class Kind(NamedTuple):
     size: int | None = None
 
 
-def _waiters(lock: Any) -> int:
+def waiters(lock: Any) -> int:
+    """How many wait for one of asyncio's locks."""
     return len(lock._waiters or ())
 
 
 ASYNCIO = [
-    Kind("asyncio.Lock", asyncio.Lock, _waiters),
-    Kind("asyncio.Semaphore", asyncio.Semaphore, _waiters, size=1),
-    Kind("asyncio.BoundedSemaphore", asyncio.BoundedSemaphore, _waiters, size=1),
+    Kind("asyncio.Lock", asyncio.Lock, waiters),
+    Kind("asyncio.Semaphore", asyncio.Semaphore, waiters, size=1),
+    Kind("asyncio.BoundedSemaphore", asyncio.BoundedSemaphore, waiters, size=1),
 ]
+
+each_kind = pytest.mark.parametrize("kind", ASYNCIO, ids=lambda kind: kind.name)
 
 
 def run(program: Callable[[], Awaitable[Any]], loop: str = "asyncio") -> Any:

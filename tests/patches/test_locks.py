@@ -22,6 +22,7 @@ from tests.patches.lock_programs import (
     WAIT,
     Kind,
     assert_waited,
+    each_kind,
     hold,
     run,
     until,
@@ -38,7 +39,6 @@ LOCK = ASYNCIO[0]
 TIMEOUT = 1.0
 """Runs from before the wait, which is as long as the machine has left of it."""
 
-each_kind = pytest.mark.parametrize("kind", ASYNCIO, ids=lambda kind: kind.name)
 each_loop = pytest.mark.parametrize("loop", LOOPS)
 
 

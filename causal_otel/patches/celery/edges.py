@@ -75,8 +75,8 @@ def joined(
         return context, None
     if text:
         links += _links(text)
-    if tracing.ours and sender is not None and not root:
-        first = identity.repeated(request)
+    if tracing.ours and sender is not None and not root and identity.is_repeated(request):
+        first = identity.first_delivery(request)
         if first is not None:
             before = SpanContext(sender.trace_id, first, True, sender.trace_flags, sender.trace_state)
             links.append(Link(before, {CAUSAL_LINK: _REDELIVERY}))

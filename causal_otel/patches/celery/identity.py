@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
 
-__all__ = ["first_delivery", "header_member", "identity_of", "repeated", "span_id"]
+__all__ = ["first_delivery", "header_member", "identity_of", "is_repeated", "span_id"]
 
 _UUID_LENGTH = 36
 _MASK = (1 << 64) - 1
@@ -33,25 +33,22 @@ def span_id(request: Mapping[str, Any]) -> int | None:
     Args:
         request: the message's headers, and ``delivery_info``, as ``celery.worker.request.Request.request_dict``.
     """
-    return None if _is_redelivered(request) or repeated(request) is not None else first_delivery(request)
+    return None if is_repeated(request) else first_delivery(request)
 
 
-def repeated(request: Mapping[str, Any]) -> int | None:
-    """The id of the span of the first attempt at the message that this attempt repeats; None: it is the first.
+def is_repeated(request: Mapping[str, Any]) -> bool:
+    """Whether there has been an attempt at the message: it was delivered before, or put back by this worker.
 
     Args:
         request: likewise.
     """
-    redelivered = _is_redelivered(request)
-    if not redelivered and not ATTEMPTS.has_put_back():
-        return None
-    first = first_delivery(request)
-    return first if first is not None and (redelivered or ATTEMPTS.is_put_back(first)) else None
-
-
-def _is_redelivered(request: Mapping[str, Any]) -> bool:
     delivery = request.get("delivery_info")
-    return bool(delivery and delivery.get("redelivered"))
+    if delivery and delivery.get("redelivered"):
+        return True
+    if not ATTEMPTS.has_put_back():
+        return False
+    first = first_delivery(request)
+    return first is not None and ATTEMPTS.is_put_back(first)
 
 
 def first_delivery(request: Mapping[str, Any]) -> int | None:

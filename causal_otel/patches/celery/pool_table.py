@@ -30,10 +30,8 @@ _ENTRIES = 1024
 _SIZE = 64
 _LAYOUT = struct.Struct("<BQ8s16s8sQ")
 _PUT_BACK = _ENTRIES * _SIZE
-"""Where the messages are that were put back: how many, and the latest ones."""
-_COUNT = struct.Struct("<Q")
+"""Where it begins that messages were put back, in numbers of eight bytes: how many, and the latest ones."""
 _MESSAGES = 256
-_MESSAGE = struct.Struct("<Q")
 
 _EXECUTING, _ENDED, _GIVEN_UP = 1, 2, 3
 
@@ -63,8 +61,9 @@ class PoolAttempts:
     """The table. The process that makes it is the main one for all that are forked from it."""
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, _PUT_BACK + _COUNT.size + _MESSAGES * _MESSAGE.size)
         # Shared with forked children; pages take memory once written.
+        self._memory = mmap.mmap(-1, _PUT_BACK + 8 * (1 + _MESSAGES))
+        self._put_back = memoryview(self._memory)[_PUT_BACK:].cast("Q")
         self._main = os.getpid()
 
     def watched(self) -> bool:
@@ -116,21 +115,17 @@ class PoolAttempts:
 
     def put_back(self, first: int) -> None:
         """The main process gives a message to another process; the first attempt at it has the span ``first``."""
-        [count] = _COUNT.unpack_from(self._memory, _PUT_BACK)
-        _MESSAGE.pack_into(self._memory, _PUT_BACK + _COUNT.size + count % _MESSAGES * _MESSAGE.size, first)
-        _COUNT.pack_into(self._memory, _PUT_BACK, count + 1)
+        count = self._put_back[0]
+        self._put_back[1 + count % _MESSAGES] = first
+        self._put_back[0] = count + 1
 
     def has_put_back(self) -> bool:
         """Whether there is any such message."""
-        return self._memory[_PUT_BACK : _PUT_BACK + _COUNT.size] != bytes(_COUNT.size)
+        return self._put_back[0] != 0
 
     def is_put_back(self, first: int) -> bool:
         """Whether that was said of the message whose first attempt has the span ``first``."""
-        [count] = _COUNT.unpack_from(self._memory, _PUT_BACK)
-        places = range(
-            _PUT_BACK + _COUNT.size, _PUT_BACK + _COUNT.size + min(count, _MESSAGES) * _MESSAGE.size, _MESSAGE.size
-        )
-        return any(_MESSAGE.unpack_from(self._memory, place)[0] == first for place in places)
+        return first in self._put_back[1 : 1 + min(self._put_back[0], _MESSAGES)]
 
     def _read(self, pid: int, task_id: str) -> _Entry | None:
         """The entry of that process, if the task is its latest."""

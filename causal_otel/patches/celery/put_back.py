@@ -71,7 +71,6 @@ def _end(tracing: Tracing[Any], pool: Any, job: Any, process: Any) -> None:
     if found is None:
         return
     is_put_back = job in pool.outbound_buffer
-    first = first_delivery(request.request_dict)
     if found.open:
         kind = WorkerLostError if is_put_back else Terminated
         error = kind(
@@ -80,5 +79,5 @@ def _end(tracing: Tracing[Any], pool: Any, job: Any, process: Any) -> None:
         lost = lost_attempt(tracing, request, found, error, time.time_ns())
         if lost.running is not None:
             end_lost(tracing, lost, lost.running, REQUEUED if is_put_back else TERMINATED)
-    if is_put_back and first is not None:
+    if is_put_back and (first := first_delivery(request.request_dict)) is not None:
         ATTEMPTS.put_back(first)
