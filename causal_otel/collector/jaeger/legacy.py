@@ -138,7 +138,7 @@ class _Legacy:
         end = self._now() if until is None else until * _MILLISECOND
         start = end - (_DAY if lookback is None else lookback * _MILLISECOND)
         service = params.get("service")
-        window = parameters.clamped(start), parameters.clamped(end)
+        window = max(0, parameters.clamped(start)), parameters.clamped(end)
         reader = self._reader.bounded()
         found = await to_thread.run_sync(reader.dependencies, *window) if start <= end else []
         if reader.since > window[0]:
