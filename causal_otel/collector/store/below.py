@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from causal_otel.collector.store.measures import BEFORE_LABEL, BELOW_LABEL, CALLED, INSIDE_KEYS, Measure
+from causal_otel.collector.store.measures import BEFORE_LABEL, BELOW_LABEL, CALLED, INSIDE_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["below"]
 
 
-def below(observations: Sequence[Observation]) -> Iterator[tuple[Observation, Measure]]:
-    """What is told below the spans that begin something, each time with the span that it is below.
+def below(observations: Sequence[Observation]) -> Iterator[tuple[Observation, str, str, int]]:
+    """What is told below the spans that begin something: the span, and key, label and value of a measure below it.
 
     Args:
         observations: spans of one trace. Of those whose parents are not among them nothing is told.
@@ -31,26 +31,17 @@ def below(observations: Sequence[Observation]) -> Iterator[tuple[Observation, Me
             continue
         if not by_id:
             by_id = {other.span_id: other for other in observations}
-        entry = _entry(each, by_id)
-        if entry is None:
+        entry = by_id.get(each.parent_id)
+        steps = len(by_id)  # ids that name each other in a circle lead nowhere
+        while entry is not None and not entry.series.is_entry and entry.series.service == series.service and steps:
+            entry = by_id.get(entry.parent_id)
+            steps -= 1
+        if entry is None or not entry.series.is_entry or entry.series.service != series.service:
             continue
         left = each.duration
-        for measure in each.measures:
-            if measure.key in INSIDE_KEYS:
-                left -= 0 if measure.label == BEFORE_LABEL else measure.value
-                yield entry, Measure(measure.key, BELOW_LABEL, measure.value)
+        for key, label, value in each.measures:
+            if key in INSIDE_KEYS:
+                left -= 0 if label == BEFORE_LABEL else value
+                yield entry, key, BELOW_LABEL, value
         if left > 0 and series.is_call:
-            yield entry, Measure(CALLED, series.key.system, left)
-
-
-def _entry(span: Observation, by_id: dict[bytes, Observation]) -> Observation | None:
-    """The nearest span above that begins something in the same service; None: it is not there."""
-    service = span.series.service
-    found = by_id.get(span.parent_id)
-    for _ in range(len(by_id)):  # ids that name each other in a circle lead nowhere
-        if found is None or found.series.service != service:
-            return None
-        if found.series.is_entry:
-            return found
-        found = by_id.get(found.parent_id)
-    return None
+            yield entry, CALLED, series.key.system, left

@@ -192,6 +192,7 @@ class DayFile:
         end = failed = 0
         series_of, known_series = self.names.series, self.names.known_series
         touch, measured = self._hours.touch, self._measures.add
+        trace_id = piece.trace_id
         for each in piece.observations:
             named, start, hour, duration, bucket, error, _, _, measures = each
             series = known_series(named) or series_of(named)
@@ -204,11 +205,12 @@ class DayFile:
                     series, max(start, latest), chunk, min(duration, shortest), max(duration, longest), errors + error,
                 )  # fmt: skip
             touch((series, hour)).add(duration, bucket, error)
-            for measure in measures:
-                measured(series, hour, measure, piece.trace_id)
+            for key, label, value in measures:
+                measured(series, hour, key, label, value, trace_id)
             failed += error
             if start + duration > end:
                 end = start + duration
-        for entry, measure in below(piece.observations):
-            measured(known_series(entry.series) or series_of(entry.series), entry.hour, measure, piece.trace_id)
+        for entry, key, label, value in below(piece.observations):
+            series = known_series(entry.series) or series_of(entry.series)
+            measured(series, entry.hour, key, label, value, trace_id)
         return found.values(), end, failed

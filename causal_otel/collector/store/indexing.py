@@ -70,7 +70,7 @@ class TagHashes(dict[bytes, int]):
         self._size = size
         self.of_measures: set[int] = set()
         self._of_systems: set[bytes] = set()
-        self._systems: dict[tuple[int, tuple[bytes, ...]], str] = {}
+        self._systems: dict[tuple[int, frozenset[bytes]], str] = {}
         self._told: dict[bytes, tuple[str, Any]] = {}
 
     def make_room(self) -> None:
@@ -90,7 +90,7 @@ class TagHashes(dict[bytes, int]):
             kind: the span's kind, as OTLP numbers it.
         """
         # Of those that tell it there are few, and again and again the same.
-        telling = tuple(filter(self._of_systems.__contains__, attributes))
+        telling = frozenset(self._of_systems.intersection(attributes))
         system = self._systems.get((kind, telling))
         if system is None:
             if len(self._systems) >= _SYSTEMS:

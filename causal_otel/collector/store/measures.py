@@ -186,9 +186,8 @@ class Measures(Tallies[MeasureOfHour]):
         self._ids: dict[tuple[str, str], int] = {}
         (self._count,) = connection.execute("SELECT count(*) FROM measured").fetchone()
 
-    def add(self, series: int, hour: int, measure: Measure, trace_id: bytes) -> None:
-        """Count what a span of a series tells."""
-        key, label, value = measure
+    def add(self, series: int, hour: int, key: str, label: str, value: int, trace_id: bytes) -> None:
+        """Count what a span of a series tells, see :class:`Measure`."""
         measured = self._ids.get((key, label)) or self._id(key, label)
         self.touch((series, hour, measured)).add(value, trace_id)
 

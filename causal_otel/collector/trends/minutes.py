@@ -11,7 +11,7 @@ from causal_otel.collector.query import MeasureSum, Selected, Series, SeriesSum
 from causal_otel.collector.store.below import below
 from causal_otel.collector.store.hours import HourOfSeries
 from causal_otel.collector.store.incoming import Piece, SpanParser, pieces
-from causal_otel.collector.store.measures import MeasureOfHour
+from causal_otel.collector.store.measures import Measure, MeasureOfHour
 from causal_otel.collector.trends.window import DAY, HOUR, MINUTE
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from causal_otel.collector.query import CallSum, Query, Step, Sums, TraceReader
     from causal_otel.collector.store.incoming import Observation
-    from causal_otel.collector.store.measures import Measure
 
 __all__ = ["Minutes", "minutes"]
 
@@ -67,7 +66,8 @@ class Minutes:
         self._seen += [(series[each.series], each) for each in observations]
         told = [(each, measure) for each in observations for measure in each.measures]
         trace_id = next((piece.trace_id for piece in into.values()), b"")
-        for each, measure in (*told, *below(observations)):
+        told += [(entry, Measure(*told_below)) for entry, *told_below in below(observations)]
+        for each, measure in told:
             self._told.append(_Told(series[each.series], each.start, trace_id, measure))
         wanted = Selected(query.service, query.operation, query.kind, query.system)
         return max(
