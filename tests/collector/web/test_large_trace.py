@@ -12,7 +12,6 @@ from tests.collector.heavy.test_heavy_reads import post, workers_of
 from tests.collector.running import running
 from tests.collector.web.sample_traces import large, loops
 from tests.collector.web.trace_site import LARGE, SHOP
-from tests.slow_machine import assert_below
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from tests.collector.web.browser import OpenPage
 
 _SPANS = 50_000
-_SECONDS = 1.5
 _BYTES = 1_000_000
 _READING = 1500
 """Milliseconds for which somebody looks at a page before the click."""
@@ -52,9 +50,10 @@ def _cpu(pid: int) -> float:
 def test_a_trace_of_50_000_spans_can_be_used_in_a_moment(
     made: Callable[[int, str], TracesData], trace_id: str, rows: int, tmp_path: Path, open_page: OpenPage
 ) -> None:
-    """In runs or without any: 1.5 s after the click keys and clicks act, and less than 1 MB was sent for it.
+    """In runs or without any: keys and clicks act long before all is explained, and less than 1 MB was sent for it.
 
-    Whoever clicks has a page of the collector before. All rows and the explanation come later, without a click.
+    Whoever clicks has a page of the collector before. All rows and the explanation come later, without a click. The
+    seconds that are printed are those of docs/explanation/performance.md.
     """
     with running(tmp_path / "traces", "--retention", "3650d") as collector:
         post(collector, made(_SPANS, trace_id))
@@ -75,4 +74,4 @@ def test_a_trace_of_50_000_spans_can_be_used_in_a_moment(
     assert (spans, current) == ("50\u202f000", 1)
     assert found >= rows
     assert sent < _BYTES
-    assert_below(_SECONDS, seconds)
+    assert seconds < whole / 2
