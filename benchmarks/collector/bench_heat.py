@@ -83,7 +83,7 @@ def _maps(reader: Any, kind: Callable[[random.Random], dict[str, str]], lookback
     rng, now = random.Random(7), time.time_ns()
     complete: list[bool] = []
     asked = [SearchForm.read({**kind(rng), "lookback": lookback}).query(now) for _ in range(QUESTIONS)]
-    times = timed(lambda query: complete.append(reader.heat(query, seconds=0.12).complete), asked)
+    times = timed(lambda query: complete.append(reader.heat(query, seconds=0.1).complete), asked)
     return times, sum(complete)
 
 

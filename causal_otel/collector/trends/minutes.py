@@ -66,7 +66,7 @@ class Minutes:
         self._seen += [(series[each.series], each) for each in observations]
         told = [(each, measure) for each in observations for measure in each.measures]
         trace_id = next((piece.trace_id for piece in into.values()), b"")
-        told += [(entry, Measure(*told_below)) for entry, *told_below in below(observations)]
+        told += [(entry, Measure(key, label, value)) for entry, key, label, value in below(observations)]
         for each, measure in told:
             self._told.append(_Told(series[each.series], each.start, trace_id, measure))
         wanted = Selected(query.service, query.operation, query.kind, query.system)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["routes"]
 
 _COUNT_SECONDS = 0.5
-_HEAT_SECONDS = 0.12
+_HEAT_SECONDS = 0.1
 """How long a page may be held up for the heat map."""
 _TRACE_ID = re.compile(r"[0-9a-f]{1,32}")
 
