@@ -19,6 +19,7 @@ CONSTANTS = {name: value for name, value in vars(names).items() if name.isupper(
 OURS = ("causal.", "celery.", "taskiq.")
 
 LEGACY = {
+    "causal_otel/cli/tree_details.py": {"db.statement", "http.url", "net.peer.name", "net.peer.port"},
     "causal_otel/cli/remote/jaeger_json.py": {"opentracing.ref_type", "otel.library.name", "otel.library.version"},
     "causal_otel/collector/analysis/trace_tree.py": {"opentracing.ref_type"},
     "causal_otel/collector/systems.py": {"db.system", "gen_ai.system", "http.method", "net.peer.name", "rpc.system"},
@@ -30,7 +31,7 @@ NO_ATTRIBUTES = re.compile(
     r"|celery\.((app|backends|concurrency|worker)\.[a-z_.]+|beat|canvas|result|events\.\w+|signals)"  # modules
     r"|celery\.chord_unlock"  # a task
     r"|taskiq\.(kicker|receiver\.receiver|task)"  # likewise
-    r"|error\.html|server\.(log|mode|plugins)"  # a template, a file, settings of a server
+    r"|(error|service)\.html|server\.(log|mode|plugins)"  # templates, a file, settings of a server
 )
 
 NAMESPACES = {value.partition(".")[0] for value in CONSTANTS.values()} | {"net", "opentracing", "process", "telemetry"}
