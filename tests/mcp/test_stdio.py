@@ -108,6 +108,7 @@ def test_signals_end_it(directory: Path, tmp_path: Path, number: signal.Signals)
         assert process.wait(_SECONDS) == -number
 
 
+@pytest.mark.long
 def test_nothing_is_written(directory: Path, tmp_path: Path) -> None:
     """Neither to the traces, nor to the home or the current directory."""
     before = files_of(directory)

@@ -87,6 +87,7 @@ async def test_what_a_page_is_to_say_comes_with_the_request(directory: Path) -> 
         assert b"the disk is full" not in packed.body
 
 
+@pytest.mark.long
 @pytest.mark.asyncio
 async def test_there_are_few_and_those_who_know_are_asked_again(directory: Path) -> None:
     """However many ask at once, no more than so many processes; the one that has answered the same is chosen."""
@@ -100,6 +101,7 @@ async def test_there_are_few_and_those_who_know_are_asked_again(directory: Path)
             assert workers._idle[-1] is worker
 
 
+@pytest.mark.long
 @pytest.mark.asyncio
 async def test_a_worker_ends_when_nobody_needs_it(directory: Path) -> None:
     """After some time of idleness it is gone; the next request starts another one."""
@@ -127,6 +129,7 @@ async def test_a_worker_is_killed_when_the_caller_leaves(directory: Path) -> Non
         await until(lambda: not is_there(pid))
 
 
+@pytest.mark.long
 @pytest.mark.asyncio
 async def test_a_worker_is_killed_when_its_time_is_over(directory: Path) -> None:
     """The caller is told, and the next one gets an answer."""
@@ -142,6 +145,7 @@ async def test_a_worker_is_killed_when_its_time_is_over(directory: Path) -> None
         assert (await workers.answer(request("/operations"), "")).status == 200
 
 
+@pytest.mark.long
 @pytest.mark.asyncio
 async def test_a_worker_that_dies_is_told_and_replaced(directory: Path) -> None:
     """While it works, as one that is killed for its memory does; and while it is idle."""
@@ -192,6 +196,7 @@ async def test_a_request_waits_for_the_one_that_is_being_started(directory: Path
     assert workers.pids == []
 
 
+@pytest.mark.long
 @pytest.mark.asyncio
 async def test_one_that_ends_of_itself_is_not_replaced_again_and_again(directory: Path) -> None:
     """It has never answered: the next page starts one."""

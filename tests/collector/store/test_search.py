@@ -185,7 +185,7 @@ def _some_tags(traces: list[list[tuple[object, set[int]]]], _most: int) -> froze
 
 @pytest.mark.usefixtures("large")
 @settings(
-    max_examples=20,
+    max_examples=10,
     deadline=None,
     # What the fixture sets holds for all examples.
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
@@ -208,7 +208,7 @@ def test_a_search_finds_what_brute_force_finds(messages: list[TracesData], queri
 
 @pytest.mark.usefixtures("large")
 @settings(
-    max_examples=10,
+    max_examples=5,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
 )

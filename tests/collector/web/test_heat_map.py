@@ -49,6 +49,7 @@ def _cells(html: str) -> dict[str, tuple[int, int]]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("query", ["", "service=shop&", "operation=SELECT&", "q=duration%3E1ms&", "errors=1&"])
 def test_the_search_of_a_cell_finds_its_traces(query: str) -> None:
     """As many as the cell says; those of all cells are all that match, and its failed ones are with errors."""

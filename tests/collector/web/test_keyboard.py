@@ -27,6 +27,7 @@ def listed(page: Page) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", ["search", "live", "trace", "operations", "compare", "map", "operation", "keys"])
+@pytest.mark.long
 def test_the_help_lists_the_keys_of_the_page(open_page: OpenPage, serve: Callable[[ASGIApp], str], name: str) -> None:
     """`?` opens it; it has every key that does something there, none that does not, in the words of the table."""
     page = open_page(serve(every_page()) + PAGES[name])

@@ -163,6 +163,7 @@ async def test_who_does_not_read_keeps_one_text_and_is_told_what_it_has_missed()
     assert not tab.ready.is_set()
 
 
+@pytest.mark.long
 def test_a_client_that_does_not_read_costs_nobody() -> None:
     """Beside connections that never take anything from their sockets, another is served; they leave nothing."""
     reader = CountingReader()

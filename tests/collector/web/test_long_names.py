@@ -196,6 +196,7 @@ def test_every_page_has_room(
     assert not problems, "\n".join(problems)
 
 
+@pytest.mark.long
 def test_first_steps_have_room(open_page: OpenPage, serve: Callable[[ASGIApp], str]) -> None:
     """What is shown while nothing was received fits as well."""
     url = serve(_application(MemoryReader(), status_document(days=0)))

@@ -153,6 +153,7 @@ def test_no_page_is_left_out() -> None:
     assert {path for path in of_all if "/trace/" not in path} <= attacked
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", _ADDRESSES)
 def test_what_spans_say_is_text(
     attacked: Starlette, serve: Callable[[ASGIApp], str], open_page: OpenPage, name: str

@@ -235,7 +235,7 @@ def _traces(draw: st.DrawFn) -> Builder:
     return b
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     b=_traces(),
     collapsed=st.lists(_ids, max_size=4),

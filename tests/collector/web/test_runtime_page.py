@@ -152,6 +152,7 @@ def test_each_row_leads_to_the_trace_with_the_largest_and_to_a_search(
     assert page.locator(".trace").count() == sum(round(each * 1e9) >= mean for each in found)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("table", "link", "key", "also"),
     [

@@ -77,7 +77,7 @@ def test_an_address_says_what_is_hidden() -> None:
     assert nonsense == Narrowing(kinds=("server",))
 
 
-@pytest.mark.parametrize("javascript", [True, False])
+@pytest.mark.parametrize("javascript", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_services_kinds_and_short_spans_are_hidden(base: str, open_page: OpenPage, javascript: bool) -> None:
     """The menu's links hide and show, its form hides what is short; a line says how many are hidden, and shows all."""
     view = build(shop())

@@ -26,6 +26,7 @@ def base(serve: Callable[[ASGIApp], str]) -> str:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.long
 def test_a_printed_page_is_legible(base: str, open_page: OpenPage, theme: Any) -> None:
     """In either theme it is dark on white, with every row, without what can only be clicked."""
     page = open_page(f"{base}/trace/{SHOP}?span={SELECT}", theme=theme, width=800)
@@ -51,6 +52,7 @@ def _width(page: Page) -> float:
     return box["width"]
 
 
+@pytest.mark.long
 def test_the_names_are_as_wide_as_they_were_made(base: str, open_page: OpenPage) -> None:
     """The edge of the column is dragged, or moved by the arrow keys; the browser remembers, a double click forgets."""
     page = open_page(f"{base}/trace/{SHOP}")

@@ -77,6 +77,7 @@ def test_a_trace_whose_clocks_agree_is_the_same() -> None:
     assert 'id="clocks"' not in client.get(f"/trace/{SHOP}").text
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("javascript", [True, False])
 def test_a_switch_corrects_clocks_and_says_by_how_much(base: str, open_page: OpenPage, javascript: bool) -> None:
     """A line tells by how much each service's clock differs; a link adds that, and another takes it back."""

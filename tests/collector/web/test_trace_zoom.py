@@ -128,6 +128,7 @@ def test_dragging_zooms_in_and_double_click_out(base: str, open_page: OpenPage, 
     assert visible(page) == 23
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("javascript", [True, False])
 def test_links_zoom_without_dragging(base: str, open_page: OpenPage, javascript: bool) -> None:
     """Links lead nearer, aside and back, and to the window of the span whose details are open."""

@@ -89,12 +89,14 @@ def test_page(open_page: OpenPage, serve: Callable[[ASGIApp], str], name: str, t
 
 
 @pytest.mark.parametrize("name", ["search", "compare-choose", "live", "map", "operations", "errors", "runtime"])
+@pytest.mark.long
 def test_first_steps(open_page: OpenPage, serve: Callable[[ASGIApp], str], name: str) -> None:
     """Likewise where nothing was received yet."""
     _check(open_page, serve(every_page(empty=True)) + PAGES[name].partition("?")[0], f"{name}-empty")
 
 
 @pytest.mark.parametrize("name", ["search", "live", "login"])
+@pytest.mark.long
 def test_in_trouble(open_page: OpenPage, serve: Callable[[ASGIApp], str], name: str) -> None:
     """Likewise with what is wrong with the collector, which is nobody's business who has not logged in."""
     url = serve(every_page(troubled=True)) + PAGES[name]
