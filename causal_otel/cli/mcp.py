@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from causal_otel.cli.remote.collector import CollectorSource
     from causal_otel.cli.source import Source
+    from causal_otel.collector.figures import OperationStatistics
     from causal_otel.collector.mcp.sources import Traces
-    from causal_otel.collector.query import Found, OperationStatistics, Query, Summary
+    from causal_otel.collector.query import Found, Query, Summary
     from causal_otel.collector.trends.errors import Errors
     from causal_otel.collector.trends.periods import Period
 

@@ -10,27 +10,29 @@ from functools import partial
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status, TracesData
 
 from causal_otel.collector.attributes import service_name
+from causal_otel.collector.figures import (
+    FIGURES_SECONDS,
+    CallSum,
+    Dependency,
+    MeasureSum,
+    OperationStatistics,
+    Selected,
+    SeriesSum,
+    Step,
+)
 from causal_otel.collector.matching import kind_name, matching_span, span_duration, summary
 from causal_otel.collector.query import (
-    FIGURES_SECONDS,
     SORTS,
-    CallSum,
     Counted,
     Cursor,
     DayVolume,
-    Dependency,
     Found,
     HeatMap,
     Linking,
     LinkingSpan,
-    MeasureSum,
     Operation,
-    OperationStatistics,
     Query,
     Recent,
-    Selected,
-    SeriesSum,
-    Step,
     Summary,
     TraceLogs,
     TraceReader,

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from anyio import to_thread
 
 from causal_otel.collector.attributes import KINDS
+from causal_otel.collector.figures import Selected
 from causal_otel.collector.jaeger import parameters
 from causal_otel.collector.jaeger.answers import TOO_MUCH, Refused, endpoint
 from causal_otel.collector.jaeger.legacy_requests import answer, boolean, enveloped, failure, integer, named
-from causal_otel.collector.query import Selected
 from causal_otel.collector.trends.rates import Rates, rates
 from causal_otel.collector.trends.window import HOUR, Window, passed
 
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.routing import BaseRoute
 
-    from causal_otel.collector.query import SeriesSum, TraceReader
+    from causal_otel.collector.figures import SeriesSum
+    from causal_otel.collector.query import TraceReader
     from causal_otel.collector.reading import Reading
 
 __all__ = ["MOST_POINTS", "MOST_SERIES", "routes"]

@@ -6,9 +6,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from causal_otel.collector.figures import OperationStatistics
 from causal_otel.collector.mcp.answers import utc
 from causal_otel.collector.mcp.sources import SEARCH_SECONDS, Counted, each_trace
-from causal_otel.collector.query import OperationStatistics, Query
+from causal_otel.collector.query import Query
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

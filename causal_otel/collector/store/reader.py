@@ -7,16 +7,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from causal_otel.collector.attributes import KINDS
+from causal_otel.collector.figures import FIGURES_SECONDS, Dependency, OperationStatistics
 from causal_otel.collector.matching import matching_span, summary
 from causal_otel.collector.query import (
-    FIGURES_SECONDS,
     Counted,
     DayVolume,
-    Dependency,
     Found,
     Linking,
     Operation,
-    OperationStatistics,
     Query,
     Recent,
     Summary,
@@ -47,7 +45,8 @@ if TYPE_CHECKING:
     from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-    from causal_otel.collector.query import CallSum, HeatMap, MeasureSum, Selected, SeriesSum, Step
+    from causal_otel.collector.figures import CallSum, MeasureSum, Selected, SeriesSum, Step
+    from causal_otel.collector.query import HeatMap
     from causal_otel.collector.store.day_reading import DayReading
     from causal_otel.collector.store.open_days import OpenDay
     from causal_otel.collector.vocabulary import Vocabulary

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from causal_otel.collector.attributes import KINDS
-from causal_otel.collector.query import (
+from causal_otel.collector.figures import (
     CallSum,
     Dependency,
     MeasureSum,
@@ -24,7 +24,7 @@ from causal_otel.collector.store.whole_days import SUMMED, hours_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from causal_otel.collector.query import Step
+    from causal_otel.collector.figures import Step
     from causal_otel.collector.store.day_reading import DayReading
     from causal_otel.collector.store.open_days import OpenDay
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from causal_otel.collector.query import Selected
+from causal_otel.collector.figures import Selected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from causal_otel.collector.query import CallSum, Series, Sums
+    from causal_otel.collector.figures import CallSum, Series, Sums
 
 __all__ = ["Called", "Other", "called_by", "callees", "callers"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from causal_otel.collector.conditions import is_like
 from causal_otel.collector.error_labels import ErrorLabel
-from causal_otel.collector.query import OperationStatistics, Selected
+from causal_otel.collector.figures import OperationStatistics, Selected
 from causal_otel.collector.query_line import operation as read_operation
 from causal_otel.collector.trends.errors import ErrorGroup, Errors, FailedOperation, errors
 from causal_otel.collector.trends.slower import Compared, compared

@@ -11,7 +11,8 @@ from causal_otel.causality.explanation.failures import failure
 from causal_otel.collector.analysis import build
 from causal_otel.collector.attributes import text
 from causal_otel.collector.error_labels import ErrorLabel, error_of, searches, split
-from causal_otel.collector.query import Query, Selected
+from causal_otel.collector.figures import Selected
+from causal_otel.collector.query import Query
 from causal_otel.names import ERROR_TYPE, EXCEPTION_STACKTRACE
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
     from causal_otel.collector.analysis import SpanView, TraceView
-    from causal_otel.collector.query import MeasureSum, Series, Sums, TraceReader
+    from causal_otel.collector.figures import MeasureSum, Series, Sums
+    from causal_otel.collector.query import TraceReader
     from causal_otel.collector.trends.periods import Period
 
     class Whole(Protocol):

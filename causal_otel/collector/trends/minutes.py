@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from causal_otel.collector.attributes import KINDS
-from causal_otel.collector.query import MeasureSum, Selected, Series, SeriesSum
+from causal_otel.collector.figures import MeasureSum, Selected, Series, SeriesSum
 from causal_otel.collector.store.below import below
 from causal_otel.collector.store.hours import HourOfSeries
 from causal_otel.collector.store.incoming import Piece, SpanParser, pieces
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-    from causal_otel.collector.query import CallSum, Query, Step, Sums, TraceReader
+    from causal_otel.collector.figures import CallSum, Step, Sums
+    from causal_otel.collector.query import Query, TraceReader
     from causal_otel.collector.store.incoming import Observation
 
 __all__ = ["Minutes", "minutes"]
@@ -80,7 +81,7 @@ class Minutes:
         )
 
     def series(self, selected: Selected, start: int, end: int, step: Step) -> list[SeriesSum]:
-        """How series went, see :meth:`~causal_otel.collector.query.Sums.series`."""
+        """How series went, see :meth:`~causal_otel.collector.figures.Sums.series`."""
         found: dict[tuple[Series, int], HourOfSeries] = {}
         for series, each in self._seen:
             if start <= each.start <= end and selected.includes(series):

@@ -10,7 +10,7 @@ from causal_otel.collector.store.histogram import Histogram
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from causal_otel.collector.query import SeriesSum
+    from causal_otel.collector.figures import SeriesSum
     from causal_otel.collector.trends.window import Bin, Window
 
 __all__ = ["Rates", "rates", "rates_of_bins"]

@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from causal_otel.collector.query import Selected
+from causal_otel.collector.figures import Selected
 from causal_otel.collector.store.measures import BELOW_LABEL
 from causal_otel.names import (
     CAUSAL_BLOCK_FRAME,
@@ -28,7 +28,8 @@ from causal_otel.names import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from causal_otel.collector.query import MeasureSum, Series, TraceReader
+    from causal_otel.collector.figures import MeasureSum, Series
+    from causal_otel.collector.query import TraceReader
     from causal_otel.collector.trends.periods import Period
 
 __all__ = ["KEYS", "Lag", "Pool", "Queue", "Runtime", "Stall", "Task", "Told", "runtime"]

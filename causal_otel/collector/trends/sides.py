@@ -12,7 +12,7 @@ from causal_otel.collector.trends.time_parts import KEYS, time_parts
 from causal_otel.collector.trends.window import DAY, HOUR, passed
 
 if TYPE_CHECKING:
-    from causal_otel.collector.query import Selected, Sums
+    from causal_otel.collector.figures import Selected, Sums
     from causal_otel.collector.trends.window import Window
 
 __all__ = ["around", "between_versions", "days_around"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from causal_otel.collector.query import OperationStatistics
+from causal_otel.collector.figures import OperationStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -19,7 +19,7 @@ from causal_otel.names import CAUSAL_QUEUE_WAIT
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from causal_otel.collector.query import MeasureSum
+    from causal_otel.collector.figures import MeasureSum
     from causal_otel.collector.trends.window import Window
 
 __all__ = ["KEYS", "OWN", "TimePart", "TimeParts", "part_of", "time_parts", "time_parts_of_bins"]

@@ -11,7 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from causal_otel.collector.query import Selected
+from causal_otel.collector.figures import Selected
 from causal_otel.collector.store.histogram import Histogram
 from causal_otel.collector.systems import OTHERS, host
 from causal_otel.names import CAUSAL_QUEUE_WAIT
@@ -19,7 +19,8 @@ from causal_otel.names import CAUSAL_QUEUE_WAIT
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from causal_otel.collector.query import CallSum, Dependency, MeasureSum, Series, SeriesSum, TraceReader
+    from causal_otel.collector.figures import CallSum, Dependency, MeasureSum, Series, SeriesSum
+    from causal_otel.collector.query import TraceReader
 
 __all__ = ["Edge", "Kind", "Node", "QueueWait", "Topology", "topology"]
 

@@ -11,7 +11,7 @@ from causal_otel.collector.web.trend_state import version_name
 from causal_otel.collector.web.trend_views import says_of_change
 
 if TYPE_CHECKING:
-    from causal_otel.collector.query import Selected, Sums
+    from causal_otel.collector.figures import Selected, Sums
     from causal_otel.collector.trends.changes import Change
     from causal_otel.collector.trends.window import Window
     from causal_otel.collector.web.trend_state import TrendState

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from causal_otel.collector.query import Query, Summary, Sums, TraceReader
+    from causal_otel.collector.figures import Sums
+    from causal_otel.collector.query import Query, Summary, TraceReader
     from causal_otel.collector.reading import Reading
     from causal_otel.collector.trends.window import Window
 

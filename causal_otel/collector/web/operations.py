@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from causal_otel.collector.query import OperationStatistics, TraceReader
+    from causal_otel.collector.figures import OperationStatistics
+    from causal_otel.collector.query import TraceReader
 
 __all__ = ["COLUMNS", "ROWS", "histogram", "routes"]
 

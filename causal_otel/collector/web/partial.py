@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from causal_otel.collector.query import FIGURES_SECONDS
+from causal_otel.collector.figures import FIGURES_SECONDS
 from causal_otel.collector.web.templating import utc
 
 __all__ = ["partial_result"]

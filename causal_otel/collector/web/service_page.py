@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from starlette.routing import Route
 
 from causal_otel.collector.expressions import Field, all_of
-from causal_otel.collector.query import Query, Selected
+from causal_otel.collector.figures import Selected
+from causal_otel.collector.query import Query
 from causal_otel.collector.store.measures import BELOW_LABEL
 from causal_otel.collector.trends.callers import called_by, callers
 from causal_otel.collector.trends.rates import Rates, rates, rates_of_bins
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from causal_otel.collector.query import MeasureSum, SeriesSum, Summary, TraceReader
+    from causal_otel.collector.figures import MeasureSum, SeriesSum
+    from causal_otel.collector.query import Summary, TraceReader
     from causal_otel.collector.trends.callers import Called
     from causal_otel.collector.trends.window import Window
     from causal_otel.collector.web.examples import Example

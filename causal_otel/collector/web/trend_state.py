@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from causal_otel.collector import expressions, units
 from causal_otel.collector.attributes import KINDS
-from causal_otel.collector.query import Query, Selected
+from causal_otel.collector.figures import Selected
+from causal_otel.collector.query import Query
 from causal_otel.collector.trends.window import HOUR, Window
 from causal_otel.collector.units import written_duration
 from causal_otel.collector.web.addresses import with_parameters

@@ -7,7 +7,7 @@ from time import time_ns
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlencode
 
-from causal_otel.collector.query import Selected
+from causal_otel.collector.figures import Selected
 from causal_otel.collector.trends.periods import Period
 from causal_otel.collector.units import format_duration
 from causal_otel.collector.web.forms import LOOKBACKS

@@ -30,7 +30,7 @@ from causal_otel.names import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from causal_otel.collector.query import MeasureSum, SeriesSum
+    from causal_otel.collector.figures import MeasureSum, SeriesSum
     from causal_otel.collector.trends.changes import Change
     from causal_otel.collector.trends.window import Bin, Window
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from causal_otel.collector.query import FIGURES_SECONDS
+from causal_otel.collector.figures import FIGURES_SECONDS
 from causal_otel.collector.store import sums
 from causal_otel.collector.store.day_reading import DayReading
 from causal_otel.collector.store.days import DAY

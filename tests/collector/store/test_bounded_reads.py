@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-from causal_otel.collector.query import Selected, TraceReader
+from causal_otel.collector.figures import Selected
+from causal_otel.collector.query import TraceReader
 from causal_otel.collector.store.days import DAY, day_of
 from causal_otel.collector.store.reader import Reader
 from tests.collector.oracle import MemoryReader

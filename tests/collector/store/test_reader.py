@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
 
 from causal_otel.collector.expressions import tags
-from causal_otel.collector.query import OperationStatistics, Query, TraceReader
+from causal_otel.collector.figures import OperationStatistics
+from causal_otel.collector.query import Query, TraceReader
 from causal_otel.collector.store import days
 from causal_otel.collector.store.open_days import OpenDays
 from causal_otel.collector.store.reader import Reader

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
 
-from causal_otel.collector.query import Selected, Step, TraceReader
+from causal_otel.collector.figures import Selected, Step
+from causal_otel.collector.query import TraceReader
 from causal_otel.collector.store.histogram import Histogram
 from causal_otel.collector.store.measures import BELOW_LABEL, CALLED, OTHERS
 from causal_otel.collector.store.reader import Reader

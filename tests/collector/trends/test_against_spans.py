@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
 
+from causal_otel.collector.figures import Selected
 from causal_otel.collector.matching import span_duration
-from causal_otel.collector.query import Selected, TraceReader
+from causal_otel.collector.query import TraceReader
 from causal_otel.collector.store.histogram import BOUNDS, bucket
 from causal_otel.collector.store.reader import Reader
 from causal_otel.collector.trends.callers import callees, callers

@@ -8,7 +8,8 @@ import pytest
 
 from causal_otel.collector.analysis import build
 from causal_otel.collector.error_labels import ErrorLabel, error_of, joined, split
-from causal_otel.collector.query import Selected, TraceReader
+from causal_otel.collector.figures import Selected
+from causal_otel.collector.query import TraceReader
 from causal_otel.collector.store.reader import Reader
 from causal_otel.collector.trends.documents import figures
 from causal_otel.collector.trends.errors import errors, example, examples

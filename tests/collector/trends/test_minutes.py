@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
 
-from causal_otel.collector.query import MeasureSum, Query, Selected, SeriesSum, TraceReader
+from causal_otel.collector.figures import MeasureSum, Selected, SeriesSum
+from causal_otel.collector.query import Query, TraceReader
 from causal_otel.collector.store.reader import Reader
 from causal_otel.collector.trends import minutes as by_minute
 from causal_otel.collector.trends.callers import callers

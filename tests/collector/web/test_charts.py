@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from causal_otel.collector.query import MeasureSum, Series, SeriesSum
+from causal_otel.collector.figures import MeasureSum, Series, SeriesSum
 from causal_otel.collector.store.histogram import Histogram
 from causal_otel.collector.store.measures import CALLED
 from causal_otel.collector.trends.window import DAY, Window

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from causal_otel.collector.query import Selected
+from causal_otel.collector.figures import Selected
 from causal_otel.collector.trends.documents import figures, read_errors, read_operations
 from causal_otel.collector.trends.errors import errors
 from causal_otel.collector.trends.periods import Period

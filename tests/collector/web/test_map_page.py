@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from starlette.testclient import TestClient
 
-from causal_otel.collector.query import Dependency
+from causal_otel.collector.figures import Dependency
 from causal_otel.collector.web import map_layout
 from tests.collector.oracle import MemoryReader
 from tests.collector.spans import HOUR, merged

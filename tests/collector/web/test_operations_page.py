@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
     from starlette.types import ASGIApp
 
-    from causal_otel.collector.query import OperationStatistics
+    from causal_otel.collector.figures import OperationStatistics
     from tests.collector.web.browser import OpenPage
 
 NOW = time.time_ns()

@@ -14,12 +14,13 @@ from causal_otel.causality.explanation.failures import failure
 from causal_otel.collector.analysis.lookup import matching
 from causal_otel.collector.conditions import is_like
 from causal_otel.collector.error_labels import ErrorLabel, error_of
+from causal_otel.collector.figures import Selected
 from causal_otel.collector.mcp.answers import milliseconds, name, utc
 from causal_otel.collector.mcp.arguments import OfOperation, Paged
 from causal_otel.collector.mcp.sources import SEARCH_SECONDS, Grouped, Summed, each_trace
 from causal_otel.collector.mcp.statistics import all_spans, looked
 from causal_otel.collector.mcp.tools.tool import Tool, capped
-from causal_otel.collector.query import Query, Selected
+from causal_otel.collector.query import Query
 from causal_otel.collector.trends.errors import ErrorGroup, Errors, errors, example
 from causal_otel.collector.trends.periods import Period
 
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from causal_otel.collector.analysis import SpanView, TraceView
+    from causal_otel.collector.figures import Series
     from causal_otel.collector.mcp.paging import Page
     from causal_otel.collector.mcp.sources import Traces
-    from causal_otel.collector.query import Series
 
 __all__ = ["ERRORS"]
 

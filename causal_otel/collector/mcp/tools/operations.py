@@ -10,11 +10,12 @@ from pydantic import Field
 from causal_otel.causality.explanation import explain_operation
 from causal_otel.collector.analysis.lookup import calls
 from causal_otel.collector.conditions import is_like
+from causal_otel.collector.figures import OperationStatistics
 from causal_otel.collector.mcp.answers import milliseconds, name
 from causal_otel.collector.mcp.arguments import OfOperation, Paged
 from causal_otel.collector.mcp.statistics import statistics
 from causal_otel.collector.mcp.tools.tool import Tool, capped
-from causal_otel.collector.query import OperationStatistics, Query
+from causal_otel.collector.query import Query
 
 if TYPE_CHECKING:
     from collections.abc import Callable
