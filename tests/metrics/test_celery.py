@@ -88,6 +88,7 @@ def test_worker(broker: str, receiver: ReceivedSpans, sampler: str) -> None:
         celery_app.tick.apply_async(queue=QUEUE, expires=datetime.now(UTC) - timedelta(seconds=1))
         added = _waited(receiver, "tests.add", 6)
         _waited(receiver, "tests.stubborn", 1)
+        _waited(receiver, "tests.tick", 1, ATTEMPTS)  # or the worker might end before it has got it
         in_queue = _waited(receiver, "tests.add", 6, WAITED)
         held = _waited(receiver, "tests.add", 6, HELD)
     killed = _waited(receiver, "tests.stubborn", 1)
