@@ -209,7 +209,7 @@ def test_the_links_work_until_ctrl_c(tmp_path: Path, options: list[str], termina
         stats, analysis = re.findall(_LINK, running.stdout, re.MULTILINE)
         assert "GET /api/graph/stats" in _get(stats)
         assert "weigh suppliers" in _get(analysis)
-        wait_until(lambda: "weighing" in _get(analysis))  # what the worker has logged
+        wait_until(lambda: "weighing" in _get(f"{analysis}?tab=logs"))  # what the worker has logged
 
         traces, api = (
             re.search(pattern, running.stdout, re.MULTILINE) for pattern in (r"all traces +(\S+)$", r"API +(\S+)/docs$")
