@@ -54,13 +54,15 @@ async def other(postgres_url: str) -> AsyncIterator[asyncpg.Connection[Any]]:
 
 
 async def _only(recorded: Recording, call: Callable[[], Awaitable[Any]], name: str | None = None) -> ReadableSpan:
-    """The one span inside a root that a call makes, which went well."""
+    """The one span (of that name) inside a root that a call makes, which went well.
+
+    On a busy machine what is plumbing else may be slow enough to be a span, too.
+    """
     recorded.clear()
     with recorded.tracer.start_as_current_span("root") as root:
         await call()
-    (span,) = [each for each in recorded.spans if each.parent is not None]
+    (span,) = [each for each in recorded.spans if each.parent is not None and name in (None, each.name)]
     assert_span(span, root)
-    assert name is None or span.name == name
     return span
 
 

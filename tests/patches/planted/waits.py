@@ -24,9 +24,11 @@ from tests.slow_machine import assert_at_least, assert_below
 from tests.span_relations import seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from opentelemetry.sdk.trace import ReadableSpan
 
-__all__ = ["WAIT", "assert_no_part", "assert_part", "parts"]
+__all__ = ["WAIT", "assert_no_part", "assert_part", "only", "parts"]
 
 WAIT = 0.3
 """How long a planted wait is, in seconds."""
@@ -46,6 +48,13 @@ _PARTS = (
     CAUSAL_THREADPOOL_WAIT,
 )
 _INSIDE = (CAUSAL_CONNECT_DNS, CAUSAL_CONNECT_PROXY, CAUSAL_CONNECT_TLS)
+
+
+def only(spans: Sequence[ReadableSpan], beginning: str) -> ReadableSpan:
+    """The one span whose name begins so. On a busy machine what is plumbing else may be slow enough to be one, too."""
+    found = [span for span in spans if span.name.startswith(beginning)]
+    assert len(found) == 1, [span.name for span in spans]
+    return found[0]
 
 
 def parts(span: ReadableSpan) -> dict[str, Any]:
