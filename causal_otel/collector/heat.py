@@ -7,12 +7,11 @@ is exactly a pair of the shortest and the longest duration that a search can ask
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from causal_otel.collector.expressions import Field, whole
-from causal_otel.collector.query import HeatCell, HeatMap
 from causal_otel.collector.store.histogram import BOUNDS, bucket
 
 if TYPE_CHECKING:
@@ -24,6 +23,8 @@ __all__ = [
     "COLUMNS",
     "ROOT",
     "ROWS",
+    "HeatCell",
+    "HeatMap",
     "Marks",
     "asked_time",
     "buckets_within",
@@ -128,6 +129,43 @@ def _width(least: float) -> int:
     return next(size for size in sizes if size >= least)
 
 
+class HeatCell(NamedTuple):
+    """A cell of a :class:`HeatMap`: its column and its row, how many are in it, and how many of these failed."""
+
+    column: int
+    row: int
+    found: int
+    errors: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeatMap:
+    """How many of the spans that satisfy a query took how long, over time.
+
+    Attributes:
+        edges: when columns begin, Unix time in nanoseconds, and after the last one when it ends, which is not in it.
+        cells: those that are not empty, by column, then by row.
+        roots: whether the query asks for nothing but a time, so that only spans without a parent are counted.
+        since: if time did not suffice for all, those that start at this Unix time in nanoseconds or later were counted,
+            of others at most some; None: all.
+    """
+
+    edges: tuple[int, ...]
+    cells: tuple[HeatCell, ...]
+    roots: bool = False
+    since: int | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether all were counted."""
+        return self.since is None
+
+    @property
+    def count(self) -> int:
+        """How many were counted."""
+        return sum(cell.found for cell in self.cells)
+
+
 class Marks:
     """Counts marks in the cells of a map.
 
@@ -143,13 +181,7 @@ class Marks:
 
     def add(self, start: int, duration: int, error: bool) -> None:
         """Count a mark by when it starts, Unix time in nanoseconds, and how long it took."""
-        # As the methods below do it, without the calls: there may be a hundred thousand.
-        place = bisect_right(self._later, start), bisect_left(_LONGEST, duration)
-        cell = self._counts.get(place)
-        if cell is None:
-            cell = self._counts[place] = [0, 0]
-        cell[0] += 1
-        cell[1] += error
+        self.add_to(self.column(start), row_of(duration), 1, int(error))
 
     def column(self, start: int) -> int:
         """The column that a time is in; those before the first one and after the last one are in these."""
@@ -167,6 +199,6 @@ class Marks:
         return max(after - at for at, after in pairwise(self._edges))
 
     def map(self, *, roots: bool, since: int | None) -> HeatMap:
-        """The map of what was counted; the arguments are as in :class:`~causal_otel.collector.query.HeatMap`."""
+        """The map of what was counted; the arguments are as in :class:`HeatMap`."""
         cells = (HeatCell(*place, *counts) for place, counts in sorted(self._counts.items()))
         return HeatMap(self._edges, tuple(each for each in cells if each.found), roots, since)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from causal_otel.collector.figures import FIGURES_SECONDS, Sums
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from causal_otel.collector.expressions import Expression
     from causal_otel.collector.figures import Dependency, OperationStatistics
+    from causal_otel.collector.heat import HeatMap
     from causal_otel.collector.vocabulary import Vocabulary
 
 __all__ = [
@@ -28,8 +29,6 @@ __all__ = [
     "Cursor",
     "DayVolume",
     "Found",
-    "HeatCell",
-    "HeatMap",
     "Linking",
     "LinkingSpan",
     "Operation",
@@ -138,43 +137,6 @@ class Counted:
 
     traces: int
     complete: bool = True
-
-
-class HeatCell(NamedTuple):
-    """A cell of a :class:`HeatMap`: its column and its row, how many are in it, and how many of these failed."""
-
-    column: int
-    row: int
-    found: int
-    errors: int
-
-
-@dataclass(frozen=True, slots=True)
-class HeatMap:
-    """How many of the spans that satisfy a query took how long, over time; see :mod:`causal_otel.collector.heat`.
-
-    Attributes:
-        edges: when columns begin, Unix time in nanoseconds, and after the last one when it ends, which is not in it.
-        cells: those that are not empty, by column, then by row.
-        roots: whether the query asks for nothing but a time, so that only spans without a parent are counted.
-        since: if time did not suffice for all, those that start at this Unix time in nanoseconds or later were counted,
-            of others at most some; None: all.
-    """
-
-    edges: tuple[int, ...]
-    cells: tuple[HeatCell, ...]
-    roots: bool = False
-    since: int | None = None
-
-    @property
-    def complete(self) -> bool:
-        """Whether all were counted."""
-        return self.since is None
-
-    @property
-    def count(self) -> int:
-        """How many were counted."""
-        return sum(cell.found for cell in self.cells)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from causal_otel.collector.figures import (
     SeriesSum,
     Step,
 )
+from causal_otel.collector.heat import HeatMap
 from causal_otel.collector.matching import kind_name, matching_span, span_duration, summary
 from causal_otel.collector.query import (
     SORTS,
@@ -27,7 +28,6 @@ from causal_otel.collector.query import (
     Cursor,
     DayVolume,
     Found,
-    HeatMap,
     Linking,
     LinkingSpan,
     Operation,

@@ -9,10 +9,10 @@ from dataclasses import replace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status, TracesData
 
 from causal_otel.collector.expressions import ERROR, And, Expression, Field, Or, conjuncts, leaves, whole
-from causal_otel.collector.heat import asked_time, column_edges
+from causal_otel.collector.heat import HeatCell, HeatMap, asked_time, column_edges
 from causal_otel.collector.heat import limits_of_row as limits
 from causal_otel.collector.matching import matching_span, span_duration
-from causal_otel.collector.query import HeatCell, HeatMap, Query
+from causal_otel.collector.query import Query
 from causal_otel.collector.times import is_time
 
 __all__ = ["cells", "heat", "matching_spans", "per_span"]

@@ -12,13 +12,16 @@ import pytest
 import uvloop
 
 import causal_otel
+from causal_otel.patches.locks import LocksOptions
 from tests.recording import Recording
 from tests.span_relations import assert_span, attributes
 
 __all__ = [
     "ASYNCIO",
     "KIND",
+    "LOCK",
     "LOOPS",
+    "PATCHES",
     "PLANTED",
     "WAIT",
     "Kind",
@@ -66,6 +69,10 @@ ASYNCIO = [
     Kind("asyncio.Semaphore", asyncio.Semaphore, waiters, size=1),
     Kind("asyncio.BoundedSemaphore", asyncio.BoundedSemaphore, waiters, size=1),
 ]
+
+LOCK = ASYNCIO[0]
+PATCHES = {"locks": LocksOptions(slow_plumbing=0.01)}
+"""With these a wait of ten milliseconds is a span."""
 
 each_kind = pytest.mark.parametrize("kind", ASYNCIO, ids=lambda kind: kind.name)
 

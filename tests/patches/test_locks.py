@@ -17,7 +17,9 @@ from causal_otel.patches.locks import LocksOptions
 from tests.patches.lock_programs import (
     ASYNCIO,
     KIND,
+    LOCK,
     LOOPS,
+    PATCHES,
     PLANTED,
     WAIT,
     Kind,
@@ -34,8 +36,6 @@ from tests.slow_machine import assert_at_least
 from tests.span_relations import assert_span, attributes, seconds
 from tests.waiting import cancelled_after
 
-PATCHES = {"locks": LocksOptions(slow_plumbing=0.01)}
-LOCK = ASYNCIO[0]
 TIMEOUT = 1.0
 """Runs from before the wait, which is as long as the machine has left of it."""
 

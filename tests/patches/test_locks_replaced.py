@@ -19,8 +19,9 @@ from causal_otel.instrument.tracing import Tracing
 from causal_otel.patches.locks import PATCH, LocksOptions, asyncio_locks, asyncio_queues, waiting
 from causal_otel.patches.locks.asyncio_locks import reads_only
 from tests.patches.lock_programs import (
-    ASYNCIO,
     KIND,
+    LOCK,
+    PATCHES,
     PLANTED,
     Kind,
     assert_waited,
@@ -35,8 +36,6 @@ from tests.patches.lock_programs import (
 from tests.recording import Recording, recording
 from tests.span_relations import attributes
 
-PATCHES = {"locks": LocksOptions(slow_plumbing=0.01)}
-LOCK = ASYNCIO[0]
 OWN = [
     target.attribute for target in PATCH.targets if isinstance(target, Wrap) and target.module.startswith("asyncio.")
 ]

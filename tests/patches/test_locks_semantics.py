@@ -13,9 +13,9 @@ from unittest.mock import AsyncMock, MagicMock
 import pytest
 
 import causal_otel
-from causal_otel.patches.locks import LocksOptions
 from tests.patches.lock_programs import (
-    ASYNCIO,
+    LOCK,
+    PATCHES,
     Kind,
     assert_waited,
     each_kind,
@@ -27,9 +27,6 @@ from tests.patches.lock_programs import (
     waiters,
 )
 from tests.recording import Recording, recording
-
-PATCHES = {"locks": LocksOptions(slow_plumbing=0.01)}
-LOCK = ASYNCIO[0]
 
 
 @each_kind

@@ -31,12 +31,8 @@ def below(observations: Sequence[Observation]) -> Iterator[tuple[Observation, st
             continue
         if not by_id:
             by_id = {other.span_id: other for other in observations}
-        entry = by_id.get(each.parent_id)
-        steps = len(by_id)  # ids that name each other in a circle lead nowhere
-        while entry is not None and not entry.series.is_entry and entry.series.service == series.service and steps:
-            entry = by_id.get(entry.parent_id)
-            steps -= 1
-        if entry is None or not entry.series.is_entry or entry.series.service != series.service:
+        entry = _entry(each, by_id)
+        if entry is None:
             continue
         left = each.duration
         for key, label, value in each.measures:
@@ -45,3 +41,16 @@ def below(observations: Sequence[Observation]) -> Iterator[tuple[Observation, st
                 yield entry, key, BELOW_LABEL, value
         if left > 0 and series.is_call:
             yield entry, CALLED, series.key.system, left
+
+
+def _entry(span: Observation, by_id: dict[bytes, Observation]) -> Observation | None:
+    """The nearest span above that begins something in the same service; None: it is not there."""
+    service = span.series.service
+    found = by_id.get(span.parent_id)
+    for _ in range(len(by_id)):  # ids that name each other in a circle lead nowhere
+        if found is None or found.series.service != service:
+            return None
+        if found.series.is_entry:
+            return found
+        found = by_id.get(found.parent_id)
+    return None

@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
     from causal_otel.collector.expressions import Expression
-    from causal_otel.collector.query import HeatMap, Query
+    from causal_otel.collector.heat import HeatMap
+    from causal_otel.collector.query import Query
     from causal_otel.collector.store.day_reading import DayReading
     from causal_otel.collector.store.open_days import Deadline, OpenDay
 

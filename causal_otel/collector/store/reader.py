@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
     from causal_otel.collector.figures import CallSum, MeasureSum, Selected, SeriesSum, Step
-    from causal_otel.collector.query import HeatMap
+    from causal_otel.collector.heat import HeatMap
     from causal_otel.collector.store.day_reading import DayReading
     from causal_otel.collector.store.open_days import OpenDay
     from causal_otel.collector.vocabulary import Vocabulary

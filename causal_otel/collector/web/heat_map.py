@@ -20,7 +20,7 @@ from causal_otel.collector.web.templating import utc
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from causal_otel.collector.query import HeatCell, HeatMap
+    from causal_otel.collector.heat import HeatCell, HeatMap
     from causal_otel.collector.web.forms import SearchForm
 
 __all__ = ["Cell", "Drawing", "RowTotal", "draw"]

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from causal_otel.collector.query import HeatMap, Query, Summary
+    from causal_otel.collector.heat import HeatMap
+    from causal_otel.collector.query import Query, Summary
     from causal_otel.collector.reading import Reading
 
 __all__ = ["routes"]

@@ -15,7 +15,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from causal_otel.collector import heat
 from causal_otel.collector.expressions import whole
-from causal_otel.collector.query import HeatMap, Query
+from causal_otel.collector.heat import HeatMap
+from causal_otel.collector.query import Query
 from causal_otel.collector.query_line import parse
 from causal_otel.collector.store.histogram import BOUNDS
 from causal_otel.collector.store.reader import Reader

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from starlette.testclient import TestClient
 
-from causal_otel.collector.heat import COLUMNS, ROWS, limits_of_row
+from causal_otel.collector.heat import COLUMNS, ROWS, HeatCell, HeatMap, limits_of_row
 from causal_otel.collector.matching import span_duration
-from causal_otel.collector.query import HeatCell, HeatMap, Query
+from causal_otel.collector.query import Query
 from causal_otel.collector.web.box import Box, different_address, narrowed, outer_form
 from causal_otel.collector.web.forms import SearchForm
 from causal_otel.collector.web.heat_map import draw
