@@ -18,7 +18,8 @@ from causal_otel.api import (
     traced,
 )
 from causal_otel.client_span import ClientSpan, client_span
-from causal_otel.install import Installation, install, status, uninstall
+from causal_otel.install import install, status, uninstall
+from causal_otel.installation import Installation
 from causal_otel.settings import SettingError
 from causal_otel.status import Status
 

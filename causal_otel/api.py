@@ -14,7 +14,7 @@ from causal_otel.engine.block import SpanBlock
 from causal_otel.engine.environ import environ
 from causal_otel.engine.foreign import global_tracer, is_ours, starter
 from causal_otel.engine.local_trace import local_trace_of
-from causal_otel.install import installation
+from causal_otel.installation import installation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, MutableMapping

@@ -11,7 +11,7 @@ from causal_otel._internal import faults
 from causal_otel.engine import carriers, context
 from causal_otel.engine.contained import users_span
 from causal_otel.engine.foreign import global_tracer
-from causal_otel.install import installation
+from causal_otel.installation import installation
 from causal_otel.instrument.declaration import Patch
 from causal_otel.instrument.operation import Operation, Running
 from causal_otel.instrument.options import ClientOptions

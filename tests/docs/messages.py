@@ -16,7 +16,8 @@ __all__ = ["Said", "fault_sites", "said"]
 _PACKAGE = ROOT / "causal_otel"
 _LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "error", "exception": "error"}
 _RELAYS = {
-    ("install.py", "_warn"): "warning",
+    ("install.py", "warn"): "warning",
+    ("installation.py", "warn"): "warning",
     ("collector/store/upkeep.py", "_failed"): "error",
 }
 """Methods that log the sentence they are given, and at which level."""

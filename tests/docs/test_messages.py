@@ -9,7 +9,7 @@ from tests.docs.pages import read
 
 _PAGE = "docs/reference/messages.md"
 
-_RELAYED = {"collector/followed.py", "collector/store/upkeep.py", "install.py"}
+_RELAYED = {"collector/followed.py", "collector/store/upkeep.py", "install.py", "installation.py"}
 """Files that log sentences made elsewhere: by relays and by the functions of ``SENTENCES``, which are read as well."""
 
 

@@ -74,7 +74,7 @@ def test_over_grpc(receiver: Receiver) -> None:
     collector = GrpcCollector(service="logs.v1.LogsService")
     try:
         # Spans go elsewhere, by HTTP; records are sent to the gRPC service alone.
-        program = _PROGRAM.replace("assert installed.flush(30)", "installed._pipeline._logs.flush(30)")
+        program = _PROGRAM.replace("assert installed.flush(30)", "installed.pipeline._logs.flush(30)")
         done = run(program, OTLP_ENDPOINT=collector.url, OTEL_EXPORTER_OTLP_PROTOCOL="grpc", TRACING_EXIT_TIMEOUT="1")
         assert done.returncode == 0, done.stderr
         records = records_of(body for body, _ in collector.requests)
@@ -117,7 +117,7 @@ def test_a_back_end_that_is_away_costs_neither_time_nor_memory(refusing: str) ->
         for number in range(5000):
             logger.info("%d", number)
         installed.uninstall()
-        status = installed._pipeline.logs()
+        status = installed.pipeline.logs()
         print(json.dumps([status.lost, status.exported, status.queued]))
         """,
         OTLP_ENDPOINT=refusing,

@@ -18,7 +18,7 @@ from celery.exceptions import Ignore, Reject
 from opentelemetry import baggage, context, trace
 
 import causal_otel
-from causal_otel.install import installation
+from causal_otel.installation import installation
 from causal_otel.patches.celery import CeleryOptions, LinkWhen
 
 __all__ = ["Expected", "app"]

@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from causal_otel.install import installation
+from causal_otel.installation import installation
 from tests.patches.celery_app import app
 
 __all__ = ["census"]

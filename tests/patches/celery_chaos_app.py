@@ -23,7 +23,7 @@ from celery.exceptions import Ignore, Reject
 from opentelemetry import trace
 
 import causal_otel
-from causal_otel.install import installation
+from causal_otel.installation import installation
 
 __all__ = ["HARD_LIMIT", "LEDGER", "PUT_BACK", "SOFT_LIMIT", "Expected", "app", "errback", "late", "step"]
 

@@ -16,7 +16,7 @@ from typing import Any
 from celery.concurrency.asynpool import AsynPool
 from celery.concurrency.prefork import TaskPool
 
-from causal_otel.install import installation
+from causal_otel.installation import installation
 from tests.patches.celery_app import app
 
 __all__ = ["INCLUDE"]

@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanKind
 from starlette.applications import Starlette
 from starlette.websockets import WebSocketDisconnect
 
-from causal_otel.install import Installation
+from causal_otel.installation import Installation
 from tests.patches.asgi_app import app
 from tests.patches.asgi_requests import SENDER, TRACE_ID, TRACEPARENT, exchange, server
 from tests.recording import Recording, recording

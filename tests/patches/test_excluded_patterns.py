@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 import causal_otel
 from causal_otel.engine.unsampled import ExcludedSpan
-from causal_otel.install import installation
+from causal_otel.installation import installation
 from causal_otel.instrument.exclusion import canonical_url, match_names, match_urls
 from causal_otel.patches.asgi import AsgiOptions
 from causal_otel.patches.celery import CeleryOptions
