@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 __all__ = ["Patches", "install", "status", "uninstall"]
 
 _logger = logger()
+_NO_GIL = (
+    "this Python runs without the GIL, on which the engine's counts and spans rest: start it with PYTHON_GIL=1, or use "
+    "the ordinary build"
+)
 
 
 def install(
@@ -53,7 +57,8 @@ def install(
     A second call changes nothing; where it asks for something else than the first, a warning names both. With
     ``TRACING_ENABLED=false`` or ``OTEL_SDK_DISABLED=true`` it returns at once. Where a tracer provider is set already,
     by you or by another tool, the patches use that one. If that provider raises when it is asked for a tracer, nothing
-    is patched: :func:`status` and one line of the log say so.
+    is patched: :func:`status` and one line of the log say so. Nor is
+    anything where a free-threaded Python runs without the GIL.
 
     Args:
         app: the FastAPI or Starlette application, if you like to name it: applications are traced by class, so those
@@ -89,6 +94,9 @@ def install(
         if not loaded.wanted:
             variable = "OTEL_SDK_DISABLED=true" if loaded.sdk_disabled else "TRACING_ENABLED=false"
             return put_in_force(Installation(trace.NoOpTracerProvider(), None, call, f"switched off by {variable}"))
+        if not getattr(sys, "_is_gil_enabled", lambda: True)():
+            _logger.warning("nothing is traced: %s", _NO_GIL)
+            return put_in_force(Installation(trace.NoOpTracerProvider(), None, call, _NO_GIL))
         registered = registry.patches()
         chosen = choose(patches, registered)
         check_app(app, chosen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,28 @@ if TYPE_CHECKING:
 def _clean() -> Iterator[None]:
     yield
     causal_otel.uninstall()
+
+
+class TestFreeThreaded:
+    def test_python_without_the_gil_is_not_traced(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Where the GIL is off nothing is patched, the application goes on, and log and status() say what to do."""
+        monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
+        before = patched()
+        with caplog.at_level(logging.WARNING):
+            installed = causal_otel.install(exporter="console")
+        assert patched() == before
+        assert "start it with PYTHON_GIL=1" in caplog.text
+        assert not installed.status().installed
+        assert "start it with PYTHON_GIL=1" in str(causal_otel.status())
+        with causal_otel.span("nobody records this") as span:
+            assert not span.is_recording()
+
+    def test_a_free_threaded_build_with_the_gil_is_traced(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """PYTHON_GIL=1 is enough."""
+        monkeypatch.setattr(sys, "_is_gil_enabled", lambda: True, raising=False)
+        assert causal_otel.install(tracer_provider=trace.NoOpTracerProvider(), patches=[]).status().installed
 
 
 class TestOnce:

@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from causal_otel._internal.extras import how_to_install, missing
+from causal_otel._internal.posix import lacking_posix
 from causal_otel.collector.config import CollectorSettings, add_options
 from causal_otel.settings import SettingError
 from causal_otel.transports.transport import without_credentials
@@ -35,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the collector until SIGTERM or Ctrl-C; returns the exit status."""
-    if problem := missing(_EXTRA, "collector"):
+    if problem := lacking_posix("the collector", "fcntl", "resource") or missing(_EXTRA, "collector"):
         _complain(problem)
         return _UNUSABLE
     from causal_otel.collector.receive.listening import PortInUse

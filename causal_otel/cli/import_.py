@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
+from causal_otel._internal.posix import lacking_posix
 from causal_otel._internal.printable import printable
 from causal_otel.cli.stored import CommandError, UsageError, add_data_dir, carry_out, token
 from causal_otel.collector.config import CollectorSettings
@@ -57,6 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _import(arguments: argparse.Namespace) -> int:
+    if not arguments.endpoint and (problem := lacking_posix("import without --endpoint", "fcntl")):
+        raise CommandError(problem)
     settings = CollectorSettings.load({"data_dir": arguments.data_dir})
     tally = _Tally()
     try:

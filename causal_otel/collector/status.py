@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import sys
 import time
@@ -118,6 +117,8 @@ def _free_bytes(directory: str) -> int | None:
 
 
 def _resident_bytes() -> int:
+    import resource  # the collector runs on POSIX systems only, but everybody may import this
+
     try:
         with open("/proc/self/statm", "rb") as file:
             return int(file.read().split()[1]) * resource.getpagesize()

@@ -14,17 +14,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-try:
-    import fcntl
-except ImportError:
-    HAVE_LOCKS = False
-else:
-    HAVE_LOCKS = True
+from causal_otel._internal.posix import lock_file, unlock_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["HAVE_LOCKS", "BatchFile", "BatchFiles", "file_size"]
+__all__ = ["BatchFile", "BatchFiles", "file_size"]
 
 # Magic, version, spans, length of the payload, CRC-32 of all that comes before it and of the payload.
 _HEADER = struct.Struct(">4sB3xIQI")
@@ -225,16 +220,12 @@ class BatchFiles:
 
     def _locked(self, fd: int) -> bool:
         """Lock an open file; False if somebody else has it, or removed it before it could be locked."""
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return os.fstat(fd).st_nlink > 0
+        return lock_file(fd) and os.fstat(fd).st_nlink > 0
 
     def _release(self, fd: int) -> None:
         """Unlock and close: a child forked meanwhile shares the lock, and closing alone would leave it held."""
         if fd in self._descriptors:
             self._descriptors.discard(fd)
             with suppress(OSError):
-                fcntl.flock(fd, fcntl.LOCK_UN)
+                unlock_file(fd)
             os.close(fd)

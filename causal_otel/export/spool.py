@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING
 
 from causal_otel._internal import faults, process
 from causal_otel._internal.log import logger
-from causal_otel.export._spool_files import HAVE_LOCKS, BatchFile, BatchFiles, file_size
+from causal_otel._internal.posix import lacking_posix
+from causal_otel.export._spool_files import BatchFile, BatchFiles, file_size
 from causal_otel.settings import SettingError
 
 if TYPE_CHECKING:
@@ -79,8 +80,8 @@ class Spool:
     """
 
     def __init__(self, directory: Path, max_bytes: int) -> None:
-        if not HAVE_LOCKS:
-            raise SettingError("a spool directory needs POSIX file locks (fcntl), and this platform has none")
+        if problem := lacking_posix("a spool directory", "fcntl"):
+            raise SettingError(problem)
         self.directory = Path(directory)
         self.max_bytes = max_bytes
         self._files = BatchFiles(self.directory)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
-import pwd
 import shutil
 import signal
 import socket
@@ -22,6 +21,10 @@ import urllib.request
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pwd
 
 __all__ = [
     "LOOPBACK",
@@ -386,6 +389,8 @@ def _signal_name(number: int) -> str:
 
 
 def _account(user: str) -> pwd.struct_passwd:
+    import pwd
+
     try:
         return pwd.getpwnam(user)
     except KeyError:

@@ -133,7 +133,7 @@ def _inherit_orphans() -> Iterator[None]:
 def demo(
     folder: Path,
     *options: str,
-    python: Sequence[str] = ("-m", "causal_otel.cli"),
+    python: Sequence[str] = ("-m", "causal_otel"),
     terminal: bool = False,
     **environment: str,
 ) -> Iterator[Demo]:
@@ -240,7 +240,7 @@ def test_a_terminal_that_nobody_looks_at_is_not_waited_for(
 
 @pytest.mark.timeout(120)
 @pytest.mark.long
-@pytest.mark.parametrize(("program", "name"), [("valkey-server", "Valkey"), ("causal_otel.cli collector", "collector")])
+@pytest.mark.parametrize(("program", "name"), [("valkey-server", "Valkey"), ("causal_otel collector", "collector")])
 def test_a_killed_server_ends_the_demo_with_a_sentence(tmp_path: Path, program: str, name: str) -> None:
     """When a server dies, the first line says which and how, the rest is stopped, and the status is 1."""
     with demo(tmp_path, "--keep") as running:

@@ -187,7 +187,7 @@ def test_a_reader_that_leaves_is_no_error(directory: Path) -> None:
     os.close(reading)
     try:
         ended = subprocess.run(
-            [sys.executable, "-m", "causal_otel.cli", "traces", "--data-dir", str(directory), *_TIME],
+            [sys.executable, "-m", "causal_otel", "traces", "--data-dir", str(directory), *_TIME],
             stdout=writing,
             stderr=subprocess.PIPE,
             timeout=60,

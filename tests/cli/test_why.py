@@ -187,7 +187,7 @@ def test_what_cannot_be_explained_is_said(
 def test_a_terminal_without_unicode_gets_ascii(directory: Path) -> None:
     """What it cannot show is replaced, and nothing fails."""
     done = subprocess.run(
-        [sys.executable, "-m", "causal_otel.cli", "why", "--data-dir", str(directory), _SLOW],
+        [sys.executable, "-m", "causal_otel", "why", "--data-dir", str(directory), _SLOW],
         env={**os.environ, "PYTHONIOENCODING": "ascii"},
         capture_output=True,
         timeout=60,

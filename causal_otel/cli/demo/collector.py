@@ -51,7 +51,7 @@ def collector(work: Path, environment: Mapping[str, str]) -> Iterator[Collector]
     with (
         process(
             [
-                *(sys.executable, "-m", "causal_otel.cli", "collector"),
+                *(sys.executable, "-m", "causal_otel", "collector"),
                 *(f"--{option}={value}" for option, value in options.items()),
             ],
             name=name,

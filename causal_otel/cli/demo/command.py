@@ -20,6 +20,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from causal_otel._internal.extras import missing
+from causal_otel._internal.posix import lacking_posix
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -85,7 +86,7 @@ def _port(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the demo; returns the exit status."""
-    if problem := missing(_EXTRA, "demo"):
+    if problem := lacking_posix("the demo", "fcntl", "pwd") or missing(_EXTRA, "demo"):
         _complain(problem)
         return _UNUSABLE
     from causal_otel.cli.demo.scenario import MissingSpans

@@ -10,7 +10,6 @@ process loses nothing. A power failure may lose the last acknowledged requests, 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
 import time
@@ -21,6 +20,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from causal_otel._internal.log import logger
+from causal_otel._internal.posix import lock_file
 from causal_otel.collector.store import days
 from causal_otel.collector.store.committing import Committer, Kept, StoreError, Taken, store_error
 from causal_otel.collector.store.counters import Counters
@@ -175,15 +175,13 @@ class Writer:
 
     def _take_directory(self) -> int:
         descriptor = os.open(self._directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not lock_file(descriptor):
             owner = os.read(descriptor, 20).decode("ascii", "replace").strip()
             os.close(descriptor)
             raise StoreInUse(
                 f"{self._directory} is written to by another process{f' ({owner})' if owner else ''}: "
                 "stop that one, send to it, or use another directory"
-            ) from None
+            )
         with suppress(OSError):  # it is only for the message above
             os.ftruncate(descriptor, 0)
             os.write(descriptor, b"%d\n" % os.getpid())

@@ -1,4 +1,4 @@
-"""``python -m causal_otel.cli`` is ``causal-otel``."""
+"""``python -m causal_otel`` is ``causal-otel``."""
 
 from __future__ import annotations
 
