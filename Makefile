@@ -1,6 +1,6 @@
 # Each target does its own set-up, once: `make demo` on a fresh machine with Python 3.11+, pip and make.
 .DELETE_ON_ERROR:
-.PHONY: demo test test-long interop programs lint bench docs clean
+.PHONY: demo test test-long matrix interop programs lint bench docs dist clean
 
 PYTHON ?= python3
 # Each Python that is asked for by name has its own environment: `make test PYTHON=python3.12` makes .venv-3.12.
@@ -22,9 +22,13 @@ test: $(VENV)/installed-test $(VENV)/installed-browser
 	$(BIN)/python -m pytest $(IN_PARALLEL) $(TESTS)
 
 # It builds nothing: of the true programs it runs those that `make interop` has built here before.
-test-long: $(VENV)/installed-test $(VENV)/installed-browser $(VENV)/installed-promtool $(VENV)/installed-rabbitmq \
+test-long: $(VENV)/installed-test $(VENV)/installed-packaging $(VENV)/installed-browser $(VENV)/installed-promtool $(VENV)/installed-rabbitmq \
     $(VENV)/installed-axe
 	$(BIN)/python -m pytest $(IN_PARALLEL) -m "long or interop"
+
+# Each driver's lowest and highest version, on every Python that is here: it installs what is newest today, so CI does not.
+matrix: $(VENV)/installed-packaging
+	$(BIN)/nox
 
 interop: $(VENV)/installed-test $(VENV)/installed-promtool programs
 	$(BIN)/python -m pytest $(IN_PARALLEL) -m interop
@@ -39,6 +43,13 @@ bench: $(VENV)/installed-bench
 	$(BIN)/python -m pytest benchmarks
 	$(BIN)/python -m benchmarks.table
 	$(BIN)/python -m causal_otel._reference
+
+# What is released: built, and checked as an index would.
+dist: $(VENV)/installed-packaging
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
 
 docs: $(VENV)/installed-test
 	$(BIN)/python -m causal_otel._reference
@@ -99,4 +110,4 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf .venv .venv-*
+	rm -rf .venv .venv-* .nox dist

@@ -1,9 +1,12 @@
-"""The tests of each patch on other versions of its driver than the installed one: ``make test-long``.
+"""The tests of each patch on other versions of its driver than the installed one: ``make test-long``, ``make matrix``.
 
-The oldest version that the patch supports, and those since then in which the driver changed what is wrapped; the newest
-is what ``make test`` runs on. pip installs it, through its ordinary configuration, into a virtual environment that has
-everything else from this one; so programs that the tests start see the same version. A test may not be skipped there:
-what a version does not have is named below.
+The oldest version that the patch supports, and those since then in which the driver changed what is wrapped; that of
+the constraints is what ``make test`` runs on. The newest there is, which changes without us, is for ``make matrix``
+alone, which runs the oldest too, on every Python that is there: see ``noxfile.py``.
+
+pip installs a version, through its ordinary configuration, into a virtual environment that has everything else from
+this one; so programs that the tests start see the same version. A test may not be skipped there: what a version does
+not have is named below.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from tests.environments import environment, pip_install, run_to_end
 
 __all__ = ["environment"]
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
+pytestmark = pytest.mark.timeout(1200)
 
 SECONDS_TO_RUN = 900
 
@@ -165,6 +168,12 @@ def _oldest(patch: str) -> list[str]:
     return [f"{name}=={version}" for name, version in first.items()]
 
 
+def _newest(patch: str) -> list[str]:
+    """What pip is asked for, to get the newest versions that the patch supports."""
+    versions = BUILT_IN[patch].load().versions
+    return [f"{name}<{before}" for name, (_, before) in versions.items() if name in _drivers(patch)]
+
+
 def _versions(python: Path, names: list[str]) -> dict[str, str]:
     """Which versions of distributions that Python finds."""
     code = "import sys; from importlib.metadata import version; print(*map(version, sys.argv[1:]))"
@@ -194,19 +203,40 @@ def _names(requirements: list[str]) -> list[str]:
     return [Requirement(each).name for each in requirements]
 
 
-_OLDEST = [(patch, _oldest(patch)) for patch in BUILT_IN if _drivers(patch)]
-_OTHERS = [(name, requirements.split()) for name, requirements in BETWEEN]
-_EXACTLY = [*_OLDEST, *_OTHERS]
+_PATCHES = [patch for patch in BUILT_IN if _drivers(patch)]
 
 
-@pytest.mark.parametrize(("tests", "requirements"), _EXACTLY, ids=[" ".join(each) for _, each in _EXACTLY])
-def test_other_version(environment: Path, tmp_path: Path, tests: str, requirements: list[str]) -> None:
-    """Every test passes, none is skipped, on an older version."""
-    beside = BESIDE.get(tests, [])
-    pip_install(environment, *requirements, *beside)
+def _test(tests: str, environment: Path, report: Path, requirements: list[str]) -> None:
+    """Run what ``TESTS`` has under that name with those versions, which are installed there."""
     patch = tests.removesuffix(" in short")
     of_the_patch = _drivers(patch) if patch in BUILT_IN else ()
     versions = _versions(environment, [*{*_names(requirements), *of_the_patch}])
     for each in map(Requirement, requirements):
         assert versions[each.name] in each.specifier
-    _run_tests(environment, TESTS[tests], versions, tmp_path / "report.xml")
+    _run_tests(environment, TESTS[tests], versions, report)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("patch", _PATCHES)
+def test_lowest_version(environment: Path, tmp_path: Path, patch: str) -> None:
+    """Every test passes, none is skipped, on the oldest version that the patch supports."""
+    requirements = _oldest(patch)
+    pip_install(environment, *requirements, *BESIDE.get(patch, []))
+    _test(patch, environment, tmp_path / "report.xml", requirements)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("tests", "requirements"), BETWEEN, ids=[requirements for _, requirements in BETWEEN])
+def test_version_between(environment: Path, tmp_path: Path, tests: str, requirements: str) -> None:
+    """Every test passes, none is skipped, on a version in which the driver changed what is wrapped."""
+    pip_install(environment, *requirements.split(), *BESIDE.get(tests, []))
+    _test(tests, environment, tmp_path / "report.xml", requirements.split())
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("patch", _PATCHES)
+def test_highest_version(environment: Path, tmp_path: Path, patch: str) -> None:
+    """Every test passes, none is skipped, on the newest version in the range of the patch that there is today."""
+    requirements = _newest(patch)
+    pip_install(environment, "--upgrade", *requirements)
+    _test(patch, environment, tmp_path / "report.xml", requirements)
