@@ -6,6 +6,10 @@ skipped, and nox says so. ``nox --session drivers-3.12 -- -k redis`` runs a part
 
 from __future__ import annotations
 
+import os
+import subprocess
+from pathlib import Path
+
 import nox
 
 __all__ = ["drivers"]
@@ -15,6 +19,23 @@ nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = False
 
 _PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+
+
+def _look_behind_shims() -> None:
+    """Let nox find every Python that pyenv has: a shim runs the chosen versions alone, and nox takes it for none."""
+    for version in _PYTHONS:
+        command = [f"python{version}", "-c", "import sys; print(sys.executable)"]
+        try:
+            found = subprocess.run(
+                command, env={**os.environ, "PYENV_VERSION": version}, capture_output=True, text=True, timeout=60
+            )
+        except OSError:
+            continue
+        if found.returncode == 0:
+            os.environ["PATH"] = f"{Path(found.stdout.strip()).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+_look_behind_shims()
 
 
 @nox.session(python=_PYTHONS)
