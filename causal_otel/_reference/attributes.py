@@ -1,13 +1,8 @@
-"""``docs/reference/attributes.md``, from the patches' declarations, their docstrings and those of their options."""
+"""``docs/reference/attributes.md``: the attributes that no convention names, and the options that every patch has."""
 
 from __future__ import annotations
 
-import inspect
-import re
-import sys
-from dataclasses import fields
-from typing import TYPE_CHECKING
-
+from causal_otel._reference.patches import link, options_table
 from causal_otel.causality.recorded import RECORDED
 from causal_otel.instrument.options import ClientOptions, DatabaseOptions, Options
 from causal_otel.instrument.registry import BUILT_IN
@@ -83,9 +78,6 @@ from causal_otel.names import (
     CAUSAL_WEBSOCKET_CLOSED_BY,
 )
 
-if TYPE_CHECKING:
-    from causal_otel.instrument.declaration import Patch
-
 __all__ = ["OURS", "reference"]
 
 _INTRODUCTION = """\
@@ -93,7 +85,7 @@ _INTRODUCTION = """\
 
 Written by `make docs`; do not edit.
 
-This page says which spans each patch makes, and which attributes they have. Names are those of OpenTelemetry's
+Which spans a patch makes, and which attributes they have, is on its page: {patches}. Names are those of OpenTelemetry's
 [semantic conventions](https://opentelemetry.io/docs/specs/semconv/), whose pages explain them. Where there is no
 convention, names begin with `causal.`, for tasks of Celery with `celery.`, and of taskiq with
 `taskiq.`.
@@ -121,7 +113,7 @@ of Celery it is their role: see [Follow tasks](../how-to/celery.md).
 
 ## Options of every patch
 
-`install(patches={"asyncpg": AsyncpgOptions(...)})` takes them. Each patch's section says what it adds. Patches for
+`install(patches={"asyncpg": AsyncpgOptions(...)})` takes them. Each patch's page says what it adds. Patches for
 clients have `require_parent` and `slow_plumbing` as well, those for databases the three after it.
 
 """
@@ -232,79 +224,12 @@ OURS = {
 def reference() -> str:
     """The page, in Markdown."""
     patches = {name: registered.load() for name, registered in BUILT_IN.items()}
-    page = _INTRODUCTION
+    page = _INTRODUCTION.format(patches=", ".join(f"[{name}]({link(name)})" for name in patches))
     own = {key for patch in patches.values() for key in patch.records if key.startswith("causal.")}
     for key in sorted(own.union(RECORDED)):
         kind, meaning = OURS[key]
-        users = ", ".join(f"[`{name}`](#{name})" for name, patch in patches.items() if key in patch.records)
+        users = ", ".join(f"[`{name}`]({link(name)})" for name, patch in patches.items() if key in patch.records)
         if key in RECORDED:
             users = f"any span, {users}" if users else "any span"
         page += f"| `{key}` | {kind} | {users} | {meaning} |\n"
-    page += _NOT_YET + _table(Options, ClientOptions, DatabaseOptions)
-    for name, patch in patches.items():
-        page += f"\n## {name}\n\n{_section(patch)}"
-    return page
-
-
-def _section(patch: Patch) -> str:
-    versions = "; ".join(f"`{name}` from {first}, below {last}" for name, (first, last) in patch.versions.items())
-    versions = versions or "those of Python"
-    keys = ", ".join(f"`{key}`" for key in patch.records)
-    module = sys.modules[patch.options.__module__.removesuffix(".options")]  # or the package's
-    text = re.sub(r"\n\nOptions: :class:`\w+`\.$", "", inspect.cleandoc(module.__doc__ or ""))
-    options = _table(patch.options)
-    return (
-        f"Versions: {versions}.\n\n{markdown(text)}\n\n**All attributes**: {keys}.\n\n"
-        f"**Options**: `{module.__name__}.{patch.options.__name__}`. {_hooks(patch.options)}\n\n{options}"
-    )
-
-
-def _hooks(options: type[Options]) -> str:
-    """What the docstring of options says between its first line and its arguments: how the hooks are called."""
-    text = inspect.getdoc(options) or ""
-    paragraphs = text.partition("\nArgs:")[0].strip().split("\n\n")[1:]
-    return markdown(" ".join("\n\n".join(paragraphs).split())) or "The hooks are called as for every patch."
-
-
-def _table(*classes: type[Options]) -> str:
-    """The options that each class adds or explains anew, as one table."""
-    rows = ["| option | default | what it does |", "|---|---|---|"]
-    for options in classes:
-        explained = _arguments(inspect.getdoc(options) or "")
-        known = (field for field in fields(options) if field.name in explained)
-        rows += (f"| `{field.name}` | `{field.default}` | {explained[field.name]} |" for field in known)
-    return "\n".join(rows) + "\n"
-
-
-def _arguments(docstring: str) -> dict[str, str]:
-    """What a docstring's section ``Args:`` says of each, as one line of Markdown."""
-    section = docstring.partition("\nArgs:\n")[2]
-    found = re.findall(r"^    (\w+): (.*(?:\n(?:        .*|))*)", section, re.MULTILINE)
-    lines = {name: markdown(" ".join(text.split())) for name, text in found}
-    return {name: line[:1].upper() + line[1:] for name, line in lines.items()}
-
-
-def markdown(text: str) -> str:
-    """A docstring's markup in Markdown: literals, references, and simple tables."""
-    text = re.sub(r":\w+:`(?:~?[\w.]*?\.|~)?(\w+)`", r"`\1`", text)
-    text = re.sub(r"^=+ +=+\n(.*?)^=+ +=+$", _rows, text, flags=re.MULTILINE | re.DOTALL)
-    return text.replace("``", "`").replace(r"\ ", "")
-
-
-def _rows(found: re.Match[str]) -> str:
-    """A simple table of two columns, whose first row is a row like the others."""
-    width = len(found[0].partition(" ")[0])
-    rows: list[list[str]] = []
-    for line in found[1].splitlines():
-        left, right = line[:width].strip(), line[width:].strip()
-        # A line that begins a row has a right cell that begins a sentence; others go on where the row above ended.
-        if left and not (rows and _goes_on(rows[-1], right)):
-            rows.append([left, right])
-        else:
-            rows[-1] = [f"{rows[-1][0]} {left}".strip(), f"{rows[-1][1]} {right}".strip()]
-    return "\n".join(["| | |", "|---|---|", *(f"| {left} | {right} |" for left, right in rows)])
-
-
-def _goes_on(row: list[str], right: str) -> bool:
-    """Whether a line whose left cell is not empty belongs to the row above: that one's names end in a comma."""
-    return row[0].endswith((",", ";"))
+    return page + _NOT_YET + options_table(Options, ClientOptions, DatabaseOptions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from causal_otel._reference.patches import link
 from causal_otel.instrument.measured import Instrument
 from causal_otel.instrument.registry import BUILT_IN
 from causal_otel.metrics import loops, pools
@@ -94,7 +95,7 @@ def reference() -> str:
 
 
 def _row(instrument: Instrument, patches: list[str]) -> str:
-    links = ", ".join(f"[`{name}`](attributes.md#{name})" for name in patches)
+    links = ", ".join(f"[`{name}`]({link(name)})" for name in patches)
     names = dict.fromkeys((*instrument.attributes, *instrument.learned))
     attributes = ", ".join(f"`{name}`" for name in names)
     buckets = ", ".join(f"{boundary:g}" for boundary in instrument.boundaries) or (

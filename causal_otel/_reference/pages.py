@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import causal_otel.collector.config
-from causal_otel._reference import attributes, metrics, privacy, settings, sizing
+from causal_otel._reference import attributes, metrics, patches, privacy, settings, sizing
 
 __all__ = ["BLOCKS", "FIGURES", "PAGES", "ROOT", "generated", "with_block"]
 
@@ -21,6 +21,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "docs/reference/metrics.md": metrics.reference,
     "docs/reference/privacy.md": privacy.reference,
     "docs/reference/settings.md": settings.reference,
+    **patches.pages(),
 }
 """Pages that are generated as a whole."""
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import table
-from causal_otel._reference.attributes import markdown
 from causal_otel._reference.pages import BLOCKS, FIGURES, PAGES, generated, with_block
+from causal_otel._reference.patches import markdown
 from causal_otel.instrument.registry import BUILT_IN
 from tests.docs.pages import PAGES as ALL
 from tests.docs.pages import ROOT, anchors, links, read
@@ -35,10 +35,10 @@ def test_a_block_is_replaced_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("name", sorted(BUILT_IN))
 def test_every_patch_says_what_it_does(name: str) -> None:
-    """A patch's section of the reference begins with the docstring of its module, wherever its options are."""
+    """A patch's page of the reference begins with the docstring of its module, wherever its options are."""
     module = importlib.import_module(f"causal_otel.patches.{name}")
-    section = read("docs/reference/attributes.md").partition(f"\n## {name}\n")[2]
-    assert section.split("\n\n")[1].startswith(markdown((module.__doc__ or "").partition("\n")[0]))
+    page = read(f"docs/reference/patches/{name}.md")
+    assert page.split("\n\n")[2].startswith(markdown((module.__doc__ or "").partition("\n")[0]))
 
 
 @pytest.mark.parametrize("page", ALL)
@@ -68,7 +68,7 @@ def test_pages_that_the_code_names_exist() -> None:
 
 @pytest.mark.parametrize("folder", ["tutorial", "how-to", "reference", "explanation"])
 def test_the_index_has_every_page(folder: str) -> None:
-    """docs/README.md links to every page, but for the decisions, which have an index of their own."""
+    """docs/README.md links to every page, but for decisions and patches, which have indexes of their own."""
     listed = {link.partition("#")[0] for link in links("docs/README.md")}
     there = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs" / folder).glob("*.md")}
     assert there - listed == set()

@@ -155,7 +155,7 @@ def test_the_page_of_metrics_has_those_of_pools() -> None:
     """What is measured of pools is in its table, with every patch that measures its driver's: those of databases."""
     page, databases = read("docs/reference/metrics.md"), [name for name in BUILT_IN if BUILT_IN[name].load().pools]
     assert databases == [name for name in BUILT_IN if DB_SYSTEM_NAME in BUILT_IN[name].load().records]
-    links = ", ".join(f"[`{name}`](attributes.md#{name})" for name in databases)
+    links = ", ".join(f"[`{name}`](patches/{name}.md)" for name in databases)
     assert [each.name for each in INSTRUMENTS if f"| `{each.name}` | `{each.unit}` | {links} |" not in page] == []
 
 
