@@ -1,6 +1,6 @@
 # Each target does its own set-up, once: `make demo` on a fresh machine with Python 3.11+, pip and make.
 .DELETE_ON_ERROR:
-.PHONY: demo test test-long matrix interop programs lint bench docs dist clean
+.PHONY: demo test test-long matrix interop programs lint bench docs site dist clean
 
 PYTHON ?= python3
 # Each Python that is asked for by name has its own environment: `make test PYTHON=python3.12` makes .venv-3.12.
@@ -43,6 +43,10 @@ bench: $(VENV)/installed-bench
 	$(BIN)/python -m pytest benchmarks
 	$(BIN)/python -m benchmarks.table
 	$(BIN)/python -m causal_otel._reference
+
+# The documentation as a site, in build/site: a link or an anchor that leads nowhere is an error.
+site: $(VENV)/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 # What is released: built, and checked as an index would.
 dist: $(VENV)/installed-packaging
@@ -110,4 +114,4 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf .venv .venv-* .nox dist
+	rm -rf .venv .venv-* .nox build dist

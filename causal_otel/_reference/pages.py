@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import causal_otel.collector.config
-from causal_otel._reference import attributes, metrics, patches, privacy, settings, sizing
+from causal_otel._reference import api, attributes, cli, metrics, patches, privacy, settings, sizing
 
 __all__ = ["BLOCKS", "FIGURES", "PAGES", "ROOT", "generated", "with_block"]
 
@@ -17,6 +17,8 @@ FIGURES = "docs/explanation/figures.md"
 """What the last ``make bench`` has measured, which writes this page (``benchmarks/table.py``)."""
 
 PAGES: Mapping[str, Callable[[], str]] = {
+    "docs/reference/api.md": api.reference,
+    "docs/reference/cli.md": cli.reference,
     "docs/reference/attributes.md": attributes.reference,
     "docs/reference/metrics.md": metrics.reference,
     "docs/reference/privacy.md": privacy.reference,

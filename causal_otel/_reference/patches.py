@@ -113,7 +113,8 @@ def markdown(text: str) -> str:
     """A docstring's markup in Markdown: literals, references, and simple tables."""
     text = re.sub(r":\w+:`(?:~?[\w.]*?\.|~)?(\w+)`", r"`\1`", text)
     text = re.sub(r"^=+ +=+\n(.*?)^=+ +=+$", _rows, text, flags=re.MULTILINE | re.DOTALL)
-    return text.replace("``", "`").replace(r"\ ", "")
+    text = re.sub(r"^::\n\n", "", text, flags=re.MULTILINE)  # a block of code follows
+    return re.sub(r"::$", ":", text, flags=re.MULTILINE).replace("``", "`").replace(r"\ ", "")
 
 
 def _rows(found: re.Match[str]) -> str:
