@@ -54,7 +54,9 @@ def install(
 ) -> Installation:
     """Trace this process. The one call of an API process and of a worker alike, as early as you can.
 
-    A second call changes nothing; where it asks for something else than the first, a warning names both. With
+    A second call changes nothing; where it asks for something else than the first, a warning names both. But what
+    ``causal-otel run`` and the like have installed before the application ran is replaced by what a call asks for, as
+    an argument beats a variable. With
     ``TRACING_ENABLED=false`` or ``OTEL_SDK_DISABLED=true`` it returns at once. Where a tracer provider is set already,
     by you or by another tool, the patches use that one. If that provider raises when it is asked for a tracer, nothing
     is patched: :func:`status` and one line of the log say so. Nor is
@@ -88,10 +90,13 @@ def install(
     with lock:
         before = installation()
         if before is not None:
-            before.called_again(call)
-            return before
+            if not (before.replaceable and call.arguments):
+                before.called_again(call)
+                return before
+            patches = before.patches if patches is None else patches
         loaded = load_settings(service_name=service_name, **settings)
         if not loaded.wanted:
+            uninstall()
             variable = "OTEL_SDK_DISABLED=true" if loaded.sdk_disabled else "TRACING_ENABLED=false"
             return put_in_force(Installation(trace.NoOpTracerProvider(), None, call, f"switched off by {variable}"))
         if not getattr(sys, "_is_gil_enabled", lambda: True)():
@@ -100,6 +105,7 @@ def install(
         registered = registry.patches()
         chosen = choose(patches, registered)
         check_app(app, chosen)
+        uninstall()  # what was replaceable
         made = _made(loaded, call, tracer_provider, meter_provider)
         if made.reason:
             return put_in_force(made)

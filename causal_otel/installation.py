@@ -74,7 +74,11 @@ class Installation:
         pipeline: what exports the spans; None with a provider of your own.
         reason: why nothing is traced, if so.
         start: starts the spans that our own code ends, with the arguments of the tracer's ``start_span``.
+        replaceable: whether it was made before the application ran, from the environment alone: a call of
+            :func:`install` that says more takes its place.
     """
+
+    replaceable = False
 
     def __init__(
         self,
@@ -134,6 +138,15 @@ class Installation:
             patch = DeferredPatch(registered[name], partial(self._tracing, options, border))
             self._patches.append(patch)
             patch.apply()
+
+    @property
+    def patches(self) -> Any:
+        """What :func:`install` was given to say which patches to apply."""
+        return self._call.arguments.get("patches")
+
+    def applies(self, name: str) -> bool:
+        """Whether the patch of that name is one of its patches."""
+        return any(patch.status.name == name for patch in self._patches)
 
     @property
     def exports_logs(self) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -16,6 +14,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from _causal_otel_start import program
 from causal_otel import names
 from causal_otel._internal.installed import entry_points
 from causal_otel.causality import gc_pauses
@@ -246,21 +245,13 @@ def make_resource(settings: Settings, policy: Policy) -> Resource:
     """What spans and metrics are about."""
     given: dict[str, str] = dict(settings.resource_attributes)
     named = {
-        names.SERVICE_NAME: settings.service_name or given.get(names.SERVICE_NAME) or _program(),
+        names.SERVICE_NAME: settings.service_name or given.get(names.SERVICE_NAME) or program(),  # no "unknown_service"
         names.SERVICE_VERSION: settings.service_version,
         names.DEPLOYMENT_ENVIRONMENT_NAME: settings.environment,
     }
     given.update((key, value) for key, value in named.items() if value)
     found = Resource.create(given)
     return Resource({key: policy.value(key, value) for key, value in found.attributes.items()}, found.schema_url)
-
-
-def _program() -> str:
-    """The program's name: better than ``unknown_service``, which makes all services one."""
-    name = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] not in ("", "-c", "-m") else ""
-    if name == "__main__.py":  # python -m package
-        name = os.path.basename(os.path.dirname(sys.argv[0]))
-    return name.removesuffix(".py") or "python"
 
 
 def _limits(settings: Settings) -> SpanLimits:

@@ -1,7 +1,8 @@
 """The command line, ``causal-otel COMMAND``.
 
 A command is a module with ``HELP`` (one line), ``configure(parser)`` and ``run(arguments) -> int``, named in
-:data:`COMMANDS`. All of them are imported for ``--help``, so a command imports what an extra brings only when it runs.
+:data:`COMMANDS`. The one that is called is imported, and for ``--help`` all of them: a command imports what an extra
+brings only when it runs.
 
 Exit status: 0 if all went well; 1 if not, after one sentence on stderr; 2 for wrong usage or a missing extra; 130 after
 Ctrl-C, 143 after SIGTERM, 141 where the reader of a pipe has left.
@@ -31,6 +32,7 @@ COMMANDS = {
     "map": "causal_otel.cli.map",
     "mcp": "causal_otel.cli.mcp",
     "operations": "causal_otel.cli.operations",
+    "run": "_causal_otel_start.run",  # not in this package, whose import takes longer than all that it does
     "sampling": "causal_otel.cli.sampling",
     "trace": "causal_otel.cli.trace",
     "traces": "causal_otel.cli.traces",
@@ -51,15 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show a character is no reason to fail
-    parser = argparse.ArgumentParser(prog="causal-otel", description="Tracing for async Python.")
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name, module in COMMANDS.items():
-        command = import_module(module)
-        subparser = commands.add_parser(name, help=command.HELP, description=command.HELP)
-        command.configure(subparser)
-        subparser.set_defaults(run=command.run)
-    arguments = parser.parse_args(argv)
+    arguments = _parse(sys.argv[1:] if argv is None else argv)
     try:
         status: int = arguments.run(arguments)
         sys.stdout.flush()
@@ -69,3 +63,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still in the buffer goes nowhere
         return 128 + signal.SIGPIPE
     return status
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments, with ``run``, what runs the command that they begin with."""
+    if argv and argv[0] in COMMANDS:
+        command = import_module(COMMANDS[argv[0]])
+        parser = argparse.ArgumentParser(prog=f"causal-otel {argv[0]}", description=command.HELP)
+        command.configure(parser)
+        parser.set_defaults(run=command.run)
+        return parser.parse_args(argv[1:])
+    parser = argparse.ArgumentParser(prog="causal-otel", description="Tracing for async Python.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, module in COMMANDS.items():
+        commands.add_parser(name, help=import_module(module).HELP)
+    return parser.parse_args(argv)

@@ -1,0 +1,60 @@
+"""``install()`` for a process whose code does not call it: of ``causal-otel run`` and of ``opentelemetry-instrument``.
+
+Before any line of the application, as the environment says, and without ever keeping the application from starting.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from causal_otel._internal.log import logger
+from causal_otel.install import install
+from causal_otel.installation import installation
+from causal_otel.instrument import registry
+from causal_otel.settings import SettingError
+
+__all__ = ["install_from_environment", "replaced_by_ours"]
+
+_DISABLED = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
+"""OpenTelemetry's variable: names of instrumentors, those that patches of ours replace too; ``*`` stands for all."""
+
+_OURS = {"fastapi": "asgi", "httpx2": "httpx", "starlette": "asgi", "threading": "threads"}
+"""Names that differ, theirs and ours."""
+_NOT_OURS = ("wsgi",)
+"""Names that are alike, of things that are not: our ``wsgi`` is a middleware, which an application has to use."""
+
+_logger = logger()
+
+
+def replaced_by_ours(name: str) -> str | None:
+    """The patch of ours that traces what one of OpenTelemetry's instrumentors traces.
+
+    Args:
+        name: the instrumentor's: that of its entry point.
+
+    Returns:
+        The name of the patch; None: there is none.
+    """
+    ours = _OURS.get(name, name)
+    return ours if ours in registry.BUILT_IN and name not in _NOT_OURS else None
+
+
+def install_from_environment() -> None:
+    """Install, unless somebody has. Raises nothing: one line of the log says why nothing is traced, if so."""
+    if installation() is not None:
+        return
+    try:
+        install(patches=_patches(os.environ)).replaceable = True
+    except Exception as error:
+        _logger.warning("nothing is traced: %s", error if isinstance(error, SettingError) else repr(error))
+
+
+def _patches(environ: Mapping[str, str]) -> dict[str, bool] | list[str] | None:
+    """What OpenTelemetry's variable leaves of our patches."""
+    named = [name.strip() for name in environ.get(_DISABLED, "").split(",")]
+    if "*" in named:
+        return []
+    known = registry.patches()
+    left_out = {name if name in known else replaced_by_ours(name) for name in named}
+    return {name: False for name in left_out if name is not None} or None
