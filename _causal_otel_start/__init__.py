@@ -12,18 +12,12 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from types import ModuleType
-
-__all__ = ["AUTO", "LAUNCHED", "OFF", "program", "start", "start_after_site"]
+__all__ = ["AUTO", "LAUNCHED", "program", "start"]
 
 AUTO = "CAUSAL_OTEL_AUTO"
-"""The variable that says what is traced: nothing (unset, or one of ``OFF``); ``program``, this process and its workers;
-``workers``, what ``program`` leaves to the processes below it; with any other value, all processes that inherit it."""
-OFF = ("", "0", "false", "no", "off")
+"""The variable that says what is traced. Unset, empty, ``0`` or ``false``: nothing. ``program``: this process and its
+workers. ``workers``: what ``program`` leaves to the processes below it. Else all processes that inherit it."""
 LAUNCHED = "CAUSAL_OTEL_RUN_PID"
 """The variable in which ``causal-otel run`` says which process the command is."""
 
@@ -40,7 +34,7 @@ what it receives; ``causal-otel run`` says anew what is traced."""
 def start() -> None:
     """Trace this process, if ``CAUSAL_OTEL_AUTO`` says so and it runs an application. Raises nothing."""
     asked = os.environ.get(AUTO, "").strip().lower()
-    if asked in OFF:
+    if asked in ("", "0", "false"):
         return
     if _is_tool():
         os.environ[AUTO] = "0"
@@ -66,22 +60,6 @@ def complain(sentence: str) -> None:
     """Say it on standard error: logging is not set up yet."""
     if sys.stderr is not None:
         print(f"causal_otel: {sentence}", file=sys.stderr)
-
-
-class _AfterSite:
-    """A finder that finds nothing. Python asks it for ``sitecustomize`` when all ``.pth`` files are read."""
-
-    @classmethod
-    def find_spec(cls, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:
-        if name == "sitecustomize" and cls in sys.meta_path:
-            sys.meta_path.remove(cls)
-            start()
-
-
-def start_after_site() -> None:
-    """:func:`start`, as soon as ``sys.path`` is complete: a ``.pth`` file is read before it is."""
-    if os.environ.get(AUTO, "").strip().lower() not in OFF:
-        sys.meta_path.insert(0, _AfterSite)
 
 
 def program() -> str:
