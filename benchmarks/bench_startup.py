@@ -7,9 +7,14 @@ it.
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.rounds import OPENTELEMETRY, OURS, in_process
+from benchmarks.rounds import BARE, OPENTELEMETRY, OURS, added, in_process
 
 if TYPE_CHECKING:
     from benchmarks.conftest import Record
@@ -55,3 +60,17 @@ def test_startup(record: Record) -> None:
             found[name].append(in_process("-c", program, PYTHONDONTWRITEBYTECODE=""))
     record("import", {name: min(run[0] for run in runs) for name, runs in found.items()})
     record("install", {name: min(run[1] for run in runs) for name, runs in found.items()})
+
+
+def test_run(record: Record) -> None:
+    """``causal-otel run``, over a program that calls ``install()`` itself: whole processes, from start to end."""
+    python = [sys.executable, "-c", "import causal_otel; causal_otel.install()"]
+    run = [str(Path(sys.executable).with_name("causal-otel")), "run", sys.executable, "-c", "pass"]
+    environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
+    found: dict[str, list[float]] = {BARE: [], OURS: []}
+    for _ in range(2 * _RUNS):
+        for name, command in ((BARE, python), (OURS, run)):
+            began = time.perf_counter()
+            subprocess.run(command, env=environ, check=True)
+            found[name].append(time.perf_counter() - began)
+    record("run", added(found))

@@ -157,6 +157,13 @@ ROWS = {
     "memory current": Row(label="memory of a live span that is current", unit="kB"),
     "import": Row(label="import, on top of opentelemetry-api", unit="ms", most=60, decimals=0),
     "install": Row(label="`install()`", unit="ms", most=30, decimals=0),
+    "run": Row(
+        label="a process under `causal-otel run`, over one that calls `install()`",
+        unit="ms",
+        added=True,
+        most=60,
+        decimals=0,
+    ),
 }
 
 
