@@ -11,14 +11,10 @@ from typing import Any
 from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined] # their file is not checked
 from opentelemetry.sdk._configuration import _BaseConfigurator
 
-from causal_otel._internal.log import logger
 from causal_otel.bootstrap import install_from_environment, replaced_by_ours
 from causal_otel.installation import installation
 
 __all__ = ["Configurator", "Distro"]
-
-_logger = logger()
-
 
 class Configurator(_BaseConfigurator):
     """Installs causal_otel, in place of the SDK's providers and exporters."""
@@ -37,6 +33,5 @@ class Distro(BaseDistro):  # type: ignore[misc]
         """Activate one of them, with our provider, unless a patch of ours is in its place."""
         ours, installed = replaced_by_ours(entry_point.name), installation()
         if ours is not None and installed is not None and installed.applies(ours):
-            _logger.debug("the instrumentor %s is left out: the patch %s traces that", entry_point.name, ours)
             return
         super().load_instrumentor(entry_point, **options)
