@@ -16,6 +16,7 @@ from causal_otel.installation import installation
 
 __all__ = ["Configurator", "Distro"]
 
+
 class Configurator(_BaseConfigurator):
     """Installs causal_otel, in place of the SDK's providers and exporters."""
 

@@ -17,7 +17,7 @@ __all__ = ["Terminal"]
 
 _SERVERS = {
     r"causal-otel collector\b": "Ctrl-C stops it",
-    r"uvicorn\b": "Uvicorn running on",
+    r"(?:causal-otel run .*)?uvicorn\b": "Uvicorn running on",
     r"celery\b.*\bworker\b": "celery@",
     r"gunicorn\b": "Listening at",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,12 +12,15 @@ import pytest
 
 from causal_otel.testing.process import LOOPBACK, claim_port, http_status, process
 from tests.faults.programs import environment
+from tests.patches.celery_greenlets import GREENLETS, greenlets_python, python_of
 from tests.span_relations import assert_span
 from tests.start.starting import RUN, run_in, write
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from tests.services.received import ReceivedSpan, ReceivedSpans
+
+__all__ = ["greenlets_python"]
 
 _APP = """
     import os
@@ -101,8 +105,10 @@ def test_gunicorn_with_workers(receiver: ReceivedSpans, tmp_path: Path, preload:
     assert sorted(_assert_served(span, "GET /first", "shop")["pid"] for span in spans) == sorted(pids)
 
 
-@pytest.mark.parametrize("pool", ["prefork", pytest.param("solo", marks=pytest.mark.long)])
-def test_celery(receiver: ReceivedSpans, redis_url: str, tmp_path: Path, pool: str) -> None:
+@pytest.mark.parametrize("pool", ["prefork", pytest.param("solo", marks=pytest.mark.long), *GREENLETS])
+def test_celery(
+    receiver: ReceivedSpans, redis_url: str, tmp_path: Path, pool: str, request: pytest.FixtureRequest
+) -> None:
     """A task that one program sends and a worker executes is one trace, though neither installs anything."""
     write(
         tmp_path,
@@ -124,10 +130,12 @@ def test_celery(receiver: ReceivedSpans, redis_url: str, tmp_path: Path, pool: s
             """,
         },
     )
+    python = python_of(pool, request)
     variables = {"OTLP_ENDPOINT": receiver.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "100", "C_FORCE_ROOT": "1"}
+    variables["EVENTLET_NO_GREENDNS"] = "yes"
     options = ("-P", pool, "-c", "2", "-l", "INFO", "--without-mingle", "--without-gossip")
     with process(
-        (*RUN, "--service-name", "worker", "celery", "-A", "tasks", "worker", *options),
+        (*RUN, "--service-name", "worker", str(python or "python"), "-m", "celery", "-A", "tasks", "worker", *options),
         name="worker",
         cwd=tmp_path,
         env=environment(**variables),
@@ -135,9 +143,11 @@ def test_celery(receiver: ReceivedSpans, redis_url: str, tmp_path: Path, pool: s
     ) as worker:
         done = run_in(tmp_path, *RUN, "order.py", **variables)
         assert (done.returncode, done.stderr) == (0, "")
-        assert (int(done.stdout) == worker.pid) is (pool == "solo")
+        assert (int(done.stdout) == worker.pid) is (pool != "prefork")
         spans = receiver.wait_for(lambda spans: sum(span["kind"] in ("PRODUCER", "CONSUMER") for span in spans) >= 2)
         assert "causal_otel: tracing worker to" in worker.output()
+        worker.stop(timeout=60.0)
+        assert worker.wait(0) in (0, -signal.SIGTERM), "it had to be killed"
     [sent] = [span for span in spans if span["kind"] == "PRODUCER"]
     [executed] = [span for span in spans if span["kind"] == "CONSUMER"]
     assert (sent["name"], sent["service"]) == ("send shop.pay", "order")
