@@ -5,6 +5,7 @@ Only that command imports this module, and with it OpenTelemetry's packages ``in
 
 from __future__ import annotations
 
+from functools import cached_property
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -12,7 +13,7 @@ from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr
 from opentelemetry.sdk._configuration import _BaseConfigurator
 
 from causal_otel.bootstrap import install_from_environment, replaced_by_ours
-from causal_otel.installation import installation
+from causal_otel.install import status
 
 __all__ = ["Configurator", "Distro"]
 
@@ -32,7 +33,10 @@ class Distro(BaseDistro):  # type: ignore[misc]
 
     def load_instrumentor(self, entry_point: EntryPoint, **options: Any) -> None:
         """Activate one of them, with our provider, unless a patch of ours is in its place."""
-        ours, installed = replaced_by_ours(entry_point.name), installation()
-        if ours is not None and installed is not None and installed.applies(ours):
-            return
-        super().load_instrumentor(entry_point, **options)
+        if replaced_by_ours(entry_point.name) not in self._at_work:
+            super().load_instrumentor(entry_point, **options)
+
+    @cached_property
+    def _at_work(self) -> set[str]:
+        """The patches of ours that are at work, or will be when their drivers are imported."""
+        return {patch.name for patch in status().patches if patch.state != "off"}

@@ -93,7 +93,7 @@ def install(
             if not (before.replaceable and call.arguments):
                 before.called_again(call)
                 return before
-            patches = before.patches if patches is None else patches
+            patches = before.call.arguments.get("patches") if patches is None else patches
         loaded = load_settings(service_name=service_name, **settings)
         if not loaded.wanted:
             uninstall()

@@ -61,7 +61,7 @@ class Call(NamedTuple):
     """A call of :func:`install`: where it stands, and what it was given."""
 
     place: str
-    arguments: Mapping[str, object]
+    arguments: Mapping[str, Any]
 
 
 class Installation:
@@ -74,10 +74,10 @@ class Installation:
         pipeline: what exports the spans; None with a provider of your own.
         reason: why nothing is traced, if so.
         start: starts the spans that our own code ends, with the arguments of the tracer's ``start_span``.
-        replaceable: whether it was made before the application ran, from the environment alone: a call of
-            :func:`install` that says more takes its place.
     """
 
+    # Whether it was made before the application ran, from the environment alone: a call of install() that says more
+    # takes its place.
     replaceable = False
 
     def __init__(
@@ -93,7 +93,7 @@ class Installation:
         self.tracer: Tracer = contained(tracer_of(tracer_provider, "causal_otel"))
         self.start: Callable[..., Span] = starter(self.tracer)
         self.pipeline = pipeline
-        self._call = call
+        self.call = call
         self._warnings: dict[str, None] = {}
         self.reason = reason
         self._patches: list[DeferredPatch] = []
@@ -140,15 +140,6 @@ class Installation:
             patch.apply()
 
     @property
-    def patches(self) -> Any:
-        """What :func:`install` was given to say which patches to apply."""
-        return self._call.arguments.get("patches")
-
-    def applies(self, name: str) -> bool:
-        """Whether the patch of that name is one of its patches."""
-        return any(patch.status.name == name for patch in self._patches)
-
-    @property
     def exports_logs(self) -> bool:
         """Whether log records are sent."""
         return self.pipeline is not None and self.pipeline.logs() is not None
@@ -190,7 +181,7 @@ class Installation:
         """Say what a later call of :func:`install` wanted and does not get; nothing if it wants the same."""
         if self.reason:
             return  # switched off
-        first, name = self._call, call.arguments.get("service_name")
+        first, name = self.call, call.arguments.get("service_name")
         ours = first.arguments.get("service_name")
         ignored = [key for key, value in call.arguments.items() if first.arguments.get(key) != value]
         if name and ours and name != ours:
