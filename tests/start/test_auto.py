@@ -59,6 +59,7 @@ def test_causal_otel_that_is_gone_is_told_in_one_line(tmp_path: Path) -> None:
     assert done.stderr == "causal_otel: nothing is traced: No module named '_causal_otel_start'\n"
 
 
+@pytest.mark.long
 def test_run_and_the_variable_are_one(receiver: ReceivedSpans, tmp_path: Path, environment: Path) -> None:
     """Under ``causal-otel run`` in an environment with the file, a program is traced once."""
     install_auto(environment)

@@ -119,6 +119,7 @@ def test_other_instrumentors_load(receiver: ReceivedSpans, tmp_path: Path, url: 
     assert_span(acme, work, lasts=0.01)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("disabled", "scopes"),
     [("httpx, acme", ["shop"]), ("*", ["shop"]), ("acme", ["causal_otel.httpx", "shop"])],
@@ -138,6 +139,7 @@ def test_disabled_instrumentations(
     assert_span(spans[-1], None, lasts=0.01)
 
 
+@pytest.mark.long
 def test_another_configurator(receiver: ReceivedSpans, tmp_path: Path, url: str) -> None:
     """With another configurator nothing of ours is installed, and so no instrumentor is left out."""
     program = _PROGRAM + "    from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor as Theirs\n"
@@ -151,6 +153,7 @@ def test_another_configurator(receiver: ReceivedSpans, tmp_path: Path, url: str)
     ]
 
 
+@pytest.mark.long
 def test_a_mistake_is_told_in_one_line(tmp_path: Path, url: str) -> None:
     """A setting that is not allowed does not keep the application from starting, nor others' instrumentors."""
     write(tmp_path, {"shop.py": "print('done')"})
@@ -160,6 +163,7 @@ def test_a_mistake_is_told_in_one_line(tmp_path: Path, url: str) -> None:
     assert line.startswith("causal_otel: nothing is traced: OTLP_ENDPOINT='ftp://collector' is not allowed")
 
 
+@pytest.mark.long
 def test_run_below_opentelemetry_instrument(receiver: ReceivedSpans, tmp_path: Path, url: str) -> None:
     """Both at once install once, in either order."""
     write(tmp_path, {"shop.py": _PROGRAM})

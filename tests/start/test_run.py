@@ -27,11 +27,11 @@ __all__ = ["other_environment"]
 @pytest.mark.parametrize(
     ("command", "service"),
     [
-        (["work.py"], "work"),
-        (["./shell-like"], "shell-like"),
-        (["python", "work.py"], "work"),
+        pytest.param(["work.py"], "work", marks=pytest.mark.long),
+        pytest.param(["./executable"], "executable", marks=pytest.mark.long),
+        pytest.param(["python", "work.py"], "work", marks=pytest.mark.long),
         (["python", "-m", "package"], "package"),
-        (["python", "-Wdefault", "-mpackage.module"], "module"),
+        pytest.param(["python", "-Wdefault", "-mpackage.module"], "module", marks=pytest.mark.long),
         (["--service-name", "shop", "--", "python", "work.py", "--", "-x"], "shop"),
     ],
     ids=["script", "executable", "python", "package", "module", "named"],
@@ -40,10 +40,9 @@ def test_a_program_is_traced(receiver: ReceivedSpans, tmp_path: Path, command: l
     """Its span arrives, of a service that is named as its program; its arguments are those that it was given."""
     program = WORK + "    import sys; print(sys.argv[1:])\n"
     write(tmp_path, {"work.py": program, "package/__main__.py": program, "package/module.py": program})
-    write(tmp_path, {"shell-like": f"#!{sys.executable}\n"})
-    with (tmp_path / "shell-like").open("a") as file:
-        file.write((tmp_path / "work.py").read_text())
-    (tmp_path / "shell-like").chmod(0o755)
+    executable = tmp_path / "executable"
+    executable.write_text(f"#!{sys.executable}\n{(tmp_path / 'work.py').read_text()}")
+    executable.chmod(0o755)
     began = time.perf_counter()
     done = run_in(tmp_path, *RUN, *command, OTLP_ENDPOINT=receiver.endpoint)
     took = time.perf_counter() - began
@@ -84,6 +83,7 @@ def test_options_are_variables(tmp_path: Path) -> None:
     assert all(name in told for name in found.keys() - environment().keys() & {"OTEL_SERVICE_NAME", "TRACING_PATCHES"})
 
 
+@pytest.mark.long
 def test_run_inside_run_is_one(tmp_path: Path) -> None:
     """A command that is itself ``causal-otel run`` has the folder once in its path."""
     done = run_in(tmp_path, *RUN, *RUN, "env")

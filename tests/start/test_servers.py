@@ -82,7 +82,8 @@ def test_uvicorn_reloads(receiver: ReceivedSpans, tmp_path: Path) -> None:
         _assert_served(span, name, "uvicorn")
 
 
-@pytest.mark.parametrize("preload", [False, pytest.param(True, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("preload", [False, True])
 def test_gunicorn_with_workers(receiver: ReceivedSpans, tmp_path: Path, preload: bool) -> None:
     """Requests to each of two forked workers are traced, whether they or their parent have imported the application."""
     write(tmp_path, {"shop.py": _APP})

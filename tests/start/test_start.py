@@ -40,7 +40,11 @@ _FAMILY = {
 _ALL = [("in a worker", "first"), ("work", "first"), ("work", "second"), ("work", "third")]
 
 
-@pytest.mark.parametrize(("options", "traced"), [((), _ALL), (("--no-children",), _ALL[:2])], ids=["all", "none"])
+@pytest.mark.parametrize(
+    ("options", "traced"),
+    [((), _ALL), pytest.param(("--no-children",), _ALL[:2], marks=pytest.mark.long)],
+    ids=["all", "workers"],
+)
 def test_programs_below(
     receiver: ReceivedSpans, tmp_path: Path, options: tuple[str, ...], traced: list[tuple[str, str]]
 ) -> None:
@@ -54,6 +58,7 @@ def test_programs_below(
         assert_span(span, None, lasts=0.01)
 
 
+@pytest.mark.long
 def test_a_program_below_goes_on_with_the_trace(receiver: ReceivedSpans, tmp_path: Path) -> None:
     """What is started with ``causal_otel.environ()`` is below the span in which it was started."""
     first = """
@@ -83,6 +88,7 @@ def test_the_shadowed_sitecustomize_runs(receiver: ReceivedSpans, tmp_path: Path
     assert_span(span, None, lasts=0.01)
 
 
+@pytest.mark.long
 def test_a_sitecustomize_that_raises(receiver: ReceivedSpans, tmp_path: Path) -> None:
     """What it raises Python tells as it does without us, and the program runs and is traced."""
     write(tmp_path, {"theirs/sitecustomize.py": "raise ValueError('theirs')", "work.py": WORK})
@@ -148,9 +154,9 @@ def test_a_failure_of_ours_is_told_in_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("call", "told"),
     [
-        ("install()", ("variable", "['asgi', 'redis', 'valkey']")),
+        pytest.param("install()", ("variable", "['asgi', 'redis', 'valkey']"), marks=pytest.mark.long),
         ("install(service_name='argument')", ("argument", "['asgi', 'redis', 'valkey']")),
-        ("install(patches=['redis', 'httpx'])", ("variable", "['httpx', 'redis']")),
+        pytest.param("install(patches=['redis', 'httpx'])", ("variable", "['httpx', 'redis']"), marks=pytest.mark.long),
         ("install(enabled=False)", ("", "[]")),
     ],
     ids=["nothing", "name", "patches", "off"],
