@@ -36,6 +36,7 @@ _MODULES = {
     "httpx": ("httpx", "httpx2"),
     "locks": ("asyncio", "anyio"),
     "neo4j": ("neo4j",),
+    "psycopg": ("psycopg", "psycopg_pool"),
     # What Celery and kombu do with Redis is known from where they make their connections: modules that import redis
     # halfway through, when it would be too late to wait for them.
     "redis": ("redis", "kombu", "celery"),

@@ -13,7 +13,7 @@ from causal_otel._internal import faults
 from causal_otel.instrument.declaration import Wrap
 from causal_otel.instrument.query_parameters import query_parameters
 from causal_otel.names import CAUSAL_FETCH, CAUSAL_SERVER
-from causal_otel.patches.asyncpg.cursor_span import CursorSpan
+from causal_otel.patches._postgresql.waited import CursorSpan
 from causal_otel.patches.asyncpg.operations import ERRORS, endpoint, plumbing
 from causal_otel.patches.asyncpg.refused import if_refused, refused
 from causal_otel.patches.asyncpg.statements import of_statement, query_of_connection
@@ -33,6 +33,19 @@ class _Arguments(tuple[Any, ...]):  # noqa: SLOT001  # a tuple can have no slots
     """The arguments of a cursor, with its span; None: it has none, as nobody wanted to know of it."""
 
     span: CursorSpan | None = None
+
+
+class _CursorSpan(CursorSpan):
+    """The span of a cursor, which its arguments hold."""
+
+    __slots__ = ()
+
+    def end(self, result: Any = None, error: BaseException | None = None) -> None:
+        """It has been read, has failed, or is left. ``result`` is the cursor."""
+        failed = error is not None and result is not None and self.is_open()
+        super().end(result, error)
+        if failed:
+            result._args = tuple(result._args)  # should it be read on, that is another span
 
 
 def _statement(tracing: Tracing[Any], cursor: Any, args: Args, kwargs: Kwargs) -> Operation | None:
@@ -76,7 +89,7 @@ def _started(tracing: Tracing[Any], cursor: Any, arguments: Args) -> CursorSpan 
     if running.observation is not None:
         # The cursor holds its span: if that held the cursor, it would be a cycle and end whenever Python collects it.
         running.observation.objects = (None, *running.observation.objects[1:])
-    return CursorSpan(running, cursor._connection)
+    return _CursorSpan(running, cursor._connection)
 
 
 def _failed(

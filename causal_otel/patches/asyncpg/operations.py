@@ -1,4 +1,4 @@
-"""What is done in PostgreSQL, in the words of the conventions: names and attributes, from the driver's objects."""
+"""What is done in PostgreSQL by asyncpg, in the words of the conventions: from the driver's objects."""
 
 from __future__ import annotations
 
@@ -6,20 +6,10 @@ import functools
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from causal_otel.instrument.errors import Errors, error_name
 from causal_otel.instrument.operation import Operation
-from causal_otel.names import (
-    CAUSAL_QUERY_TRUNCATED,
-    DB_COLLECTION_NAME,
-    DB_NAMESPACE,
-    DB_OPERATION_NAME,
-    DB_QUERY_SUMMARY,
-    DB_QUERY_TEXT,
-    DB_RESPONSE_STATUS_CODE,
-    DB_SYSTEM_NAME,
-    SERVER_ADDRESS,
-    SERVER_PORT,
-)
+from causal_otel.names import DB_COLLECTION_NAME, DB_NAMESPACE, DB_OPERATION_NAME, DB_QUERY_SUMMARY
+from causal_otel.patches import _postgresql
+from causal_otel.patches._postgresql import CACHED, ERRORS, connection_attributes, is_empty, plumbing
 from causal_otel.statements import sql
 
 if TYPE_CHECKING:
@@ -36,17 +26,6 @@ __all__ = [
     "queries",
 ]
 
-_DEFAULT_PORT = 5432
-_CACHED = 1024  # statements; a program has few, unless it builds them, and then remembering them is no use
-
-
-def _sqlstate(error: BaseException) -> str:
-    return getattr(error, "sqlstate", None) or error_name(error)
-
-
-ERRORS = Errors(_sqlstate, DB_RESPONSE_STATUS_CODE)
-"""How errors are told: by the server's code, or the class."""
-
 
 def endpoint(connection: Any) -> tuple[Any, str]:
     """Address and database of a connection, from private attributes; unknown if a version has others."""
@@ -54,26 +33,6 @@ def endpoint(connection: Any) -> tuple[Any, str]:
         return connection._addr, connection._params.database or ""
     except AttributeError:
         return None, ""
-
-
-def connection_attributes(address: Any, database: str) -> dict[str, Any]:
-    """The attributes of all that is done there."""
-    attributes: dict[str, Any] = {DB_SYSTEM_NAME: "postgresql"}
-    if database:
-        attributes[DB_NAMESPACE] = database
-    if isinstance(address, str):  # a Unix socket
-        attributes[SERVER_ADDRESS] = address
-    elif address is not None:
-        attributes[SERVER_ADDRESS] = address[0]
-        if address[1] != _DEFAULT_PORT:
-            attributes[SERVER_PORT] = address[1]
-    return attributes
-
-
-def plumbing(operation: str, address: Any, database: str) -> Operation:
-    """An operation that is no query: its name has the database in it, as the conventions ask if there is no summary."""
-    attributes = {**connection_attributes(address, database), DB_OPERATION_NAME: operation}
-    return Operation(f"{operation} {database}".rstrip(), attributes, plumbing=True, background=operation == "PING")
 
 
 # What asyncpg.transaction.Transaction sends: one of these, with a semicolon at the end and nothing after it.
@@ -99,20 +58,9 @@ def queries(*, text: bool) -> Queries:
     Args:
         text: whether ``db.query.text`` is recorded.
     """
+    query_operation = _postgresql.queries(text=text)
 
-    @functools.lru_cache(_CACHED)
-    def query_operation(address: Any, database: str, query: str) -> Operation:
-        statement = sql.describe(query, sql.POSTGRESQL)
-        attributes = connection_attributes(address, database)
-        if text:
-            attributes[DB_QUERY_TEXT] = statement.text
-            if statement.truncated:
-                attributes[CAUSAL_QUERY_TRUNCATED] = True
-        if statement.summary:
-            attributes[DB_QUERY_SUMMARY] = statement.summary
-        return Operation(statement.summary or database or "postgresql", attributes)
-
-    @functools.lru_cache(_CACHED)
+    @functools.lru_cache(CACHED)
     def sent_operation(address: Any, database: str, query: str) -> Operation:
         if len(query) > sql.MAX_TEXT:  # nobody knows how it goes on
             return query_operation(address, database, query)
@@ -120,7 +68,7 @@ def queries(*, text: bool) -> Queries:
         if sent is not None:
             return plumbing(sent.group(1), address, database)
         operation = query_operation(address, database, query)
-        if DB_QUERY_SUMMARY in operation.attributes or sql.describe(query, sql.POSTGRESQL).text.strip("; "):
+        if DB_QUERY_SUMMARY in operation.attributes or not is_empty(query):
             return operation
         return plumbing("PING", address, database)  # an empty query, as SQLAlchemy's pool_pre_ping sends
 
@@ -140,7 +88,7 @@ def of_query(operation: str, query: Operation | None) -> Operation | None:
     return Operation(name, attributes, own)
 
 
-@functools.lru_cache(_CACHED)
+@functools.lru_cache(CACHED)
 def copy_operation(address: Any, database: str, target: str) -> Operation:
     """COPY from or to a table."""
     attributes = connection_attributes(address, database)

@@ -1,9 +1,9 @@
 """SQLAlchemy: statements, getting connections and transactions, of sync and async engines with any driver.
 
-A statement is one CLIENT span. Where a patch of the driver is at work (asyncpg's), it is that patch's, and this one
-adds to it what made the ORM issue it: ``causal.orm.origin`` is ``Order.items``, the relationship that was loaded, or
-``select Order``, the entity that was queried; so the many statements of an N+1 name themselves. With any other driver
-(psycopg, aiosqlite, sqlite3, MySQL's …) the span is this patch's: one for each statement, batch of parameters
+A statement is one CLIENT span. Where a patch of the driver is at work (asyncpg's, psycopg's), it is that patch's, and
+this one adds to it what made the ORM issue it: ``causal.orm.origin`` is ``Order.items``, the relationship that was
+loaded, or ``select Order``, the entity that was queried; so the many statements of an N+1 name themselves. With any
+other driver (aiosqlite, sqlite3, MySQL's …) the span is this patch's: one for each statement, batch of parameters
 (``executemany``, INSERT of many values) and server-side cursor (``stream()``, ``yield_per``), however many times rows
 are fetched from it.
 
@@ -85,7 +85,7 @@ __all__ = ["PATCH", "SqlalchemyOptions"]
 class SqlalchemyOptions(DatabaseOptions):
     """Options of the SQLAlchemy patch; see :class:`~causal_otel.instrument.options.DatabaseOptions`.
 
-    They are about the spans that are this patch's. Where asyncpg's patch makes the spans, its options hold for them.
+    They are about the spans that are this patch's. Where a driver's patch makes the spans, its options hold for them.
     ``traceparent`` appends a comment to each statement, as sqlcommenter does, except with drivers that prepare
     statements and know them by their text: aiosqlite and sqlite3, Oracle's, pg8000, and psycopg unless its
     ``prepare_threshold`` is None.
@@ -135,6 +135,7 @@ PATCH = Patch(
         Connect("sqlalchemy.pool", listen),
         Connect("sqlalchemy.pool", listen_to_checkins),
         Wrap("sqlalchemy.engine.default", "DefaultDialect._do_ping_w_event", ping, optional=True),
+        Wrap("sqlalchemy.engine.default", "DefaultDialect.do_rollback", told, optional=True),
         Wrap("sqlalchemy.dialects.postgresql.asyncpg", "AsyncAdapt_asyncpg_connection.rollback", told, optional=True),
     ),
     records=(

@@ -18,7 +18,7 @@ from causal_otel.statements import sql
 
 __all__ = ["ERRORS", "Place", "place_of", "place_of_dialect", "place_of_pool", "traced_below"]
 
-_PATCHES = {"asyncpg": "asyncpg"}
+_PATCHES = {"asyncpg": "asyncpg", "psycopg": "psycopg"}
 """Of drivers, as dialects name them, the patches that trace their statements."""
 
 _SYSTEMS = {
