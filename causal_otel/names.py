@@ -111,7 +111,11 @@ SERVER_PORT: Final = "server.port"
 # -- other systems that a span may talk to ----------------------------------------------------------------------------
 
 GEN_AI_PROVIDER_NAME: Final = "gen_ai.provider.name"
+RPC_CLIENT_CALL_DURATION: Final = "rpc.client.call.duration"
+RPC_METHOD: Final = "rpc.method"
+RPC_METHOD_ORIGINAL: Final = "rpc.method_original"
 RPC_RESPONSE_STATUS_CODE: Final = "rpc.response.status_code"
+RPC_SERVER_CALL_DURATION: Final = "rpc.server.call.duration"
 RPC_SYSTEM_NAME: Final = "rpc.system.name"
 
 # -- the SDK's metrics about itself -----------------------------------------------------------------------------------

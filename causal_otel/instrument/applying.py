@@ -92,7 +92,8 @@ class Applied:
     def _imported(self, target: Target, module: ModuleType) -> None:
         if self._over:
             return
-        distribution = target.module.partition(".")[0]
+        name = target.module.partition(".")[0]
+        distribution = self.patch.distributions.get(name, name)
         group = self._group(distribution)
         if group.state in ("unsupported", "failed"):
             return

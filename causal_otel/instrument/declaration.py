@@ -71,6 +71,7 @@ class Patch(NamedTuple):
         metrics: what is measured of operations of each kind, if metrics are on.
         pools: whether pools of connections are measured then, too.
         loops: whether event loops are.
+        distributions: the distributions of top-level modules that have another name.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Patch(NamedTuple):
     metrics: Mapping[SpanKind, Measured] = MappingProxyType({})
     pools: bool = False
     loops: bool = False
+    distributions: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass

@@ -33,6 +33,7 @@ _MODULES = {
     "asyncpg": ("asyncpg",),
     "celery": ("celery",),
     "event_loop": ("asyncio.base_events", "uvloop"),
+    "grpc": ("grpc",),
     "httpx": ("httpx", "httpx2"),
     "locks": ("asyncio", "anyio"),
     "neo4j": ("neo4j",),

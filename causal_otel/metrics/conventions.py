@@ -9,7 +9,16 @@ from __future__ import annotations
 from causal_otel import names
 from causal_otel.instrument.measured import Instrument, Measured
 
-__all__ = ["CELERY_PROCESS", "DATABASE_CLIENT", "HTTP_CLIENT", "HTTP_SERVER", "MESSAGING_CLIENT", "MESSAGING_PROCESS"]
+__all__ = [
+    "CELERY_PROCESS",
+    "DATABASE_CLIENT",
+    "HTTP_CLIENT",
+    "HTTP_SERVER",
+    "MESSAGING_CLIENT",
+    "MESSAGING_PROCESS",
+    "RPC_CLIENT",
+    "RPC_SERVER",
+]
 
 _DATABASE = (
     names.DB_SYSTEM_NAME,
@@ -96,6 +105,32 @@ HTTP_CLIENT = Measured(
     )
 )
 """Of a request on the wire."""
+
+_RPC = (names.RPC_SYSTEM_NAME, names.RPC_METHOD, names.SERVER_ADDRESS, names.SERVER_PORT, names.ERROR_TYPE)
+
+RPC_CLIENT = Measured(
+    Instrument(
+        names.RPC_CLIENT_CALL_DURATION,
+        "s",
+        "Measures the duration of an outgoing Remote Procedure Call (RPC).",
+        _RPC,
+        learned=(names.RPC_RESPONSE_STATUS_CODE,),
+        boundaries=_SECONDS_HTTP,
+    )
+)
+"""Of a call of another service's method."""
+
+RPC_SERVER = Measured(
+    Instrument(
+        names.RPC_SERVER_CALL_DURATION,
+        "s",
+        "Measures the duration of an incoming Remote Procedure Call (RPC).",
+        _RPC,
+        learned=(names.RPC_RESPONSE_STATUS_CODE,),
+        boundaries=_SECONDS_HTTP,
+    )
+)
+"""Of a call that is served."""
 
 MESSAGING_CLIENT = Measured(
     Instrument(

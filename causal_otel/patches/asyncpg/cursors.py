@@ -13,7 +13,7 @@ from causal_otel._internal import faults
 from causal_otel.instrument.declaration import Wrap
 from causal_otel.instrument.query_parameters import query_parameters
 from causal_otel.names import CAUSAL_FETCH, CAUSAL_SERVER
-from causal_otel.patches._postgresql.waited import CursorSpan
+from causal_otel.patches._postgresql.cursor_span import CursorSpan
 from causal_otel.patches.asyncpg.operations import ERRORS, endpoint, plumbing
 from causal_otel.patches.asyncpg.refused import if_refused, refused
 from causal_otel.patches.asyncpg.statements import of_statement, query_of_connection

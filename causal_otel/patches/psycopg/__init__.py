@@ -101,7 +101,8 @@ class PsycopgOptions(DatabaseOptions):
 
 PATCH = Patch(
     name="psycopg",
-    versions={"psycopg": ("3.1", "4"), "psycopg_pool": ("3.1", "4")},
+    versions={"psycopg": ("3.1", "4"), "psycopg-pool": ("3.1", "4")},
+    distributions={"psycopg_pool": "psycopg-pool"},
     options=PsycopgOptions,
     independent=True,
     targets=(

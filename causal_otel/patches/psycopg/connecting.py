@@ -99,9 +99,9 @@ def _replace_connect(tracing: Tracing[Any]) -> Callable[[], None]:
         replacement = classmethod(wrap(tracing, original.__func__))
         kind.connect = replacement
         undoing.append(functools.partial(_put_back, kind, replacement, original))
-    bound, kind = psycopg.connect, psycopg.Connection
-    if inspect.ismethod(bound) and bound.__self__ is kind:
-        psycopg.connect = replaced = kind.connect
+    bound = psycopg.connect
+    if getattr(bound, "__self__", None) == psycopg.Connection:
+        psycopg.connect = replaced = psycopg.Connection.connect
         undoing.append(functools.partial(_put_back, psycopg, replaced, bound))
 
     def undo() -> None:

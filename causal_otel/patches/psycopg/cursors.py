@@ -14,7 +14,7 @@ from causal_otel.instrument.calls import Args, Kwargs, Wrapper, traced_call
 from causal_otel.instrument.declaration import Wrap
 from causal_otel.names import CAUSAL_FETCH, CAUSAL_SERVER
 from causal_otel.patches._postgresql import ERRORS
-from causal_otel.patches._postgresql.waited import CursorSpan
+from causal_otel.patches._postgresql.cursor_span import CursorSpan
 from causal_otel.patches.psycopg.operations import as_seen, place, plumbing
 from causal_otel.patches.psycopg.statements import statement
 from causal_otel.patches.psycopg.streams import begun

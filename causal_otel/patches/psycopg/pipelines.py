@@ -16,6 +16,7 @@ from causal_otel._internal import faults
 from causal_otel.instrument.calls import Describe, Wrapper
 from causal_otel.instrument.declaration import Wrap
 from causal_otel.instrument.operation import Operation
+from causal_otel.instrument.waited_span import WaitedSpan
 from causal_otel.names import (
     CAUSAL_QUERY_TRUNCATED,
     CAUSAL_SERVER,
@@ -25,7 +26,6 @@ from causal_otel.names import (
     DB_QUERY_TEXT,
 )
 from causal_otel.patches._postgresql import ERRORS, connection_attributes
-from causal_otel.patches._postgresql.waited import WaitedSpan
 from causal_otel.patches.psycopg.operations import as_seen, pipeline_of, place
 from causal_otel.patches.psycopg.statements import batch, statement
 from causal_otel.statements import sql

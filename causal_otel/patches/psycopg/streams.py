@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from causal_otel._internal import faults
 from causal_otel.instrument.calls import Args, Kwargs, Wrapper
 from causal_otel.instrument.declaration import Wrap
+from causal_otel.instrument.waited_span import WaitedSpan
 from causal_otel.names import CAUSAL_FETCH, CAUSAL_SERVER
 from causal_otel.patches._postgresql import ERRORS
-from causal_otel.patches._postgresql.waited import CursorSpan, WaitedSpan
+from causal_otel.patches._postgresql.cursor_span import CursorSpan
 from causal_otel.patches.psycopg.operations import described, queries
 from causal_otel.patches.psycopg.statements import statement
 

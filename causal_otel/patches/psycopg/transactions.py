@@ -13,7 +13,7 @@ from causal_otel.instrument.declaration import Wrap
 from causal_otel.instrument.plumbing import Plumbing
 from causal_otel.names import CAUSAL_SERVER, CAUSAL_TRANSACTION_ROLLED_BACK, DB_OPERATION_NAME
 from causal_otel.patches._postgresql import ERRORS
-from causal_otel.patches._postgresql.waited import end_cursors
+from causal_otel.patches._postgresql.cursor_span import end_cursors
 from causal_otel.patches.psycopg.operations import place, plumbing
 
 if TYPE_CHECKING:

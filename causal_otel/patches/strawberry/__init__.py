@@ -54,6 +54,7 @@ class StrawberryOptions(Options):
 PATCH = Patch(
     name="strawberry",
     versions={"strawberry-graphql": ("0.300", "1")},
+    distributions={"strawberry": "strawberry-graphql"},
     options=StrawberryOptions,
     targets=(
         Wrap("strawberry.schema.schema", "Schema.create_extensions_runner", wrap_runner),
