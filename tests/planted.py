@@ -76,6 +76,75 @@ async def _asyncpg() -> None:
         raise ConnectionError(f"cannot connect to {dsn}")
 
 
+async def _psycopg() -> None:
+    import psycopg
+    import psycopg_pool
+    from psycopg import sql
+
+    s = SECRETS
+    connection = await psycopg.AsyncConnection.connect(os.environ["PLANTED_POSTGRES"], autocommit=True)
+    await connection.execute("CREATE TEMP TABLE planted (email text UNIQUE, n int)")
+    await connection.execute(
+        f"SELECT '{s['psycopg literal']}', %s -- {s['psycopg comment']}", (s["psycopg parameter"],)
+    )
+    await connection.execute(f"SELECT '{s['psycopg bytes']}'".encode())
+    await connection.execute(sql.SQL("SELECT {}, 1").format(sql.Literal(s["psycopg composed"])))
+    cursor = connection.cursor()
+    await cursor.executemany("INSERT INTO planted VALUES (%s)", [(s["psycopg row"],), (s["psycopg other row"],)])
+    async for _ in cursor.stream("SELECT %s", (s["psycopg stream"],)):
+        pass
+    async with cursor.copy("COPY planted FROM STDIN") as copy:
+        await copy.write_row((s["psycopg copied"], 1))
+    with failing("psycopg: unique"):
+        await connection.execute("INSERT INTO planted VALUES (%s)", (s["psycopg row"],))
+    with failing("psycopg: cast"):
+        await connection.execute(f"SELECT '{s['psycopg cast']}'::int")
+    with failing("psycopg: pipeline"):
+        async with connection.pipeline():
+            await connection.execute(f"SELECT '{s['psycopg queued']}'::int")
+    with failing("psycopg: client"):
+        await psycopg.AsyncClientCursor(connection).execute("SELECT %s::int", (s["psycopg merged"],))
+    async with connection.transaction(), connection.cursor(f"ghp_{s['psycopg cursor']}0123456789") as named:
+        await named.execute("SELECT %s", (s["psycopg cursor parameter"],))
+        await named.fetchall()
+    await connection.close()
+    dsn = f"postgresql://app:{s['psycopg password']}@127.0.0.1:1/shop?application_name={s['psycopg application']}"
+    with failing("psycopg: refused"):
+        psycopg.connect(dsn, password=s["psycopg argument"])
+    with failing("psycopg: refused pool"):
+        async with psycopg_pool.AsyncConnectionPool(dsn, open=False, min_size=0, timeout=0.2) as pool:
+            await pool.getconn()
+
+
+async def _grpc() -> None:
+    """A server in this process, and calls of it: what goes along is no span's business."""
+    import grpc  # type: ignore[import-untyped]
+    import grpc.aio  # type: ignore[import-untyped]
+
+    s = SECRETS
+    logging.getLogger("grpc").addHandler(logging.NullHandler())  # what it logs of an exception is its own
+
+    async def abort(request: bytes, context: Any) -> None:
+        await context.abort(grpc.StatusCode.INTERNAL, s["grpc details"], (("x-answer", s["grpc trailer"]),))
+
+    async def fail(request: bytes, context: Any) -> bytes:
+        raise ConnectionError(f"cannot connect to redis://:{s['grpc exception']}@cache/0")
+
+    handlers = {name: grpc.unary_unary_rpc_method_handler(each) for name, each in (("Abort", abort), ("Fail", fail))}
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("planted.Planted", handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        for name in handlers:
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                call = channel.unary_unary(f"/planted.Planted/{name}")
+                await call(
+                    s[f"grpc message {name}"].encode(), metadata=(("authorization", s[f"grpc metadata {name}"]),)
+                )
+    await server.stop(None)
+
+
 async def _sqlalchemy() -> None:
     """On psycopg, sqlite3 and asyncpg: statements, errors of constraints and of syntax, and servers that refuse."""
     import sqlalchemy
@@ -295,6 +364,8 @@ async def _taskiq() -> None:
 
 PLANTED: dict[str, Callable[[], Awaitable[None] | None]] = {
     "asyncpg": _asyncpg,
+    "psycopg": _psycopg,
+    "grpc": _grpc,
     "redis": _redis,
     "valkey": _valkey,
     "neo4j": _neo4j,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from opentelemetry.trace import SpanKind
 
 from causal_otel.engine.samplers import Rule, Rules, Share
-from causal_otel.names import HTTP_REQUEST_METHOD, URL_PATH
+from causal_otel.names import HTTP_REQUEST_METHOD, RPC_METHOD, URL_PATH
 
 __all__ = ["Described", "default_rules", "share_of_all", "shown"]
 
@@ -31,6 +31,7 @@ _HEALTH_PATHS = (
     "/-/healthy",
     "/-/ready",
 )
+_HEALTH_METHOD = "grpc.health.v1.Health/Check"
 
 
 class Described(NamedTuple):
@@ -55,8 +56,11 @@ def default_rules() -> Described:
         attributes={URL_PATH: paths, HTTP_REQUEST_METHOD: re.compile("GET|HEAD")},
         kind=SpanKind.SERVER,
     )
-    said = f"health checks ({', '.join(_HEALTH_PATHS)}): {shown(_HEALTH_SHARE)}"
-    return Described(Rules((health,), Share(1.0)), (said, f"else: {shown(1.0)}"))
+    rpc = Rule(
+        Share(_HEALTH_SHARE), attributes={RPC_METHOD: re.compile(re.escape(_HEALTH_METHOD))}, kind=SpanKind.SERVER
+    )
+    said = f"health checks ({', '.join((*_HEALTH_PATHS, _HEALTH_METHOD))}): {shown(_HEALTH_SHARE)}"
+    return Described(Rules((health, rpc), Share(1.0)), (said, f"else: {shown(1.0)}"))
 
 
 def share_of_all(share: float) -> Described:

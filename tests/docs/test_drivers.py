@@ -16,11 +16,11 @@ from tests.planted import PLANTED
 
 _PROJECT: dict[str, Any] = tomllib.loads(read("pyproject.toml"))["project"]
 _PINS = dict(line.lower().split("==") for line in read("constraints.txt").splitlines() if "==" in line)
-_EXTRAS = {"asgi": "fastapi", "wsgi": "flask"}
+_EXTRAS = {"asgi": "fastapi", "grpc": "grpcio", "wsgi": "flask"}
 """Extras that have another name than their patch."""
 _STANDARD = ("event_loop", "locks", "threads")
 """Patches of the standard library, which is there in one version and records no secrets that a driver is given."""
-_NOT_IN_DEMO = {"taskiq", "wsgi"}
+_NOT_IN_DEMO = {"grpc", "psycopg", "taskiq", "wsgi"}
 
 
 def _lacking(name: str) -> Iterator[str]:

@@ -33,7 +33,7 @@ def _supported(name: str, distribution: str) -> SpecifierSet:
 @pytest.mark.parametrize(
     ("name", "extra"),
     [
-        (name, {"asgi": "fastapi", "wsgi": "flask"}.get(name, name))
+        (name, {"asgi": "fastapi", "grpc": "grpcio", "wsgi": "flask"}.get(name, name))
         for name in BUILT_IN
         if BUILT_IN[name].load().versions  # the standard library has none
     ],

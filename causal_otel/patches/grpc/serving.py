@@ -139,7 +139,7 @@ def _code(servicer: Any) -> str | None:
     """The status that a handler has set; None: none, or OK."""
     code = servicer.code()
     if isinstance(code, int):
-        import grpc
+        import grpc  # type: ignore[import-untyped]
 
         code = next((each for each in grpc.StatusCode if each.value[0] == code), None)
     name = getattr(code, "name", None)
@@ -160,7 +160,7 @@ def _address(peer: str) -> str:
 
 def _inside(serving: _Serving, handler: Any) -> Any:
     """A handler of the same kind, which runs in the context of the call."""
-    import grpc  # type: ignore[import-untyped]
+    import grpc
 
     kind = f"{'stream' if handler.request_streaming else 'unary'}_{'stream' if handler.response_streaming else 'unary'}"
     behavior = getattr(handler, kind)
