@@ -112,7 +112,7 @@ async def _psycopg() -> None:
     with failing("psycopg: refused"):
         psycopg.connect(dsn, password=s["psycopg argument"])
     with failing("psycopg: refused pool"):
-        async with psycopg_pool.AsyncConnectionPool(dsn, open=False, min_size=0, timeout=0.2) as pool:
+        async with psycopg_pool.AsyncConnectionPool(dsn, open=False, min_size=0, max_size=1, timeout=0.2) as pool:
             await pool.getconn()
 
 

@@ -94,6 +94,8 @@ TESTS = {
     ),
     # On ArcadeDB, which is there without a JDK. Neo4j is no other driver: `make test` runs them on it.
     "neo4j": Selection(files=("test_neo4j*", "test_durations"), only="neo4j and not [neo4j and not -neo4j]"),
+    "psycopg": Selection(files=("test_psycopg*",)),
+    "grpc": Selection(files=("test_grpc*",)),
     "sqlalchemy": Selection(files=("test_sqlalchemy*",)),
     "strawberry": Selection(files=("test_strawberry*",)),
     "taskiq": Selection(files=("test_taskiq*",)),
@@ -119,6 +121,9 @@ BETWEEN = [
     ("strawberry", "strawberry-graphql==0.315.0"),  # without stream()
     ("taskiq", "taskiq==0.12.6"),
 ]
+
+FIRST_ON_3_13 = {"asyncpg": "0.30", "grpcio": "1.66.2", "psycopg": "3.2.2"}
+"""The first versions that run there, of drivers that are compiled."""
 
 BESIDE = {"strawberry": ["graphql-core<3.3"], "taskiq": ["taskiq-redis"]}
 """What goes with older versions of a driver, which allow newer ones of it that they do not work with."""
@@ -163,8 +168,10 @@ def _drivers(patch: str) -> dict[str, str]:
 
 def _oldest(patch: str) -> list[str]:
     first = _drivers(patch)
-    if patch == "asyncpg" and sys.version_info >= (3, 13):
-        first["asyncpg"] = "0.30"  # the first that runs there
+    if sys.version_info >= (3, 13):
+        first |= {name: version for name, version in FIRST_ON_3_13.items() if name in first}
+    if patch == "psycopg":
+        first["psycopg-binary"] = first["psycopg"]  # which has libpq in it
     return [f"{name}=={version}" for name, version in first.items()]
 
 

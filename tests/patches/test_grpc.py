@@ -355,12 +355,26 @@ async def test_server_started_inside_a_span(recorded: Recording) -> None:
     assert_span(server, None)
 
 
-async def test_channels_made_before(recorded: Recording) -> None:
-    """A channel and a multi-callable that were made before are traced, without an address; undoing is exact."""
-    async with served() as (_, port):
-        pass
-    assert port
+async def test_channels_made_before() -> None:
+    """A channel, and a method of it, that were there before are traced; its target is not known then."""
+    async with served() as (shop, _):
+        with recording(["grpc"]) as recorded:
+            await shop.Get(b"")
+            (span,) = recorded.spans
+        assert_span(span, None)
+        assert "server.address" not in (span.attributes or {})
+        await shop.Get(b"")
+
+
+async def test_undoing_is_exact() -> None:
+    """Everything that is replaced is put back as it was; a server that was made meanwhile goes on without spans."""
     assert_undone(PATCH)
+    with recording(["grpc"]) as recorded:
+        serving = served()
+        shop, _ = await serving.__aenter__()
+    assert len(await shop.Get(b"")) == 8
+    await serving.__aexit__(None, None, None)
+    assert recorded.spans == []
 
 
 async def test_many_at_once(recorded: Recording) -> None:

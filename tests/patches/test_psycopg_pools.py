@@ -65,7 +65,7 @@ async def test_wait_for_a_connection(recorded: Recording, driver: Driver, postgr
 async def test_wait_in_vain(recorded: Recording, driver: Driver, postgres_url: str) -> None:
     """A pool without a free connection, or that cannot connect, is one failed ACQUIRE."""
     with recorded.tracer.start_as_current_span("root") as root:
-        async with entered(driver.pool(via(postgres_url, 1), min_size=0, open=False)) as pool:
+        async with entered(driver.pool(via(postgres_url, 1), min_size=0, max_size=1, open=False)) as pool:
             with pytest.raises(psycopg_pool.PoolTimeout):
                 await settle(pool.getconn(timeout=0.1))
     acquire = recorded.only("ACQUIRE postgres")
@@ -78,7 +78,7 @@ async def test_wait_in_vain(recorded: Recording, driver: Driver, postgres_url: s
 async def test_null_pool_connects(recorded: Recording, driver: Driver, postgres_url: str) -> None:
     """A pool that keeps no connections fails to make one: that is one failed span, of connecting."""
     with recorded.tracer.start_as_current_span("root"):
-        async with entered(driver.null_pool(via(postgres_url, 1), open=False)) as pool:
+        async with entered(driver.null_pool(via(postgres_url, 1), max_size=1, open=False)) as pool:
             with ignoring(Exception):
                 await settle(pool.getconn(timeout=0.2))
     failed = [span.name for span in recorded.spans if not span.status.is_unset]

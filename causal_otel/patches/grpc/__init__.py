@@ -19,7 +19,7 @@ nothing is recorded the current context is carried, if there is one. Baggage goe
 
 Where the time went: ``causal.server`` (until the first response, connecting included, which gRPC does not tell apart)
 and, of a stream of responses, ``causal.fetch`` (each wait for another one); of a served call whose handler is a
-coroutine ``causal.cpu`` and ``causal.loop.ready_wait``.
+coroutine ``causal.cpu`` and ``causal.loop.ready.wait``.
 
 Not traced: gRPC's API without asyncio, single messages of a stream, calls that are excluded, and OTLP's own services.
 

@@ -101,7 +101,7 @@ class PsycopgOptions(DatabaseOptions):
 
 PATCH = Patch(
     name="psycopg",
-    versions={"psycopg": ("3.1", "4"), "psycopg-pool": ("3.1", "4")},
+    versions={"psycopg": ("3.2", "4"), "psycopg-pool": ("3.2", "4")},
     distributions={"psycopg_pool": "psycopg-pool"},
     options=PsycopgOptions,
     independent=True,

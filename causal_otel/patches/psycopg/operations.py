@@ -18,10 +18,24 @@ if TYPE_CHECKING:
 
     from causal_otel.instrument.operation import Operation
 
-__all__ = ["Place", "as_seen", "described", "on_connection", "pipeline_of", "place", "place_of", "plumbing", "queries"]
+__all__ = [
+    "BATCHING",
+    "Place",
+    "as_seen",
+    "described",
+    "on_connection",
+    "pipeline_of",
+    "place",
+    "place_of",
+    "plumbing",
+    "queries",
+]
 
 Place = tuple[Any, str]
 """An address, which is host and port or the path of a Unix socket, and a database."""
+
+BATCHING = "_causal_otel_batching"
+"""The attribute of a connection on which ``executemany()`` is under way, for which it makes a pipeline of its own."""
 
 _ATTRIBUTE = "_causal_otel_place"
 _QUERY_CANCELED = "57014"
@@ -51,14 +65,9 @@ def place_of(pgconn: Any) -> Place:
 
 
 def pipeline_of(connection: Any) -> Any:
-    """The program's own pipeline, in which statements of a connection wait; None: each is sent at once.
-
-    ``executemany()`` has one for itself, which does not take the connection's lock.
-    """
+    """The program's own pipeline, in which statements of a connection wait; None: each is sent at once."""
     pipeline = getattr(connection, "_pipeline", None)
-    if pipeline is None or getattr(pipeline, "_lock", None) is not getattr(connection, "lock", None):
-        return None
-    return pipeline
+    return None if pipeline is None or BATCHING in connection.__dict__ else pipeline
 
 
 def as_seen(error: BaseException) -> BaseException:

@@ -16,7 +16,7 @@ from causal_otel.instrument.declaration import Wrap
 from causal_otel.instrument.query_parameters import query_parameters
 from causal_otel.names import CAUSAL_SERVER, DB_OPERATION_BATCH_SIZE
 from causal_otel.patches._postgresql import ERRORS
-from causal_otel.patches.psycopg.operations import described, pipeline_of, queries
+from causal_otel.patches.psycopg.operations import BATCHING, described, pipeline_of, queries
 from causal_otel.patches.psycopg.transactions import Sent
 from causal_otel.statements.comment import with_traceparent
 
@@ -76,23 +76,60 @@ def _rows(cursor: Any) -> int | None:
     return int(result.ntuples) if result is not None and result.status == _TUPLES else None
 
 
-def _of_cursor(make: Callable[[DatabaseOptions], Describe], rows: Callable[[Any], int | None] | None) -> Wrapper:
-    """A wrapper for a method that runs a statement at once. In a pipeline it does not: see ``pipelines.py``."""
+def _at_once(describe: Describe) -> Describe:
+    """The same, of what is sent at once. In a pipeline a statement is a part of a batch: see ``pipelines.py``."""
 
-    def wrap(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
-        of_call = make(tracing.options)
+    def describe_at_once(tracing: Tracing[Any], cursor: Any, args: Args, kwargs: Kwargs) -> Operation | None:
+        return describe(tracing, cursor, args, kwargs) if pipeline_of(cursor._conn) is None else None
 
-        def describe(tracing: Tracing[Any], cursor: Any, args: Args, kwargs: Kwargs) -> Operation | None:
-            return of_call(tracing, cursor, args, kwargs) if pipeline_of(cursor._conn) is None else None
-
-        if tracing.options.traceparent and rows is not None:
-            return _commented(describe, rows)(tracing, original)
-        return client_call(describe, ERRORS, rows, CAUSAL_SERVER, plumbing=Sent)(tracing, original)
-
-    return wrap
+    return describe_at_once
 
 
-def _commented(describe: Describe, rows: Callable[[Any], int | None]) -> Wrapper:
+def _execute(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    """For ``execute()`` of cursors."""
+    describe = _at_once(statement(tracing.options))
+    if tracing.options.traceparent:
+        return _commented(describe)(tracing, original)
+    return client_call(describe, ERRORS, _rows, CAUSAL_SERVER, plumbing=Sent)(tracing, original)
+
+
+class _Batching:
+    """``executemany()`` under way."""
+
+    __slots__ = ("_connection", "_running")
+
+    args: Args | None = None
+    inside: Context | None = None
+
+    def __init__(self, running: Running, connection: Any) -> None:
+        running.take_notes(CAUSAL_SERVER)
+        self._running = running
+        self._connection = connection
+        connection.__dict__[BATCHING] = True
+
+    def end(self, result: Any = None, error: BaseException | None = None) -> None:
+        """It is over."""
+        self._connection.__dict__.pop(BATCHING, None)
+        self._running.end(result, error)
+
+
+def _executemany(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    """For ``executemany()`` of cursors."""
+    describe = _at_once(batch(tracing.options))
+
+    def begin(tracing: Tracing[Any], cursor: Any, args: Args, kwargs: Kwargs) -> _Batching | Sent | None:
+        operation = describe(tracing, cursor, args, kwargs)
+        if operation is None or (tracing.excluded is not None and operation.fits(tracing.excluded)):
+            return None
+        if operation.plumbing:
+            return Sent(tracing, lambda: operation, (), ERRORS)
+        running = tracing.leaf(operation, ERRORS, (cursor, args, kwargs))
+        return None if running is None else _Batching(running, cursor._conn)
+
+    return traced_call(begin)(tracing, original)
+
+
+def _commented(describe: Describe) -> Wrapper:
     """The same, with the trace in a comment of each statement that psycopg does not prepare."""
 
     def begin(tracing: Tracing[Any], cursor: Any, args: Args, kwargs: Kwargs) -> Any:
@@ -104,7 +141,7 @@ def _commented(describe: Describe, rows: Callable[[Any], int | None]) -> Wrapper
         running = tracing.leaf(operation, ERRORS, (cursor, args, kwargs))
         if running is None:
             return None
-        running.rows = rows
+        running.rows = _rows
         running.take_notes(CAUSAL_SERVER)
         return _Commented(running, _with_comment(running, cursor, args, kwargs))
 
@@ -155,8 +192,8 @@ TARGETS = tuple(
     wrap
     for cursor in ("Cursor", "AsyncCursor")
     for wrap in (
-        Wrap("psycopg", f"{cursor}.execute", _of_cursor(statement, _rows)),
-        Wrap("psycopg", f"{cursor}.executemany", _of_cursor(batch, None)),
+        Wrap("psycopg", f"{cursor}.execute", _execute),
+        Wrap("psycopg", f"{cursor}.executemany", _executemany),
     )
 )
 """The targets."""
