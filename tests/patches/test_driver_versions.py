@@ -114,6 +114,8 @@ BETWEEN = [
     ("celery in short", "celery==5.4.0 kombu==5.4.2 redis==5.0.8"),
     ("celery in short", "celery==5.5.3 kombu==5.5.4 redis==5.2.1"),
     ("celery in short", "celery==5.6.3 kombu==5.6.2 redis==6.4.0"),
+    ("grpc", "grpcio==1.71.2"),
+    ("psycopg", "psycopg==3.2.13 psycopg-binary==3.2.13 psycopg-pool==3.2.8"),  # the last before 3.3
     ("redis", "redis==6.4.0"),  # with transactions in clusters
     ("redis", "redis==7.1.1"),  # the last whose errors do not tell the server's code
     ("httpx2", "httpx2==2.0.0"),  # the oldest of the other driver that the patch of httpx is for

@@ -58,7 +58,7 @@ async def test_batch_and_stream(recorded: Recording, postgres_url: str, tmp_path
     """A batch of parameters, and a server-side cursor, are one span each."""
 
     def add(session: Session) -> None:
-        session.execute(insert(Book.__table__), [{"id": 11, "author_id": 1}, {"id": 12, "author_id": 1}])
+        session.execute(insert(Book), [{"id": 11, "author_id": 1}, {"id": 12, "author_id": 1}])
         query = select(Author).execution_options(yield_per=2)
         assert len(list(session.scalars(query))) == 3
 

@@ -79,10 +79,13 @@ class GrpcOptions(ClientOptions):
             so, ``*`` for every host, and ``internal`` for loopback, private addresses, names without a dot and those of
             local domains. A call of another host is recorded all the same.
         do_not_propagate_to: to which of them it is not.
+        cpu_time: whether a call that is served tells how long its handler computed, and waited for its turn; None: what
+            the setting ``cpu_time`` says, which is True by default.
     """
 
     propagate_to: tuple[str, ...] = ("*",)
     do_not_propagate_to: tuple[str, ...] = ()
+    cpu_time: bool | None = None
 
 
 PATCH = Patch(

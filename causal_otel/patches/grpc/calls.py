@@ -274,11 +274,11 @@ def _targeted(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[.
     """For making a channel, which does not keep its target."""
 
     @functools.wraps(original)
-    def __init__(self: Any, /, *args: Any, **kwargs: Any) -> None:
-        original(self, *args, **kwargs)
+    def __init__(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         target = args[0] if args else kwargs.get("target")
         if isinstance(target, str):
             self.__dict__[_TARGET] = target
+        return original(self, *args, **kwargs)
 
     return __init__
 

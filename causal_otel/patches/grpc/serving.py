@@ -79,6 +79,10 @@ class _Serving:
             running.learn({RPC_RESPONSE_STATUS_CODE: "CANCELLED" if is_cancellation(error) else "UNKNOWN"})
             running.end()
 
+    def computes(self) -> bool:
+        """Whether it is measured how much the handler computes."""
+        return self._running is not None and self._tracing.options.cpu_time and self._running.span.is_recording()
+
     def reached(self, servicer: Any) -> None:
         """The handler is about to be called."""
         if self._running is not None:
@@ -98,13 +102,18 @@ class _Serving:
             if steps is not None:
                 _tell_steps(running, steps)
             _tell_outcome(self._tracing, running, servicer, error)
+            running.end()
         except Exception:
             faults.report("grpc: a call that is served")
-        running.end(error=error if isinstance(error, GeneratorExit) and servicer is None else None)
 
     def __del__(self) -> None:
         # Its message could not be read, or did not arrive, or there were too many calls at once: gRPC tells nobody.
-        self.over(None, GeneratorExit())
+        running, self._running = self._running, None
+        if running is not None:
+            try:
+                running.end(error=GeneratorExit())
+            except Exception:
+                faults.report("grpc: a call that has not got to its handler")
 
 
 def _tell_steps(running: Running, steps: OwnSteps[Any]) -> None:
@@ -113,8 +122,6 @@ def _tell_steps(running: Running, steps: OwnSteps[Any]) -> None:
 
 
 def _tell_outcome(tracing: Tracing[Any], running: Running, servicer: Any, error: BaseException | None) -> None:
-    if servicer is None:
-        return
     said = _code(servicer)
     if error is None or type(error).__name__ == "AbortError":
         code = said or ("OK" if error is None else "UNKNOWN")
@@ -181,9 +188,10 @@ def _coroutine(serving: _Serving, behavior: Callable[..., Any]) -> Callable[...,
     async def call(request: Any, servicer: Any) -> Any:
         serving.reached(servicer)
         activation = context.attach(serving.where)
-        steps: OwnSteps[Any] = OwnSteps(behavior(request, servicer))
+        handling = behavior(request, servicer)
+        steps: OwnSteps[Any] | None = OwnSteps(handling) if serving.computes() else None
         try:
-            response = await steps
+            response = await (handling if steps is None else steps)
         except BaseException as error:
             activation.end()
             serving.over(servicer, error, steps)
@@ -347,7 +355,7 @@ def _intercepted(tracing: Tracing[Any], original: Callable[..., Any]) -> Callabl
     """For making a server: ``interceptors`` is its third argument."""
 
     @functools.wraps(original)
-    def __init__(self: Any, /, *args: Any, **kwargs: Any) -> None:
+    def __init__(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         if tracing.active:
             try:
                 ours = _made(tracing)
@@ -357,7 +365,7 @@ def _intercepted(tracing: Tracing[Any], original: Callable[..., Any]) -> Callabl
                     kwargs["interceptors"] = (ours, *(kwargs.get("interceptors") or ()))
             except Exception:
                 faults.report("grpc: a server")
-        original(self, *args, **kwargs)
+        return original(self, *args, **kwargs)
 
     return __init__
 

@@ -124,6 +124,8 @@ def _asks(operation: str) -> Wrapper:
         @functools.wraps(original)
         def gen(self: Any, /, *args: Any, **kwargs: Any) -> Any:
             steps = original(self, *args, **kwargs)
+            if not isinstance(steps, Generator):
+                return steps
             span = _of(self)
             if span is not None:
                 wanted = args[0] if args else kwargs.get("num")

@@ -137,7 +137,7 @@ def _queue(make: Callable[[DatabaseOptions], Describe]) -> Wrapper:
                     found = queued(pipeline, self, args, kwargs)
                 except Exception:
                     faults.report("psycopg: a pipeline")
-            return steps if found is None else _timed(found, steps)
+            return _timed(found, steps) if found is not None and isinstance(steps, Generator) else steps
 
         return gen
 
@@ -157,7 +157,7 @@ def _answer(*, ends: bool = False) -> Wrapper:
         def gen(self: Any, /, *args: Any, **kwargs: Any) -> Any:
             steps = original(self, *args, **kwargs)
             found = _batches.get(self) if _batches else None
-            if found is None or not found.is_open():
+            if found is None or not found.is_open() or not isinstance(steps, Generator):
                 return steps
             return ending(found, steps) if ends else _timed(found, steps)
 

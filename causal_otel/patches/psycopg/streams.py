@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from causal_otel._internal import faults
@@ -97,9 +97,9 @@ def _stream(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[...
     @functools.wraps(original)
     def stream(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         rows = original(self, *args, **kwargs)
-        if not tracing.wanted():
-            return rows
-        return (async_rows if hasattr(rows, "__anext__") else sync_rows)(self, rows, args, kwargs)
+        if isinstance(rows, AsyncGenerator | Generator) and tracing.wanted():
+            return (async_rows if isinstance(rows, AsyncGenerator) else sync_rows)(self, rows, args, kwargs)
+        return rows
 
     return stream
 
@@ -197,9 +197,10 @@ def _copy(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., 
     @functools.wraps(original)
     def copy(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         manager = original(self, *args, **kwargs)
-        if not tracing.wanted():
-            return manager
-        return (async_managed if hasattr(manager, "__aenter__") else managed)(self, manager, args, kwargs)
+        is_async = isinstance(manager, AbstractAsyncContextManager)
+        if (is_async or isinstance(manager, AbstractContextManager)) and tracing.wanted():
+            return (async_managed if is_async else managed)(self, manager, args, kwargs)
+        return manager
 
     return copy
 
