@@ -60,60 +60,64 @@ class _Serving:
         self._method = method
         self.where = where
 
-    def missing(self) -> None:
-        """The server has no such method."""
+    def _end(self, tell: Callable[[Running], None], error: BaseException | None = None) -> None:
+        """End the span, once ``tell`` has told what came of the call. Never raises."""
         running, self._running = self._running, None
         if running is None:
             return
-        running.operation = operation = unknown(self._method)
-        running.span.update_name(operation.name)
-        running.learn({**operation.attributes, RPC_RESPONSE_STATUS_CODE: "UNIMPLEMENTED"})
-        running.fail("UNIMPLEMENTED", "UNIMPLEMENTED")
-        running.end()
-
-    def refused(self, error: BaseException) -> None:
-        """One of the program's interceptors has raised, so that the call has no handler."""
-        running, self._running = self._running, None
-        if running is not None:
-            self._tracing.raised(running, error)
-            running.learn({RPC_RESPONSE_STATUS_CODE: "CANCELLED" if is_cancellation(error) else "UNKNOWN"})
-            running.end()
-
-    def computes(self) -> bool:
-        """Whether it is measured how much the handler computes."""
-        return self._running is not None and self._tracing.options.cpu_time and self._running.span.is_recording()
-
-    def reached(self, servicer: Any) -> None:
-        """The handler is about to be called."""
-        if self._running is not None:
+        for step in (tell, lambda running: running.end(error=error)):
             try:
-                address = _address(servicer.peer())
-                if address:
-                    self._running.learn({CLIENT_ADDRESS: address})
+                step(running)
             except Exception:
                 faults.report("grpc: a call that is served")
 
+    def missing(self) -> None:
+        """The server has no such method."""
+
+        def tell(running: Running) -> None:
+            running.operation = operation = unknown(self._method)
+            running.span.update_name(operation.name)
+            running.learn({**operation.attributes, RPC_RESPONSE_STATUS_CODE: "UNIMPLEMENTED"})
+            running.fail("UNIMPLEMENTED", "UNIMPLEMENTED")
+
+        self._end(tell)
+
+    def refused(self, error: BaseException) -> None:
+        """One of the program's interceptors has raised, so that the call has no handler."""
+
+        def tell(running: Running) -> None:
+            self._tracing.raised(running, error)
+            running.learn({RPC_RESPONSE_STATUS_CODE: "CANCELLED" if is_cancellation(error) else "UNKNOWN"})
+
+        self._end(tell)
+
+    def reached(self, servicer: Any) -> bool:
+        """The handler is about to be called. Returns whether it is measured how much it computes. Never raises."""
+        running = self._running
+        if running is None:
+            return False
+        try:
+            address = _address(servicer.peer())
+            if address:
+                running.learn({CLIENT_ADDRESS: address})
+            return bool(self._tracing.options.cpu_time and running.span.is_recording())
+        except Exception:
+            faults.report("grpc: a call that is served")
+            return False
+
     def over(self, servicer: Any, error: BaseException | None = None, steps: OwnSteps[Any] | None = None) -> None:
         """The handler has returned or raised. Never raises."""
-        running, self._running = self._running, None
-        if running is None:
-            return
-        try:
+
+        def tell(running: Running) -> None:
             if steps is not None:
                 _tell_steps(running, steps)
             _tell_outcome(self._tracing, running, servicer, error)
-            running.end()
-        except Exception:
-            faults.report("grpc: a call that is served")
+
+        self._end(tell)
 
     def __del__(self) -> None:
         # Its message could not be read, or did not arrive, or there were too many calls at once: gRPC tells nobody.
-        running, self._running = self._running, None
-        if running is not None:
-            try:
-                running.end(error=GeneratorExit())
-            except Exception:
-                faults.report("grpc: a call that has not got to its handler")
+        self._end(lambda running: None, GeneratorExit())
 
 
 def _tell_steps(running: Running, steps: OwnSteps[Any]) -> None:
@@ -186,10 +190,10 @@ def _inside(serving: _Serving, handler: Any) -> Any:
 def _coroutine(serving: _Serving, behavior: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(behavior)
     async def call(request: Any, servicer: Any) -> Any:
-        serving.reached(servicer)
+        measured = serving.reached(servicer)
         activation = context.attach(serving.where)
         handling = behavior(request, servicer)
-        steps: OwnSteps[Any] | None = OwnSteps(handling) if serving.computes() else None
+        steps: OwnSteps[Any] | None = OwnSteps(handling) if measured else None
         try:
             response = await (handling if steps is None else steps)
         except BaseException as error:
