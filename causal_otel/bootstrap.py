@@ -25,7 +25,14 @@ __all__ = ["install_from_environment", "replaced_by_ours"]
 _DISABLED = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
 """OpenTelemetry's variable: names of instrumentors, those that patches of ours replace too; ``*`` stands for all."""
 
-_OURS = {"fastapi": "asgi", "httpx2": "httpx", "starlette": "asgi", "threading": "threads"}
+_OURS = {
+    "fastapi": "asgi",
+    "grpc_aio_client": "grpc",  # not grpc_client and grpc_server, which trace gRPC without asyncio
+    "grpc_aio_server": "grpc",
+    "httpx2": "httpx",
+    "starlette": "asgi",
+    "threading": "threads",
+}
 """Names that differ, theirs and ours."""
 _NOT_OURS = ("wsgi",)
 """Names that are alike, of things that are not: our ``wsgi`` is a middleware, which an application has to use."""
