@@ -114,6 +114,8 @@ def install(
         if loaded.logs == "export" and not made.exports_logs:
             why = "your provider exports" if made.pipeline is None else f"the exporter is {loaded.exporter}"
             made.warn(f"log records are not exported, although logs='export', because {why}")
+        if loaded.profiling and made.pipeline is None:
+            made.warn("nothing is profiled, although profiling=True, because your provider makes the spans")
         put_in_force(made)
         border = BaggageBorder(loaded.baggage_hosts, loaded.baggage_max_bytes)
         made.apply(registered, with_defaults(chosen, loaded), border, loaded.logs)
@@ -146,7 +148,7 @@ def _made(
             measuring.close()
         raise
     made = Installation(pipeline.provider, pipeline, call, policy=policy, measuring=measuring)
-    for warning in conflicts(settings):
+    for warning in (*conflicts(settings), *pipeline.warnings):
         made.warn(warning)
     return made
 

@@ -254,6 +254,7 @@ class Installation:
             logs=self.pipeline.logs(),
             sampling=self.pipeline.sampling(),
             buffer=self.pipeline.buffer(),
+            profiling=self.pipeline.profiling(),
         )
 
     def uninstall(self) -> None:

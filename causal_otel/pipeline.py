@@ -26,6 +26,7 @@ from causal_otel.export.shutdown_hooks import Termination
 from causal_otel.export.signal import TRACES, Signal
 from causal_otel.export.telemetry import Telemetry
 from causal_otel.export.worker import Worker
+from causal_otel.profiling.process_context import publish
 from causal_otel.sampling.configured import Sampling
 from causal_otel.transports.transport import without_credentials
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from causal_otel.export.spool import Spool
     from causal_otel.export.status import ExportStatus
     from causal_otel.logs.pipeline import LogPipeline
+    from causal_otel.profiling.sampler import Sampler
     from causal_otel.sampling.status import BufferStatus, SamplingStatus
     from causal_otel.settings import Settings
     from causal_otel.transports.transport import Outcome
@@ -60,6 +62,9 @@ class Pipeline:
         policy: takes secrets out of what leaves.
         flush_with: calls what exports the last spans when SIGTERM ends the process, and exports the last metrics.
 
+    Attributes:
+        warnings: what was asked for and cannot be had.
+
     Raises:
         SettingError: the settings need an extra that is not installed.
     """
@@ -74,12 +79,15 @@ class Pipeline:
         flush_with: Callable[[Callable[[], object]], None] | None = None,
     ) -> None:
         self._policy = policy
+        self.warnings: list[str] = []
         resource = make_resource(settings, policy)
         self.service_name = str(resource.attributes[names.SERVICE_NAME])
         self.destination = "nowhere"
         self._exit_timeout = settings.exit_timeout
         self._worker = self._make_span_worker(settings)
         self._propagator = propagate.get_global_textmap()
+        self._sampler = self._make_sampler(settings)
+        self._process_context = publish(resource) if settings.process_context else None
 
         self._sampling = Sampling(settings, self.service_name)
         sampler, limits = self._sampling.sampler, _limits(settings)
@@ -91,7 +99,8 @@ class Pipeline:
             self.provider = TracerProvider(sampler, resource, limits)
             self.provider.core.redaction = policy
             trace.set_tracer_provider(self.provider)
-        self.provider.core.long_span = observer(task_edges=settings.task_edges, collections=settings.cpu_time)
+        observe = observer(task_edges=settings.task_edges, collections=settings.cpu_time)
+        self.provider.core.long_span = observe if self._sampler is None else self._sampler.observe(observe)
         self._watch_no_more_gc = gc_pauses.watch() if settings.cpu_time else None
         self.provider.set_buffer(self._buffer(settings))
         if self._telemetry is not None:
@@ -152,6 +161,17 @@ class Pipeline:
         url = logs_destination(settings, protocol, url)
         return LogPipeline(settings, resource, lambda signal: self._make_worker(settings, protocol, url, signal=signal))
 
+    def _make_sampler(self, settings: Settings) -> Sampler | None:
+        if not settings.profiling:
+            return None
+        from causal_otel.profiling.sampler import Sampler, unavailable
+
+        why = unavailable()
+        if why is not None:
+            self.warnings.append(f"nothing is profiled, although profiling=True, because {why}")
+            return None
+        return Sampler(settings.profiling_rate)
+
     def _buffer(self, settings: Settings) -> Buffer | None:
         if settings.keep_errors != "process":
             return None
@@ -186,6 +206,11 @@ class Pipeline:
         from causal_otel.sampling.status import BufferStatus
 
         return BufferStatus(len(buffer), buffer.size, buffer.promoted, dict(buffer.evicted))
+
+    def profiling(self) -> str:
+        """What is profiled, in words; empty: nothing is."""
+        sampler = self._sampler
+        return "" if sampler is None else f"{1 / sampler.period:g} looks a second, {sampler.samples} samples so far"
 
     def flush(self, timeout: float) -> bool:
         """Export every span that has ended and every record that was logged, in so many seconds; whether it could."""
@@ -222,6 +247,10 @@ class Pipeline:
         self.provider.shutdown()
         self.provider.set_buffer(None)
         self.provider.core.long_span = None
+        if self._sampler is not None:
+            self._sampler.close()
+        if self._process_context is not None:
+            self._process_context.withdraw()
         if self._watch_no_more_gc is not None:
             self._watch_no_more_gc()
         if then is not None:

@@ -72,6 +72,9 @@ class SettingArguments(TypedDict, total=False):
     code_origin: bool | None
     lock_waits: bool | None
     loop_block_threshold: float | None
+    profiling: bool | None
+    profiling_rate: float | None
+    process_context: bool | None
     excluded_urls: list[str] | tuple[str, ...] | None
     excluded_tasks: list[str] | tuple[str, ...] | None
     request_headers: list[str] | tuple[str, ...] | None

@@ -25,6 +25,7 @@ from causal_otel._internal.setting_types import (
     POSITIVE,
     PROPAGATORS,
     PROXIES,
+    RATE,
     RULES,
     SAMPLER_ARGUMENT,
     SAMPLERS,
@@ -359,6 +360,25 @@ class Settings:
         "A turn of an event loop that takes this long, or longer, is a span `loop blocked`. `0`: none is, and no loop "
         "is watched. The option `loop_block_threshold` of the patch `event_loop` replaces this.",
         "TRACING_LOOP_BLOCK_THRESHOLD",
+    )
+    profiling: bool = _setting(
+        BOOLEAN,
+        False,
+        "`true`: spans say what code ran in their own time: `causal.profile`. See [Profile](../how-to/profile.md).",
+        "TRACING_PROFILING",
+    )
+    profiling_rate: float = _setting(
+        RATE,
+        20.0,
+        "With `profiling`: how many times a second the threads are looked at that work for a span.",
+        "TRACING_PROFILING_RATE",
+    )
+    process_context: bool = _setting(
+        BOOLEAN,
+        True,
+        "Profilers outside of this process can read which service it is (OTEP 4719, on Linux): the attributes of the "
+        "resource, in a mapping of memory that is called `OTEL_CTX`.",
+        "TRACING_PROCESS_CONTEXT",
     )
     excluded_urls: tuple[str, ...] = _setting(
         EXCLUDED_URLS,

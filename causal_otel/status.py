@@ -37,6 +37,8 @@ class Status(NamedTuple):
     """Which traces are recorded, and problems with the source of the rules; None: your own provider decides."""
     buffer: BufferStatus | None = None
     """Traces that are not sampled and wait for a failure; None: ``keep_errors`` is not ``process``."""
+    profiling: str = ""
+    """How often threads are looked at, and how many samples were taken; empty: ``profiling`` is off."""
     redacted: Mapping[str, int] = MappingProxyType({})
     """How often each rule has taken a secret out of what was exported, printed or read."""
     faults: Mapping[str, int] = MappingProxyType({})
@@ -60,6 +62,8 @@ class Status(NamedTuple):
             lines.append(f"  sampling: {self.sampling}")
         if self.buffer is not None:
             lines.append(f"  not sampled: {self.buffer}")
+        if self.profiling:
+            lines.append(f"  profiling: {self.profiling}")
         if self.redacted:
             lines.append(f"  redacted: {', '.join(f'{count} by {rule}' for rule, count in self.redacted.items())}")
         lines += [f"  failed {count} times: {site}" for site, count in self.faults.items()]

@@ -32,6 +32,7 @@ __all__ = [
     "POSITIVE",
     "PROPAGATORS",
     "PROXIES",
+    "RATE",
     "RATIO",
     "RULES",
     "SAMPLERS",
@@ -172,6 +173,7 @@ SECONDS_OR_OFF = Kind(
     lambda text: 0.0 if text == "0" else _FROM_TEN_MILLISECONDS.parse(text),
     lambda value: (value == 0 and value is not False) or _FROM_TEN_MILLISECONDS.accepts(value),
 )
+RATE = number(float, 1, 200, "a number from 1 to 200")
 RATIO = number(float, 0, 1, "a number from 0 to 1")
 FILE = Kind("the path of a readable file", readable_file, _valid(readable_file))
 PAIRS = Kind(

@@ -62,6 +62,9 @@ from causal_otel.names import (
     CAUSAL_POOL_WAIT,
     CAUSAL_POOL_WAITING,
     CAUSAL_PREFETCH_WAIT,
+    CAUSAL_PROFILE,
+    CAUSAL_PROFILE_PERIOD,
+    CAUSAL_PROFILE_SAMPLES,
     CAUSAL_QUERY_TRUNCATED,
     CAUSAL_QUEUE_WAIT,
     CAUSAL_RECEIVE,
@@ -200,6 +203,12 @@ OURS = {
         _SECONDS,
         "The part of `causal.queue.wait` after a worker had received the task: it held it, and was busy.",
     ),
+    CAUSAL_PROFILE: (
+        "string",
+        "What ran in the span's own time, with `profiling` only: a stack a line, and how many samples had it.",
+    ),
+    CAUSAL_PROFILE_PERIOD: (_SECONDS, "From one sample of `causal.profile` to the next, in the mean."),
+    CAUSAL_PROFILE_SAMPLES: ("int", "How many samples were taken, with those that `causal.profile` has no room for."),
     CAUSAL_QUERY_TRUNCATED: ("bool", "`db.query.text` is the beginning of a longer statement."),
     CAUSAL_QUEUE_WAIT: (
         _SECONDS,

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import re
 import sys
 import threading
@@ -27,6 +26,7 @@ from causal_otel.causality.thread_times import gil_wait, times_here
 from causal_otel.causality.watchdog import frame_of
 from causal_otel.engine import context
 from causal_otel.engine.span import Span
+from causal_otel.engine.thread_contexts import context_of_task
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Handle
@@ -291,7 +291,7 @@ def _current(task: Any, handle: Any) -> OtelContext:
     """What is current in a task, or else in a callback, read by another thread."""
     if context.variable is None:
         return NOTHING
-    found = _context_of(task) if task is not None else getattr(handle, "_context", None)
+    found = context_of_task(task) if task is not None else getattr(handle, "_context", None)
     return NOTHING if found is None else found.get(context.variable, NOTHING)
 
 
@@ -308,13 +308,3 @@ def _at_work(found: OtelContext, start: int) -> OtelContext:
     while isinstance(chosen, Span) and chosen._start > latest and isinstance(chosen._parent_span, Span):
         chosen = chosen._parent_span
     return found if chosen is span else context.with_span(chosen, found)
-
-
-def _context_of(task: Any) -> Context | None:
-    """The ``contextvars.Context`` that a task runs in."""
-    get = getattr(task, "get_context", None)
-    if get is not None:  # Python 3.12
-        found: Context = get()
-        return found
-    # The first of what a task in C refers to, before those of its callbacks.
-    return next((each for each in gc.get_referents(task) if type(each) is Context), None)

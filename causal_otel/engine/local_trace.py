@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry.trace import TraceFlags
 
+from causal_otel.engine import thread_contexts
 from causal_otel.engine.asyncio_task import running_loop, task_of
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ class LocalTrace:
             self.clock = time_ns() - perf_counter_ns()
             # Of all that is needed to tell tasks apart, this alone cannot be asked later.
             self.task = id(task_of(running_loop()))
+            if thread_contexts.watching is not None:
+                thread_contexts.begin_work()
         else:
             self.clock = clock
             self.task = 0

@@ -69,6 +69,7 @@ class SpanData(ReadableSpan):
 
     _own_context: SpanContext | None = None
     _token: Any = None  # a context's, while its block goes on, if it has one
+    _profile: Any = None  # what a profiler has seen of it
     _shared: bool = False  # other spans have the same dict: copy it before changing it
     _events: list[RawEvent] | None = None  # type: ignore[assignment]
     _links: list[Link] | None = None  # type: ignore[assignment]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from causal_otel.engine.tracer import Tracer
     from causal_otel.transports.transport import Request
 
-__all__ = ["Batch", "Encoder"]
+__all__ = ["Batch", "Encoder", "encoded_resource"]
 
 
 _MAX_REQUEST_BYTES = 4_000_000
@@ -197,9 +197,14 @@ class Batch:
         self._begin()
 
 
-def _resource(resource: Resource, redaction: Redaction | None) -> bytes:
+def encoded_resource(resource: Resource, redaction: Redaction | None = None) -> bytes:
+    """The ``Resource`` message."""
     attributes, _ = AttributeEncoder(b"\x0a", redaction=redaction).encode(resource.attributes)
-    return field(b"\x0a", attributes) + optional(b"\x1a", resource.schema_url)
+    return attributes
+
+
+def _resource(resource: Resource, redaction: Redaction | None) -> bytes:
+    return field(b"\x0a", encoded_resource(resource, redaction)) + optional(b"\x1a", resource.schema_url)
 
 
 def _scope(scope: InstrumentationScope | None, redaction: Redaction | None) -> bytes:

@@ -53,7 +53,7 @@ from causal_otel import names
 from causal_otel._internal import faults
 from causal_otel._internal.setting_types import SECONDS_OR_OFF
 from causal_otel.causality.turn_clock import note_turns
-from causal_otel.engine import context
+from causal_otel.engine import context, thread_contexts
 from causal_otel.instrument.declaration import Connect, Patch, Wrap
 from causal_otel.instrument.options import Options
 from causal_otel.instrument.stopwatch import unix_time
@@ -154,9 +154,11 @@ def _run_forever(tracing: Tracing[EventLoopOptions], original: Callable[..., Any
     def run_forever(loop: AbstractEventLoop) -> Any:
         monitor = _attach(tracing, loop, sys._getframe())
         note_no_more = note_turns(loop)
+        before = thread_contexts.begin_loop(loop)
         try:
             return original(loop)
         finally:
+            thread_contexts.end_loop(before)
             note_no_more()
             if monitor is not None:
                 monitor.detach()

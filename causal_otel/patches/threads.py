@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.context import Context
 
 from causal_otel._internal import faults
-from causal_otel.engine import carriers
+from causal_otel.engine import carriers, thread_contexts
 from causal_otel.engine.context import begin, current, restore
 from causal_otel.engine.thread_waits import forget_thread_wait, waited_for_thread, waits
 from causal_otel.instrument import jobs
@@ -89,10 +89,15 @@ def _run(
     if submitted is not None and (waited := perf_counter() - submitted) >= LEAST:
         waited_for_thread(waited)
     token = begin(context)
+    watched = thread_contexts.watching is not None
+    if watched:
+        thread_contexts.begin_work(function)
     try:
         return function(*args, **kwargs)
     finally:
         restore(token)
+        if watched:
+            thread_contexts.end_work()
         if waits:
             forget_thread_wait()
         del context, token  # or an exception that somebody keeps would keep the trace, through its traceback

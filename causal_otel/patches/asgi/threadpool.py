@@ -14,7 +14,7 @@ from time import perf_counter, thread_time_ns
 from typing import TYPE_CHECKING, Any
 
 from causal_otel._internal import faults
-from causal_otel.engine import context
+from causal_otel.engine import context, thread_contexts
 from causal_otel.instrument.jobs import Around
 from causal_otel.instrument.parts import LEAST
 
@@ -55,11 +55,16 @@ class _Job(Around):
 
     def __call__(self, *args: Any) -> Any:
         self.began = perf_counter()
+        watched = thread_contexts.watching is not None
+        if watched:
+            thread_contexts.begin_work()
         since = thread_time_ns()
         try:
             return self.function(*args)
         finally:
             self.computed = thread_time_ns() - since
+            if watched:
+                thread_contexts.end_work()
 
 
 def wrap_run_sync(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
