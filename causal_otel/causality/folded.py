@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["folded", "hottest", "stacks"]
 
 _SEPARATOR = ";"
+_LONGEST_READ = 100_000
+"""Characters of anybody's text."""
 
 
 def folded(seen: Mapping[str, int], longest: int) -> str:
@@ -41,7 +43,7 @@ def stacks(text: str) -> list[tuple[tuple[str, ...], int]]:
         text: anybody's. Lines that are none of a profile, such as a last one that was cut, are left out.
     """
     found = []
-    for line in text.splitlines():
+    for line in text[:_LONGEST_READ].splitlines():
         stack, _, count = line.rpartition(" ")
         if stack and count.isascii() and count.isdecimal() and len(count) < 10 and int(count):
             found.append((tuple(stack.split(_SEPARATOR)), int(count)))

@@ -13,7 +13,7 @@ from causal_otel.cli.lookup import beside, missing, parse_trace_id
 from causal_otel.cli.source import add_source, source
 from causal_otel.cli.stored import carry_out, utc
 from causal_otel.collector.units import format_duration
-from causal_otel.names import CAUSAL_PREFETCH_WAIT, CAUSAL_QUEUE_WAIT
+from causal_otel.names import CAUSAL_PREFETCH_WAIT, CAUSAL_PROFILE, CAUSAL_QUEUE_WAIT
 from causal_otel.terminal.screen import Screen
 from causal_otel.terminal.text import plural
 
@@ -33,6 +33,7 @@ HELP = "Show one of the traces that are kept, on this machine or behind an addre
 _MOST = 10
 _MOST_RECORDS = 100_000
 _LONGEST_MESSAGE = 200
+_MOST_LINES = 3
 _SHORTEST_PREFETCH = 0.001  # seconds
 _KNOWN_BY = {"heuristic": ", a guess", "link": ", by a link"}
 """How the critical path is known to lead through a span, where that is not by what spans say of tasks and calls."""
@@ -103,6 +104,7 @@ def _show(arguments: argparse.Namespace) -> int:
             _on_path(path, runs),
         ),
         ("Where the time went", _inside(view.spans, runs)),
+        ("What ran in their own time", _profiles(view.spans)),
         ("Links", _links(view)),
         ("Errors", _errors(view.spans)),
         ("Warnings", _warnings(view.spans)),
@@ -195,6 +197,22 @@ def _prefetched(span: SpanView | None, part: Part) -> str:
     if not isinstance(seconds, float) or not math.isfinite(seconds) or seconds < _SHORTEST_PREFETCH:
         return ""
     return f" ({format_duration(round(seconds * 1_000_000_000))} of it prefetched)"
+
+
+def _profiles(spans: Sequence[SpanView]) -> Iterator[Line]:
+    from causal_otel.causality.folded import hottest, stacks
+
+    found = []
+    for span in spans:
+        text = span.attributes.get(CAUSAL_PROFILE)
+        if isinstance(text, str) and (profile := stacks(text)):
+            found.append((sum(count for _, count in profile), span, hottest(profile)[:_MOST_LINES]))
+    found.sort(key=lambda each: (-each[0], each[1].index))
+    for samples, span, lines in found[:_MOST]:
+        yield ("  ", ""), *_name(span), (f": {plural(samples, 'sample')}", "")
+        for line, count in lines:
+            yield (f"    {count / samples:6.1%}  ", ""), (printable(line)[:_LONGEST_MESSAGE], "")
+    yield from _left_out(len(found), "span")
 
 
 def _links(view: TraceView) -> Iterator[Line]:

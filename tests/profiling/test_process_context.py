@@ -66,7 +66,7 @@ def test_it_says_nothing(code: str) -> None:
 
 
 def test_a_forked_child_says_it_itself() -> None:
-    """A child does not inherit the mapping, and has one of its own, which it withdraws without touching the parent's."""
+    """A child does not inherit the mapping; it has its own, which it withdraws without touching the parent's."""
     context = publish(Resource({"service.name": "forks"}))
     assert context is not None
     try:

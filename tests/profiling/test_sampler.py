@@ -88,7 +88,7 @@ class TestOnALoop:
 
         run(kind, main())
         profiled.assert_hot("in a thread")
-        assert CAUSAL_PROFILE not in profiled.told("awaits")
+        assert not [frames for frames, _ in profiled.profile("awaits") if "burn()" in str(frames)]
 
     def test_a_loop_inside_of_synchronous_work(self, profiled: Profiling, kind: str) -> None:
         """A synchronous task that runs a loop, as Celery's do, is seen before it, inside of it and after it."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from causal_otel.causality.explanation.stalls import is_stall, stalled_by
 from causal_otel.causality.explanation.targets import a_connection_to, is_database, named, queue, target
+from causal_otel.causality.folded import hottest, stacks
 from causal_otel.names import (
     CAUSAL_CONNECT,
     CAUSAL_DISCOVERY,
@@ -16,6 +17,7 @@ from causal_otel.names import (
     CAUSAL_LOCK_WAIT,
     CAUSAL_POOL_SETUP,
     CAUSAL_POOL_WAIT,
+    CAUSAL_PROFILE,
     CAUSAL_RECEIVE,
     CAUSAL_RETRY_WAIT,
     CAUSAL_SEND,
@@ -104,11 +106,11 @@ class Namer:
             return Category(
                 "unawaited_task", self.somewhere("in a task that nobody awaited", span), f" ({named(task.name)})"
             )
-        return Category("own_code", self.somewhere("own code", span))
+        return Category("own_code", self.somewhere("own code", span), _seen_most(span))
 
     def computing(self, span: Span) -> Category:
         """The thread was at work."""
-        return Category("computing", self.somewhere("computing", span))
+        return Category("computing", self.somewhere("computing", span), _seen_most(span))
 
     def collecting(self, span: Span) -> Category:
         """The garbage collector was at work."""
@@ -177,6 +179,16 @@ class Namer:
         elif task or holder is not None:
             held = f" held by {named(str(task) if holder is None else holder.name)}"
         return Category("lock_wait", label, held)
+
+
+def _seen_most(span: Span) -> str:
+    """The line of code that most samples of its profile have, if it is half of them; empty: it has no such profile."""
+    text = span.attributes.get(CAUSAL_PROFILE)
+    profile = stacks(text) if isinstance(text, str) else []
+    if not profile:
+        return ""
+    line, count = hottest(profile)[0]
+    return f", seen most in {named(line)}" if count * 2 >= sum(each for _, each in profile) else ""
 
 
 def _unawaited(span: Span) -> Span | None:

@@ -12,6 +12,7 @@ from causal_otel.collector.attributes import plain_dict, text
 from causal_otel.collector.units import format_duration
 from causal_otel.collector.web.bars import Axis, PartView, parts
 from causal_otel.collector.web.legend import path_says
+from causal_otel.collector.web.profile_view import ProfileView, profile_view
 from causal_otel.collector.web.trace_logs import LogList, of_span
 from causal_otel.names import CAUSAL_LINK
 
@@ -113,7 +114,8 @@ class SpanDetails:
     """What the page shows of ``span`` when it is opened.
 
     ``parts`` are where its time went, ``shares`` what a stall of the event loop was spent on, ``path`` its parts of the
-    critical path, and how each is known, ``linking`` how many spans of other traces link to it.
+    critical path, and how each is known, ``profile`` what code ran in its own time, ``linking`` how many spans of other
+    traces link to it.
     """
 
     span: SpanView
@@ -124,6 +126,7 @@ class SpanDetails:
     parts: tuple[PartView, ...]
     shares: tuple[str, ...]
     path: tuple[str, ...]
+    profile: ProfileView | None
     tasks: tuple[TaskRelation, ...]
     attributes: _Pairs
     events: tuple[Event, ...]
@@ -169,6 +172,7 @@ def span_details(
         parts=parts(explained, span, Axis(span.start, max(1, span.duration))),
         shares=tuple(_shares(span)),
         path=tuple(_path(explained, span)),
+        profile=profile_view(span.attributes),
         tasks=tuple(_tasks(explained, span)),
         attributes=attributes,
         events=tuple(
