@@ -112,7 +112,7 @@ def test_names_are_only_text() -> None:
 @pytest.mark.long
 @pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 480)])
 def test_in_a_browser(serve: Callable[[ASGIApp], str], open_page: OpenPage, theme: Any, width: int) -> None:
-    """The details that are opened by a click draw the graph: each frame below the one that called it, as wide as told."""
+    """The details that a click opens draw the graph: each frame below the one that called it, as wide as told."""
     page = open_page(f"{serve(_profiled(_attributes(_SEEN)))}/trace/{_TRACE}", theme=theme, width=width)
     page.click(f"#s-{Builder.id(2)} .op")
     graph = page.locator("svg.flame.profile")
