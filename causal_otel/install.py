@@ -115,7 +115,8 @@ def install(
             why = "your provider exports" if made.pipeline is None else f"the exporter is {loaded.exporter}"
             made.warn(f"log records are not exported, although logs='export', because {why}")
         if loaded.profiling and made.pipeline is None:
-            made.warn("nothing is profiled, although profiling=True, because your provider makes the spans")
+            why = "your provider makes the spans"
+            made.warn(f"nothing is profiled, although profiling=True, because {why}")
         put_in_force(made)
         border = BaggageBorder(loaded.baggage_hosts, loaded.baggage_max_bytes)
         made.apply(registered, with_defaults(chosen, loaded), border, loaded.logs)
