@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context as OtelContext
 
-__all__ = ["begin_loop", "begin_work", "context_of_task", "current_in", "end_loop", "end_work", "known", "watch"]
+__all__ = ["begin_loop", "begin_work", "context_of_task", "current_in", "end", "known", "watch", "watching"]
 
 Where = Context | weakref.ref[AbstractEventLoop]
 
@@ -53,28 +53,29 @@ def watch(began: Callable[[], None]) -> Callable[[], None]:
     return undo
 
 
-def begin_work(job: object = None) -> None:
+def begin_work(job: object = None) -> Where | None:
     """A trace or a job begins in this thread. Call it only while somebody watches. Never raises.
 
     Args:
         job: the function that is about to be called, which may run another one in a Context of its own.
+
+    Returns:
+        What the thread worked in until now, for :func:`end`.
     """
+    before = None
     try:
-        loop = running_loop()
-        known[get_ident()] = weakref.ref(loop) if loop is not None else _inside(job) or _here()
+        ident, loop = get_ident(), running_loop()
+        before = known.get(ident)
+        known[ident] = weakref.ref(loop) if loop is not None else _inside(job) or _here()
         if watching is not None:
             watching()
     except Exception:
         faults.report("profiling: a thread that begins to work")
-
-
-def end_work() -> None:
-    """The job is over that this thread has begun: what was current in it is not what the thread does now."""
-    known.pop(get_ident(), None)
+    return before
 
 
 def begin_loop(loop: AbstractEventLoop) -> Where | None:
-    """This thread is about to run ``loop``; returns what it worked in until now, for :func:`end_loop`."""
+    """This thread is about to run ``loop``; returns what it worked in until now, for :func:`end`."""
     if watching is None:
         return None
     ident = get_ident()
@@ -83,12 +84,12 @@ def begin_loop(loop: AbstractEventLoop) -> Where | None:
     return before
 
 
-def end_loop(before: Where | None) -> None:
-    """This thread runs the loop no more."""
-    if before is not None and watching is not None:
-        known[get_ident()] = before
-    else:
+def end(before: Where | None) -> None:
+    """A job or a loop is over in this thread: what was current there is not what the thread does now."""
+    if before is None or watching is None:
         known.pop(get_ident(), None)
+    else:
+        known[get_ident()] = before
 
 
 def current_in(where: Where) -> OtelContext | None:

@@ -158,7 +158,7 @@ def _run_forever(tracing: Tracing[EventLoopOptions], original: Callable[..., Any
         try:
             return original(loop)
         finally:
-            thread_contexts.end_loop(before)
+            thread_contexts.end(before)
             note_no_more()
             if monitor is not None:
                 monitor.detach()

@@ -90,17 +90,16 @@ def _run(
         waited_for_thread(waited)
     token = begin(context)
     watched = thread_contexts.watching is not None
-    if watched:
-        thread_contexts.begin_work(function)
+    before = thread_contexts.begin_work(function) if watched else None
     try:
         return function(*args, **kwargs)
     finally:
         restore(token)
         if watched:
-            thread_contexts.end_work()
+            thread_contexts.end(before)
         if waits:
             forget_thread_wait()
-        del context, token  # or an exception that somebody keeps would keep the trace, through its traceback
+        del before, context, token  # or an exception that somebody keeps would keep the trace, through its traceback
 
 
 class _Job:

@@ -12,6 +12,7 @@ coroutine that awaits is in no thread, and is not seen.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
@@ -109,12 +110,17 @@ class Sampler:
             self._start()
 
     def _start(self) -> None:
-        with self._lock:
-            if self._thread is None and not self._closed:
+        if self._closed or not self._lock.acquire(blocking=False):
+            return  # another thread starts it, or a signal has come while this one does
+        try:
+            if self._thread is None:
                 thread = threading.Thread(target=self._run, name="causal-otel-profiler", daemon=True)
                 thread.pydev_do_not_trace = thread.is_pydev_daemon_thread = True  # type: ignore[attr-defined]
                 self._thread = thread
-                thread.start()
+                with contextlib.suppress(RuntimeError):  # the process ends
+                    thread.start()
+        finally:
+            self._lock.release()
 
     def _run(self) -> None:
         count = not_counted()

@@ -56,15 +56,14 @@ class _Job(Around):
     def __call__(self, *args: Any) -> Any:
         self.began = perf_counter()
         watched = thread_contexts.watching is not None
-        if watched:
-            thread_contexts.begin_work()
+        before = thread_contexts.begin_work() if watched else None
         since = thread_time_ns()
         try:
             return self.function(*args)
         finally:
             self.computed = thread_time_ns() - since
             if watched:
-                thread_contexts.end_work()
+                thread_contexts.end(before)
 
 
 def wrap_run_sync(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
