@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -37,12 +39,13 @@ if TYPE_CHECKING:
     from causal_otel.metrics.measuring import Measuring
     from causal_otel.pipeline import Pipeline
 
-__all__ = ["Call", "Installation", "installation", "lock", "put_in_force"]
+__all__ = ["Call", "Installation", "installation", "lock", "observe", "put_in_force"]
 
 _logger = logger()
 lock = threading.RLock()
 """Held while an installation is made or undone."""
 _current: Installation | None = None
+_observers: list[Callable[[Installation], None]] = []
 
 
 def installation() -> Installation | None:
@@ -54,7 +57,19 @@ def put_in_force(made: Installation) -> Installation:
     """Make this the installation in force, and return it. The caller has the lock."""
     global _current
     _current = made
+    for told in _observers.copy():
+        told(made)
     return made
+
+
+def observe(told: Callable[[Installation], None]) -> Callable[[], None]:
+    """Have ``told`` called with each installation that is put in force from now on, before its patches are applied.
+
+    Returns:
+        Ends that.
+    """
+    _observers.append(told)
+    return lambda: _observers.remove(told)
 
 
 class Call(NamedTuple):
@@ -73,6 +88,7 @@ class Installation:
             own it starts that provider's spans, and never raises in doing so.
         pipeline: what exports the spans; None with a provider of your own.
         reason: why nothing is traced, if so.
+        provisional: whether a later call of :func:`install` takes its place: nobody but a test has asked for it.
         start: starts the spans that our own code ends, with the arguments of the tracer's ``start_span``.
     """
 
@@ -96,6 +112,9 @@ class Installation:
         self.call = call
         self._warnings: dict[str, None] = {}
         self.reason = reason
+        self.provisional = False
+        self._in_tests = False
+        self._tracings: dict[str, Tracing[Any]] = {}
         self._patches: list[DeferredPatch] = []
         self._border = BaggageBorder()
         self._handles: dict[str, Tracing[Any]] = {}
@@ -139,6 +158,19 @@ class Installation:
             self._patches.append(patch)
             patch.apply()
 
+    def prepare_for_tests(self) -> None:
+        """Make spans whose being there depends on time alone no more: plumbing that is slow and goes well.
+
+        Patches that are applied later tell where the code has issued an operation, too.
+        """
+        self._in_tests = True
+        for tracing in self._tracings.values():
+            tracing.slow_plumbing = math.inf
+
+    def handle(self, name: str) -> Tracing[Any] | None:
+        """The handle of a patch that was applied; None: it was not, or waits for its driver."""
+        return self._tracings.get(name)
+
     @property
     def exports_logs(self) -> bool:
         """Whether log records are sent."""
@@ -160,9 +192,16 @@ class Installation:
         place = self.pipeline
         about = "with your provider" if place is None else f"{place.service_name} to {place.destination}"
         flush, policy = self.flush, self._policy
-        return Tracing(
-            tracer, options(patch), flush, border, policy, metrics=metrics, pools=pools, loops=loops, about=about
+        chosen = options(patch)
+        if self._in_tests:
+            chosen = _for_tests(chosen)
+        made: Tracing[Any] = Tracing(
+            tracer, chosen, flush, border, policy, metrics=metrics, pools=pools, loops=loops, about=about
         )
+        if self._in_tests:
+            made.slow_plumbing = math.inf
+        self._tracings[patch.name] = made
+        return made
 
     def _service_name(self) -> str:
         if self.pipeline is not None:
@@ -280,3 +319,9 @@ class Installation:
             measuring.close()
         if self._log_filter is not None:
             _logger.logger.removeFilter(self._log_filter)
+
+
+def _for_tests(options: Options) -> Options:
+    """The options of a patch, with the line of code that has issued an operation switched on where there is that."""
+    known = any(each.name == "code_origin" for each in fields(options))
+    return replace(options, code_origin=True) if known else options  # type: ignore[call-arg]

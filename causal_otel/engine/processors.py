@@ -29,6 +29,10 @@ class ContainedProcessors(SynchronousMultiSpanProcessor):
         """The processors, in the order they were added."""
         return self._span_processors
 
+    def replace(self, processors: tuple[SpanProcessor, ...]) -> None:
+        """Call these from now on."""
+        self._span_processors = processors
+
     def on_start(self, span: SdkSpan, parent_context: Context | None = None) -> None:
         """Tell every processor that ``span`` has begun."""
         for processor in self._span_processors:

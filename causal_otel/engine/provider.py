@@ -119,6 +119,17 @@ class TracerProvider(SdkTracerProvider):
         super().add_span_processor(span_processor)
         self._prepare()
 
+    @property
+    def span_processors(self) -> tuple[SpanProcessor, ...]:
+        """Who is told of its spans, in the order they were added."""
+        return self._processors.added
+
+    def record_with(self, sampler: Sampler, processors: tuple[SpanProcessor, ...]) -> None:
+        """Have ``sampler`` decide, and these processors alone told, from now on. What is replaced goes on as it is."""
+        self.sampler = sampler
+        self._processors.replace(processors)
+        self._prepare()
+
     def _prepare(self) -> None:
         """Copy the configuration to the core, with all that follows from it, so that no span has to work it out."""
         core, sampler, added = self.core, self.sampler, self._processors.added
