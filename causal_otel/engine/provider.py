@@ -61,6 +61,7 @@ class TracerProvider(SdkTracerProvider):
         ids = RandomIds()
         self.core = Core(ids)
         self._processors = ContainedProcessors()
+        self._tap: Callable[[Any], None] | None = None
         super().__init__(
             sampler=sampler or sampling.DEFAULT_ON,
             resource=resource,
@@ -104,6 +105,7 @@ class TracerProvider(SdkTracerProvider):
         self._resource = resource
         self._span_limits = span_limits
         self._active_span_processor = self._processors = ContainedProcessors()
+        self._tap = None
         self._atexit_handler = atexit.register(self.shutdown)
         self.core.redaction = redaction
         self.core.closed = False
@@ -124,10 +126,19 @@ class TracerProvider(SdkTracerProvider):
         """Who is told of its spans, in the order they were added."""
         return self._processors.added
 
-    def record_with(self, sampler: Sampler, processors: tuple[SpanProcessor, ...]) -> None:
-        """Have ``sampler`` decide, and these processors alone told, from now on. What is replaced goes on as it is."""
+    def record_with(
+        self, sampler: Sampler, processors: tuple[SpanProcessor, ...], tap: Callable[[Any], None] | None = None
+    ) -> None:
+        """Have ``sampler`` decide, and these processors alone told, from now on. What is replaced goes on as it is.
+
+        Args:
+            sampler: instead of the one before.
+            processors: instead of those before.
+            tap: is given each ended span before all of them, while its parent is known as an object. Never raises.
+        """
         self.sampler = sampler
         self._processors.replace(processors)
+        self._tap = tap
         self._prepare()
 
     def _prepare(self) -> None:
@@ -142,6 +153,9 @@ class TracerProvider(SdkTracerProvider):
         core.has_on_start = any(_overrides(each, "on_start") for each in added)
         core.has_on_ending = any(_overrides(each, "_on_ending") for each in added)
         core.deliver = (getattr(added[0], "take", None) if len(added) == 1 else None) or self._processors.on_end
+        if self._tap is not None:
+            told = any(_overrides(each, "on_end") for each in added)
+            core.deliver = _both(self._tap, core.deliver) if told else self._tap
         core.fast_child = _repeats(sampler) and not core.has_on_start and not core.closed
         core.fast_remote = core.fast_child and _repeats_remote(sampler)
         core.fast_drop = _drops(sampler) and not core.closed
@@ -202,6 +216,14 @@ def _root_rule(sampler: Sampler) -> Callable[[int, str, SpanKind, Mapping[str, A
     if sampler is sampling.ALWAYS_OFF:
         return lambda trace_id, name, kind, attributes: DROPPED
     return None
+
+
+def _both(first: Callable[[Any], None], then: Callable[[Any], None]) -> Callable[[Any], None]:
+    def deliver(span: Any) -> None:
+        first(span)
+        then(span)
+
+    return deliver
 
 
 def _overrides(processor: SpanProcessor, method: str) -> bool:

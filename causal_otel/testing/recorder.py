@@ -75,8 +75,8 @@ class Scope:
         return bool((span.start_time or 0) >= self._since_unix)
 
 
-class Recorder(SpanProcessor):
-    """Takes the ended spans of our provider while a test runs. Safe from several threads."""
+class Recorder:
+    """Takes ended spans while a test runs. Safe from several threads."""
 
     def __init__(self) -> None:
         self.scope: Scope | None = None
@@ -117,22 +117,16 @@ class Recorder(SpanProcessor):
     # -- spans ---------------------------------------------------------------------------------------------------------
 
     def take(self, span: Any) -> None:
-        """Keep an ended span of ours. Where this is the only processor, its parent is still known as an object."""
+        """Keep an ended span of our provider, with its parent. Never raises."""
         parent = span._parent_span
         span.parent_id()
+        self.keep(span, parent)
+
+    def keep(self, span: Any, parent: Any = None) -> None:
+        """Keep an ended span, if a test runs."""
         scope = self.scope
         if scope is not None:
             scope.records.append((span, parent))
-
-    def on_end(self, span: ReadableSpan) -> None:
-        """Keep an ended span."""
-        scope = self.scope
-        if scope is not None:
-            scope.records.append((span, None))
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Nothing waits here."""
-        return True
 
 
 class ForeignRecorder(SpanProcessor):
@@ -148,7 +142,7 @@ class ForeignRecorder(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Keep an ended span."""
-        self._recorder.on_end(span)
+        self._recorder.keep(span)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Nothing waits here."""

@@ -86,7 +86,7 @@ class Recording:
 
     def _divert_ours(self, provider: TracerProvider) -> None:
         core, sampler, before = provider.core, provider.sampler, provider.span_processors
-        if any(isinstance(each, _Diverted) for each in before):
+        if any(isinstance(each, _Replaced) for each in before):
             return
         ids, new_trace_id, new_span_id = core.id_generator, core.new_trace_id, core.new_span_id
         if not isinstance(ids, TestIds):
@@ -94,10 +94,9 @@ class Recording:
             core.id_generator = ours  # type: ignore[assignment]
             core.new_trace_id = ours.generate_trace_id
             core.new_span_id = ours.generate_span_id
-        recorded = _Diverted(self.recorder, () if self._export else tuple(filter(_exports, before)))
-        kept = [each for each in before if each not in recorded.replaced]
-        now = (recorded, *kept)
-        provider.record_with(ALWAYS_ON, now)
+        replaced = _Replaced(() if self._export else tuple(filter(_exports, before)))
+        now = (replaced, *(each for each in before if each not in replaced.processors))
+        provider.record_with(ALWAYS_ON, now, self.recorder.take)
 
         def undo() -> None:
             if provider.span_processors[: len(now)] == now and not provider.closed:
@@ -127,23 +126,15 @@ class Recording:
         self._undo.append(undo)
 
 
-class _Diverted(SpanProcessor):
-    """A recorder in the place of the processors that would export."""
+class _Replaced(SpanProcessor):
+    """Stands for the processors that would export, and are shut down all the same with their provider."""
 
-    def __init__(self, recorder: Recorder, replaced: tuple[SpanProcessor, ...]) -> None:
-        self.replaced = replaced
-        self.take = recorder.take
-        self._recorder = recorder
-
-    def on_end(self, span: Any) -> None:
-        self._recorder.on_end(span)
+    def __init__(self, processors: tuple[SpanProcessor, ...]) -> None:
+        self.processors = processors
 
     def shutdown(self) -> None:
-        for each in self.replaced:
+        for each in self.processors:
             each.shutdown()
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        return True
 
 
 def _exports(processor: SpanProcessor) -> bool:
