@@ -95,8 +95,13 @@ def _uses_traces(item: pytest.Item) -> bool:
     """Whether a test uses our fixture, and not one of the suite's own that is called so."""
     if "traces" not in getattr(item, "fixturenames", ()):
         return False
-    known = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", None)
-    return known is None or any(each.func.__module__ == __name__ for each in known.get("traces", ()))
+    known = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+    for each in reversed(known.get("traces", ())):  # from the one that overrides all others
+        if each.func.__module__ == __name__:
+            return True
+        if "traces" not in each.argnames:
+            return False
+    return False
 
 
 def _activate(config: pytest.Config) -> Plugin:

@@ -27,7 +27,9 @@ def shop() -> Iterator[Suite]:
         yield made
 
 
-def _query(shop: Suite, statement: str = "SELECT * FROM items WHERE id = $1", origin: str = "", wait: float = 0) -> None:
+def _query(
+    shop: Suite, statement: str = "SELECT * FROM items WHERE id = $1", origin: str = "", wait: float = 0
+) -> None:
     attributes = {DB_SYSTEM_NAME: "postgresql", DB_QUERY_TEXT: statement}
     if origin:
         attributes[CAUSAL_CODE_ORIGIN] = origin
@@ -81,7 +83,9 @@ def test_tree_is_as_expected(orders: Traces, expected: str) -> None:
     orders.assert_tree(expected)
 
 
-@pytest.mark.parametrize("expected", ["", "GET /orders", "GET /orders\n  ...\n  SELECT items", "GET /orders [server]\n  ..."])
+@pytest.mark.parametrize(
+    "expected", ["", "GET /orders", "GET /orders\n  ...\n  SELECT items", "GET /orders [server]\n  ..."]
+)
 def test_tree_that_differs_is_told_line_by_line(orders: Traces, expected: str) -> None:
     """Another tree than the expected one fails; only a tree that fits in whole does not."""
     if expected.endswith("..."):
