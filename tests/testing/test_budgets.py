@@ -82,7 +82,7 @@ def test_line_that_is_no_budget_is_told_by_its_number(tmp_path: Path, line: str,
 
 
 def test_budgets_of_tests_that_are_no_more_go(tmp_path: Path) -> None:
-    """A budget goes with its file, and with its test where all of a file was looked at; what was not looked at stays."""
+    """A budget goes with its file, and with its test where all of that file was looked at; others stay."""
     (tmp_path / "tests").mkdir()
     for name in ("test_orders.py", "test_items.py"):
         (tmp_path / "tests" / name).touch()

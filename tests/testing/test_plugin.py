@@ -117,7 +117,7 @@ def test_async_tests_have_their_own_spans(tmp_path: Path) -> None:
 
 
 def test_nothing_is_exported_unless_that_is_asked_for(tmp_path: Path, receiver: ReceivedSpans) -> None:
-    """An application that installs at its import exports nothing of a suite that uses the fixture, but with the option."""
+    """An application that installs when it is imported exports nothing of such a suite, but with the option."""
     files = {
         "shop.py": _SHOP,
         "test_shop.py": """

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.util.types import AnyValue
 
 import causal_otel
 from causal_otel.names import (
@@ -26,7 +27,11 @@ from causal_otel.names import (
 from causal_otel.testing.recording import Recording
 from tests.testing.traced import Suite, suite
 
-_QUERY = {DB_SYSTEM_NAME: "postgresql", SERVER_PORT: 5432, DB_QUERY_TEXT: "SELECT * FROM items WHERE id = $1"}
+_QUERY: dict[str, AnyValue] = {
+    DB_SYSTEM_NAME: "postgresql",
+    SERVER_PORT: 5432,
+    DB_QUERY_TEXT: "SELECT * FROM items WHERE id = $1",
+}
 
 
 @pytest.fixture
@@ -55,7 +60,7 @@ def test_spans_are_of_this_test_alone(shop: Suite) -> None:
 
 
 def test_span_that_an_earlier_test_left_open_is_not_seen(shop: Suite) -> None:
-    """A span of a trace that an earlier test has begun is no span of the test in which it ends, nor are its children."""
+    """A span of a trace that an earlier test has begun is no span of the test in which it ends."""
     with shop.test():
         left = shop.tracer.start_as_current_span("left open")
         left.__enter__()
@@ -91,7 +96,7 @@ async def _gathered(shop: Suite) -> None:
 
 
 def test_tasks_and_threads_of_a_test_are_its_own(shop: Suite) -> None:
-    """What tasks and threads of a test record is in its tree; a thread without the context begins a trace that is its."""
+    """What tasks and threads of a test record is in its tree; without the context it is a trace of the test's."""
     with shop.test() as traces:
         asyncio.run(_gathered(shop))
         thread = threading.Thread(target=_query, args=(shop, "INSERT audit"))
@@ -148,7 +153,7 @@ def test_provider_of_the_sdk_is_recorded() -> None:
 
 
 def test_install_of_the_application_takes_the_place_of_ours() -> None:
-    """An application that installs in a test gets what it asks for, though we had to install before; both are recorded."""
+    """An application that installs in a test gets what it asks for, though we have before, and is recorded."""
     recorded = Recording()
     recorded.begin()
     try:
@@ -175,7 +180,11 @@ def _shop_trace(shop: Suite) -> None:
     ) as request:
         for _ in range(3):
             _query(shop)
-        sent = {HTTP_REQUEST_METHOD: "GET", SERVER_ADDRESS: "stock.example", HTTP_RESPONSE_STATUS_CODE: 503}
+        sent: dict[str, AnyValue] = {
+            HTTP_REQUEST_METHOD: "GET",
+            SERVER_ADDRESS: "stock.example",
+            HTTP_RESPONSE_STATUS_CODE: 503,
+        }
         with shop.tracer.start_as_current_span("GET", kind=SpanKind.CLIENT, attributes=sent) as call:
             call.set_attribute(ERROR_TYPE, "503")
             call.set_status(Status(StatusCode.ERROR))
