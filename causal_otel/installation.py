@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Mapping
@@ -159,13 +158,8 @@ class Installation:
             patch.apply()
 
     def prepare_for_tests(self) -> None:
-        """Make spans whose being there depends on time alone no more: plumbing that is slow and goes well.
-
-        Patches that are applied later tell where the code has issued an operation, too.
-        """
+        """Have patches that are applied from now on tell which line of code has issued an operation."""
         self._in_tests = True
-        for tracing in self._tracings.values():
-            tracing.slow_plumbing = math.inf
 
     def handle(self, name: str) -> Tracing[Any] | None:
         """The handle of a patch that was applied; None: it was not, or waits for its driver."""
@@ -198,8 +192,6 @@ class Installation:
         made: Tracing[Any] = Tracing(
             tracer, chosen, flush, border, policy, metrics=metrics, pools=pools, loops=loops, about=about
         )
-        if self._in_tests:
-            made.slow_plumbing = math.inf
         self._tracings[patch.name] = made
         return made
 

@@ -29,7 +29,15 @@ if TYPE_CHECKING:
     from causal_otel.instrument.operation import Operation
     from causal_otel.instrument.tracing import Tracing
 
-__all__ = ["Plumbing"]
+__all__ = ["Plumbing", "tell_slow"]
+
+_slow_is_told = True
+
+
+def tell_slow(told: bool) -> None:
+    """Say whether plumbing that is slow and goes well is a span. In a test how long a COMMIT takes must not matter."""
+    global _slow_is_told
+    _slow_is_told = told
 
 
 class Plumbing:
@@ -96,6 +104,8 @@ class Plumbing:
                 note_failure(error)  # a call around this one asks the same question
                 return
         if error is None or failure_attributes(error, self._errors) is None:
+            if not _slow_is_told:
+                return
             seconds = (perf_counter_ns() - self._began) / 1e9
             if seconds < self._tracing.slow_plumbing or RecordedFailures.around() or not context.in_trace():
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace import SpanProcessor
@@ -14,6 +15,7 @@ import causal_otel
 from causal_otel.engine.provider import TracerProvider
 from causal_otel.export.worker import Worker
 from causal_otel.installation import Installation, installation, observe
+from causal_otel.instrument.plumbing import tell_slow
 from causal_otel.testing.recorder import ForeignRecorder, Recorder, TestIds
 
 if TYPE_CHECKING:
@@ -47,7 +49,8 @@ class Recording:
 
     def begin(self) -> None:
         """Record from now on whatever is installed."""
-        self._undo.append(observe(self._divert))
+        tell_slow(False)
+        self._undo += [partial(tell_slow, True), observe(self._divert)]
         found = installation()
         if found is not None and not found.reason:
             self._divert(found)

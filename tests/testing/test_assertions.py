@@ -166,7 +166,7 @@ def test_same_query_one_after_the_other_is_n_plus_one(shop: Suite) -> None:
 
 
 def test_n_plus_one_of_the_test_itself_is_told(shop: Suite) -> None:
-    """Queries below no span at all, as of a function that a test calls, are N+1 too, and how to get their line is said."""
+    """Queries below no span at all, as of a function that a test calls, are N+1, too; how to get their line is said."""
     with shop.test() as traces:
         for _ in range(3):
             _query(shop)
@@ -286,7 +286,7 @@ def test_loop_that_nobody_watches_cannot_be_told() -> None:
 
 
 def test_secrets_are_told_by_value_and_by_look(shop: Suite) -> None:
-    """A value that a test names is told where it stands, also in a URL, and never shown; what looks like one is, too."""
+    """A value that a test names is told where it stands, also in a URL, and never shown; so is what looks like one."""
     secret = "correct horse/battery"
     with shop.test() as traces, _request(shop) as request:
         request.set_attribute(URL_FULL, f"https://shop.example/?q={quote(secret, safe='')}")

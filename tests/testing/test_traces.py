@@ -6,11 +6,13 @@ import asyncio
 import re
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from opentelemetry.util.types import AnyValue
+from sqlalchemy import create_engine, text
 
 import causal_otel
 from causal_otel.names import (
@@ -24,8 +26,10 @@ from causal_otel.names import (
     SERVER_ADDRESS,
     SERVER_PORT,
 )
+from causal_otel.patches.sqlalchemy import SqlalchemyOptions
 from causal_otel.testing.recording import Recording
 from tests.testing.traced import Suite, suite
+from tests.waiting import pause
 
 _QUERY: dict[str, AnyValue] = {
     DB_SYSTEM_NAME: "postgresql",
@@ -169,6 +173,29 @@ def test_install_of_the_application_takes_the_place_of_ours() -> None:
             installed.uninstall()
     finally:
         recorded.end()
+
+
+def test_plumbing_that_is_slow_and_goes_well_is_no_span() -> None:
+    """How long a COMMIT takes makes no difference between two runs of a test; one that fails is a span."""
+    failing = False
+
+    def commit(connection: Any) -> None:
+        if failing:
+            raise OSError("no space")
+        pause(0.01)
+        connection.commit()
+
+    with suite({"sqlalchemy": SqlalchemyOptions(slow_plumbing=0.001)}) as shop:
+        engine = create_engine("sqlite://")
+        engine.dialect.do_commit = commit  # type: ignore[method-assign]
+        with shop.test() as traces, shop.tracer.start_as_current_span("GET /orders"):
+            with engine.begin() as connection:
+                connection.execute(text("SELECT 1"))
+            failing = True
+            with pytest.raises(OSError, match="no space"), engine.begin() as connection:
+                connection.execute(text("SELECT 1"))
+        engine.dispose()
+    assert [span.name for span in traces.spans] == ["GET /orders", "SELECT", "SELECT", "COMMIT"]
 
 
 # -- as text -----------------------------------------------------------------------------------------------------------
