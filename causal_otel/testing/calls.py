@@ -60,8 +60,10 @@ def is_query(span: SpanView) -> bool:
 
 
 def is_external(span: SpanView) -> bool:
-    """Whether it calls something else than a database: an HTTP request, a message that is sent."""
-    return span.kind == "producer" or (span.kind == "client" and not is_database(span))
+    """Whether it calls another service: an HTTP request that no span here has answered, a message that is sent."""
+    if span.kind == "client":
+        return not is_database(span) and all(child.kind != "server" for child in span.children)
+    return span.kind == "producer"
 
 
 def is_timed(span: SpanView) -> bool:

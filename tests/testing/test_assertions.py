@@ -175,6 +175,16 @@ def test_n_plus_one_of_the_test_itself_is_told(shop: Suite) -> None:
     assert "TRACING_CODE_ORIGIN=true" in said
 
 
+def test_calls_of_the_test_itself_are_no_n_plus_one(shop: Suite) -> None:
+    """Requests that a test sends, and queries of its own file, are what it does: they are no N+1."""
+    with shop.test() as traces:
+        for _ in range(3):
+            _query(shop, origin="tests/test_shop.py:12 test_orders()")
+            with shop.tracer.start_as_current_span("GET", kind=SpanKind.CLIENT), _request(shop):
+                pass
+    traces.assert_no_n_plus_one()
+
+
 def test_n_plus_one_in_spans_of_its_own_is_told(shop: Suite) -> None:
     """Queries that are each alone in a span of one name are N+1, too: a function that is traced, in a loop."""
     with shop.test() as traces, _request(shop):

@@ -190,6 +190,7 @@ def test_nothing(): pass
 """
 
 
+@pytest.mark.long
 def test_life_of_the_budgets(tmp_path: Path) -> None:
     """Budgets are recorded, compared, exceeded with a difference that is read, accepted, and go with their tests."""
     budget = tmp_path / "causal-budget.jsonl"
@@ -229,6 +230,7 @@ def test_life_of_the_budgets(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.long
 def test_budgets_of_workers_are_one_file(tmp_path: Path) -> None:
     """Under pytest-xdist the controller writes what all workers have found, and workers compare."""
     files = {"shop.py": _SHOP, "test_shop.py": _BUDGETED}
@@ -251,6 +253,7 @@ def test_mistakes_are_told_before_any_test_runs(tmp_path: Path) -> None:
     assert (run.code, "write --causal-report=FILE.html" in run.output) == (4, True), run.output
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("plugin", "update", "code"),
     [
