@@ -129,7 +129,8 @@ class Plugin:
         if self._mode != "off" and report.passed:
             told["figures"] = figures(traces.all).document()
         if self._report and traces.all and self._slowest.is_one(report.duration):
-            self._slowest.add(report.duration, report.nodeid, report.outcome)
+            if self._is_worker:  # each worker sends those that are the slowest of its own so far
+                self._slowest.add(report.duration, report.nodeid, report.outcome)
             told["trace"] = packed(traces.messages())
         if told:
             report.causal_otel = told  # type: ignore[attr-defined]  # pytest-xdist sends whatever a report has

@@ -160,3 +160,21 @@ def test_the_collector_runs_from_the_wheel(empty: Path, tmp_path: Path, wheel: P
         assert (page.status_code, len(styles) > 0, "work" in page.text) == (200, True, True)
         assert [collector.get(style).status_code for style in styles] == [200] * len(styles)
         assert collector.trace(1) == ["work"]
+
+
+def test_pytest_imports_it_as_it_is(wheel: Path, tmp_path: Path) -> None:
+    """A suite finds the plugin by its entry point, and pytest rewrites no assertion of ours, as it does of plugins."""
+    place = tmp_path / "installed"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", place, wheel]
+    run_to_end(*pip, seconds=_SECONDS)
+    (tmp_path / "test_it.py").write_text(
+        "import causal_otel.testing.plugin\n"
+        "def test_it(traces):\n"
+        f"    assert causal_otel.__file__.startswith({str(place)!r})\n"
+        "    assert type(causal_otel.testing.plugin.__loader__).__name__ == 'SourceFileLoader'\n"
+    )
+    options = [part for name in ("cacheprovider", "ddtrace", "logfire") for part in ("-p", f"no:{name}")]
+    strict = variables(PYTHONPATH=str(place))
+    command = [sys.executable, "-m", "pytest", "-q", *options, "test_it.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=strict, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout

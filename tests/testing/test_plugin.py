@@ -134,9 +134,10 @@ def test_nothing_is_exported_unless_that_is_asked_for(tmp_path: Path, receiver: 
     run = run_suite(tmp_path, files=files, OTLP_ENDPOINT=receiver.endpoint)
     assert (run.code, run.outcomes) == (0, {"passed": 2}), run.output
     assert receiver.spans() == []
-    run = run_suite(tmp_path, "--causal-export", OTLP_ENDPOINT=receiver.endpoint)
+    run = run_suite(tmp_path, "--causal-export", "--causal-report", OTLP_ENDPOINT=receiver.endpoint)
     assert (run.code, run.outcomes) == (0, {"passed": 2}), run.output
     assert sorted(span["name"] for span in receiver.spans()) == ["load", "load", "load", "order", "order"]
+    assert (tmp_path / "causal-report.html").read_text().count("<section ") == 2
 
 
 def test_failed_test_shows_its_trace_and_why(tmp_path: Path) -> None:
