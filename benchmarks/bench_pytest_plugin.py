@@ -118,17 +118,17 @@ def _compare(record: Record, row: str, place: Path, without: tuple[str, ...], op
 def test_suite_that_does_not_use_it(record: Record, tmp_path: Path) -> None:
     """The plugin is there, and nothing of it is used."""
     place = _suite(tmp_path / "suite", uses=False)
-    _compare(record, "pytest unused", place, ("-p", "no:causal_otel_pytest"), ("-p", "causal_otel_pytest"))
+    _compare(record, "pytest unused", place, ("-p", "no:_causal_otel_pytest"), ("-p", "_causal_otel_pytest"))
 
 
 def test_suite_that_uses_it(record: Record, tmp_path: Path) -> None:
     """Every test uses the fixture, and asserts two things."""
     place = _suite(tmp_path / "suite", uses=True)
-    _compare(record, "pytest used", place, ("-p", "nothing"), ("-p", "causal_otel_pytest"))
+    _compare(record, "pytest used", place, ("-p", "nothing"), ("-p", "_causal_otel_pytest"))
 
 
 def test_suite_with_budgets(record: Record, tmp_path: Path) -> None:
     """Every test is compared with its budget."""
     place = _suite(tmp_path / "suite", uses=False)
-    _run(place, "-p", "causal_otel_pytest", "--causal-budget=update")
-    _compare(record, "pytest budgets", place, ("-p", "no:causal_otel_pytest"), ("-p", "causal_otel_pytest"))
+    _run(place, "-p", "_causal_otel_pytest", "--causal-budget=update")
+    _compare(record, "pytest budgets", place, ("-p", "no:_causal_otel_pytest"), ("-p", "_causal_otel_pytest"))

@@ -87,7 +87,6 @@ class Installation:
             own it starts that provider's spans, and never raises in doing so.
         pipeline: what exports the spans; None with a provider of your own.
         reason: why nothing is traced, if so.
-        provisional: whether a later call of :func:`install` takes its place: nobody but a test has asked for it.
         start: starts the spans that our own code ends, with the arguments of the tracer's ``start_span``.
     """
 
@@ -111,7 +110,6 @@ class Installation:
         self.call = call
         self._warnings: dict[str, None] = {}
         self.reason = reason
-        self.provisional = False
         self._in_tests = False
         self._tracings: dict[str, Tracing[Any]] = {}
         self._patches: list[DeferredPatch] = []

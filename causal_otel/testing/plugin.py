@@ -1,6 +1,6 @@
 """The pytest plugin while it is at work: a test uses the fixture ``traces``, or an option asks for something.
 
-What pytest loads in every run is ``causal_otel_pytest.py``; that registers this. Under pytest-xdist the workers record
+What pytest loads in every run is ``_causal_otel_pytest.py``; that registers this. Under pytest-xdist the workers record
 and compare, and send what they have found with the reports of their tests; the controller writes files.
 """
 

@@ -64,7 +64,7 @@ class Recording:
         found = installation()
         if found is None:
             own = causal_otel.install(exporter="none", logs="off", metrics_exporter="none", sampler="always_on")
-            own.provisional = True
+            own.replaceable = True
             self._own = found = own
         if found.reason:
             raise NotTraced(f"tests cannot be traced: {found.reason}. Nothing that they record is exported")

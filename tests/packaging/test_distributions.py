@@ -81,7 +81,7 @@ def test_the_wheel_has_the_package_and_nothing_else(wheel: Path) -> None:
     """Each file of the packages that git has is in the wheel, but for what writes the documentation; no test is."""
     with zipfile.ZipFile(wheel) as archive:
         inside = {name for name in archive.namelist() if ".dist-info/" not in name}
-    git = ["git", "-c", "safe.directory=*", "ls-files", "causal_otel", "_causal_otel_start", "causal_otel_pytest.py"]
+    git = ["git", "-c", "safe.directory=*", "ls-files", "causal_otel", "_causal_otel_start", "_causal_otel_pytest.py"]
     tracked = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     assert inside == {name for name in tracked if not name.startswith("causal_otel/_reference/")}
     assert "causal_otel/py.typed" in inside

@@ -13,7 +13,7 @@ from tests.faults.programs import environment
 
 __all__ = ["Run", "run_suite"]
 
-_PLUGINS = ("causal_otel_pytest", "pytest_asyncio.plugin", "anyio.pytest_plugin", "xdist.plugin")
+_PLUGINS = ("_causal_otel_pytest", "pytest_asyncio.plugin", "anyio.pytest_plugin", "xdist.plugin")
 """What is loaded by default: all that is installed here would take twice as long."""
 
 

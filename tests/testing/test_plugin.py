@@ -277,7 +277,7 @@ def test_snapshots_are_what_libraries_for_them_hold(tmp_path: Path, plugin: str,
             assert traces.snapshot() == {compared}
         """,
     }
-    plugins = ("causal_otel_pytest", plugin)
+    plugins = ("_causal_otel_pytest", plugin)
     run_suite(tmp_path, update, files=files, plugins=plugins, ITEMS="2")
     run = run_suite(tmp_path, plugins=plugins, ITEMS="2")
     assert run.code == 0, run.output
