@@ -120,6 +120,8 @@ def install(
         put_in_force(made)
         border = BaggageBorder(loaded.baggage_hosts, loaded.baggage_max_bytes)
         made.apply(registered, with_defaults(chosen, loaded), border, loaded.logs)
+        if loaded.status_directory:
+            made.keep_status_file(loaded.status_directory)
         return made
 
 

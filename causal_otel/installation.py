@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from causal_otel.instrument.registry import Registered
     from causal_otel.metrics.measuring import Measuring
     from causal_otel.pipeline import Pipeline
+    from causal_otel.status_file import StatusFile
 
 __all__ = ["Call", "Installation", "installation", "lock", "observe", "put_in_force"]
 
@@ -121,6 +122,7 @@ class Installation:
         self._correlation: Correlation | None = None
         self._policy = policy
         self._measuring = measuring
+        self._status_file: StatusFile | None = None
         self._log_filter: logging.Filter | None = None
         if policy is not None:
             self._log_filter = policy.log_filter()
@@ -162,6 +164,19 @@ class Installation:
     def handle(self, name: str) -> Tracing[Any] | None:
         """The handle of a patch that was applied; None: it was not, or waits for its driver."""
         return self._tracings.get(name)
+
+    def keep_status_file(self, directory: str) -> None:
+        """Keep what :meth:`status` says in a file of that directory, for ``causal-otel doctor``."""
+        from causal_otel.status_file import StatusFile, described
+
+        self._status_file = StatusFile(directory, lambda: described(self.status(), self.tracer_provider))
+        if self.pipeline is not None:
+            self.pipeline.set_heartbeat(self._status_file)
+
+    @property
+    def call(self) -> Call:
+        """The call of :func:`install` that counts."""
+        return self._call
 
     @property
     def exports_logs(self) -> bool:
@@ -301,6 +316,8 @@ class Installation:
             patch.undo()
         if self._correlation is not None:
             self._correlation.undo()
+        if self._status_file is not None:
+            self._status_file.remove()
         self.reason = "uninstalled"
         measuring = self._measuring
         if self.pipeline is not None:

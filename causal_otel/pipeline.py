@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from causal_otel.export.privacy import Policy
     from causal_otel.export.spool import Spool
     from causal_otel.export.status import ExportStatus
+    from causal_otel.export.threads import Heartbeat
     from causal_otel.logs.pipeline import LogPipeline
     from causal_otel.profiling.sampler import Sampler
     from causal_otel.sampling.status import BufferStatus, SamplingStatus
@@ -185,6 +186,11 @@ class Pipeline:
             grace=settings.keep_linger,
         )
         return Buffer(lambda span: self.provider.core.deliver(span), settings.keep_slow, limits)
+
+    def set_heartbeat(self, heartbeat: Heartbeat) -> None:
+        """Have the encoding thread do something besides, if there is one."""
+        if self._worker is not None:
+            self._worker.heartbeat = heartbeat
 
     def status(self) -> ExportStatus | None:
         """The worker's counts, if there is one."""

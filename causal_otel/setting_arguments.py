@@ -89,3 +89,4 @@ class SettingArguments(TypedDict, total=False):
     logs: str | None
     logs_level: str | None
     logs_endpoint: str | None
+    status_directory: str | None

@@ -470,6 +470,14 @@ class Settings:
         "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
     )
 
+    status_directory: str = _setting(
+        TEXT,
+        "",
+        "Where each process keeps a file `<pid>.json` with what `status()` says, for `causal-otel doctor --pid`. It is "
+        "written by `install()` and every ten seconds, and removed at the end. Default: nowhere.",
+        "TRACING_STATUS_DIRECTORY",
+    )
+
     given: Mapping[str, Mapping[str, object]] = field(default_factory=dict, repr=False, compare=False)
     """Not a setting: what was given for each, by the name of the argument or variable. The first is used."""
 

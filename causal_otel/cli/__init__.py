@@ -26,6 +26,7 @@ COMMANDS = {
     "collector": "causal_otel.cli.collector",
     "demo": "causal_otel.cli.demo.command",
     "diff": "causal_otel.cli.diff",
+    "doctor": "causal_otel.cli.doctor",
     "errors": "causal_otel.cli.errors",
     "export": "causal_otel.cli.export",
     "import": "causal_otel.cli.import_",

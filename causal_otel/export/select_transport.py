@@ -9,7 +9,8 @@ from causal_otel.settings import SettingError
 
 if TYPE_CHECKING:
     from causal_otel.settings import Settings
-    from causal_otel.transports.transport import Transport
+    from causal_otel.transports.otlp_grpc import GrpcTransport
+    from causal_otel.transports.otlp_http import HttpTransport
 
 __all__ = ["check", "component", "make_transport"]
 
@@ -33,7 +34,9 @@ def component(protocol: str) -> str:
     return "otlp_grpc_span_exporter" if protocol == "grpc" else "otlp_http_span_exporter"
 
 
-def make_transport(settings: Settings, protocol: str, url: str, signal: str = "traces") -> Transport:
+def make_transport(
+    settings: Settings, protocol: str, url: str, signal: str = "traces"
+) -> HttpTransport | GrpcTransport:
     """The transport to ``url``; importing its libraries takes some tenths of a second.
 
     Args:

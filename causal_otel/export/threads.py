@@ -5,7 +5,7 @@ from __future__ import annotations
 import _thread
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from causal_otel._internal import faults
 from causal_otel.engine.context import suppress
@@ -13,9 +13,19 @@ from causal_otel.engine.context import suppress
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Threads"]
+__all__ = ["Heartbeat", "Threads"]
 
 _BEGIN_SECONDS = 1.0
+
+
+class Heartbeat(Protocol):
+    """What the encoding thread does besides."""
+
+    def beat(self) -> float:
+        """Called again and again; returns in how many seconds to call it again, at the latest. Raises nothing."""
+
+    def remove(self) -> None:
+        """Called when the process ends."""
 
 
 class Threads:

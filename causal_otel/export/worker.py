@@ -31,7 +31,7 @@ from causal_otel.export.ledger import Flush, Ledger
 from causal_otel.export.privacy import Policy
 from causal_otel.export.sender import Sender
 from causal_otel.export.signal import TRACES, Signal
-from causal_otel.export.threads import Threads
+from causal_otel.export.threads import Heartbeat, Threads
 from causal_otel.transports import transport
 
 if TYPE_CHECKING:
@@ -67,6 +67,9 @@ class Worker(SpanProcessor):
         observe: told of every attempt to send: how many seconds it took and what came of it.
         redaction: takes secrets out of what is exported; default: a policy with all rules.
         signal: what is exported, if not spans.
+
+    Attributes:
+        heartbeat: what the encoding thread does besides, if anything.
     """
 
     def __init__(
@@ -103,6 +106,7 @@ class Worker(SpanProcessor):
         self._redaction = redaction or Policy()
         self._queue: deque[ReadableSpan] = deque()  # the same one for ever: the engine may keep take() at hand
         self._inherited: list[Sender] = []
+        self.heartbeat: Heartbeat | None = None
         self._begin(Ledger())
         shutdown_hooks.register(self.shutdown)
         process.at_fork(in_child=self._forked)
@@ -153,7 +157,7 @@ class Worker(SpanProcessor):
         it is sent twice rather than not at all.
         """
         if self._pid != os.getpid():
-            born = _process_start()
+            born = process.started()
             own = [span for span in tuple(self._queue) if (span.end_time or 0) >= born]
             transport.importing.renew()
             if self._spool is not None:
@@ -244,6 +248,8 @@ class Worker(SpanProcessor):
     def shutdown(self) -> None:
         """Export what is left and stop, within the exit timeout; one line in the log says what could not be."""
         self._end(self._exit_timeout)
+        if self.heartbeat is not None:
+            self.heartbeat.remove()
         shutdown_hooks.unregister(self.shutdown)
 
     def leave(self, timeout: float | None = None) -> None:
@@ -351,6 +357,7 @@ class Worker(SpanProcessor):
         due = time.monotonic() + self._delay
         idle = False
         while True:
+            rest = -1.0 if self.heartbeat is None else self.heartbeat.beat()
             with self._ledger.lock:
                 urgent, self._urgent = self._urgent or self._stopping, False
                 if not self._stopping:
@@ -358,8 +365,8 @@ class Worker(SpanProcessor):
             waiting = len(self._queue)
             left = due - time.monotonic()
             if idle and not waiting and not urgent:
-                self._bell.acquire()
-                idle, due = False, time.monotonic() + self._delay
+                if self._bell.acquire(timeout=rest):
+                    idle, due = False, time.monotonic() + self._delay
                 continue
             if waiting < self._enough and not urgent and left > 0:
                 self._bell.acquire(timeout=left)
@@ -387,14 +394,3 @@ class Worker(SpanProcessor):
             self._log.say(
                 "overflow", "%d spans are lost: more than %d were waiting to be exported", lost, self._max_queue_size
             )
-
-
-def _process_start() -> int:
-    """When this process began, in Unix nanoseconds, up to 10 ms too early; 0 where only the kernel knows."""
-    try:
-        with open("/proc/self/stat", "rb") as file:
-            ticks = int(file.read().rpartition(b")")[2].split()[19])
-        age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
-        return time.time_ns() - int(age * 1e9)
-    except (OSError, AttributeError):
-        return 0

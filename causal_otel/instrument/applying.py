@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from causal_otel.instrument.declaration import Patch, Target
     from causal_otel.instrument.tracing import Tracing
 
-__all__ = ["Applied", "at_work"]
+__all__ = ["Applied", "at_work", "release"]
 
 _logger = logger()
 
@@ -171,12 +171,12 @@ class Applied:
                 version = "of unknown version"
             found = f"{distribution} {version}"
             self.status.version = " ".join(filter(None, (self.status.version, found)))
-            supported = _release(first) <= _release(version) < _release(last)
+            supported = release(first) <= release(version) < release(last)
             self._gate[distribution] = "" if supported else f"{found} is not supported (from {first}, below {last})"
         return self._gate.get(distribution, "")
 
 
-def _release(version: str) -> tuple[int, ...]:
+def release(version: str) -> tuple[int, ...]:
     """The release numbers of a version, ``"5.26.0rc1"`` as ``(5, 26, 0)``."""
     found = re.match(r"\d+(?:\.\d+)*", version)
     return tuple(int(number) for number in found.group().split(".")) if found else ()

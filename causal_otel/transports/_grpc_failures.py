@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from causal_otel.transports.transport import CREDENTIALS, Outcome, Verdict, without_credentials
 
-__all__ = ["understood"]
+__all__ = ["proxy_of", "understood"]
 
 _RETRYABLE = frozenset({"CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS"})
 """The codes after which a request may be sent again (OTLP, "Failures"); RESOURCE_EXHAUSTED only where it says when."""
@@ -59,7 +59,7 @@ def understood(error: Any, url: str) -> Outcome:
     if wait is not None and (code in _RETRYABLE or code == "RESOURCE_EXHAUSTED"):
         return Outcome(Verdict.BUSY, code, detail, wait)
     if code in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):  # what gRPC itself says when nobody answers
-        return _unreachable(code, detail, _proxy(parts.hostname or ""))
+        return _unreachable(code, detail, proxy_of(parts.hostname or ""))
     return Outcome(Verdict.BUSY if code in _RETRYABLE else Verdict.REFUSED, code, detail)
 
 
@@ -74,7 +74,7 @@ def _unreachable(code: str, detail: str, proxy: str) -> Outcome:
     return Outcome(verdict, code, f"the proxy {proxy} refused the connection: {refused[1]}", advice=advice)
 
 
-def _proxy(host: str) -> str:
+def proxy_of(host: str) -> str:
     """The proxy that gRPC takes from the environment for ``host``, without credentials; empty: none."""
     around = _first_variable("no_grpc_proxy", "no_proxy").split(",")
     if any(host.endswith(suffix.strip()) for suffix in around if suffix.strip()):

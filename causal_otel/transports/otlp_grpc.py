@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from causal_otel.transports._grpc_failures import understood
+from causal_otel.transports._grpc_failures import proxy_of, understood
 from causal_otel.transports.transport import Outcome, Verdict, partial_success
 
 if TYPE_CHECKING:
@@ -41,7 +41,13 @@ class GrpcTransport:
         certificate: the file of the CA certificates to check the server's against; empty: those that gRPC trusts.
         client_certificate: the file of our own; empty: none.
         client_key: the file of its key.
+
+    Attributes:
+        proxy: the URL of the proxy in between, without credentials; empty: there is none.
+        date: empty: gRPC has no such header.
     """
+
+    date = ""
 
     def __init__(
         self,
@@ -56,6 +62,7 @@ class GrpcTransport:
         client_key: str = "",
     ) -> None:
         self._url = url
+        self.proxy = proxy_of(urlsplit(url).hostname or "")
         self._method = _METHODS[signal]
         self._insecure = insecure
         self._files = (certificate, client_key, client_certificate)

@@ -36,6 +36,10 @@ class HttpTransport:
         certificate: the file of the CA certificates to check the server's against; empty: those that requests trusts.
         client_certificate: the file of our own; empty: none.
         client_key: the file of its key; empty: it is in the same file.
+
+    Attributes:
+        proxy: the URL of the proxy in between, without credentials; empty: there is none.
+        date: the header Date of the last answer, for who compares clocks; empty: it had none.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class HttpTransport:
         self._proven = False
         self._deadline = 0.0
         self._pool: Any = None
+        self.date = self.proxy = ""
         self._load()
 
     def _load(self) -> None:
@@ -74,7 +79,7 @@ class HttpTransport:
         # Proxies and certificates: what the session would take from the environment anew for each request.
         self._surroundings = self._session.merge_environment_settings(self._url, {}, None, None, None)
         self._surroundings.pop("stream")
-        self._proxy = without_credentials(requests.utils.select_proxy(self._url, self._surroundings["proxies"]) or "")
+        self.proxy = without_credentials(requests.utils.select_proxy(self._url, self._surroundings["proxies"]) or "")
         if isinstance(self._session.verify, str):  # a file, ours or of OTEL_EXPORTER_OTLP_CERTIFICATE
             self._surroundings["verify"] = self._session.verify  # requests would prefer REQUESTS_CA_BUNDLE
         self._post_body = self._direct_post() or self._through_session
@@ -182,7 +187,7 @@ class HttpTransport:
             self._proven = False
             if not (reused and isinstance(cause, ConnectionError)):
                 break
-        return no_answer(failure, self._url, self._proxy, late=isinstance(cause, self._timeouts))
+        return no_answer(failure, self._url, self.proxy, late=isinstance(cause, self._timeouts))
 
     def _post(self, body: bytes, deadline: float) -> Outcome:
         left = deadline - time.monotonic()
@@ -192,8 +197,9 @@ class HttpTransport:
         answer = self._post_body(body, left)
         try:
             self._proven = True
+            self.date = answer.headers.get("date", "")
             read = self._read(answer, deadline)
-            return understood(Answer(answer.status, str(answer.reason or ""), answer.headers, *read), self._proxy)
+            return understood(Answer(answer.status, str(answer.reason or ""), answer.headers, *read), self.proxy)
         finally:
             answer.close()  # which closes the connection, if not all of the answer was read
 

@@ -51,12 +51,15 @@ class Asked:
     Args:
         url: the address, such as ``http://127.0.0.1:16686``; it may have a path, and credentials for a proxy.
         token: is shown with every request, as Bearer; empty: none.
+        timeout: how long connecting may take, and how long an answer, in seconds.
 
     Raises:
         UsageError: It is no such address.
     """
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(
+        self, url: str, token: str, *, timeout: tuple[float, float] = (_CONNECT_SECONDS, _ANSWER_SECONDS)
+    ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UsageError(
@@ -65,6 +68,7 @@ class Asked:
         self._url = url.rstrip("/")
         self._proxies = {"http": "", "https": ""} if is_loopback(parts.hostname) else {}
         self._token = token
+        self._timeout = timeout
         self._session: requests.Session | None = None
 
     @property
@@ -101,7 +105,7 @@ class Asked:
                 self._url + path,
                 params=dict(parameters or {}),
                 headers={"accept": accept or "application/json"},
-                timeout=(_CONNECT_SECONDS, _ANSWER_SECONDS),
+                timeout=self._timeout,
                 proxies=self._proxies,
                 allow_redirects=False,
                 stream=True,

@@ -17,18 +17,19 @@ __all__ = ["connected"]
 
 
 @contextmanager
-def connected(url: str, token: str) -> Iterator[Source]:
+def connected(url: str, token: str, *, timeout: tuple[float, float] | None = None) -> Iterator[Source]:
     """What can be asked for traces at an address.
 
     Args:
         url: of the query API; for our collector, that of its pages.
         token: to show; empty: none.
+        timeout: how long connecting and an answer may take, in seconds; default: as long as big answers do.
 
     Raises:
         UsageError: It is no address.
         CommandError: Nobody answers there, or nobody that is known.
     """
-    asked = Asked(url, token)
+    asked = Asked(url, token) if timeout is None else Asked(url, token, timeout=timeout)
     try:
         yield _recognised(asked)
     finally:

@@ -1,0 +1,42 @@
+"""Libraries that are imported and that nothing traces, and what to install or to write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from causal_otel.doctor.facts import Facts
+from causal_otel.doctor.finding import Finding, Kind, Severity
+from causal_otel.doctor.suggestions import suggestion
+
+__all__ = ["KINDS", "check"]
+
+_UNTRACED = Kind(
+    "library-untraced",
+    Severity.WARNING,
+    "A library is imported that nothing traces.",
+    "The time that it takes is a gap in every trace, and the context does not travel through it.",
+)
+_FRAMEWORK = Kind(
+    "framework-unwrapped",
+    Severity.WARNING,
+    "A web framework is imported whose requests nothing traces.",
+    "No request of it is the root of a trace: what it queries and sends is in traces of its own.",
+)
+
+KINDS = (_UNTRACED, _FRAMEWORK)
+
+
+def check(facts: Facts) -> Iterator[Finding]:
+    """Look at what the process has imported."""
+    if facts.observed is None:
+        return
+    for line in facts.observed.status.untraced:
+        module = line.partition(" ")[0]
+        yield _UNTRACED(f"{line} is imported, and nothing traces it.", suggestion(module))
+    for warning in facts.observed.status.warnings:
+        framework, separator, line = warning.partition(" is imported, and nothing traces its requests; ")
+        if separator:
+            yield _FRAMEWORK(
+                f"{framework} is imported, and nothing traces its requests.",
+                f"import causal_otel\n\n{line.partition(': ')[2]}",
+            )
