@@ -47,7 +47,8 @@ class _Report:
             made = installation()
             document: dict[str, Any] = {"application": self.seen, "environ": dict(os.environ)}
             if made is not None:
-                self.seen["installed"] = self.seen.get("installed", made.call.place)
+                self.seen.setdefault("installed", made.call.place)
+                self.seen["arguments"] = list(made.call.arguments)
                 document["process"] = described(made.status(), made.tracer_provider, self.application)
                 document["settings"] = as_json(_settings(made))
             beside = self._path.with_suffix(".part")

@@ -32,6 +32,7 @@ class Application:
         guarded: whether a script does its work under ``if __name__ == "__main__"``; None: it is no script.
         guarded_install: file and line of a call of ``install()`` under that guard; empty: there is none.
         installed: file and line of the call of ``install()`` in force; empty: the doctor has called it.
+        arguments: the names of what this call is given.
         options: of the server, what the checks of servers ask for.
     """
 
@@ -45,6 +46,7 @@ class Application:
     guarded: bool | None = None
     guarded_install: str = ""
     installed: str = ""
+    arguments: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
 
 

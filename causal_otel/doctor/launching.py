@@ -93,7 +93,7 @@ def import_application(command: Sequence[str], seconds: float) -> Imported:
             return Imported(lost, None, None, os.environ)
         document = json.loads(report.read_text(encoding="utf-8"))
     names = {field.name for field in fields(Application)}
-    seen = {key: value for key, value in document["application"].items() if key in names}
+    seen = {key: _tuple(value) for key, value in document["application"].items() if key in names}
     application = Application(**{"server": os.path.basename(own[0]), **seen, "command": tuple(command)})
     process, values = document.get("process"), document.get("settings")
     return Imported(

@@ -219,12 +219,12 @@ def _request(file: object) -> Request | None:
         return Request("*", {}, b"", time.monotonic())
     headers = {}
     while (header := file.readline().strip()) != b"":  # type: ignore[attr-defined]
-        key, _, value = header.decode().partition(":")
+        key, _, value = header.decode("latin-1").partition(":")  # what is no HTTP may come, too
         headers[key.lower()] = value.strip()
     body = file.read(int(headers.get("content-length", 0)))  # type: ignore[attr-defined]
     encoding = headers.get("content-encoding")
     plain = gzip.decompress(body) if encoding == "gzip" else zlib.decompress(body) if encoding == "deflate" else body
-    return Request(line.split()[1].decode(), headers, plain, time.monotonic())
+    return Request(line.split()[1].decode("latin-1"), headers, plain, time.monotonic())
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from causal_otel.destination import conflicts
 from causal_otel.doctor.facts import Facts
 from causal_otel.doctor.finding import Finding, Kind, Severity
+from causal_otel.doctor.fixes import assign
 from causal_otel.load_settings import unread_variables
 
 __all__ = ["KINDS", "check"]
@@ -70,7 +71,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         name = "OTEL_SDK_DISABLED" if settings.sdk_disabled else "TRACING_ENABLED"
         yield _OFF(f"Tracing is switched off by {name}.", f"unset {name}")
     if settings is not None and settings.wanted and settings.exporter == "none":
-        yield _NOWHERE("The exporter is none.", "export OTEL_TRACES_EXPORTER=otlp")
+        yield _NOWHERE("The exporter is none.", assign(facts, "exporter", "otlp"))
     yield from _warnings(facts)
     yield from _name(facts)
 
@@ -121,5 +122,5 @@ def _name(facts: Facts) -> Iterator[Finding]:
         name = "" if facts.observed is None else facts.observed.status.service_name
         yield _UNNAMED(
             f"Nothing names the service, so it is {name!r}." if name else "Nothing names the service.",
-            f"export OTEL_SERVICE_NAME={application.target.partition(':')[0].partition('.')[0] or 'shop-api'}",
+            assign(facts, "service_name", application.target.partition(":")[0].partition(".")[0] or "shop-api"),
         )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from causal_otel.doctor.connection import Look
 from causal_otel.doctor.facts import Facts
 from causal_otel.doctor.finding import Finding, Kind, Severity
+from causal_otel.doctor.fixes import assign
 from causal_otel.doctor.probe import Probe
 
 __all__ = ["KINDS", "check"]
@@ -16,7 +16,7 @@ __all__ = ["KINDS", "check"]
 _LOST = "Nothing that is recorded arrives: it waits, and is lost when the room for it is full."
 
 _NAME = Kind("collector-name", Severity.ERROR, "The collector's host name is not known.", _LOST)
-_REFUSED = Kind("collector-away", Severity.ERROR, "Nobody answers at the collector's address.", _LOST)
+_AWAY = Kind("collector-away", Severity.ERROR, "Nobody answers at the collector's address.", _LOST)
 _PROXY = Kind("collector-proxy", Severity.ERROR, "A proxy of the environment is between us and the collector.", _LOST)
 _SCHEME = Kind("collector-scheme", Severity.ERROR, "The port speaks TLS and the endpoint none, or the reverse.", _LOST)
 _TLS = Kind("collector-certificate", Severity.ERROR, "The collector's certificate is not trusted.", _LOST)
@@ -47,21 +47,22 @@ _CLOCK = Kind(
 )
 
 KINDS = (
-    *(_NAME, _REFUSED, _PROXY, _SCHEME, _TLS, _CLIENT, _PROTOCOL, _PATH, _TOKEN, _OTHER, _SLOW, _UNWILLING),
+    *(_NAME, _AWAY, _PROXY, _SCHEME, _TLS, _CLIENT, _PROTOCOL, _PATH, _TOKEN, _OTHER, _SLOW, _UNWILLING),
     *(_SIGNAL, _NOT_FOUND, _CLOCK),
 )
 
 _SECONDS_APART = 5.0
 _TOKENS = ("401", "403", "UNAUTHENTICATED", "PERMISSION_DENIED")
 _PATHS = ("404", "405")
-_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+_TIMEOUTS = ("timeout", "DEADLINE_EXCEEDED")
+_PAGES = 16686
 
 
 def check(facts: Facts) -> Iterator[Finding]:
     """Look at what came of asking."""
     for probe in facts.probes:
         if not probe.delivered:
-            found = _undelivered(probe)
+            found = _undelivered(facts, probe)
             yield found if probe.signal == "traces" else _SIGNAL(f"{probe.signal}: {found.what}", found.fix)
             continue
         if probe.searched is not None and probe.searched.place and not (probe.searched.found or probe.searched.problem):
@@ -76,97 +77,100 @@ def check(facts: Facts) -> Iterator[Finding]:
             )
 
 
-def _undelivered(probe: Probe) -> Finding:
+def _undelivered(facts: Facts, probe: Probe) -> Finding:
     """Why it was not taken: what comes first on its way comes first here."""
     seen = probe.seen or Look("connected")
     place = urlsplit(probe.url)
     at = place.netloc
     if probe.proxy and probe.outcome.kind not in (*_TOKENS, *_PATHS):
         return _PROXY(
-            f"Spans for {at} go through the proxy {probe.proxy}: {probe.outcome.detail}.",
+            f"Spans for {at} go through the proxy {probe.proxy}: {_sentence(probe.outcome.detail)}.",
             f'export NO_PROXY="$NO_PROXY,{place.hostname}"',
         )
     if seen.stage == "name":
         return _NAME(
             f"{place.hostname} has no address: {seen.problem}.",
-            f"export {_ENDPOINT}=http://localhost:4318    # the collector's name as this machine knows it",
+            _endpoint(
+                facts, f"{place.scheme}://localhost:{place.port}", "the collector's name as this machine knows it"
+            ),
         )
     if seen.stage == "connect":
-        return _REFUSED(
-            f"Nobody answers at {at}: {seen.problem}.",
-            f"causal-otel collector    # or, in a container: export {_ENDPOINT}=http://COLLECTOR:{place.port or 4318}",
-        )
-    return _wrong_tls(probe, seen) or _wrong_answer(probe, seen)
+        elsewhere = _endpoint(facts, f"http://COLLECTOR:{place.port}")
+        return _AWAY(f"Nobody answers at {at}: {seen.problem}.", f"causal-otel collector    # or {elsewhere}")
+    return _wrong_tls(facts, probe, seen) or _wrong_answer(facts, probe, seen)
 
 
-def _wrong_tls(probe: Probe, seen: Look) -> Finding | None:
+def _wrong_tls(facts: Facts, probe: Probe, seen: Look) -> Finding | None:
     place = urlsplit(probe.url)
     at = place.netloc
     if seen.tls is False and place.scheme == "https":
-        return _SCHEME(f"{at} speaks no TLS, and the endpoint begins with https://.", f"export {_ENDPOINT}=http://{at}")
+        what = f"{at} speaks no TLS, and the endpoint begins with https://."
+        return _SCHEME(what, _endpoint(facts, f"http://{at}"))
     if seen.tls and place.scheme != "https":
-        return _SCHEME(f"{at} speaks TLS, and the endpoint begins with http://.", f"export {_ENDPOINT}=https://{at}")
+        what = f"{at} speaks TLS, and the endpoint begins with http://."
+        return _SCHEME(what, _endpoint(facts, f"https://{at}"))
     if seen.distrust == "name":
         name = next((each for each in seen.names.split(", ") if each and not each.startswith("*")), "NAME")
-        port = f":{place.port}" if place.port else ""
         return _TLS(
             f"The certificate at {at} is for {seen.names or 'another name'}, and not for {place.hostname}.",
-            f"export {_ENDPOINT}=https://{name}{port}",
+            _endpoint(facts, f"https://{name}:{place.port or 443}"),
         )
     if seen.distrust == "expired":
         return _TLS(
             f"The certificate at {at} is not valid now: {seen.problem}.",
-            "date    # if it is right, renew the certificate",
+            "date    # if it is right, renew the collector's certificate",
         )
     if seen.distrust:
         return _TLS(
             f"The certificate at {at} is of an authority that is not trusted: {seen.problem}.",
-            "export OTEL_EXPORTER_OTLP_CERTIFICATE=/etc/ssl/collector-ca.pem    # the file of that authority",
+            assign(facts, "certificate", "/etc/ssl/collector-ca.pem", "the file of that authority"),
         )
     if seen.client:
+        files = {"client_certificate": "client.pem", "client_key": "client-key.pem"}
         return _CLIENT(
             f"{at} wants a certificate of the client's: {seen.problem}.",
-            "export OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE=client.pem OTEL_EXPORTER_OTLP_CLIENT_KEY=client-key.pem",
+            "\n".join(assign(facts, name, file) for name, file in files.items()),
         )
     return None
 
 
-def _wrong_answer(probe: Probe, seen: Look) -> Finding:
-    outcome, place = probe.outcome, urlsplit(probe.url)
-    at, kind = place.netloc, probe.outcome.kind
+def _wrong_answer(facts: Facts, probe: Probe, seen: Look) -> Finding:
+    outcome, kind = probe.outcome, probe.outcome.kind
+    place = urlsplit(probe.url)
+    at = place.netloc
     if probe.protocol == "grpc" and seen.speaks == "http/1.1":
-        return _PROTOCOL(
-            f"{at} speaks HTTP/1.1, and is spoken to by gRPC.", "export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"
-        )
+        what = f"{at} speaks HTTP/1.1, and is spoken to by gRPC."
+        return _PROTOCOL(what, assign(facts, "protocol", "http/protobuf"))
     if probe.protocol != "grpc" and seen.speaks == "http/2" and not kind.isdecimal():
-        return _PROTOCOL(
-            f"{at} speaks HTTP/2 alone, as gRPC does, and is spoken to by HTTP/1.1.",
-            "export OTEL_EXPORTER_OTLP_PROTOCOL=grpc",
-        )
+        what = f"{at} speaks HTTP/2 alone, as gRPC does, and is spoken to by HTTP/1.1."
+        return _PROTOCOL(what, assign(facts, "protocol", "grpc"))
     if kind in _TOKENS:
         return _TOKEN(
-            f"{at} answers {kind}: {outcome.detail or 'no explanation'}.",
-            'export OTEL_EXPORTER_OTLP_HEADERS="authorization=Bearer%20TOKEN"',
+            f"{at} answers {kind}: {_sentence(outcome.detail)}.",
+            assign(facts, "headers", "authorization=Bearer%20TOKEN", "the token that the collector knows"),
         )
     if kind in _PATHS:
-        variable = f"OTEL_EXPORTER_OTLP_{probe.signal.upper()}_ENDPOINT"
-        return _PATH(
-            f"{probe.url} answers {kind}: no OTLP receiver is there.",
-            f"unset {variable}; export {_ENDPOINT}={place.scheme}://{_otlp_port(at)}",
-        )
-    if "timeout" in (kind, outcome.kind.lower()) or kind == "DEADLINE_EXCEEDED":
+        return _PATH(f"{probe.url} answers {kind}: no OTLP receiver is there.", _receiver(facts, place))
+    if kind in _TIMEOUTS:
         return _SLOW(f"{at} takes the connection and does not answer in time.", f"curl -sv -X POST {probe.url}")
+    look = f"curl -si -X POST {probe.url} | head"
     if seen.speaks == "something else" or "no answer of OTLP" in outcome.detail or kind == "UNIMPLEMENTED":
-        return _OTHER(
-            f"What answers at {at} is no OTLP receiver: {_sentence(outcome.detail)}.",
-            f"curl -si -X POST {probe.url} | head",
-        )
-    return _UNWILLING(f"{at} answers {kind}: {_sentence(outcome.detail)}.", f"curl -si -X POST {probe.url} | head")
+        return _OTHER(f"What answers at {at} is no OTLP receiver: {_sentence(outcome.detail)}.", look)
+    return _UNWILLING(f"{at} answers {kind}: {_sentence(outcome.detail)}.", look)
 
 
-def _otlp_port(authority: str) -> str:
-    """The address of the receiver beside the pages of our collector, or of Jaeger; else the same."""
-    return re.sub(r":16686$", ":4318", authority)
+def _endpoint(facts: Facts, base: str, comment: str = "") -> str:
+    """A line that sets the endpoint, by whichever setting has it now."""
+    if facts.settings is not None and facts.settings.traces_endpoint:
+        path = "" if facts.settings.protocol == "grpc" else "/v1/traces"
+        return assign(facts, "traces_endpoint", base + path, comment)
+    return assign(facts, "endpoint", base, comment)
+
+
+def _receiver(facts: Facts, place: SplitResult) -> str:
+    """Where the receiver is most probably: at the path of OTLP, or beside the pages of our collector and of Jaeger."""
+    port = 4318 if place.port == _PAGES else place.port
+    return _endpoint(facts, f"{place.scheme}://{place.hostname}" + (f":{port}" if port else ""))
 
 
 def _sentence(detail: str) -> str:

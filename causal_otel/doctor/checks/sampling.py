@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from causal_otel.doctor.facts import Facts
 from causal_otel.doctor.finding import Finding, Kind, Severity
+from causal_otel.doctor.fixes import assign
 
 __all__ = ["KINDS", "check"]
 
@@ -48,7 +49,7 @@ _SHARE = Kind(
 
 KINDS = (_NOTHING, _SOURCE, _SOME, _RULE, _NO_PARENT, _SHARE)
 
-_KEEP = "export OTEL_TRACES_SAMPLER=parentbased_always_on"
+_ALL = "parentbased_always_on"
 _NO_FALLBACK = ("traceidratio", "jaeger_remote")
 
 
@@ -58,12 +59,12 @@ def check(facts: Facts) -> Iterator[Finding]:
     sampler = "" if facts.settings is None else facts.settings.sampler
     sampling = None if facts.observed is None else facts.observed.status.sampling
     if share == 0:
-        yield _NOTHING(f"The sampler {sampler} records nothing of {what}.", _KEEP)
+        yield _NOTHING(f"The sampler {sampler} records nothing of {what}.", assign(facts, "sampler", _ALL))
     elif share is not None and share < 1:
         kind = _SOME if facts.operation else _SHARE
         yield kind(
             f"The sampler {sampler} records about {share:.1%} of {what}.",
-            f"{_KEEP}    # or TRACING_KEEP_ERRORS=process",
+            assign(facts, "sampler", _ALL, "or keep what fails: TRACING_KEEP_ERRORS=process"),
         )
     if sampling is not None:
         if sampling.problem:
@@ -73,11 +74,11 @@ def check(facts: Facts) -> Iterator[Finding]:
     if facts.settings is None or not facts.settings.wanted:
         return
     if sampler in _NO_FALLBACK and share:
-        yield _NO_PARENT(f"The sampler is {sampler}.", f"export OTEL_TRACES_SAMPLER=parentbased_{sampler}")
+        yield _NO_PARENT(f"The sampler is {sampler}.", assign(facts, "sampler", f"parentbased_{sampler}"))
     if facts.settings.sampling_file and sampler != "parentbased_rules":
         yield _RULE(
             f"TRACING_SAMPLING_FILE is not read, because the sampler is {sampler}.",
-            "export OTEL_TRACES_SAMPLER=parentbased_rules",
+            assign(facts, "sampler", "parentbased_rules"),
         )
 
 

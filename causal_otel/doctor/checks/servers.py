@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 from causal_otel.destination import destination
 from causal_otel.doctor.facts import Application, Facts
 from causal_otel.doctor.finding import Finding, Kind, Severity
+from causal_otel.doctor.fixes import assign
 
 __all__ = ["KINDS", "check"]
 
@@ -31,10 +33,6 @@ _GRPC_GREENLETS = Kind(
 
 KINDS = (_NO_THREADS, _GRPC_FORK, _GRPC_GREENLETS)
 
-_BY_HTTP = (
-    "export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf\n"
-    "export OTEL_EXPORTER_OTLP_ENDPOINT=http://COLLECTOR:4318    # the port for HTTP"
-)
 _GREENLETS = ("gevent", "eventlet")
 
 
@@ -51,12 +49,14 @@ def check(facts: Facts) -> Iterator[Finding]:
         return
     if destination(settings)[0] != "grpc":
         return
+    host = urlsplit(destination(settings)[1]).hostname
+    by_http = "\n".join((assign(facts, "protocol", "http/protobuf"), assign(facts, "endpoint", f"http://{host}:4318")))
     greenlets = _greenlets(application)
     if greenlets:
-        yield _GRPC_GREENLETS(f"{application.server} runs {greenlets}, and the protocol is grpc.", _BY_HTTP)
+        yield _GRPC_GREENLETS(f"{application.server} runs {greenlets}, and the protocol is grpc.", by_http)
     forks = _forks(application)
     if forks:
-        yield _GRPC_FORK(f"{forks}, and the protocol is grpc.", _BY_HTTP)
+        yield _GRPC_FORK(f"{forks}, and the protocol is grpc.", by_http)
 
 
 def _forks(application: Application) -> str:
