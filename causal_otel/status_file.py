@@ -135,7 +135,7 @@ def read_status(document: Mapping[str, Any]) -> Status:
     Raises:
         TypeError: It is no such thing.
     """
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in document.items()}
+    values = dict(document)
     values["patches"] = tuple(_made(PatchStatus, each) for each in document.get("patches") or ())
     for name, kind in _PARTS.items():
         if document.get(name) is not None:
@@ -144,5 +144,12 @@ def read_status(document: Mapping[str, Any]) -> Status:
 
 
 def _made(kind: type[_Made], values: Mapping[str, Any]) -> _Made:
-    names = getattr(kind, "_fields", None) or [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    return kind(**{name: value for name, value in values.items() if name in names})
+    """One of our records, whose tuples have come as lists."""
+    kinds = kind.__annotations__
+    return kind(
+        **{
+            name: tuple(value) if isinstance(value, list) and "tuple[" in str(kinds[name]) else value
+            for name, value in values.items()
+            if name in kinds
+        }
+    )

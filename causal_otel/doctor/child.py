@@ -76,6 +76,8 @@ def main(arguments: Sequence[str]) -> None:
         found = target(command)
         report.seen.update(server=found.server, target=found.name, **_script(found))
         report.application = found.load()
+        kinds = () if report.application is None else type(report.application).__mro__
+        report.seen["packages"] = sorted({kind.__module__.partition(".")[0] for kind in kinds} - {"builtins"})
         report.seen["options"] = as_json(found.options)
         if installation() is None:
             report.seen["installed"] = ""

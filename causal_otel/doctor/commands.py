@@ -123,20 +123,12 @@ def _uvicorn(server: str, arguments: list[str]) -> Target:
     from uvicorn.main import main
 
     given = main.make_context(server, list(arguments)).params
-    name = str(given["app"])
+    if given.get("env_file"):
+        from dotenv import load_dotenv  # type: ignore[import-not-found, unused-ignore]
 
-    def load() -> object:
-        from uvicorn.importer import import_from_string
-
-        if given.get("env_file"):
-            from dotenv import load_dotenv  # type: ignore[import-not-found, unused-ignore]
-
-            load_dotenv(given["env_file"])
-        sys.path.insert(0, given.get("app_dir") or os.getcwd())
-        found = import_from_string(name)
-        return found() if given.get("factory") else found
-
-    return Target(server, name, load, {"reload": given.get("reload"), "workers": given.get("workers")})
+        load_dotenv(given["env_file"])
+    found = _object(server, str(given["app"]), given.get("app_dir") or "", factory=bool(given.get("factory")))
+    return found._replace(options={"reload": given.get("reload"), "workers": given.get("workers")})
 
 
 def _gunicorn(server: str, arguments: list[str]) -> Target:
@@ -255,13 +247,13 @@ def _any(server: str, arguments: list[str]) -> Target | None:
     return Target(server, " ".join(names), lambda: [import_module(each) for each in names]) if names else None
 
 
-def _object(server: str, name: str, *, factory: bool) -> Target:
+def _object(server: str, name: str, directory: str = "", *, factory: bool) -> Target:
     found = _OBJECT.fullmatch(name)
     if found is None:
         raise UnknownCommand(f"{name!r} is no name of an application, such as shop.api:app")
 
     def load() -> object:
-        sys.path.insert(0, os.getcwd())
+        sys.path.insert(0, directory or os.getcwd())
         made = attrgetter(found["path"])(import_module(found["module"]))
         return made() if factory or found["call"] else made
 

@@ -33,6 +33,7 @@ class Application:
         guarded_install: file and line of a call of ``install()`` under that guard; empty: there is none.
         installed: file and line of the call of ``install()`` in force; empty: the doctor has called it.
         arguments: the names of what this call is given.
+        packages: that the class of the application and its bases come from; empty: there is no such object.
         options: of the server, what the checks of servers ask for.
     """
 
@@ -47,6 +48,7 @@ class Application:
     guarded_install: str = ""
     installed: str = ""
     arguments: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -86,7 +88,8 @@ class Facts:
         left_behind: why the status file is not of a process that runs; empty: it is.
         probes: what came of asking the collector, a signal each.
         operation: the name of what is looked for, if it was given.
-        share: how often a request of that name is recorded, from 0 to 1; None: it is not known.
+        share: how often a request of that name, or of one that no rule knows, is recorded, from 0 to 1; None: it is not
+            known.
     """
 
     environ: Mapping[str, str] = field(default_factory=dict)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from causal_otel.doctor.facts import Facts
 from causal_otel.doctor.launching import import_application, observed
-from causal_otel.doctor.probe import probes
+from causal_otel.doctor.probe import SERVICE, probes
 from causal_otel.load_settings import load_settings
 from causal_otel.settings import SettingError, Settings
 
@@ -108,7 +108,7 @@ def _asked(facts: Facts, find: Callable[[str, bytes], Searched]) -> Facts:
             facts = replace(facts, probes=tuple(probes(settings, find)))
         except SettingError as error:
             facts = replace(facts, refused=str(error))
-        return replace(facts, share=_share(settings, facts.operation)) if facts.operation else facts
+        return replace(facts, share=_share(settings, facts.operation or SERVICE))
 
 
 @contextmanager
@@ -124,7 +124,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def _share(settings: Settings, operation: str) -> float | None:
-    """How often a root of that name is recorded; the sampler itself is asked."""
+    """How often a request of that name is recorded where nobody before has decided; the sampler itself is asked."""
     from opentelemetry.sdk.trace.sampling import Decision
     from opentelemetry.trace import SpanKind
 

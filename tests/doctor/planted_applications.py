@@ -184,7 +184,8 @@ def ddtrace_beside_us(soil: Soil) -> Iterator[Case]:
 @plant("another-tracer", "warning", "traces_sample_rate")
 def sentry_traces_too(soil: Soil) -> Iterator[Case]:
     """Sentry's performance part is on."""
-    _shop(soil, before="import sentry_sdk\nsentry_sdk.init(dsn='http://key@127.0.0.1:1/1', traces_sample_rate=1.0)")
+    options = "dsn='http://key@127.0.0.1:1/1', auto_enabling_integrations=False, traces_sample_rate=1.0"
+    _shop(soil, before=f"import sentry_sdk\nsentry_sdk.init({options})")
     yield Case(_UVICORN, _well(soil))
 
 
@@ -205,6 +206,20 @@ def a_provider_of_nobody(soil: Soil) -> Iterator[Case]:
 
 
 @plant("provider-of-another", "note", "first of all")
+def a_pipeline_of_the_users(soil: Soil) -> Iterator[Case]:
+    """The application has a pipeline of its own, as before."""
+    before = (
+        "from opentelemetry import trace\n"
+        "from opentelemetry.sdk.trace import TracerProvider\n"
+        "from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor\n"
+        "trace.set_tracer_provider(TracerProvider())\n"
+        "trace.get_tracer_provider().add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter()))\n"
+    )
+    _shop(soil, before=before)
+    yield Case(_UVICORN, _well(soil))
+
+
+@plant("another-tracer", "warning", "logfire.configure")
 def logfire_comes_first(soil: Soil) -> Iterator[Case]:
     """Logfire's provider is set, so its exporters count."""
     _shop(soil, before="import logfire\nlogfire.configure(send_to_logfire=False, console=False)")

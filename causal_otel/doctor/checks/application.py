@@ -81,7 +81,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             f"{application.target} has no main guard.",
             'if __name__ == "__main__":\n    main()  # what it does when it runs',
         )
-    imported = application.outcome in ("imported", "running") and not application.guarded_install
+    imported = application.outcome == "imported" and not application.guarded_install
     if imported and not application.installed and application.command[0] not in _PREPARED:
         yield _NOT_INSTALLED(
             f"{application.target} has been imported, and install() was not called.",

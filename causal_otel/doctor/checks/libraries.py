@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from causal_otel.doctor.facts import Facts
@@ -25,6 +26,9 @@ _FRAMEWORK = Kind(
 
 KINDS = (_UNTRACED, _FRAMEWORK)
 
+_KNOWN = frozenset({"celery", "dramatiq", "starlette", "taskiq"})
+"""What an application may be made of whose requests or tasks are traced without being asked."""
+
 
 def check(facts: Facts) -> Iterator[Finding]:
     """Look at what the process has imported."""
@@ -33,10 +37,12 @@ def check(facts: Facts) -> Iterator[Finding]:
     for line in facts.observed.status.untraced:
         module = line.partition(" ")[0]
         yield _UNTRACED(f"{line} is imported, and nothing traces it.", suggestion(module))
+    if facts.application is not None and _KNOWN.intersection(facts.application.packages):
+        return  # what serves is known: the frameworks were imported by some library
     for warning in facts.observed.status.warnings:
         framework, separator, line = warning.partition(" is imported, and nothing traces its requests; ")
         if separator:
+            line = re.sub(r" in (\w+\.py)(, )?", r"    # in \1\n", line.partition(": ")[2]).rstrip()
             yield _FRAMEWORK(
-                f"{framework} is imported, and nothing traces its requests.",
-                f"import causal_otel\n\n{line.partition(': ')[2]}",
+                f"{framework} is imported, and nothing traces its requests.", f"import causal_otel\n\n{line}"
             )

@@ -63,10 +63,9 @@ def check(facts: Facts) -> Iterator[Finding]:
         both = _both(observed, tracer.traces)
         if tracer.traces and not both:
             continue
-        yield _DOUBLES(
-            f"{tracer.name} {tracer.version}".rstrip() + f" is at work{_what(tracer.name, both)}.",
-            _fix(tracer.name, both),
-        )
+        named = f"{tracer.name} {tracer.version}".rstrip()
+        what = _what(tracer.name, both, ours=status.sampling is not None)
+        yield _DOUBLES(f"{named} is at work{what}.", _fix(tracer.name, both))
 
 
 def _both(observed: Observed, traces: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -75,9 +74,11 @@ def _both(observed: Observed, traces: tuple[str, ...] | None) -> tuple[str, ...]
     return tuple(name for name in traces or () if _SAME.get(name, name) in ours)
 
 
-def _what(name: str, both: tuple[str, ...]) -> str:
+def _what(name: str, both: tuple[str, ...], *, ours: bool) -> str:
     if name == "FastAPI's own telemetry":
         return ": it adds an exporter to our provider when the application starts, so every span is sent twice"
+    if name == "Logfire":
+        return "; its own spans go elsewhere" if ours else ", and its provider gets the spans of our patches"
     return f": {', '.join(both)} {'is' if len(both) == 1 else 'are'} traced twice" if both else " and traces on its own"
 
 
