@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -49,12 +49,18 @@ class _Report:
             if made is not None:
                 self.seen.setdefault("installed", made.call.place)
                 self.seen["arguments"] = list(made.call.arguments)
+                self.seen["named_patches"] = _named(made.call.arguments.get("patches"))
                 document["process"] = described(made.status(), made.tracer_provider, self.application)
                 document["settings"] = as_json(_settings(made))
             beside = self._path.with_suffix(".part")
             beside.write_text(json.dumps(document), encoding="utf-8")
             beside.replace(self._path)
             os._exit(0)
+
+
+def _named(patches: Any) -> list[str]:
+    """The patches that a call asks for by name."""
+    return [name for name in patches or () if not isinstance(patches, Mapping) or patches[name] is not False]
 
 
 def _settings(made: Installation) -> dict[str, Any]:

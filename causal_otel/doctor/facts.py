@@ -33,6 +33,7 @@ class Application:
         guarded_install: file and line of a call of ``install()`` under that guard; empty: there is none.
         installed: file and line of the call of ``install()`` in force; empty: the doctor has called it.
         arguments: the names of what this call is given.
+        named_patches: what it names of ``patches``.
         packages: that the class of the application and its bases come from; empty: there is no such object.
         options: of the server, what the checks of servers ask for.
     """
@@ -48,6 +49,7 @@ class Application:
     guarded_install: str = ""
     installed: str = ""
     arguments: tuple[str, ...] = ()
+    named_patches: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
 

@@ -157,6 +157,13 @@ def a_driver_of_another_shape(soil: Soil) -> Iterator[Case]:
     yield Case(_UVICORN, _well(soil))
 
 
+@plant("patch-waiting", "note", "import neo4j")
+def a_driver_that_is_not_imported(soil: Soil) -> Iterator[Case]:
+    """Somebody has named a patch, and nothing imports its driver."""
+    soil.write("shop.py", APPLICATION.replace("install()", 'install(patches=["asgi", "neo4j"])'))
+    yield Case(_UVICORN, _well(soil))
+
+
 @plant("patch-off", "note", "causal_otel.install(patches=")
 def a_patch_that_was_left_out(soil: Soil) -> Iterator[Case]:
     """Somebody has named the patches, before there was another driver."""

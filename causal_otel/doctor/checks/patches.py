@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from importlib import metadata
+from importlib.util import find_spec
 
 from causal_otel.doctor.facts import Facts
 from causal_otel.doctor.finding import Finding, Kind, Severity
@@ -32,6 +33,12 @@ _PARTIAL = Kind(
     "A patch is at work on some of its drivers only.",
     "Traces have gaps where the others are used.",
 )
+_WAITING = Kind(
+    "patch-waiting",
+    Severity.NOTE,
+    "A patch is asked for by name, and the application does not import its driver.",
+    "It takes hold when something imports that driver, which may be never.",
+)
 _OFF = Kind(
     "patch-off",
     Severity.NOTE,
@@ -39,7 +46,7 @@ _OFF = Kind(
     "Nothing of that driver is traced, as somebody has asked for.",
 )
 
-KINDS = (_VERSION, _REFUSED, _PARTIAL, _OFF)
+KINDS = (_VERSION, _REFUSED, _PARTIAL, _WAITING, _OFF)
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -49,6 +56,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         if facts.application is None and not facts.refused:
             yield from _installed(patches)
         return
+    named = () if facts.application is None else facts.application.named_patches
     for status in facts.observed.status.patches:
         patch = patches.get(status.name)
         versions = {} if patch is None else patch.versions
@@ -62,6 +70,12 @@ def check(facts: Facts) -> Iterator[Finding]:
             yield _REFUSED(
                 f"The patch {status.name} has failed: {'; '.join(status.problems) or 'see the log'}.",
                 f'causal_otel.install(patches={{"{status.name}": False}})  # until it is mended',
+            )
+        elif status.state == "waiting" and status.name in named:
+            missing = [name for name in versions if find_spec(name) is None]
+            yield _WAITING(
+                f"The patch {status.name} is asked for by name, and waits for its driver.",
+                _pins({name: versions[name] for name in missing}) or f"import {next(iter(versions), status.name)}",
             )
         elif status.state == "off" and facts.observed.imported & versions.keys():
             yield _OFF(
