@@ -86,6 +86,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "logs": ("Off", "off"),
     "logs_level": ("WARNING", "warning"),
     "logs_endpoint": ("https://c:1/x", "https://c:1/x"),
+    "status_directory": ("/run/shop", "/run/shop"),
 }
 BAD: dict[str, str] = {
     "logs": "all",

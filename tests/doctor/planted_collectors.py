@@ -22,7 +22,7 @@ _ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 _TRACES = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 
 
-def _to(endpoint: str, paste: dict[str, str] | None = None, **variables: str) -> Case:
+def _to(endpoint: str, *, paste: dict[str, str] | None = None, **variables: str) -> Case:
     """The environment alone, with this endpoint."""
     return Case(variables={_ENDPOINT: endpoint, **variables}, paste=paste)
 
@@ -197,4 +197,4 @@ def no_client_certificate(soil: Soil) -> Iterator[Case]:
     for part in client.cert_chain_pems:
         part.write_to_path(str(soil.directory / "client.pem"), append=True)
     with scripted(tls=context) as collector:
-        yield _to(collector.endpoint, paste={}, **_trusted(authority, soil.directory))
+        yield _to(collector.endpoint, paste={"/etc/ssl/": f"{soil.directory}/"}, **_trusted(authority, soil.directory))

@@ -10,6 +10,7 @@ from causal_otel.doctor.facts import Facts
 from causal_otel.doctor.finding import Finding, Kind, Severity
 from causal_otel.doctor.fixes import assign
 from causal_otel.load_settings import unread_variables
+from causal_otel.names import SERVICE_NAME
 
 __all__ = ["KINDS", "check"]
 
@@ -118,7 +119,7 @@ def _name(facts: Facts) -> Iterator[Finding]:
             f"install(){place} names the service {settings.service_name!r}, not OTEL_SERVICE_NAME={variable!r}.",
             "causal_otel.install()  # without service_name",
         )
-    elif application is not None and not settings.service_name and "service.name" not in settings.resource_attributes:
+    elif application is not None and not settings.service_name and SERVICE_NAME not in settings.resource_attributes:
         name = "" if facts.observed is None else facts.observed.status.service_name
         yield _UNNAMED(
             f"Nothing names the service, so it is {name!r}." if name else "Nothing names the service.",

@@ -126,7 +126,7 @@ def _wrong_tls(facts: Facts, probe: Probe, seen: Look) -> Finding | None:
             assign(facts, "certificate", "/etc/ssl/collector-ca.pem", "the file of that authority"),
         )
     if seen.client:
-        files = {"client_certificate": "client.pem", "client_key": "client-key.pem"}
+        files = {"client_certificate": "/etc/ssl/client.pem", "client_key": "/etc/ssl/client-key.pem"}
         return _CLIENT(
             f"{at} wants a certificate of the client's: {seen.problem}.",
             "\n".join(assign(facts, name, file) for name, file in files.items()),
