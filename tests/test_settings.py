@@ -158,7 +158,7 @@ BAD: dict[str, str] = {
     "redact_keys": "iban,--",
     "redact_patterns": "(unclosed",
 }
-FREE_TEXT = {"service_name", "service_version", "environment", "jaeger_host", "spool_directory"}
+FREE_TEXT = {"service_name", "service_version", "environment", "jaeger_host", "spool_directory", "status_directory"}
 FILES = {"certificate", "client_certificate", "client_key"}
 VARIABLES = [(setting.name, name) for setting in table() for name in setting.metadata["variables"]]
 

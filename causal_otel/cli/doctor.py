@@ -78,7 +78,6 @@ def _examine(arguments: argparse.Namespace) -> int:
 
 def _facts(arguments: argparse.Namespace) -> Facts:
     from causal_otel.doctor.gathering import of_command, of_environment, of_status_file
-    from causal_otel.doctor.launching import Unstartable
 
     command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
     file = _status_file(arguments)
@@ -93,10 +92,7 @@ def _facts(arguments: argparse.Namespace) -> Facts:
     find = partial(_find, arguments.url)
     if not command:
         return of_environment(find, arguments.operation or "")
-    try:
-        return of_command(command, seconds, find, arguments.operation or "")
-    except Unstartable as problem:
-        raise CommandError(f"{problem}\n{problem.fix}") from None
+    return of_command(command, seconds, find, arguments.operation or "")
 
 
 def _status_file(arguments: argparse.Namespace) -> Path | None:

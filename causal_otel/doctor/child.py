@@ -81,7 +81,7 @@ def main(arguments: Sequence[str]) -> None:
     try:
         found = target(command)
         report.seen.update(server=found.server, target=found.name, **_script(found))
-        report.application = found.load()
+        report.application = _loaded(found)
         kinds = () if report.application is None else type(report.application).__mro__
         report.seen["packages"] = sorted({kind.__module__.partition(".")[0] for kind in kinds} - {"builtins"})
         report.seen["options"] = as_json(found.options)
@@ -92,13 +92,19 @@ def main(arguments: Sequence[str]) -> None:
         report.write("unknown", problem=str(unknown))
     except SettingError as error:
         report.write("failed", refused=True, problem=str(error), place=_place(error.__traceback__))
-    except SystemExit as error:
-        if error.code:
-            report.write("failed", problem=f"SystemExit: {error.code}", place=_place(error.__traceback__))
     except BaseException as error:
         what = traceback.format_exception_only(error)[-1].strip()
         report.write("failed", problem=what[:_LONGEST], place=_place(error.__traceback__))
     report.write("imported")
+
+
+def _loaded(found: Target) -> object:
+    try:
+        return found.load()
+    except SystemExit as error:
+        if error.code:
+            raise
+        return None  # a script that has done its work
 
 
 def _script(found: Target) -> dict[str, Any]:

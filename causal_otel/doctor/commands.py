@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from configparser import ConfigParser
@@ -21,7 +22,7 @@ from typing import Any, NamedTuple
 
 from causal_otel.doctor.scripts import run_django, run_module, run_script
 
-__all__ = ["Target", "UnknownCommand", "target"]
+__all__ = ["SERVERS", "Target", "UnknownCommand", "target"]
 
 _OBJECT = re.compile(r"(?:(?:asgi|wsgi):)?(?P<module>[A-Za-z_][\w.]*):(?P<path>[A-Za-z_][\w.]*)(?P<call>\(\))?")
 
@@ -65,13 +66,20 @@ def target(command: Sequence[str]) -> Target:
 
 
 def _served(server: str, arguments: list[str], program: str) -> Target:
-    read = _SERVERS.get(server, _any)
+    read = SERVERS.get(server, _any)
     found = read(server, arguments)
     if found is not None:
         return found
-    if os.path.isfile(program):  # a console script: what it imports, though not what it does
-        return _script(program, arguments, server)
+    path = shutil.which(program)
+    if path is not None and _is_python(path):  # a console script: what it imports, though not what it does
+        return _script(path, arguments, server)
     raise UnknownCommand(f"nothing among the arguments of {server} looks like an application, such as shop.api:app")
+
+
+def _is_python(path: str) -> bool:
+    """Whether a program is a script of Python's: its first lines name the interpreter."""
+    with open(path, "rb") as file:
+        return file.read(2) == b"#!" and b"python" in file.readline() + file.readline()
 
 
 # -- Python ------------------------------------------------------------------------------------------------------------
@@ -94,7 +102,7 @@ def _python(arguments: list[str]) -> Target:
 
 
 def _module(name: str, arguments: list[str]) -> Target:
-    if name in _SERVERS:
+    if name in SERVERS:
         sys.argv = [name, *arguments]
         return _served(name, arguments, name)
     sys.argv = [name, *arguments]
@@ -278,7 +286,7 @@ def _option(arguments: Sequence[str], short: str, long: str) -> str | None:
     return None
 
 
-_SERVERS: dict[str, Callable[[str, list[str]], Target | None]] = {
+SERVERS: dict[str, Callable[[str, list[str]], Target | None]] = {
     "celery": _celery,
     "daphne": _any,
     "dramatiq": _any,
@@ -291,3 +299,4 @@ _SERVERS: dict[str, Callable[[str, list[str]], Target | None]] = {
     "uvicorn": _uvicorn,
     "uwsgi": _uwsgi,
 }
+"""What reads the arguments of the servers that we know, by name; the module of one may be run by ``python -m``."""

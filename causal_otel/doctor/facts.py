@@ -25,9 +25,11 @@ class Application:
         server: the name of the program, such as ``uvicorn``.
         target: what was imported, such as ``shop.api:app``; empty: nobody could tell what the command imports.
         outcome: ``imported``; ``failed`` with an exception; ``running`` when the time was up; ``lost`` when the process
-            ended by itself.
+            ended by itself; ``unknown`` if nobody can tell what to import; ``missing`` without such a program;
+            ``foreign`` if its Python has no causal_otel.
         problem: what the exception said, or where the process was when the time was up.
         place: file and line in which that happened, if it is known.
+        python: that runs the command.
         refused: whether the problem is a setting that is not allowed.
         guarded: whether a script does its work under ``if __name__ == "__main__"``; None: it is no script.
         guarded_install: file and line of a call of ``install()`` under that guard; empty: there is none.
@@ -44,6 +46,7 @@ class Application:
     outcome: str = "imported"
     problem: str = ""
     place: str = ""
+    python: str = ""
     refused: bool = False
     guarded: bool | None = None
     guarded_install: str = ""

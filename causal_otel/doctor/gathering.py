@@ -52,9 +52,6 @@ def of_command(
         seconds: how long the import may take.
         find: looks for the test span, see :func:`causal_otel.doctor.probe.probes`.
         operation: the name of what is looked for; empty: nothing in particular.
-
-    Raises:
-        Unstartable: The command cannot be run at all.
     """
     found = import_application(command, seconds)
     facts = Facts(

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from causal_otel._internal.printable import printable
+from causal_otel.doctor.commands import SERVERS
 from causal_otel.doctor.facts import Application, Observed
 from causal_otel.instrument.other_tracers import OtherTracer
 from causal_otel.settings import Settings
 from causal_otel.status_file import read_status
 
-__all__ = ["Imported", "Unstartable", "import_application", "observed"]
+__all__ = ["Imported", "import_application", "observed"]
 
 _WRAPPERS = ("causal-otel", "ddtrace-run", "env", "newrelic-admin", "opentelemetry-instrument")
 """Commands that run another one in this environment."""
@@ -34,18 +35,6 @@ _PYTHON = re.compile(r"(python|pypy)[\d.]*")
 _GRACE = 10.0
 """Seconds beyond its time in which the process reports by itself."""
 _SAID = 500
-
-
-class Unstartable(Exception):
-    """The command cannot be run at all. The message says why, and ``fix`` what to do.
-
-    Attributes:
-        fix: lines to paste.
-    """
-
-    def __init__(self, why: str, fix: str) -> None:
-        super().__init__(why)
-        self.fix = fix
 
 
 class Imported(NamedTuple):
@@ -70,12 +59,17 @@ def import_application(command: Sequence[str], seconds: float) -> Imported:
     Args:
         command: a program and its arguments.
         seconds: how long that may take.
-
-    Raises:
-        Unstartable: there is no such program, or its Python has no causal_otel.
     """
     prefix, own = _split(command)
+    server = os.path.basename(own[0])
+
+    def without(outcome: str, problem: str = "", python: str = "") -> Imported:
+        made = Application(command=tuple(command), server=server, outcome=outcome, problem=problem, python=python)
+        return Imported(made, None, None, os.environ)
+
     python = _interpreter(prefix, own[0])
+    if python is None:
+        return without("missing")
     with tempfile.TemporaryDirectory(prefix="causal-otel-doctor-") as directory:
         report, output = Path(directory, "report.json"), Path(directory, "output")
         child = [*prefix, python, "-m", "causal_otel.doctor.child", str(report), f"{seconds:g}", *own]
@@ -83,18 +77,13 @@ def import_application(command: Sequence[str], seconds: float) -> Imported:
         said = output.read_text(encoding="utf-8", errors="replace")
         if not report.is_file():
             if "No module named 'causal_otel'" in said or "No module named causal_otel" in said:
-                raise Unstartable(
-                    f"the Python of {own[0]}, {python}, has no causal_otel",
-                    f"{python} -m pip install .    # in the checkout of causal_otel",
-                )
+                return without("foreign", python=python)
             lines = [line for line in said.splitlines() if line.strip()]
-            problem = printable(f"status {status}: {lines[-1] if lines else 'no output'}", _SAID)
-            lost = Application(command=tuple(command), server=own[0], outcome="lost", problem=problem)
-            return Imported(lost, None, None, os.environ)
+            return without("lost", printable(f"status {status}: {lines[-1] if lines else 'no output'}", _SAID))
         document = json.loads(report.read_text(encoding="utf-8"))
     names = {field.name for field in fields(Application)}
     seen = {key: _tuple(value) for key, value in document["application"].items() if key in names}
-    application = Application(**{"server": os.path.basename(own[0]), **seen, "command": tuple(command)})
+    application = Application(**{"server": server, **seen, "command": tuple(command), "python": python})
     process, values = document.get("process"), document.get("settings")
     return Imported(
         application,
@@ -147,21 +136,17 @@ def _is_program(argument: str) -> bool:
     return argument.endswith(".py") or shutil.which(argument) is not None
 
 
-def _interpreter(prefix: Sequence[str], program: str) -> str:
-    """The Python that runs a program."""
+def _interpreter(prefix: Sequence[str], program: str) -> str | None:
+    """The Python that runs a program; None: there is no such program."""
     if any(os.path.basename(each) in _MANAGERS for each in prefix):
         return "python"
     path = shutil.which(program)
     if _PYTHON.fullmatch(os.path.basename(program)):
-        if path is None:
-            raise Unstartable(f"there is no command {program}", f"ls -l {program}")
         return path
-    if path is None and program.endswith(".py"):
-        if not os.path.isfile(program):
-            raise Unstartable(f"there is no file {program}", "pwd; ls")
+    if path is None and program.endswith(".py") and os.path.isfile(program):
         path = program
     if path is None:
-        return sys.executable  # it may be a module all the same: uwsgi has other names
+        return sys.executable if program in SERVERS else None  # its configuration can be looked at all the same
     with open(path, "rb") as file:
         found = _SHEBANG.search(b"\n".join(file.read(4096).splitlines()[:3]))
     named = (found[1] or found[2]).decode() if found else ""

@@ -25,7 +25,7 @@ app = Starlette()
 """An application that nothing is wrong with."""
 
 _SECONDS = 150.0
-_DOCTOR = (sys.executable, "-m", "causal_otel.cli", "doctor")
+_DOCTOR = (sys.executable, "-m", "causal_otel", "doctor")
 
 
 @dataclass(frozen=True)

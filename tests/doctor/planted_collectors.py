@@ -22,8 +22,10 @@ _ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 _TRACES = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 
 
-def _to(endpoint: str, *, paste: dict[str, str] | None = None, **variables: str) -> Case:
+def _to(endpoint: str, *, paste: dict[str, str] | None = None, certificate: str = "", **variables: str) -> Case:
     """The environment alone, with this endpoint."""
+    if certificate:
+        variables["OTEL_EXPORTER_OTLP_CERTIFICATE"] = certificate
     return Case(variables={_ENDPOINT: endpoint, **variables}, paste=paste)
 
 
@@ -138,19 +140,20 @@ def _tls(authority: trustme.CA, name: str, expires: datetime.datetime | None = N
     return context
 
 
-def _trusted(authority: trustme.CA, directory: Path) -> dict[str, str]:
-    path = directory / "ca.pem"
-    authority.cert_pem.write_to_path(str(path))
-    return {"OTEL_EXPORTER_OTLP_CERTIFICATE": str(path)}
+def _trusted(authority: trustme.CA, directory: Path) -> str:
+    """The file of an authority's certificate."""
+    path = str(directory / "ca.pem")
+    authority.cert_pem.write_to_path(path)
+    return path
 
 
 @plant("collector-certificate", "error", "OTEL_EXPORTER_OTLP_CERTIFICATE")
 def unknown_authority(soil: Soil) -> Iterator[Case]:
     """The certificate is of an authority that nobody was told of."""
     authority = trustme.CA()
-    files = _trusted(authority, soil.directory)
+    file = _trusted(authority, soil.directory)
     with scripted(tls=_tls(authority, "127.0.0.1")) as collector:
-        yield _to(collector.endpoint, paste={"/etc/ssl/collector-ca.pem": files["OTEL_EXPORTER_OTLP_CERTIFICATE"]})
+        yield _to(collector.endpoint, paste={"/etc/ssl/collector-ca.pem": file})
 
 
 @plant("collector-certificate", "error", f"{_ENDPOINT}=https://localhost:")
@@ -158,7 +161,7 @@ def another_name(soil: Soil) -> Iterator[Case]:
     """The certificate is for another name of the same machine."""
     authority = trustme.CA()
     with scripted(tls=_tls(authority, "localhost")) as collector:
-        yield _to(collector.endpoint, paste={}, **_trusted(authority, soil.directory))
+        yield _to(collector.endpoint, paste={}, certificate=_trusted(authority, soil.directory))
 
 
 @plant("collector-certificate", "error", "date", "renew")
@@ -167,7 +170,7 @@ def expired(soil: Soil) -> Iterator[Case]:
     authority = trustme.CA()
     yesterday = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
     with scripted(tls=_tls(authority, "127.0.0.1", yesterday)) as collector:
-        yield _to(collector.endpoint, **_trusted(authority, soil.directory))
+        yield _to(collector.endpoint, certificate=_trusted(authority, soil.directory))
 
 
 @plant("collector-scheme", "error", f"{_ENDPOINT}=https://", quick=True)
@@ -176,7 +179,7 @@ def plain_to_tls(soil: Soil) -> Iterator[Case]:
     authority = trustme.CA()
     with scripted(tls=_tls(authority, "127.0.0.1")) as collector:
         plain = collector.endpoint.replace("https", "http")
-        yield _to(plain, paste={}, **_trusted(authority, soil.directory))
+        yield _to(plain, paste={}, certificate=_trusted(authority, soil.directory))
 
 
 @plant("collector-scheme", "error", f"{_ENDPOINT}=http://")
@@ -197,4 +200,8 @@ def no_client_certificate(soil: Soil) -> Iterator[Case]:
     for part in client.cert_chain_pems:
         part.write_to_path(str(soil.directory / "client.pem"), append=True)
     with scripted(tls=context) as collector:
-        yield _to(collector.endpoint, paste={"/etc/ssl/": f"{soil.directory}/"}, **_trusted(authority, soil.directory))
+        yield _to(
+            collector.endpoint,
+            paste={"/etc/ssl/": f"{soil.directory}/"},
+            certificate=_trusted(authority, soil.directory),
+        )

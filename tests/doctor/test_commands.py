@@ -143,6 +143,12 @@ def test_the_python_of_the_command(tmp_path: Path, receiver: ReceivedSpans) -> N
     (site,) = (tmp_path / "other").glob("lib/python*/site-packages/this_one.pth")
     site.unlink()
     report = examine(tmp_path, str(script), **variables)
-    assert report.status == 1
-    assert "has no causal_otel" in report.complaint
-    assert f"{python} -m pip install ." in report.complaint
+    assert (report.first["code"], report.status) == ("not-installed-there", 1)
+    assert f"{python} -m pip install ." in report.first["fix"]
+
+
+@pytest.mark.long
+def test_no_such_program(tmp_path: Path) -> None:
+    """A program that is not there is the first finding."""
+    report = examine(tmp_path, "serve-shop-of-nobody", "shop:app")
+    assert (report.first["code"], report.status) == ("command-missing", 1)

@@ -16,6 +16,18 @@ _FAILED = Kind(
     "The application cannot be imported.",
     "What cannot be imported does not start, and the rest of the report does not know what it uses.",
 )
+_MISSING = Kind(
+    "command-missing",
+    Severity.ERROR,
+    "There is no such program.",
+    "The application does not start, or it starts in another environment than this one.",
+)
+_FOREIGN = Kind(
+    "not-installed-there",
+    Severity.ERROR,
+    "The Python that runs the command has no causal_otel.",
+    "The application cannot call `install()`, and nothing can trace it from outside.",
+)
 _UNKNOWN = Kind(
     "application-unknown",
     Severity.ERROR,
@@ -47,7 +59,7 @@ _NO_GUARD = Kind(
     "Whatever the script does, it has done it once more for this report.",
 )
 
-KINDS = (_FAILED, _UNKNOWN, _GUARDED, _STILL_RUNNING, _NO_GUARD, _NOT_INSTALLED)
+KINDS = (_FAILED, _MISSING, _FOREIGN, _UNKNOWN, _GUARDED, _STILL_RUNNING, _NO_GUARD, _NOT_INSTALLED)
 
 _PREPARED = ("causal-otel", "opentelemetry-instrument")
 
@@ -59,6 +71,13 @@ def check(facts: Facts) -> Iterator[Finding]:
         return
     if application.outcome in ("failed", "lost") and not application.refused:
         yield _failed(application)
+    if application.outcome == "missing":
+        yield _MISSING(f"There is no program {application.server}.", f"pip install {application.server}")
+    if application.outcome == "foreign":
+        yield _FOREIGN(
+            f"{application.server} is run by {application.python}, which has no causal_otel.",
+            f"{application.python} -m pip install .    # in the checkout of causal_otel",
+        )
     if application.outcome == "unknown":
         yield _UNKNOWN(
             f"{application.problem}.", f"causal-otel doctor uvicorn shop.api:app    # not {_shown(application)}"

@@ -78,6 +78,8 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 
 def _on(reason: str) -> str:
+    if "PYTHON_GIL" in reason:
+        return "export PYTHON_GIL=1"
     variable = _VARIABLE.search(reason)
     return f"unset {variable[0]}" if variable else "import causal_otel\n\ncausal_otel.install()"
 
