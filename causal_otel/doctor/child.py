@@ -73,7 +73,8 @@ def _settings(made: Installation) -> dict[str, Any]:
 def main(arguments: Sequence[str]) -> None:
     """Import, report, end."""
     path, seconds, *command = arguments
-    sys.path.pop(0)  # of `python -m`: whatever imports the application says where it is
+    if not sys.flags.safe_path:
+        sys.path.pop(0)  # what `python -m` has put there: whatever imports the application says where it is
     report = _Report(Path(path))
     timer = threading.Timer(float(seconds), _too_late, (report, threading.get_ident()))
     timer.daemon = True

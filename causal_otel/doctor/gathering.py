@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -78,7 +79,7 @@ def of_status_file(path: Path) -> Facts:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         process = observed(document)
-        here = document.get("host") == os.uname().nodename
+        here = document.get("host") == socket.gethostname()
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is no status file of causal_otel: {error!r}") from None
     return Facts(
@@ -105,7 +106,8 @@ def _asked(facts: Facts, find: Callable[[str, bytes], Searched]) -> Facts:
             facts = replace(facts, probes=tuple(probes(settings, find)))
         except SettingError as error:
             facts = replace(facts, refused=str(error))
-        return replace(facts, share=_share(settings, facts.operation or SERVICE))
+        service = settings.service_name if facts.observed is None else facts.observed.status.service_name
+        return replace(facts, share=_share(settings, service, facts.operation or SERVICE))
 
 
 @contextmanager
@@ -120,18 +122,18 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-def _share(settings: Settings, operation: str) -> float | None:
+def _share(settings: Settings, service: str, operation: str) -> float | None:
     """How often a request of that name is recorded where nobody before has decided; the sampler itself is asked."""
     from opentelemetry.sdk.trace.sampling import Decision
     from opentelemetry.trace import SpanKind
 
     from causal_otel.sampling.configured import Sampling
 
-    sampling = Sampling(settings, settings.service_name)
+    sampling = Sampling(settings, service)
     try:
         decided = [
             sampling.sampler.should_sample(
-                None, int.from_bytes(os.urandom(16)), operation, SpanKind.SERVER, start_attributes(operation)
+                None, int.from_bytes(os.urandom(16)), operation, SpanKind.SERVER, _start_attributes(operation)
             )
             for _ in range(_TRIALS)
         ]
@@ -140,7 +142,7 @@ def _share(settings: Settings, operation: str) -> float | None:
     return sum(each.decision is Decision.RECORD_AND_SAMPLE for each in decided) / _TRIALS
 
 
-def start_attributes(operation: str) -> dict[str, str]:
+def _start_attributes(operation: str) -> dict[str, str]:
     """What the patches know of such a request when it begins."""
     from causal_otel.names import HTTP_REQUEST_METHOD, URL_PATH
 

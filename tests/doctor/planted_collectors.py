@@ -125,10 +125,11 @@ def full(soil: Soil) -> Iterator[Case]:
         yield _to(collector.endpoint)
 
 
-@plant("signal-refused", "warning", _ENDPOINT)
+@plant("signal-refused", "warning", "OTEL_METRICS_EXPORTER=none", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
 def no_place_for_metrics(soil: Soil) -> Iterator[Case]:
     """The back end takes spans, and knows no metrics."""
-    yield _to(soil.endpoint, OTEL_METRICS_EXPORTER="otlp", OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=f"{soil.endpoint}/none")
+    elsewhere = {"OTEL_METRICS_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": f"{soil.endpoint}/none"}
+    yield Case(variables={_ENDPOINT: soil.endpoint, **elsewhere}, paste={})
 
 
 # -- TLS ---------------------------------------------------------------------------------------------------------------

@@ -59,11 +59,7 @@ _VARIABLE = re.compile(r"\b(?:OTEL|TRACING|JAEGER|OTLP|SERVICE|ENVIRONMENT)\w*")
 def check(facts: Facts) -> Iterator[Finding]:
     """Look at the settings."""
     if facts.refused:
-        variable = _VARIABLE.search(facts.refused)
-        yield _REFUSED(
-            f"{facts.refused.rstrip('.')}.",
-            f"unset {variable[0]}    # or give it a value that is allowed" if variable else facts.refused,
-        )
+        yield _REFUSED(f"{facts.refused.rstrip('.')}.", _allowed(facts.refused))
     status = None if facts.observed is None else facts.observed.status
     if status is not None and not status.installed:
         yield _OFF(f"{_program(facts)} is not traced: {status.reason}.", _on(status.reason))
@@ -75,6 +71,18 @@ def check(facts: Facts) -> Iterator[Finding]:
         yield _NOWHERE("The exporter is none.", assign(facts, "exporter", "otlp"))
     yield from _warnings(facts)
     yield from _name(facts)
+
+
+def _allowed(sentence: str) -> str:
+    """What to do about a setting that is refused in these words."""
+    variable, argument = _VARIABLE.search(sentence), re.match(r"(\w+)=", sentence)
+    _, _, allowed = sentence.partition("it must be ")
+    install = re.search(r'pip install "\.\[\w+\]"', sentence)
+    if install:
+        return f"{install[0]}    # in the checkout of causal_otel"
+    if variable:
+        return f"unset {variable[0]}    # or set {allowed or 'another value'}"
+    return f"causal_otel.install({argument[1]}=...)  # {allowed or sentence}" if argument else f"# {sentence}"
 
 
 def _on(reason: str) -> str:

@@ -63,7 +63,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     for probe in facts.probes:
         if not probe.delivered:
             found = _undelivered(facts, probe)
-            yield found if probe.signal == "traces" else _SIGNAL(f"{probe.signal}: {found.what}", found.fix)
+            yield found if probe.signal == "traces" else _SIGNAL(f"{probe.signal}: {found.what}", _off(facts, probe))
             continue
         if probe.searched is not None and probe.searched.place and not (probe.searched.found or probe.searched.problem):
             yield _NOT_FOUND(
@@ -157,6 +157,13 @@ def _wrong_answer(facts: Facts, probe: Probe, seen: Look) -> Finding:
     if seen.speaks == "something else" or "no answer of OTLP" in outcome.detail or kind == "UNIMPLEMENTED":
         return _OTHER(f"What answers at {at} is no OTLP receiver: {_sentence(outcome.detail)}.", look)
     return _UNWILLING(f"{at} answers {kind}: {_sentence(outcome.detail)}.", look)
+
+
+def _off(facts: Facts, probe: Probe) -> str:
+    """What exports no more of a signal that is not taken."""
+    setting, value = {"metrics": ("metrics_exporter", "none"), "logs": ("logs", "correlate")}[probe.signal]
+    variable = f"OTEL_EXPORTER_OTLP_{probe.signal.upper()}_ENDPOINT"
+    return assign(facts, setting, value, f"or send them to a place that takes them: {variable}")
 
 
 def _endpoint(facts: Facts, base: str, comment: str = "") -> str:
