@@ -199,6 +199,7 @@ def test_unknown_parts_of_a_status_are_left_out() -> None:
     assert read_status({**document, "of_tomorrow": 1, "patches": [{"name": "redis", "of_tomorrow": 2}]}).patches[0].name
 
 
+@pytest.mark.long
 def test_no_credentials_are_written() -> None:
     """What is written tells why nothing can be delivered, without credentials."""
     with refused_port() as port:

@@ -174,7 +174,7 @@ def expired(soil: Soil) -> Iterator[Case]:
         yield _to(collector.endpoint, certificate=_trusted(authority, soil.directory))
 
 
-@plant("collector-scheme", "error", f"{_ENDPOINT}=https://", quick=True)
+@plant("collector-scheme", "error", f"{_ENDPOINT}=https://")
 def plain_to_tls(soil: Soil) -> Iterator[Case]:
     """The endpoint says http, and the port speaks TLS."""
     authority = trustme.CA()
