@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import causal_otel.collector.config
-from causal_otel._reference import api, attributes, cli, findings, metrics, patches, privacy, settings, sizing
+from causal_otel._reference import api, attributes, cli, metrics, patches, privacy, settings, sizing
 
 __all__ = ["BLOCKS", "FIGURES", "PAGES", "ROOT", "generated", "with_block"]
 
