@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import causal_otel.collector.config
-from causal_otel._reference import api, attributes, cli, metrics, patches, privacy, settings, sizing
+from causal_otel._reference import api, attributes, cli, findings, metrics, patches, privacy, settings, sizing
 
 __all__ = ["BLOCKS", "FIGURES", "PAGES", "ROOT", "generated", "with_block"]
 
@@ -63,6 +63,7 @@ def _comparison() -> str:
 BLOCKS: Mapping[tuple[str, str], Callable[[], str]] = {
     ("README.md", "figures"): _figures,
     ("docs/explanation/comparison.md", "comparison"): _comparison,
+    ("docs/how-to/doctor.md", "findings"): findings.reference,
     ("docs/how-to/production.md", "sizing"): sizing.reference,
     ("docs/reference/collector.md", "options"): causal_otel.collector.config.reference,
 }
