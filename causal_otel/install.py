@@ -25,11 +25,14 @@ from causal_otel.settings import SettingError
 from causal_otel.status import Status
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.trace import TracerProvider
 
     from causal_otel.export.privacy import Policy
+    from causal_otel.instrumentors.choice import Choice, Instrumentors
     from causal_otel.metrics.measuring import Measuring
     from causal_otel.setting_arguments import SettingArguments
     from causal_otel.settings import Settings
@@ -48,6 +51,7 @@ def install(
     *,
     service_name: str | None = None,
     patches: Patches = None,
+    instrumentors: Instrumentors = None,
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
     **settings: Unpack[SettingArguments],
@@ -69,6 +73,9 @@ def install(
             ``OTEL_SERVICE_NAME`` for each of them.
         patches: None for all; names, such as ``["asyncpg", "redis"]``; or a mapping of name to bool or options. One
             that only leaves out, such as ``{"threads": False}``, is all others.
+        instrumentors: OpenTelemetry's instrumentors, for libraries that we have no patch for. None for the setting, and
+            by default for none; ``"all"`` for all of our list that are installed; names, such as ``["requests"]``; or a
+            mapping of name to bool or to the arguments of its ``instrument()``.
         tracer_provider: use this one, and configure no pipeline.
         meter_provider: hand the metrics of operations to this one. Default: the one that is set already, if any; else
             they go where the setting ``metrics_exporter`` says.
@@ -81,7 +88,13 @@ def install(
         SettingError: something given, or in the environment, is not allowed. Nothing has been changed then.
     """
     providers = {"tracer_provider": tracer_provider, "meter_provider": meter_provider}
-    given = {"service_name": service_name, "patches": patches, **providers, **settings}
+    given = {
+        "service_name": service_name,
+        "patches": patches,
+        "instrumentors": instrumentors,
+        **providers,
+        **settings,
+    }
     caller = sys._getframe(1)
     call = Call(
         f"{caller.f_code.co_filename}:{caller.f_lineno}",
@@ -105,6 +118,7 @@ def install(
         registered = registry.patches()
         chosen = choose(patches, registered)
         check_app(app, chosen)
+        chosen_instrumentors = _instrumentors(loaded, instrumentors, chosen)
         uninstall()  # what was replaceable
         made = _made(loaded, call, tracer_provider, meter_provider)
         if made.reason:
@@ -119,7 +133,7 @@ def install(
             made.warn(f"nothing is profiled, although profiling=True, because {why}")
         put_in_force(made)
         border = BaggageBorder(loaded.baggage_hosts, loaded.baggage_max_bytes)
-        made.apply(registered, with_defaults(chosen, loaded), border, loaded.logs)
+        made.apply(registered, with_defaults(chosen, loaded), border, loaded.logs, chosen_instrumentors)
         if loaded.status_directory:
             made.keep_status_file(loaded.status_directory)
         return made
@@ -154,6 +168,16 @@ def _made(
     for warning in (*conflicts(settings), *pipeline.warnings):
         made.warn(warning)
     return made
+
+
+def _instrumentors(settings: Settings, given: Instrumentors, patches: Iterable[str]) -> Choice | None:
+    """What is to be done with OpenTelemetry's instrumentors; None: nobody has asked for any."""
+    asked = settings.instrumentors if given is None else given
+    if not asked:
+        return None
+    from causal_otel.instrumentors.choice import choose
+
+    return choose(asked, {*patches, *(() if settings.logs == "off" else ("logs",))})
 
 
 def uninstall() -> None:

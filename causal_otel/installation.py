@@ -20,7 +20,7 @@ from causal_otel.export.shutdown_hooks import ServerShutdown
 from causal_otel.instrument.baggage import BaggageBorder
 from causal_otel.instrument.declaration import PatchStatus
 from causal_otel.instrument.deferred import DeferredPatch
-from causal_otel.instrument.frameworks import unwrapped
+from causal_otel.instrument.frameworks import recorded_twice, unwrapped
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.instrument.untraced import untraced
 from causal_otel.logs.correlation import Correlation
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from causal_otel.instrument.declaration import Patch
     from causal_otel.instrument.options import Options
     from causal_otel.instrument.registry import Registered
+    from causal_otel.instrumentors.applied import AppliedInstrumentors
+    from causal_otel.instrumentors.choice import Choice
     from causal_otel.metrics.measuring import Measuring
     from causal_otel.pipeline import Pipeline
     from causal_otel.status_file import StatusFile
@@ -114,6 +116,7 @@ class Installation:
         self._in_tests = False
         self._tracings: dict[str, Tracing[Any]] = {}
         self._patches: list[DeferredPatch] = []
+        self._instrumentors: AppliedInstrumentors | None = None
         self._border = BaggageBorder()
         self._handles: dict[str, Tracing[Any]] = {}
         self._registered: Mapping[str, Registered] = {}
@@ -143,6 +146,7 @@ class Installation:
         chosen: Mapping[str, Callable[[Patch], Options]],
         border: BaggageBorder,
         logs: str,
+        instrumentors: Choice | None,
     ) -> None:
         """Put the chosen patches and what goes with them in place. The caller has put this in force."""
         self._registered = registered
@@ -156,6 +160,12 @@ class Installation:
             patch = DeferredPatch(registered[name], partial(self._tracing, options, border))
             self._patches.append(patch)
             patch.apply()
+        if instrumentors is not None:
+            from causal_otel.instrumentors.applied import AppliedInstrumentors
+
+            meters = None if self._measuring is None else self._measuring.meters()
+            self._instrumentors = AppliedInstrumentors(instrumentors, self.tracer_provider, meters, self.warn)
+            self._instrumentors.apply()
 
     def prepare_for_tests(self) -> None:
         """Have patches that are applied from now on tell which line of code has issued an operation."""
@@ -277,14 +287,17 @@ class Installation:
         """What is patched, where spans go, and what has become of them."""
         if self.reason:
             return Status(False, self.reason)
+        from causal_otel.instrumentors.suggestions import advice
+
         rows = {status.name: status for status in (patch.status for patch in self._patches)}
         patches = tuple(rows.get(name, PatchStatus(name)) for name in self._registered)
         common = Status(
             True,
             destination="it",
-            warnings=(*self._warnings, *unwrapped(rows)),
+            warnings=(*self._warnings, *unwrapped(rows), *recorded_twice()),
             patches=patches,
-            untraced=untraced(),
+            instrumentors=() if self._instrumentors is None else self._instrumentors.status(),
+            untraced=untraced(advice),
             metrics="" if self._measuring is None else str(self._measuring),
             redacted={} if self._policy is None else self._policy.counts(),
             faults=faults.counts(),
@@ -312,6 +325,8 @@ class Installation:
             self._server_shutdown.remove()
         for forget in self._forget:
             forget()
+        if self._instrumentors is not None:
+            self._instrumentors.undo()
         for patch in reversed(self._patches):
             patch.undo()
         if self._correlation is not None:

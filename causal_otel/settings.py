@@ -18,6 +18,7 @@ from causal_otel._internal.setting_types import (
     FILE,
     HEADER_NAMES,
     HOSTS,
+    INSTRUMENTORS,
     MILLISECONDS,
     PAIRS,
     PATTERNS,
@@ -414,6 +415,15 @@ class Settings:
         "The proxies that are believed when they say whom a request comes from (`Forwarded`, `X-Forwarded-For`) and "
         "what it asked for. The option of that name of a patch replaces this for that patch.",
         "TRACING_TRUSTED_PROXIES",
+    )
+
+    instrumentors: tuple[str, ...] = _setting(
+        INSTRUMENTORS,
+        (),
+        "OpenTelemetry's instrumentors to apply, for libraries that we have no patch for: `all`, or their names. As an "
+        "argument it may be a mapping of name to options. See "
+        "[Other libraries](../how-to/other-libraries.md).",
+        "TRACING_INSTRUMENTORS",
     )
 
     propagators: tuple[str, ...] = _setting(

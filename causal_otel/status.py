@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from causal_otel.export.status import ExportStatus
     from causal_otel.instrument.declaration import PatchStatus
+    from causal_otel.instrumentors.status import InstrumentorStatus
     from causal_otel.sampling.status import BufferStatus, SamplingStatus
 
 __all__ = ["Status"]
@@ -26,8 +27,10 @@ class Status(NamedTuple):
     warnings: tuple[str, ...] = ()
     """Settings that contradict each other or are not read, web frameworks that nothing traces: a sentence each."""
     patches: tuple[PatchStatus, ...] = ()
+    instrumentors: tuple[InstrumentorStatus, ...] = ()
+    """OpenTelemetry's instrumentors that were asked for, and what became of each."""
     untraced: tuple[str, ...] = ()
-    """Drivers that are imported and that nothing traces."""
+    """Libraries that are imported and that nothing traces, each with what would."""
     export: ExportStatus | None = None
     logs: ExportStatus | None = None
     """What has become of log records, where ``logs`` is ``export``."""
@@ -50,6 +53,7 @@ class Status(NamedTuple):
         lines = [f"causal_otel: tracing {self.service_name or 'with your provider'} to {self.destination}"]
         lines += [f"  warning: {warning}" for warning in self.warnings]
         lines += [f"  {patch}" for patch in self.patches]
+        lines += [f"  instrumentor {instrumentor}" for instrumentor in self.instrumentors]
         if self.untraced:
             lines.append(f"  imported, but not traced: {', '.join(self.untraced)}")
         if self.export is not None:

@@ -25,6 +25,7 @@ __all__ = [
     "FILE",
     "HEADER_NAMES",
     "HOSTS",
+    "INSTRUMENTORS",
     "MILLISECONDS",
     "PAIRS",
     "PATTERNS",
@@ -319,6 +320,11 @@ PATTERNS = Kind(
     lambda value: not isinstance(value, str) and all(map(compiled, value)),
 )
 HOSTS = _listed("names of hosts, `*.example.com`, `internal` or `*`, separated by commas; or none", _hosts)
+INSTRUMENTORS = _listed(
+    "all, or names separated by commas, each as it is or with a - before it to leave it out; as an argument, True, a "
+    "list of names, or a mapping of names",
+    _items,
+)
 HEADER_NAMES = _listed(
     "names of HTTP headers separated by commas; as an argument, a tuple of them. Those whose values are secret, such "
     "as Authorization, Cookie and X-Api-Key, cannot be recorded",

@@ -1,4 +1,4 @@
-"""Web frameworks that this process has imported and whose requests nothing traces: ``status()`` says what to do.
+"""Web frameworks that this process has imported and whose requests nothing traces, or two do: ``status()`` says so.
 
 FastAPI and Starlette are not among them: their patch traces them without being asked.
 """
@@ -10,7 +10,7 @@ from collections.abc import Container, Iterator
 
 from causal_otel.instrument.untraced import instrumentations, version_of
 
-__all__ = ["note_wrapped", "unwrapped"]
+__all__ = ["note_wrapped", "recorded_twice", "unwrapped"]
 
 _WSGI = "application = causal_otel.WsgiMiddleware({})".format
 _ASGI = "application = causal_otel.patches.asgi.TracingMiddleware({})".format
@@ -54,3 +54,15 @@ def unwrapped(patches: Container[str]) -> Iterator[str]:
         if name not in traced:
             framework = " ".join(filter(None, (name, version_of(module))))
             yield f"{framework} is imported, and nothing traces its requests; if this process serves any: {line}"
+
+
+def recorded_twice() -> Iterator[str]:
+    """A sentence for each framework that an instrumentor traces as well, though a middleware of ours is there."""
+    if not _wrapped:
+        return
+    traced, _ = instrumentations()
+    for name in sorted(traced & _FRAMEWORKS.keys()):
+        yield (
+            f"requests of {name} may be recorded twice: a middleware of ours is there, and "
+            f"opentelemetry.instrumentation.{name} is at work; take one of them out"
+        )

@@ -47,6 +47,7 @@ class Feed:
 
     def __init__(self, provider: MeterProvider, cells: Cells, levels: Iterable[Instrument | None]) -> None:
         self._cells = cells
+        self._provider = provider
         self._instruments = _instruments(provider)
         self._instruments.feed = self
         for level in levels:
@@ -71,6 +72,10 @@ class Feed:
         self._begin()
         if running:
             self.start()
+
+    def meters(self) -> MeterProvider | None:
+        """The user's provider."""
+        return self._provider
 
     def start(self) -> None:
         """Begin to look after cells in which much waits."""

@@ -31,6 +31,8 @@ class _Output(Protocol):
 
     def start(self) -> None: ...
 
+    def meters(self) -> MeterProvider | None: ...
+
     def begin_flush(self) -> Callable[[float], bool]: ...
 
     def flush_with(self, action: Callable[[], object]) -> None: ...
@@ -70,6 +72,10 @@ class Measuring:
             faults.report("metrics: start")
         # Where spans are exported by us, their handler is there already, and does this as well.
         self._termination = Termination(partial(self.flush_with, lambda: None))
+
+    def meters(self) -> MeterProvider | None:
+        """The provider whose metrics go the same way, for the instruments of others; None: it has not been started."""
+        return self._output.meters()
 
     def metrics(self, patch: Patch) -> Metrics | None:
         """What is told of the operations of ``patch``; None, if it declares no metrics."""

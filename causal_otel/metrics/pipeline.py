@@ -94,6 +94,10 @@ class MetricsPipeline:
         self._reader.start()
         shutdown_hooks.register(self._begin_shutdown)
 
+    def meters(self) -> sdk.MeterProvider | None:
+        """The global provider, once this has been started."""
+        return self._meters
+
     def _register_in_child(self) -> None:
         shutdown_hooks.register_in_child(self._flush_in_child)
 

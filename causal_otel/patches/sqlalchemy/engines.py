@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import weakref
+from collections.abc import Callable
 from typing import Any
 
+from causal_otel.engine import context
 from causal_otel.instrument.applying import at_work
 from causal_otel.instrument.errors import Errors, error_name
+from causal_otel.instrument.instrumented import instrumented
 from causal_otel.names import (
     DB_NAMESPACE,
     DB_RESPONSE_STATUS_CODE,
@@ -16,7 +20,7 @@ from causal_otel.names import (
 )
 from causal_otel.statements import sql
 
-__all__ = ["ERRORS", "Place", "place_of", "place_of_dialect", "place_of_pool", "traced_below"]
+__all__ = ["ERRORS", "Place", "place_of", "place_of_dialect", "place_of_pool", "silent_below", "traced_below"]
 
 _PATCHES = {"asyncpg": "asyncpg", "psycopg": "psycopg"}
 """Of drivers, as dialects name them, the patches that trace their statements."""
@@ -39,6 +43,25 @@ _PORTS = {"cockroachdb": 26257, "mariadb": 3306, "mssql": 1433, "mysql": 3306, "
 def traced_below(dialect: Any) -> bool:
     """Whether a patch of the driver makes the spans of statements and transactions. Only this decides it."""
     return _PATCHES.get(getattr(dialect, "driver", "")) in at_work
+
+
+def silent_below(original: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of what has a dialect, in which an instrumentor of the driver makes no span: ours is made around it."""
+
+    @functools.wraps(original)
+    def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if not (instrumented and _driver_of(self) in instrumented):
+            return original(self, *args, **kwargs)
+        with context.suppress():
+            return original(self, *args, **kwargs)
+
+    return call
+
+
+def _driver_of(owner: Any) -> str:
+    """The package of the driver: its module may be one inside, such as ``sqlite3.dbapi2``."""
+    module = getattr(getattr(getattr(owner, "dialect", owner), "dbapi", None), "__name__", "")
+    return str(module).partition(".")[0]
 
 
 class Place:

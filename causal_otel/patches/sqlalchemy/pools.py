@@ -23,7 +23,7 @@ from causal_otel.instrument.parts import LEAST, apart, note, take
 from causal_otel.instrument.recorded_failures import RecordedFailures
 from causal_otel.instrument.tracing import Tracing
 from causal_otel.names import CAUSAL_CONNECT, CAUSAL_POOL_SETUP, CAUSAL_POOL_SIZE, CAUSAL_POOL_WAIT, CAUSAL_POOL_WAITING
-from causal_otel.patches.sqlalchemy.engines import place_of, place_of_dialect, place_of_pool, traced_below
+from causal_otel.patches.sqlalchemy.engines import place_of, place_of_dialect, place_of_pool, silent_below, traced_below
 from causal_otel.patches.sqlalchemy.metrics import measured_checkout, meter_of
 from causal_otel.patches.sqlalchemy.plumbing import Late, late_plumbing, plumbing
 
@@ -196,6 +196,7 @@ def ping(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., A
 
     With asyncpg SQLAlchemy pings in a transaction of its own and rolls that back: the program has lost nothing.
     """
+    original = silent_below(original)
 
     @functools.wraps(original)
     def ping(self: Any, /, *args: Any, **kwargs: Any) -> Any:

@@ -21,7 +21,7 @@ from causal_otel.names import (
     DB_QUERY_SUMMARY,
     DB_QUERY_TEXT,
 )
-from causal_otel.patches.sqlalchemy.engines import ERRORS, Place, place_of, traced_below
+from causal_otel.patches.sqlalchemy.engines import ERRORS, Place, place_of, silent_below, traced_below
 from causal_otel.patches.sqlalchemy.origin import origin_of
 from causal_otel.patches.sqlalchemy.streams import Stream
 from causal_otel.statements import sql
@@ -119,6 +119,7 @@ def statement(tracing: Tracing[DatabaseOptions], original: Callable[..., Any]) -
 
     Both are given the dialect and the ``ExecutionContext``.
     """
+    original = silent_below(original)
     describe = _Describe(tracing.options)
     comments = tracing.options.traceparent
 
@@ -172,6 +173,7 @@ def statement(tracing: Tracing[DatabaseOptions], original: Callable[..., Any]) -
 
 def default(tracing: Tracing[DatabaseOptions], original: Callable[..., Any]) -> Callable[..., Any]:
     """For ``Connection._cursor_execute``, by which a column's default is asked for before a statement."""
+    original = silent_below(original)
     describe = _Describe(tracing.options)
 
     def described(tracing: Tracing[Any], connection: Any, args: Args, kwargs: Kwargs) -> Operation | None:
