@@ -15,7 +15,7 @@ __all__ = ["SettingArguments"]
 
 
 class SettingArguments(TypedDict, total=False):
-    """Every setting but ``service_name``, which is a parameter of its own."""
+    """Every setting but ``service_name`` and ``instrumentors``, which are parameters of their own."""
 
     enabled: bool | None
     sdk_disabled: bool | None

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.sampling import Sampler
 
+    from causal_otel.instrumentors.choice import Instrumentors
     from causal_otel.patch_choice import Patches
 
 __all__ = ["Recording", "recording"]
@@ -100,13 +101,15 @@ def _undeclared(spans: Iterable[ReadableSpan]) -> set[str]:
 
 
 @contextmanager
-def recording(patches: Patches, sampler: Sampler | None = None) -> Iterator[Recording]:
+def recording(
+    patches: Patches, sampler: Sampler | None = None, *, instrumentors: Instrumentors = None
+) -> Iterator[Recording]:
     """Install ``patches`` on a provider of their own; on leaving, nothing of ours may have failed inside."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider(sampler=sampler, resource=Resource({"service.name": "tests"}))
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     before: dict[str, Any] = faults.counts()
-    installed = causal_otel.install(patches=patches, tracer_provider=provider)
+    installed = causal_otel.install(patches=patches, instrumentors=instrumentors, tracer_provider=provider)
     recorded = Recording(provider, exporter)
     try:
         yield recorded

@@ -152,15 +152,16 @@ class TestMistakes:
         assert (done.stdout, done.stderr) == ("http://127.0.0.1:4318/v1/traces\n", "")
 
     def test_driver_that_nothing_traces(self) -> None:
-        """status() names a driver that is imported and that no patch is for."""
+        """status() names a library that is imported and that no patch is for, and says what traces it."""
         done = run_strictly(
             """
-            import causal_otel, psycopg, redis
+            import causal_otel, redis, requests
             causal_otel.install(exporter="none")
             print(causal_otel.status())
             """
         )
-        assert f"\n  imported, but not traced: psycopg {metadata.version('psycopg')}\n" in f"{done.stdout}\n"
+        told = f'requests {metadata.version("requests")} (instrumentors=["requests"])'
+        assert f"\n  imported, but not traced: {told}\n" in f"{done.stdout}\n"
 
     @pytest.mark.parametrize("patches", [["sqlalchemy"], []])
     def test_driver_below_sqlalchemy(self, patches: list[str]) -> None:

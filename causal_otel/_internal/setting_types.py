@@ -282,6 +282,13 @@ def _header_names(text: str) -> tuple[str, ...]:
     return names
 
 
+def _instrumentors(text: str) -> tuple[str, ...]:
+    names = _items(text)
+    if not all(re.fullmatch(r"-?[A-Za-z0-9][\w.-]*", name, re.ASCII) for name in names):
+        raise ValueError
+    return names
+
+
 def _proxies(text: str) -> tuple[str, ...]:
     proxies = _items(text)
     for proxy in proxies:
@@ -323,7 +330,7 @@ HOSTS = _listed("names of hosts, `*.example.com`, `internal` or `*`, separated b
 INSTRUMENTORS = _listed(
     "all, or names separated by commas, each as it is or with a - before it to leave it out; as an argument, True, a "
     "list of names, or a mapping of names",
-    _items,
+    _instrumentors,
 )
 HEADER_NAMES = _listed(
     "names of HTTP headers separated by commas; as an argument, a tuple of them. Those whose values are secret, such "

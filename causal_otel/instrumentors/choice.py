@@ -104,12 +104,12 @@ def choose(asked: Instrumentors, ours: Collection[str]) -> Choice:
         options = named.get(at, {} if everything and _in_all(each) else None)
         if options is None:
             continue
-        by = _by_ours(each, ours, named=at in named)
+        by = _replacing(each, ours) or ("" if at in named else _beside(each, ours))
         if by:
             told.append(each.status.because("replaced", by))
             if at in named:
                 _logger.warning("the instrumentor %s is not applied: it is replaced %s", each.entry.name, by)
-        elif at in named or not _by_ours(each, BUILT_IN, named=False):
+        elif at in named or not _replacing(each, BUILT_IN):  # whoever leaves ours out knows why nothing is traced
             chosen.append(each._replace(options=options))
     return Choice(chosen, told)
 
@@ -166,25 +166,26 @@ def _answers_to(each: Chosen, name: str) -> bool:
     )
 
 
-def _by_ours(each: Chosen, ours: Collection[str], *, named: bool) -> str:
+def _replacing(each: Chosen, ours: Collection[str]) -> str:
     """What of ours traces the same, in words; empty: nothing."""
-    for name in (normal(each.entry.name), _own_name(each.distribution)):
-        found = _ours(name, ours)
-        if found:
-            return found
-    if each.known.beside in ours and not named:
-        return (
-            f"by the patch {each.known.beside}, where the application is wrapped in its middleware; to use this one "
-            f'instead: instrumentors=["{each.entry.name}"]'
-        )
-    return ""
+    return _by(normal(each.entry.name), ours) or _by(_own_name(each.distribution), ours)
 
 
-def _ours(name: str, ours: Collection[str]) -> str:
+def _by(name: str, ours: Collection[str]) -> str:
     patch = REPLACED.get(name, name)
     if patch not in ours:
         return ""
     return "by the setting logs" if patch == "logs" else f"by the patch {patch}"
+
+
+def _beside(each: Chosen, ours: Collection[str]) -> str:
+    """What of ours may trace the same, in words; empty: nothing."""
+    if each.known.beside not in ours:
+        return ""
+    return (
+        f"by the patch {each.known.beside}, where the application is wrapped in its middleware; to use this one "
+        f'instead: instrumentors=["{each.entry.name}"]'
+    )
 
 
 def _absent(
@@ -203,7 +204,7 @@ def _absent(
         raise SettingError(f"instrumentors: no {name!r} is installed; {hint}")
     if choice is False:
         return
-    by = _ours(key, ours)
+    by = _by(key, ours)
     if by:
         yield InstrumentorStatus(name, "", "").because("replaced", by)
     else:

@@ -149,8 +149,8 @@ def _finish(span: Span) -> None:
         values = span._attributes
         if values:
             _sanitise(values)
-        if span._kind in _CALLS and span._detailed:
-            _without_messages(span)
+        if span._status == StatusCode.ERROR.value:
+            _tell_failure(span, messages=span._kind not in _CALLS)
     except Exception:
         faults.report("instrumentors: a span")
         span._attributes = span._events = span._description = None
@@ -172,13 +172,17 @@ def _describe(text: str, dialect: sql.Dialect) -> sql.Statement:
     return sql.describe(text, dialect)
 
 
-def _without_messages(span: Span) -> None:
+def _tell_failure(span: Span, *, messages: bool) -> None:
+    """Tell by ``error.type`` how it has failed; and by the exception's message as well, if so asked."""
     events = span._events or []
     for at, (name, timestamp, attributes, exception) in enumerate(events):
-        if exception is not None:
-            span.set_attribute(ERROR_TYPE, (span._attributes or {}).get(ERROR_TYPE, exception.kind))
+        if exception is None:
+            continue
+        if ERROR_TYPE not in (span._attributes or {}):
+            span.set_attribute(ERROR_TYPE, exception.kind)
+        if not messages:
             events[at] = (name, timestamp, attributes, _without_message(exception))
-    if span._status == StatusCode.ERROR.value:
+    if not messages:
         span._description = None
 
 
