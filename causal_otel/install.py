@@ -133,7 +133,8 @@ def install(
             made.warn(f"nothing is profiled, although profiling=True, because {why}")
         put_in_force(made)
         border = BaggageBorder(loaded.baggage_hosts, loaded.baggage_max_bytes)
-        made.apply(registered, with_defaults(chosen, loaded), border, loaded.logs, chosen_instrumentors)
+        options = with_defaults(chosen, loaded)
+        made.apply(registered, options, border, loaded.logs, chosen_instrumentors, require_parent=loaded.require_parent)
         if loaded.status_directory:
             made.keep_status_file(loaded.status_directory)
         return made

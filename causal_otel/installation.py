@@ -147,6 +147,8 @@ class Installation:
         border: BaggageBorder,
         logs: str,
         instrumentors: Choice | None,
+        *,
+        require_parent: bool,
     ) -> None:
         """Put the chosen patches and what goes with them in place. The caller has put this in force."""
         self._registered = registered
@@ -164,7 +166,9 @@ class Installation:
             from causal_otel.instrumentors.applied import AppliedInstrumentors
 
             meters = None if self._measuring is None else self._measuring.meters()
-            self._instrumentors = AppliedInstrumentors(instrumentors, self.tracer_provider, meters, self.warn)
+            self._instrumentors = AppliedInstrumentors(
+                instrumentors, self.tracer_provider, meters, self.warn, border, roots=not require_parent
+            )
             self._instrumentors.apply()
 
     def prepare_for_tests(self) -> None:

@@ -102,14 +102,20 @@ def _undeclared(spans: Iterable[ReadableSpan]) -> set[str]:
 
 @contextmanager
 def recording(
-    patches: Patches, sampler: Sampler | None = None, *, instrumentors: Instrumentors = None
+    patches: Patches,
+    sampler: Sampler | None = None,
+    *,
+    instrumentors: Instrumentors = None,
+    require_parent: bool | None = None,
 ) -> Iterator[Recording]:
     """Install ``patches`` on a provider of their own; on leaving, nothing of ours may have failed inside."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider(sampler=sampler, resource=Resource({"service.name": "tests"}))
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     before: dict[str, Any] = faults.counts()
-    installed = causal_otel.install(patches=patches, instrumentors=instrumentors, tracer_provider=provider)
+    installed = causal_otel.install(
+        patches=patches, instrumentors=instrumentors, tracer_provider=provider, require_parent=require_parent
+    )
     recorded = Recording(provider, exporter)
     try:
         yield recorded

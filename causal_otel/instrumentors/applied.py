@@ -8,7 +8,7 @@ from opentelemetry.metrics import NoOpMeterProvider
 
 from causal_otel.engine.provider import TracerProvider as OurProvider
 from causal_otel.instrumentors.at_work import AtWork
-from causal_otel.instrumentors.spans import InstrumentorProvider
+from causal_otel.instrumentors.provider import InstrumentorProvider
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
+    from causal_otel.instrument.baggage import BaggageBorder
     from causal_otel.instrumentors.choice import Choice
     from causal_otel.instrumentors.status import InstrumentorStatus
 
@@ -30,6 +31,8 @@ class AppliedInstrumentors:
         provider: where their spans go.
         meters: where their metrics go; None: nowhere.
         warn: is told what concerns all of them, in a sentence.
+        border: to which hosts baggage may go.
+        roots: whether what is sent outside any span is recorded.
     """
 
     def __init__(
@@ -38,9 +41,14 @@ class AppliedInstrumentors:
         provider: TracerProvider,
         meters: MeterProvider | None,
         warn: Callable[[str], None],
+        border: BaggageBorder,
+        *,
+        roots: bool,
     ) -> None:
         self._others = choice.others
-        self._ours = InstrumentorProvider(provider) if isinstance(provider, OurProvider) else None
+        self._ours: InstrumentorProvider | None = None
+        if isinstance(provider, OurProvider):
+            self._ours = InstrumentorProvider(provider, border, roots=roots)
         providers = {
             "tracer_provider": self._ours or provider,
             "meter_provider": meters or NoOpMeterProvider(),

@@ -54,6 +54,6 @@ def told(code: str, packages: Path, **variables: str) -> tuple[Any, str]:
 
     """
     variables = {"PYTHONPATH": str(packages), "TRACING_EXPORTER": "none", **variables}
-    done = run(textwrap.dedent(prelude) + textwrap.dedent(code), **variables)
+    done = run(textwrap.dedent(prelude) + textwrap.dedent(code), seconds=120.0, **variables)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1]), done.stderr

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import requests
 import urllib3
+from opentelemetry import baggage, context, trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.resources import Resource
@@ -200,6 +201,36 @@ def test_sampling(server: str) -> None:
         assert not int(flags, 16) & TraceFlags.SAMPLED
         requests.get(f"{server}/echo", timeout=60)
         assert recorded.spans == []
+
+
+@pytest.mark.parametrize("hosts", [["internal"], ["other.example"]])
+def test_baggage(server: str, hosts: list[str]) -> None:
+    """Baggage goes to the hosts that the settings name, and to no others; the trace does everywhere."""
+    provider = TracerProvider(resource=Resource({}))
+    installed = causal_otel.install(
+        patches=[], instrumentors=["requests"], tracer_provider=provider, baggage_hosts=hosts
+    )
+    token = context.attach(baggage.set_baggage("user", "ann"))
+    try:
+        with causal_otel.span("work") as work:
+            headers = _headers(requests.get(f"{server}/echo", timeout=60))
+            assert baggage.get_baggage("user") == "ann"
+            assert trace.get_current_span() is work
+    finally:
+        context.detach(token)
+        installed.uninstall()
+    assert headers.get("baggage") == ("user=ann" if hosts == ["internal"] else None)
+    assert headers["traceparent"].split("-")[1] == f"{work.get_span_context().trace_id:032x}"
+
+
+def test_only_inside_spans(server: str) -> None:
+    """With ``require_parent`` a request outside any span is not recorded, one inside is."""
+    with recording([], instrumentors=["requests"], require_parent=True) as recorded:
+        requests.get(f"{server}/echo", timeout=60)
+        assert recorded.names() == []
+        with causal_otel.span("work"):
+            requests.get(f"{server}/echo", timeout=60)
+        assert recorded.names() == ["GET", "work"]
 
 
 def test_limits(server: str) -> None:
