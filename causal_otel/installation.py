@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from causal_otel.instrument.registry import Registered
     from causal_otel.instrumentors.applied import AppliedInstrumentors
     from causal_otel.instrumentors.choice import Choice
+    from causal_otel.instrumentors.provider import Providers
     from causal_otel.metrics.measuring import Measuring
     from causal_otel.pipeline import Pipeline
     from causal_otel.status_file import StatusFile
@@ -117,6 +118,8 @@ class Installation:
         self._tracings: dict[str, Tracing[Any]] = {}
         self._patches: list[DeferredPatch] = []
         self._instrumentors: AppliedInstrumentors | None = None
+        self._instrumentor_providers: Providers | None = None
+        self._require_parent = False
         self._border = BaggageBorder()
         self._handles: dict[str, Tracing[Any]] = {}
         self._registered: Mapping[str, Registered] = {}
@@ -153,6 +156,7 @@ class Installation:
         """Put the chosen patches and what goes with them in place. The caller has put this in force."""
         self._registered = registered
         self._border = border
+        self._require_parent = require_parent
         self._correlation = Correlation(self._service_name(), records=logs != "off")
         self._forget = (Children().forget, Caller(border.admit).forget)
         self._server_shutdown = ServerShutdown(self._leave)
@@ -165,10 +169,7 @@ class Installation:
         if instrumentors is not None:
             from causal_otel.instrumentors.applied import AppliedInstrumentors
 
-            meters = None if self._measuring is None else self._measuring.meters()
-            self._instrumentors = AppliedInstrumentors(
-                instrumentors, self.tracer_provider, meters, self.warn, border, roots=not require_parent
-            )
+            self._instrumentors = AppliedInstrumentors(instrumentors, self.instrumentor_providers(), self.warn)
             self._instrumentors.apply()
 
     def prepare_for_tests(self) -> None:
@@ -187,10 +188,15 @@ class Installation:
         if self.pipeline is not None:
             self.pipeline.set_heartbeat(self._status_file)
 
-    @property
-    def call(self) -> Call:
-        """The call of :func:`install` that counts."""
-        return self._call
+    def instrumentor_providers(self) -> Providers:
+        """Where the data of OpenTelemetry's instrumentors goes, for whoever applies some."""
+        if self._instrumentor_providers is None:
+            from causal_otel.instrumentors.provider import Providers
+
+            meters = None if self._measuring is None else self._measuring.meters()
+            roots = not self._require_parent
+            self._instrumentor_providers = Providers(self.tracer_provider, meters, self._border, roots=roots)
+        return self._instrumentor_providers
 
     @property
     def exports_logs(self) -> bool:
@@ -331,6 +337,8 @@ class Installation:
             forget()
         if self._instrumentors is not None:
             self._instrumentors.undo()
+        if self._instrumentor_providers is not None:
+            self._instrumentor_providers.close()
         for patch in reversed(self._patches):
             patch.undo()
         if self._correlation is not None:

@@ -168,13 +168,16 @@ def _answers_to(each: Chosen, name: str) -> bool:
 
 def _replacing(each: Chosen, ours: Collection[str]) -> str:
     """What of ours traces the same, in words; empty: nothing."""
-    return _by(normal(each.entry.name), ours) or _by(_own_name(each.distribution), ours)
+    name = each.entry.name
+    return _by(normal(name), ours) or _by(_own_name(each.distribution), ours) or (_of(name) if name in ours else "")
 
 
 def _by(name: str, ours: Collection[str]) -> str:
-    patch = REPLACED.get(name, name)
-    if patch not in ours:
-        return ""
+    patch = REPLACED.get(name)
+    return "" if patch is None or patch not in ours else _of(patch)
+
+
+def _of(patch: str) -> str:
     return "by the setting logs" if patch == "logs" else f"by the patch {patch}"
 
 

@@ -88,14 +88,14 @@ KNOWN: dict[str, Known] = {
 """By distribution, without what all their names begin with."""
 
 REPLACED: dict[str, str] = {
-    "aiohttp-client": "aiohttp_client",
+    "aiohttp-client": "aiohttp",
     "aiokafka": "aiokafka",
     "asgi": "asgi",
     "asyncpg": "asyncpg",
     "celery": "celery",
     "fastapi": "asgi",
-    "grpc-aio-client": "grpc_aio",
-    "grpc-aio-server": "grpc_aio",
+    "grpc-aio-client": "grpc",
+    "grpc-aio-server": "grpc",
     "httpx": "httpx",
     "httpx2": "httpx",
     "logging": "logs",
@@ -106,8 +106,8 @@ REPLACED: dict[str, str] = {
     "taskiq": "taskiq",
     "threading": "threads",
 }
-"""By entry point or distribution: our patch that traces the same. ``logs`` is no patch, but the setting. What another
-package's patch of the same name traces is not here, and is replaced all the same."""
+"""By entry point or distribution: our patch that traces the same. ``logs`` is no patch, but the setting. A patch of
+another package that is called as the entry point is not here, and takes its place all the same."""
 
 
 def replaced_by_ours(name: str) -> str | None:

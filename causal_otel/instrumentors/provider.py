@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from opentelemetry import trace
+from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanKind
 
 from causal_otel.engine import context as contexts
+from causal_otel.engine.provider import TracerProvider
 from causal_otel.engine.tracer import Tracer
 from causal_otel.instrumentors.spans import InstrumentorCurrentSpan, InstrumentorSpan
 from causal_otel.names import SERVER_ADDRESS, URL_FULL
@@ -25,15 +27,42 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from opentelemetry.context import Context
+    from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import Link
     from opentelemetry.util.types import Attributes
 
     from causal_otel.engine.local_trace import LocalTrace
-    from causal_otel.engine.provider import TracerProvider
     from causal_otel.engine.span import Span
     from causal_otel.instrument.baggage import BaggageBorder
 
-__all__ = ["InstrumentorProvider"]
+__all__ = ["InstrumentorProvider", "Providers"]
+
+
+class Providers:
+    """Where the data of instrumentors goes: their spans to ours, or the user's own provider; their metrics as ours do.
+
+    Args:
+        tracers: the provider that the patches use.
+        meters: whose metrics go where ours go; None: metrics go nowhere.
+        border: to which hosts baggage may go.
+        roots: whether what is sent outside any span is recorded.
+    """
+
+    def __init__(
+        self, tracers: trace.TracerProvider, meters: MeterProvider | None, border: BaggageBorder, *, roots: bool
+    ) -> None:
+        self._ours = InstrumentorProvider(tracers, border, roots=roots) if isinstance(tracers, TracerProvider) else None
+        self._tracers = self._ours or tracers
+        self._meters = meters or NoOpMeterProvider()
+
+    def arguments(self) -> dict[str, Any]:
+        """What an instrumentor's ``instrument()`` is given."""
+        return {"tracer_provider": self._tracers, "meter_provider": self._meters}
+
+    def close(self) -> None:
+        """Record nothing from now on, if the provider is ours."""
+        if self._ours is not None:
+            self._ours.active = False
 
 
 class InstrumentorProvider(trace.TracerProvider):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from causal_otel.instrument.registry import BUILT_IN
 from causal_otel.instrumentors.choice import choose
 from causal_otel.instrumentors.known import KNOWN, REPLACED, replaced_by_ours
 from causal_otel.settings import SettingError
+from tests.docs.pages import read
 
 OURS = {*BUILT_IN, "logs"}
 
@@ -129,6 +131,18 @@ def test_refused(asked: Any, message: str) -> None:
 def test_replaced_by_ours(name: str, ours: str | None) -> None:
     """What takes the place of an instrumentor is told for its entry point and for its distribution."""
     assert replaced_by_ours(name) == ours
+
+
+def test_the_page_has_the_list() -> None:
+    """docs/how-to/other-libraries.md names each of the list that no patch of ours replaces, and no other."""
+    listed, unasked = read("docs/how-to/other-libraries.md").partition("## The list")[2].split("These must be named:")
+    unasked = unasked.partition("## What ours replaces")[0]
+    names = {name for name in KNOWN if name not in REPLACED}
+    named = {name for name in names if KNOWN[name].unasked or KNOWN[name].beside}
+    assert set(re.findall(r"`([a-z0-9-]+)`", listed)) == names - named
+    assert {
+        name for row in re.findall(r"^\| (`.*?) \|", unasked, re.M) for name in row.replace("`", "").split(", ")
+    } == named
 
 
 def test_the_tables_agree() -> None:
