@@ -141,7 +141,7 @@ def test_the_page_has_the_list() -> None:
     named = {name for name in names if KNOWN[name].unasked or KNOWN[name].beside}
     assert set(re.findall(r"`([a-z0-9-]+)`", listed)) == names - named
     assert {
-        name for row in re.findall(r"^\| (`.*?) \|", unasked, re.M) for name in row.replace("`", "").split(", ")
+        name for row in re.findall(r"^\| (`.*?) \|", unasked, re.MULTILINE) for name in row.replace("`", "").split(", ")
     } == named
 
 
