@@ -1,6 +1,6 @@
 """The settings as keyword arguments of ``install()``, for type checkers: one that is misspelt is an error of theirs.
 
-The table is ``settings.py``; a test holds this one to it. None is "not given".
+The table is ``settings/``; a test holds this one to it. None is "not given".
 """
 
 from __future__ import annotations

@@ -105,8 +105,10 @@ def _sentences() -> Iterator[tuple[str, str]]:
     Not so in the files whose texts are examples of secrets, or shown in the docs alone.
     """
     root = Path(causal_otel.__file__).parent
-    examples = {root / name for name in ("_internal/secrets.py", "settings.py", "_reference/privacy.py")}
-    for path in sorted(set(root.rglob("*.py")) - examples):
+    examples = {root / name for name in ("_internal/secrets.py", "settings", "_reference/privacy.py")}
+    for path in sorted(root.rglob("*.py")):
+        if examples & {path, path.parent}:
+            continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
         docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
         for node in ast.walk(tree):
