@@ -5,8 +5,6 @@ Before any line of the application, as the environment says, and without ever ke
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from functools import partial, wraps
 from types import ModuleType
 from typing import Any
@@ -15,6 +13,7 @@ import wrapt
 
 from causal_otel._internal import faults
 from causal_otel._internal.log import logger
+from causal_otel.configuration.others_names import OTHERS_NAMES
 from causal_otel.install import install
 from causal_otel.installation import installation
 from causal_otel.instrument import registry
@@ -22,18 +21,6 @@ from causal_otel.settings import SettingError
 
 __all__ = ["install_from_environment", "replaced_by_ours"]
 
-_DISABLED = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
-"""OpenTelemetry's variable: names of instrumentors, those that patches of ours replace too; ``*`` stands for all."""
-
-_OURS = {
-    "fastapi": "asgi",
-    "grpc_aio_client": "grpc",  # not grpc_client and grpc_server, which trace gRPC without asyncio
-    "grpc_aio_server": "grpc",
-    "httpx2": "httpx",
-    "starlette": "asgi",
-    "threading": "threads",
-}
-"""Names that differ, theirs and ours."""
 _NOT_OURS = ("wsgi",)
 """Names that are alike, of things that are not: our ``wsgi`` is a middleware, which an application has to use."""
 
@@ -52,7 +39,7 @@ def replaced_by_ours(name: str) -> str | None:
     Returns:
         The name of the patch; None: there is none.
     """
-    ours = _OURS.get(name, name)
+    ours = OTHERS_NAMES.get(name, name)
     return ours if ours in registry.BUILT_IN and name not in _NOT_OURS else None
 
 
@@ -66,7 +53,7 @@ def install_from_environment() -> None:
 
 def _install() -> None:
     try:
-        install(patches=_patches(os.environ)).replaceable = True
+        install().replaceable = True
     except Exception as error:
         _logger.warning("nothing is traced: %s", error if isinstance(error, SettingError) else repr(error))
 
@@ -93,13 +80,3 @@ def _install_anew_around(function: str, module: ModuleType) -> None:
             _install()
 
     setattr(module, function, patched)
-
-
-def _patches(environ: Mapping[str, str]) -> dict[str, bool] | list[str] | None:
-    """What OpenTelemetry's variable leaves of our patches."""
-    named = [name.strip() for name in environ.get(_DISABLED, "").split(",")]
-    if "*" in named:
-        return []
-    known = registry.patches()
-    left_out = {name if name in known else replaced_by_ours(name) for name in named}
-    return {name: False for name in left_out if name is not None} or None

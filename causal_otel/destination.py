@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Set
 
     from causal_otel.settings import Settings
+    from causal_otel.settings.given import Given
 
 __all__ = ["conflicts", "destination", "implies_jaeger", "logs_destination"]
 
@@ -94,11 +95,15 @@ def _spoken_at(port: int | None) -> str | None:
 
 
 def conflicts(settings: Settings) -> list[str]:
-    """A sentence for each thing that says where spans go and is not used, or not as it would be elsewhere."""
+    """A sentence for each thing that says where spans go and is not used, or not as it would be elsewhere.
+
+    What stands in a file is no conflict with an argument or a variable: these are meant to replace it.
+    """
     conflicts = []
     for name in ("exporter", "endpoint"):  # those with a variable of OpenTelemetry's and one of older deployments
-        (used, *others) = settings.given.get(name, {}).items() or [("", "")]
-        conflicts += [_unused(other, used) for other in others if other[1] != used[1]]
+        if used := settings.used(name):
+            others = settings.given[name][1:]
+            conflicts += [_unused(it, used) for it in others if it.place == used.place and it.value != used.value]
     jaeger, otlp = ("jaeger_host", "jaeger_port"), ("traces_endpoint", "endpoint")
     if settings.exporter == "jaeger":
         unused, users = otlp, ("exporter", *jaeger)
@@ -106,25 +111,27 @@ def conflicts(settings: Settings) -> list[str]:
         unused, users = jaeger, (*otlp, "exporter")
     else:
         return conflicts
-    first = {name: next(iter(given.items())) for name, given in settings.given.items()}
-    used = next((first[name] for name in users if name in first), ("", ""))
-    conflicts += [_unused(first[name], used) for name in unused if name in first]
-    if settings.exporter == "jaeger" and "protocol" in first:
+    used = next(filter(None, map(settings.used, users)), None)
+    if used is not None:
+        vain = [given for given in map(settings.used, unused) if given is not None and given.place == used.place]
+        conflicts += [_unused(given, used) for given in vain]
+    protocol, port = settings.used("protocol"), settings.used("jaeger_port")
+    if settings.exporter == "jaeger" and protocol and port and protocol.place == port.place:
         spoken = _spoken_at(settings.jaeger_port)
         if spoken not in (None, settings.protocol):
-            conflicts.append(_unused(first["protocol"], first["jaeger_port"]))
+            conflicts.append(_unused(protocol, port))
     complete = settings.protocol != "grpc" and urlsplit(settings.endpoint).path.rstrip("/").endswith(_TRACES_PATH)
-    if complete and used == first.get("endpoint"):
+    if used is not None and complete and used == settings.used("endpoint"):
         conflicts.append(
-            f"{_shown(*used)} ends in {_TRACES_PATH}, which is not appended once more: give the base URL alone, or "
+            f"{_shown(used)} ends in {_TRACES_PATH}, which is not appended once more: give the base URL alone, or "
             "all of it in OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
         )
     return conflicts
 
 
-def _unused(unused: tuple[str, object], used: tuple[str, object]) -> str:
-    return f"{_shown(*unused)} is not used, because of {_shown(*used)}: remove one of the two"
+def _unused(unused: Given, used: Given) -> str:
+    return f"{_shown(unused)} is not used, because of {_shown(used)}: remove one of the two"
 
 
-def _shown(name: str, value: object) -> str:
-    return hide_credentials(f"{name}={value}")
+def _shown(given: Given) -> str:
+    return hide_credentials(f"{given.cited}={given.value}")

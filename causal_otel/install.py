@@ -72,20 +72,21 @@ def install(
         service_name: what the spans are about. Leave it out in a module that several programs import, and set
             ``OTEL_SERVICE_NAME`` for each of them.
         patches: None for all; names, such as ``["asyncpg", "redis"]``; or a mapping of name to bool or options. One
-            that only leaves out, such as ``{"threads": False}``, is all others.
+            that only leaves out, such as ``{"threads": False}`` or ``["-threads"]``, is all others.
         instrumentors: OpenTelemetry's instrumentors, for libraries that we have no patch for. None for the setting, and
             by default for none; ``"all"`` for all of our list that are installed; names, such as ``["requests"]``; or a
             mapping of name to bool or to the arguments of its ``instrument()``.
         tracer_provider: use this one, and configure no pipeline.
         meter_provider: hand the metrics of operations to this one. Default: the one that is set already, if any; else
             they go where the setting ``metrics_exporter`` says.
-        settings: any other setting by its name in ``docs/reference/settings.md``; it beats its environment variable.
+        settings: any other setting by its name in ``docs/reference/settings.md``; it beats its environment variable,
+            which beats OpenTelemetry's configuration file, which beats ``pyproject.toml``.
 
     Returns:
         The installation, for ``flush()``, ``status()`` and ``uninstall()``.
 
     Raises:
-        SettingError: something given, or in the environment, is not allowed. Nothing has been changed then.
+        SettingError: something given, in the environment or in a file is not allowed. Nothing has been changed then.
     """
     providers = {"tracer_provider": tracer_provider, "meter_provider": meter_provider}
     given = {
@@ -107,23 +108,23 @@ def install(
                 before.called_again(call)
                 return before
             patches = before.call.arguments.get("patches") if patches is None else patches
-        loaded = load_settings(service_name=service_name, **settings)
+        loaded = load_settings(service_name=service_name, patches=patches, **settings)
         if not loaded.wanted:
             uninstall()
-            variable = "OTEL_SDK_DISABLED=true" if loaded.sdk_disabled else "TRACING_ENABLED=false"
-            return put_in_force(Installation(trace.NoOpTracerProvider(), None, call, f"switched off by {variable}"))
+            return put_in_force(Installation(trace.NoOpTracerProvider(), None, call, _switched_off(loaded)))
         if not getattr(sys, "_is_gil_enabled", lambda: True)():
             _logger.warning("nothing is traced: %s", _NO_GIL)
             return put_in_force(Installation(trace.NoOpTracerProvider(), None, call, _NO_GIL))
         registered = registry.patches()
-        chosen = choose(patches, registered)
+        chosen = choose(loaded, registered)
         check_app(app, chosen)
         chosen_instrumentors = _instrumentors(loaded, instrumentors, chosen)
         uninstall()  # what was replaceable
         made = _made(loaded, call, tracer_provider, meter_provider)
         if made.reason:
             return put_in_force(made)
-        for warning in unread_variables(os.environ):
+        made.settings = loaded
+        for warning in (*loaded.warnings, *unread_variables(os.environ)):
             made.warn(warning)
         if loaded.logs == "export" and not made.exports_logs:
             why = "your provider exports" if made.pipeline is None else f"the exporter is {loaded.exporter}"
@@ -138,6 +139,13 @@ def install(
         if loaded.status_directory:
             made.keep_status_file(loaded.status_directory)
         return made
+
+
+def _switched_off(settings: Settings) -> str:
+    """Why nothing is traced, where the settings say so."""
+    name, value = ("sdk_disabled", "true") if settings.sdk_disabled else ("enabled", "false")
+    given = settings.used(name)
+    return f"switched off by {given.cited if given else name}={value}"
 
 
 def _made(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Span, Tracer, TracerProvider
 
+    from causal_otel.configuration.in_force import SettingInForce
     from causal_otel.export.privacy import Policy
     from causal_otel.instrument.declaration import Patch
     from causal_otel.instrument.options import Options
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from causal_otel.instrumentors.provider import Providers
     from causal_otel.metrics.measuring import Measuring
     from causal_otel.pipeline import Pipeline
+    from causal_otel.settings import Settings
     from causal_otel.status_file import StatusFile
 
 __all__ = ["Call", "Installation", "installation", "lock", "observe", "put_in_force"]
@@ -91,6 +93,7 @@ class Installation:
             own it starts that provider's spans, and never raises in doing so.
         pipeline: what exports the spans; None with a provider of your own.
         reason: why nothing is traced, if so.
+        settings: what it was made with; None: it traces nothing.
         start: starts the spans that our own code ends, with the arguments of the tracer's ``start_span``.
     """
 
@@ -111,6 +114,7 @@ class Installation:
         self.tracer: Tracer = contained(tracer_of(tracer_provider, "causal_otel"))
         self.start: Callable[..., Span] = starter(self.tracer)
         self.pipeline = pipeline
+        self.settings: Settings | None = None
         self.call = call
         self._warnings: dict[str, None] = {}
         self.reason = reason
@@ -305,6 +309,7 @@ class Installation:
             True,
             destination="it",
             warnings=(*self._warnings, *unwrapped(rows), *recorded_twice()),
+            settings=self._settings_in_force(),
             patches=patches,
             instrumentors=() if self._instrumentors is None else self._instrumentors.status(),
             untraced=untraced(advice),
@@ -323,6 +328,13 @@ class Installation:
             buffer=self.pipeline.buffer(),
             profiling=self.pipeline.profiling(),
         )
+
+    def _settings_in_force(self) -> tuple[SettingInForce, ...]:
+        if self.settings is None:
+            return ()
+        from causal_otel.configuration.in_force import in_force
+
+        return in_force(self.settings, f"install() at {self.call.place}")
 
     def uninstall(self) -> None:
         """Restore every patched attribute to the very object it was, and export what is left."""

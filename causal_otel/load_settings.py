@@ -1,7 +1,7 @@
-"""The settings in force: an argument of ``install()`` beats a variable, and what is not allowed is explained.
+"""The settings in force: argument, variable, OpenTelemetry's configuration file, ``pyproject.toml``; the first counts.
 
 Of several variables of a setting the first one that is set and not empty counts. OpenTelemetry's own come first, then
-the names that deployments already have.
+the names that deployments already have. What is not allowed is explained.
 """
 
 from __future__ import annotations
@@ -9,77 +9,98 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from causal_otel._internal.secrets import hide_credentials
-from causal_otel._internal.setting_types import FILE, PROPAGATORS, Kind, installed_propagators, readable_file
+from causal_otel.configuration.checking import checked, did_you_mean, parse
+from causal_otel.configuration.pyproject import read_pyproject
+from causal_otel.configuration.source import NOTHING, Source, combined
 from causal_otel.destination import implies_jaeger
 from causal_otel.settings import SettingError, Settings, table
+from causal_otel.settings.given import Given, Origin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from dataclasses import Field
+    from collections.abc import Mapping
 
-__all__ = ["load_settings", "parse", "unread_variables"]
+__all__ = ["load_settings", "unread_variables"]
 
-_NOT_SETTINGS = ("app", "patches", "tracer_provider", "meter_provider")
+_NOT_SETTINGS = ("app", "tracer_provider", "meter_provider")
 """The other arguments of ``install()``, which somebody may have meant."""
-_CONFIGURATION_FILES = ("OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE")
-"""OpenTelemetry's configuration files, which other SDKs read and which we do not."""
+_FORMER_FILE = "OTEL_EXPERIMENTAL_CONFIG_FILE"
+"""The variable for OpenTelemetry's configuration file while that was an experiment."""
 
 
-def load_settings(environ: Mapping[str, str] | None = None, **arguments: object) -> Settings:
-    """Read the environment, let the arguments beat it, and check everything.
+def load_settings(
+    environ: Mapping[str, str] | None = None, directory: str | None = None, /, **arguments: object
+) -> Settings:
+    """Read what is given, by whatever way, and check all of it.
+
+    No file is read if an argument or a variable switches tracing off, so that this always works.
 
     Args:
         environ: where the variables are; default: the process's environment.
+        directory: where to look for ``pyproject.toml``, from there upwards; default: the working directory.
         arguments: values by field name; None means "not given".
 
     Raises:
-        SettingError: a value is not allowed, or there is no setting of that name.
+        SettingError: a value is not allowed, there is no setting of that name, or a file asks for what we cannot do.
     """
-    variables = os.environ if environ is None else environ
-    names = [setting.name for setting in table()]
-    for name in arguments:
-        if name not in names:
-            near = _near(name, (*names, *_NOT_SETTINGS))
-            raise SettingError(
-                f"install() has no argument {name!r}{near}; docs/reference/settings.md lists all settings"
-            )
-    values: dict[str, Any] = {}
-    given: dict[str, dict[str, object]] = {}
-    for setting in table():
-        name, argument = setting.name, arguments.get(setting.name)
-        texts = {it: text for it in setting.metadata["variables"] if (text := variables.get(it, "").strip())}
-        if argument is not None:
-            values[name], given[name] = _checked(setting, argument), {name: argument}
-        elif texts:
-            values[name], given[name] = parse(setting, *next(iter(texts.items()))), dict(texts)
-    if implies_jaeger(given.keys()):
+    own = _arguments_and_variables(os.environ if environ is None else environ, arguments)
+    switched_off = own.values.get("sdk_disabled") is True or own.values.get("enabled") is False
+    every = own if switched_off else combined(own, *_files(own, directory))
+    values = dict(every.values)
+    if implies_jaeger(every.given.keys()):
         values["exporter"] = "jaeger"
-    loaded = Settings(**values, given=given)
+    loaded = Settings(
+        **values,
+        given=every.given,
+        patch_options=every.patch_options,
+        of_metrics=every.of_metrics,
+        warnings=every.warnings,
+    )
     _check_sampler(loaded)
     return loaded
 
 
+def _files(own: Source, directory: str | None) -> tuple[Source, Source]:
+    """What OpenTelemetry's configuration file says, and ``pyproject.toml``."""
+    pyproject = read_pyproject(directory)
+    path = own.values.get("config_file") or pyproject.values.get("config_file")
+    if not path:
+        return NOTHING, pyproject
+    from causal_otel.configuration.declarative import read_declarative  # it imports the SDK
+
+    return read_declarative(path), pyproject
+
+
+def _arguments_and_variables(variables: Mapping[str, str], arguments: Mapping[str, object]) -> Source:
+    names = [setting.name for setting in table()]
+    for name in arguments:
+        if name not in names:
+            near = did_you_mean(name, (*names, *_NOT_SETTINGS))
+            raise SettingError(
+                f"install() has no argument {name!r}{near}; docs/reference/settings.md lists all settings"
+            )
+    values: dict[str, Any] = {}
+    given: dict[str, tuple[Given, ...]] = {}
+    for setting in table():
+        name, argument = setting.name, arguments.get(setting.name)
+        texts = [(it, text) for it in setting.metadata["variables"] if (text := variables.get(it, "").strip())]
+        if argument is not None:
+            values[name], given[name] = checked(setting, argument, name), (Given(name, argument, Origin.ARGUMENT),)
+        elif texts:
+            values[name] = parse(setting, *texts[0])
+            given[name] = tuple(Given(*each, Origin.VARIABLE) for each in texts)
+    return Source(values, given)
+
+
 def unread_variables(environ: Mapping[str, str]) -> list[str]:
-    """A sentence for each variable that nobody reads: a configuration file, or what looks like a misspelt setting."""
+    """A sentence for each variable that nobody reads: a former name, or what looks like a misspelt setting."""
     known = [variable for setting in table() for variable in setting.metadata["variables"]]
-    files = [
-        f"{name}={path} is not read: give its settings as variables or arguments, see docs/reference/settings.md"
-        for name in _CONFIGURATION_FILES
-        if (path := environ.get(name, "").strip())
-    ]
-    return files + [
+    path = environ.get(_FORMER_FILE, "").strip()
+    former = [f"{_FORMER_FILE}={path} is not read: the variable is OTEL_CONFIG_FILE now"] if path else []
+    return former + [
         f"there is no variable {name}{near}"
         for name in environ
-        if name.startswith("TRACING_") and name not in known and (near := _near(name, known))
+        if name.startswith("TRACING_") and name not in known and (near := did_you_mean(name, known))
     ]
-
-
-def _near(name: str, names: Iterable[str]) -> str:
-    from difflib import get_close_matches  # for mistakes alone: it takes a millisecond to import
-
-    near = get_close_matches(name, names, n=1, cutoff=0.7)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _check_sampler(settings: Settings) -> None:
@@ -92,37 +113,3 @@ def _check_sampler(settings: Settings) -> None:
         f"sampler_arg (OTEL_TRACES_SAMPLER_ARG)={argument!r} is not allowed with the sampler {settings.sampler}; "
         f"it must be {allowed}"
     )
-
-
-def parse(setting: Field[Any], variable: str, text: str) -> Any:
-    """The value of a setting that ``variable`` gives as ``text``.
-
-    Raises:
-        SettingError: it is not allowed.
-    """
-    kind: Kind = setting.metadata["kind"]
-    try:
-        return kind.parse(text)
-    except (ValueError, KeyError, OverflowError):
-        raise _refused(setting, text, variable) from None
-
-
-def _checked(setting: Field[Any], value: Any) -> Any:
-    kind: Kind = setting.metadata["kind"]
-    try:
-        allowed = kind.accepts(value)
-    except (ValueError, TypeError, AttributeError):
-        allowed = False
-    if not allowed:
-        raise _refused(setting, value, setting.name)
-    if kind is FILE:
-        return readable_file(value)
-    return tuple(value) if isinstance(setting.default, tuple) else value
-
-
-def _refused(setting: Field[Any], value: object, name: str) -> SettingError:
-    shown = "(not shown, it may hold a secret)" if setting.metadata["secret"] else hide_credentials(repr(value))
-    allowed = setting.metadata["kind"].allowed
-    if setting.metadata["kind"] is PROPAGATORS:
-        allowed += f" (installed: {', '.join(installed_propagators())})"
-    return SettingError(f"{name}={shown} is not allowed; it must be {allowed}")

@@ -9,9 +9,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from causal_otel._internal.setting_types import EXCLUDED_NAMES, EXCLUDED_URLS, SECONDS
+from causal_otel.configuration.checking import did_you_mean
+from causal_otel.configuration.others_names import OTHERS_NAMES
 from causal_otel.instrument.options import Options
 from causal_otel.instrument.registry import BrokenPatch
 from causal_otel.settings import SettingError
+from causal_otel.settings.given import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,49 +22,111 @@ if TYPE_CHECKING:
     from causal_otel.instrument.declaration import Patch
     from causal_otel.instrument.registry import Registered
     from causal_otel.settings import Settings
+    from causal_otel.settings.given import Given
 
 __all__ = ["Patches", "check_app", "choose", "with_defaults"]
 
 Patches = Iterable[str] | Mapping[str, "bool | Options"] | None
 """What to patch: None for everything, names, or a mapping of name to bool or to the patch's options.
 
-A mapping that only says False is everything else.
+A mapping that only says False is everything else, and so are names with a ``-`` before each.
 """
 
 
-def choose(patches: Patches, registered: Mapping[str, Registered]) -> dict[str, Options | None]:
-    """Which patches to apply, with the options that the user gives them; None: none, and nothing is imported for it.
+def choose(settings: Settings, registered: Mapping[str, Registered]) -> dict[str, Options | None]:
+    """Which patches to apply, with the options that are given for them; None: none, and nothing is imported for it.
 
     Raises:
         SettingError: there is no such patch, or its options are not allowed.
     """
-    if isinstance(patches, str):
-        raise SettingError(f"patches={patches!r} is not allowed; it must be a list of names: [{patches!r}]")
-    if patches is None:
-        patches = tuple(registered)
-    wanted = dict(patches) if isinstance(patches, Mapping) else dict.fromkeys(patches, True)
-    if wanted and all(choice is False for choice in wanted.values()):
-        wanted = {**dict.fromkeys(registered, True), **wanted}
+    given = settings.used("patches")
+    wanted = _wanted(settings.patches, registered, given.cited if given else "patches")
+    disabled = _disabled(settings, registered)
+    for name in (*wanted, *settings.patch_options):
+        if name not in registered:
+            raise _unknown(name, _place(name, settings), registered)
     chosen: dict[str, Options | None] = {}
     for name, choice in wanted.items():
-        if name not in registered:
-            raise SettingError(f"patches: there is no {name!r}; there are: {', '.join(registered)}")
+        if choice is False or name in disabled:
+            continue
+        options = choice
         if choice is True:
-            chosen[name] = None
-        elif choice is not False:
-            chosen[name] = _checked(registered[name], choice)
+            options = _of_file(registered[name], settings.patch_options.get(name))
+        chosen[name] = None if options is None else _checked(registered[name], options, _place(name, settings))
     return chosen
 
 
-def _checked(registered: Registered, options: object) -> Options:
-    """The options that the user gives a patch, looked at."""
+def _wanted(patches: object, registered: Mapping[str, Registered], cited: str) -> dict[str, object]:
+    """What is said of each patch: True, False or its options. Those that are not in it are left out."""
+    if isinstance(patches, str) or not isinstance(patches, Iterable | None):
+        raise SettingError(f"{cited}={patches!r} is not allowed; it must be a list of names: [{str(patches)!r}]")
+    if isinstance(patches, Mapping):
+        wanted = dict(patches)
+    else:
+        names = ["all"] if patches is None else list(patches)
+        if names == ["all"]:
+            return dict.fromkeys(registered, True)
+        if names == ["none"]:
+            return {}
+        excluded = [isinstance(name, str) and name.startswith("-") for name in names]
+        if not all(isinstance(name, str) for name in names) or len(set(excluded)) > 1:
+            raise SettingError(
+                f"{cited}={names!r} is not allowed; it must be a list of names, either all with a - before or none"
+            )
+        wanted = {name.removeprefix("-"): not any(excluded) for name in names}
+    if wanted and all(choice is False for choice in wanted.values()):
+        wanted = {**dict.fromkeys(registered, True), **wanted}
+    return wanted
+
+
+def _disabled(settings: Settings, registered: Mapping[str, Registered]) -> set[str]:
+    """The patches that are left out whatever else is said."""
+    given = settings.used("disabled_patches")
+    if given is None:
+        return set()
+    if given.origin is Origin.VARIABLE:  # it names what others instrument as well
+        names = {OTHERS_NAMES.get(name, name) for name in settings.disabled_patches}
+        return set(registered) if "*" in names else names
+    for name in settings.disabled_patches:
+        if name not in registered:
+            raise _unknown(name, given.cited, registered)
+    return set(settings.disabled_patches)
+
+
+def _place(name: str, settings: Settings) -> str:
+    """Where a patch of that name is spoken of."""
+    for given in settings.patch_options.get(name, {}).values():
+        return given.cited.rpartition(f".{name}.")[0]
+    used = settings.used("patches")
+    return used.cited if used else "patches"
+
+
+def _unknown(name: object, place: str, registered: Mapping[str, Registered]) -> SettingError:
+    near = did_you_mean(str(name), registered)
+    return SettingError(f"{place}: there is no {name!r}{near}; there are: {', '.join(registered)}")
+
+
+def _of_file(registered: Registered, content: Mapping[str, Given] | None) -> Options | None:
+    """The options that a file gives a patch, if any."""
+    if not content:
+        return None
+    from causal_otel.patch_options import options_of
+
+    try:
+        return options_of(registered.load().options, content)
+    except BrokenPatch as problem:
+        raise SettingError(f"{next(iter(content.values())).cited} is not allowed: {problem}") from problem
+
+
+def _checked(registered: Registered, options: object, place: str) -> Options:
+    """The options that are given for a patch at a place, looked at."""
     name = registered.name
     try:
         kind = registered.load().options
     except BrokenPatch as problem:
-        raise SettingError(f"patches: {name}={options!r} is not allowed: {problem}") from problem
+        raise SettingError(f"{place}: {name}={options!r} is not allowed: {problem}") from problem
     if not isinstance(options, kind):
-        raise SettingError(f"patches: {name}={options!r} is not allowed; it must be True, False or {kind.__name__}")
+        raise SettingError(f"{place}: {name}={options!r} is not allowed; it must be True, False or {kind.__name__}")
     excluded = EXCLUDED_URLS if options.by_url else EXCLUDED_NAMES
     try:
         allowed = options.excluded is None or excluded.accepts(options.excluded)
@@ -69,23 +134,23 @@ def _checked(registered: Registered, options: object) -> Options:
         allowed = False
     if not allowed:
         raise SettingError(
-            f"patches: {name}: excluded={options.excluded!r} is not allowed; it must be {excluded.allowed}"
+            f"{place}: {name}: excluded={options.excluded!r} is not allowed; it must be {excluded.allowed}"
         )
     require_parent = getattr(options, "require_parent", None)
     if not (require_parent is None or isinstance(require_parent, bool)):
         raise SettingError(
-            f"patches: {name}: require_parent={require_parent!r} is not allowed; it must be True, False or None"
+            f"{place}: {name}: require_parent={require_parent!r} is not allowed; it must be True, False or None"
         )
     slow = getattr(options, "slow_plumbing", None)
     if not (slow is None or SECONDS.accepts(slow)):
-        raise SettingError(f"patches: {name}: slow_plumbing={slow!r} is not allowed; it must be {SECONDS.allowed}")
+        raise SettingError(f"{place}: {name}: slow_plumbing={slow!r} is not allowed; it must be {SECONDS.allowed}")
     for hook in ("request_hook", "response_hook"):
         given = getattr(options, hook)
         if given is not None and (not callable(given) or inspect.iscoroutinefunction(given)):
-            raise SettingError(f"patches: {name}: {hook}={given!r} is not allowed; it must be callable, and not async")
+            raise SettingError(f"{place}: {name}: {hook}={given!r} is not allowed; it must be callable, and not async")
     mistake = options.mistake()
     if mistake is not None:
-        raise SettingError(f"patches: {name}: {mistake}")
+        raise SettingError(f"{place}: {name}: {mistake}")
     return options
 
 

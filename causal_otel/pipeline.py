@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from opentelemetry.propagators.textmap import TextMapPropagator
+    from opentelemetry.util.types import AttributeValue
 
     from causal_otel.engine.retroactive import Buffer
     from causal_otel.export.privacy import Policy
@@ -278,7 +279,7 @@ def _spool(settings: Settings, signal: Signal) -> Spool | None:
 
 def make_resource(settings: Settings, policy: Policy) -> Resource:
     """What spans and metrics are about."""
-    given: dict[str, str] = dict(settings.resource_attributes)
+    given: dict[str, AttributeValue] = dict(settings.resource_attributes)
     named = {
         names.SERVICE_NAME: settings.service_name or given.get(names.SERVICE_NAME) or program(),  # no "unknown_service"
         names.SERVICE_VERSION: settings.service_version,

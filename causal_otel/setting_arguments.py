@@ -11,17 +11,20 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
+    from opentelemetry.util.types import AttributeValue
+
 __all__ = ["SettingArguments"]
 
 
 class SettingArguments(TypedDict, total=False):
-    """Every setting but ``service_name`` and ``instrumentors``, which are parameters of their own."""
+    """Every setting but ``service_name``, ``patches`` and ``instrumentors``, which are parameters of their own."""
 
+    config_file: str | os.PathLike[str] | None
     enabled: bool | None
     sdk_disabled: bool | None
     service_version: str | None
     environment: str | None
-    resource_attributes: Mapping[str, str] | None
+    resource_attributes: Mapping[str, AttributeValue] | None
     exporter: str | None
     console: bool | None
     traces_endpoint: str | None
@@ -65,6 +68,7 @@ class SettingArguments(TypedDict, total=False):
     span_link_count_limit: int | None
     event_attribute_count_limit: int | None
     link_attribute_count_limit: int | None
+    disabled_patches: list[str] | tuple[str, ...] | None
     require_parent: bool | None
     slow_plumbing: float | None
     task_edges: bool | None

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from causal_otel.configuration.in_force import SettingInForce
     from causal_otel.export.status import ExportStatus
     from causal_otel.instrument.declaration import PatchStatus
     from causal_otel.instrumentors.status import InstrumentorStatus
@@ -26,6 +27,8 @@ class Status(NamedTuple):
     """Where spans go, without credentials."""
     warnings: tuple[str, ...] = ()
     """Settings that contradict each other or are not read, web frameworks that nothing traces: a sentence each."""
+    settings: tuple[SettingInForce, ...] = ()
+    """The settings that are not as they are by default, with where each was given."""
     patches: tuple[PatchStatus, ...] = ()
     instrumentors: tuple[InstrumentorStatus, ...] = ()
     """OpenTelemetry's instrumentors that were asked for, and what became of each."""
@@ -52,6 +55,7 @@ class Status(NamedTuple):
             return f"causal_otel: not tracing ({self.reason})"
         lines = [f"causal_otel: tracing {self.service_name or 'with your provider'} to {self.destination}"]
         lines += [f"  warning: {warning}" for warning in self.warnings]
+        lines += [f"  {setting}" for setting in self.settings]
         lines += [f"  {patch}" for patch in self.patches]
         lines += [f"  instrumentor {instrumentor}" for instrumentor in self.instrumentors]
         if self.untraced:

@@ -51,7 +51,7 @@ def test_an_installation_tells_what_it_is() -> None:
             "<Installation, not tracing: uninstalled>",
             "<Installation on TracerProvider, patches: redis, asgi>",
             "<Installation, not tracing: uninstalled>",
-            "<Installation, not tracing: switched off by TRACING_ENABLED=false>",
+            "<Installation, not tracing: switched off by enabled=false>",
             "<Installation, not tracing: uninstalled>",
         ],
     ), done.stderr

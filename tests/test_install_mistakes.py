@@ -125,7 +125,6 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("variable", "warning"),
         [
-            ("OTEL_CONFIG_FILE=/etc/otel.yaml", "OTEL_CONFIG_FILE=/etc/otel.yaml is not read: "),
             ("OTEL_EXPERIMENTAL_CONFIG_FILE=a.yaml", "OTEL_EXPERIMENTAL_CONFIG_FILE=a.yaml is not read: "),
             ("TRACING_SPOOL_DIR=/x", "there is no variable TRACING_SPOOL_DIR; did you mean TRACING_SPOOL_DIRECTORY?"),
             ("JAEGER_HOST=j", "JAEGER_HOST=j is not used, because of OTLP_ENDPOINT=http://127.0.0.1:9: "),

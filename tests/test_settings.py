@@ -62,6 +62,8 @@ GOOD: dict[str, tuple[str, Any]] = {
     "span_link_count_limit": ("7", 7),
     "event_attribute_count_limit": ("7", 7),
     "link_attribute_count_limit": ("7", 7),
+    "patches": ("redis, asgi", ("redis", "asgi")),
+    "disabled_patches": ("redis, urllib3", ("redis", "urllib3")),
     "require_parent": ("true", True),
     "slow_plumbing": ("0.25", 0.25),
     "task_edges": ("false", False),
@@ -90,6 +92,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "status_directory": ("/run/shop", "/run/shop"),
 }
 BAD: dict[str, str] = {
+    "config_file": "/does/not/exist",
     "logs": "all",
     "logs_level": "30",
     "logs_endpoint": "c:4318",
@@ -137,6 +140,7 @@ BAD: dict[str, str] = {
     "span_link_count_limit": "x",
     "event_attribute_count_limit": "x",
     "link_attribute_count_limit": "x",
+    "patches": "redis,-asgi",
     "require_parent": "perhaps",
     "slow_plumbing": "-1",
     "task_edges": "perhaps",
@@ -160,8 +164,11 @@ BAD: dict[str, str] = {
     "redact_keys": "iban,--",
     "redact_patterns": "(unclosed",
 }
-FREE_TEXT = {"service_name", "service_version", "environment", "jaeger_host", "spool_directory", "status_directory"}
-FILES = {"certificate", "client_certificate", "client_key"}
+FREE_TEXT = {
+    *("disabled_patches", "service_name", "service_version", "environment", "jaeger_host", "spool_directory"),
+    "status_directory",
+}
+FILES = {"certificate", "client_certificate", "client_key", "config_file"}
 VARIABLES = [(setting.name, name) for setting in table() for name in setting.metadata["variables"]]
 
 
@@ -176,8 +183,8 @@ def test_tables_are_complete() -> None:
 def test_variable_is_read(name: str, variable: str, tmp_path: Path) -> None:
     """Each variable sets its setting; an empty one does not count."""
     if name in FILES:
-        file = tmp_path / "file.pem"
-        file.write_text("x")
+        file = tmp_path / "file.json"  # whose content matters only where it is OpenTelemetry's configuration file
+        file.write_text('{"file_format": "1.0", "disabled": true}')
         text, value = str(file), str(file)
     else:
         text, value = GOOD[name]
@@ -311,7 +318,8 @@ def test_arguments_for_type_checkers_are_those_of_the_table() -> None:
         hint = "str | os.PathLike[str]" if setting.metadata["kind"] is FILE else str(setting.type)
         hint = hint.replace("tuple[str, ...]", "list[str] | tuple[str, ...]")
         wanted[setting.name] = hint if hint.endswith("| None") else f"{hint} | None"
-    del wanted["service_name"], wanted["instrumentors"]  # parameters of their own
+    for name in ("service_name", "patches", "instrumentors"):  # parameters of their own
+        del wanted[name]
     assert declared == wanted
 
 

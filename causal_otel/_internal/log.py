@@ -7,9 +7,9 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Iterator, MutableMapping
 
-__all__ = ["Logger", "logger"]
+__all__ = ["Logger", "logger", "without_errors_of"]
 
 
 class Logger(logging.LoggerAdapter[logging.Logger]):
@@ -33,3 +33,18 @@ def logger(name: str = "causal_otel") -> Logger:
         name: ``causal_otel``, or below it.
     """
     return Logger(logging.getLogger(name))
+
+
+@contextlib.contextmanager
+def without_errors_of(name: str) -> Iterator[None]:
+    """Meanwhile the logger of that name logs no errors: of a library that logs what it raises, with a traceback."""
+
+    def below(record: logging.LogRecord) -> bool:
+        return record.levelno < logging.ERROR
+
+    theirs = logging.getLogger(name)
+    theirs.addFilter(below)
+    try:
+        yield
+    finally:
+        theirs.removeFilter(below)

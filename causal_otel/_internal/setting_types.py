@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
+    "ATTRIBUTES",
     "BAGGAGE_BYTES",
     "BOOLEAN",
     "COUNT",
+    "DIRECTORY",
     "EXCLUDED_NAMES",
     "EXCLUDED_URLS",
     "FILE",
@@ -27,7 +29,9 @@ __all__ = [
     "HOSTS",
     "INSTRUMENTORS",
     "MILLISECONDS",
+    "NAMES",
     "PAIRS",
+    "PATCHES",
     "PATTERNS",
     "PORT",
     "POSITIVE",
@@ -161,7 +165,20 @@ def _valid(parse: Callable[[str], Any]) -> Callable[[Any], bool]:
     return accepts
 
 
+def _is_attribute(key: object, value: Any) -> bool:
+    values = value if isinstance(value, list | tuple) else [value]
+    return isinstance(key, str) and any(all(type(each) is kind for each in values) for kind in (str, bool, int, float))
+
+
+def _patches(text: str) -> tuple[str, ...]:
+    names = _items(text)
+    if not names or len({name.startswith("-") for name in names}) > 1:
+        raise ValueError
+    return names
+
+
 TEXT = Kind("any text", str, lambda value: isinstance(value, str))
+DIRECTORY = Kind("the path of a directory", str, lambda value: isinstance(value, str))
 BOOLEAN = Kind("true or false", _boolean, lambda value: isinstance(value, bool))
 URL = Kind("an http:// or https:// URL", _url, _valid(_url))
 PORT = number(int, 1, 65535, "a port number, 1 to 65535")
@@ -178,9 +195,25 @@ RATE = number(float, 1, 200, "a number from 1 to 200")
 RATIO = number(float, 0, 1, "a number from 0 to 1")
 FILE = Kind("the path of a readable file", readable_file, _valid(readable_file))
 PAIRS = Kind(
-    "key=value pairs separated by commas, percent-encoded; as an argument, a mapping of str to str",
+    "key=value pairs separated by commas, percent-encoded; elsewhere a mapping of str to str",
     _pairs,
     lambda value: all(isinstance(item, str) for pair in value.items() for item in pair),
+)
+ATTRIBUTES = Kind(
+    "key=value pairs separated by commas, percent-encoded; elsewhere a mapping of str to texts, numbers, booleans, or "
+    "lists of one of these",
+    _pairs,
+    lambda value: all(_is_attribute(*pair) for pair in value.items()),
+)
+PATCHES = Kind(
+    "all, none, or names of patches separated by commas: those alone, or with a - before each, all but those; in files "
+    "a list of these, or a table: see [Configure](../how-to/configure.md#patches)",
+    _patches,
+)
+NAMES = Kind(
+    "names separated by commas; elsewhere a list of them",
+    _items,
+    lambda value: isinstance(value, list | tuple) and all(isinstance(each, str) for each in value),
 )
 PROPAGATORS = _listed("names of installed propagators separated by commas, or none", _names)
 SAMPLERS = choice(
@@ -333,13 +366,13 @@ INSTRUMENTORS = _listed(
     _instrumentors,
 )
 HEADER_NAMES = _listed(
-    "names of HTTP headers separated by commas; as an argument, a tuple of them. Those whose values are secret, such "
+    "names of HTTP headers separated by commas; elsewhere a list of them. Those whose values are secret, such "
     "as Authorization, Cookie and X-Api-Key, cannot be recorded",
     _header_names,
 )
 PROXIES = _listed(
     "IP addresses and networks such as 10.0.0.0/8, separated by commas, and `unix` for whoever connects to a Unix "
-    "socket; as an argument, a tuple of them",
+    "socket; elsewhere a list of them",
     _proxies,
 )
 EXCLUDED_URLS = _excluded(
@@ -348,7 +381,7 @@ EXCLUDED_URLS = _excluded(
     lambda text: re.fullmatch(_EXCLUDED_URL, text, re.IGNORECASE) is not None,
 )
 EXCLUDED_NAMES = _excluded(
-    "names, in which `*` is anything, separated by commas; as an argument, a tuple of them",
+    "names, in which `*` is anything, separated by commas; elsewhere a list of them",
     lambda text: text != "" and text == text.strip(),
 )
 BAGGAGE_BYTES = number(int, 0, 8192, "a whole number, 0 to 8192")
@@ -358,4 +391,4 @@ def _milliseconds(text: str) -> float:
     return cast("float", SECONDS.parse(str(float(text) / 1000)))
 
 
-MILLISECONDS = Kind("milliseconds, 1 to 86400000; as an argument, seconds", _milliseconds, SECONDS.accepts)
+MILLISECONDS = Kind("milliseconds, 1 to 86400000; elsewhere seconds", _milliseconds, SECONDS.accepts)

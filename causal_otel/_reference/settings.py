@@ -11,12 +11,14 @@ _INTRODUCTION = """\
 
 Written by `make docs`; do not edit.
 
-An argument of `install()` beats a variable; of several variables, the first one that is set and not empty
-counts. A value that is not allowed stops `install()` with a message that names the variable, the value and
-what is allowed. Times are in seconds; only the `OTEL_BSP_*` variables and `OTEL_METRIC_EXPORT_INTERVAL` are in
-milliseconds. For the export of metrics, `OTEL_EXPORTER_OTLP_METRICS_*` take the place of `OTEL_EXPORTER_OTLP_TRACES_*`.
+An argument of `install()` beats a variable, a variable OpenTelemetry's configuration file, and that
+`[tool.causal_otel]` in `pyproject.toml`: see [Configure](../how-to/configure.md). Of several variables, the first one
+that is set and not empty counts. A value that is not allowed stops `install()` with a message that names the variable,
+or the file and the key, the value and what is allowed. Times are in seconds; only the `OTEL_BSP_*` variables and
+`OTEL_METRIC_EXPORT_INTERVAL` are in milliseconds. For the export of metrics, `OTEL_EXPORTER_OTLP_METRICS_*` take the
+place of `OTEL_EXPORTER_OTLP_TRACES_*`.
 
-| argument | variables | default | allowed | what it does |
+| argument, key in `pyproject.toml` | variables | default | allowed | what it does |
 |---|---|---|---|---|
 """
 

@@ -24,6 +24,7 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
     "collector": "causal_otel.cli.collector",
+    "config": "causal_otel.cli.config",
     "demo": "causal_otel.cli.demo.command",
     "diff": "causal_otel.cli.diff",
     "doctor": "causal_otel.cli.doctor",

@@ -69,11 +69,12 @@ class MetricsPipeline:
             self.destination = without_credentials(url)
             make = partial(OtlpMetricExporter, settings, protocol, url)
 
+        instance = settings.resource_attributes.get(SERVICE_INSTANCE_ID)
         self._reader = Reader(
             cells,
             make,
             resource,
-            instance=settings.resource_attributes.get(SERVICE_INSTANCE_ID),
+            instance=None if instance is None else str(instance),
             interval=settings.metrics_interval,
             timeout=settings.timeout,
             preference=settings.metrics_temporality,

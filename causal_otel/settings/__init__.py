@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from dataclasses import Field
 
+    from causal_otel.settings.given import Given
+
 __all__ = ["SettingError", "Settings", "table"]
 
 
@@ -26,8 +28,19 @@ __all__ = ["SettingError", "Settings", "table"]
 class Settings(DestinationSettings, SpanSettings, OperationSettings, ContentSettings):
     """What :func:`causal_otel.install` works with. Times are in seconds."""
 
-    given: Mapping[str, Mapping[str, object]] = field(default_factory=dict, repr=False, compare=False)
-    """Not a setting: what was given for each, by the name of the argument or variable. The first is used."""
+    # Not settings, but what belongs to them:
+    given: Mapping[str, tuple[Given, ...]] = field(default_factory=dict, repr=False, compare=False)
+    """What was given for each setting. The first one counts; of resource attributes, all do."""
+    patch_options: Mapping[str, Mapping[str, Given]] = field(default_factory=dict, repr=False)
+    """The options of patches that files give, by patch and option."""
+    of_metrics: Mapping[str, object] | None = field(default=None, repr=False)
+    """What OpenTelemetry's configuration file says of the export of metrics; None: nothing."""
+    warnings: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    """A sentence for each thing that is odd about the files."""
+
+    def used(self, name: str) -> Given | None:
+        """What was given for a setting and counts; None: it has its default."""
+        return self.given[name][0] if name in self.given else None
 
     @property
     def wanted(self) -> bool:

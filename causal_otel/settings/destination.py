@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from causal_otel._internal.setting_types import (
+    ATTRIBUTES,
     BOOLEAN,
     FILE,
     MILLISECONDS,
@@ -21,6 +22,8 @@ from causal_otel.settings.declaration import setting
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from opentelemetry.util.types import AttributeValue
+
 __all__ = ["DestinationSettings"]
 
 
@@ -28,6 +31,13 @@ __all__ = ["DestinationSettings"]
 class DestinationSettings:
     """Whether to trace, what the spans are about, and where spans and metrics go."""
 
+    config_file: str = setting(
+        FILE,
+        "",
+        "OpenTelemetry's configuration file, YAML or JSON. It needs the extra `declarative`: see "
+        "[Configure](../how-to/configure.md#opentelemetrys-configuration-file).",
+        "OTEL_CONFIG_FILE",
+    )
     enabled: bool = setting(
         BOOLEAN, True, "`false`: `install()` returns at once and patches nothing.", "TRACING_ENABLED"
     )
@@ -43,10 +53,11 @@ class DestinationSettings:
     )
     service_version: str = setting(TEXT, "", "The version of the service: `service.version`.", "SERVICE_VERSION")
     environment: str = setting(TEXT, "", "Where the service runs: `deployment.environment.name`.", "ENVIRONMENT")
-    resource_attributes: Mapping[str, str] = setting(
-        PAIRS,
+    resource_attributes: Mapping[str, AttributeValue] = setting(
+        ATTRIBUTES,
         dict,
-        "More attributes of the resource, which describe the service on every span.",
+        "More attributes of the resource, which describe the service on every span. Those of variables and files are "
+        "put together.",
         "OTEL_RESOURCE_ATTRIBUTES",
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from causal_otel._internal.setting_types import (
     BOOLEAN,
@@ -10,12 +11,17 @@ from causal_otel._internal.setting_types import (
     EXCLUDED_URLS,
     HEADER_NAMES,
     INSTRUMENTORS,
+    NAMES,
+    PATCHES,
     PROXIES,
     RATE,
     SECONDS,
     SECONDS_OR_OFF,
 )
 from causal_otel.settings.declaration import setting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 __all__ = ["OperationSettings"]
 
@@ -24,6 +30,19 @@ __all__ = ["OperationSettings"]
 class OperationSettings:
     """What the patches record of operations, and which they leave out."""
 
+    patches: Iterable[str] | Mapping[str, object] | None = setting(
+        PATCHES,
+        None,
+        "Which patches are applied. Default: all. As an argument: see `install()`.",
+        "TRACING_PATCHES",
+    )
+    disabled_patches: tuple[str, ...] = setting(
+        NAMES,
+        (),
+        "Patches that are left out, whatever `patches` says. The variable may name instrumentations of "
+        "OpenTelemetry's as well: `fastapi` is our `asgi`, what we have no patch for is ignored, and `*` is all.",
+        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",
+    )
     require_parent: bool = setting(
         BOOLEAN,
         False,

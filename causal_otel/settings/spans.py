@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from causal_otel._internal.setting_types import (
     COUNT,
+    DIRECTORY,
     MILLISECONDS,
     POSITIVE,
     SAMPLER_ARGUMENT,
     SAMPLERS,
     SECONDS,
     STRATEGIES,
-    TEXT,
     choice,
 )
 from causal_otel.settings.declaration import setting
@@ -102,7 +102,7 @@ class SpanSettings:
         SECONDS, 5.0, "How long the end of a process may be delayed to export the last spans.", "TRACING_EXIT_TIMEOUT"
     )
     spool_directory: str = setting(
-        TEXT,
+        DIRECTORY,
         "",
         "Where batches wait on disk while the collector cannot be reached, refuses the credentials (401, 403), or "
         "something else answers in its place. Default: nowhere. Then batches that cannot be delivered are lost after "

@@ -25,6 +25,7 @@ _RELAYS = {
 SENTENCES = {
     "destination.py": ("conflicts", "_unused"),
     "load_settings.py": ("unread_variables",),
+    "configuration/pyproject.py": ("_unread", "_committed_secrets"),
     "instrumentors/conventions.py": ("switch_on",),
     "collector/tokens.py": ("_explained",),
     "collector/certificates.py": ("_explained",),

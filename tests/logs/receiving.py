@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -13,14 +14,16 @@ __all__ = ["Receiver", "records_of"]
 
 
 class Receiver:
-    """An OTLP/HTTP receiver in a thread, which keeps the requests of each path."""
+    """An OTLP/HTTP receiver in a thread, which keeps the requests of each path, and what headers each path got last."""
 
     def __init__(self) -> None:
         self.bodies: list[tuple[str, bytes]] = []
-        kept = self.bodies
+        self.headers: dict[str, dict[str, str]] = {}
+        kept, headers = self.bodies, self.headers
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
+                headers[self.path] = {name.lower(): value for name, value in self.headers.items()}
                 kept.append((self.path, self.rfile.read(int(self.headers["content-length"]))))
                 self.send_response(200)
                 self.send_header("content-length", "0")
@@ -41,6 +44,10 @@ class Receiver:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+    def unpacked(self) -> list[tuple[str, bytes]]:
+        """The requests, with their bodies as they were before they were compressed."""
+        return [(path, gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body) for path, body in self.bodies]
 
     def logs(self) -> list[Any]:
         """The records, each with its scope and resource."""
