@@ -187,7 +187,7 @@ def test_plumbing_that_is_slow_and_goes_well_is_no_span() -> None:
 
     with suite({"sqlalchemy": SqlalchemyOptions(slow_plumbing=0.001)}) as shop:
         engine = create_engine("sqlite://")
-        engine.dialect.do_commit = commit  # type: ignore[method-assign]
+        engine.dialect.do_commit = commit  # type: ignore[assignment, method-assign]
         with shop.test() as traces, shop.tracer.start_as_current_span("GET /orders"):
             with engine.begin() as connection:
                 connection.execute(text("SELECT 1"))
