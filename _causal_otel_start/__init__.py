@@ -51,15 +51,10 @@ def start() -> None:
     try:
         from causal_otel.bootstrap import install_from_environment
     except Exception as error:
-        complain(f"nothing is traced: {type(error).__name__}: {error}")
+        if sys.stderr is not None:  # logging is not set up yet
+            print(f"causal_otel: nothing is traced: {type(error).__name__}: {error}", file=sys.stderr)
     else:
         install_from_environment()
-
-
-def complain(sentence: str) -> None:
-    """Say it on standard error: logging is not set up yet."""
-    if sys.stderr is not None:
-        print(f"causal_otel: {sentence}", file=sys.stderr)
 
 
 def program() -> str:

@@ -18,7 +18,7 @@ from _causal_otel_start import AUTO, LAUNCHED
 
 __all__ = ["HELP", "configure", "main", "run"]
 
-HELP = "run a command whose Python programs are traced, without a change of their code"
+HELP = "Run a command, and trace its Python programs without a change of their code."
 
 _VARIABLES = {
     "service_name": "OTEL_SERVICE_NAME",
@@ -81,7 +81,7 @@ def main() -> int:
         from causal_otel.cli import main
 
         return main()
-    parser = argparse.ArgumentParser(prog="causal-otel run", description=f"{HELP[0].upper()}{HELP[1:]}.")
+    parser = argparse.ArgumentParser(prog="causal-otel run", description=HELP)
     configure(parser)
     return run(parser.parse_args(sys.argv[2:]))
 
@@ -118,8 +118,11 @@ def _interpreter(program: str, arguments: Sequence[str]) -> tuple[str, list[str]
     """
     if _PYTHON.fullmatch(os.path.basename(program)):
         return program, _isolating(arguments)
-    with open(program, "rb") as file:
-        shebang, _, rest = file.read(4096).partition(b"\n")
+    try:
+        with open(program, "rb") as file:
+            shebang, _, rest = file.read(4096).partition(b"\n")
+    except OSError:
+        return None
     if not shebang.startswith(b"#!"):
         return None
     python, *words = os.fsdecode(shebang[2:]).split() or [""]

@@ -58,13 +58,13 @@ def install(
 ) -> Installation:
     """Trace this process. The one call of an API process and of a worker alike, as early as you can.
 
-    A second call changes nothing; where it asks for something else than the first, a warning names both. But what
-    ``causal-otel run`` and the like have installed before the application ran is replaced by what a call asks for, as
-    an argument beats a variable. With
-    ``TRACING_ENABLED=false`` or ``OTEL_SDK_DISABLED=true`` it returns at once. Where a tracer provider is set already,
-    by you or by another tool, the patches use that one. If that provider raises when it is asked for a tracer, nothing
-    is patched: :func:`status` and one line of the log say so. Nor is
-    anything where a free-threaded Python runs without the GIL.
+    A second call changes nothing; where it asks for something else than the first, a warning names both. But a call
+    with arguments takes the place of what ``causal-otel run`` and its like have installed before the application ran.
+
+    With ``TRACING_ENABLED=false`` or ``OTEL_SDK_DISABLED=true`` it returns at once. Where a tracer provider is set
+    already, by you or by another tool, the patches use that one. If that provider raises when it is asked for a tracer,
+    nothing is patched: :func:`status` and one line of the log say so. Nor is anything where a free-threaded Python runs
+    without the GIL.
 
     Args:
         app: the FastAPI or Starlette application, if you like to name it: applications are traced by class, so those

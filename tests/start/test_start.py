@@ -114,18 +114,20 @@ def test_code_of_nobodys_application(tmp_path: Path, code: str, told: str) -> No
     assert (done.stdout.strip(), done.stderr) == (told, "")
 
 
-@pytest.mark.parametrize("command", [("pip3.99", "list"), ("python", "-m", "pip.shop"), ("python", "venv/__main__.py")])
+@pytest.mark.parametrize(
+    "command", [("pip3.99", "list"), ("python", "-m", "pip.shop"), ("python", "venv/__main__.py"), ("./causal-otel",)]
+)
 def test_tools_are_not_traced(tmp_path: Path, command: tuple[str, ...]) -> None:
-    """Neither installers nor what they start are traced."""
+    """Neither installers nor ``causal-otel`` are traced, nor what they start."""
     tool = """
         import os, subprocess, sys
         print("causal_otel" in sys.modules, flush=True)
         subprocess.run([sys.executable, "-c", "import sys; print('causal_otel' in sys.modules)"], check=True)
     """
     write(tmp_path, {"pip/__init__.py": "", "pip/shop.py": tool, "venv/__main__.py": tool, "tool.py": tool})
-    script = tmp_path / "pip3.99"
-    script.write_text(f"#!{sys.executable}\nimport tool\n")
-    script.chmod(0o755)
+    for script in (tmp_path / "pip3.99", tmp_path / "causal-otel"):
+        script.write_text(f"#!{sys.executable}\nimport tool\n")
+        script.chmod(0o755)
     done = run_in(tmp_path, *RUN, *command, PATH=f"{tmp_path}:{Path(sys.executable).parent}:/usr/bin:/bin")
     assert (done.stdout, done.stderr) == ("False\nFalse\n", "")
 
