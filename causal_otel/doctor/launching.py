@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from _causal_otel_start.run import configure
 from causal_otel._internal.printable import printable
 from causal_otel.doctor.commands import SERVERS
 from causal_otel.doctor.facts import Application, Observed
@@ -122,12 +124,24 @@ def _split(command: Sequence[str]) -> tuple[list[str], list[str]]:
     """What runs the application's command, and that command."""
     given = list(command)
     start = 0
-    while os.path.basename(given[start]) in (*_WRAPPERS, *_MANAGERS):
-        following = next((at for at in range(start + 1, len(given)) if _is_program(given[at])), None)
+    while (wrapper := os.path.basename(given[start])) in (*_WRAPPERS, *_MANAGERS):
+        if wrapper == "causal-otel" and given[start + 1 : start + 2] == ["run"]:
+            own = _of_run(given[start + 2 :])
+            following = len(given) - len(own) if own else None
+        else:
+            following = next((at for at in range(start + 1, len(given)) if _is_program(given[at])), None)
         if following is None:
             break
         start = following
     return [each for each in given[:start] if each != "--"] if start else [], given[start:]
+
+
+def _of_run(arguments: Sequence[str]) -> list[str]:
+    """The command among the arguments of ``causal-otel run``."""
+    parser = argparse.ArgumentParser()
+    configure(parser)
+    command: list[str] = parser.parse_args(arguments).command
+    return command[command[:1] == ["--"] :]
 
 
 def _is_program(argument: str) -> bool:

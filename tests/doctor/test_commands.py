@@ -121,13 +121,23 @@ def test_programs_are_imported(tmp_path: Path, receiver: ReceivedSpans, files: d
 
 @pytest.mark.long
 def test_what_stands_before_the_command(tmp_path: Path, receiver: ReceivedSpans) -> None:
-    """A program that prepares another one does so here: opentelemetry-instrument's instrumentations double ours."""
+    """A program that prepares another one does so here: its options count, and under our distro nothing doubles."""
     (tmp_path / "shop.py").write_text(f"import redis\n{APPLICATION}")
     command = "opentelemetry-instrument --traces_exporter none --metrics_exporter none uvicorn shop:app"
     report = examine(tmp_path, *command.split(), OTEL_SERVICE_NAME="shop", OTLP_ENDPOINT=receiver.endpoint)
-    (found,) = [each for each in report.findings if each["code"] == "another-tracer"]
-    assert "redis" in found["what"]
-    assert "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=" in found["fix"]
+    assert "exporter-none" in report.codes(), report
+    assert "another-tracer" not in report.codes(), report
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("calls", [True, False])
+def test_under_run(tmp_path: Path, receiver: ReceivedSpans, calls: bool) -> None:
+    """Under `causal-otel run` an application is well, whether it calls install() or not."""
+    (tmp_path / "shop.py").write_text(APPLICATION if calls else APPLICATION.replace("causal_otel.install()", ""))
+    command = f"causal-otel run --service-name celery --endpoint {receiver.endpoint} -- uvicorn shop:app"
+    report = examine(tmp_path, *command.split())
+    assert (report.findings, report.status) == ([], 0), report
+    assert "service 'celery'" in " ".join(report.looked_at)
 
 
 @pytest.mark.long

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from causal_otel.bootstrap import replaced_by_ours
 from causal_otel.doctor.facts import Facts, Observed
 from causal_otel.doctor.finding import Finding, Kind, Severity
 
@@ -30,8 +31,8 @@ _FOREIGN = Kind(
 
 KINDS = (_DROPPED, _DOUBLES, _FOREIGN)
 
-_SAME = {"starlette": "asgi", "fastapi": "asgi", "flask": "wsgi", "django": "wsgi", "threading": "threads"}
-"""The patch of ours that traces a library, where it has another name."""
+_WSGI = ("django", "flask")
+"""Frameworks that our middleware traces, where somebody has put it in place."""
 
 _OFF = {
     "ddtrace": "export DD_TRACE_ENABLED=false    # or start the application without ddtrace-run",
@@ -71,7 +72,7 @@ def check(facts: Facts) -> Iterator[Finding]:
 def _both(observed: Observed, traces: tuple[str, ...] | None) -> tuple[str, ...]:
     """What of that our patches trace as well."""
     ours = {patch.name for patch in observed.status.patches if patch.state in ("on", "partial")}
-    return tuple(name for name in traces or () if _SAME.get(name, name) in ours)
+    return tuple(name for name in traces or () if (replaced_by_ours(name) or (name in _WSGI and "wsgi")) in ours)
 
 
 def _what(name: str, both: tuple[str, ...], *, ours: bool) -> str:
