@@ -35,8 +35,9 @@ def check(facts: Facts) -> Iterator[Finding]:
     if facts.observed is None:
         return
     for line in facts.observed.status.untraced:
-        module = line.partition(" ")[0]
-        yield _UNTRACED(f"{line} is imported, and nothing traces it.", suggestion(module))
+        library, _, more = line.partition(" (")
+        idle = f": {more.rstrip(')')}" if "not at work" in more else ""
+        yield _UNTRACED(f"{library} is imported, and nothing traces it{idle}.", suggestion(line.partition(" ")[0]))
     if facts.application is not None and _KNOWN.intersection(facts.application.packages):
         return  # what serves is known: the frameworks were imported by some library
     for warning in facts.observed.status.warnings:
