@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import math
 from contextvars import ContextVar
+from functools import lru_cache
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from causal_otel._internal import faults
-from causal_otel.instrument.errors import BY_CLASS
-from causal_otel.instrument.operation import Running
-from causal_otel.instrument.parts import LEAST
-from causal_otel.instrument.stopwatch import moment_of
 from causal_otel.names import (
     CAUSAL_CONNECT,
     CAUSAL_CONNECT_PROXY,
@@ -26,9 +23,8 @@ from causal_otel.names import (
     CAUSAL_POOL_WAITING,
     CAUSAL_RETRY_WAIT,
     CAUSAL_SERVER,
-    HTTP_RESPONSE_STATUS_CODE,
-    NETWORK_PROTOCOL_VERSION,
 )
+from causal_otel.patches._http_client.attempts import LEAST_NS, HttpAttempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,60 +36,20 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncAttempt", "Attempt", "opening"]
 
-_LEAST = int(LEAST * 1e9)
-_MOST_OUTCOMES = 256
-
 opening: ContextVar[Attempt | None] = ContextVar("causal_otel_httpx_opening", default=None)
 """The attempt that a connection is being opened for in this task or thread."""
 
-_outcomes: dict[tuple[int, bytes | None], dict[str, Any]] = {}
+
+@lru_cache(16)
+def _version(protocol: bytes) -> str:
+    """``1.1``, of ``b"HTTP/1.1"``."""
+    return protocol.decode("ascii", "replace").rpartition("/")[2]
 
 
-def _outcome(status: int, version: bytes | None) -> dict[str, Any]:
-    """What a response says of its request, in a dict that all of its kind share.
+class Attempt(HttpAttempt):
+    """A request on its way, of a synchronous client; its arguments are those of an :class:`HttpAttempt`."""
 
-    Args:
-        status: its code.
-        version: of the protocol, such as ``b"HTTP/1.1"``; not every transport tells.
-    """
-    found = _outcomes.get((status, version))
-    if found is None:
-        found = {HTTP_RESPONSE_STATUS_CODE: status}
-        if version is not None:
-            found[NETWORK_PROTOCOL_VERSION] = version.decode("ascii", "replace").rpartition("/")[2]
-        if len(_outcomes) < _MOST_OUTCOMES:
-            _outcomes[status, version] = found
-    return found
-
-
-class Attempt(Running):
-    """A request on its way, of a synchronous client.
-
-    Its time is counted in nanoseconds of the monotonic clock: until the headers of the response are there and, added to
-    that, as long as the body is waited for.
-
-    Args:
-        operation: what it is.
-        span: its span.
-        attributes: those that the span has been started with.
-        observation: for observers; None: there are none.
-        metrics: what measures it; None: nothing does.
-        pool: httpcore's pool of connections; None: there is none, or it is not known.
-    """
-
-    __slots__ = (
-        "_attributes",
-        "_began",
-        "_first",
-        "_head",
-        "_pool",
-        "_sent",
-        "_step",
-        "_theirs",
-        "_waiting",
-        "_waits",
-        "waited",
-    )
+    __slots__ = ("_first", "_pool", "_sent", "_step", "_theirs", "_waiting", "_waits")
 
     def __init__(
         self,
@@ -103,18 +59,14 @@ class Attempt(Running):
         observation: Observation | None,
         metrics: OperationMetrics | None,
     ) -> None:
-        super().__init__(operation, span, BY_CLASS, None, observation, metrics)
-        self._attributes = attributes
+        super().__init__(operation, span, attributes, observation, metrics)
         self._theirs: Callable[..., Any] | None = None
-        self._pool: Any = None
+        self._pool: Any = None  # httpcore's; None: there is none, or it is not known
         self._waits = False  # whether it may have to wait for a connection
         self._waiting = 0  # how many others do
         self._first = 0  # when a connection was had, or began to be opened
         self._sent = 0  # when the request began to be sent
         self._step = 0  # when the step began that is under way
-        self._head = 0  # how long the headers of the response were waited for
-        self.waited = 0
-        self._began = perf_counter_ns()
 
     # -- httpcore's events --------------------------------------------------------------------------------------------
 
@@ -196,35 +148,16 @@ class Attempt(Running):
 
     def answered(self, response: Any) -> None:
         """The headers of the response are there."""
-        self.waited = self._head = perf_counter_ns() - self._began
-        status = response.status_code
-        learned = _outcome(status, response.extensions.get("http_version"))
-        share = getattr(self.span, "share", None)  # a leaf of ours has it
-        if share is None or not share(self._attributes, {**self._attributes, **learned}):
-            self.span.set_attributes(learned)
-        self.note(learned)
-        if status >= 400:
-            self.fail(str(status))
+        version: bytes | None = response.extensions.get("http_version")
+        self.has_headers(response.status_code, None if version is None else _version(version))
 
-    def over(self, response: Any, error: BaseException | None = None) -> None:
-        """It is over: its body has been read, or nobody reads it any more, or there is no response.
-
-        Args:
-            response: None: there is none.
-            error: what has happened to it.
-        """
-        if not self._head:
-            self.waited = perf_counter_ns() - self._began
-        if self.waited >= _LEAST:
-            self._tell_parts()
-        self.end(response, error, moment_of(self.span, self._began, self.waited), self.waited)
-
-    def _tell_parts(self) -> None:
+    def tell_parts(self) -> None:
+        """As far as httpcore has told of them."""
         began, first, sent = self._began, self._first, self._sent
         headers = began + (self._head or self.waited)
         if self._pool is not None:
             first = first or headers
-            if self._waits and first - began >= _LEAST:
+            if self._waits and first - began >= LEAST_NS:
                 self.part(CAUSAL_POOL_WAIT, (first - began) / 1e9)
                 self.part(CAUSAL_POOL_SIZE, getattr(self._pool, "_max_connections", 0))
                 self.part(CAUSAL_POOL_WAITING, self._waiting)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from causal_otel.instrument.options import ClientOptions
+from causal_otel.patches._http_client.options import HttpClientOptions
 
 __all__ = ["HttpxOptions"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class HttpxOptions(ClientOptions):
+class HttpxOptions(HttpClientOptions):
     """Options of the httpx patch; see :class:`~causal_otel.instrument.options.ClientOptions`.
 
     The hooks are called with the span and the ``Request`` that the client has made, once for each request on the wire.
@@ -28,8 +28,3 @@ class HttpxOptions(ClientOptions):
             ``url.template``, and names its span: ``GET /users/{id}``. A request may bring its own instead, as
             ``extensions={"url_template": "/users/{id}"}``.
     """
-
-    by_url = True
-    propagate_to: tuple[str, ...] = ("*",)
-    do_not_propagate_to: tuple[str, ...] = ()
-    url_templates: tuple[str, ...] = ()

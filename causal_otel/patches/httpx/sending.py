@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from causal_otel._internal import faults
 from causal_otel.engine import context
 from causal_otel.instrument.calls import argument
-from causal_otel.patches.httpx.servers import is_excluded
+from causal_otel.patches._http_client.servers import is_excluded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,7 @@ sending: ContextVar[Sending | None] = ContextVar("causal_otel_httpx_sending", de
 def _excluded(tracing: Tracing[HttpxOptions], args: Args, kwargs: Kwargs) -> context.Activation | None:
     """What is current meanwhile, if the request is excluded."""
     try:
-        if tracing.wanted() and is_excluded(tracing.excluded, argument(0, "request", args, kwargs)):
+        if tracing.wanted() and is_excluded(tracing.excluded, argument(0, "request", args, kwargs).url):
             return context.attach(context.with_span(tracing.start_excluded()))
     except Exception:
         faults.report("httpx: excluded")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from causal_otel.instrument.baggage import is_among
 from causal_otel.instrument.exclusion import canonical_url, match_urls
@@ -10,15 +10,36 @@ from causal_otel.instrument.operation import Operation
 from causal_otel.statements.urls import client_attributes, span_method
 
 if TYPE_CHECKING:
-    from httpx import URL, Request
-
     from causal_otel.instrument.exclusion import Excluded
-    from causal_otel.patches.httpx.options import HttpxOptions
+    from causal_otel.patches._http_client.options import HttpClientOptions
 
-__all__ = ["Server", "Servers", "is_excluded"]
+__all__ = ["Key", "Server", "Servers", "Url", "is_excluded"]
 
 _MOST = 512
 """How many pairs of a method and a server are remembered."""
+
+Key = tuple[str, str, str | None, int | None]
+"""A method, and the scheme, host and port of a URL: what tells servers apart."""
+
+
+class Url(Protocol):
+    """A URL, as httpx and yarl have it. As a text it is what is sent."""
+
+    @property
+    def scheme(self) -> str:
+        """``http`` or ``https``."""
+
+    @property
+    def host(self) -> str | None:
+        """The server's name or address, without brackets."""
+
+    @property
+    def port(self) -> int | None:
+        """Its port; the scheme's own may be None."""
+
+    @property
+    def path(self) -> str:
+        """Its path."""
 
 
 class Server:
@@ -45,50 +66,49 @@ class Servers:
         options: say where the context may be carried, and which templates there are.
     """
 
-    def __init__(self, options: HttpxOptions) -> None:
+    def __init__(self, options: HttpClientOptions) -> None:
         self._options = options
-        self._known: dict[tuple[str, str, str, int | None], Server] = {}
+        self._known: dict[Key, Server] = {}
         self._templates: list[tuple[Excluded, str]] = [
             (match_urls((pattern,)), _path(pattern)) for pattern in options.url_templates
         ]
         self.has_templates = bool(self._templates)
 
-    def of(self, request: Request) -> Server:
-        """The server that ``request`` is about to be sent to."""
-        url: Any = request.url
-        # The parts as httpx has parsed them, which are private: the public properties decode them once more.
-        parsed = getattr(url, "_uri_reference", url)
-        key = request.method, parsed.scheme, parsed.host, parsed.port
+    def of(self, key: Key, url: Url) -> Server:
+        """The server that a request is about to be sent to.
+
+        Args:
+            key: what it is remembered by.
+            url: where the request goes.
+        """
         found = self._known.get(key)
         if found is None:
-            found = self._make(request.method, url)
+            found = self._make(key[0], url)
             if len(self._known) >= _MOST:
                 self._known.clear()
             self._known[key] = found
         return found
 
-    def _make(self, method: str, url: URL) -> Server:
-        attributes = client_attributes(method, url.scheme, url.host, url.port)
+    def _make(self, method: str, url: Url) -> Server:
+        host = url.host or ""
+        attributes = client_attributes(method, url.scheme, host, url.port)
         options = self._options
-        carries = is_among(options.propagate_to, url.host) and not is_among(options.do_not_propagate_to, url.host)
-        return Server(url.host, Operation(span_method(method), attributes), carries)
+        carries = is_among(options.propagate_to, host) and not is_among(options.do_not_propagate_to, host)
+        return Server(host, Operation(span_method(method), attributes), carries)
 
-    def template(self, request: Request) -> str | None:
-        """The template of a request's URL, if it brings one or one of the options' fits."""
-        own = request.extensions.get("url_template")
-        if own is not None:
-            return str(own)
+    def template(self, url: Url) -> str | None:
+        """The template that the options have for a URL, if one fits."""
         if self._templates:
-            url = _canonical(request.url)
+            canonical = _canonical(url)
             for fits, template in self._templates:
-                if fits(url):
+                if fits(canonical):
                     return template
         return None
 
 
-def _canonical(url: URL) -> str:
+def _canonical(url: Url) -> str:
     """A URL in the form that patterns are compared with."""
-    return canonical_url(url.scheme, url.host, url.port, url.path)
+    return canonical_url(url.scheme, url.host or "", url.port, url.path)
 
 
 def _path(pattern: str) -> str:
@@ -97,11 +117,11 @@ def _path(pattern: str) -> str:
     return "/" + rest.partition("/")[2]
 
 
-def is_excluded(excluded: Excluded | None, request: Request) -> bool:
+def is_excluded(excluded: Excluded | None, url: Url) -> bool:
     """Whether a request is excluded by its URL.
 
     Args:
         excluded: tells which URLs are; None: none is.
-        request: the request.
+        url: where it goes.
     """
-    return excluded is not None and excluded(_canonical(request.url))
+    return excluded is not None and excluded(_canonical(url))
