@@ -13,19 +13,21 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.context import Context, create_key
 
 from causal_otel.engine import carriers
-from causal_otel.engine.context import begin, current, in_trace, is_recorded, is_suppressed, with_span
+from causal_otel.engine.context import begin, current, current_span, in_trace, is_recorded, is_suppressed, with_span
 from causal_otel.instrument.calls import Inside
 from causal_otel.instrument.errors import BY_CLASS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
 
+    from opentelemetry.trace import SpanContext
+
     from causal_otel.instrument.awaiting import Call
     from causal_otel.instrument.errors import Errors
     from causal_otel.instrument.operation import Operation, Running
     from causal_otel.instrument.tracing import Tracing
 
-__all__ = ["Processing", "carry", "delivering", "processing", "queue_wait", "sending"]
+__all__ = ["Processing", "carry", "delivering", "processing", "queue_wait", "sender", "sending"]
 
 _PUBLISHED = "causal-published"
 """The header that says when a message was sent, in Unix seconds."""
@@ -68,7 +70,7 @@ def sending(
     return running
 
 
-def carry(headers: MutableMapping[str, Any]) -> Running | None:
+def carry(headers: MutableMapping[str, Any], *, ahead: bool = False) -> Running | None:
     """Write into a message that is about to be sent what is current, and when it is sent.
 
     What the headers carry of another context, such as that of the attempt before, is replaced; all else stays. Nothing
@@ -76,12 +78,14 @@ def carry(headers: MutableMapping[str, Any]) -> Running | None:
 
     Args:
         headers: the message's own, which nobody else holds.
+        ahead: whether it is written there as well, if a trace is current: into a message that is made now and sent
+            with others.
 
     Returns:
         The sending, which may learn more; None: it is not observed.
     """
     where = current()
-    if _SENDING not in where:
+    if _SENDING not in where and not (ahead and in_trace() and not is_suppressed(where)):
         return None
     fields = carriers.injected(where)
     if "traceparent" in fields:
@@ -89,7 +93,7 @@ def carry(headers: MutableMapping[str, Any]) -> Running | None:
             headers.pop(name, None)
     headers.update(fields)
     headers[_PUBLISHED] = f"{time.time():.6f}"
-    running: Running | None = where[_SENDING]  # type: ignore[assignment]
+    running: Running | None = where.get(_SENDING)  # type: ignore[assignment]
     return running
 
 
@@ -99,6 +103,14 @@ def queue_wait(headers: Mapping[str, Any]) -> float | None:
         return max(0.0, time.time() - float(headers[_PUBLISHED]))
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def sender(headers: Mapping[str, Any]) -> SpanContext | None:
+    """The span that has sent a message, as its headers say; None: they do not."""
+    texts = {name.lower(): value for name, value in headers.items() if isinstance(value, str) and name != "baggage"}
+    span = current_span(carriers.extracted(texts, Context())) if texts else None
+    found = None if span is None else span.get_span_context()
+    return found if found is not None and found.is_valid else None
 
 
 def delivering() -> Context:

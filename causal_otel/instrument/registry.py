@@ -29,6 +29,8 @@ __all__ = ["BUILT_IN", "ENTRY_POINTS", "BrokenPatch", "Registered", "patches"]
 ENTRY_POINTS = "causal_otel.patches"
 
 _MODULES = {
+    "aiohttp": ("aiohttp",),
+    "aiokafka": ("aiokafka",),
     "asgi": ("starlette", "fastapi", "causal_otel.patches.asgi"),
     "asyncpg": ("asyncpg",),
     "celery": ("celery",),

@@ -99,7 +99,7 @@ class HttpAttempt(Running):
             response: None: there is none.
             error: what has happened to it.
         """
-        if not self._head:
+        if not self.waited:
             self.waited = perf_counter_ns() - self._began
         if self.waited >= LEAST_NS:
             self.tell_parts()
