@@ -15,14 +15,22 @@ import hypothesis
 import pytest
 
 from tests.newest_python import warn_as_the_newest_does
-from tests.services.fixtures import neo4j_server, postgres_url, rabbitmq_url, receiver, receiver_process, redis_url
+from tests.services.fixtures import (
+    kafka_address,
+    neo4j_server,
+    postgres_url,
+    rabbitmq_url,
+    receiver,
+    receiver_process,
+    redis_url,
+)
 from tests.slow_machine import run_again
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
-__all__ = ["neo4j_server", "postgres_url", "rabbitmq_url", "receiver", "receiver_process", "redis_url"]
+__all__ = ["kafka_address", "neo4j_server", "postgres_url", "rabbitmq_url", "receiver", "receiver_process", "redis_url"]
 
 # Logfire is here for one test. As a plugin of pydantic it would be imported wherever FastAPI is, and the SDK with it.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "logfire-plugin")

@@ -2,6 +2,7 @@
 
 CAUSAL_OTEL_TEST_POSTGRES, CAUSAL_OTEL_TEST_REDIS, CAUSAL_OTEL_TEST_NEO4J and CAUSAL_OTEL_TEST_RABBITMQ hold URLs of
 servers to use instead; that of Neo4j takes user and password in the URL's userinfo and the database as its path.
+CAUSAL_OTEL_TEST_KAFKA holds an address, ``host:port``.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from causal_otel.testing import servers
+from tests.services import kafka as true_kafka
 from tests.services import neo4j_server as true_neo4j
 from tests.services import rabbitmq as debians_rabbitmq
 from tests.services import received
 
 __all__ = [
     "GraphServer",
+    "kafka_address",
     "neo4j_server",
     "postgres_url",
     "rabbitmq_url",
@@ -100,6 +103,23 @@ def rabbitmq_url() -> Iterator[str]:
         pytest.skip(reason)
     with debians_rabbitmq.rabbitmq() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def kafka_address() -> Iterator[str]:
+    """The address of an Apache Kafka. It starts in three idle seconds: most tests of it are marked ``long``."""
+    given = os.environ.get("CAUSAL_OTEL_TEST_KAFKA")
+    if given:
+        yield given
+        return
+    missing = true_kafka.JARS.missing()
+    if missing:
+        reason = f"no test against Kafka: {missing}, and CAUSAL_OTEL_TEST_KAFKA names no broker"
+        if os.environ.get("CI"):
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    with true_kafka.kafka() as address:
+        yield address
 
 
 @pytest.fixture(scope="session", params=["arcadedb", pytest.param("neo4j", marks=pytest.mark.long)])

@@ -3,31 +3,23 @@
     with neo4j() as server:
         driver = AsyncGraphDatabase.driver(server.url, auth=(server.user, server.password))
 
-Its jars come from Maven Central through ``mvn``, once, into a directory outside the repository:
-$CAUSAL_OTEL_TEST_CACHE, else below $XDG_CACHE_HOME or ~/.cache. ``python -m tests.services.neo4j_server`` does that
-alone. Neo4j Community is GPL-3.0-or-later: it runs as a separate process and is never part of what we distribute.
-
-Java 17 or later, and 21 or later for versions from 2025 on: $JAVA_HOME/bin/java, ``java`` on the PATH, or whatever
-is below /usr/lib/jvm.
+Its jars come from Maven Central: see ``maven.py``. ``python -m tests.services.neo4j_server`` fetches them alone. Neo4j
+Community is GPL-3.0-or-later: it runs as a separate process and is never part of what we distribute. It needs Java 17
+or later, and 21 or later for versions from 2025 on.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import os
-import re
 import secrets
-import shutil
 import socket
-import subprocess
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from causal_otel.testing.process import LOOPBACK, Process, ServerError, claim_port, java_environment, process, workdir
 from causal_otel.testing.servers import BoltServer
+from tests.services.maven import Jars
 
 __all__ = ["NEWEST", "VERSION", "fetch", "missing", "neo4j"]
 
@@ -37,35 +29,17 @@ VERSION = "5.26.30"
 NEWEST = "2026.08.1"
 """The one that ``make test-long`` tries as well."""
 
-_FETCH_SECONDS = 600.0
-_PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
-_POM = """\
-<project xmlns="http://maven.apache.org/POM/4.0.0">
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>local.test</groupId>
-  <artifactId>neo4j-test-server</artifactId>
-  <version>1</version>
-  <packaging>pom</packaging>
-  <dependencies>
-    <dependency>
-      <groupId>org.neo4j</groupId>
-      <artifactId>neo4j</artifactId>
-      <version>%s</version>
-    </dependency>
-  </dependencies>
-</project>
-"""
 # Bolt's magic number and the versions we speak: 5.0 to 5.8, or 4.4.
 _HANDSHAKE = bytes.fromhex("6060b017 00080805 00000404 00000000 00000000")
 
 
+def _server(version: str) -> Jars:
+    return Jars("Neo4j", "org.neo4j", "neo4j", version, 17 if version.startswith("5.") else 21)
+
+
 def missing(version: str = VERSION) -> str | None:
     """What this machine lacks to run a version of Neo4j, as half a sentence; None: nothing."""
-    if _java(version) is None:
-        return f"there is no Java {_oldest_java(version)} or later"
-    if not _jars(version).is_dir() and shutil.which("mvn") is None:
-        return "there is no mvn to fetch it with"
-    return None
+    return _server(version).missing()
 
 
 def fetch(version: str = VERSION) -> Path:
@@ -74,28 +48,7 @@ def fetch(version: str = VERSION) -> Path:
     Raises:
         ServerError: They cannot be fetched.
     """
-    jars = _jars(version)
-    if jars.is_dir():
-        return jars
-    mvn = shutil.which("mvn")
-    if mvn is None:
-        raise ServerError("Neo4j cannot be fetched, since there is no mvn.")
-    jars.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=jars.parent, prefix="fetch-") as folder:
-        work = Path(folder)
-        (work / "pom.xml").write_text(_POM % version)
-        command: list[str | Path] = [mvn, "--batch-mode", "--quiet", "--strict-checksums", "--file", work / "pom.xml"]
-        command += [_PLUGIN, "-DincludeScope=runtime", f"-DoutputDirectory={work / 'jars'}"]
-        with process(command, name="mvn", log=work / "mvn.log") as fetching:
-            status = fetching.wait(_FETCH_SECONDS)
-            if status:
-                raise ServerError(f"Neo4j could not be fetched: mvn ended with status {status}.", fetching.output())
-        try:
-            (work / "jars").rename(jars)  # whole or not at all
-        except OSError:
-            if not jars.is_dir():  # another test run may have been first; its jars serve as well
-                raise
-    return jars
+    return _server(version).fetch()
 
 
 @contextlib.contextmanager
@@ -106,9 +59,7 @@ def neo4j(port: int | None = None, version: str = VERSION) -> Iterator[BoltServe
         ServerError: It cannot be fetched or started.
     """
     name = "Neo4j"
-    java = _java(version)
-    if java is None:
-        raise ServerError(f"{name} {version} needs Java {_oldest_java(version)} or later.")
+    java = _server(version).java()
     jars = fetch(version)
     number = claim_port(port, name)
     password = secrets.token_hex(12)
@@ -147,32 +98,6 @@ def neo4j(port: int | None = None, version: str = VERSION) -> Iterator[BoltServe
             yield BoltServer(
                 url=f"bolt://{LOOPBACK}:{number}", user="neo4j", password=password, name=name, pid=server.pid
             )
-
-
-def _oldest_java(version: str) -> int:
-    return 17 if version.startswith("5.") else 21
-
-
-def _java(version: str) -> str | None:
-    """A Java that runs a version of Neo4j."""
-    home = os.environ.get("JAVA_HOME")
-    found = [shutil.which("java", path=f"{home}/bin") if home else None, shutil.which("java")]
-    found += map(str, Path("/usr/lib/jvm").glob("*/bin/java"))
-    return next((java for java in found if java is not None and _java_version(java) >= _oldest_java(version)), None)
-
-
-@functools.cache
-def _java_version(java: str) -> int:
-    answer = subprocess.run([java, "-version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
-    found = re.search(r'version "(\d+)', answer.stderr)
-    return 0 if found is None else int(found[1])
-
-
-def _jars(version: str) -> Path:
-    cache = os.environ.get("CAUSAL_OTEL_TEST_CACHE")
-    if cache is None:
-        cache = f"{os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'}/causal-otel-tests"
-    return Path(cache) / f"neo4j-{version}"
 
 
 def _settings(port: int) -> dict[str, str]:
