@@ -10,6 +10,7 @@ import asyncio
 import functools
 import importlib
 import inspect
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
@@ -66,7 +67,9 @@ class Spot:
         """An object of the class, with nothing in it."""
         if isinstance(self.owner, ModuleType):
             return self.owner
-        blank: Any = type("Blank", (self.owner,), {"__del__": lambda self: None})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of aiohttp, which wants no subclasses of a session
+            blank: Any = type("Blank", (self.owner,), {"__del__": lambda self: None})
         blank.__abstractmethods__ = frozenset()
         return (dict if issubclass(blank, dict) else object).__new__(blank)
 
