@@ -156,7 +156,7 @@ def _checked(registered: Registered, options: object, place: str) -> Options:
 
 def with_defaults(chosen: Mapping[str, Options | None], settings: Settings) -> dict[str, Callable[[Patch], Options]]:
     """What makes the options of each chosen patch: what the user's leave open is as the settings say."""
-    excluded = dict.fromkeys(("asgi", "httpx", "wsgi"), settings.excluded_urls)
+    excluded = dict.fromkeys(("aiohttp", "asgi", "httpx", "wsgi"), settings.excluded_urls)
     excluded |= dict.fromkeys(("celery", "taskiq"), settings.excluded_tasks)
     if not settings.lock_waits:
         chosen = {name: options for name, options in chosen.items() if name != "locks"}

@@ -362,7 +362,51 @@ async def _taskiq() -> None:
     await broker.shutdown()
 
 
+async def _aiokafka() -> None:
+    """Without a broker: messages that are not delivered, and one that is made by hand."""
+    import aiokafka
+    from aiokafka.structs import ConsumerRecord
+
+    from causal_otel.patches.aiokafka import processing
+
+    s = SECRETS
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # what it logs is its own
+    producer = aiokafka.AIOKafkaProducer(
+        bootstrap_servers="127.0.0.1:1",
+        security_protocol="SASL_PLAINTEXT",
+        sasl_mechanism="PLAIN",
+        sasl_plain_username="app",
+        sasl_plain_password=s["Kafka password"],
+    )
+    headers = [("api-key", s["Kafka header"].encode()), ("tracestate", f"vendor=token:{s['Kafka state']}".encode())]
+    with failing("Kafka: connecting"):
+        await producer.start()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await producer.send("planted", s["Kafka value"].encode(), s["Kafka key"].encode(), headers=headers)
+    batch = producer.create_batch()
+    batch.append(key=s["Kafka batch key"].encode(), value=s["Kafka batch value"].encode(), timestamp=None)
+    await producer.stop()
+    message = ConsumerRecord(
+        topic="planted",
+        partition=0,
+        offset=0,
+        timestamp=0,
+        timestamp_type=0,
+        key=s["Kafka received key"].encode(),
+        value=s["Kafka received value"].encode(),
+        checksum=None,
+        serialized_key_size=0,
+        serialized_value_size=0,
+        headers=[*headers, ("api-key", s["Kafka received header"].encode())],
+    )
+    with failing("Kafka: processing"), processing(message):
+        raise ConnectionError(f"cannot connect to redis://:{s['Kafka exception']}@cache/0")
+
+
 PLANTED: dict[str, Callable[[], Awaitable[None] | None]] = {
+    "aiohttp": plant_http,
+    "aiokafka": _aiokafka,
     "asyncpg": _asyncpg,
     "psycopg": _psycopg,
     "grpc": _grpc,

@@ -77,6 +77,7 @@ async def plant_http() -> None:
                     await client.get(path)
             with failing("refused"):
                 await client.get(f"http://:{s['URL refused']}@127.0.0.1:1/")
+        await _with_aiohttp(port)
         activation = attach(baggage.set_baggage("tenant", s["baggage outgoing"]))
         with causal_otel.span("to strangers"):
             async with httpx.AsyncClient(trust_env=False) as client:
@@ -85,6 +86,30 @@ async def plant_http() -> None:
         activation.end()
         assert allowed == f"tenant={s['baggage outgoing']}"
         assert denied is None
+
+
+async def _with_aiohttp(port: str) -> None:
+    """The same of aiohttp's client."""
+    import aiohttp
+
+    s = SECRETS
+    headers = {
+        "Authorization": f"Bearer {s['aiohttp bearer']}",
+        "Cookie": f"session={s['aiohttp cookie']}",
+        "X-Api-Key": s["aiohttp header"],
+        "tracestate": f"vendor=token:{s['aiohttp tracestate']}",
+    }
+    url = f"127.0.0.1:{port}/echo?access_token={s['aiohttp token']}&page=2#id_token={s['aiohttp part']}"
+    async with aiohttp.ClientSession(headers=headers) as session:
+        await (await session.get(f"http://{url}")).read()
+        await (await session.post(f"http://{url}", json={"password": s["aiohttp body"]})).read()
+        with failing("aiohttp: refused"):
+            await session.get(f"http://:{s['aiohttp refused']}@127.0.0.1:1/?sig={s['aiohttp signature']}")
+    async with aiohttp.ClientSession() as session:
+        login = f"{s['aiohttp user']}:{s['aiohttp password']}"
+        await (await session.get(f"http://{login}@127.0.0.1:{port}/echo")).read()
+        with failing("aiohttp: proxy"):
+            await session.get("http://127.0.0.1/", proxy=f"http://app:{s['aiohttp proxy']}@127.0.0.1:1")
 
 
 def plant_wsgi() -> None:

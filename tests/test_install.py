@@ -81,7 +81,7 @@ class TestPatches:
     @pytest.mark.parametrize(
         ("patches", "message"),
         [
-            (["mysql"], "patches: there is no 'mysql'; there are: asgi, asyncpg,"),
+            (["mysql"], "patches: there is no 'mysql'; there are: aiohttp, aiokafka, asgi, asyncpg,"),
             ("asyncpg", r"patches='asyncpg' is not allowed; it must be a list of names: \['asyncpg'\]"),
             ({"asyncpg": "yes"}, "patches: asyncpg='yes' is not allowed; it must be True, False or AsyncpgOptions"),
         ],

@@ -20,7 +20,7 @@ _EXTRAS = {"asgi": "fastapi", "grpc": "grpcio", "wsgi": "flask"}
 """Extras that have another name than their patch."""
 _STANDARD = ("event_loop", "locks", "threads")
 """Patches of the standard library, which is there in one version and records no secrets that a driver is given."""
-_NOT_IN_DEMO = {"grpc", "psycopg", "taskiq", "wsgi"}
+_NOT_IN_DEMO = {"aiohttp", "aiokafka", "grpc", "psycopg", "taskiq", "wsgi"}
 
 
 def _lacking(name: str) -> Iterator[str]:

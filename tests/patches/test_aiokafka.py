@@ -103,7 +103,7 @@ async def test_a_broker_that_is_not_there(kind: str) -> None:
 
 def test_outside_of_the_patch_a_block_is_just_run() -> None:
     """``processing()`` does nothing where the patch is not installed, whatever it is given, nor without messages."""
-    with processing(object()) as span:  # type: ignore[arg-type]
+    with processing(object()) as span:
         assert not span.is_recording()
     with recording(PATCHES) as recorded:
         with processing([]) as span:

@@ -56,6 +56,8 @@ TESTS = {
     "valkey": Selection(files=("test_valkey", "test_redis_nodes"), only="valkey"),
     "httpx": Selection(files=("test_httpx*", "planted/test_httpx", "test_durations"), only="httpx and not httpx2"),
     "httpx2": Selection(files=("test_httpx", "test_httpx_attempts", "planted/test_httpx"), only="httpx2"),
+    "aiohttp": Selection(files=("test_aiohttp*", "planted/test_aiohttp")),
+    "aiokafka": Selection(files=("test_aiokafka*",)),
     "asgi": Selection(files=("test_asgi*", "test_w3c_rules", "planted/test_asgi")),
     # Routers, dependencies and what is wrapped: not what the servers do, which are the same.
     "asgi in short": Selection(
@@ -103,6 +105,9 @@ TESTS = {
 }
 
 BETWEEN = [
+    ("aiohttp", "aiohttp==3.11.18"),  # the last without middlewares
+    ("aiohttp", "aiohttp==3.13.5"),
+    ("aiokafka", "aiokafka==0.13.0"),  # the first that writes no messages for brokers before headers
     ("asgi in short", "fastapi==0.110.1"),
     ("asgi in short", "fastapi==0.121.0"),  # the first whose dependencies say how long they live
     ("asgi in short", "fastapi==0.137.0"),  # the first whose routers keep their prefixes to themselves

@@ -17,7 +17,8 @@ _AWAITABLE = 0x20 | 0x80 | 0x100 | 0x200  # generators, coroutines, those of typ
 _MOST_FRAMES = 16
 
 _PATCHES = {
-    **{name: name for name in ("asyncpg", "celery", "neo4j", "redis", "sqlalchemy", "strawberry", "taskiq", "valkey")},
+    **{name: name for name in ("aiohttp", "aiokafka", "asyncpg", "celery", "neo4j", "redis", "sqlalchemy")},
+    **{name: name for name in ("strawberry", "taskiq", "valkey")},
     **dict.fromkeys(("daphne", "granian", "hypercorn", "uvicorn"), "asgi"),
     **dict.fromkeys(("httpcore", "httpcore2", "httpx", "httpx2"), "httpx"),
     "kombu": "celery",
