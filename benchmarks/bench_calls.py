@@ -14,11 +14,15 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
+import aiokafka
 import asyncpg
 import httpx
 import neo4j
 import pytest
 import redis.asyncio
+from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor
+from opentelemetry.instrumentation.aiokafka import AIOKafkaInstrumentor
 from opentelemetry.instrumentation.asyncpg import AsyncPGInstrumentor
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.instrumentation.redis import RedisInstrumentor
@@ -73,6 +77,42 @@ def _request(loop: Loop, url: str) -> Iterator[Call]:
 
 
 @contextmanager
+def _aiohttp_request(loop: Loop, url: str) -> Iterator[Call]:
+    """The same of aiohttp. OpenTelemetry's instrumentation is of sessions that are made after it."""
+    numbers = itertools.count(1_000_000)
+    session: aiohttp.ClientSession | None = None
+    made_by: Any = None
+
+    async def call() -> None:
+        nonlocal session, made_by
+        if session is None or made_by is not aiohttp.ClientSession.__init__:
+            if session is not None:
+                await session.close()
+            session, made_by = aiohttp.ClientSession(url, raise_for_status=True), aiohttp.ClientSession.__init__
+        async with session.get(f"/spans?since={next(numbers)}") as response:
+            await response.read()
+
+    yield call
+    assert session is not None
+    loop.run_until_complete(session.close())
+
+
+@contextmanager
+def _send_and_wait(loop: Loop, address: str) -> Iterator[Call]:
+    async def started() -> Any:
+        producer = aiokafka.AIOKafkaProducer(bootstrap_servers=address)
+        await producer.start()
+        await producer.send_and_wait("benchmark", b"x")
+        return producer
+
+    producer = loop.run_until_complete(started())
+    try:
+        yield lambda: producer.send_and_wait("benchmark", b"x")
+    finally:
+        loop.run_until_complete(producer.stop())
+
+
+@contextmanager
 def _run_and_consume(loop: Loop, server: BoltServer) -> Iterator[Call]:
     driver = neo4j.AsyncGraphDatabase.driver(server.url, auth=(server.user, server.password))
     session = driver.session(database=server.database)
@@ -106,6 +146,8 @@ DRIVERS = {
     "asyncpg": Driver("postgres_url", _fetchval, AsyncPGInstrumentor, _QUICK),
     "redis": Driver("redis_url", _get, RedisInstrumentor, _QUICK),
     "httpx": Driver("http_url", _request, HTTPXClientInstrumentor),
+    "aiohttp": Driver("http_url", _aiohttp_request, AioHttpClientInstrumentor),
+    "aiokafka": Driver("kafka_address", _send_and_wait, AIOKafkaInstrumentor),
     "neo4j": Driver("bolt_server", _run_and_consume, None),
 }
 

@@ -13,13 +13,13 @@ import pytest
 
 from benchmarks import table
 from causal_otel.testing import servers
-from tests.services.fixtures import postgres_url, receiver_process, redis_url
+from tests.services.fixtures import kafka_address, postgres_url, receiver_process, redis_url
 from tests.services.received import receiver
 
 if TYPE_CHECKING:
     from tests.services.received import ReceivedSpans
 
-__all__ = ["Record", "Sink", "postgres_url", "receiver_process", "redis_url"]
+__all__ = ["Record", "Sink", "kafka_address", "postgres_url", "receiver_process", "redis_url"]
 
 # As for the tests: Logfire is not to be imported with FastAPI.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "logfire-plugin")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+import aiohttp
 import httpx
 import pytest
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler
@@ -93,6 +94,36 @@ def test_client(sampler: Sampler) -> None:
     cancelled = points["HEAD", None]
     assert "error.type" not in cancelled.attributes
     assert cancelled.sum >= 0.05
+
+
+@SAMPLED
+def test_client_of_aiohttp(sampler: Sampler) -> None:
+    """So is each of aiohttp's, as long as it is waited for."""
+
+    async def requests(url: str) -> None:
+        async with aiohttp.ClientSession() as session:
+            async with session.get(f"{url}/redirect/0") as response:
+                await response.read()
+            with pytest.raises(aiohttp.ClientConnectorError):
+                await session.get("http://127.0.0.1:1/")
+            async with session.put(f"{url}/stream?chunks=2&pause=0.05", data=b"") as response:
+                assert response.status == 405
+            async with session.get(f"{url}/stream?chunks=2&pause=0.05") as response:
+                await response.read()
+
+    with serve(echo_app) as url, measured(["aiohttp"], sampler) as found:
+        asyncio.run(requests(url))
+        points = {
+            (point.attributes.get("http.response.status_code"), point.attributes.get("error.type")): point
+            for point in found.points(CLIENT)
+        }
+    assert {key: point.count for key, point in points.items()} == {
+        (307, None): 1,
+        (200, None): 2,
+        (405, "405"): 1,
+        (None, "aiohttp.client_exceptions.ClientConnectorError"): 1,
+    }
+    assert points[200, None].max >= 0.05
 
 
 @SAMPLED

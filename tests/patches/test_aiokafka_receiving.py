@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import os
+import sys
+from typing import TYPE_CHECKING, Any
 
 import aiokafka
 import pytest
@@ -12,11 +14,18 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from causal_otel.patches.aiokafka import AiokafkaOptions, processing
+from causal_otel.testing.process import process
+from tests.metrics.measuring import measured
+from tests.patches import aiokafka_app
+from tests.patches.aiokafka_app import relayed
 from tests.patches.kafka_steps import PATCHES, all_of, consuming, identities, linked, new_topic, producing, spans_of
 from tests.recording import recording
 from tests.slow_machine import assert_at_least
 from tests.span_relations import assert_span, attributes, seconds
 from tests.waiting import cancelled_after
+
+if TYPE_CHECKING:
+    from tests.services.received import ReceivedSpans
 
 PAUSE = 0.3
 
@@ -166,3 +175,72 @@ async def test_what_runs_in_the_background_is_in_no_trace(kafka_address: str, to
         await consumer.stop()
     assert seen
     assert not any(seen)
+
+
+@pytest.mark.asyncio
+async def test_a_trace_crosses_two_processes(kafka_address: str, topic: str, receiver: ReceivedSpans) -> None:
+    """A message that a process of its own processes, and sends on, is one line of parents, there and back."""
+    command = [sys.executable, "-m", "tests.patches.aiokafka_app", kafka_address, topic]
+    environment = {**os.environ, "OTEL_SERVICE_NAME": "relay", "OTLP_ENDPOINT": receiver.endpoint}
+    with recording(PATCHES) as recorded, process(command, name="relay", env=environment) as relay:
+        async with producing(kafka_address) as producer, consuming(kafka_address, relayed(topic)) as consumer:
+            with recorded.tracer.start_as_current_span("request"):
+                await producer.send_and_wait(topic, b"last")
+            with processing(await consumer.getone()):
+                pass
+        assert await asyncio.to_thread(relay.wait, 60.0) == 0, relay.output()
+        send, back = recorded.only(f"send {topic}"), recorded.only(f"process {relayed(topic)}")
+    trace_id = f"{send.context.trace_id:032x}"
+    there = receiver.wait_for(lambda spans: len(spans) >= 2, trace_id=trace_id)
+    processed, sent_on = sorted(there, key=lambda span: span["start"])
+    found = assert_span(processed, send.get_span_context(), lasts=0.8 * aiokafka_app.PAUSE)
+    assert found["messaging.consumer.group.name"] == "relay"
+    assert_span(sent_on, processed)
+    assert (processed["name"], sent_on["name"]) == (f"process {topic}", f"send {relayed(topic)}")
+    assert (processed["kind"], sent_on["kind"], processed["service"]) == ("CONSUMER", "PRODUCER", "relay")
+    assert back.parent is not None
+    assert f"{back.parent.span_id:016x}" == sent_on["span_id"]
+    assert f"{back.context.trace_id:032x}" == trace_id
+
+
+@pytest.mark.asyncio
+async def test_hooks_see_the_driver_s_own_objects(kafka_address: str, topic: str) -> None:
+    """Hooks are called once for each operation, with what was called and what has come of it."""
+    seen: list[tuple[Any, ...]] = []
+
+    def response_hook(span: Any, instance: Any, args: Any, kwargs: Any, outcome: Any) -> None:
+        seen.append((span.name.partition(" ")[0], type(instance).__name__, len(args), type(outcome).__name__))
+
+    with recording({"aiokafka": AiokafkaOptions(response_hook=response_hook)}):
+        async with producing(kafka_address) as producer, consuming(kafka_address, topic) as consumer:
+            await producer.send_and_wait(topic, b"1")
+            with processing(await consumer.getone(), consumer):
+                pass
+    assert seen == [
+        ("send", "AIOKafkaProducer", 2, "RecordMetadata"),
+        ("receive", "AIOKafkaConsumer", 0, "ConsumerRecord"),
+        ("process", "AIOKafkaConsumer", 1, "NoneType"),
+    ]
+
+
+@pytest.mark.asyncio
+async def test_messages_are_measured(kafka_address: str, topic: str) -> None:
+    """Sending, receiving and processing are measured, also where no span is recorded, and how long a message waited."""
+    with measured(PATCHES, ALWAYS_OFF) as found:
+        async with producing(kafka_address) as producer, consuming(kafka_address, topic, group="measured") as consumer:
+            for _ in range(2):
+                await producer.send_and_wait(topic, b"1")
+            await asyncio.sleep(PAUSE)
+            for _ in range(2):
+                with processing(await consumer.getone(), consumer):
+                    pass
+        points = {
+            point.attributes["messaging.operation.name"]: point
+            for point in found.points("messaging.client.operation.duration")
+        }
+        assert {name: point.count for name, point in points.items()} == {"send": 2, "receive": 2}
+        assert points["send"].attributes["messaging.destination.name"] == topic
+        assert found.only("messaging.process.duration")[1].count == 2
+        waited = found.only("causal.queue.wait")[1]
+    assert waited.count == 2
+    assert_at_least(0.8 * PAUSE, waited.min)

@@ -65,7 +65,7 @@ def get(
 
 
 @pytest.mark.parametrize("limits", [{"limit": 1}, {"limit": 10, "limit_per_host": 1}], ids=["all", "a host"])
-def test_a_pool_without_a_free_connection(traced: Recording, limits: dict[str, int]) -> None:
+def test_a_pool_without_a_free_connection(traced: Recording, limits: dict[str, Any]) -> None:
     """Waiting for a connection is ``causal.pool.wait``, with how big the pool is and how many waited."""
 
     async def main(url: str) -> None:
