@@ -137,7 +137,7 @@ MESSAGING_CLIENT = Measured(
         names.MESSAGING_CLIENT_OPERATION_DURATION,
         "s",
         "Duration of messaging operation initiated by a producer or consumer client.",
-        (*_MESSAGING, names.MESSAGING_OPERATION_TYPE),
+        (*_MESSAGING, names.MESSAGING_OPERATION_TYPE, names.MESSAGING_DESTINATION_NAME),
         learned=(names.MESSAGING_DESTINATION_NAME,),
         boundaries=_SECONDS_HTTP,
     )

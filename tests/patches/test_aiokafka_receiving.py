@@ -217,7 +217,7 @@ async def test_hooks_see_the_driver_s_own_objects(kafka_address: str, topic: str
             with processing(await consumer.getone(), consumer):
                 pass
     assert seen == [
-        ("send", "AIOKafkaProducer", 2, "RecordMetadata"),
+        ("send", "AIOKafkaProducer", 6, "RecordMetadata"),
         ("receive", "AIOKafkaConsumer", 0, "ConsumerRecord"),
         ("process", "AIOKafkaConsumer", 1, "NoneType"),
     ]

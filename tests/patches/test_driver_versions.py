@@ -137,6 +137,7 @@ BESIDE = {"strawberry": ["graphql-core<3.3"], "taskiq": ["taskiq-redis"]}
 
 # What is not run on some versions, which do not have what is tested, or have a fault of their own in its way.
 WITHOUT = [
+    ("aiohttp", "<3.12", "test_aiohttp_options.py::test_each_retry_of_a_middleware_is_a_span"),
     ("asyncpg", "<0.30", "test_asyncpg.py::test_fetchmany"),
     ("asyncpg", "<0.30", "test_durations.py::test_every_call[asyncpg-Connection.fetchmany"),
     ("asyncpg", "<0.30", "test_durations.py::test_every_call[asyncpg-PreparedStatement.fetchmany"),
