@@ -13,34 +13,16 @@ import wrapt
 
 from causal_otel._internal import faults
 from causal_otel._internal.log import logger
-from causal_otel.configuration.others_names import OTHERS_NAMES
 from causal_otel.install import install
 from causal_otel.installation import installation
-from causal_otel.instrument import registry
 from causal_otel.settings import SettingError
 
-__all__ = ["install_from_environment", "replaced_by_ours"]
-
-_NOT_OURS = ("wsgi",)
-"""Names that are alike, of things that are not: our ``wsgi`` is a middleware, which an application has to use."""
+__all__ = ["install_from_environment"]
 
 _GREENLETS = {"gevent.monkey": "patch_all", "eventlet.patcher": "monkey_patch"}
 """What replaces threads and locks by greenlets': the functions, by their modules."""
 
 _logger = logger()
-
-
-def replaced_by_ours(name: str) -> str | None:
-    """The patch of ours that traces what one of OpenTelemetry's instrumentors traces.
-
-    Args:
-        name: the instrumentor's: that of its entry point.
-
-    Returns:
-        The name of the patch; None: there is none.
-    """
-    ours = OTHERS_NAMES.get(name, name)
-    return ours if ours in registry.BUILT_IN and name not in _NOT_OURS else None
 
 
 def install_from_environment() -> None:

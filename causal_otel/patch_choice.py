@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from causal_otel._internal.setting_types import EXCLUDED_NAMES, EXCLUDED_URLS, SECONDS
 from causal_otel.configuration.checking import did_you_mean
-from causal_otel.configuration.others_names import OTHERS_NAMES
+from causal_otel.configuration.others_names import patch_for
 from causal_otel.instrument.options import Options
 from causal_otel.instrument.registry import BrokenPatch
 from causal_otel.settings import SettingError
@@ -85,7 +85,7 @@ def _disabled(settings: Settings, registered: Mapping[str, Registered]) -> set[s
     if given is None:
         return set()
     if given.origin is Origin.VARIABLE:  # it names what others instrument as well
-        names = {OTHERS_NAMES.get(name, name) for name in settings.disabled_patches}
+        names = {patch_for(name) for name in settings.disabled_patches}
         return set(registered) if "*" in names else names
     for name in settings.disabled_patches:
         if name not in registered:

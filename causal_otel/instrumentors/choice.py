@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 from causal_otel._internal.installed import entry_points
 from causal_otel._internal.log import logger
+from causal_otel.configuration.others_names import PREFIX, REPLACED, normal, short
 from causal_otel.instrument.registry import BUILT_IN
-from causal_otel.instrumentors.known import KNOWN, PREFIX, REPLACED, Known, normal, short
+from causal_otel.instrumentors.known import KNOWN, Known
 from causal_otel.instrumentors.status import InstrumentorStatus
 from causal_otel.settings import SettingError
 

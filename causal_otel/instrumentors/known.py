@@ -1,19 +1,18 @@
-"""OpenTelemetry's instrumentors: which of them we apply, when, and which of our patches take the place of others.
+"""OpenTelemetry's instrumentors: which of them we apply, and when.
 
-The two tables are all there is to read. An instrumentor is known by its distribution, ``requests`` standing for
-``opentelemetry-instrumentation-requests``, because that is what somebody has published, and not by its entry point,
-which any package may offer.
+The table is all there is to read, beside that of those that ours replace. An instrumentor is known by its distribution,
+``requests`` standing for ``opentelemetry-instrumentation-requests``, because that is what somebody has published, and
+not by its entry point, which any package may offer.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from causal_otel.configuration.others_names import REPLACED, short
 from causal_otel.instrument.registry import BUILT_IN
 
-__all__ = ["KNOWN", "PREFIX", "REPLACED", "Known", "by_module", "normal", "replaced_by_ours", "short"]
-
-PREFIX = "opentelemetry-instrumentation-"
+__all__ = ["KNOWN", "Known", "by_module", "replaced_by_ours"]
 
 
 class Known(NamedTuple):
@@ -87,28 +86,6 @@ KNOWN: dict[str, Known] = {
 }
 """By distribution, without what all their names begin with."""
 
-REPLACED: dict[str, str] = {
-    "aiohttp-client": "aiohttp",
-    "aiokafka": "aiokafka",
-    "asgi": "asgi",
-    "asyncpg": "asyncpg",
-    "celery": "celery",
-    "fastapi": "asgi",
-    "grpc-aio-client": "grpc",
-    "grpc-aio-server": "grpc",
-    "httpx": "httpx",
-    "httpx2": "httpx",
-    "logging": "logs",
-    "psycopg": "psycopg",
-    "redis": "redis",
-    "sqlalchemy": "sqlalchemy",
-    "starlette": "asgi",
-    "taskiq": "taskiq",
-    "threading": "threads",
-}
-"""By entry point or distribution: our patch that traces the same. ``logs`` is no patch, but the setting. A patch of
-another package that is called as the entry point is not here, and takes its place all the same."""
-
 
 def replaced_by_ours(name: str) -> str | None:
     """What of ours takes the place of an instrumentor; None: nothing does.
@@ -122,16 +99,6 @@ def replaced_by_ours(name: str) -> str | None:
     """
     ours = REPLACED.get(short(name))
     return ours if ours == "logs" or ours in BUILT_IN else None
-
-
-def normal(name: str) -> str:
-    """A name as it is compared: of a distribution or an entry point."""
-    return name.strip().lower().replace("_", "-").replace(".", "-")
-
-
-def short(name: str) -> str:
-    """The same, without what the distributions of instrumentors begin with."""
-    return normal(name).removeprefix(PREFIX)
 
 
 def by_module() -> dict[str, str]:

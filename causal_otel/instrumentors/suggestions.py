@@ -5,7 +5,8 @@ from __future__ import annotations
 from importlib import metadata
 from typing import TYPE_CHECKING, NamedTuple
 
-from causal_otel.instrumentors.known import PREFIX, by_module, replaced_by_ours
+from causal_otel.configuration.others_names import PREFIX
+from causal_otel.instrumentors.known import by_module, replaced_by_ours
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

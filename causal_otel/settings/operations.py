@@ -108,8 +108,8 @@ class OperationSettings:
     excluded_urls: tuple[str, ...] = setting(
         EXCLUDED_URLS,
         (),
-        "URLs of requests, received by FastAPI and Starlette or sent by HTTPX and aiohttp, that are never recorded, nor "
-        "anything inside them. The option `excluded` of a patch replaces this for that patch.",
+        "URLs of requests, received by FastAPI and Starlette or sent by HTTPX and aiohttp, that are never recorded, "
+        "nor anything inside them. The option `excluded` of a patch replaces this for that patch.",
         "TRACING_EXCLUDED_URLS",
     )
     excluded_tasks: tuple[str, ...] = setting(

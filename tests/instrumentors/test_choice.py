@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 import causal_otel
+from causal_otel.configuration.others_names import REPLACED
 from causal_otel.instrument.registry import BUILT_IN
 from causal_otel.instrumentors.choice import choose
-from causal_otel.instrumentors.known import KNOWN, REPLACED, replaced_by_ours
+from causal_otel.instrumentors.known import KNOWN, replaced_by_ours
 from causal_otel.settings import SettingError
 from tests.docs.pages import read
 

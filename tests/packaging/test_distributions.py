@@ -165,8 +165,8 @@ def test_the_collector_runs_from_the_wheel(empty: Path, tmp_path: Path, wheel: P
 def test_pytest_imports_it_as_it_is(wheel: Path, tmp_path: Path) -> None:
     """A suite finds the plugin by its entry point, and pytest rewrites no assertion of ours, as it does of plugins."""
     place = tmp_path / "installed"
-    options = ("--quiet", "--no-deps", "--target", place)
-    run_to_end(sys.executable, "-m", "pip", "install", *options, wheel, seconds=_SECONDS)
+    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", place)
+    run_to_end(*pip, wheel, seconds=_SECONDS)
     (tmp_path / "test_it.py").write_text(
         "import causal_otel.testing.plugin\n"
         "def test_it(traces):\n"

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from causal_otel._internal.setting_types import PAIRS
-from causal_otel.configuration.others_names import OTHERS_NAMES
+from causal_otel.configuration.others_names import patch_for
 from causal_otel.configuration.tables import Citing, adjusted_patches, read_table
 from causal_otel.settings.given import Origin
 
@@ -84,7 +84,7 @@ def _instrumentation(instrumentation: Section, reading: Reading) -> None:
     adjusted: dict[str, Any] = {}
     for name, options in (instrumentation.take("python") or {}).items():
         enabled = options.pop("enabled", True)
-        adjusted[OTHERS_NAMES.get(name, name)] = (options or True) if enabled else False
+        adjusted[patch_for(name)] = (options or True) if enabled else False
     path = instrumentation.name("python")
     names, options = adjusted_patches(adjusted, Citing(Origin.FILE, reading.place, path))
     reading.give("patches", names, path)

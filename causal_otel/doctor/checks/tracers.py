@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from causal_otel.bootstrap import replaced_by_ours
 from causal_otel.doctor.facts import Facts, Observed
 from causal_otel.doctor.finding import Finding, Kind, Severity
+from causal_otel.instrumentors.known import replaced_by_ours
 
 __all__ = ["KINDS", "check"]
 
