@@ -220,3 +220,32 @@ def test_the_place_of_the_call_is_named(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text("import causal_otel\n\ncausal_otel.install(timeout=3, exporter='none')\n")
     done = _run(tmp_path, "import app, causal_otel; print(causal_otel.status())", PYTHONPATH=os.fspath(tmp_path))
     assert f"  timeout = 3 (install() at {tmp_path}/app.py:3)" in done.stdout.splitlines()
+
+
+def test_under_run(tmp_path: Path, receiver: Receiver) -> None:
+    """A program that says nothing of tracing is traced as ``pyproject.toml`` says; an option beats that."""
+    (tmp_path / "pyproject.toml").write_text(
+        f"""
+        [tool.causal_otel]
+        service_name = "shop"
+        endpoint = "{receiver.url}"
+        patches = ["locks"]
+        """
+    )
+    (tmp_path / "app.py").write_text("import causal_otel\nwith causal_otel.span('work'): print(causal_otel.status())\n")
+    command = Path(sys.executable).with_name("causal-otel")
+    done = subprocess.run(
+        [command, "run", "--patches", "threads", sys.executable, "app.py"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert receiver.spans().keys() == {"work"}
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"causal_otel: tracing shop to {receiver.url}/v1/traces"
+    assert f"  service_name = shop ({tmp_path}/pyproject.toml: tool.causal_otel.service_name)" in lines
+    assert "  patches = threads (TRACING_PATCHES)" in lines
+    assert {line for line in lines if line.endswith(": on")} == {"  threads: on"}

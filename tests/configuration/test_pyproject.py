@@ -127,7 +127,7 @@ def test_a_dotenv_is_never_read(tmp_path: Path) -> None:
         ("enabled = 1979-05-27", "{path}: tool.causal_otel.enabled=datetime.date(1979, 5, 27) is not allowed; it must"),
         ("patches = {redis = 1}", "{path}: tool.causal_otel.patches.redis=1 is not allowed; it must be true, false or"),
         ('patches = {"*" = {}}', "{path}: tool.causal_otel.patches.*={{}} is not allowed; it must be true, false or a"),
-        ("timeout = ", "{path} is not TOML: Invalid value (at line 2, column 11)"),
+        ("timeout = ", "{path} is not TOML: Invalid value"),
         (
             "[tool.causal-otel]\na = 1",
             "{path}: the table [tool.causal-otel] is not read; its name is [tool.causal_otel]",
