@@ -101,7 +101,7 @@ def _run(place: Path, *options: str) -> float:
     variables = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(place)}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options],
-        cwd=place, env=variables, capture_output=True, text=True, timeout=300,
+        cwd=place, env=variables, capture_output=True, text=True, timeout=1200,
     )  # fmt: skip
     assert (done.returncode, f"{_TESTS} passed" in done.stdout) == (0, True), done.stdout
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -100,6 +100,8 @@ class Installation:
     # Whether it was made before the application ran, from the environment alone: a call of install() that says more
     # takes its place.
     replaceable = False
+    # Whether tests are recorded: patches that are applied from then on tell which line of code issued an operation.
+    in_tests = False
 
     def __init__(
         self,
@@ -118,8 +120,7 @@ class Installation:
         self.call = call
         self._warnings: dict[str, None] = {}
         self.reason = reason
-        self._in_tests = False
-        self._tracings: dict[str, Tracing[Any]] = {}
+        self.tracings: dict[str, Tracing[Any]] = {}
         self._patches: list[DeferredPatch] = []
         self._instrumentors: AppliedInstrumentors | None = None
         self._instrumentor_providers: Providers | None = None
@@ -176,14 +177,6 @@ class Installation:
             self._instrumentors = AppliedInstrumentors(instrumentors, self.instrumentor_providers(), self.warn)
             self._instrumentors.apply()
 
-    def prepare_for_tests(self) -> None:
-        """Have patches that are applied from now on tell which line of code has issued an operation."""
-        self._in_tests = True
-
-    def handle(self, name: str) -> Tracing[Any] | None:
-        """The handle of a patch that was applied; None: it was not, or waits for its driver."""
-        return self._tracings.get(name)
-
     def keep_status_file(self, directory: str) -> None:
         """Keep what :meth:`status` says in a file of that directory, for ``causal-otel doctor``."""
         from causal_otel.status_file import StatusFile, described
@@ -224,12 +217,12 @@ class Installation:
         about = "with your provider" if place is None else f"{place.service_name} to {place.destination}"
         flush, policy = self.flush, self._policy
         chosen = options(patch)
-        if self._in_tests:
+        if self.in_tests:
             chosen = _for_tests(chosen)
         made: Tracing[Any] = Tracing(
             tracer, chosen, flush, border, policy, metrics=metrics, pools=pools, loops=loops, about=about
         )
-        self._tracings[patch.name] = made
+        self.tracings[patch.name] = made
         return made
 
     def _service_name(self) -> str:

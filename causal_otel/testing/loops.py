@@ -12,7 +12,7 @@ def unwatched(ms: float) -> str:
     installed = installation()
     if installed is None or installed.reason:
         return "nothing is traced"
-    tracing = installed.handle("event_loop")
+    tracing = installed.tracings.get("event_loop")
     if tracing is None:
         return "install() leaves the patch event_loop out"
     threshold = 1000 * (tracing.options.loop_block_threshold or 0.0)

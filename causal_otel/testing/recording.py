@@ -80,7 +80,7 @@ class Recording:
     def _divert(self, made: Installation) -> None:
         if made.reason:
             return
-        made.prepare_for_tests()
+        made.in_tests = True
         provider = made.tracer_provider
         if isinstance(provider, TracerProvider):
             self._divert_ours(provider)
