@@ -143,6 +143,7 @@ class Attempt(HttpAttempt):
         try:
             self.pauses()
             self._over = True
+            self._error = None  # whose traceback refers to this attempt
             self.over(response, error)
         except Exception:
             faults.report("aiohttp: the end of a request")

@@ -155,6 +155,8 @@ def _noted(key: str) -> Wrapper:
     def wrap(tracing: Tracing[Any], original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         async def wait(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+            if not tracing.active:
+                return await original(self, *args, **kwargs)
             began = perf_counter()
             try:
                 return await original(self, *args, **kwargs)
