@@ -119,6 +119,21 @@ def test_other_instrumentors_load(receiver: ReceivedSpans, tmp_path: Path, url: 
     assert_span(acme, work, lasts=0.01)
 
 
+def test_their_spans_are_finished_by_us(receiver: ReceivedSpans, tmp_path: Path) -> None:
+    """What an instrumentor records has stable names and no literals, as with ``install(instrumentors=...)``."""
+    program = """
+        import contextlib, sqlite3
+        with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+            connection.cursor().execute("SELECT 'hunter2'")
+    """
+    write(tmp_path, {"shop.py": program})
+    done = run_in(tmp_path, _INSTRUMENT, sys.executable, "shop.py", OTLP_ENDPOINT=receiver.endpoint)
+    assert (done.returncode, _complaints(done)) == (0, [])
+    [span] = receiver.spans()
+    assert span["scope"] == "opentelemetry.instrumentation.sqlite3"
+    assert assert_span(span, None)["db.query.text"] == "SELECT ?"
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("disabled", "scopes"),
