@@ -21,6 +21,9 @@ __all__ = ["Look", "look"]
 _SECONDS = 3.0
 """For each step: connecting, the handshake, an answer."""
 
+_ALERT_SECONDS = 1.0
+"""For a server to say that it does not like the handshake."""
+
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 """What a client of HTTP/2 begins with (RFC 9113): the preface, and SETTINGS without any. Servers of HTTP/1.1 refuse."""
 _SETTINGS = 4
@@ -109,6 +112,8 @@ def _secure(host: str, port: int, settings: Settings, seen: Look) -> Look:
     context.set_alpn_protocols(["h2", "http/1.1"])
     try:
         with _connect(host, port) as plain, context.wrap_socket(plain, server_hostname=host) as secure:
+            if _is_closed(secure):
+                return seen._replace(problem="it is closed after the handshake", client=not settings.client_certificate)
             if secure.selected_alpn_protocol() == "h2":
                 return seen._replace(speaks="http/2")
             return seen._replace(speaks=_spoken(secure))
@@ -118,12 +123,26 @@ def _secure(host: str, port: int, settings: Settings, seen: Look) -> Look:
         names = _names(host, port, context) if distrust == "name" else ""
         return seen._replace(distrust=distrust, problem=error.verify_message, names=names)
     except ssl.SSLError as error:
-        # With TLS 1.3 the server refuses after the handshake: the first thing that is read is its alert.
         reason = str(error.reason or error)
         client = "CERTIFICATE_REQUIRED" in reason or "HANDSHAKE_FAILURE" in reason or "BAD_CERTIFICATE" in reason
         return seen._replace(problem=reason, client=client)
     except OSError as error:
         return seen._replace(problem=str(error))
+
+
+def _is_closed(secure: ssl.SSLSocket) -> bool:
+    """Whether the server closes the connection by itself.
+
+    With TLS 1.3 a server that wants a certificate refuses after the handshake. Its alert is read before anything is
+    sent: what is sent to a closed connection would have it reset, and the alert with it.
+    """
+    secure.settimeout(_ALERT_SECONDS)
+    try:
+        return not secure.recv(1)
+    except TimeoutError:
+        return False
+    except ConnectionResetError:
+        return True
 
 
 def _names(host: str, port: int, context: ssl.SSLContext) -> str:
