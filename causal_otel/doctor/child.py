@@ -23,7 +23,7 @@ from causal_otel.doctor.commands import Target, UnknownCommand, target
 from causal_otel.doctor.scripts import guard
 from causal_otel.installation import Installation, installation
 from causal_otel.load_settings import load_settings
-from causal_otel.settings import SettingError, table
+from causal_otel.settings import SettingError, Settings, table
 from causal_otel.status_file import as_json, described
 
 __all__ = ["main"]
@@ -49,7 +49,7 @@ class _Report:
             if made is not None:
                 self.seen.setdefault("installed", made.call.place)
                 self.seen["arguments"] = list(made.call.arguments)
-                self.seen["named_patches"] = _named(made.call.arguments.get("patches"))
+                self.seen["named_patches"] = _named(made.settings)
                 document["process"] = described(made.status(), made.tracer_provider, self.application)
                 document["settings"] = as_json(_settings(made))
             beside = self._path.with_suffix(".part")
@@ -58,16 +58,17 @@ class _Report:
             os._exit(0)
 
 
-def _named(patches: Any) -> list[str]:
-    """The patches that a call asks for by name."""
-    return [name for name in patches or () if not isinstance(patches, Mapping) or patches[name] is not False]
+def _named(settings: Settings | None) -> list[str]:
+    """The patches that a call, a variable or a file asks for by name."""
+    patches = None if settings is None or settings.used("patches") is None else settings.patches
+    wanted = (name for name in patches or () if not isinstance(patches, Mapping) or patches[name] is not False)
+    return [name for name in wanted if name != "all" and not name.startswith("-")]
 
 
 def _settings(made: Installation) -> dict[str, Any]:
     """All settings in force, by name."""
-    names = {setting.name for setting in table()}
-    loaded = load_settings(None, **{key: value for key, value in made.call.arguments.items() if key in names})
-    return {name: getattr(loaded, name) for name in names}
+    settings = load_settings() if made.settings is None else made.settings
+    return {setting.name: getattr(settings, setting.name) for setting in table()}
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -2,28 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["suggestion"]
+from causal_otel.instrumentors import suggest
 
-_CONTRIB = {
-    "aio_pika": "aio-pika",
-    "aiohttp": "aiohttp-client",
-    "aiokafka": "aiokafka",
-    "aiomysql": "aiomysql",
-    "aiosqlite": "sqlite3",
-    "boto3": "botocore",
-    "botocore": "botocore",
-    "cassandra": "cassandra",
-    "confluent_kafka": "confluent-kafka",
-    "kafka": "kafka-python",
-    "MySQLdb": "mysqlclient",
-    "pika": "pika",
-    "psycopg": "psycopg",
-    "psycopg2": "psycopg2",
-    "pymongo": "pymongo",
-    "pymysql": "pymysql",
-    "tornado": "tornado",
-}
-"""Modules, and the ends of the names of OpenTelemetry's distributions that trace them."""
+__all__ = ["suggestion"]
 
 
 def suggestion(module: str) -> str:
@@ -32,7 +13,8 @@ def suggestion(module: str) -> str:
     Args:
         module: the name by which the library is imported.
     """
-    name = _CONTRIB.get(module)
-    if name is None:
+    found = suggest([module])
+    if not found:
         return f'with causal_otel.span("{module}"):  # around its calls\n    ...'
-    return f"pip install opentelemetry-instrumentation-{name}\nopentelemetry-instrument COMMAND"
+    lines = [] if found[0].installed else [f"pip install {found[0].distribution}"]
+    return "\n".join([*lines, f"export TRACING_INSTRUMENTORS={found[0].instrumentor}"])

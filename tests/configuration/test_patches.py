@@ -109,7 +109,7 @@ def test_disabled_instrumentations(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("toml", "message"),
     [
-        ('patches = ["redsi"]', "tool.causal_otel.patches: there is no 'redsi'; did you mean redis?; there are: asgi,"),
+        ('patches = ["redsi"]', "tool.causal_otel.patches: there is no 'redsi'; did you mean redis?; there are: "),
         (
             'patches = ["redis", "-asgi"]',
             "tool.causal_otel.patches=['redis', '-asgi'] is not allowed; it must be a list",

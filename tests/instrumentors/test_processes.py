@@ -90,11 +90,11 @@ def test_all_imports_no_library() -> None:
         import json, sys, causal_otel
         causal_otel.install(instrumentors="all")
         loaded = lambda: sorted(name for name in sys.modules if name.startswith("opentelemetry.instrumentation"))
-        libraries = {"django", "flask", "jinja2", "requests", "urllib3"}
+        libraries = {"django", "flask", "grpc", "jinja2", "requests", "urllib3"}
         assert not libraries & set(sys.modules), libraries & set(sys.modules)
         assert loaded() == [], loaded()
         waiting = {each.name for each in causal_otel.status().instrumentors if each.state == "waiting"}
-        assert waiting == {"jinja2", "requests", "urllib3"}, waiting
+        assert waiting == {"grpc_client", "grpc_server", "jinja2", "requests", "urllib3"}, waiting
         import jinja2
         states = {each.name: each.state for each in causal_otel.status().instrumentors}
         assert (states["jinja2"], states["requests"]) == ("on", "waiting")
