@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from causal_otel._internal import faults
 from causal_otel._internal.throttled_log import ThrottledLog
 from causal_otel._version import __version__
+from causal_otel.configuration.in_force import SettingInForce
 from causal_otel.export import shutdown_hooks
 from causal_otel.export.status import ExportStatus
 from causal_otel.instrument.declaration import PatchStatus
 from causal_otel.instrument.other_tracers import other_tracers, span_processors
+from causal_otel.instrumentors.status import InstrumentorStatus
 from causal_otel.sampling.status import BufferStatus, SamplingStatus
 from causal_otel.status import Status
 
@@ -137,6 +139,8 @@ def read_status(document: Mapping[str, Any]) -> Status:
     """
     values = dict(document)
     values["patches"] = tuple(_made(PatchStatus, each) for each in document.get("patches") or ())
+    values["settings"] = tuple(_made(SettingInForce, each) for each in document.get("settings") or ())
+    values["instrumentors"] = tuple(_made(InstrumentorStatus, each) for each in document.get("instrumentors") or ())
     for name, kind in _PARTS.items():
         if document.get(name) is not None:
             values[name] = _made(kind, document[name])

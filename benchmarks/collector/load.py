@@ -50,7 +50,7 @@ class _Collector(NamedTuple):
 
 @contextmanager
 def _collector(directory: Path) -> Iterator[_Collector]:
-    command = [sys.executable, "-m", "causal_otel.cli", "collector", "--data-dir", str(directory), "--max-size", "none"]
+    command = [sys.executable, "-m", "causal_otel", "collector", "--data-dir", str(directory), "--max-size", "none"]
     ports = ["--port", "0", "--otlp-http-port", "0", "--otlp-grpc-port", "off", "--retention", "40d"]
     cores = sorted(os.sched_getaffinity(0))
     process = subprocess.Popen([*command, *ports], stdout=subprocess.PIPE, text=True)

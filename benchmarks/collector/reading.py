@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--readers", type=int, default=4)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
-        command = [sys.executable, "-m", "causal_otel.cli", "collector", "--data-dir", directory]
+        command = [sys.executable, "-m", "causal_otel", "collector", "--data-dir", directory]
         ports = ["--port", "0", "--otlp-http-port", "0", "--otlp-grpc-port", "off"]
         process = subprocess.Popen([*command, *ports], stdout=subprocess.PIPE, text=True)
         try:

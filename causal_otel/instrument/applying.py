@@ -10,6 +10,7 @@ else has wrapped around ours, ours stays in place and does nothing.
 from __future__ import annotations
 
 import re
+import sys
 from copy import copy
 from functools import partial
 from importlib import metadata
@@ -23,7 +24,7 @@ from causal_otel._internal.log import logger
 from causal_otel.instrument.declaration import Connect, PatchStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
     from types import ModuleType
 
     from causal_otel.instrument.declaration import Patch, Target
@@ -75,12 +76,29 @@ class Applied:
         self._over = False
         self._groups: dict[str, _Group] = {}
         self._gate: dict[str, str] = {}
+        self._half_imported: list[Target] = []
 
-    def apply(self) -> None:
-        """Place the targets of all modules that are imported already, and of the others when they are imported."""
+    def apply(self, arrived: ModuleType | None = None, waited_for: Container[str] = ()) -> None:
+        """Place the targets of all modules that are imported already, and of the others when they are imported.
+
+        Args:
+            arrived: the module that has just been imported.
+            waited_for: the modules that :meth:`arrived` is called for when they have been. One of them may be imported
+                halfway now, as psycopg_pool is where it was asked for first and imports psycopg: its targets wait.
+        """
         for target in self.patch.targets:
+            now = arrived is not None and target.module == arrived.__name__
+            if target.module in waited_for and not now and _half_imported(target.module):
+                self._half_imported.append(target)
+                continue
             # wrapt keeps hooks for ever and lets their exceptions fail the import, hence the two checks in _imported.
             wrapt.register_post_import_hook(partial(self._imported, target), target.module)
+
+    def arrived(self, module: ModuleType) -> None:
+        """Place the targets of a module that was imported halfway before."""
+        for target in [each for each in self._half_imported if each.module == module.__name__]:
+            self._half_imported.remove(target)
+            self._imported(target, module)
 
     def undo(self) -> None:
         """Take all of it away, exactly."""
@@ -174,6 +192,11 @@ class Applied:
             supported = release(first) <= release(version) < release(last)
             self._gate[distribution] = "" if supported else f"{found} is not supported (from {first}, below {last})"
         return self._gate.get(distribution, "")
+
+
+def _half_imported(name: str) -> bool:
+    """Whether somebody is importing that module, and has not come to its end."""
+    return bool(getattr(getattr(sys.modules.get(name), "__spec__", None), "_initializing", False))
 
 
 def release(version: str) -> tuple[int, ...]:

@@ -60,16 +60,20 @@ class DeferredPatch:
         if self._applied is not None:
             self._applied.undo()
 
-    def _imported(self, _module: ModuleType) -> None:
+    def _imported(self, module: ModuleType) -> None:
         # wrapt keeps hooks for ever and lets their exceptions fail the import.
         try:
             # Not under the lock: another thread that is importing the same module may wait for the lock here.
             patch = None if self._over else self._registered.load()
             with self._lock:
-                if patch is None or self._over or self._applied is not None:
+                if patch is None or self._over:
                     return
-                applied = self._applied = Applied(patch, self._tracing(patch))
-            applied.apply()
+                before = self._applied
+                applied = self._applied = before or Applied(patch, self._tracing(patch))
+            if before is None:
+                applied.apply(module, self._registered.modules)
+            else:
+                applied.arrived(module)
         except (BrokenPatch, NoTracer) as problem:
             self._failed(str(problem))
             _logger.warning("%s is not traced: %s", self._status.name, problem, exc_info=problem.__cause__)

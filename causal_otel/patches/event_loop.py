@@ -99,9 +99,8 @@ _lock = threading.Lock()
 
 
 def _watches(tracing: Tracing[EventLoopOptions]) -> bool:
-    """Whether any loop is to be watched. What is read of another thread's frames is right because of the GIL."""
-    gil = getattr(sys, "_is_gil_enabled", None)
-    return bool(tracing.options.loop_block_threshold) and (gil is None or gil())
+    """Whether any loop is to be watched."""
+    return bool(tracing.options.loop_block_threshold)
 
 
 def _attach(

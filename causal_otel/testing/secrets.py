@@ -33,7 +33,7 @@ def secrets_in(traces: Iterable[TraceView], values: Sequence[str]) -> list[str]:
                 if given:
                     found.append(f"  {span.name}: {place} has {', '.join(f'value {number + 1}' for number in given)}")
                 elif (shown := policy.value(key, value)) is not value and shown != value:
-                    found.append(f"  {span.name}: {place} has what looks like a secret: {shown}")
+                    found.append(f"  {span.name}: {place} has {shown}, which looks like a secret")
     return list(dict.fromkeys(found))
 
 

@@ -118,7 +118,7 @@ def test_a_file_is_replaced_only_if_told(directory: Path, tmp_path: Path, capsys
 
 def test_pipes_lead_from_store_to_store(directory: Path, other: Path) -> None:
     """A dash is stdout of an export and stdin of an import, compressed if asked for."""
-    command = (sys.executable, "-m", "causal_otel.cli")
+    command = (sys.executable, "-m", "causal_otel")
     exported = subprocess.run(
         [*command, "export", "-", "--gzip", "--data-dir", str(directory)], capture_output=True, timeout=60, check=True
     )

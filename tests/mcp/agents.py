@@ -25,7 +25,7 @@ __all__ = ["COMMAND", "TOKEN", "Agent", "files_of", "over_http", "over_stdio", "
 
 TOKEN = "a-token-for-agents"
 
-COMMAND = (sys.executable, "-m", "causal_otel.cli", "mcp")
+COMMAND = (sys.executable, "-m", "causal_otel", "mcp")
 
 
 class Agent:

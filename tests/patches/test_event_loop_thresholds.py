@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from _thread import get_ident
 from time import perf_counter_ns
 from typing import Any
@@ -56,14 +55,6 @@ def test_a_threshold_that_is_not_allowed(threshold: Any) -> None:
     """It is refused, in a sentence."""
     with pytest.raises(causal_otel.SettingError, match=r"loop_block_threshold=.* is not allowed; it must be 0, or"):
         causal_otel.install(patches={"event_loop": EventLoopOptions(loop_block_threshold=threshold)})
-
-
-def test_without_the_gil_nothing_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Frames of another thread that runs on cannot be read."""
-    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
-    with recording(PATCHES) as recorded:
-        run("asyncio", request())
-    assert recorded.names() == ["request"]
 
 
 def test_too_many_stalls() -> None:

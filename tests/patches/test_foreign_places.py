@@ -118,6 +118,12 @@ PLACES: dict[str, str] = {
     "status.py: Status.__str__: self.export": OURS,
     "instrument/deferred.py: DeferredPatch._imported: self._registered.load": OURS,
     "patch_choice.py: _checked: registered.load": OURS,
+    "patch_choice.py: _of_file: registered.load": OURS,
+    "export/worker.py: Worker._notice_fork: process.started": OURS,
+    "status_file.py: as_json: dataclasses.fields": OURS,
+    "instrumentors/at_work.py: AtWork._instrument: self._chosen.entry.load": INSTALLING,
+    "instrumentors/provider.py: InstrumentorTracer.start_span: _NOTHING.start_span": OURS,
+    "instrumentors/provider.py: InstrumentorTracer.start_span: super().start_span": OURS,
     "patches/celery/headers.py: context_of: carriers.extract": OURS,
     "pipeline.py: Pipeline._end: self._worker.shutdown": OURS,
     "logs/pipeline.py: LogPipeline.close: self._worker.shutdown": OURS,
@@ -160,7 +166,7 @@ def places() -> set[str]:
 
     for path in ROOT.rglob("*.py"):
         file = path.relative_to(ROOT).as_posix()
-        if not file.startswith(("_reference/", "cli/", "collector/")):  # programs of their own
+        if not file.startswith(("_reference/", "cli/", "collector/", "doctor/", "testing/")):  # programs, and tests
             look(ast.parse(path.read_text(encoding="utf-8")), file, ())
     return found
 

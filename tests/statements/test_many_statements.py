@@ -153,7 +153,10 @@ def test_every_cache_is_bounded() -> None:
     """What remembers anything by an argument has a bound, or an argument that has few values."""
     by_few_values = {
         "causal_otel.statements.dialects.mysql",
+        "causal_otel.patches._postgresql.queries",
         "causal_otel.patches.asyncpg.operations.queries",
+        "causal_otel.patches.psycopg.operations.queries",
+        "causal_otel.patches.grpc.calls._names",
         "causal_otel.patches.httpx.bodies.sync_body",
         "causal_otel.patches.httpx.bodies.async_body",
     }

@@ -310,7 +310,7 @@ def test_secrets_are_told_by_value_and_by_look(shop: Suite) -> None:
         "4 secrets would leave the process:",
         f"  GET /orders: the attribute {URL_FULL} has value 2",
         "  GET /orders: the attribute note has value 2",
-        "  GET /orders: the attribute header has what looks like a secret: Bearer [redacted:bearer]",
+        "  GET /orders: the attribute header has Bearer [redacted:bearer], which looks like a secret",
         "  GET /orders: the event login: who has value 2",
     ]
 
