@@ -48,7 +48,10 @@ _DRIVERS = (
 _USED_BY_EXPORT = frozenset({"grpc", "requests", "urllib3"})
 """What is imported to export spans as well: the program uses it if a module of somebody else's has it."""
 
-_EXPORTING = ("causal_otel", "grpc", "opentelemetry", "requests", "urllib3")
+_EXPORTING = (
+    *("causal_otel", "grpc", "opentelemetry", "requests", "urllib3"),
+    *("ddtrace", "elasticapm", "logfire", "newrelic", "sentry_sdk"),
+)
 _SAME = {"boto3": "botocore", "motor": "pymongo"}
 """A library whose work an instrumentation of another one traces."""
 _MODULES = {"mysqlclient": "MySQLdb"}

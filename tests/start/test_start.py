@@ -159,7 +159,7 @@ def test_a_failure_of_ours_is_told_in_one_line(tmp_path: Path) -> None:
     [
         pytest.param("install()", ("variable", "['asgi', 'redis', 'valkey']"), marks=pytest.mark.long),
         ("install(service_name='argument')", ("argument", "['asgi', 'redis', 'valkey']")),
-        pytest.param("install(patches=['redis', 'httpx'])", ("variable", "['httpx', 'redis']"), marks=pytest.mark.long),
+        pytest.param("install(patches=['redis', 'httpx'])", ("variable", "['redis']"), marks=pytest.mark.long),
         ("install(enabled=False)", ("", "[]")),
     ],
     ids=["nothing", "name", "patches", "off"],

@@ -31,9 +31,6 @@ _FOREIGN = Kind(
 
 KINDS = (_DROPPED, _DOUBLES, _FOREIGN)
 
-_WSGI = ("django", "flask")
-"""Frameworks that our middleware traces, where somebody has put it in place."""
-
 _OFF = {
     "ddtrace": "export DD_TRACE_ENABLED=false    # or start the application without ddtrace-run",
     "Sentry": "sentry_sdk.init(dsn=..., traces_sample_rate=None)  # errors go on",
@@ -70,9 +67,9 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 
 def _both(observed: Observed, traces: tuple[str, ...] | None) -> tuple[str, ...]:
-    """What of that our patches trace as well."""
+    """What of that our patches trace as well, without the frameworks of our middleware: of these ``status()`` warns."""
     ours = {patch.name for patch in observed.status.patches if patch.state in ("on", "partial")}
-    return tuple(name for name in traces or () if (replaced_by_ours(name) or (name in _WSGI and "wsgi")) in ours)
+    return tuple(name for name in traces or () if replaced_by_ours(name) in ours)
 
 
 def _what(name: str, both: tuple[str, ...], *, ours: bool) -> str:
