@@ -217,9 +217,11 @@ def _request(file: object) -> Request | None:
         return None
     if line.startswith(b"PRI "):  # HTTP/2, which has no headers here
         return Request("*", {}, b"", time.monotonic())
+    if len(line.split()) != 3:
+        return None  # no HTTP, such as the beginning of TLS: it is random, and may have the end of a line anywhere
     headers = {}
     while (header := file.readline().strip()) != b"":  # type: ignore[attr-defined]
-        key, _, value = header.decode("latin-1").partition(":")  # what is no HTTP may come, too
+        key, _, value = header.decode("latin-1").partition(":")
         headers[key.lower()] = value.strip()
     body = file.read(int(headers.get("content-length", 0)))  # type: ignore[attr-defined]
     encoding = headers.get("content-encoding")
