@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from causal_otel.instrument.declaration import Patch
     from causal_otel.instrument.options import Options
 
-__all__ = ["link", "markdown", "options_table", "pages"]
+__all__ = ["EXTRAS", "link", "markdown", "options_table", "pages"]
 
 _FOLDER = "patches"
-_EXTRAS = {"asgi": "fastapi", "wsgi": "flask"}
+EXTRAS = {"asgi": "fastapi", "grpc": "grpcio", "wsgi": "flask"}
 """Extras that have another name than their patch."""
 
 
@@ -79,7 +79,7 @@ def _install(name: str, patch: Patch) -> str:
         return f"It needs no package. `causal_otel.install()` applies it; {off}"
     versions = "; ".join(f"`{each}` from {first}, below {last}" for each, (first, last) in patch.versions.items())
     return (
-        f"Versions: {versions}. The extra `{_EXTRAS.get(name, name)}` brings one of them.\n\n"
+        f"Versions: {versions}. The extra `{EXTRAS.get(name, name)}` brings one of them.\n\n"
         f"`causal_otel.install()` applies the patch when the library is imported; {off}"
     )
 

@@ -10,14 +10,13 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from causal_otel._reference.patches import EXTRAS
 from causal_otel.instrument.registry import BUILT_IN
 from tests.docs.pages import ROOT, read
 from tests.planted import PLANTED
 
 _PROJECT: dict[str, Any] = tomllib.loads(read("pyproject.toml"))["project"]
 _PINS = dict(line.lower().split("==") for line in read("constraints.txt").splitlines() if "==" in line)
-_EXTRAS = {"asgi": "fastapi", "grpc": "grpcio", "wsgi": "flask"}
-"""Extras that have another name than their patch."""
 _STANDARD = ("event_loop", "locks", "threads")
 """Patches of the standard library, which is there in one version and records no secrets that a driver is given."""
 _NOT_IN_DEMO = {"aiohttp", "aiokafka", "grpc", "psycopg", "taskiq", "wsgi"}
@@ -48,7 +47,7 @@ def _range_lacking(name: str) -> Iterator[str]:
     for distribution, (first, last) in versions.items():
         if not Version(first) <= Version(_PINS.get(distribution, "0")) < Version(last):
             yield f"a pin of {distribution} in that range: constraints.txt"
-    extra, extras = _EXTRAS.get(name, name), _PROJECT["optional-dependencies"]
+    extra, extras = EXTRAS.get(name, name), _PROJECT["optional-dependencies"]
     if extra not in extras:
         yield "its extra"
     for of in ("all", "demo"):
