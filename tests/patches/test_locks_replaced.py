@@ -26,7 +26,6 @@ from tests.patches.lock_programs import (
     Kind,
     assert_waited,
     each_kind,
-    hold,
     run,
     until,
     use,
@@ -94,11 +93,11 @@ def test_a_lock_that_lives_on(kind: Kind) -> None:
     async def program() -> None:
         lock = kind.make()
         with recording(PATCHES) as recorded:
-            holding = asyncio.create_task(hold(kind, lock, waiters=2, seconds=0))
-            await until(lock.locked)
+            await lock.acquire()
             waiting = [asyncio.create_task(use(lock)) for _ in range(2)]
             await until(lambda: kind.waiting(lock) == 2)
-        await asyncio.gather(holding, *waiting)
+        lock.release()
+        await asyncio.gather(*waiting)
         assert not lock.locked()
         async with lock:
             assert lock.locked()
