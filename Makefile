@@ -23,7 +23,7 @@ test: $(VENV)/installed-test $(VENV)/installed-browser
 
 # It builds nothing: of the true programs it runs those that `make interop` has built here before.
 test-long: $(VENV)/installed-test $(VENV)/installed-packaging $(VENV)/installed-browser $(VENV)/installed-promtool $(VENV)/installed-rabbitmq \
-    $(VENV)/installed-axe
+    $(VENV)/installed-axe $(VENV)/installed-shells
 	$(BIN)/python -m pytest $(IN_PARALLEL) -m "long or interop"
 
 # Each driver's lowest and highest version, on every Python that is here: it installs what is newest today, so CI does not.
@@ -80,6 +80,14 @@ $(VENV)/installed-axe: | $(BIN)/python
 	  (cd "$$folder" && npm pack --silent --ignore-scripts $(AXE) >/dev/null && tar -xzf axe-core-*.tgz) 2>/dev/null && \
 	  rm -rf $(VENV)/axe-core && mv "$$folder/package" $(VENV)/axe-core && rm -rf "$$folder"; } || \
 	  echo "there is no axe-core: the tests of whom the pages keep out will be skipped (Debian: apt-get install npm)"
+	@touch $@
+
+# What these shells complete is tested in `make test-long`. Where they cannot be installed, those tests are skipped.
+$(VENV)/installed-shells: | $(BIN)/python
+	@{ command -v zsh && command -v fish; } >/dev/null || { \
+	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing zsh and fish, for the tests of completion" && \
+	  apt-get update -qq >/dev/null && apt-get install -y -qq --no-install-recommends zsh fish >/dev/null 2>&1; } || \
+	  echo "there is no zsh or no fish: the tests of what they complete will be skipped (Debian: apt-get install zsh fish)"
 	@touch $@
 
 # promtool tests the alerts of deploy/, in `make test-long`. It is taken out of Debian's package, which would start a service

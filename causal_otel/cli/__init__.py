@@ -20,10 +20,11 @@ from importlib import import_module
 
 from causal_otel._version import __version__
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "main", "parser"]
 
 COMMANDS = {
     "collector": "causal_otel.cli.collector",
+    "completion": "causal_otel.cli.completion",
     "config": "causal_otel.cli.config",
     "demo": "causal_otel.cli.demo.command",
     "diff": "causal_otel.cli.diff",
@@ -67,17 +68,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line: every command is imported for it."""
+    whole = argparse.ArgumentParser(prog="causal-otel", description="Tracing for async Python.")
+    whole.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, module in COMMANDS.items():
+        command = import_module(module)
+        command.configure(commands.add_parser(name, help=command.HELP))
+    return whole
+
+
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments, with ``run``, what runs the command that they begin with."""
     if argv and argv[0] in COMMANDS:
         command = import_module(COMMANDS[argv[0]])
-        parser = argparse.ArgumentParser(prog=f"causal-otel {argv[0]}", description=command.HELP)
-        command.configure(parser)
-        parser.set_defaults(run=command.run)
-        return parser.parse_args(argv[1:])
-    parser = argparse.ArgumentParser(prog="causal-otel", description="Tracing for async Python.")
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name, module in COMMANDS.items():
-        commands.add_parser(name, help=import_module(module).HELP)
-    return parser.parse_args(argv)
+        only = argparse.ArgumentParser(prog=f"causal-otel {argv[0]}", description=command.HELP)
+        command.configure(only)
+        only.set_defaults(run=command.run)
+        return only.parse_args(argv[1:])
+    return parser().parse_args(argv)
