@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from tests.doctor.examining import APPLICATION
 from tests.doctor.planting import Case, Soil, plant
@@ -264,29 +265,44 @@ def every_span_for_itself(soil: Soil) -> Iterator[Case]:
 # -- servers -----------------------------------------------------------------------------------------------------------
 
 
+@contextmanager
+def _by_grpc() -> Iterator[dict[str, str]]:
+    """The variables of a service that sends its spans by gRPC, to a collector that takes them."""
+    from tests.faults.grpc_collector import grpc_serving
+
+    with grpc_serving() as collector:
+        yield {
+            "OTEL_SERVICE_NAME": "shop",
+            "OTLP_ENDPOINT": collector.url,
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+        }
+
+
 @plant("grpc-and-fork", "warning", "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf")
 def gunicorn_preloads(soil: Soil) -> Iterator[Case]:
     """The configuration file preloads the application, and spans are sent by gRPC."""
-    from tests.faults.grpc_collector import grpc_serving
-
     _shop(soil)
     soil.write("gunicorn.conf.py", 'preload_app = True\nworkers = 2\nworker_class = "uvicorn_worker.UvicornWorker"\n')
-    with grpc_serving() as collector:
-        variables = {"OTEL_SERVICE_NAME": "shop", "OTLP_ENDPOINT": collector.url}
-        yield Case(("gunicorn", "shop:app"), {**variables, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"})
+    with _by_grpc() as variables:
+        yield Case(("gunicorn", "shop:app"), variables)
 
 
 @plant("grpc-and-fork", "warning", "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf")
 def celery_forks(soil: Soil) -> Iterator[Case]:
     """Celery's pool forks, and spans are sent by gRPC."""
-    from tests.faults.grpc_collector import grpc_serving
-
     soil.write(
         "shop.py", "import causal_otel\nfrom celery import Celery\n\ncausal_otel.install()\napp = Celery('shop')\n"
     )
-    with grpc_serving() as collector:
-        variables = {"OTEL_SERVICE_NAME": "shop", "OTLP_ENDPOINT": collector.url}
-        yield Case(("celery", "-A", "shop", "worker"), {**variables, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"})
+    with _by_grpc() as variables:
+        yield Case(("celery", "-A", "shop", "worker"), variables)
+
+
+@plant("grpc-and-greenlets", "warning", "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf")
+def gunicorn_runs_greenlets(soil: Soil) -> Iterator[Case]:
+    """Workers of gunicorn run gevent, and spans are sent by gRPC."""
+    _shop(soil)
+    with _by_grpc() as variables:
+        yield Case(("gunicorn", "--worker-class", "gevent", "shop:app"), variables)
 
 
 @plant("server-without-threads", "error", "enable-threads")
