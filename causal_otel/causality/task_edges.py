@@ -77,10 +77,6 @@ def waiting_task(task: Task[Any]) -> Task[Any] | None:
     for future in futures:  # grows meanwhile
         if len(futures) > _MOST:
             break
-        for awaiting in getattr(future, "_asyncio_awaited_by", None) or ():  # Python 3.14 keeps a record
-            if isinstance(awaiting, Task):
-                return awaiting
-            futures.append(awaiting)
         for callback, _ in getattr(future, "_callbacks", None) or ():
             for found in _behind(callback):
                 if isinstance(found, Task):

@@ -31,8 +31,13 @@ _SLICE = 64
 _BREATH = 10e-6
 """Seconds between two slices. Zero would give the GIL away and mostly take it back before another thread woke up."""
 
-_REFERENCES = 3
-"""``getrefcount()`` of a span that only our list, the loop variable and the call's own argument refer to."""
+
+def _references() -> int:
+    """``getrefcount()`` of a span that only our list and the loop's variable refer to. Since 3.14 no argument counts."""
+    return max(getrefcount(span) for span in [object()])
+
+
+_REFERENCES = _references()
 
 
 class Batcher:
