@@ -22,8 +22,12 @@ _PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 
 
 def _look_behind_shims() -> None:
-    """Let nox find every Python that pyenv has: a shim runs the chosen versions alone, and nox takes it for none."""
+    """Let nox find every Python that pyenv has: a shim runs the chosen versions alone, and nox takes it for none.
+
+    And those that ``.ci/newer_python`` has fetched.
+    """
     for version in _PYTHONS:
+        os.environ["PATH"] += f"{os.pathsep}{Path(__file__).parent}/build/python{version}/usr/bin"
         command = [f"python{version}", "-c", "import sys; print(sys.executable)"]
         try:
             found = subprocess.run(
