@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from tests.docs.pages import PAGES, read
 
-__all__ = ["ALL", "COMMANDS", "ELSEWHERE", "Block", "blocks", "elsewhere"]
+__all__ = ["ALL", "COMMANDS", "ELSEWHERE", "Block", "Command", "blocks", "commands", "elsewhere"]
 
 COMMANDS = ("bash", "console", "sh")
 """Languages whose blocks are commands of a shell."""
@@ -17,6 +18,7 @@ ELSEWHERE = {
     r"docs/tutorial/first-trace\.md": "tests/docs/test_tutorial.py",
     r"docs/how-to/write-a-patch\.md": "tests/docs/test_examples.py",
     r"docs/how-to/(deploy[\w-]*|monitor)\.md": "tests/docs/test_deploying.py",
+    r"examples/\w+/README\.md": "tests/examples/test_readmes.py",
 }
 """Pages with a test of their own that runs all of their blocks."""
 
@@ -66,6 +68,26 @@ def blocks(page: str) -> list[Block]:
         )
         for match in _BLOCK.finditer(text)
     ]
+
+
+class Command(NamedTuple):
+    """A command that a page tells its reader to type."""
+
+    text: str
+    shown: list[str]
+    """Lines that the page shows it to print."""
+
+
+def commands(block: Block) -> Iterator[Command]:
+    """The commands of a block, in their order."""
+    if block.language != "console":
+        yield Command(block.code, [])
+        return
+    for part in re.split(r"^\$ ", block.code, flags=re.MULTILINE)[1:]:
+        found = re.match(r"(?:.*\\\n)*.*\n?", part)
+        assert found is not None
+        shown = [line for line in part[found.end() :].splitlines() if line.strip()]
+        yield Command(found[0].strip(), shown)
 
 
 def elsewhere(page: str) -> str:

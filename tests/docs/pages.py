@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 PAGES = [
     *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md")),
+    *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "examples").rglob("README.md")),
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md"),
 ]
 """All pages, by their paths in the checkout."""

@@ -20,6 +20,7 @@ _SERVERS = {
     r"(?:causal-otel run .*)?uvicorn\b": "Uvicorn running on",
     r"celery\b.*\bworker\b": "celery@",
     r"gunicorn\b": "Listening at",
+    r"\./start\.sh": "celery@",
 }
 """Commands that stay until they are ended, and what they print once they can be asked."""
 
@@ -56,8 +57,8 @@ class Terminal:
         with suppress(BrokenPipeError):
             self._shell.stdin.close()
 
-    def run(self, command: str, shown: Sequence[str] = ()) -> None:
-        """Run a command to its end, or until it is ready if it stays.
+    def run(self, command: str, shown: Sequence[str] = ()) -> str:
+        """Run a command to its end, or until it is ready if it stays; gives what it has printed until then.
 
         Args:
             command: what to type.
@@ -76,6 +77,7 @@ class Terminal:
             printed = self._once(command)
         lacking = _lacking(shown, printed)
         assert lacking == [], f"{command} does not print {lacking}, but:\n{printed}"
+        return printed
 
     def _until(self, command: str, shown: Sequence[str]) -> str:
         """Look again and again until all of that is shown; what it has printed last."""

@@ -14,17 +14,16 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import trustme
 
 from causal_otel.testing.process import LOOPBACK, claim_port
 from tests.docs import seed
-from tests.docs.blocks import ALL, COMMANDS, Block, elsewhere
+from tests.docs.blocks import ALL, COMMANDS, Command, commands, elsewhere
 from tests.docs.pages import ROOT
 from tests.docs.terminal import Terminal
 from tests.faults.programs import environment
@@ -114,23 +113,6 @@ def test_python_of_a_page_runs(page: str, tmp_path: Path) -> None:
 # -- commands ----------------------------------------------------------------------------------------------------------
 
 
-class _Command(NamedTuple):
-    text: str
-    shown: list[str]
-    """Lines that the page shows it to print."""
-
-
-def _commands(block: Block) -> Iterator[_Command]:
-    if block.language != "console":
-        yield _Command(block.code, [])
-        return
-    for part in re.split(r"^\$ ", block.code, flags=re.MULTILINE)[1:]:
-        found = re.match(r"(?:.*\\\n)*.*\n?", part)
-        assert found is not None
-        shown = [line for line in part[found.end() :].splitlines() if line.strip()]
-        yield _Command(found[0].strip(), shown)
-
-
 @dataclass
 class _Place:
     """Where the commands of a page run: a directory with what pages suppose to be there, and free ports."""
@@ -203,14 +185,14 @@ def place(page: str, tmp_path: Path, request: pytest.FixtureRequest) -> _Place:
 @pytest.mark.parametrize("page", _pages(COMMANDS))
 def test_commands_of_a_page_run(page: str, place: _Place) -> None:
     """Each command of a page ends well, or starts; what the page shows it to print, it prints."""
-    commands: list[_Command] = []
+    told: list[Command] = []
     for block in (block for block in _MINE if block.page == page):
         if block.file:
             place.write(block.file, block.code)
         elif block.language in COMMANDS:
-            commands += _commands(block)
+            told += commands(block)
     with Terminal(place.directory, place.variables()) as terminal:
         if page in _SEARCHING:
             terminal.run("causal-otel import seed.jsonl")
-        for command in commands:
+        for command in told:
             terminal.run(place.here(command.text), [place.here(line) for line in command.shown])

@@ -78,12 +78,17 @@ def test_an_index_would_take_them(built: Path, wheel: Path) -> None:
 
 
 def test_the_wheel_has_the_package_and_nothing_else(wheel: Path) -> None:
-    """Each file of the packages that git has is in the wheel, but for what writes the documentation; no test is."""
+    """Each file of the packages that git has is in the wheel, but for what writes the documentation; no test is.
+
+    So is the example that the demo runs.
+    """
     with zipfile.ZipFile(wheel) as archive:
         inside = {name for name in archive.namelist() if ".dist-info/" not in name}
     git = ["git", "-c", "safe.directory=*", "ls-files", "causal_otel", "_causal_otel_start", "_causal_otel_pytest.py"]
+    git += ["examples/platform/demo"]
     tracked = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    assert inside == {name for name in tracked if not name.startswith("causal_otel/_reference/")}
+    expected = {re.sub(r"^examples/", "causal_otel/cli/demo/", name) for name in tracked}
+    assert inside == {name for name in expected if not name.startswith("causal_otel/_reference/")}
     assert "causal_otel/py.typed" in inside
 
 
@@ -93,6 +98,7 @@ def test_the_sdist_can_be_tested(built: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"tests/conftest.py", "Makefile", "constraints.txt", "noxfile.py", "docs/README.md", "SECURITY.md"} <= names
+    assert "examples/testing/causal-budget.jsonl" in names
 
 
 def test_metadata(wheel: Path) -> None:

@@ -41,7 +41,7 @@ A line is a span: one operation in one process. What it led to stands below it, 
 A bar is when it ran. The bars of a trace share one time axis, whatever process they come from: where they overlap, \
 things ran at the same time; where one begins at another's end, it waited for it.
 All that the service's code says about tracing is causal_otel.install(service_name=...), and once causal_otel.span(). \
-The README tells how to do the same with yours.
+That code is examples/platform, which you can copy; the README tells how to do the same with yours.
 """.splitlines()
 
 # Packages of the extra, by the names they are imported by.

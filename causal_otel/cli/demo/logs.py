@@ -1,25 +1,14 @@
-"""The demo's services log, as JSON on standard error; and what they have logged in a trace."""
+"""What the demo's services have logged in a trace: they log JSON, an object a line."""
 
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from causal_otel.logs import JSONFormatter
 from causal_otel.testing.process import Process
 
-__all__ = ["Line", "lines_of", "log_as_json"]
-
-
-def log_as_json() -> None:
-    """Set up logging for this process: what the demo itself says, and what others warn of."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(JSONFormatter())
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    for name in ("demo", "celery"):
-        logging.getLogger(name).setLevel(logging.INFO)
+__all__ = ["Line", "lines_of"]
 
 
 class Line(NamedTuple):

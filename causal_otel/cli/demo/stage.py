@@ -1,15 +1,16 @@
-"""Everything the demo runs on."""
+"""Everything the demo runs on. Its services are the example ``examples/platform``."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from causal_otel.cli.demo.collector import Collector
-from causal_otel.cli.demo.config import Config
 from causal_otel.cli.demo.starting import consuming, listening, starting, uvicorn, worker
 from causal_otel.testing.process import LOOPBACK, Process, claim_port
 from causal_otel.testing.servers import bolt, postgres, valkey
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = ["Stage", "stage"]
+
+_HERE = Path(__file__).parent
+_PLATFORM = next(
+    folder for folder in (_HERE / "platform", _HERE.parents[2] / "examples" / "platform") if folder.exists()
+)
+"""The example: a wheel has a copy of it, beside this file."""
 
 
 @dataclass(frozen=True)
@@ -52,23 +59,26 @@ def stage(console: Console, api_port: int | None = None) -> Iterator[Stage]:
         claim_port(api_port, "demo-api")  # a taken port is told at once, not after the others have started
     begun = time.monotonic()
     with starting(console) as start:
+        start.environment["PYTHONPATH"] = os.pathsep.join(
+            [str(_PLATFORM), *filter(None, [start.environment.get("PYTHONPATH")])]
+        )
         kept = start.collector()
         scoring_port = claim_port(None, "demo-scoring")
-        scoring = start.begin("demo-scoring", uvicorn("external", scoring_port))
+        scoring = start.begin("demo-scoring", uvicorn("demo.scoring:app", scoring_port))
         postgres_url = start.up("PostgreSQL", "deliveries and analyses", postgres())
         redis_url = start.up("Valkey", "a Redis by another name: cache, and Celery's queue", valkey())
         graph = start.up("ArcadeDB", "stands in for Neo4j: it speaks Bolt and Cypher", bolt())
-        start.environment |= Config(
-            postgres_url=postgres_url,
-            redis_url=redis_url,
-            neo4j_url=graph.url,
-            neo4j_user=graph.user,
-            neo4j_password=graph.password,
-            scoring_url=f"http://{LOOPBACK}:{scoring_port}",
-        ).environment()
+        start.environment |= {
+            "POSTGRES_URL": postgres_url,
+            "REDIS_URL": redis_url,
+            "NEO4J_URL": graph.url,
+            "NEO4J_USER": graph.user,
+            "NEO4J_PASSWORD": graph.password,
+            "SCORING_URL": f"http://{LOOPBACK}:{scoring_port}",
+        }
         api_port = claim_port(api_port, "demo-api")
-        api = start.begin("demo-api", uvicorn("app", api_port))
-        tasks = start.begin("demo-worker", worker("tasks", 2))
+        api = start.begin("demo-api", uvicorn("demo.api:app", api_port))
+        tasks = start.begin("demo-worker", worker("demo.tasks", 2))
         start.ready(scoring, "an external HTTP service, on Starlette", listening(scoring_port))
         start.ready(api, "FastAPI under uvicorn", listening(api_port))
         start.ready(tasks, "Celery, prefork: tasks run in other processes", consuming)

@@ -100,17 +100,17 @@ def starting(console: Console) -> Iterator[Starting]:
             stopping.start()
 
 
-def uvicorn(module: str, port: int, *, loop: str = "auto") -> list[str]:
-    """The arguments that serve ``app`` of a module of the demo's, on an event loop that uvicorn knows."""
+def uvicorn(app: str, port: int, *, loop: str = "auto") -> list[str]:
+    """The arguments that serve an application, such as ``demo.api:app``, on an event loop that uvicorn knows."""
     options = ["--host", LOOPBACK, "--port", str(port), "--log-level", "warning", "--timeout-graceful-shutdown", "2"]
-    return ["uvicorn", f"causal_otel.cli.demo.{module}:app", "--loop", loop, *options]
+    return ["uvicorn", app, "--loop", loop, *options]
 
 
 def worker(module: str, processes: int) -> list[str]:
-    """The arguments that start a worker with Celery's app of a module of the demo's."""
+    """The arguments that start a worker with Celery's app of a module."""
     quiet = ["--without-mingle", "--without-gossip", "--without-heartbeat"]
     options = ["worker", "-P", "prefork", "-c", str(processes), "-l", "INFO"]
-    return ["celery", "-A", f"causal_otel.cli.demo.{module}", *options, *quiet]
+    return ["celery", "-A", module, *options, *quiet]
 
 
 def listening(port: int) -> Callable[[Process], bool]:

@@ -23,7 +23,6 @@ from fastapi.responses import StreamingResponse
 from redis.asyncio import Redis
 
 import causal_otel
-from causal_otel.cli.demo.logs import log_as_json
 from causal_otel.cli.demo.slow.causes import PLANTED
 from causal_otel.cli.demo.slow.config import SlowConfig
 from causal_otel.testing.process import LOOPBACK
@@ -31,7 +30,6 @@ from causal_otel.testing.process import LOOPBACK
 __all__ = ["app"]
 
 causal_otel.install(service_name="demo-api")
-log_as_json()
 config = SlowConfig.load()
 queue = Celery("slow", broker=config.redis_url)
 

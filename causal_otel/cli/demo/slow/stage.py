@@ -58,11 +58,13 @@ def slow_stage(
         # What is planted is slow on any machine.
         told = {"TRACING_LOOP_BLOCK_THRESHOLD": "0.05", "TRACING_SLOW_PLUMBING": "0.01"}
         start.environment |= {**config.environment(), **told, **(environment or {})}
-        external = start.begin("demo-scoring", uvicorn("slow.external", external_port))
+        external = start.begin("demo-scoring", uvicorn("causal_otel.cli.demo.slow.external:app", external_port))
         api_port = claim_port(api_port, "demo-api")
-        served = uvicorn("slow.app", api_port, loop=loop) if api is None else api(api_port)
+        served = uvicorn("causal_otel.cli.demo.slow.app:app", api_port, loop=loop) if api is None else api(api_port)
         serving = start.begin("demo-api", served)
-        tasks = start.begin("demo-worker", celery_worker("slow.tasks", 1) if worker is None else worker)
+        tasks = start.begin(
+            "demo-worker", celery_worker("causal_otel.cli.demo.slow.tasks", 1) if worker is None else worker
+        )
         start.ready(external, "an external HTTP service, which takes its time", listening(external_port))
         start.ready(serving, "FastAPI under uvicorn", listening(api_port))
         start.ready(tasks, "Celery, with one process", consuming)

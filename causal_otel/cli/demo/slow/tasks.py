@@ -7,18 +7,15 @@ import time
 from celery import Celery
 
 import causal_otel
-from causal_otel.cli.demo.logs import log_as_json
 from causal_otel.cli.demo.slow.causes import PLANTED
 from causal_otel.cli.demo.slow.config import SlowConfig
 
 __all__ = ["celery"]
 
 causal_otel.install(service_name="demo-worker")
-log_as_json()
 
 celery = Celery("slow", broker=SlowConfig.load().redis_url)
 celery.conf.broker_connection_retry_on_startup = True
-celery.conf.worker_hijack_root_logger = False
 
 
 @celery.task(name="work", ignore_result=True)

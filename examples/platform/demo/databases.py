@@ -1,4 +1,4 @@
-"""The demo's databases: the clients that API and worker share, and the data in them."""
+"""The databases: the clients that API and worker share, and the data in them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import asyncpg
 from neo4j import AsyncDriver, AsyncGraphDatabase
 from redis.asyncio import Redis
 
-from causal_otel.cli.demo.config import Config
+from demo.settings import NEO4J_PASSWORD, NEO4J_URL, NEO4J_USER, POSTGRES_URL, REDIS_URL
 
 __all__ = ["DATABASE", "Clients", "connected", "seed"]
 
@@ -21,8 +21,10 @@ _REQUESTS = 250  # at a time, which is more than redis-py allows for by default
 
 _SUPPLIES = {"Acme": ["Bolts & Co", "Cobalt AG", "Drift Ltd"], "Bolts & Co": ["Cobalt AG"], "Drift Ltd": ["Echo SA"]}
 
+_DAYS = 90
+
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS deliveries (company text, day integer, days_late integer);
+CREATE TABLE IF NOT EXISTS deliveries (company text, day integer, days_late integer, PRIMARY KEY (company, day));
 CREATE TABLE IF NOT EXISTS analyses (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, company text, state text DEFAULT 'queued', risk float8
 );
@@ -39,18 +41,18 @@ class Clients:
 
 
 @asynccontextmanager
-async def connected(config: Config) -> AsyncIterator[Clients]:
+async def connected() -> AsyncIterator[Clients]:
     """Connect to all databases for as long as the block lasts."""
     async with (
-        asyncpg.create_pool(config.postgres_url, min_size=1, max_size=4) as postgres,
-        AsyncGraphDatabase.driver(config.neo4j_url, auth=(config.neo4j_user, config.neo4j_password)) as graph,
-        Redis.from_url(config.redis_url, decode_responses=True, max_connections=_REQUESTS) as redis,
+        asyncpg.create_pool(POSTGRES_URL, min_size=1, max_size=4) as postgres,
+        AsyncGraphDatabase.driver(NEO4J_URL, auth=(NEO4J_USER, NEO4J_PASSWORD)) as graph,
+        Redis.from_url(REDIS_URL, decode_responses=True, max_connections=_REQUESTS) as redis,
     ):
         yield Clients(postgres, graph, redis)
 
 
 async def seed(clients: Clients) -> None:
-    """Fill the databases: who supplies whom, and how late each supplier was on 90 days."""
+    """Fill the databases, if they are not: who supplies whom, and how late each supplier was on each day."""
     edges = [{"from": supplier, "to": company} for company, all_of in _SUPPLIES.items() for supplier in all_of]
     await clients.graph.execute_query(
         "UNWIND $edges AS edge MERGE (s:Company {name: edge.from}) MERGE (c:Company {name: edge.to}) "
@@ -60,5 +62,5 @@ async def seed(clients: Clients) -> None:
     )
     await clients.postgres.execute(_SCHEMA)
     suppliers = sorted({edge["from"] for edge in edges})
-    deliveries = [(name, day, day * len(name) % 7) for name in suppliers for day in range(90)]
-    await clients.postgres.copy_records_to_table("deliveries", records=deliveries)
+    deliveries = [(name, day, day * len(name) % 7) for name in suppliers for day in range(_DAYS)]
+    await clients.postgres.executemany("INSERT INTO deliveries VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", deliveries)

@@ -1,4 +1,4 @@
-"""The demo's worker, ``demo-worker``: a Celery task that asks two databases and an external service."""
+"""The worker, ``demo-worker``: a Celery task that asks two databases and an external service."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from celery import Celery
 from celery.signals import setup_logging
 
 import causal_otel
-from causal_otel.cli.demo.clients import DATABASE, connected
-from causal_otel.cli.demo.config import Config
-from causal_otel.cli.demo.logs import log_as_json
+from demo.databases import DATABASE, connected
+from demo.logs import log_as_json
+from demo.settings import REDIS_URL, SCORING_URL
 
 __all__ = ["analyse", "celery"]
 
 causal_otel.install(service_name="demo-worker")
 
-logger = logging.getLogger("demo.worker")
-config = Config.load()
-celery = Celery("demo", broker=config.redis_url)
+logger = logging.getLogger(__name__)
+celery = Celery("demo", broker=REDIS_URL)
 celery.conf.broker_connection_retry_on_startup = True
 
 
@@ -41,7 +40,7 @@ def analyse(number: int, company: str) -> None:
 async def _analyse(number: int, company: str) -> None:
     suppliers: list[str] = []
     late: dict[str, float] = {}
-    async with connected(config) as clients, httpx.AsyncClient(base_url=config.scoring_url, trust_env=False) as scoring:
+    async with connected() as clients, httpx.AsyncClient(base_url=SCORING_URL) as scoring:
 
         async def find_suppliers() -> None:
             records, _, _ = await clients.graph.execute_query(

@@ -1,4 +1,4 @@
-"""The demo's API, ``demo-api``: FastAPI on PostgreSQL, Redis and Neo4j. One line of it is about tracing."""
+"""The API, ``demo-api``: FastAPI on PostgreSQL, Redis and Neo4j. One line of it is about tracing."""
 
 from __future__ import annotations
 
@@ -14,24 +14,23 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 from pydantic import BaseModel
 
 import causal_otel
-from causal_otel.cli.demo.clients import DATABASE, Clients, connected, seed
-from causal_otel.cli.demo.config import Config
-from causal_otel.cli.demo.logs import log_as_json
+from demo.databases import DATABASE, Clients, connected, seed
+from demo.logs import log_as_json
+from demo.settings import REDIS_URL
 
 __all__ = ["app"]
 
 causal_otel.install(service_name="demo-api")  # the one line; all spans of this file come from it
 
 log_as_json()
-logger = logging.getLogger("demo.api")
-config = Config.load()
-queue = Celery("demo", broker=config.redis_url)
+logger = logging.getLogger(__name__)
+queue = Celery("demo", broker=REDIS_URL)
 
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Clients]]:
     """Connect once, for all requests."""
-    async with connected(config) as clients:
+    async with connected() as clients:
         await seed(clients)
         yield {"clients": clients}
 
@@ -42,7 +41,7 @@ async def clients_of(request: Request) -> Clients:
     return clients
 
 
-app = FastAPI(title="causal_otel demo", lifespan=lifespan)
+app = FastAPI(title="Suppliers", lifespan=lifespan)
 Connected = Annotated[Clients, Depends(clients_of)]
 
 

@@ -1,4 +1,4 @@
-"""The demo's external HTTP service, ``demo-scoring``: somebody else's model behind ``POST /v1/score``."""
+"""Another HTTP service, ``demo-scoring``: somebody else's model behind ``POST /v1/score``, on Starlette."""
 
 from __future__ import annotations
 

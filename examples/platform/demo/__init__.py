@@ -1,0 +1,1 @@
+"""A service that rates the risk of a company's suppliers."""
