@@ -81,10 +81,11 @@ def test_numbers_are_those_of_the_code(page: str, sentence: str, constant: str, 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page != "CHANGELOG.md"])
 def test_files_that_pages_name_exist(page: str) -> None:
-    """A path of a file or folder of the checkout that a page names in literals is there."""
+    """A path of a file or folder that a page names in literals is there, in the checkout or beside the page."""
     named = re.findall(r"`([\w./]+(?:\.py|/))`", read(page))
     mine = [name for name in named if name.startswith(tuple("abcdefghijklmnopqrstuvwxyz_")) and "NAME" not in name]
-    missing = [name for name in mine if not any((ROOT / place / name).exists() for place in _PLACES)]
+    places = (*_PLACES, Path(page).parent)
+    missing = [name for name in mine if not any((ROOT / place / name).exists() for place in places)]
     made = {"shop.py", "acmedb_tracing.py", "asgi.py", *(block.file for block in ALL)}
     assert [name for name in missing if name not in made] == []
 

@@ -32,8 +32,8 @@ from tests.span_relations import assert_span
 from tests.waiting import wait_until
 
 _COLLECTOR = "causal-otel"
-_PLUGINS = "-p no:ddtrace -p no:logfire -p no:pytest_logfire -p no:valkey -p no:inline_snapshot -p no:syrupy"
-"""What the environment of these tests has besides, and a reader's has not."""
+_PLUGINS = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "_causal_otel_pytest"}
+"""A reader has ours alone; the environment of these tests has a dozen others."""
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ def _assert_n_plus_one(receiver: ReceivedSpans, trace: str, database: dict[str, 
 
 def test_testing(tmp_path: Path) -> None:
     """The suite passes within its committed budgets, which an update leaves as they are, and writes a report."""
-    with followed("testing", tmp_path, PYTEST_ADDOPTS=_PLUGINS):
+    with followed("testing", tmp_path, **_PLUGINS):
         report = (tmp_path / "testing" / "traces.html").read_text(encoding="utf-8")
         assert "GET /orders/{number}" in report
         budgets = "causal-budget.jsonl"
@@ -207,7 +207,7 @@ def test_testing_tells_what_got_slow(tmp_path: Path) -> None:
     store.write_text(store.read_text(encoding="utf-8").replace(together, ""), encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q"],
-        cwd=place, env=environment(PYTEST_ADDOPTS=_PLUGINS), capture_output=True, text=True, timeout=120,
+        cwd=place, env=environment(**_PLUGINS), capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 1
     for line in ("E       -     SELECT articles", "E       +     5× SELECT articles", "1 failed, 1 passed in "):

@@ -30,13 +30,10 @@ def test_prefix(caplog: pytest.LogCaptureFixture, name: str) -> None:
 
 
 def test_there_is_no_other_logger() -> None:
-    """All modules log through the one that puts the prefix there; none asks logging itself for a logger.
-
-    But for the demo's services, which log as programs of users do.
-    """
+    """All modules log through the one that puts the prefix there; none asks logging itself for a logger."""
     found = []
     for file in PACKAGE.rglob("*.py"):
-        if file == PACKAGE / "_internal/log.py" or file.parent == PACKAGE / "cli/demo":
+        if file == PACKAGE / "_internal/log.py":
             continue
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call):

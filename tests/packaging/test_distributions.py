@@ -168,6 +168,18 @@ def test_the_collector_runs_from_the_wheel(empty: Path, tmp_path: Path, wheel: P
         assert collector.trace(1) == ["work"]
 
 
+def test_the_demo_runs_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
+    """Its services are the example's, of which the wheel has a copy."""
+    place = tmp_path / "installed"
+    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", place)
+    run_to_end(*pip, wheel, seconds=_SECONDS)
+    command = [sys.executable, "-m", "causal_otel", "demo", "--exit"]
+    strict = variables(PYTHONPATH=str(place), HOME=str(tmp_path))
+    done = subprocess.run(command, cwd=tmp_path, env=strict, capture_output=True, text=True, timeout=240)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "weigh suppliers" in done.stdout
+
+
 def test_pytest_imports_it_as_it_is(wheel: Path, tmp_path: Path) -> None:
     """A suite finds the plugin by its entry point, and pytest rewrites no assertion of ours, as it does of plugins."""
     place = tmp_path / "installed"
