@@ -33,7 +33,7 @@ _BREATH = 10e-6
 
 
 def _references() -> int:
-    """``getrefcount()`` of a span that only our list and the loop refer to. Since 3.14 the argument of a call counts none."""
+    """``getrefcount()`` of a span that only our list and the loop refer to: no argument counts since 3.14."""
     return max(getrefcount(span) for span in [object()])
 
 
