@@ -35,11 +35,12 @@ class _AfterSite:
 
     @classmethod
     def find_spec(cls, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:
-        if name == "sitecustomize" and cls in sys.meta_path:
+        if name == "sitecustomize":
             sys.meta_path.remove(cls)
             start()
 
 
 def start_after_site() -> None:
-    """:func:`start` as soon as ``sys.path`` is complete: a ``.pth`` file is read before it is."""
-    sys.meta_path.insert(0, _AfterSite)
+    """:func:`start` as soon as ``sys.path`` is complete: a ``.pth`` file is read before it is, in a venv even twice."""
+    if _AfterSite not in sys.meta_path:
+        sys.meta_path.insert(0, _AfterSite)
