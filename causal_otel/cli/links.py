@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from causal_otel.collector.analysis import SpanView, TraceView
-    from causal_otel.collector.analysis.view import LinkView
+    from causal_otel.collector.view import LinkView
 
 __all__ = ["described_links"]
 

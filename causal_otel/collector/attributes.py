@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "KINDS",
     "MISSING_SERVICE",
+    "kind_name",
     "plain",
     "plain_dict",
     "scope_tags",
@@ -42,6 +43,11 @@ MISSING_SERVICE = "missing-service-name"
 
 KINDS = ("unspecified", "internal", "server", "client", "producer", "consumer")
 """The span kinds by their OTLP number."""
+
+
+def kind_name(span: Span) -> str:
+    """The span's kind as queries name it; one that OTLP does not know is ``unspecified``."""
+    return KINDS[span.kind] if 0 <= span.kind < len(KINDS) else KINDS[0]
 
 
 def plain(value: AnyValue) -> Any:

@@ -12,11 +12,11 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from causal_otel.collector.attributes import kind_name as kind_of
 from causal_otel.collector.attributes import plain, scope_tags, service_name, text
 from causal_otel.collector.conditions import number
 from causal_otel.collector.expressions import Compare, Field
 from causal_otel.collector.heat import with_roots
-from causal_otel.collector.matching import kind_name as kind_of
 from causal_otel.collector.matching import matched, span_duration, status_name
 from causal_otel.collector.systems import system_of
 from causal_otel.names import OTEL_STATUS_DESCRIPTION

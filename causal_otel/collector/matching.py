@@ -5,7 +5,6 @@ The store finds candidates by its indexes, and :func:`matching_span` decides.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection
 from functools import lru_cache
 from itertools import chain
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
-from causal_otel.collector.attributes import KINDS, plain, service_name, tags, text
+from causal_otel.collector.attributes import kind_name, plain, service_name, tags, text
 from causal_otel.collector.conditions import on_duration, on_text, on_values
 from causal_otel.collector.expressions import (
     And,
@@ -27,7 +26,8 @@ from causal_otel.collector.expressions import (
     only_service,
     whole,
 )
-from causal_otel.collector.query import Query, ServiceCount, Summary
+from causal_otel.collector.query import Query, Summary
+from causal_otel.collector.service_counts import service_counts
 from causal_otel.collector.systems import system_of
 from causal_otel.collector.times import is_time, length
 
@@ -36,17 +36,12 @@ if TYPE_CHECKING:
     from opentelemetry.proto.resource.v1.resource_pb2 import Resource
     from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span, TracesData
 
-__all__ = ["Matched", "kind_name", "matched", "matching_span", "span_duration", "status_name", "summary"]
+__all__ = ["Matched", "matched", "matching_span", "span_duration", "status_name", "summary"]
 
 
 def span_duration(span: Span) -> int:
     """Nanoseconds from start to end; 0 if they are no real times, see :func:`~causal_otel.collector.times.length`."""
     return length(span.start_time_unix_nano, span.end_time_unix_nano)
-
-
-def kind_name(span: Span) -> str:
-    """The span's kind as queries name it; one that OTLP does not know is ``unspecified``."""
-    return KINDS[span.kind] if 0 <= span.kind < len(KINDS) else KINDS[0]
 
 
 def status_name(span: Span) -> str:
@@ -199,8 +194,7 @@ def summary(trace: TracesData) -> Summary:
             each[0].start_time_unix_nano,
         ),
     )
-    counts = Counter(service for _, service in spans)
-    errors = Counter(service for span, service in spans if span.status.code == Status.STATUS_CODE_ERROR)
+    errors = [service for span, service in spans if span.status.code == Status.STATUS_CODE_ERROR]
     # A span that has no time of its own must not stretch those that have.
     timed = [span for span, _ in spans if is_time(span.start_time_unix_nano)] or [span for span, _ in spans]
     start = min(span.start_time_unix_nano for span in timed)
@@ -212,10 +206,7 @@ def summary(trace: TracesData) -> Summary:
         start=start,
         end=max(span.start_time_unix_nano + span_duration(span) for span in timed),
         spans=len(spans),
-        errors=errors.total(),
+        errors=len(errors),
         orphans=sum(bool(span.parent_span_id) and span.parent_span_id not in present for span, _ in spans),
-        services=tuple(
-            ServiceCount(name, count, errors[name])
-            for name, count in sorted(counts.items(), key=lambda each: (-each[1], each[0]))
-        ),
+        services=service_counts([service for _, service in spans], errors),
     )

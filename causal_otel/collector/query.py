@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from causal_otel.collector.expressions import Expression
     from causal_otel.collector.figures import Dependency, OperationStatistics
     from causal_otel.collector.heat import HeatMap
+    from causal_otel.collector.service_counts import ServiceCount
     from causal_otel.collector.vocabulary import Vocabulary
 
 __all__ = [
@@ -34,7 +35,6 @@ __all__ = [
     "Operation",
     "Query",
     "Recent",
-    "ServiceCount",
     "Summary",
     "TraceLogs",
     "TraceReader",
@@ -137,15 +137,6 @@ class Counted:
 
     traces: int
     complete: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceCount:
-    """A service's part of a trace."""
-
-    name: str
-    spans: int
-    errors: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,7 @@
-"""What can be asserted of the traces of a test. Each failure says what is wrong in words, and where it comes from."""
+"""What can be asserted of the traces of a test. Each failure says what is wrong in words, and where it comes from.
+
+What only some assertions need is imported by these: a suite pays for what it asserts.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +12,14 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from causal_otel._internal.durations import format_duration
-from causal_otel.causality.explanation.findings.n_plus_one import one_after_another
-from causal_otel.causality.explanation.stalls import is_stall, stalled_by
+from causal_otel.causality.spans.sequences import one_after_another
+from causal_otel.causality.spans.stalls import is_stall, stalled_by
 from causal_otel.testing.calls import OUTSIDE, is_query, operation_above, queries, shape
-from causal_otel.testing.expected import difference
-from causal_otel.testing.loops import unwatched
-from causal_otel.testing.orphans import orphans
-from causal_otel.testing.overhead import overhead
-from causal_otel.testing.secrets import secrets_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from causal_otel.collector.analysis import SpanView, TraceView
+    from causal_otel.collector.view import SpanView, TraceView
     from causal_otel.testing.recorder import Scope
 
 __all__ = ["Assertions", "counted"]
@@ -54,6 +52,8 @@ class Assertions:
                 Only names are compared where no line has brackets.
             by_name: whether the order of siblings does not matter.
         """
+        from causal_otel.testing.expected import difference
+
         __tracebackhide__ = True
         if said := difference(expected, self.all, by_name=by_name):
             raise AssertionError(f"the tree is another one (-: expected, +: found):\n{said}")
@@ -64,6 +64,8 @@ class Assertions:
         That is: each span names a parent that was recorded, that is still open, or that is in another process; and no
         query or request that was sent begins a trace of its own while a request or a task is worked on.
         """
+        from causal_otel.testing.orphans import orphans
+
         __tracebackhide__ = True
         if found := orphans(self.all, self._records()):
             raise AssertionError(
@@ -125,6 +127,8 @@ class Assertions:
         Args:
             ms: milliseconds, not less than what the setting ``loop_block_threshold`` has recorded (50 by default).
         """
+        from causal_otel.testing.loops import unwatched
+
         __tracebackhide__ = True
         if why := unwatched(ms):
             raise AssertionError(f"whether an event loop was blocked for {ms:g} ms cannot be told: {why}")
@@ -148,6 +152,8 @@ class Assertions:
         Args:
             values: what must not be there: the password or the card number that the test has sent.
         """
+        from causal_otel.testing.secrets import secrets_in
+
         __tracebackhide__ = True
         if found := secrets_in(self.all, values):
             raise AssertionError(
@@ -165,6 +171,8 @@ class Assertions:
         Args:
             percent: the share, of 100.
         """
+        from causal_otel.testing.overhead import overhead
+
         __tracebackhide__ = True
         if said := overhead(self.scope, self._records(), percent):
             many = Counter(span.name for span in self.spans).most_common(5)

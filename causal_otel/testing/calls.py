@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from causal_otel.causality.explanation.stalls import is_stall
-from causal_otel.causality.explanation.targets import is_database
+from causal_otel.causality.spans.stalls import is_stall
+from causal_otel.causality.spans.targets import is_database
 from causal_otel.names import CAUSAL_CODE_ORIGIN, DB_QUERY_TEXT, URL_TEMPLATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from causal_otel.collector.analysis import SpanView, TraceView
+    from causal_otel.collector.view import SpanView, TraceView
 
 __all__ = ["OUTSIDE", "Shape", "is_external", "is_query", "is_timed", "operation_above", "queries", "shape"]
 

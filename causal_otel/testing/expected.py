@@ -18,7 +18,7 @@ from causal_otel.testing.trees import Node, describe, forest, indented
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from causal_otel.collector.analysis import SpanView, TraceView
+    from causal_otel.collector.view import SpanView, TraceView
 
 __all__ = ["difference"]
 

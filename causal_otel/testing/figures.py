@@ -11,7 +11,7 @@ from causal_otel.testing.calls import OUTSIDE, is_external, is_query, is_timed, 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from causal_otel.collector.analysis import TraceView
+    from causal_otel.collector.view import TraceView
 
 __all__ = ["Figures", "figures"]
 

@@ -9,7 +9,7 @@ from causal_otel.testing.calls import is_timed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from causal_otel.collector.analysis import TraceView
+    from causal_otel.collector.view import TraceView
 
 __all__ = ["orphans"]
 

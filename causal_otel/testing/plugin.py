@@ -16,12 +16,13 @@ from causal_otel.testing.assertions import counted
 from causal_otel.testing.calls import queries
 from causal_otel.testing.figures import Figures, figures
 from causal_otel.testing.recording import NotTraced, Recording
-from causal_otel.testing.report import Slowest, packed, write
 from causal_otel.testing.traces import Traces
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from pathlib import Path
+
+    from causal_otel.testing.report import Slowest
 
 __all__ = ["Plugin"]
 
@@ -49,7 +50,7 @@ class Plugin:
         self._found: dict[str, Figures] = {}
         self._collected: set[str] = set()
         self._whole = True
-        self._slowest = Slowest()
+        self._slowest: Slowest | None = None
         self._untraced = ""
 
     def begin(self) -> None:
@@ -59,6 +60,10 @@ class Plugin:
                 self._budgets = budgets.read(self._file)
             except budgets.BudgetError as error:
                 raise pytest.UsageError(str(error)) from None
+        if self._report:
+            from causal_otel.testing.report import Slowest
+
+            self._slowest = Slowest()
         self._recording.begin()
 
     # -- a test --------------------------------------------------------------------------------------------------------
@@ -128,9 +133,12 @@ class Plugin:
         told: dict[str, Any] = {}
         if self._mode != "off" and report.passed:
             told["figures"] = figures(traces.all).document()
-        if self._report and traces.all and self._slowest.is_one(report.duration):
+        slowest = self._slowest
+        if slowest is not None and traces.all and slowest.is_one(report.duration):
             if self._is_worker:  # each worker sends those that are the slowest of its own so far
-                self._slowest.add(report.duration, report.nodeid, report.outcome)
+                slowest.add(report.duration, report.nodeid, report.outcome)
+            from causal_otel.testing.report import packed
+
             told["trace"] = packed(traces.messages())
         if told:
             report.causal_otel = told  # type: ignore[attr-defined]  # pytest-xdist sends whatever a report has
@@ -156,7 +164,7 @@ class Plugin:
             return
         if "figures" in told:
             self._found[report.nodeid] = Figures.of(told["figures"])
-        if "trace" in told:
+        if self._slowest is not None and "trace" in told:
             self._slowest.add(report.duration, report.nodeid, report.outcome, told["trace"])
 
     @pytest.hookimpl(optionalhook=True)
@@ -176,7 +184,9 @@ class Plugin:
             whole = self._whole and not any("::" in argument for argument in self._config.args)
             stay = budgets.kept(self._budgets, self._collected, self._config.rootpath, whole=whole)
             budgets.write(self._file, {**stay, **self._found})
-        if self._report:
+        if self._report and self._slowest is not None:
+            from causal_otel.testing.report import write
+
             write(self._config.rootpath / self._report, self._slowest.all())
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:

@@ -6,11 +6,13 @@ They take the way that spans take to a collector, redaction included: what a tes
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import lru_cache
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-from causal_otel.collector.analysis import build
+from causal_otel.collector.trace_tree import build
 from causal_otel.export.encoder import Encoder
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.proto.trace.v1.trace_pb2 import Span as Message
 
-    from causal_otel.collector.analysis import TraceView
+    from causal_otel.collector.view import TraceView
     from causal_otel.testing.recorder import Recorder, Scope
 
 __all__ = ["messages", "mine", "views"]
@@ -26,6 +28,16 @@ __all__ = ["messages", "mine", "views"]
 _EPOCH = 1_000_000_000_000_000_000
 _STEP = 1_000_000
 """Nanoseconds between two things that happen, where times are to be the same in every run: one millisecond."""
+
+
+_encoding = Lock()
+"""An encoder is for one thread at a time."""
+
+
+@lru_cache(maxsize=4)
+def _encoder(redaction: Any) -> Encoder:
+    """One for all tests: what repeats from test to test is encoded once."""
+    return Encoder(redaction=redaction)
 
 
 def mine(scope: Scope, recorder: Recorder) -> list[Any]:
@@ -47,8 +59,9 @@ def messages(spans: Iterable[Any]) -> list[TracesData]:
     found = []
     for some in by_trace.values():
         message = TracesData()
-        for body, _ in Encoder(redaction=_redaction(some[0])).encode(some):
-            message.MergeFromString(body)
+        with _encoding:
+            for body, _ in _encoder(_redaction(some[0])).encode(some):
+                message.MergeFromString(body)
         found.append(message)
     return sorted(found, key=lambda each: min(span.start_time_unix_nano for span in _spans(each)))
 

@@ -12,7 +12,7 @@ from causal_otel.names import DB_QUERY_TEXT
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from causal_otel.collector.analysis import SpanView, TraceView
+    from causal_otel.collector.view import SpanView, TraceView
 
 __all__ = ["secrets_in"]
 

@@ -1,4 +1,7 @@
-"""The fixture ``traces``: the spans of one test as trees, and all that can be asserted of them."""
+"""The fixture ``traces``: the spans of one test as trees, and all that can be asserted of them.
+
+What draws and explains a trace is imported once somebody wants it: mostly a test that fails.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,16 @@ import time
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from causal_otel.causality.explanation import explain
 from causal_otel.testing.assertions import Assertions
 from causal_otel.testing.reading import messages, mine, views
 from causal_otel.testing.recorder import Recorder, Scope
-from causal_otel.testing.trees import describe, forest, long_lines, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-    from causal_otel.collector.analysis import SpanView, TraceView
+    from causal_otel.collector.view import SpanView, TraceView
 
 __all__ = ["Traces"]
 
@@ -95,15 +96,22 @@ class Traces(Assertions):
             attributes: names of attributes that are to be told as well, such as ``db.query.text``.
             by_name: whether siblings stand in the order of their text, not of their start: where threads or tasks race.
         """
+        from causal_otel.testing.trees import describe, forest, text_of
+
         wanted = tuple(attributes)
         return text_of(forest(self.all, lambda span: describe(span, wanted), by_name=by_name))
 
     def why(self) -> str:
         """Why each trace took as long as it did: a sentence a line."""
+        from causal_otel.causality.explanation import explain
+
         return "\n".join(explain(trace, self.all).sentence for trace in self.all)
 
     def __str__(self) -> str:
         """The trees with durations, and below each why it took so long."""
+        from causal_otel.causality.explanation import explain
+        from causal_otel.testing.trees import forest, long_lines
+
         found = self.all
         parts = []
         for trace in found:

@@ -27,7 +27,7 @@ from causal_otel.testing.calls import is_timed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from causal_otel.collector.analysis import SpanView, TraceView
+    from causal_otel.collector.view import SpanView, TraceView
 
 __all__ = ["Node", "describe", "forest", "indented", "long_lines", "text_of"]
 

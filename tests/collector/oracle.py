@@ -9,7 +9,7 @@ from functools import partial
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status, TracesData
 
-from causal_otel.collector.attributes import service_name
+from causal_otel.collector.attributes import kind_name, service_name
 from causal_otel.collector.figures import (
     FIGURES_SECONDS,
     CallSum,
@@ -21,7 +21,7 @@ from causal_otel.collector.figures import (
     Step,
 )
 from causal_otel.collector.heat import HeatMap
-from causal_otel.collector.matching import kind_name, matching_span, span_duration, summary
+from causal_otel.collector.matching import matching_span, span_duration, summary
 from causal_otel.collector.query import (
     SORTS,
     Counted,

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status, TracesData
 
-from causal_otel.collector.attributes import plain_dict, service_name, text
+from causal_otel.collector.attributes import kind_name, plain_dict, service_name, text
 from causal_otel.collector.figures import CallSum, MeasureSum, Selected, Series, SeriesSum, Step
-from causal_otel.collector.matching import kind_name, span_duration
+from causal_otel.collector.matching import span_duration
 from causal_otel.collector.own_frames import own_frame
 from causal_otel.collector.store.histogram import Histogram
 from causal_otel.collector.systems import system_of

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from causal_otel.causality.explanation.categories import LOOP_BLOCKED, Category
-from causal_otel.causality.explanation.parts import begin, makes_room, measured
 from causal_otel.causality.explanation.pieces import Piece
-from causal_otel.causality.explanation.stalls import Stalls, is_stall
+from causal_otel.causality.spans.parts import begin, makes_room, measured
+from causal_otel.causality.spans.stalls import Stalls, is_stall
 from causal_otel.names import CAUSAL_LOOP_BLOCKED
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from causal_otel.causality.explanation.stalls import is_stall, stalled_by
-from causal_otel.causality.explanation.targets import a_connection_to, is_database, named, queue, target
 from causal_otel.causality.folded import hottest, stacks
+from causal_otel.causality.spans.stalls import is_stall, stalled_by
+from causal_otel.causality.spans.targets import a_connection_to, is_database, named, queue, target
 from causal_otel.names import (
     CAUSAL_CONNECT,
     CAUSAL_DISCOVERY,

@@ -9,7 +9,7 @@ from causal_otel._internal.durations import format_duration
 from causal_otel.causality.explanation.comparison import Row, compare_scenes
 from causal_otel.causality.explanation.explain import MOST_BYTES
 from causal_otel.causality.explanation.scene import Scene
-from causal_otel.causality.explanation.targets import named, system_name
+from causal_otel.causality.spans.targets import named, system_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

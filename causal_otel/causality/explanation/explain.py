@@ -11,8 +11,8 @@ from causal_otel.causality.explanation.findings import Finding, findings
 from causal_otel.causality.explanation.outline import Step, outline
 from causal_otel.causality.explanation.scene import Scene
 from causal_otel.causality.explanation.sentence import sentence
-from causal_otel.causality.explanation.stalls import stalled_by
-from causal_otel.causality.explanation.targets import named
+from causal_otel.causality.spans.stalls import stalled_by
+from causal_otel.causality.spans.targets import named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

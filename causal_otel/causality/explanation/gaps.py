@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from causal_otel._internal.durations import format_duration
 from causal_otel.causality.critical_path.segments import Stretch
-from causal_otel.causality.explanation.parts import begin
+from causal_otel.causality.spans.parts import begin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

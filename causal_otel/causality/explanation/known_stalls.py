@@ -6,9 +6,9 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from causal_otel.causality.explanation.categories import LOOP_BLOCKED, Category
-from causal_otel.causality.explanation.parts import measured
-from causal_otel.causality.explanation.stalls import Stall, Stalls, stalled_by, stalls_of
-from causal_otel.causality.explanation.targets import named
+from causal_otel.causality.spans.parts import measured
+from causal_otel.causality.spans.stalls import Stall, Stalls, stalled_by, stalls_of
+from causal_otel.causality.spans.targets import named
 from causal_otel.names import CAUSAL_LOOP_BLOCKED
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from causal_otel.causality.explanation.categories import HOLDER, is_lock_wait
 from causal_otel.causality.explanation.known_stalls import KnownStalls
-from causal_otel.causality.explanation.parts import measured
-from causal_otel.causality.explanation.stalls import STALL, is_stall
+from causal_otel.causality.spans.parts import measured
+from causal_otel.causality.spans.stalls import STALL, is_stall
 from causal_otel.names import CAUSAL_LINK, CAUSAL_LOOP_BLOCKED, CAUSAL_POOL_WAIT
 
 if TYPE_CHECKING:

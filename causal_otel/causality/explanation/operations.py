@@ -9,7 +9,7 @@ from causal_otel._internal.durations import format_duration
 from causal_otel.causality.explanation.explain import MOST_BYTES, Explanation
 from causal_otel.causality.explanation.scene import Scene
 from causal_otel.causality.explanation.shares import percent
-from causal_otel.causality.explanation.targets import named
+from causal_otel.causality.spans.targets import named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from causal_otel._internal.durations import format_duration
-from causal_otel.causality.explanation.targets import is_database, is_http, named, target
+from causal_otel.causality.spans.targets import is_database, is_http, named, target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

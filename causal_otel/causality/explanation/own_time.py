@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from causal_otel.causality.explanation.parts import measured
-from causal_otel.causality.explanation.stalls import stalls_of
+from causal_otel.causality.spans.parts import measured
+from causal_otel.causality.spans.stalls import stalls_of
 from causal_otel.names import CAUSAL_BLOCK_CPU, CAUSAL_BLOCK_GC, CAUSAL_CPU, CAUSAL_GC, CAUSAL_LOOP_READY_WAIT
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from causal_otel.causality.critical_path.segments import Stretch
-from causal_otel.causality.explanation.parts import (
+from causal_otel.causality.spans.parts import (
     INSIDE,
     begin,
     end,

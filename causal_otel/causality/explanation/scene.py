@@ -11,9 +11,9 @@ from causal_otel.causality.explanation.blocked import without_stalls
 from causal_otel.causality.explanation.categories import Namer
 from causal_otel.causality.explanation.known_stalls import KnownStalls
 from causal_otel.causality.explanation.own_time import told_apart
-from causal_otel.causality.explanation.parts import end
 from causal_otel.causality.explanation.pieces import Piece, before, laid_out
 from causal_otel.causality.explanation.shares import Phase, phase_of
+from causal_otel.causality.spans.parts import end
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from causal_otel.cli.stored import CommandError
 from causal_otel.collector.expressions import quoted, written
-from causal_otel.collector.query import Counted, Found, ServiceCount, Summary, TraceLogs
+from causal_otel.collector.query import Counted, Found, Summary, TraceLogs
+from causal_otel.collector.service_counts import ServiceCount
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, cast
 from causal_otel.causality.critical_path import task_runs
 from causal_otel.causality.explanation import Scene, explanation_of, gaps
 from causal_otel.collector.analysis.placed_parts import PlacedPart, placed_parts
-from causal_otel.collector.analysis.trace_tree import corrected
+from causal_otel.collector.trace_tree import corrected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from causal_otel.causality.critical_path import Segment, TaskRun, Until
     from causal_otel.causality.explanation import Explanation, Gap
-    from causal_otel.collector.analysis.view import SpanView, TraceView
+    from causal_otel.collector.view import SpanView, TraceView
 
 __all__ = ["Explained"]
 

@@ -11,8 +11,8 @@ from causal_otel.collector.attributes import plain, plain_dict, service_name, te
 if TYPE_CHECKING:
     from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
-    from causal_otel.collector.analysis.view import TraceView
     from causal_otel.collector.query import TraceLogs
+    from causal_otel.collector.view import TraceView
 
 __all__ = ["LogView", "TraceLogsView", "log_views"]
 

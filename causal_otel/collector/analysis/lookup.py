@@ -7,16 +7,16 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from causal_otel.causality.explanation import call_of
-from causal_otel.collector.analysis.trace_tree import build
 from causal_otel.collector.conditions import is_like
+from causal_otel.collector.trace_tree import build
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from causal_otel.causality.explanation import Call
     from causal_otel.collector.analysis.neighbours import Searched
-    from causal_otel.collector.analysis.view import SpanView, TraceView
     from causal_otel.collector.query import Query
+    from causal_otel.collector.view import SpanView, TraceView
 
 __all__ = ["calls", "matching", "newest", "slowest"]
 

@@ -7,16 +7,16 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from causal_otel.causality.explanation.neighbours import Wanted, neighbours
-from causal_otel.collector.analysis.trace_tree import build
 from causal_otel.collector.query import Query
+from causal_otel.collector.trace_tree import build
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-    from causal_otel.collector.analysis.view import TraceView
     from causal_otel.collector.query import Found
+    from causal_otel.collector.view import TraceView
 
 __all__ = ["Searched", "traces_beside"]
 

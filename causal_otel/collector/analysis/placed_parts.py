@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from causal_otel.causality.explanation.stalls import is_stall
+from causal_otel.causality.spans.stalls import is_stall
 from causal_otel.collector.analysis.where_time_went import LOOP_BLOCKED, Part, where_time_went
 from causal_otel.names import CAUSAL_FETCH, CAUSAL_LOOP_BLOCKED, CAUSAL_SEND
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from causal_otel.causality.explanation.stalls import Stalls
-    from causal_otel.collector.analysis.view import SpanView
+    from causal_otel.causality.spans.stalls import Stalls
+    from causal_otel.collector.view import SpanView
 
 __all__ = ["PlacedPart", "placed_parts"]
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterator, Sequence
 
     from causal_otel.collector.analysis.explained import Explained
-    from causal_otel.collector.analysis.view import SpanView
+    from causal_otel.collector.view import SpanView
 
 __all__ = ["LEAST", "Run", "grouped", "n_plus_one"]
 

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from causal_otel.causality.explanation.parts import BEFORE, INSIDE, nanoseconds, thread_wait_is_inside
+from causal_otel.causality.spans.parts import BEFORE, INSIDE, nanoseconds, thread_wait_is_inside
 from causal_otel.collector.attributes import plain
 from causal_otel.names import (
     CAUSAL_CONNECT,
@@ -27,7 +27,7 @@ from causal_otel.names import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from causal_otel.collector.analysis.view import SpanView
+    from causal_otel.collector.view import SpanView
 
 __all__ = [
     "BEFORE_LABELS",

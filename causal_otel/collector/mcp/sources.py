@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from causal_otel.collector.analysis.trace_tree import build
 from causal_otel.collector.figures import Sums
 from causal_otel.collector.mcp.answers import Refused
+from causal_otel.collector.trace_tree import build
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-    from causal_otel.collector.analysis.view import TraceView
     from causal_otel.collector.figures import OperationStatistics
     from causal_otel.collector.query import Found, Query, Summary
     from causal_otel.collector.trends.errors import Errors
     from causal_otel.collector.trends.periods import Period
+    from causal_otel.collector.view import TraceView
 
 __all__ = ["SEARCH_SECONDS", "Bounded", "Counted", "Grouped", "Summed", "Traces", "each_trace", "furthest", "trace_of"]
 

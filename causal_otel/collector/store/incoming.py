@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
-from causal_otel.causality.explanation.parts import thread_wait_is_inside
+from causal_otel.causality.spans.parts import thread_wait_is_inside
 from causal_otel.collector.attributes import KINDS, plain, service_name, text
 from causal_otel.collector.error_labels import joined
 from causal_otel.collector.own_frames import own_frame

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from causal_otel.causality.explanation.parts import BEFORE, INSIDE, nanoseconds
+from causal_otel.causality.spans.parts import BEFORE, INSIDE, nanoseconds
 from causal_otel.collector.attributes import text
 from causal_otel.collector.store.days import LARGEST
 from causal_otel.collector.store.names import remember
@@ -107,7 +107,7 @@ def measures_of(values: Mapping[str, Any], duration: int, *, thread_wait_inside:
     Args:
         values: plain values of those that are in :data:`KEYS` or :data:`LABEL_KEYS`.
         duration: of the span.
-        thread_wait_inside: see :func:`causal_otel.causality.explanation.parts.thread_wait_is_inside`.
+        thread_wait_inside: see :func:`causal_otel.causality.spans.parts.thread_wait_is_inside`.
     """
     found = []
     for key in values.keys() & KEYS:

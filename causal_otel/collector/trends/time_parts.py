@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from causal_otel.causality.explanation.parts import BEFORE, INSIDE
-from causal_otel.causality.explanation.targets import system_name
+from causal_otel.causality.spans.parts import BEFORE, INSIDE
+from causal_otel.causality.spans.targets import system_name
 from causal_otel.collector.analysis.where_time_went import BEFORE_LABELS, LABELS
 from causal_otel.collector.store.measures import BEFORE_LABEL, CALLED
 from causal_otel.names import CAUSAL_QUEUE_WAIT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from causal_otel.causality.explanation.targets import named
+from causal_otel.causality.spans.targets import named
 from causal_otel.collector.web.legend import TASK
 
 if TYPE_CHECKING:

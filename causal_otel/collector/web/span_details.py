@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from causal_otel.causality.explanation.categories import HOLDER
 from causal_otel.causality.explanation.shares import percent
-from causal_otel.causality.explanation.stalls import is_stall, shares_of_stall
+from causal_otel.causality.spans.stalls import is_stall, shares_of_stall
 from causal_otel.collector.attributes import plain_dict, text
 from causal_otel.collector.units import format_duration
 from causal_otel.collector.web.bars import Axis, PartView, parts

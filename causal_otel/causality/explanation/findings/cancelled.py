@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from causal_otel._internal.durations import format_duration
 from causal_otel.causality.explanation.findings.finding import Finding, alike, call, finding, times
-from causal_otel.causality.explanation.targets import named
+from causal_otel.causality.spans.targets import named
 from causal_otel.names import CAUSAL_CANCELLED, ERROR_TYPE
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from causal_otel.causality.explanation.parts import begin
-from causal_otel.causality.explanation.targets import is_http, named, target
+from causal_otel.causality.spans.parts import begin
+from causal_otel.causality.spans.targets import is_http, named, target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from causal_otel.causality.explanation.scene import Scene
     from causal_otel.causality.spans import Span
 
-__all__ = ["MOST_IDS", "Finding", "alike", "call", "finding", "times", "together"]
+__all__ = ["MOST_IDS", "Finding", "alike", "call", "finding", "times"]
 
 MOST_IDS = 20
 """Ids of spans that a finding lists; how many there are it says besides."""
@@ -89,13 +89,3 @@ def alike(spans: Iterable[Span]) -> list[list[Span]]:
 def times(spans: Sequence[Span]) -> str:
     """How many there are, if it is not one: `` ×3``."""
     return f" ×{len(spans)}" if len(spans) > 1 else ""
-
-
-def together(spans: Iterable[Span]) -> int:
-    """Nanoseconds in which at least one of them ran."""
-    spent, until = 0, 0
-    for span in sorted(spans, key=lambda each: (each.start, each.end)):
-        if span.end > until:
-            spent += span.end - max(span.start, until)
-            until = span.end
-    return spent

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from causal_otel._internal.durations import format_duration
 from causal_otel.causality.explanation.categories import is_lock_wait
-from causal_otel.causality.explanation.findings.finding import Finding, alike, finding, times, together
-from causal_otel.causality.explanation.parts import begin, measured
-from causal_otel.causality.explanation.targets import is_database, target
+from causal_otel.causality.explanation.findings.finding import Finding, alike, finding, times
+from causal_otel.causality.spans.parts import begin, measured
+from causal_otel.causality.spans.sequences import together
+from causal_otel.causality.spans.targets import is_database, target
 from causal_otel.names import CAUSAL_LOCK_ACQUIRED, CAUSAL_LOCK_WAIT, CAUSAL_LOCK_WAITING
 
 if TYPE_CHECKING:

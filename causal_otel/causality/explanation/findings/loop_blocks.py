@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from causal_otel._internal.durations import format_duration
 from causal_otel.causality.explanation.categories import LOOP_BLOCKED
 from causal_otel.causality.explanation.findings.finding import Finding, call, finding
-from causal_otel.causality.explanation.stalls import is_stall, stalled_by
+from causal_otel.causality.spans.stalls import is_stall, stalled_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

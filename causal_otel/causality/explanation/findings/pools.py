@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from causal_otel._internal.durations import format_duration
 from causal_otel.causality.explanation.findings.finding import Finding, call, finding
 from causal_otel.causality.explanation.findings.statements import place
-from causal_otel.causality.explanation.parts import begin, measured
 from causal_otel.causality.explanation.shares import pool_state
-from causal_otel.causality.explanation.targets import a_connection_to, named
+from causal_otel.causality.spans.parts import begin, measured
+from causal_otel.causality.spans.targets import a_connection_to, named
 from causal_otel.names import CAUSAL_POOL_WAIT
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from causal_otel._internal.durations import format_duration
 from causal_otel.causality.explanation.findings.finding import Finding, finding, times
-from causal_otel.causality.explanation.parts import begin, measured
-from causal_otel.causality.explanation.targets import queue, task_name
+from causal_otel.causality.spans.parts import begin, measured
+from causal_otel.causality.spans.targets import queue, task_name
 from causal_otel.names import CAUSAL_PREFETCH_WAIT, CAUSAL_QUEUE_WAIT
 
 if TYPE_CHECKING:

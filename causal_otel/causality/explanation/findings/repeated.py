@@ -6,10 +6,11 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from causal_otel._internal.durations import format_duration
-from causal_otel.causality.explanation.findings.finding import Finding, call, finding, together
+from causal_otel.causality.explanation.findings.finding import Finding, call, finding
 from causal_otel.causality.explanation.findings.n_plus_one import series
 from causal_otel.causality.explanation.findings.statements import exactly, origin, statement
-from causal_otel.causality.explanation.parts import begin
+from causal_otel.causality.spans.parts import begin
+from causal_otel.causality.spans.sequences import together
 from causal_otel.names import HTTP_REQUEST_RESEND_COUNT
 
 if TYPE_CHECKING:

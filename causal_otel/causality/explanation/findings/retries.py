@@ -6,10 +6,11 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from causal_otel._internal.durations import format_duration
-from causal_otel.causality.explanation.findings.finding import Finding, alike, call, finding, times, together
+from causal_otel.causality.explanation.findings.finding import Finding, alike, call, finding, times
 from causal_otel.causality.explanation.findings.statements import place
-from causal_otel.causality.explanation.parts import measured
-from causal_otel.causality.explanation.targets import named, task_name
+from causal_otel.causality.spans.parts import measured
+from causal_otel.causality.spans.sequences import together
+from causal_otel.causality.spans.targets import named, task_name
 from causal_otel.names import (
     CAUSAL_ATTEMPTS,
     CAUSAL_RETRY_WAIT,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from causal_otel._internal.durations import format_duration
 from causal_otel.causality.explanation.findings.finding import Finding, call, finding
 from causal_otel.causality.explanation.findings.statements import place
-from causal_otel.causality.explanation.parts import begin
+from causal_otel.causality.spans.parts import begin
 from causal_otel.names import CAUSAL_CANCELLED, DB_OPERATION_NAME
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from causal_otel.causality.explanation.targets import is_database, is_http, named
+from causal_otel.causality.spans.targets import is_database, is_http, named
 from causal_otel.names import (
     CAUSAL_CODE_ORIGIN,
     CAUSAL_ORM_ORIGIN,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from causal_otel._internal.durations import format_duration
-from causal_otel.causality.explanation.findings.finding import Finding, alike, call, finding, times, together
-from causal_otel.causality.explanation.parts import end
-from causal_otel.causality.explanation.targets import named
+from causal_otel.causality.explanation.findings.finding import Finding, alike, call, finding, times
+from causal_otel.causality.spans.parts import end
+from causal_otel.causality.spans.sequences import together
+from causal_otel.causality.spans.targets import named
 from causal_otel.names import CAUSAL_TASK_NAME
 
 if TYPE_CHECKING:

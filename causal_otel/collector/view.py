@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
-from causal_otel.collector.attributes import plain_dict
-from causal_otel.collector.matching import kind_name
+from causal_otel.collector.attributes import kind_name, plain_dict
 from causal_otel.collector.systems import named as system_by
 from causal_otel.collector.systems import system_of
 from causal_otel.collector.times import length
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
     from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-    from causal_otel.collector.query import ServiceCount
+    from causal_otel.collector.service_counts import ServiceCount
 
 __all__ = ["EventView", "LinkView", "SpanView", "TraceView"]
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, SpanFlags
 
-from causal_otel.collector.analysis.view import SpanView, TraceView
+from causal_otel._internal.durations import format_duration
 from causal_otel.collector.attributes import plain_dict, service_name, text
-from causal_otel.collector.query import ServiceCount
+from causal_otel.collector.service_counts import service_counts
 from causal_otel.collector.times import LONGEST, is_time
-from causal_otel.collector.units import format_duration
+from causal_otel.collector.view import SpanView, TraceView
 from causal_otel.names import (
     CAUSAL_LINK,
     CAUSAL_OPEN,
@@ -24,7 +24,7 @@ from causal_otel.names import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
@@ -96,7 +96,7 @@ def _arranged(found: list[SpanView]) -> TraceView:
         root=root,
         start=start,
         end=max((span.end for span in ordered), default=start),
-        services=_service_counts(ordered),
+        services=service_counts([span.service for span in ordered], [span.service for span in ordered if span.error]),
         errors=sum(span.error for span in ordered),
     )
 
@@ -335,12 +335,3 @@ def _clock(span: SpanView, known: dict[int, str]) -> str:
 
 def _warn(span: SpanView, warning: str) -> None:
     span.warnings += (warning,)
-
-
-def _service_counts(spans: Sequence[SpanView]) -> tuple[ServiceCount, ...]:
-    counts = Counter([span.service for span in spans])
-    errors = Counter([span.service for span in spans if span.error])
-    return tuple(
-        ServiceCount(name, count, errors[name])
-        for name, count in sorted(counts.items(), key=lambda each: (-each[1], each[0]))
-    )

@@ -1,6 +1,6 @@
 """What the critical path and the explanation need to know of a trace: the protocols that its spans satisfy.
 
-Those of the collector do (:mod:`causal_otel.collector.analysis.view`), and so can those of a test's recording. All are
+Those of the collector do (:mod:`causal_otel.collector.view`), and so can those of a test's recording. All are
 read only. Times are Unix nanoseconds, ids hexadecimal.
 """
 

@@ -6,8 +6,8 @@ from bisect import bisect_left, bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
-from causal_otel.causality.explanation.parts import measured
-from causal_otel.causality.explanation.targets import named
+from causal_otel.causality.spans.parts import measured
+from causal_otel.causality.spans.targets import named
 from causal_otel.names import (
     CAUSAL_BLOCK_CALLBACKS,
     CAUSAL_BLOCK_CPU,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from causal_otel.causality.explanation.stalls import Stall, Stalls
+from causal_otel.causality.spans.stalls import Stall, Stalls
 from tests.causality.explanation.made import request, stall, view
 
 _TIME = st.integers(0, 30)
