@@ -21,7 +21,7 @@ OURS = ("causal.", "celery.", "taskiq.")
 LEGACY = {
     "causal_otel/cli/tree_details.py": {"db.statement", "http.url", "net.peer.name", "net.peer.port"},
     "causal_otel/cli/remote/jaeger_json.py": {"opentracing.ref_type", "otel.library.name", "otel.library.version"},
-    "causal_otel/collector/analysis/trace_tree.py": {"opentracing.ref_type"},
+    "causal_otel/collector/trace_tree.py": {"opentracing.ref_type"},
     "causal_otel/instrumentors/provider.py": {"http.url"},
     "causal_otel/instrumentors/spans.py": {"db.statement", "db.system"},
     "causal_otel/collector/systems.py": {"db.system", "gen_ai.system", "http.method", "net.peer.name", "rpc.system"},

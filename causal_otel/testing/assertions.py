@@ -19,6 +19,7 @@ from causal_otel.testing.calls import OUTSIDE, is_query, operation_above, querie
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from causal_otel.causality.spans import CallSpan, CallT
     from causal_otel.collector.view import SpanView, TraceView
     from causal_otel.testing.recorder import Scope
 
@@ -38,6 +39,10 @@ class Assertions:
     @property
     def spans(self) -> tuple[SpanView, ...]:
         """The spans of all traces."""
+        raise NotImplementedError
+
+    def unread(self) -> Sequence[CallSpan]:
+        """The same spans, as far as counting needs them, in any order."""
         raise NotImplementedError
 
     def _records(self) -> Sequence[tuple[object, object]]:
@@ -82,14 +87,17 @@ class Assertions:
             least: how many such calls of one parent are too many: tests have few rows.
         """
         __tracebackhide__ = True
-        looked_at = [span for span in self.spans if span.parent is not None or self._is_of_application(span)]
-        found = list(one_after_another(looked_at, shape, least, roots=True))
-        if found:
+
+        def repeated(spans: Iterable[CallT]) -> list[list[CallT]]:
+            looked_at = [span for span in spans if span.parent is not None or self._is_of_application(span)]
+            return list(one_after_another(looked_at, shape, least, roots=True))
+
+        if repeated(self.unread()) and (found := repeated(self.spans)):
             lines = [f"{len(some)}× {shape(some[0])}, one after another in {_operation(some[0])}" for some in found]
             hint = [] if all(shape(some[0]).origin for some in found) else [_NO_ORIGIN]
             raise AssertionError("\n".join((f"N+1: {lines[0]}", *lines[1:], *hint)))
 
-    def _is_of_application(self, span: SpanView) -> bool:
+    def _is_of_application(self, span: CallSpan) -> bool:
         """Whether a call below no span is a query of other code than the test's own file, as far as is known."""
         file = PurePath(self.scope.node_id.partition("::")[0]).name
         return is_query(span) and PurePath(shape(span).origin.partition(":")[0]).name != file
@@ -104,19 +112,9 @@ class Assertions:
             statement: that have this name (``SELECT items``) or this statement; ``*`` is any text.
         """
         __tracebackhide__ = True
-        wanted = [span for span in queries(self.all) if statement is None or _is(span, statement)]
-        by_operation: defaultdict[SpanView | None, list[SpanView]] = defaultdict(list)
-        for span in wanted:
-            above = operation_above(span)
-            if operation is None or fnmatchcase(_named(above), operation):
-                by_operation[None if operation is None else above].append(span)
-        lines = []
-        for above, some in by_operation.items():
-            if len(some) > most:
-                said = f"{len(some)} queries{'' if statement is None else f' of {statement}'}"
-                lines.append(f"{said}{'' if operation is None else f' in {_named(above)}'}, at most {most} allowed:")
-                lines += [f"  {line}" for line in counted(some)]
-        if lines:
+        # What a statement is compared with is redacted.
+        spans = self.unread() if statement is None else self.spans
+        if _over(spans, most, operation, statement) and (lines := _over(self.spans, most, operation, statement)):
             raise AssertionError("\n".join(lines))
 
     def assert_no_loop_block(self, ms: float = 50.0) -> None:
@@ -183,19 +181,36 @@ class Assertions:
 _NO_ORIGIN = "(which line of code that is: TRACING_CODE_ORIGIN=true in the environment of the tests)"
 
 
-def _is(span: SpanView, statement: str) -> bool:
+def _is(span: CallSpan, statement: str) -> bool:
     return any(text == statement or fnmatchcase(text, statement) for text in (span.name, shape(span).text))
 
 
-def _operation(span: SpanView) -> str:
+def _over(spans: Iterable[CallSpan], most: int, operation: str | None, statement: str | None) -> list[str]:
+    """What :meth:`Assertions.assert_max_queries` says of too many queries; none: there are not."""
+    by_operation: defaultdict[CallSpan | None, list[CallSpan]] = defaultdict(list)
+    for span in queries(spans):
+        if statement is None or _is(span, statement):
+            above = operation_above(span)
+            if operation is None or fnmatchcase(_named(above), operation):
+                by_operation[None if operation is None else above].append(span)
+    lines = []
+    for above, some in by_operation.items():
+        if len(some) > most:
+            said = f"{len(some)} queries{'' if statement is None else f' of {statement}'}"
+            lines.append(f"{said}{'' if operation is None else f' in {_named(above)}'}, at most {most} allowed:")
+            lines += [f"  {line}" for line in counted(some)]
+    return lines
+
+
+def _operation(span: CallSpan) -> str:
     return _named(operation_above(span))
 
 
-def _named(above: SpanView | None) -> str:
+def _named(above: CallSpan | None) -> str:
     return OUTSIDE if above is None else above.name
 
 
-def counted(spans: Iterable[SpanView]) -> list[str]:
+def counted(spans: Iterable[CallSpan]) -> list[str]:
     """Calls by their shape, most frequent first: a line each."""
     return [f"{count}× {what}" for what, count in Counter(map(shape, spans)).most_common()]
 

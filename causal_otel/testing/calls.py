@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from causal_otel.causality.spans.stalls import is_stall
@@ -12,7 +13,7 @@ from causal_otel.names import CAUSAL_CODE_ORIGIN, DB_QUERY_TEXT, URL_TEMPLATE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from causal_otel.collector.view import SpanView, TraceView
+    from causal_otel.causality.spans import CallSpan, CallT
 
 __all__ = ["OUTSIDE", "Shape", "is_external", "is_query", "is_timed", "operation_above", "queries", "shape"]
 
@@ -46,37 +47,42 @@ class Shape(NamedTuple):
         return f"{text}  from {self.origin}" if self.origin else text
 
 
-def shape(span: SpanView) -> Shape:
+def shape(span: CallSpan) -> Shape:
     """The shape of a call."""
     attributes = span.attributes
-    text = _PLACEHOLDER.sub("?", str(attributes.get(DB_QUERY_TEXT) or attributes.get(URL_TEMPLATE) or ""))
-    text = _LIST.sub("(?, ...)", _SPACE.sub(" ", text)).strip()
+    text = _plain(str(attributes.get(DB_QUERY_TEXT) or attributes.get(URL_TEMPLATE) or ""))
     return Shape(span.system, span.name, text, str(attributes.get(CAUSAL_CODE_ORIGIN, "")))
 
 
-def is_query(span: SpanView) -> bool:
+@lru_cache(maxsize=512)
+def _plain(text: str) -> str:
+    """A statement without what differs from driver to driver. Tests repeat theirs."""
+    return _LIST.sub("(?, ...)", _SPACE.sub(" ", _PLACEHOLDER.sub("?", text))).strip()
+
+
+def is_query(span: CallSpan) -> bool:
     """Whether it is a statement or a command for a database."""
     return span.kind == "client" and is_database(span)
 
 
-def is_external(span: SpanView) -> bool:
+def is_external(span: CallSpan) -> bool:
     """Whether it calls another service: an HTTP request that no span here has answered, a message that is sent."""
     if span.kind == "client":
         return not is_database(span) and all(child.kind != "server" for child in span.children)
     return span.kind == "producer"
 
 
-def is_timed(span: SpanView) -> bool:
+def is_timed(span: CallSpan) -> bool:
     """Whether it is there because something took long: it is so in one run, and not in the next."""
     return is_stall(span) or span.scope.name == _LOCKS
 
 
-def queries(traces: Iterable[TraceView]) -> Iterator[SpanView]:
-    """All queries, trace by trace."""
-    return (span for trace in traces for span in trace.spans if is_query(span))
+def queries(spans: Iterable[CallT]) -> Iterator[CallT]:
+    """All queries among them."""
+    return filter(is_query, spans)
 
 
-def operation_above(span: SpanView) -> SpanView | None:
+def operation_above(span: CallT) -> CallT | None:
     """The request, the task or else the topmost span that a call was made for; None: it is itself the topmost."""
     above, top = span.parent, None
     while above is not None:

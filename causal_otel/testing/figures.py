@@ -11,7 +11,7 @@ from causal_otel.testing.calls import OUTSIDE, is_external, is_query, is_timed, 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from causal_otel.collector.view import TraceView
+    from causal_otel.causality.spans import CallSpan
 
 __all__ = ["Figures", "figures"]
 
@@ -68,9 +68,9 @@ class Figures:
         yield "spans", budget.spans, self.spans
 
 
-def figures(traces: Iterable[TraceView]) -> Figures:
-    """The figures of a test's traces."""
-    spans = [span for trace in traces for span in trace.spans if not is_timed(span)]
+def figures(spans: Iterable[CallSpan]) -> Figures:
+    """The figures of a test's spans."""
+    spans = [span for span in spans if not is_timed(span)]
     above = [operation_above(span) for span in spans if is_query(span)]
     return Figures(
         Counter(OUTSIDE if each is None else each.name for each in above), sum(map(is_external, spans)), len(spans)

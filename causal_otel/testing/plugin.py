@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Plugin"]
 
 _TRACES = pytest.StashKey[Traces]()
+_FIGURES = pytest.StashKey[Figures]()
 _COLLECTED = "causal_otel_collected"
 
 
@@ -89,8 +90,10 @@ class Plugin:
             end()
         for check in traces.scope.at_end:
             check()
-        if self._mode == "check":
-            self._compare(item.nodeid, traces)
+        if self._mode != "off":
+            item.stash[_FIGURES] = found = figures(traces.unread())
+            if self._mode == "check":
+                self._compare(item.nodeid, found, traces)
         return result
 
     def _records(self, item: pytest.Item) -> bool:
@@ -105,13 +108,11 @@ class Plugin:
         item.stash[_TRACES] = Traces(self._recording.recorder, item.nodeid)
         return True
 
-    def _compare(self, test: str, traces: Traces) -> None:
+    def _compare(self, test: str, found: Figures, traces: Traces) -> None:
         __tracebackhide__ = True
         budget = self._budgets.get(test)
-        if budget is not None:
-            said = budgets.over(test, figures(traces.all), budget, counted(queries(traces.all)))
-            if said:
-                pytest.fail(said, pytrace=False)
+        if budget is not None and found.exceeds(budget):
+            pytest.fail(budgets.over(test, found, budget, counted(queries(traces.spans))), pytrace=False)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -122,19 +123,21 @@ class Plugin:
         traces = item.stash.get(_TRACES, None)
         if report.when == "call" and traces is not None:
             try:
-                self._tell(report, traces)
+                self._tell(report, item, traces)
             except Exception:
                 faults.report("testing: a test's report")
+        if report.when == "teardown" and traces is not None:
+            del item.stash[_TRACES]  # a session keeps its items until it ends
         return report
 
-    def _tell(self, report: pytest.TestReport, traces: Traces) -> None:
+    def _tell(self, report: pytest.TestReport, item: pytest.Item, traces: Traces) -> None:
         if report.failed:
             report.sections.append(("trace", str(traces)))
         told: dict[str, Any] = {}
-        if self._mode != "off" and report.passed:
-            told["figures"] = figures(traces.all).document()
+        if report.passed and (found := item.stash.get(_FIGURES, None)) is not None:
+            told["figures"] = found.document()
         slowest = self._slowest
-        if slowest is not None and traces.all and slowest.is_one(report.duration):
+        if slowest is not None and slowest.is_one(report.duration) and traces.all:
             if self._is_worker:  # each worker sends those that are the slowest of its own so far
                 slowest.add(report.duration, report.nodeid, report.outcome)
             from causal_otel.testing.report import packed

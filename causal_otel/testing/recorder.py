@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from contextvars import ContextVar
+from functools import cached_property
 from time import perf_counter_ns, process_time_ns, time_ns
 from typing import TYPE_CHECKING, Any
 
@@ -53,9 +54,12 @@ class Scope:
         self.cpu = process_time_ns()
         self.since = perf_counter_ns()
         self._since_unix = time_ns()
-        digest = hashlib.sha256(node_id.encode()).digest()
-        self._prefix = int.from_bytes(digest[:12], "big")
         self._made = [0, 0]
+
+    @cached_property
+    def _prefix(self) -> int:
+        """What its ids begin with, 96 bits."""
+        return int.from_bytes(hashlib.sha256(self.node_id.encode()).digest()[:12], "big")
 
     def trace_id(self) -> int:
         """The next of the trace ids that follow from the test's name."""

@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING
 from causal_otel.testing.assertions import Assertions
 from causal_otel.testing.reading import messages, mine, views
 from causal_otel.testing.recorder import Recorder, Scope
+from causal_otel.testing.unread import unread
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
+    from causal_otel.causality.spans import CallSpan
     from causal_otel.collector.view import SpanView, TraceView
+    from causal_otel.testing.unread import UnreadSpan
 
 __all__ = ["Traces"]
 
@@ -43,10 +46,12 @@ class Traces(Assertions):
         self._recorder = recorder
         self._deterministic = False
         self._seen: tuple[int, bool, tuple[TraceView, ...]] = (0, False, ())
+        self._unread: tuple[int, list[UnreadSpan] | None] = (0, [])
 
     def begin(self) -> Scope:
         """The test's call begins now, after its fixtures."""
         self.scope = Scope(self.scope.node_id, deterministic=self._deterministic)
+        self._forget()
         return self.scope
 
     # -- what there is -------------------------------------------------------------------------------------------------
@@ -64,6 +69,14 @@ class Traces(Assertions):
     def spans(self) -> tuple[SpanView, ...]:
         """The spans of all traces; in a trace, each before all that is below it."""
         return tuple(span for trace in self.all for span in trace.spans)
+
+    def unread(self) -> Sequence[CallSpan]:
+        """The same spans, as far as counting needs them, in any order: reading whole traces costs more."""
+        many = len(self.scope.records)
+        if self._unread[0] != many:
+            self._unread = many, unread(mine(self.scope, self._recorder))
+        found = self._unread[1]
+        return self.spans if found is None else found
 
     def find(self, name: str) -> list[SpanView]:
         """The spans of that name; ``*`` in it is any text."""
@@ -129,7 +142,12 @@ class Traces(Assertions):
     def clear(self) -> None:
         """Forget what has ended so far."""
         self.scope.records.clear()
+        self._forget()
+
+    def _forget(self) -> None:
+        """What was read is of other spans than those of now."""
         self._seen = (0, False, ())
+        self._unread = (0, [])
 
     def deterministic(self) -> None:
         """Have ids that follow from the test's name from now on, and times that are the same in every run.

@@ -138,7 +138,7 @@ def test_span_without_its_parent_is_told(shop: Suite) -> None:
             traces.assert_no_orphans()  # its parent is open
         traces.assert_no_orphans()
         traces.scope.records[:] = [each for each in traces.scope.records if each[0] is not request]
-        traces._seen = (0, False, ())
+        traces._forget()
     assert "SELECT items [client]: its parent" in _said(traces, "assert_no_orphans")
 
 

@@ -6,6 +6,6 @@ other. Nothing here reads a whole trace; :mod:`causal_otel.causality.explanation
 
 from __future__ import annotations
 
-from causal_otel.causality.spans.protocols import Event, Link, Scope, Span, SpanT, Trace
+from causal_otel.causality.spans.protocols import CallSpan, CallT, Event, Link, Scope, Span, SpanT, Trace
 
-__all__ = ["Event", "Link", "Scope", "Span", "SpanT", "Trace"]
+__all__ = ["CallSpan", "CallT", "Event", "Link", "Scope", "Span", "SpanT", "Trace"]

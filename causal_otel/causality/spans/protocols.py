@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Event", "Link", "Scope", "Span", "SpanT", "Trace"]
+__all__ = ["CallSpan", "CallT", "Event", "Link", "Scope", "Span", "SpanT", "Trace"]
 
 
 class Link(Protocol):
@@ -54,12 +54,8 @@ class Scope(Protocol):
         """The name of the instrumentation library."""
 
 
-class Span(Protocol):
-    """A span at its place in a trace. Two are the same if they are one object: equality is identity."""
-
-    @property
-    def index(self) -> int:
-        """The span's place in its trace's ``spans``. Ids may be there twice, this is not."""
+class CallSpan(Protocol):
+    """What must be known of a span to count calls. Two are the same if they are one object: equality is identity."""
 
     @property
     def span_id(self) -> str:
@@ -68,10 +64,6 @@ class Span(Protocol):
     @property
     def name(self) -> str:
         """The name."""
-
-    @property
-    def service(self) -> str:
-        """The name of the service that it ran in."""
 
     @property
     def kind(self) -> str:
@@ -94,20 +86,40 @@ class Span(Protocol):
         """Nanoseconds from ``start`` to ``end``."""
 
     @property
-    def skew(self) -> int:
-        """Nanoseconds to add to its times where its clock disagrees with its parent's, else 0."""
-
-    @property
-    def untimed(self) -> bool:
-        """Whether it came without a time that can be meant: then its place and its length say nothing."""
-
-    @property
     def parent(self) -> Self | None:
         """The span above it, if that is in the trace."""
 
     @property
     def children(self) -> Sequence[Self]:
         """The spans below it, by their start. Following them from the roots leads to each span once."""
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """Its attributes. Reading them may be dear: what every span is asked for has a property of its own."""
+
+    @property
+    def scope(self) -> Scope:
+        """What recorded it."""
+
+
+class Span(CallSpan, Protocol):
+    """A span at its place in a trace."""
+
+    @property
+    def index(self) -> int:
+        """The span's place in its trace's ``spans``. Ids may be there twice, this is not."""
+
+    @property
+    def service(self) -> str:
+        """The name of the service that it ran in."""
+
+    @property
+    def skew(self) -> int:
+        """Nanoseconds to add to its times where its clock disagrees with its parent's, else 0."""
+
+    @property
+    def untimed(self) -> bool:
+        """Whether it came without a time that can be meant: then its place and its length say nothing."""
 
     @property
     def local_root(self) -> bool:
@@ -145,10 +157,6 @@ class Span(Protocol):
         """What its status says besides."""
 
     @property
-    def attributes(self) -> Mapping[str, Any]:
-        """Its attributes. Reading them may be dear: what every span is asked for has a property of its own."""
-
-    @property
     def events(self) -> Sequence[Event]:
         """Its events, by their time."""
 
@@ -157,16 +165,15 @@ class Span(Protocol):
         """Its links."""
 
     @property
-    def scope(self) -> Scope:
-        """What recorded it."""
-
-    @property
     def resource(self) -> Mapping[str, Any]:
         """The attributes of what it ran in."""
 
 
 SpanT = TypeVar("SpanT", bound=Span)
 """Spans of one kind: what works on them gives back the caller's own."""
+
+CallT = TypeVar("CallT", bound=CallSpan)
+"""The same of what counts calls."""
 
 SpanT_co = TypeVar("SpanT_co", bound=Span, covariant=True)
 

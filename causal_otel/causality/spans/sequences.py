@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator
 
-    from causal_otel.causality.spans import Span, SpanT
+    from causal_otel.causality.spans import CallSpan, CallT
 
 __all__ = ["one_after_another", "together"]
 
@@ -16,7 +16,7 @@ _OVERLAP = 1.1
 """How much longer than together they may have taken one by one: whoever asks for several at once has thought of it."""
 
 
-def together(spans: Iterable[Span]) -> int:
+def together(spans: Iterable[CallSpan]) -> int:
     """Nanoseconds in which at least one of them ran."""
     spent, until = 0, 0
     for span in sorted(spans, key=lambda each: (each.start, each.end)):
@@ -27,8 +27,8 @@ def together(spans: Iterable[Span]) -> int:
 
 
 def one_after_another(
-    spans: Iterable[SpanT], same: Callable[[SpanT], Hashable], least: int, *, roots: bool = False
-) -> Iterator[list[SpanT]]:
+    spans: Iterable[CallT], same: Callable[[CallT], Hashable], least: int, *, roots: bool = False
+) -> Iterator[list[CallT]]:
     """The same calls of one parent, many times, one after the other.
 
     Args:
@@ -44,14 +44,14 @@ def one_after_another(
 
 
 def _groups(
-    spans: Iterable[SpanT], same: Callable[[SpanT], Hashable], least: int, roots: bool
-) -> Iterator[list[SpanT]]:
+    spans: Iterable[CallT], same: Callable[[CallT], Hashable], least: int, roots: bool
+) -> Iterator[list[CallT]]:
     """The same calls below one parent, or each below a span of its own of one name below one parent."""
-    direct: defaultdict[tuple[Span | None, Hashable], list[SpanT]] = defaultdict(list)
+    direct: defaultdict[tuple[CallSpan | None, Hashable], list[CallT]] = defaultdict(list)
     for span in spans:
         if span.kind == "client" and (span.parent is not None or roots):
             direct[span.parent, same(span)].append(span)
-    spread: defaultdict[Hashable, list[SpanT]] = defaultdict(list)
+    spread: defaultdict[Hashable, list[CallT]] = defaultdict(list)
     for (parent, what), some in direct.items():
         if len(some) >= least:
             yield some

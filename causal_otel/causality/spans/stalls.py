@@ -21,7 +21,7 @@ from causal_otel.names import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from causal_otel.causality.spans import Span, Trace
+    from causal_otel.causality.spans import CallSpan, Span, Trace
 
 __all__ = ["STALL", "Stall", "Stalls", "is_stall", "shares_of_stall", "stalled_by", "stalls_of"]
 
@@ -50,9 +50,9 @@ class Stall(NamedTuple):
     trace: Trace[Span]
 
 
-def is_stall(span: Span) -> bool:
+def is_stall(span: CallSpan) -> bool:
     """Whether a span is the record of a stall."""
-    return span.name == STALL and span.kind == "internal" and not _KEYS.isdisjoint(span.attributes)
+    return span.kind == "internal" and span.name == STALL and not _KEYS.isdisjoint(span.attributes)
 
 
 def stalls_of(trace: Trace[Span]) -> list[Stall]:

@@ -15,7 +15,7 @@ from causal_otel.names import (
 )
 
 if TYPE_CHECKING:
-    from causal_otel.causality.spans import Span
+    from causal_otel.causality.spans import CallSpan, Span
 
 __all__ = [
     "a_connection_to",
@@ -76,10 +76,10 @@ def is_http(span: Span) -> bool:
     return span.system.partition(" ")[0] == _HTTP
 
 
-def is_database(span: Span) -> bool:
+def is_database(span: CallSpan) -> bool:
     """Whether it talks to a database."""
     attributes = span.attributes
-    return span.system in _NAMES or DB_SYSTEM_NAME in attributes or DB_OPERATION_NAME in attributes
+    return DB_SYSTEM_NAME in attributes or DB_OPERATION_NAME in attributes or span.system in _NAMES
 
 
 def a_connection_to(span: Span) -> str:
