@@ -23,8 +23,8 @@ from causal_otel.collector.store.reader import Reader
 from tests.collector.oracle import MemoryReader
 from tests.collector.oracle_heat import per_span
 from tests.collector.spans import HOUR, MILLISECOND, MINUTE, NOON, SECOND, merged, span, traces
+from tests.collector.store.searches import QUERIES, TAGGED, large, some_messages
 from tests.collector.store.stores import close, write
-from tests.collector.store.test_search import QUERIES, TAGGED, large, some_messages
 
 __all__ = ["large"]
 

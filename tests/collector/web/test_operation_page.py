@@ -15,7 +15,6 @@ from starlette.testclient import TestClient
 from causal_otel.collector.store.histogram import BOUNDS, bucket
 from causal_otel.collector.store.reader import Reader
 from causal_otel.collector.units import format_duration, moment
-from causal_otel.collector.web import service_page
 from causal_otel.collector.web.addresses import operation_address, service_address
 from causal_otel.collector.web.templating import count, share
 from causal_otel.collector.web.trend_state import written
@@ -23,7 +22,7 @@ from tests.collector.oracle import MemoryReader
 from tests.collector.spans import HOUR, MILLISECOND, MINUTE, SECOND, span, traces
 from tests.collector.web.browser import screenshot
 from tests.collector.web.sites import site
-from tests.collector.web.slow_version import NEW, OLD, POOL, ROUTE, deployed
+from tests.collector.web.slow_version import NEW, OLD, deployed
 from tests.collector.web.traffic import EVIL, evil_trace
 from tests.collector.web.trend_pages import Week, link, stored, table, text, tiles
 
@@ -31,8 +30,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from tests.collector.web.browser import OpenPage
-
-PAGE = operation_address("shop", ROUTE, kind="server", system="")
+from tests.collector.web.slow_week import PAGE, assert_told, quantile
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +52,6 @@ def client(reader: Reader) -> TestClient:
     return TestClient(site(reader))
 
 
-def _quantile(lengths: list[int], part: float) -> str:
-    place = next(place for place in range(len(lengths)) if place + 1 >= part * len(lengths))
-    return format_duration(min(BOUNDS[bucket(lengths[place])], lengths[-1]))
-
-
 def _failed(one: Span, _: str = "") -> bool:
     return one.status.code == 2
 
@@ -76,8 +69,8 @@ def test_figures_are_those_of_its_spans(client: TestClient, week: Week, query: s
     assert found["Calls"].startswith(f"{count(len(lengths))} ")
     assert found["Failed"] == f"{share(failed / len(lengths))} {count(failed)}"
     assert found["Mean"] == format_duration(sum(lengths) // len(lengths))
-    assert [found[name] for name in ("p50", "p95")] == [_quantile(lengths, part) for part in (0.5, 0.95)]
-    assert found["p99"] == f"{_quantile(lengths, 0.99)} longest {format_duration(lengths[-1])}"
+    assert [found[name] for name in ("p50", "p95")] == [quantile(lengths, part) for part in (0.5, 0.95)]
+    assert found["p99"] == f"{quantile(lengths, 0.99)} longest {format_duration(lengths[-1])}"
 
 
 @pytest.mark.parametrize(("query", "width"), [("", HOUR), ("&lookback=30d", 24 * HOUR)])
@@ -96,7 +89,7 @@ def test_charts_and_their_table_have_every_step(client: TestClient, week: Week, 
         assert row[1] == count(len(lengths))
         assert f": {len(lengths)} call" in title
         if lengths:
-            assert row[4:8] == [*(_quantile(lengths, part) for part in (0.5, 0.95, 0.99)), format_duration(lengths[-1])]
+            assert row[4:8] == [*(quantile(lengths, part) for part in (0.5, 0.95, 0.99)), format_duration(lengths[-1])]
     assert rows[-1][0].endswith("not over")
     assert sum(int(row[1]) for row in rows) == len(week.spans)
     assert len(re.findall(r'<rect class="mark calls', html)) == sum(row[1] != "0" for row in rows)
@@ -144,43 +137,10 @@ def test_minutes_that_were_not_read_are_not_shown(
         assert sum(int(row[1]) for row in rows) == sum(each >= end - len(rows) * MINUTE for each in spans)
 
 
-def _means(week: Week, start: int, end: int) -> dict[str, int]:
-    """Nanoseconds that a request spends on what its query says, on average, and on all."""
-    told: dict[str, list[int]] = {"pool wait": [], "server": [], "fetch": [], "all": []}
-    for message in week.messages:
-        for group in message.resource_spans:
-            for one in group.scope_spans[0].spans:
-                if start <= one.start_time_unix_nano < end:
-                    for pair in one.attributes:
-                        name = {"causal.pool.wait": "pool wait"}.get(pair.key, pair.key.removeprefix("causal."))
-                        if name in told:
-                            told[name].append(round(pair.value.double_value * 1e9))
-                    if one.name == ROUTE:
-                        told["all"].append(one.end_time_unix_nano - one.start_time_unix_nano)
-    return {name: sum(values) // len(told["all"]) for name, values in told.items()}
-
-
-def _assert_told(html: str, week: Week) -> None:
-    """The page tells that the new version waits for connections, and by how much."""
-    begun = deployed(week.now)
-    before, after = _means(week, 0, begun), _means(week, begun, week.now)
-    (said,) = re.findall(r'<p class="verdict">([^<]*)</p>', html)
-    assert format_duration(before["all"]) in said
-    assert format_duration(after["all"]) in said
-    assert re.search(r"(9\d|10\d) % of that is pool wait\.", said)
-    rows = table(html, "Where the difference is made")
-    assert rows[0][0] == "pool wait"
-    for name in ("pool wait", "server", "fetch"):
-        (row,) = [row for row in rows if row[0] == name]
-        assert row[1:3] == [format_duration(before[name]), format_duration(after[name])]
-    foot = text(html.partition("<tfoot>")[2].partition("</tfoot>")[0])
-    assert foot.endswith(f"+{format_duration(after['all'] - before['all'])} 100 %")
-
-
 def test_versions_are_compared(client: TestClient, week: Week) -> None:
     """From one version to the other, the table says what it is that takes longer; the select has both."""
     html = client.get(f"{PAGE}&version={NEW}&against={OLD}").text
-    _assert_told(html, week)
+    assert_told(html, week)
     assert f"Version {OLD} took" in html
     old, new = (len(week.durations(lambda _, its, wanted=name: its == wanted)) for name in (OLD, NEW))  # type: ignore[misc]
     assert table(html, "All calls")[0] == [
@@ -203,7 +163,7 @@ def test_versions_are_compared(client: TestClient, week: Week) -> None:
 def test_before_and_after_a_moment(client: TestClient, week: Week) -> None:
     """A moment has the same told, and it is drawn in the charts."""
     html = client.get(f"{PAGE}&moment={written(deployed(week.now))}").text
-    _assert_told(html, week)
+    assert_told(html, week)
     assert html.count('class="moment"') == 3
     groups = client.get(link(html, "Compare the traces of both")).text
     moment = written(deployed(week.now))
@@ -212,61 +172,6 @@ def test_before_and_after_a_moment(client: TestClient, week: Week) -> None:
     assert ends < moment
     assert re.search(r"A trace takes .* longer in B on average", groups)
     assert "counted by the day" in html
-
-
-def test_the_service_leads_to_it(client: TestClient, week: Week) -> None:
-    """From the service's page two clicks answer what got slower, since when and why."""
-    html = client.get(service_address("shop")).text
-    assert tiles(html)["Calls"].startswith(f"{count(len(week.spans))} ")
-    versions = {row[0].split()[0]: row for row in table(html, 'class="versions"')}
-    for name in (OLD, NEW):
-        lengths = week.durations(lambda _, its, wanted=name: its == wanted)  # type: ignore[misc]
-        assert versions[name][3] == count(len(lengths))
-        assert versions[name][5] == format_duration(sum(lengths) // len(lengths))
-    _assert_told(client.get(link(html, f"compare with {OLD}")).text, week)
-    operation = client.get(link(html, ROUTE)).text
-    assert tiles(operation) == tiles(html)
-
-
-def test_the_service_tells_of_its_operations_and_pools(client: TestClient, week: Week) -> None:
-    """Operations with their figures and sparklines, what begins in the service first; pools with their waits."""
-    html = client.get(service_address("shop")).text
-    rows = table(html, 'class="of-service"')
-    assert [row[0] for row in rows] == [
-        f"{ROUTE} server · begins here",
-        "SELECT orders client · postgresql",
-        "GET client · redis",
-    ]
-    for row, operation in zip(rows, (ROUTE, "SELECT orders"), strict=False):
-        lengths = Week(week.now, operation).durations()
-        assert row[1] == count(len(lengths))
-        assert row[3:6] == [
-            format_duration(sum(lengths) // len(lengths)), _quantile(lengths, 0.5), _quantile(lengths, 0.95)
-        ]  # fmt: skip
-    assert html.count("<polyline points=") == len(rows)
-    ((pool, size, waits, mean, longest, waiting),) = table(html, 'class="pools"')
-    told = [
-        round(pair.value.double_value * 1e9)
-        for one, _ in Week(week.now, "SELECT orders").spans
-        for pair in one.attributes
-        if pair.key == "causal.pool.wait"
-    ]
-    assert (pool, size, waits, waiting) == (POOL, "5", str(len(told)), "9")
-    assert (mean, longest) == (format_duration(sum(told) // len(told)), format_duration(max(told)))
-
-
-def test_the_service_has_callers_callees_and_traces(client: TestClient, week: Week) -> None:
-    """As its one operation that is called: the same figures, and traces that are as slow, failed, and typical."""
-    html, of_operation = client.get(service_address("shop")).text, client.get(PAGE).text
-    for title in ("<h2>Who calls it", "<h2>What it calls"):
-        assert table(html, title)
-        assert table(html, title) == table(of_operation, title)
-    sections = [each.partition('class="kinds"')[2].partition("</section>")[0] for each in (html, of_operation)]
-    found, expected = (re.findall(r"<h3>(\w+) |/trace/([0-9a-f]{32})", each) for each in sections)
-    assert len(found) == 3 * (1 + 4)
-    assert found == expected
-    for part in sections[0].split("<h3>")[1:]:
-        assert client.get(link(part, "Search all of them")).text.count('<li class="trace') >= 4
 
 
 def test_its_traces(client: TestClient, week: Week) -> None:
@@ -350,18 +255,6 @@ def test_a_span_without_a_name_has_a_page() -> None:
     assert client.get(link(html, "Search all its traces")).text.count('<li class="trace') == 1
 
 
-def test_a_service_with_very_many_operations(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its figures are by the day, which takes less to read, and the page says so; rows left out are counted."""
-    by_hour = client.get(service_address("shop")).text
-    monkeypatch.setattr(service_page, "MANY", 2)
-    monkeypatch.setattr(service_page, "_MOST_OPERATIONS", 1)
-    html = client.get(service_address("shop")).text
-    assert "more than 2 operations" in html
-    assert "2 operations with less time are not shown" in html
-    assert tiles(html)["Mean"] == tiles(by_hour)["Mean"]
-    assert len(table(html, "The same as a table")) in (8, 9)
-
-
 def test_nothing_that_spans_say_becomes_markup() -> None:
     """Names of services, operations and versions, systems and parameters are text on both pages."""
     start = time.time_ns() - SECOND
@@ -397,24 +290,11 @@ def test_a_click_on_a_chart_compares(
     with page.expect_navigation():
         page.locator(f'#chart-durations [data-at="{came}"] .reach').click()
     assert f"moment={came.replace(':', '%3A')}" in page.url
-    _assert_told(page.content(), week)
+    assert_told(page.content(), week)
     screenshot(page, "operation-moment")
     plain = open_page(base + PAGE, javascript=False)
     assert not plain.locator(".hint").is_visible()
     plain.fill("#moment", came)
     with plain.expect_navigation():
         plain.locator("form:has(#moment) button").click()
-    _assert_told(plain.content(), week)
-
-
-def test_versions_are_chosen_without_scripts(
-    reader: Reader, week: Week, serve: Callable[[ASGIApp], str], open_page: OpenPage
-) -> None:
-    """Two selects and a button compare versions, on the page of a service as well."""
-    page = open_page(serve(site(reader)) + service_address("shop"), javascript=False)
-    page.select_option("#against", OLD)
-    page.select_option("#to-version", NEW)
-    with page.expect_navigation():
-        page.locator("form:has(#against) button").click()
-    _assert_told(page.content(), week)
-    screenshot(page, "service-versions")
+    assert_told(plain.content(), week)
