@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sqlite3
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,9 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from causal_otel._internal.log import logger
 from causal_otel.collector.store import days
 from causal_otel.collector.store.calls import RecentSpans
+from causal_otel.collector.store.daysource import DaySource
 from causal_otel.collector.store.incoming import Piece, SpanParser, pieces
 from causal_otel.collector.store.incoming_logs import LogPiece, log_pieces
 from causal_otel.collector.store.recently import RecentTraces
+from causal_otel.collector.store.tables import Damaged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -87,7 +90,7 @@ class Committer:
         self._retention_days = retention_days
         self._parser = SpanParser()
         self._recent = RecentSpans()
-        self._traces = RecentTraces()
+        self._traces: RecentTraces | None = None
         self._digests: dict[bytes, None] = {}
 
     def keep(self, taken: Sequence[Taken]) -> None:
@@ -95,7 +98,7 @@ class Committer:
         try:
             self._keep(taken)
         except Exception as error:
-            self._recent, self._traces = RecentSpans(), RecentTraces()  # what they have seen was not kept
+            self._recent, self._traces = RecentSpans(), None  # what they have seen was not kept
             if isinstance(error, (OSError, sqlite3.Error)):
                 failure = store_error(self._files.directory, error)
                 self._counters.write_error = str(failure)
@@ -158,9 +161,12 @@ class Committer:
                     why = _WITHOUT_TRACE if is_logs else _REJECTED
                     answers[digest] = Kept(kept, rejected, why if rejected else ""), [future]
         if by_trace or logs:
+            if self._traces is None:
+                self._traces = self._traces_of_files(today)
             met = self._traces.met
             by_day = self._by_day(by_trace.values(), today)
-            self._commit(by_day, self._logs_by_day(logs, today), list(answers), today)
+            elsewhere = self._traces.elsewhere(by_day)
+            self._commit(by_day, self._logs_by_day(logs, today), elsewhere, list(answers), today)
             self._counters.traces += self._traces.met - met
             self._counters.last_commit_time = self._clock()
             self._counters.write_error = ""
@@ -177,6 +183,18 @@ class Committer:
             self._counters.resent += len(futures) - 1
             for number, future in enumerate(futures):
                 future.set_result(Kept(0) if number else outcome)
+
+    def _traces_of_files(self, today: int) -> RecentTraces:
+        """The traces that came last before this process began: more of them may come for another day."""
+        found = RecentTraces()
+        for day in (today - 1, today, today + 1):
+            path = self._files.path(day)
+            # Of one that cannot be read, the commit says so.
+            if path.exists():
+                with suppress(Damaged, OSError, sqlite3.Error), closing(DaySource(path)) as source:
+                    last = source.last_chunk
+                    found.remember(day, [trace_id for trace_id, _ in source.starts(last - found.size + 1, last)])
+        return found
 
     def _by_day(self, found: Iterable[Piece], today: int) -> dict[int, list[Piece]]:
         oldest = self._oldest(today)
@@ -204,12 +222,16 @@ class Committer:
                 self._counters.future += sum(start > latest for start in starts)
 
     def _commit(
-        self, by_day: dict[int, list[Piece]], logs: dict[int, list[LogPiece]], digests: list[bytes], today: int
+        self,
+        by_day: dict[int, list[Piece]],
+        logs: dict[int, list[LogPiece]],
+        elsewhere: dict[int, set[bytes]],
+        digests: list[bytes],
+        today: int,
     ) -> None:
         calls: dict[int, dict[Call, SomeCalls]] = {}
         for day, found in by_day.items():
             self._recent.add(day, found, calls)
-        elsewhere = self._traces.elsewhere(by_day)
         for _ in range(_DAMAGED_FILES):
             if self._try_commit(by_day, logs, calls, elsewhere, digests, today):
                 break

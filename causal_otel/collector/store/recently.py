@@ -48,8 +48,16 @@ class RecentTraces:
 
     def __init__(self, size: int = 20_000) -> None:
         self._days: Recently[tuple[int, ...]] = Recently(size)
+        self.size = size
         self.met = 0
         """How many traces were none of those that it remembered."""
+
+    def remember(self, day: int, trace_ids: Iterable[bytes]) -> None:
+        """Parts of these traces are in that day's file, which another process may have written."""
+        for trace_id in trace_ids:
+            known = self._days.get(trace_id) or ()
+            if day not in known:
+                self._days.put(trace_id, (*known, day))
 
     def elsewhere(self, by_day: Mapping[int, Iterable[Piece]]) -> dict[int, set[bytes]]:
         """The ids of those traces that parts of are in other days' files, by every day that has a part."""

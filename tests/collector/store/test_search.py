@@ -131,9 +131,10 @@ def test_the_next_page_goes_on_where_the_last_one_ended(sort: str, tmp_path: Pat
         assert reader.search(replace(query, after=first.last, limit=9)).trace_ids == rest
 
 
+@pytest.mark.parametrize("closed", [False, True])
 @pytest.mark.parametrize("sort", ["longest", "spans", "errors"])
-def test_a_trace_over_midnight_is_compared_as_a_whole(sort: str, tmp_path: Path) -> None:
-    """Also if another process wrote its second part, once one of the days is closed."""
+def test_a_trace_over_midnight_is_compared_as_a_whole(sort: str, closed: bool, tmp_path: Path) -> None:
+    """Also if another process wrote its second part, whether or not its days are closed."""
     midnight = NOON - 12 * HOUR
     whole = [span(trace=1, start=midnight + index * SECOND, duration=SECOND, error=True) for index in (-2, -1, 0, 1)]
     others = [
@@ -143,7 +144,8 @@ def test_a_trace_over_midnight_is_compared_as_a_whole(sort: str, tmp_path: Path)
     ]
     expected = write(tmp_path, [traces(*whole[:2], *others)])
     write(tmp_path, [traces(*whole[2:])], expected)
-    close(tmp_path)
+    if closed:
+        close(tmp_path)
     with Reader(tmp_path) as reader:
         found = reader.search(Query(*EVER, sort=sort, limit=2)).trace_ids
         assert found[0] == trace_id(1)
