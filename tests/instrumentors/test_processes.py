@@ -201,4 +201,4 @@ def test_a_forked_child(receiver: ReceivedSpans) -> None:
     get, work = sorted(
         receiver.wait_for(lambda spans: len(spans) >= 2, trace_id=done.stdout.strip()), key=lambda span: span["name"]
     )
-    assert_span(get, work)
+    assert assert_span(get, work)["http.response.status_code"] == 200

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -12,9 +13,11 @@ import grpc  # type: ignore[import-untyped]
 import grpc.aio  # type: ignore[import-untyped]
 from opentelemetry import trace
 
-__all__ = ["SECRET", "Shop", "requests", "served"]
+__all__ = ["PAUSE", "SECRET", "Shop", "requests", "served"]
 
 SECRET = "p4ssw0rd-planted"
+PAUSE = 0.02
+"""Seconds that a method takes at least, but for Get, Forever and Broken."""
 _UNARY, _STREAM = ("unary", "stream")
 
 
@@ -41,6 +44,7 @@ async def _get(request: bytes, context: Any) -> bytes:
 
 
 async def _list(request: bytes, context: Any) -> AsyncIterator[bytes]:
+    await asyncio.sleep(PAUSE)
     for _ in range(int(request)):
         yield _current()
 
@@ -52,26 +56,31 @@ async def _forever(request: bytes, context: Any) -> AsyncIterator[bytes]:
 
 
 async def _sum(requests: Any, context: Any) -> bytes:
+    await asyncio.sleep(PAUSE)
     return b"%d" % sum([int(request) async for request in requests])
 
 
 async def _echo(requests: Any, context: Any) -> AsyncIterator[bytes]:
+    await asyncio.sleep(PAUSE)
     async for request in requests:
         yield request
 
 
 async def _read_and_write(_: Any, context: Any) -> None:
+    await asyncio.sleep(PAUSE)
     while (request := await context.read()) is not grpc.aio.EOF:
         await context.write(request)
 
 
 def _get_in_thread(request: bytes, context: Any) -> bytes:
+    time.sleep(PAUSE)
     if request:
         context.abort(grpc.StatusCode[request.decode()], SECRET)
     return _current()
 
 
 def _list_in_thread(request: bytes, context: Any) -> Iterator[bytes]:
+    time.sleep(PAUSE)
     for _ in range(int(request)):
         yield _current()
 

@@ -226,5 +226,6 @@ async def test_transactions_are_plumbing(kafka_address: str, topic: str) -> None
                 with pytest.raises(IllegalOperation):
                     await producer.send_offsets_to_transaction({}, "group")
         assert recorded.names() == [f"send {topic}", "send_offsets_to_transaction", "request"]
-        failed = recorded.spans[1]
+        sent, failed, _ = recorded.spans
+    assert assert_span(sent, request.get_span_context())["messaging.kafka.offset"] == 0
     assert_span(failed, request, error="aiokafka.errors.IllegalOperation")

@@ -15,14 +15,14 @@ from causal_otel.engine.context import suppress
 from causal_otel.patches.grpc import PATCH, GrpcOptions
 from tests.metrics.measuring import measured
 from tests.patches.checks import assert_undone
-from tests.patches.grpc_services import SECRET, requests, served
+from tests.patches.grpc_calls import Passing, PassingStream, ended, pair, span_id
+from tests.patches.grpc_services import PAUSE, SECRET, requests, served
 from tests.recording import Recording, recording
 from tests.span_relations import assert_span, untimed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-from tests.patches.grpc_calls import Passing, PassingStream, ended, pair, span_id
 
 pytestmark = pytest.mark.asyncio
 
@@ -84,9 +84,9 @@ async def test_every_kind(recorded: Recording, intercepted: bool) -> None:
             ("ListInThread", lambda: listed(shop.ListInThread)),
         ):
             client, server, root = await pair(recorded, f"shop.Shop/{method}", call)
-            assert_span(client, root)
-            assert_span(server, client)
-            assert (client.attributes or {})["rpc.response.status_code"] == "OK"
+            for span, parent in ((client, root), (server, client)):
+                found = assert_span(span, parent, lasts=PAUSE)
+                assert (found["rpc.method"], found["rpc.response.status_code"]) == (f"shop.Shop/{method}", "OK")
 
 
 @pytest.mark.parametrize("intercepted", [False, True])
@@ -166,7 +166,10 @@ async def test_many_at_once(recorded: Recording) -> None:
         assert server.parent is not None
         client = by_id[server.parent.span_id]
         assert client.parent is not None
-        assert by_id[client.parent.span_id].name == f"task {number}"
+        caller = by_id[client.parent.span_id]
+        assert caller.name == f"task {number}"
+        assert assert_span(client, caller)["rpc.response.status_code"] == "OK"
+        assert assert_span(server, client)["rpc.response.status_code"] == "OK"
 
 
 async def test_metrics() -> None:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import grpc  # type: ignore[import-untyped]
 import grpc.aio  # type: ignore[import-untyped]
 import pytest
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import SpanKind
 
 from causal_otel.patches.grpc import GrpcOptions
 from causal_otel.patches.grpc.methods import server_of
-from tests.patches.grpc_services import served
+from tests.patches.grpc_calls import Passing, ended, pair, span_id
+from tests.patches.grpc_services import PAUSE, served
 from tests.recording import Recording, recording
 from tests.span_relations import assert_span, traceparent
 from tests.waiting import cancelled_after
@@ -21,7 +22,9 @@ from tests.waiting import cancelled_after
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-from tests.patches.grpc_calls import Passing, ended, pair
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.trace import SpanContext
+
 
 pytestmark = pytest.mark.asyncio
 
@@ -60,6 +63,13 @@ async def test_cancelled(recorded: Recording, intercepted: bool) -> None:
     assert_span(server, client, cancelled=True)
 
 
+def _assert_over(span: ReadableSpan, parent: SpanContext | None) -> None:
+    """Assert that it was cancelled, or that nobody has waited for its end."""
+    told = span.attributes or {}
+    assert "causal.cancelled" in told or "causal.abandoned" in told
+    assert_span(span, parent, cancelled="causal.cancelled" in told, abandoned="causal.abandoned" in told)
+
+
 async def test_stream_that_is_left(recorded: Recording) -> None:
     """A stream that is cancelled or left is over with its channel at the latest, and no error."""
     async with served() as (shop, _):
@@ -73,20 +83,23 @@ async def test_stream_that_is_left(recorded: Recording) -> None:
         del left
     gc.collect()
     spans = await ended(recorded, *["shop.Shop/Forever"] * 4)
-    assert all(span.status.status_code is StatusCode.UNSET for span in spans)
-    for span in spans:
-        attributes = span.attributes or {}
-        assert attributes.get("causal.cancelled") or attributes.get("causal.abandoned")
+    clients = {span_id(span): span for span in spans if span.kind is SpanKind.CLIENT}
+    for client in clients.values():
+        _assert_over(client, None)
+    for server in (span for span in spans if span.kind is SpanKind.SERVER):
+        assert server.parent is not None
+        _assert_over(server, clients[server.parent.span_id].context)
 
 
 async def test_stream_counts_its_waits_only(recorded: Recording) -> None:
     """What the program does between two responses is not in the client's span."""
     async with served() as (shop, _):
-        with recorded.tracer.start_as_current_span("root"):
+        with recorded.tracer.start_as_current_span("root") as outer:
             async for _ in shop.List(b"2"):
                 await asyncio.sleep(0.2)
         spans = await ended(recorded, "shop.Shop/List", "shop.Shop/List", "root")
     (client,) = (span for span in spans if span.kind is SpanKind.CLIENT)
+    assert_span(client, outer, lasts=PAUSE)
     root = recorded.only("root")
     assert root.end_time is not None
     assert client.end_time is not None
@@ -108,6 +121,7 @@ async def test_metadata(recorded: Recording) -> None:
     for span, seen in zip(clients, passing.seen, strict=True):
         (header,) = (value for name, value in seen if name == "traceparent")
         assert header == traceparent(span)
+        assert assert_span(span, None)["rpc.response.status_code"] == "OK"
 
 
 async def test_not_propagated() -> None:
@@ -118,7 +132,9 @@ async def test_not_propagated() -> None:
             client, server = sorted(
                 await ended(recorded, "shop.Shop/Get", "shop.Shop/Get"), key=lambda span: span.kind.value
             )[::-1]
-        assert (client.kind, server.parent) == (SpanKind.CLIENT, None)
+        assert client.kind is SpanKind.CLIENT
+        assert_span(client, None)
+        assert_span(server, None)
 
 
 async def test_server_that_is_not_there(recorded: Recording) -> None:
@@ -137,8 +153,8 @@ async def test_channels_made_before() -> None:
         with recording(["grpc"]) as recorded:
             await shop.Get(b"")
             (span,) = recorded.spans
-        assert_span(span, None)
-        assert "server.address" not in (span.attributes or {})
+        found = assert_span(span, None)
+        assert (found["rpc.response.status_code"], "server.address" in found) == ("OK", False)
         await shop.Get(b"")
 
 

@@ -10,14 +10,14 @@ import pytest
 from opentelemetry.trace import SpanKind
 
 from causal_otel.engine.context import suppress
-from tests.patches.grpc_services import SECRET, served
+from tests.patches.grpc_calls import ended, pair
+from tests.patches.grpc_services import PAUSE, SECRET, served
 from tests.recording import Recording, recording
 from tests.span_relations import assert_span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-from tests.patches.grpc_calls import ended, pair
 
 pytestmark = pytest.mark.asyncio
 
@@ -37,8 +37,9 @@ async def test_handler_in_a_thread_that_aborts(recorded: Recording) -> None:
             with pytest.raises(grpc.aio.AioRpcError):
                 await shop.GetInThread(b"INTERNAL")
 
-        client, server, _ = await pair(recorded, "shop.Shop/GetInThread", call)
-    assert assert_span(server, client, error="INTERNAL")["rpc.response.status_code"] == "INTERNAL"
+        client, server, root = await pair(recorded, "shop.Shop/GetInThread", call)
+    for span, parent in ((client, root), (server, client)):
+        assert assert_span(span, parent, error="INTERNAL", lasts=PAUSE)["rpc.response.status_code"] == "INTERNAL"
 
 
 async def test_unknown_method(recorded: Recording) -> None:
@@ -80,8 +81,12 @@ async def test_interceptor_of_the_server(recorded: Recording) -> None:
         with pytest.raises(grpc.aio.AioRpcError):
             await shop.Get(b"", metadata=(("refuse", "yes"),))
         spans = await ended(recorded, *["shop.Shop/Get"] * 4)
-    servers = [span for span in spans if span.kind is SpanKind.SERVER]
-    assert {(span.attributes or {}).get("error.type") for span in servers} == {None, "PermissionError"}
+    well, refused_server = (span for span in spans if span.kind is SpanKind.SERVER)
+    called, refused = (span for span in spans if span.kind is SpanKind.CLIENT)
+    assert_span(called, None)
+    assert assert_span(well, called)["rpc.response.status_code"] == "OK"
+    assert_span(refused, None, error="UNKNOWN")
+    assert_span(refused_server, refused, error="PermissionError")
 
 
 async def test_server_started_inside_a_span(recorded: Recording) -> None:
@@ -91,4 +96,4 @@ async def test_server_started_inside_a_span(recorded: Recording) -> None:
             with suppress():
                 await shop.Get(b"")
             server = (await ended(recorded, "shop.Shop/Get"))[0]
-    assert_span(server, None)
+    assert assert_span(server, None)["rpc.response.status_code"] == "OK"

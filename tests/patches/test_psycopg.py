@@ -52,14 +52,14 @@ async def test_attributes(recorded: Recording, connection: Any, postgres_url: st
 
 async def test_ways_to_run_a_statement(recorded: Recording, driver: Driver, connection: Any) -> None:
     """Connection, cursor, client-side cursor, binary, prepared, with a row factory: one span, the same rows."""
-    query = "SELECT %s::int AS one"
+    query = "SELECT %s::int AS one FROM pg_sleep(0.01)"
     for run in (
         lambda: connection.execute(query, (1,)),
         lambda: connection.execute(query=query, params=[1]),
         lambda: connection.execute(query, (1,), prepare=True),
         lambda: connection.execute(query, (1,), binary=True),
         lambda: connection.cursor().execute(query, (1,)),
-        lambda: connection.cursor(row_factory=dict_row).execute("SELECT %(one)s::int AS one", {"one": 1}),
+        lambda: connection.cursor(row_factory=dict_row).execute(query.replace("%s", "%(one)s"), {"one": 1}),
         lambda: driver.client_cursor(connection).execute(query, (1,)),
     ):
         found: list[Any] = []
@@ -68,8 +68,8 @@ async def test_ways_to_run_a_statement(recorded: Recording, driver: Driver, conn
             cursor = await settle(run())
             found.append(await settle(cursor.fetchone()))
 
-        span = await one(recorded, call)
-        assert (span.name, (span.attributes or {})["db.response.returned_rows"]) == ("SELECT", 1)
+        span = await one(recorded, call, lasts=0.01)
+        assert (span.name, (span.attributes or {})["db.response.returned_rows"]) == ("SELECT pg_sleep", 1)
         assert found in ([(1,)], [{"one": 1}])
 
 
@@ -133,7 +133,8 @@ async def test_batches(recorded: Recording, connection: Any) -> None:
     for given in ([(3, "c")], iter([(4, "d"), (5, "e")])):
         span = await one(recorded, partial(cursor.executemany, query=insert, params_seq=given))
         assert "db.operation.batch.size" not in (span.attributes or {})
-    await settle(cursor.executemany("SELECT %s::int", [(1,), (2,)], returning=True))
+    waiting = partial(cursor.executemany, "SELECT %s::int FROM pg_sleep(0.01)", [(1,), (2,)], returning=True)
+    await one(recorded, waiting, lasts=0.02)
     assert await settle(cursor.fetchall()) == [(1,)]
 
 
@@ -141,11 +142,11 @@ async def test_stream(recorded: Recording, connection: Any) -> None:
     """stream() is one span, which ends with the last row, and does not count what is done between two rows."""
 
     async def read() -> None:
-        for number, row in enumerate(await each(connection.cursor().stream("SELECT generate_series(0, 9)"))):
-            assert row == (number,)
+        rows = await each(connection.cursor().stream("SELECT generate_series(0, 9) FROM pg_sleep(0.01)"))
+        assert rows == [(number,) for number in range(10)]
 
-    span = await one(recorded, read)
-    assert span.name == "SELECT generate_series"
+    span = await one(recorded, read, lasts=0.01)
+    assert span.name == "SELECT pg_sleep"
     assert {key: (span.attributes or {})[key] for key in ("db.response.returned_rows", "causal.round_trips")} == {
         "db.response.returned_rows": 10,
         "causal.round_trips": 1,
@@ -183,12 +184,12 @@ async def test_copy(recorded: Recording, connection: Any) -> None:
     read: list[Any] = []
 
     async def copy_out() -> None:
-        query = f"COPY (SELECT * FROM items WHERE name = '{SECRET}') TO STDOUT"
+        query = f"COPY (SELECT items.* FROM items, pg_sleep(0.01) WHERE name = '{SECRET}') TO STDOUT"
         async with entered(connection.cursor().copy(query)) as copying:
             read.extend(await each(copying.rows()))
 
-    span = await one(recorded, copy_out)
-    assert span.name == "COPY SELECT items"
+    span = await one(recorded, copy_out, lasts=0.01)
+    assert span.name == "COPY SELECT items pg_sleep"
     assert SECRET not in span.to_json()
     assert sorted(read) == [("1", SECRET), ("2", SECRET)]
 
@@ -203,7 +204,8 @@ async def test_copy_whose_block_raises_has_failed(recorded: Recording, connectio
                 raise mistake
         assert caught.value is mistake
 
-    await one(recorded, write, error="ValueError")
+    span = await one(recorded, write, error="ValueError")
+    assert (span.attributes or {})["db.query.text"] == "COPY items FROM STDIN"
 
 
 async def test_server_side_cursor(recorded: Recording, connection: Any) -> None:
@@ -212,12 +214,12 @@ async def test_server_side_cursor(recorded: Recording, connection: Any) -> None:
     async def read() -> None:
         async with entered(connection.transaction()), entered(connection.cursor("numbers")) as cursor:
             cursor.itersize = 4
-            await settle(cursor.execute("SELECT generate_series(1, %s)", (10,)))
+            await settle(cursor.execute("SELECT generate_series(1, %s) FROM pg_sleep(0.01)", (10,)))
             assert len(await each(cursor)) == 10
             assert (await settle(cursor.fetchall())) == []
 
-    span = await one(recorded, read)
-    assert span.name == "SELECT generate_series"
+    span = await one(recorded, read, lasts=0.01)
+    assert span.name == "SELECT pg_sleep"
     assert ((span.attributes or {})["db.response.returned_rows"], (span.attributes or {})["causal.round_trips"]) == (
         10,
         3,
@@ -227,7 +229,7 @@ async def test_server_side_cursor(recorded: Recording, connection: Any) -> None:
 @pytest.mark.parametrize("way", ["close", "commit", "again"])
 async def test_server_side_cursor_that_is_not_read_on(recorded: Recording, connection: Any, way: str) -> None:
     """It ends where it is closed, with its transaction, or where it is declared anew."""
-    with recorded.tracer.start_as_current_span("root"):
+    with recorded.tracer.start_as_current_span("root") as root:
         async with entered(connection.transaction()):
             cursor = connection.cursor("numbers", scrollable=True)
             await settle(cursor.execute("SELECT generate_series(1, 10)"))
@@ -244,6 +246,8 @@ async def test_server_side_cursor_that_is_not_read_on(recorded: Recording, conne
     assert [(span.attributes or {})["db.response.returned_rows"] for span in spans] == [4, 1][: len(spans)]
     assert [(span.attributes or {})["causal.round_trips"] for span in spans] == [3, 1][: len(spans)]
     assert len(spans) == (2 if way == "again" else 1)
+    for span in spans:
+        assert_span(span, root)
 
 
 async def test_what_is_well_is_silent(recorded: Recording, driver: Driver, postgres_url: str) -> None:
@@ -301,6 +305,8 @@ async def test_parameters_and_traceparent(connection: Any, driver: Driver) -> No
         cursor = await settle(connection.execute(shown, ("x",), prepare=False))
         (text,) = await settle(cursor.fetchone())
         first, second = recorded.spans
+        for span in (first, second):
+            assert_span(span, None)
         assert (first.attributes or {})["db.query.parameter.n"] == "5"
         assert (second.attributes or {})["db.query.parameter.0"] == "x"
         assert f"/*traceparent='{traceparent(second)}'*/" in text
@@ -360,5 +366,6 @@ async def test_subclasses(recorded: Recording, postgres_url: str) -> None:
     with suppress():
         made = await Own.connect(postgres_url)
     assert type(made) is Own
-    await one(recorded, lambda: made.execute("SELECT 1"))
+    span = await one(recorded, lambda: made.execute("SELECT 1 FROM pg_sleep(0.01)"), lasts=0.01)
+    assert (span.attributes or {})["db.query.text"] == "SELECT ? FROM pg_sleep(?)"
     await made.close()

@@ -36,7 +36,7 @@ def recorded() -> Iterator[Recording]:
         yield record
 
 
-async def _fails(recorded: Recording, call: Any, error: str) -> tuple[Any, BaseException]:
+async def _fails(recorded: Recording, call: Any, error: str, **outcome: Any) -> tuple[Any, BaseException]:
     """The one failed span that a call inside a root has left, and what it raised."""
     raised: list[BaseException] = []
 
@@ -45,7 +45,7 @@ async def _fails(recorded: Recording, call: Any, error: str) -> tuple[Any, BaseE
             await settle(call())
         raised.append(caught.value)
 
-    span = await one(recorded, failing, error=error)
+    span = await one(recorded, failing, error=error, **outcome)
     assert span.status.description == type(raised[0]).__name__
     assert (span.attributes or {}).get("db.response.status_code") == raised[0].sqlstate  # type: ignore[attr-defined]
     assert SECRET not in span.to_json()
@@ -117,14 +117,14 @@ async def test_cancelled(recorded: Recording, postgres_url: str) -> None:
         async with made.pipeline():
             await made.execute(query)
 
-    await one(recorded, lambda: cancelled_after(0.1, pipelined()), cancelled=True)
+    await one(recorded, lambda: cancelled_after(0.1, pipelined()), cancelled=True, lasts=0.1)
 
     async def cursor() -> None:
         async with made.transaction(), made.cursor("c") as named:
             await named.execute("SELECT pg_sleep(60) FROM generate_series(1, 3)")
             await named.fetchone()
 
-    await one(recorded, lambda: cancelled_after(0.1, cursor()), cancelled=True)
+    await one(recorded, lambda: cancelled_after(0.1, cursor()), cancelled=True, lasts=0.1)
     await one(recorded, lambda: made.execute("SELECT 1"))
     await made.close()
 
@@ -132,7 +132,7 @@ async def test_cancelled(recorded: Recording, postgres_url: str) -> None:
 async def test_statement_that_the_server_cancels(recorded: Recording, connection: Any) -> None:
     """The same code by the server's own timeout is an error."""
     await settle(connection.execute("SET statement_timeout = 50"))
-    await _fails(recorded, lambda: connection.execute("SELECT pg_sleep(60)"), "57014")
+    await _fails(recorded, lambda: connection.execute("SELECT pg_sleep(60)"), "57014", lasts=0.05)
 
 
 async def test_connecting(recorded: Recording, driver: Driver, postgres_url: str) -> None:
@@ -178,7 +178,7 @@ async def test_stream_counts_its_waits_only(recorded: Recording, postgres_url: s
         async for _ in made.cursor().stream("SELECT generate_series(1, 2)"):
             await asyncio.sleep(0.2)
     stream, _ = recorded.spans
-    assert_span(stream, root)
+    assert assert_span(stream, root)["db.response.returned_rows"] == 2
     whole = recorded.only("root")
     assert stream.end_time is not None
     assert whole.end_time is not None

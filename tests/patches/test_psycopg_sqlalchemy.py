@@ -50,6 +50,7 @@ async def test_statements(recorded: Recording, postgres_url: str, tmp_path: Path
         with root(recorded) as spans:
             await engine.in_session(lazily)
     assert [attributes(span).get("causal.orm.origin") for span in spans] == ["select Author", *["Author.books"] * 3]
+    assert [attributes(span)["db.query.summary"] for span in spans] == ["SELECT authors", *["SELECT books"] * 3]
     scopes = {span.instrumentation_scope.name for span in spans if span.instrumentation_scope is not None}
     assert scopes == {"causal_otel.psycopg"}
 

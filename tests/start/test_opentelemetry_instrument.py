@@ -102,7 +102,7 @@ def test_our_patches_replace_their_instrumentors(receiver: ReceivedSpans, tmp_pa
     assert (work["name"], work["service"]) == ("work", "shop")
     assert_span(work, None, lasts=0.01)
     assert (request["name"], request["kind"], request["scope"]) == ("GET", "CLIENT", "causal_otel.httpx")
-    assert_span(request, work)
+    assert assert_span(request, work)["http.response.status_code"] == 200
 
 
 def test_other_instrumentors_load(receiver: ReceivedSpans, tmp_path: Path, url: str) -> None:
@@ -115,7 +115,7 @@ def test_other_instrumentors_load(receiver: ReceivedSpans, tmp_path: Path, url: 
     request, acme, work = receiver.spans()
     assert (request["scope"], acme["scope"], acme["name"]) == ("causal_otel.httpx", "acme_instrumentor", "acme")
     assert_span(work, None, lasts=0.01)
-    assert_span(request, work)
+    assert assert_span(request, work)["http.response.status_code"] == 200
     assert_span(acme, work, lasts=0.01)
 
 
@@ -151,7 +151,10 @@ def test_disabled_instrumentations(
     assert done.returncode == 0, done.stderr
     spans = receiver.spans()
     assert [span["scope"] for span in spans] == scopes
-    assert_span(spans[-1], None, lasts=0.01)
+    *requests, work = spans
+    assert_span(work, None, lasts=0.01)
+    for request in requests:
+        assert assert_span(request, work)["http.response.status_code"] == 200
 
 
 @pytest.mark.long
@@ -187,3 +190,6 @@ def test_run_below_opentelemetry_instrument(receiver: ReceivedSpans, tmp_path: P
         done = run_in(tmp_path, *command, sys.executable, "shop.py", url, OTLP_ENDPOINT=receiver.endpoint)
         assert (done.returncode, _complaints(done)) == (0, [])
         assert [span["scope"] for span in receiver.spans()] == ["causal_otel.httpx", "shop"] * number
+        request, work = receiver.spans()[-2:]
+        assert_span(work, None, lasts=0.01)
+        assert assert_span(request, work)["http.response.status_code"] == 200

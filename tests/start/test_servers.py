@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["greenlets_python"]
 
 _APP = """
-    import os
+    import asyncio, os
     from fastapi import FastAPI
     from opentelemetry import trace
 
@@ -31,12 +31,14 @@ _APP = """
 
     @app.get("/first")
     async def first() -> int:
+        await asyncio.sleep(0.01)
         trace.get_current_span().set_attribute("pid", os.getpid())
         return os.getpid()
 """
 _SECOND = """
     @app.get("/second")
     async def second() -> int:
+        await asyncio.sleep(0.01)
         return os.getpid()
 """
 _TRACE, _PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -52,7 +54,9 @@ def _assert_served(span: ReceivedSpan, name: str, service: str) -> dict[str, Any
     """Assert that a span is of a request that :func:`_get` has sent, and return its attributes."""
     assert (span["name"], span["service"], span["kind"]) == (name, service, "SERVER")
     assert span["parent_span_id"] == _PARENT
-    return assert_span({**span, "parent_span_id": None}, None)
+    found = assert_span({**span, "parent_span_id": None}, None, lasts=0.01)
+    assert (found["http.route"], found["http.response.status_code"]) == (name.partition(" ")[2], 200)
+    return found
 
 
 def test_uvicorn_reloads(receiver: ReceivedSpans, tmp_path: Path) -> None:

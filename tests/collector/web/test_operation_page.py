@@ -23,6 +23,7 @@ from tests.collector.spans import HOUR, MILLISECOND, MINUTE, SECOND, span, trace
 from tests.collector.web.browser import screenshot
 from tests.collector.web.sites import site
 from tests.collector.web.slow_version import NEW, OLD, deployed
+from tests.collector.web.slow_week import PAGE, assert_told, quantile
 from tests.collector.web.traffic import EVIL, evil_trace
 from tests.collector.web.trend_pages import Week, link, stored, table, text, tiles
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from tests.collector.web.browser import OpenPage
-from tests.collector.web.slow_week import PAGE, assert_told, quantile
 
 
 @pytest.fixture(scope="module")

@@ -18,13 +18,13 @@ from causal_otel.collector.web.templating import count
 from tests.collector.web.browser import screenshot
 from tests.collector.web.sites import site
 from tests.collector.web.slow_version import NEW, OLD, POOL, ROUTE
+from tests.collector.web.slow_week import PAGE, assert_told, quantile
 from tests.collector.web.trend_pages import Week, link, stored, table, tiles
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from tests.collector.web.browser import OpenPage
-from tests.collector.web.slow_week import PAGE, assert_told, quantile
 
 
 @pytest.fixture(scope="module")
