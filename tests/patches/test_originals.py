@@ -11,7 +11,7 @@ import functools
 import importlib
 import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -30,6 +30,7 @@ from causal_otel.instrument.operation import Operation
 from causal_otel.instrument.options import ClientOptions
 from causal_otel.instrument.registry import BUILT_IN
 from causal_otel.instrument.tracing import Tracing
+from tests.many_cases import many_cases
 from tests.recording import Recording, recording
 from tests.span_relations import assert_span
 
@@ -74,23 +75,24 @@ class Spot:
         return (dict if issubclass(blank, dict) else object).__new__(blank)
 
 
-def _spots() -> list[Any]:
-    spots = []
-    for name in BUILT_IN:
-        if name in ("valkey", "threads", "locks", "event_loop"):
-            # By the same functions as redis; without threads and locks no test runs, and jobs are handed on wrapped;
-            # uvloop's loops cannot be made without being initialised: test_event_loop_lifecycle.py has these.
-            continue
-        for target in BUILT_IN[name].load().targets:
-            if isinstance(target, Wrap):
-                try:
-                    module = importlib.import_module(target.module)
-                    owner, attribute, found = wrapt.resolve_path(module, target.attribute)
-                except (AttributeError, ImportError):
-                    assert target.optional, target
-                    continue
-                spot = Spot(BUILT_IN[name].load(), target, owner, attribute, inspect.iscoroutinefunction(found))
-                spots.append(pytest.param(spot, id=f"{target.module}.{target.attribute}"))
+_UNTRIED = ("valkey", "threads", "locks", "event_loop")
+"""By the same functions as redis; without threads and locks no test runs, and jobs are handed on wrapped; loops of
+uvloop cannot be made without being initialised: test_event_loop_lifecycle.py has these."""
+
+
+@functools.cache
+def _spots(name: str) -> list[Spot]:
+    """Those of a patch, as they are before anything is placed in them."""
+    patch, spots = BUILT_IN[name].load(), []
+    for target in patch.targets:
+        if isinstance(target, Wrap):
+            try:
+                owner, attribute, found = wrapt.resolve_path(importlib.import_module(target.module), target.attribute)
+            except (AttributeError, ImportError):
+                assert target.optional, target
+                continue
+            spots.append(Spot(patch, target, owner, attribute, inspect.iscoroutinefunction(found)))
+    assert spots
     return spots
 
 
@@ -144,18 +146,9 @@ _OF_MODULES = ("function", "wrapt", "wraps", "builtin", "object")
 """Those of the kinds that stand in a module; the others need a class."""
 
 
-def _cases() -> list[Any]:
-    return [
-        pytest.param(*spot.values, kind, id=f"{kind}-{spot.id}")
-        for kind in KINDS
-        for spot in _spots()
-        if kind in _OF_MODULES or not isinstance(spot.values[0].owner, ModuleType)
-    ]
-
-
-def _outcome(call: Callable[..., Any], spot: Spot) -> Any:
+def _outcome(runner: asyncio.Runner, call: Callable[..., Any], spot: Spot) -> Any:
     result = call(*spot.arguments())
-    return asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
+    return runner.run(_awaited(result)) if inspect.isawaitable(result) else result
 
 
 async def _awaited(awaitable: Any) -> Any:
@@ -180,9 +173,29 @@ def _tracing(patch: Patch, provider: TracerProvider) -> Tracing[Any]:
     return tracing
 
 
-@pytest.mark.parametrize(("spot", "kind"), _cases())
-def test_every_target_over_every_kind(monkeypatch: pytest.MonkeyPatch, spot: Spot, kind: str) -> None:
+@pytest.fixture(scope="module")
+def provider() -> Iterator[TracerProvider]:
+    """One for all cases: each has a thread."""
+    provider = TracerProvider()
+    yield provider
+    provider.shutdown()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", [name for name in BUILT_IN if name not in _UNTRIED])
+def test_every_target_over_every_kind(provider: TracerProvider, name: str, kind: str) -> None:
     """It is given what it was given before us, the instance or not, and once; what it returns comes back."""
+    with asyncio.Runner() as runner, many_cases() as case:
+        for spot in _spots(name):
+            if kind in _OF_MODULES or not isinstance(spot.owner, ModuleType):
+                with case(f"{spot.target.module}.{spot.target.attribute}"), pytest.MonkeyPatch.context() as monkeypatch:
+                    _through_a_patch(monkeypatch, runner, provider, spot, kind)
+
+
+def _through_a_patch(
+    monkeypatch: pytest.MonkeyPatch, runner: asyncio.Runner, provider: TracerProvider, spot: Spot, kind: str
+) -> None:
+    """Place something of that kind, and assert that calls reach it through the patch as they do without it."""
     result, seen = spot.result(), list[tuple[Any, ...]]()
 
     def stub(*args: Any, **kwargs: Any) -> Any:
@@ -198,7 +211,7 @@ def test_every_target_over_every_kind(monkeypatch: pytest.MonkeyPatch, spot: Spo
 
     def through(place: Any) -> tuple[Any, ...]:
         seen.clear()
-        returned = _outcome(getattr(place, spot.name), spot)
+        returned = _outcome(runner, getattr(place, spot.name), spot)
         assert (returned(1, 2, 3, 4) if spot.name in _MAKERS else returned) is result
         (call,) = seen
         if isinstance(call[-1], dict):
@@ -210,7 +223,6 @@ def test_every_target_over_every_kind(monkeypatch: pytest.MonkeyPatch, spot: Spo
         places.append(type(instance))
     before = [through(place) for place in places]
     declared_async = inspect.iscoroutinefunction(getattr(instance, spot.name))
-    provider = TracerProvider()
     applied = Applied(spot.patch._replace(targets=(spot.target,)), _tracing(spot.patch, provider))
     applied.apply()
     try:
@@ -225,7 +237,6 @@ def test_every_target_over_every_kind(monkeypatch: pytest.MonkeyPatch, spot: Spo
         assert inspect.iscoroutinefunction(getattr(instance, spot.name)) or not declared_async
     finally:
         applied.undo()
-        provider.shutdown()
     assert vars(spot.owner)[spot.name] is placed
 
 
