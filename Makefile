@@ -66,10 +66,12 @@ $(VENV)/installed-%: pyproject.toml constraints.txt | $(BIN)/python
 
 # The pages are tested in a real browser. Where there is none and it cannot be installed, those tests are skipped.
 $(VENV)/installed-browser: | $(BIN)/python
-	@command -v chromium chromium-browser google-chrome >/dev/null || { \
+	@command -v chromium-headless-shell >/dev/null || { \
 	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing chromium, for the tests of the pages" && \
-	  apt-get update -qq >/dev/null && apt-get install -y -qq --no-install-recommends chromium >/dev/null 2>&1; } || \
-	  echo "there is no chromium: the tests of the pages will be skipped (Debian: apt-get install chromium)"
+	  apt-get update -qq >/dev/null && { apt-get install -y -qq --no-install-recommends chromium-headless-shell || \
+	  apt-get install -y -qq --no-install-recommends chromium; } >/dev/null 2>&1; } || \
+	  command -v chromium chromium-browser google-chrome >/dev/null || \
+	  echo "there is no chromium: the tests of the pages will be skipped (Debian: apt-get install chromium-headless-shell)"
 	@touch $@
 
 # axe-core looks for what keeps people from using the pages, in `make test-long`. It is npm's: unpacked, nothing of it runs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -17,7 +18,7 @@ from playwright.sync_api import sync_playwright
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from playwright.sync_api import Browser, ConsoleMessage, Page, Request
+    from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, Request
     from starlette.types import ASGIApp
 
 __all__ = ["OpenPage", "chromium", "open_page", "screenshot", "serve", "serving"]
@@ -25,7 +26,8 @@ __all__ = ["OpenPage", "chromium", "open_page", "screenshot", "serve", "serving"
 SCREENSHOTS = os.environ.get("CAUSAL_OTEL_TEST_SCREENSHOTS", "")
 """A directory for pictures of the pages; empty: none are taken."""
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome")
+_NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+"""The first is Chromium without its windows, profiles and extensions: a page costs a quarter of what it costs there."""
 _ARGUMENTS = [
     "--disable-gpu",
     "--disable-quic",
@@ -51,21 +53,47 @@ class OpenPage(Protocol):
     ) -> Page: ...
 
 
-# A module's and no longer: Playwright's sync API leaves a running event loop in the thread, where async tests of other
-# modules could not start theirs.
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
+def chromium(request: pytest.FixtureRequest) -> Iterator[Browser]:
+    """The process's browser, which is started when a module first asks for one: that takes a second of a core.
+
+    Playwright's sync API leaves its running event loop in the thread, where async tests of other modules could not
+    start theirs. So the loop is there only while a module uses the browser.
+    """
+    browser, loop = _SHARED[0] if _SHARED else _launched(request.config)
+    asyncio._set_running_loop(loop)
+    yield browser
+    asyncio._set_running_loop(None)
+
+
+_SHARED: list[tuple[Browser, asyncio.AbstractEventLoop]] = []
+
+
+def _launched(config: pytest.Config) -> tuple[Browser, asyncio.AbstractEventLoop]:
+    """Start the browser, which ends with the run."""
+    with contextlib.ExitStack() as stack:
+        stack.callback(asyncio._set_running_loop, None)
+        playwright = stack.enter_context(sync_playwright())
+        loop = asyncio.get_running_loop()
+        browser = playwright.chromium.launch(executable_path=_executable(playwright), args=_ARGUMENTS)
+        stack.callback(browser.close)
+        stack.callback(asyncio._set_running_loop, loop)
+        config.add_cleanup(stack.pop_all().close)
+    _SHARED.append((browser, loop))
+    return _SHARED[0]
+
+
+def _executable(playwright: Playwright) -> str | None:
     """The system's Chromium, or else the one that Playwright has installed; only CI insists on one."""
     executable = next(filter(None, map(shutil.which, _NAMES)), None)
-    with sync_playwright() as playwright:
-        if executable is None and not Path(playwright.chromium.executable_path).exists():
-            reason = "no test of the pages in a browser: there is no chromium (Debian: apt-get install chromium)"
-            if os.environ.get("CI"):
-                pytest.fail(reason, pytrace=False)
-            pytest.skip(reason)
-        browser = playwright.chromium.launch(executable_path=executable, args=_ARGUMENTS)
-        yield browser
-        browser.close()
+    if executable is None and not Path(playwright.chromium.executable_path).exists():
+        reason = (
+            "no test of the pages in a browser: there is no chromium (Debian: apt-get install chromium-headless-shell)"
+        )
+        if os.environ.get("CI"):
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    return executable
 
 
 @pytest.fixture
