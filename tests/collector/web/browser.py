@@ -30,6 +30,7 @@ _NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chr
 """The first is Chromium without its windows, profiles and extensions: a page costs a quarter of what it costs there."""
 _ARGUMENTS = [
     "--disable-gpu",
+    "--in-process-gpu",
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
