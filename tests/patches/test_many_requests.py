@@ -1,4 +1,4 @@
-"""20,000 requests, hundreds at a time over sockets, that fail, are cancelled and work in threads: none is mixed up."""
+"""10,000 requests, hundreds at a time over sockets, that fail, are cancelled and work in threads: none is mixed up."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
-REQUESTS = 20_000
+REQUESTS = 10_000
 AT_A_TIME = 301
 NOT_SAMPLED = 11
 """One in so many requests comes from a trace that is not sampled."""
@@ -213,17 +213,18 @@ def test_many_requests() -> None:
 
     Connections of a client keep the context in which they were opened, and so its spans, until they are closed.
     """
+    before = _alive()  # tests of before may have recorded spans, which their exporters hold
     with _recording() as facts:
         with serve(storm, lifespan="on") as url:
             _served(url, facts)
         assert facts.kept == [], "spans have ended that nobody expected"
-        wait_until(lambda: _alive() == [], lambda: f"these are alive: {_alive()}")
+        wait_until(lambda: _alive() <= before, lambda: f"these are alive: {_alive() - before}")
 
 
-def _alive() -> list[str]:
-    """The names of the spans that somebody holds.
+def _alive() -> set[SpanData]:
+    """The spans that somebody holds.
 
     By their types: to be asked for their class, Django's settings, if they are there, have to be configured.
     """
     gc.collect()
-    return [each.name for each in gc.get_objects() if issubclass(type(each), SpanData)]
+    return {each for each in gc.get_objects() if issubclass(type(each), SpanData)}
