@@ -200,7 +200,7 @@ def _run_tests(python: Path, tests: Selection, versions: dict[str, str], report:
     left_out = [test for name, on, test in WITHOUT if name in versions and versions[name] in SpecifierSet(on)]
     run_to_end(
         python,
-        *("-m", "pytest", "-q", f"--junitxml={report}"),
+        *("-m", "pytest", "-q", f"--junitxml={report}", "-p", "no:schemathesis"),
         *("-W", "ignore"),  # what an old version warns of, nobody mends any more
         *(path for name in tests.files for path in sorted(Path(__file__).parent.glob(f"{name}.py"))),
         *(("-k", tests.only) if tests.only else ()),
