@@ -1,4 +1,4 @@
-"""10,000 requests, hundreds at a time over sockets, that fail, are cancelled and work in threads: none is mixed up."""
+"""20,000 requests, hundreds at a time over sockets, that fail, are cancelled and work in threads: none is mixed up."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
-REQUESTS = 10_000
+REQUESTS = 20_000
 AT_A_TIME = 301
 NOT_SAMPLED = 11
 """One in so many requests comes from a trace that is not sampled."""
