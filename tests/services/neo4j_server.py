@@ -76,6 +76,7 @@ def neo4j(port: int | None = None, version: str = VERSION) -> Iterator[BoltServe
             java,
             "-Xmx512m",
             "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
             "-XX:-UsePerfData",
             "-XX:+ExitOnOutOfMemoryError",
             "-Dlog4j2.disable.jmx=true",
