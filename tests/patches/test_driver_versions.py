@@ -52,6 +52,8 @@ TESTS = {
         ),
         only="asyncpg or sqlalchemy",
     ),
+    # Not over SQLAlchemy, whose versions are tested by themselves.
+    "asyncpg in short": Selection(files=("test_asyncpg*", "test_durations"), only="asyncpg"),
     "redis": Selection(files=("test_redis*", "planted/test_redis", "test_durations"), only="redis and not valkey"),
     "valkey": Selection(files=("test_valkey", "test_redis_nodes"), only="valkey"),
     "httpx": Selection(files=("test_httpx*", "planted/test_httpx", "test_durations"), only="httpx and not httpx2"),
@@ -112,8 +114,8 @@ BETWEEN = [
     ("asgi in short", "fastapi==0.121.0"),  # the first whose dependencies say how long they live
     ("asgi in short", "fastapi==0.137.0"),  # the first whose routers keep their prefixes to themselves
     ("asgi in short", "fastapi==0.142.0"),  # the first that traces by itself
-    ("asyncpg", "asyncpg==0.30.0"),  # the first with fetchmany(), and with a reset() in two parts
-    ("asyncpg", "asyncpg==0.31.0"),  # the last whose pools restore no connections in the background
+    ("asyncpg in short", "asyncpg==0.30.0"),  # the first with fetchmany(), and with a reset() in two parts
+    ("asyncpg in short", "asyncpg==0.31.0"),  # the last whose pools restore no connections in the background
     # Each with a Kombu and a redis-py of its time.
     ("celery in short", "celery==5.3.6 kombu==5.3.7 redis==5.0.8"),
     ("celery in short", "celery==5.4.0 kombu==5.4.2 redis==5.0.8"),
