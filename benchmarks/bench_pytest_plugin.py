@@ -11,8 +11,8 @@ are
 * one that has budgets.
 
 Whole runs differ by several percent from one to the next where others share the machine. So it is also measured in one
-run, in which tests that assert take turns with the same tests that do not: what one of them costs,
-without what is imported once.
+run, in which tests that assert take turns with the same tests whose fixture does nothing: what one test costs, without
+what is imported once. :mod:`benchmarks.plugin_instructions` counts instructions.
 """
 
 from __future__ import annotations
@@ -31,11 +31,17 @@ import pytest
 from benchmarks.rounds import BARE, OURS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from benchmarks.conftest import Record
 
 pytestmark = pytest.mark.timeout(3600)
 
-_TESTS = 300
+__all__ = ["TESTS", "WITHOUT", "run_suite", "suite"]
+
+TESTS = 300
+WITHOUT = ("-p", "no:_causal_otel_pytest")
+"""Options of a run without the plugin."""
 _PAIRS = 10
 
 _APP = """
@@ -158,27 +164,36 @@ def pytest_sessionfinish():
 
 def _test(*, uses: bool) -> str:
     fixture, asserts = (", traces", _ASSERTS) if uses else ("", "")
-    return _TEST.format(tests=_TESTS, fixture=fixture, asserts=asserts)
+    return _TEST.format(tests=TESTS, fixture=fixture, asserts=asserts)
 
 
-def _suite(place: Path, **tests: str) -> Path:
-    """A suite in that folder, of these files."""
+def suite(place: Path, *, uses: bool, **more: str) -> Path:
+    """A suite in that folder; ``uses``: whether its tests use the fixture. ``more`` are further files."""
     place.mkdir()
+    more["test_shop"] = _test(uses=uses)
     (place / "pytest.ini").write_text("[pytest]\n")
-    for name, text in {"shop": _APP, "conftest": _CONFTEST, "nothing": _NOTHING, "turns": _TURNS, **tests}.items():
+    for name, text in {"shop": _APP, "conftest": _CONFTEST, "nothing": _NOTHING, "turns": _TURNS, **more}.items():
         (place / f"{name}.py").write_text(text)
     return place
+
+
+def run_suite(
+    place: Path, *options: str, under: Sequence[str] = (), **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run it to its end, which is good: with options of pytest, ``under`` a command, with more of an environment."""
+    variables = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(place), **variables}
+    done = subprocess.run(
+        [*under, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options],
+        cwd=place, env=variables, capture_output=True, text=True, timeout=1800,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    return done
 
 
 def _run(place: Path, *options: str) -> float:
     """Seconds of CPU that a run of the suite takes."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    variables = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(place)}
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options],
-        cwd=place, env=variables, capture_output=True, text=True, timeout=1200,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout
+    run_suite(place, *options)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
 
@@ -198,24 +213,24 @@ def _take_turns(record: Record, row: str, place: Path) -> None:
 
 def test_suite_that_does_not_use_it(record: Record, tmp_path: Path) -> None:
     """The plugin is there, and nothing of it is used."""
-    place = _suite(tmp_path / "suite", test_shop=_test(uses=False))
-    _compare(record, "pytest unused", place, ("-p", "no:_causal_otel_pytest"), ("-p", "_causal_otel_pytest"))
+    place = suite(tmp_path / "suite", uses=False)
+    _compare(record, "pytest unused", place, WITHOUT, ("-p", "_causal_otel_pytest"))
 
 
 def test_suite_that_uses_it(record: Record, tmp_path: Path) -> None:
     """Every test uses the fixture, and asserts two things."""
-    place = _suite(tmp_path / "suite", test_shop=_test(uses=True))
+    place = suite(tmp_path / "suite", uses=True)
     _compare(record, "pytest used", place, ("-p", "nothing"), ("-p", "_causal_otel_pytest"))
 
 
 def test_suite_with_budgets(record: Record, tmp_path: Path) -> None:
     """Every test is compared with its budget."""
-    place = _suite(tmp_path / "suite", test_shop=_test(uses=False))
+    place = suite(tmp_path / "suite", uses=False)
     _run(place, "-p", "_causal_otel_pytest", "--causal-budget=update")
-    _compare(record, "pytest budgets", place, ("-p", "no:_causal_otel_pytest"), ("-p", "_causal_otel_pytest"))
+    _compare(record, "pytest budgets", place, WITHOUT, ("-p", "_causal_otel_pytest"))
 
 
 def test_test_that_asserts(record: Record, tmp_path: Path) -> None:
-    """A test that uses the fixture and asserts two things, beside one that does not."""
-    place = _suite(tmp_path / "suite", test_plain=_test(uses=False), test_shop=_test(uses=True))
+    """A test that uses the fixture and asserts two things, beside one whose fixture does nothing."""
+    place = suite(tmp_path / "suite", uses=True, test_plain=_NOTHING + _test(uses=True))
     _take_turns(record, "pytest test", place)

@@ -31,7 +31,10 @@ STALL = "loop blocked"
 _COLLECTING, _COMPUTING, _STARVED = "garbage collection", "computing", "no free CPU"
 
 _KEYS = frozenset({CAUSAL_BLOCK_CALLBACKS, CAUSAL_BLOCK_CPU, CAUSAL_BLOCK_FRAME, CAUSAL_BLOCK_WAIT})
-"""What a stall has one of: users may call spans of their own so, too."""
+"""What most stalls have one of, also those that others have recorded: users may call spans of their own so, too."""
+
+_SCOPE = "causal_otel.event_loop"
+"""What records ours. One that was noticed when it was nearly over has none of these keys."""
 
 
 class Stall(NamedTuple):
@@ -52,7 +55,9 @@ class Stall(NamedTuple):
 
 def is_stall(span: CallSpan) -> bool:
     """Whether a span is the record of a stall."""
-    return span.kind == "internal" and span.name == STALL and not _KEYS.isdisjoint(span.attributes)
+    if span.kind != "internal" or span.name != STALL:
+        return False
+    return span.scope.name == _SCOPE or not _KEYS.isdisjoint(span.attributes)
 
 
 def stalls_of(trace: Trace[Span]) -> list[Stall]:
