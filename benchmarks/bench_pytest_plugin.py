@@ -42,7 +42,7 @@ __all__ = ["TESTS", "WITHOUT", "run_suite", "suite"]
 TESTS = 300
 WITHOUT = ("-p", "no:_causal_otel_pytest")
 """Options of a run without the plugin."""
-_PAIRS = 10
+_PAIRS = 5
 
 _APP = """
 import causal_otel
