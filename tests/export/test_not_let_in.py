@@ -143,7 +143,9 @@ def test_bounded() -> None:
         dropped = status.dropped["queue_full"]
         assert (status.queued, status.exported, lost(made.worker)) == (0, 100 - dropped, {"queue_full": dropped})
         delivered = collector.names()[seen:]
-        assert delivered[dropped - 100 :] == names[dropped:]
+        first, *others = delivered[dropped - 100 :]
+        assert others == names[dropped + 1 :]
+        assert first <= names[dropped]  # it may have been under way while others went
         assert len(delivered) <= 100 - dropped + 1  # with the one that was refused
 
 
