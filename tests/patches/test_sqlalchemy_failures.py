@@ -153,7 +153,10 @@ async def test_rollback_that_fails(
     with root(recorded) as spans:
         async with engine.connect() as doomed:
             pid = await doomed.scalar(text(f"SELECT pg_backend_pid() FROM pg_sleep({LATE})"))
+            raw = await raw_connection(doomed)
             await end_backend(authors, pid)
+            # A connection that has read its server's last word, and not yet the end, raises what SQLAlchemy does not know.
+            await knows_that_it_is_closed(raw)
             with pytest.raises(DBAPIError):
                 await doomed.rollback()
     query, rollback = spans
@@ -180,7 +183,6 @@ async def test_ping(
             check(span, "SELECT pg_sleep", recorded_as)
 
         await end_backend(authors, pid)
-        # A connection that has read its server's last word, and not yet the end, raises what SQLAlchemy does not know.
         await knows_that_it_is_closed(raw)
         with root(recorded) as spans:
             async with engine.connect() as pinged:
