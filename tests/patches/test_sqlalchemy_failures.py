@@ -155,7 +155,7 @@ async def test_rollback_that_fails(
             pid = await doomed.scalar(text(f"SELECT pg_backend_pid() FROM pg_sleep({LATE})"))
             raw = await raw_connection(doomed)
             await end_backend(authors, pid)
-            # A connection that has read its server's last word, and not yet the end, raises what SQLAlchemy does not know.
+            # One that has read its server's last word, and not yet the end, raises what SQLAlchemy does not know.
             await knows_that_it_is_closed(raw)
             with pytest.raises(DBAPIError):
                 await doomed.rollback()
